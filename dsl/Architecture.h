@@ -1,0 +1,85 @@
+#pragma once
+// An architecture described in TOML (specs/architectures/*.toml): symbols, weights and three graphs, not yet bound to
+// numbers.
+
+#include "dsl/Diagnostics.h"
+#include "dsl/Graph.h"
+#include "dsl/GraphParser.h"
+#include "dsl/Spec.h"
+
+#include <functional>
+#include <optional>
+
+namespace lorac::dsl {
+
+enum class HyperType { Integer, Number, Bool };
+
+/// `[hyper]`: one symbol, and where foreign files keep it.
+struct HyperDecl {
+  std::string name;
+  HyperType type = HyperType::Integer;
+  std::vector<std::string> hf;   ///< names in config.json, dots for nesting; the first that is there counts
+  std::vector<std::string> gguf; ///< keys; {arch} is the file's general.architecture
+  std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
+  Expr fallback;                 ///< default in terms of symbols above it; kind None: required
+  SourceRange range;
+};
+
+/// `[expects]`: a value that foreign files must hold where they state one (hidden_act = "silu").
+struct Expectation {
+  std::string name;
+  std::vector<std::string> hf, gguf;
+  std::vector<HyperValue> values; ///< any of them; empty: the key must be absent
+  SourceRange range;
+};
+
+/// `[weights]`.
+struct WeightDecl {
+  std::string key;
+  WeightKind kind = WeightKind::Linear;
+  std::vector<Expr> shape;
+  std::string hf, gguf;
+  Expr permuteHeads;  ///< `permute = "rope"` with `heads = "n_heads"`; kind None: none
+  std::string tiedTo; ///< `tied = "embed_tokens"`: shares it when tie_word_embeddings is true
+  SourceRange range;
+};
+
+struct Architecture {
+  std::string name;
+  std::vector<std::string> hfModelTypes;      ///< config.json's model_type
+  std::vector<std::string> ggufArchitectures; ///< general.architecture
+  std::vector<HyperDecl> hyper;
+  std::vector<Expectation> expects;
+  std::vector<WeightDecl> weights;
+  GraphAst embed, block, head;
+  std::shared_ptr<const SourceFile> file;
+};
+
+/// What a model's files say. All members may be empty functions (no source: everything comes from `shape`).
+struct ModelFacts {
+  enum class Kind { None, HuggingFace, Gguf };
+  Kind kind = Kind::None;
+  std::string path;             ///< for messages
+  std::string ggufArchitecture; ///< general.architecture: fills {arch}
+  /// The value at a dotted key of config.json or a GGUF key; nothing when absent or null. An array answers with its length.
+  std::function<std::optional<HyperValue>(const std::string &key)> lookup;
+  /// Whether the GGUF has a tensor of this name.
+  std::function<bool(const std::string &name)> hasTensor;
+};
+
+/// Parses TOML text; every error is in `diags`. Nothing when there was one.
+std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file, Diagnostics &diags);
+/// Reads and parses a file.
+std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostics &diags);
+
+/// The architecture file for a spec: `[model] architecture` (a name in one of `folders`, or a path relative to the spec),
+/// else the one of `folders` whose hf or gguf names fit `modelType` (config.json's model_type, general.architecture).
+std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
+                                             const std::vector<std::string> &folders, Diagnostics &diags);
+
+/// Evaluates symbols (shape, then facts, then defaults), checks expectations, types and shapes, and gives every node its
+/// numbers. False when there were errors; they are in `diags`.
+bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
+          Diagnostics &diags);
+
+} // namespace lorac::dsl

@@ -1,0 +1,34 @@
+#pragma once
+// TOML text -> Spec: keys, types and words. What the values mean is checked by Check.h.
+
+#include "dsl/Diagnostics.h"
+#include "dsl/Spec.h"
+
+#include <functional>
+
+namespace lorac::dsl {
+
+/// One value from outside the spec: `adapter.r` = `8`. The value is TOML; a bare word is a string.
+/// `data.0.path` and `data.fortunes.path` name one [[data]] table; `data.path` does when there is only one.
+struct Override {
+  std::string key;
+  std::string value;
+  Origin origin = Origin::Flag;
+  std::string shown; ///< how messages name it: "--set adapter.r=8", "LORAC_ADAPTER_R"
+};
+
+/// "adapter.r=8" of a `--set` flag.
+std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diags);
+
+/// LORAC_ADAPTER_R=8 and the like: LORAC_, the table and the key in capitals, for every key that holds one value outside
+/// [[tables]]. `get` is getenv, or a test's.
+std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get);
+
+/// Parses; every error is in `diags`. Later overrides win over earlier ones: pass environment first, then flags.
+/// The Spec is usable only if diags has no errors.
+Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides, Diagnostics &diags);
+
+/// Reads the file, parses and checks it (checkSpec).
+Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda, Diagnostics &diags);
+
+} // namespace lorac::dsl

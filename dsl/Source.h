@@ -1,0 +1,40 @@
+#pragma once
+// Where a value came from: a file (or one --set flag), and a range of it.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lorac::dsl {
+
+/// Who set a value; a later one wins over an earlier one.
+enum class Origin { Default, Spec, Environment, Flag };
+
+/// One text that can be pointed at: a TOML file, a `--set` flag or an environment variable.
+struct SourceFile {
+  std::string path; ///< as shown to the user: "specs/a.toml", "--set adapter.r=8", "LORAC_ADAPTER_R"
+  std::string text;
+  Origin origin = Origin::Spec;
+
+  SourceFile(std::string path, std::string text, Origin origin = Origin::Spec);
+  /// The text of a line (1-based) without its end; empty beyond the last.
+  std::string_view line(uint32_t number) const;
+  uint32_t lines() const { return static_cast<uint32_t>(starts.size()); }
+
+private:
+  std::vector<size_t> starts;
+};
+
+/// Lines and columns count from 1; columns count code points; the end is one past the last character.
+struct SourceRange {
+  std::shared_ptr<const SourceFile> file; ///< null: a default, no place
+  uint32_t beginLine = 0, beginColumn = 0, endLine = 0, endColumn = 0;
+
+  explicit operator bool() const { return file != nullptr; }
+  /// "specs/a.toml:8:1", the flag itself, or "default".
+  std::string str() const;
+};
+
+} // namespace lorac::dsl
