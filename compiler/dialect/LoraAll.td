@@ -1,0 +1,3 @@
+// Everything that mlir-tblgen turns into one set of C++ classes and one page of docs.
+include "LoraOps.td"
+include "LoraPlanOps.td"

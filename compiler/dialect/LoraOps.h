@@ -1,0 +1,33 @@
+#pragma once
+// The `lora` dialect: its types, interfaces and ops. docs/dialect.md is generated from the .td files.
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "compiler/dialect/LoraDialect.h.inc"
+#include "compiler/dialect/LoraEnums.h.inc"
+#include "compiler/dialect/LoraInterfaces.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "compiler/dialect/LoraTypes.h.inc"
+#define GET_OP_CLASSES
+#include "compiler/dialect/LoraOps.h.inc"
+
+namespace lorac::lora {
+
+/// Leading dimension of an activation with `n` columns, in floats (docs/design.md, "Memory layout").
+inline int64_t leadingDimension(int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Elements a token: the product of all dimensions but the first.
+int64_t columns(mlir::RankedTensorType type);
+
+/// The dialects that lorac's own modules use before kernels are generated.
+void registerLoraDialects(mlir::DialectRegistry &registry);
+
+} // namespace lorac::lora

@@ -1,0 +1,368 @@
+// Ops of the stages 10-model to 40-fused: a model, its adapters, their gradients.
+#ifndef LORA_OPS_TD
+#define LORA_OPS_TD
+
+include "LoraBase.td"
+include "LoraInterfaces.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+//===--- symbols ---===//
+
+def Lora_FrozenOp : Lora_Op<"frozen", [Symbol]> {
+  let summary = "a frozen weight of the model";
+  let description = [{
+    Named by its Hugging Face tensor name. `gguf` is its name in GGUF files; `permute_heads`, where not 0, is the number of
+    heads whose rows a GGUF of this architecture stores in rope order (the reader undoes it).
+    ```mlir
+    lora.frozen @"model.layers.0.self_attn.q_proj.weight" : !lora.weight<64x64, f32> {gguf = "blk.0.attn_q.weight", permute_heads = 4 : i64}
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_WeightType>:$type);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+}
+
+def Lora_ParamOp : Lora_Op<"param", [Symbol]> {
+  let summary = "a trainable tensor";
+  let description = [{
+    `group` decides its learning rate (`lora_A`, `lora_B`); `module` is the adapted module.
+    ```mlir
+    lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" : tensor<4x64xf32> {group = "lora_A", module = "model.layers.0.self_attn.q_proj", scale = 2.0 : f64}
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_Tensor>:$type);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+}
+
+def Lora_UseOp : Lora_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the value of a frozen weight or a trainable tensor";
+  let description = [{
+    - (C1) the symbol is a `lora.frozen` or a `lora.param` and has the result's type.
+    ```mlir
+    %a = lora.use @"model.layers.0.self_attn.q_proj.lora_A.weight" : tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$symbol);
+  let results = (outs AnyTypeOf<[Lora_WeightType, Lora_Tensor]>:$value);
+  let assemblyFormat = "$symbol attr-dict `:` type($value)";
+}
+
+def Lora_GradientOp : Lora_Op<"gradient", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "adds a value to the gradient of a trainable tensor";
+  let description = [{
+    - (C1) the symbol is a `lora.param` of the value's type.
+    ```mlir
+    lora.gradient @"model.layers.0.self_attn.q_proj.lora_A.weight", %da : tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$symbol, Lora_Tensor:$value);
+  let assemblyFormat = "$symbol `,` $value attr-dict `:` type($value)";
+}
+
+//===--- the described model ---===//
+
+def Lora_EmbedOp : Lora_Op<"embed", [Pure]> {
+  let summary = "rows of the embedding matrix";
+  let description = [{
+    `y[m, :] = W[ids[m], :]`.
+    - (C1) `y` is `[tokens, in]` of a weight `[vocab, in]`.
+    ```mlir
+    %x = lora.embed %ids, %w : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Ints:$ids, Lora_WeightType:$weight);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$ids `,` $weight attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_RmsNormOp : Lora_Op<"rms_norm", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "root-mean-square norm";
+  let description = [{
+    `y = x / sqrt(mean(x²) + eps) · w` (Zhang & Sennrich 2019, eq. 4).
+    - (C1) `w` has the length of `x`'s last dimension.
+    ```mlir
+    %h = lora.rms_norm %x, %w eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight, F64Attr:$eps);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_RmsNormBackwardOp : Lora_Op<"rms_norm_backward", [Pure]> {
+  let summary = "gradient of rms_norm by its input";
+  let description = [{
+    With `s = 1/sqrt(mean(x²) + eps)`, `g = dy·w`: `dx = s·g - x·s³·mean(g·x)`.
+    ```mlir
+    %dx = lora.rms_norm_backward %x, %w, %dy eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight, Lora_Tensor:$dy, F64Attr:$eps);
+  let results = (outs Lora_Tensor:$dx);
+  let assemblyFormat = "$x `,` $weight `,` $dy `eps` $eps attr-dict `:` functional-type(operands, results)";
+}
+
+def Lora_LinearOp : Lora_Op<"linear", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "product with a frozen weight `x·Wᵀ`";
+  let description = [{
+    - (C1) `x` is `[tokens, in]`, `y` is `[tokens, out]` of a weight `[out, in]`.
+    ```mlir
+    %y = lora.linear %x, %w : (tensor<?x64xf32>, !lora.weight<176x64, nf4<64, dq256>>) -> tensor<?x176xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `,` $weight attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_LinearBackwardOp : Lora_Op<"linear_backward", [Pure]> {
+  let summary = "gradient of linear by its input: `dx = dy·W`";
+  let description = [{
+    - (C1) `dy` is `[tokens, out]`, `dx` is `[tokens, in]` of a weight `[out, in]`.
+    ```mlir
+    %dx = lora.linear_backward %dy, %w : (tensor<?x176xf32>, !lora.weight<176x64, f32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$dy, Lora_WeightType:$weight);
+  let results = (outs Lora_Tensor:$dx);
+  let assemblyFormat = "$dy `,` $weight attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_ViewOp : Lora_Op<"view", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "the same rows under another shape: `[tokens, h*d]` and `[tokens, h, d]`";
+  let description = [{
+    - (C1) both shapes have the same number of elements a token.
+    ```mlir
+    %q = lora.view %y : tensor<?x64xf32> to tensor<?x4x16xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x) `to` type($y)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Lora_RopeOp : Lora_Op<"rope", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "rotary position embedding, halves rotated (Su et al. 2021, in Hugging Face's layout)";
+  let description = [{
+    With `c, s` the cosine and sine of `position · theta^(-2i/d)`, `i < d/2`:
+    `y[i] = x[i]·c - x[i+d/2]·s`, `y[i+d/2] = x[i+d/2]·c + x[i]·s`; `inverse` rotates back.
+    - (C1) `x` is `[tokens, heads, d]` with even `d`.
+    ```mlir
+    %r = lora.rope %q, %positions theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_Ints:$positions, F64Attr:$theta, UnitAttr:$inverse);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `,` $positions `theta` $theta (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_AttentionOp : Lora_Op<"attention", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "causal attention inside each segment, grouped heads";
+  let description = [{
+    `o = softmax(scale · q·kᵀ + causal mask)·v` for each head; query head `h` reads key head `h / (heads / kv_heads)`. `lse` is the
+    logarithm of the sum of exponentials, which the backward pass needs (Dao 2022, section 3).
+    - (C1) `q` is `[tokens, heads, d]`, `k` and `v` are `[tokens, kv_heads, d]`, `heads` a multiple of `kv_heads`.
+    - (C2) `o` is `[tokens, heads*d]`, `lse` is `[tokens, heads]`.
+    ```mlir
+    %o, %lse = lora.attention %q, %k, %v, %segments scale 2.5e-01
+        : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x64xf32>, tensor<?x4xf32>)
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$o, Lora_Tensor:$lse);
+  let assemblyFormat = "$q `,` $k `,` $v `,` $segments `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_AttentionBackwardOp : Lora_Op<"attention_backward", [Pure]> {
+  let summary = "gradients of attention by q, k and v";
+  let description = [{
+    `p = exp(scale·q·kᵀ - lse)`, `dv = pᵀ·do`, `ds = p·(do·vᵀ - rowsum(do·o))`, `dq = scale·ds·k`, `dk = scale·dsᵀ·q`
+    (Dao 2022, algorithm 4); keys' gradients sum over the query heads of their group.
+    ```mlir
+    %dq, %dk, %dv = lora.attention_backward %q, %k, %v, %segments, %o, %lse, %do scale 2.5e-01
+        : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?x64xf32>, tensor<?x4xf32>, tensor<?x64xf32>)
+        -> (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>)
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, Lora_Tensor:$o,
+                       Lora_Tensor:$lse, Lora_Tensor:$dout, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$dq, Lora_Tensor:$dk, Lora_Tensor:$dv);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `,` $segments `,` $o `,` $lse `,` $dout `scale` $scale attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "elementwise function, its body in `arith` and `math`";
+  let description = [{
+    - (C1) all operands and results have one shape; the block takes one f32 an operand and yields one an result.
+    ```mlir
+    %y = lora.map %a, %b : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> {
+    ^bb0(%x: f32, %r: f32):
+      %s = arith.addf %x, %r : f32
+      lora.yield %s : f32
+    }
+    ```
+  }];
+  let arguments = (ins Variadic<Lora_Tensor>:$inputs);
+  let results = (outs Variadic<Lora_Tensor>:$outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$inputs attr-dict-with-keyword `:` functional-type(operands, results) $body";
+  let hasVerifier = 1;
+}
+
+def Lora_YieldOp : Lora_Op<"yield", [Pure, Terminator, ReturnLike]> {
+  let summary = "the values of a map's element";
+  let description = "See `lora.map`.";
+  let arguments = (ins Variadic<F32>:$values);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
+}
+
+def Lora_CrossEntropyOp : Lora_Op<"cross_entropy", [Pure]> {
+  let summary = "loss of each row under a frozen head; logits never exist as a whole";
+  let description = [{
+    `row_loss[m] = logsumexp(h[m]·Wᵀ) - (h[m]·Wᵀ)[labels[m]]`, 0 where the label is -100.
+    - (C1) `h` is `[tokens, in]` of a head `[vocab, in]`; `row_loss` is `[tokens]`.
+    ```mlir
+    %loss = lora.cross_entropy %h, %w, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels);
+  let results = (outs Lora_Tensor:$row_loss);
+  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_CrossEntropyBackwardOp : Lora_Op<"cross_entropy_backward", [Pure]> {
+  let summary = "loss of each row, and the gradient of the step's loss by h, chunk by chunk";
+  let description = [{
+    `dh = loss_scale · (softmax(h·Wᵀ) - onehot(label))·W`; `loss_scale` (1 / labels in the accumulation window) is a value of the
+    step, not of the program.
+    ```mlir
+    %loss, %dh = lora.cross_entropy_backward %h, %w, %labels
+        : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels);
+  let results = (outs Lora_Tensor:$row_loss, Lora_Tensor:$dh);
+  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results)";
+}
+
+//===--- adapters ---===//
+
+def Lora_LowRankOp : Lora_Op<"low_rank", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "low-rank update `scale · (x·Aᵀ)·Bᵀ` (Hu et al. 2021, eq. 3)";
+  let description = [{
+    The trained half of an adapted layer. `scale` is resolved: alpha/r for LoRA, alpha/√r for rsLoRA.
+    - (C1) `A` is `[r, in]` and `B` is `[out, r]`, with one `r`.
+    ```mlir
+    %dy = lora.low_rank %x, %a, %b scale 2.0 : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>) -> tensor<?x32xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_Tensor:$a, Lora_Tensor:$b, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `,` $a `,` $b `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_LowRankBackwardOp : Lora_Op<"low_rank_backward", [Pure]> {
+  let summary = "gradients of low_rank by x, A and B";
+  let description = [{
+    `dt = scale·dy·B`, `dx = dt·A`, `da = dtᵀ·x`, `db = scale·dyᵀ·(x·Aᵀ)`; OrderProducts chooses how they are formed. `dx` is present
+    where it is wanted.
+    ```mlir
+    %da, %db, %dx = lora.low_rank_backward %x, %a, %b, %dy scale 2.0
+        : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> (tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x64xf32>)
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_Tensor:$a, Lora_Tensor:$b, Lora_Tensor:$dy, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$da, Lora_Tensor:$db, Optional<Lora_Tensor>:$dx);
+  let assemblyFormat = "$x `,` $a `,` $b `,` $dy `scale` $scale attr-dict `:` functional-type(operands, results)";
+}
+
+def Lora_DropoutOp : Lora_Op<"dropout", [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+  let summary = "inverted dropout from a counter-based generator; forward and backward are one op";
+  let description = [{
+    `y = x · keep / (1 - p)`; `keep` is a function of (seed, step, micro-batch, `stream`, element), see docs/design.md, so no mask is stored.
+    - (C1) `0 < p < 1`.
+    ```mlir
+    %y = lora.dropout %x p 1.0e-01 stream 3 : tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, F64Attr:$p, I64Attr:$stream);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `p` $p `stream` $stream attr-dict `:` type($x)";
+  let hasVerifier = 1;
+}
+
+//===--- ordered and fused ---===//
+
+def Lora_ProductKind : I32EnumAttr<"ProductKind", "which operand of a product is transposed", [
+    I32EnumAttrCase<"NT", 0, "nt">, I32EnumAttrCase<"NN", 1, "nn">, I32EnumAttrCase<"TN", 2, "tn">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
+def Lora_MatmulOp : Lora_Op<"matmul", [Pure]> {
+  let summary = "dense product of an adapter's small matrices and activations";
+  let description = [{
+    `nt`: `C[m,j] = scale·Σk A[m,k]·B[j,k]`; `nn`: `C[m,j] = scale·Σk A[m,k]·B[k,j]`; `tn`: `C[i,j] = scale·Σm A[m,i]·B[m,j]`.
+    - (C1) the summed dimensions are equal and the result has the two others.
+    ```mlir
+    %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x64xf32>, tensor<4x64xf32>) -> tensor<?x4xf32>
+    ```
+  }];
+  let arguments = (ins Lora_ProductKind:$kind, Lora_Tensor:$a, Lora_Tensor:$b, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$c);
+  let assemblyFormat = "$kind $a `,` $b `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_AdaptedLinearOp : Lora_Op<"adapted_linear", [Pure, AttrSizedOperandSegments]> {
+  let summary = "`y = [residual +] x·Wᵀ [+ scale·t·Bᵀ]` in one kernel";
+  let description = [{
+    The low-rank update rides along as extra panels of the inner product; each element is one chain that starts from the residual.
+    - (C1) `t` is `[tokens, r]` and `b` is `[out, r]`, both present or neither.
+    ```mlir
+    %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) residual(%r) scale 2.0
+        : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x4xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> tensor<?x32xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight, Optional<Lora_Tensor>:$t, Optional<Lora_Tensor>:$b,
+                       Optional<Lora_Tensor>:$residual, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = [{
+    `(` $x `,` $weight `)` (`low_rank` `(` $t^ `,` $b `)`)? (`residual` `(` $residual^ `)`)? `scale` $scale attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def Lora_AdaptedLinearBackwardOp : Lora_Op<"adapted_linear_backward", [Pure, AttrSizedOperandSegments]> {
+  let summary = "`dx = [onto +] dy·W [+ dt·A]` in one kernel, from the same packed weight";
+  let description = [{
+    - (C1) `dt` is `[tokens, r]` and `a` is `[r, in]`, both present or neither.
+    ```mlir
+    %dx = lora.adapted_linear_backward(%dy, %w) low_rank(%dt, %a) onto(%acc)
+        : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x4xf32>, tensor<4x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$dy, Lora_WeightType:$weight, Optional<Lora_Tensor>:$dt, Optional<Lora_Tensor>:$a,
+                       Optional<Lora_Tensor>:$onto);
+  let results = (outs Lora_Tensor:$dx);
+  let assemblyFormat = [{
+    `(` $dy `,` $weight `)` (`low_rank` `(` $dt^ `,` $a `)`)? (`onto` `(` $onto^ `)`)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif

@@ -1,0 +1,64 @@
+// Ops of the stages 50-planned and 60-kernels: kernels, buffers with offsets, launches in order.
+#ifndef LORA_PLAN_OPS_TD
+#define LORA_PLAN_OPS_TD
+
+include "LoraBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Lora_TileSpace : I32EnumAttr<"TileSpace", "what a kernel's tiles count", [
+    I32EnumAttrCase<"Rows", 0, "rows">, I32EnumAttrCase<"Const", 1, "const">, I32EnumAttrCase<"Segments", 2, "segments">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
+def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
+  let summary = "one kernel to be generated: a family and its parameters";
+  let description = [{
+    The name is the content key: identical layers share. `params` are those that docs/design.md lists for the family; `tile`, `count`
+    and `scratch` (bytes a worker) are what the family's `describe` answered. The region is a map's body, or empty.
+    ```mlir
+    lora.kernel @rms_norm_forward_64 family "rms_norm_forward" rows tile 16 count 0 scratch 0 {n = 64 : i64, ldx = 64 : i64, ldy = 64 : i64, eps = 1.0e-5 : f64}
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$family, Lora_TileSpace:$space, I64Attr:$tile, I64Attr:$count,
+                       I64Attr:$scratch, DictionaryAttr:$params);
+  let regions = (region AnyRegion:$body);
+  let assemblyFormat = [{
+    $sym_name `family` $family $space `tile` $tile `count` $count `scratch` $scratch $params attr-dict-with-keyword (`body` $body^)?
+  }];
+  let extraClassDeclaration = [{
+    /// A parameter by name; asserts that it is there (SelectKernels wrote it).
+    int64_t intParam(::llvm::StringRef name);
+    double floatParam(::llvm::StringRef name);
+    ::llvm::StringRef stringParam(::llvm::StringRef name);
+    bool hasParam(::llvm::StringRef name);
+  }];
+}
+
+def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
+  let summary = "a place in the arena";
+  let description = [{
+    `offset` counts bytes from the arena's start.
+    ```mlir
+    %h = lora.buffer "layers.0.h" at 4096 : memref<128x64xf32>
+    ```
+  }];
+  let arguments = (ins StrAttr:$label, I64Attr:$offset);
+  let results = (outs AnyMemRef:$memory);
+  let assemblyFormat = "$label `at` $offset attr-dict `:` type($memory)";
+}
+
+def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "runs a kernel over rows `[begin, begin + count)` of the micro-batch";
+  let description = [{
+    - (C1) the symbol is a `lora.kernel`.
+    ```mlir
+    lora.launch @rms_norm_forward_64(%x, %w, %h) rows [0, 128] : memref<128x64xf32>, !lora.weight<64, vector>, memref<128x64xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyTypeOf<[AnyMemRef, Lora_WeightType]>>:$buffers, I64Attr:$begin,
+                       I64Attr:$count);
+  let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` attr-dict `:` type($buffers)";
+}
+
+#endif

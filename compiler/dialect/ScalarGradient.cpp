@@ -1,0 +1,69 @@
+// Reverse mode over scalar arithmetic: one rule an op, accumulated in reverse order.
+
+#include "compiler/dialect/ScalarGradient.h"
+#include "compiler/dialect/LoraOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/ErrorHandling.h"
+
+using namespace mlir;
+
+namespace {
+struct Reverse {
+  OpBuilder &b;
+  Location loc;
+  llvm::DenseMap<Value, Value> gradient{};
+
+  Value mul(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
+  Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
+  Value neg(Value x) { return arith::NegFOp::create(b, loc, x); }
+
+  void add(Value of, Value value) {
+    Value &sum = gradient[of];
+    sum = sum ? Value(arith::AddFOp::create(b, loc, sum, value)) : value;
+  }
+
+  void visit(Operation *op, Value g) {
+    llvm::TypeSwitch<Operation *>(op)
+        .Case([&](arith::AddFOp o) { add(o.getLhs(), g), add(o.getRhs(), g); })
+        .Case([&](arith::SubFOp o) { add(o.getLhs(), g), add(o.getRhs(), neg(g)); })
+        .Case([&](arith::MulFOp o) { add(o.getLhs(), mul(g, o.getRhs())), add(o.getRhs(), mul(g, o.getLhs())); })
+        .Case([&](arith::DivFOp o) { // d(x/y) = dx/y - (x/y)·dy/y
+          Value share = div(g, o.getRhs());
+          add(o.getLhs(), share);
+          add(o.getRhs(), neg(mul(share, o.getResult())));
+        })
+        .Case([&](arith::NegFOp o) { add(o.getOperand(), neg(g)); })
+        .Case([&](math::ExpOp o) { add(o.getOperand(), mul(g, o.getResult())); })
+        .Case([&](arith::ConstantOp) {})
+        .Default([](Operation *) { llvm_unreachable("ImportSpec emits only ops that have a rule here"); });
+  }
+};
+} // namespace
+
+SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Location loc, Block &body, ValueRange arguments,
+                                                     ValueRange seeds) {
+  IRMapping copy;
+  copy.map(body.getArguments(), arguments);
+  SmallVector<Operation *> forward;
+  for (Operation &op : body.without_terminator())
+    forward.push_back(builder.clone(op, copy));
+
+  Reverse reverse{builder, loc};
+  for (auto [yielded, seed] : llvm::zip(cast<YieldOp>(body.getTerminator()).getValues(), seeds))
+    if (seed)
+      reverse.add(copy.lookup(yielded), seed);
+  for (Operation *op : llvm::reverse(forward))
+    if (Value g = reverse.gradient.lookup(op->getResult(0)))
+      reverse.visit(op, g);
+
+  SmallVector<Value> result;
+  for (Value argument : arguments) {
+    Value g = reverse.gradient.lookup(argument);
+    result.push_back(g ? g : Value(arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0))));
+  }
+  return result;
+}
