@@ -1,0 +1,37 @@
+# Short names for people; the build itself is CMake's (CMakeLists.txt, cmake/Lorac.cmake).
+BUILD := build
+JOBS ?= 2
+SCRIPTS := cmake/scripts
+
+.DEFAULT_GOAL := build
+.PHONY: setup build test demo bench test-interop format format-check clean help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
+
+setup: ## install the Debian packages that are missing
+	@bash $(SCRIPTS)/setup.sh .ci/packages.txt
+
+build: ## cmake and ninja, in build/
+	@bash $(SCRIPTS)/build.sh $(BUILD)
+
+test: setup build ## every test
+	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS)
+
+demo: setup build ## fine-tune SmolLM2-135M on this machine, and see what it says
+	@bash $(SCRIPTS)/demo.sh $(BUILD)
+
+bench: setup build ## speed and memory of the SmolLM2 step
+	@bash $(SCRIPTS)/bench.sh $(BUILD)
+
+test-interop: setup build ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
+	@bash $(SCRIPTS)/interop.sh $(BUILD)
+
+format: ## clang-format on our sources
+	@bash $(SCRIPTS)/format.sh write
+
+format-check: ## whether `make format` would change anything
+	@bash $(SCRIPTS)/format.sh check
+
+clean: ## remove the build folder
+	rm -rf $(BUILD)
