@@ -51,10 +51,10 @@ private:
   size_t errorCount = 0;
 };
 
-/// The candidate nearest to `word` (edit distance at most a third of its length, at least 1), or "".
+/// The candidate nearest to `word` (edit distance at most a third of its length, rounded up, and 4), or "".
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 /// `text` fit for one line of a message: control characters and invalid UTF-8 escaped, cut at `limit` characters.
-std::string quoted(std::string_view text, size_t limit = 60);
+std::string printable(std::string_view text, size_t limit = 60);
 
 } // namespace lorac::dsl

@@ -1,10 +1,11 @@
 #pragma once
-// TOML text -> Spec: keys, types and words. What the values mean is checked by Check.h.
+// TOML text -> Spec: keys, types and words; then Check.h for what the values mean.
 
 #include "dsl/Diagnostics.h"
 #include "dsl/Spec.h"
 
 #include <functional>
+#include <optional>
 
 namespace lorac::dsl {
 
@@ -24,11 +25,13 @@ std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diag
 /// [[tables]]. `get` is getenv, or a test's.
 std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get);
 
-/// Parses; every error is in `diags`. Later overrides win over earlier ones: pass environment first, then flags.
-/// The Spec is usable only if diags has no errors.
-Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides, Diagnostics &diags);
+/// Parses and checks (Check.h: checkSpec); every error is in `diags`, and the Spec is usable only if there is none.
+/// Later overrides win over earlier ones: pass the environment's first, then flags. `path` names the spec in messages
+/// and is what its relative paths start from.
+Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides, bool allowCuda,
+               Diagnostics &diags);
 
-/// Reads the file, parses and checks it (checkSpec).
+/// The same for a file.
 Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda, Diagnostics &diags);
 
 } // namespace lorac::dsl

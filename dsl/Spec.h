@@ -26,7 +26,8 @@ namespace lorac::dsl {
 template <class T>
 struct Field {
   T value{};
-  SourceRange range; ///< of the value; empty when it is a default
+  SourceRange range{};  ///< of the value; empty when it is a default
+  bool refused = false; ///< given, but of the wrong type or no known word; `value` is the default
 
   /// Set by someone, in the spec or on the command line.
   bool given() const { return static_cast<bool>(range); }
@@ -111,7 +112,7 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   /// "all-linear" or patterns; resolveAdapters (Adapters.h) says which modules they are.
-  Field<std::vector<Field<std::string>>> targetModules;
+  Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom; ///< a folder in PEFT's layout or a safetensors file; empty: none
   std::vector<AdapterRule> rules;
   std::optional<AdaLoraSpec> adalora;

@@ -1,0 +1,295 @@
+#include "dsl/Check.h"
+
+#include "dsl/Pattern.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
+
+namespace lorac::dsl {
+
+namespace {
+
+constexpr int64_t MaxCount = int64_t(1) << 31; // of steps, tokens and the like: products stay within 63 bits
+constexpr int64_t MaxRank = 65536;
+
+std::string shown(int64_t value) { return std::to_string(value); }
+
+std::string shown(double value) {
+  char buffer[40];
+  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
+}
+
+// Checks one spec; fields that were not given hold good defaults and are skipped.
+class Checker {
+public:
+  Checker(Spec &spec, bool allowCuda, Diagnostics &diags) : spec(spec), allowCuda(allowCuda), diags(diags) {}
+
+  void run() {
+    model();
+    quantization();
+    adapter();
+    optimizer();
+    train();
+    schedule();
+    data();
+    target();
+  }
+
+private:
+  template <class T>
+  bool range(const std::string &key, const Field<T> &field, T low, T high) {
+    if (!field.given() || field.refused || (field.value >= low && field.value <= high))
+      return true;
+    std::string want = field.value < low ? "at least " + shown(low) : "at most " + shown(high);
+    if (field.value != field.value)
+      want = "a number";
+    diags.error(field.range, "'" + key + "' must be " + want + ", got " + shown(field.value));
+    return false;
+  }
+
+  /// low <= value < high, or low < value < high.
+  void below(const std::string &key, const Field<double> &field, double low, double high, bool lowIn) {
+    bool good = std::isfinite(field.value) && (lowIn ? field.value >= low : field.value > low) && field.value < high;
+    if (!field.given() || field.refused || good)
+      return;
+    std::string want = std::isinf(high) ? (lowIn ? "at least " + shown(low) : "greater than " + shown(low))
+                                        : std::string("in ") + (lowIn ? "[" : "(") + shown(low) + ", " + shown(high) + ")";
+    diags.error(field.range, "'" + key + "' must be " + want + ", got " + shown(field.value));
+  }
+
+  void positive(const std::string &key, const Field<double> &field) { below(key, field, 0, INFINITY, false); }
+
+  Diagnostic &later(const SourceRange &range, const std::string &what) {
+    return diags.error(range, what + " is known, not in this version");
+  }
+
+  SourceRange start() const { return {spec.file, 1, 1, 1, 1}; }
+
+  void model() {
+    const ModelSpec &m = spec.model;
+    if (!m.range) {
+      diags.error(start(), "no [model] table: name the model with source = \"FILE.gguf\"");
+      return;
+    }
+    if (m.source.given() && !m.source.refused && m.source->empty())
+      diags.error(m.source.range, "'model.source' is empty: name a GGUF file or a Hugging Face directory");
+    if (m.architecture.given() && !m.architecture.refused && m.architecture->empty())
+      diags.error(m.architecture.range, "'model.architecture' is empty: name one, as in \"llama\"");
+    std::set<std::string> seen;
+    for (const ShapeEntry &entry : *m.shape)
+      if (!seen.insert(entry.key).second)
+        diags.error(entry.keyRange, "'model.shape." + entry.key + "' is given twice");
+    if (m.source.given())
+      return;
+    if (!m.architecture.given() || !m.shape.given())
+      diags.error(m.range, "[model] needs 'source', or 'architecture' and 'shape' for weights drawn from the seed");
+    else if (spec.quantization.format.value == BaseFormat::Keep)
+      diags.error(spec.quantization.format.range,
+                  "'quantization.format' = \"keep\" needs a 'model.source': drawn weights have no blocks to keep");
+  }
+
+  void quantization() {
+    const QuantizationSpec &q = spec.quantization;
+    int64_t size = q.blockSize.value;
+    if (q.blockSize.given() && (size < 32 || size > 4096 || (size & (size - 1)) != 0))
+      diags.error(q.blockSize.range,
+                  "'quantization.block_size' must be a power of two from 32 to 4096, got " + shown(size));
+    bool sixteenBit = *q.computeDtype == ComputeDtype::Bf16 || *q.computeDtype == ComputeDtype::F16;
+    if (sixteenBit && *spec.target.device != Device::Cuda)
+      diags.error(q.computeDtype.range, "'quantization.compute_dtype' = \"" + std::string(toString(*q.computeDtype)) +
+                                            "\" is refused on cpu: its kernels multiply in f32, and 16-bit would only "
+                                            "round; write \"auto\" or \"f32\"");
+  }
+
+  void patterns(const std::string &key, const std::vector<Field<std::string>> &list) {
+    for (const Field<std::string> &text : list) {
+      std::string error;
+      if (text->empty())
+        diags.error(text.range, "'" + key + "' has an empty pattern");
+      else if (!Pattern::compile(*text, error))
+        diags.error(text.range, "'" + printable(*text) + "' is not a regular expression: " + error);
+    }
+  }
+
+  void rank(const Field<int64_t> &r, bool zeroIsNone) {
+    if (!r.given() || r.refused)
+      return;
+    if (r.value < (zeroIsNone ? 0 : 1)) {
+      Diagnostic &error = diags.error(r.range, "rank must be " + std::string(zeroIsNone ? "0 or " : "") +
+                                                   "positive, got " + shown(r.value));
+      if (!zeroIsNone && r.value == 0)
+        error.note("for no adapter on some modules, write r = 0 in an [[adapter.rule]]");
+    } else if (r.value > MaxRank) {
+      diags.error(r.range, "rank must be at most " + shown(MaxRank) + ", got " + shown(r.value));
+    }
+  }
+
+  void adapter() {
+    const AdapterSpec &a = spec.adapter;
+    rank(a.r, false);
+    positive("adapter.lora_alpha", a.loraAlpha);
+    below("adapter.lora_dropout", a.loraDropout, 0, 1, true);
+    patterns("adapter.target_modules", *a.targetModules);
+    if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
+      diags.error(a.initFrom.range, "'adapter.init_from' is empty: name an adapter's folder or leave it out");
+    for (const AdapterRule &rule : a.rules) {
+      if (!rule.modules.given())
+        diags.error(rule.range, "a rule needs 'modules': the pattern of the modules that it is for");
+      else if (!rule.r.given() && !rule.loraAlpha.given() && !rule.loraDropout.given())
+        diags.error(rule.range, "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
+      patterns("adapter.rule.modules", *rule.modules);
+      rank(rule.r, true);
+      positive("adapter.rule.lora_alpha", rule.loraAlpha);
+      below("adapter.rule.lora_dropout", rule.loraDropout, 0, 1, true);
+    }
+    if (a.loraplus)
+      positive("adapter.loraplus.loraplus_lr_ratio", a.loraplus->lrRatio);
+    adalora();
+  }
+
+  void adalora() {
+    const AdapterSpec &a = spec.adapter;
+    bool chosen = *a.method == AdapterMethod::AdaLora;
+    if (chosen)
+      later(a.method.range, "method = \"adalora\"");
+    if (!a.adalora)
+      return;
+    const AdaLoraSpec &ada = *a.adalora;
+    if (!chosen)
+      diags.error(ada.range, "[adapter.adalora] is for method = \"adalora\"").note(
+          "method = \"adalora\" is known, not in this version");
+    range<int64_t>("adapter.adalora.init_r", ada.initR, 1, MaxRank);
+    range<int64_t>("adapter.adalora.target_r", ada.targetR, 1, MaxRank);
+    range<int64_t>("adapter.adalora.tinit", ada.tinit, 0, MaxCount);
+    range<int64_t>("adapter.adalora.tfinal", ada.tfinal, 0, MaxCount);
+    range<int64_t>("adapter.adalora.deltaT", ada.deltaT, 1, MaxCount);
+    below("adapter.adalora.beta1", ada.beta1, 0, 1, true);
+    below("adapter.adalora.beta2", ada.beta2, 0, 1, true);
+    below("adapter.adalora.orth_reg_weight", ada.orthRegWeight, 0, INFINITY, true);
+  }
+
+  void optimizer() {
+    const OptimizerSpec &o = spec.optimizer;
+    positive("optimizer.learning_rate", o.learningRate);
+    below("optimizer.betas", o.beta1, 0, 1, true);
+    below("optimizer.betas", o.beta2, 0, 1, true);
+    positive("optimizer.eps", o.eps);
+    below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
+    below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
+  }
+
+  void train() {
+    TrainSpec &t = spec.train;
+    if (!t.range)
+      diags.error(start(), "no [train] table: say how long to train, with steps = 60 or epochs = 1");
+    else if (!t.steps.given() && !t.epochs.given())
+      diags.error(t.range, "[train] needs 'steps' or 'epochs'");
+    else if (t.steps.given() && t.epochs.given())
+      diags.error(t.epochs.range, "'steps' and 'epochs' are both given: keep one").note(t.steps.range, "'steps' is here");
+    range<int64_t>("train.steps", t.steps, 1, MaxCount);
+    below("train.epochs", t.epochs, 0, 1e9, false);
+    bool sizes = range<int64_t>("train.batch_size", t.batchSize, 1, MaxCount);
+    sizes &= range<int64_t>("train.max_length", t.maxLength, 2, MaxCount);
+    if (sizes && t.batchSize.value * t.maxLength.value > (int64_t(1) << 26))
+      diags.error(t.maxLength.given() ? t.maxLength.range : t.batchSize.range,
+                  "a batch of " + shown(t.batchSize.value) + " x " + shown(t.maxLength.value) +
+                      " tokens is more than 67108864: lower 'batch_size' or 'max_length'");
+    range<int64_t>("train.gradient_accumulation_steps", t.gradientAccumulationSteps, 1, MaxCount);
+    range<int64_t>("train.seed", t.seed, 0, INT64_MAX);
+    range<int64_t>("train.eval_steps", t.evalSteps, 0, MaxCount);
+    range<int64_t>("train.save_steps", t.saveSteps, 0, MaxCount);
+    range<int64_t>("train.logging_steps", t.loggingSteps, 1, MaxCount);
+    if (t.outputDir.given() && !t.outputDir.refused && t.outputDir->empty())
+      diags.error(t.outputDir.range, "'train.output_dir' is empty: name a folder or leave it out");
+    if (!t.outputDir.given())
+      t.outputDir.value = "out/" + spec.name;
+  }
+
+  void schedule() {
+    ScheduleSpec &s = spec.schedule;
+    const TrainSpec &t = spec.train;
+    range<int64_t>("schedule.warmup_steps", s.warmupSteps, 0, MaxCount);
+    range<double>("schedule.warmup_ratio", s.warmupRatio, 0, 1);
+    if (s.warmupSteps.given() && s.warmupRatio.given())
+      diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
+          .note(s.warmupSteps.range, "'warmup_steps' is here");
+    bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
+    if (!s.warmupSteps.given()) {
+      if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)
+        s.warmupSteps.value = 0;
+    } else if (isShort && t.steps.value > 0 && s.warmupSteps.value > 0) {
+      diags.warning(s.warmupSteps.range, "the warm-up of " + shown(s.warmupSteps.value) +
+                                             " steps does not end within the " + shown(t.steps.value) + " of the run");
+    }
+  }
+
+  void data() {
+    for (size_t i = 1; i < spec.data.size(); ++i)
+      later(spec.data[i].range, "a second [[data]] table").note("one table may list several files: path = [\"a\", \"b\"]");
+    for (DataSpec &d : spec.data)
+      oneData(d);
+  }
+
+  void oneData(DataSpec &d) {
+    bool good = !d.name->empty() && d.name->size() <= 64 &&
+                std::all_of(d.name->begin(), d.name->end(), [](unsigned char c) {
+                  return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+                });
+    if (!good)
+      diags.error(d.name.range, "'data.name' must be letters, digits, '_', '-' or '.', at most 64, got \"" +
+                                    printable(*d.name) + "\"");
+    if (!d.path.given())
+      diags.error(d.range, "[[data]] needs 'path': a file, a pattern or a list");
+    for (const Field<std::string> &path : *d.path)
+      if (path->empty() || path->find('\0') != std::string::npos)
+        diags.error(path.range, "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
+    range<double>("data.eval_fraction", d.evalFraction, 0, 0.9);
+    if (*d.format == DataFormat::Chat || *d.format == DataFormat::Alpaca)
+      later(d.format.range, "format = \"" + std::string(toString(*d.format)) + "\"");
+    if (*d.format != DataFormat::Text && d.separator.given())
+      diags.warning(d.separator.range, "'data.separator' is only for format = \"text\"");
+    if (*d.format == DataFormat::Tokens)
+      tokens(d);
+  }
+
+  void tokens(DataSpec &d) {
+    Field<bool> &packing = spec.train.packing;
+    if (packing.given() && *packing)
+      diags.error(packing.range, "'train.packing' must be false for data of format \"tokens\": it is taken batch by batch "
+                                 "as it stands")
+          .note(d.format.range, "the format is given here");
+    packing.value = false;
+    if (d.evalFraction.given() && *d.evalFraction != 0)
+      diags.error(d.evalFraction.range,
+                  "'data.eval_fraction' must be 0 for format \"tokens\": its batches are never split");
+    d.evalFraction.value = 0;
+    if (d.overlong.given() && *d.overlong != Overlong::Error)
+      diags.warning(d.overlong.range, "'data.overlong' has no meaning for format \"tokens\"");
+  }
+
+  void target() {
+    const TargetSpec &t = spec.target;
+    if (*t.device == Device::Cuda && !allowCuda)
+      later(t.device.range, "training on device = \"cuda\"").note("`lorac compile --target cuda` builds its kernels");
+    range<int64_t>("target.threads", t.threads, 0, 1024);
+    for (const Field<std::string> &arch : *t.arch) {
+      const std::string &word = *arch;
+      bool good = word.starts_with("sm_") && word.size() >= 5 && word.size() <= 7 &&
+                  std::isdigit(static_cast<unsigned char>(word[3])) && std::isdigit(static_cast<unsigned char>(word[4]));
+      if (!good)
+        diags.error(arch.range, "'target.arch' names compute architectures as in \"sm_80\", got \"" + printable(word) + "\"");
+    }
+  }
+
+  Spec &spec;
+  bool allowCuda;
+  Diagnostics &diags;
+};
+
+} // namespace
+
+void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags) { Checker(spec, allowCuda, diags).run(); }
+
+} // namespace lorac::dsl

@@ -1,0 +1,33 @@
+#include "dsl/Source.h"
+
+namespace lorac::dsl {
+
+SourceFile::SourceFile(std::string shownPath, std::string content, Origin setBy)
+    : path(std::move(shownPath)), text(std::move(content)), origin(setBy) {
+  if (text.starts_with("\xEF\xBB\xBF")) // a byte order mark is no column
+    text.erase(0, 3);
+  starts.push_back(0);
+  for (size_t i = 0; i < text.size(); ++i)
+    if (text[i] == '\n')
+      starts.push_back(i + 1);
+}
+
+std::string_view SourceFile::line(uint32_t number) const {
+  if (number == 0 || number > starts.size())
+    return {};
+  size_t begin = starts[number - 1];
+  size_t end = number < starts.size() ? starts[number] - 1 : text.size();
+  if (end > begin && text[end - 1] == '\r')
+    --end;
+  return std::string_view(text).substr(begin, end - begin);
+}
+
+std::string SourceRange::str() const {
+  if (!file)
+    return "default";
+  if (file->origin != Origin::Spec || beginLine == 0)
+    return file->path;
+  return file->path + ":" + std::to_string(beginLine) + ":" + std::to_string(beginColumn);
+}
+
+} // namespace lorac::dsl

@@ -1,0 +1,52 @@
+#include "dsl/Spec.h"
+
+#include <filesystem>
+
+namespace lorac::dsl {
+
+std::string_view toString(BaseFormat value) {
+  static constexpr std::string_view words[] = {"none", "keep", "nf4", "fp4"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(ComputeDtype value) {
+  static constexpr std::string_view words[] = {"auto", "f32", "bf16", "f16"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(AdapterMethod value) { return value == AdapterMethod::Lora ? "lora" : "adalora"; }
+
+std::string_view toString(PruneMode value) {
+  static constexpr std::string_view words[] = {"mask", "final", "bucketed", "eager"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(OptimizerName) { return "adamw"; }
+
+std::string_view toString(ScheduleName value) {
+  static constexpr std::string_view words[] = {"constant", "linear", "cosine"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(DataFormat value) {
+  static constexpr std::string_view words[] = {"text", "jsonl", "tokens", "chat", "alpaca"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(Overlong value) {
+  static constexpr std::string_view words[] = {"split", "truncate", "error"};
+  return words[static_cast<int>(value)];
+}
+
+std::string_view toString(Device value) {
+  static constexpr std::string_view words[] = {"auto", "cpu", "cuda"};
+  return words[static_cast<int>(value)];
+}
+
+std::string Spec::resolve(const std::string &path) const {
+  if (path.empty())
+    return path;
+  return (std::filesystem::path(directory) / path).lexically_normal().string();
+}
+
+} // namespace lorac::dsl
