@@ -14,7 +14,7 @@ using Values = SmallVector<Value>;
 Values RmsNormOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
   if (!wanted[0])
     return {Value(), Value()};
-  return {RmsNormBackwardOp::create(b, getLoc(), getX().getType(), getX(), getWeight(), dy[0], getEpsAttr()), Value()};
+  return {RmsNormBackwardOp::create(b, getLoc(), getX().getType(), getX(), getWeight(), dy[0], Value(), getEpsAttr()), Value()};
 }
 
 Values LinearOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {

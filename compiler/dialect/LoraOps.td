@@ -97,14 +97,16 @@ def Lora_RmsNormOp : Lora_Op<"rms_norm", [Pure, DeclareOpInterfaceMethods<Lora_D
 def Lora_RmsNormBackwardOp : Lora_Op<"rms_norm_backward", [Pure]> {
   let summary = "gradient of rms_norm by its input";
   let description = [{
-    With `s = 1/sqrt(mean(x²) + eps)`, `g = dy·w`: `dx = s·g - x·s³·mean(g·x)`.
+    With `s = 1/sqrt(mean(x²) + eps)`, `g = dy·w`: `dx = [onto +] s·g - x·s³·mean(g·x)`.
     ```mlir
     %dx = lora.rms_norm_backward %x, %w, %dy eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>) -> tensor<?x64xf32>
     ```
   }];
-  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight, Lora_Tensor:$dy, F64Attr:$eps);
+  let arguments = (ins Lora_Tensor:$x, Lora_WeightType:$weight, Lora_Tensor:$dy, Optional<Lora_Tensor>:$onto, F64Attr:$eps);
   let results = (outs Lora_Tensor:$dx);
-  let assemblyFormat = "$x `,` $weight `,` $dy `eps` $eps attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $x `,` $weight `,` $dy (`onto` `(` $onto^ `)`)? `eps` $eps attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def Lora_LinearOp : Lora_Op<"linear", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
@@ -220,6 +222,11 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$inputs attr-dict-with-keyword `:` functional-type(operands, results) $body";
   let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
+  let extraClassDeclaration = [{
+    /// The body is `yield(arg0 + arg1)` and nothing else.
+    bool isSum();
+  }];
 }
 
 def Lora_YieldOp : Lora_Op<"yield", [Pure, Terminator, ReturnLike]> {

@@ -11,6 +11,12 @@ def Lora_TileSpace : I32EnumAttr<"TileSpace", "what a kernel's tiles count", [
   let cppNamespace = "::lorac::lora";
 }
 
+def Lora_BufferRole : I32EnumAttr<"BufferRole", "whose a place in the arena is", [
+    I32EnumAttrCase<"IO", 0, "io">, I32EnumAttrCase<"Table", 1, "table">, I32EnumAttrCase<"Param", 2, "param">,
+    I32EnumAttrCase<"Grad", 3, "grad">, I32EnumAttrCase<"Local", 4, "local">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
 def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
   let summary = "one kernel to be generated: a family and its parameters";
   let description = [{
@@ -38,14 +44,27 @@ def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
 def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
   let summary = "a place in the arena";
   let description = [{
-    `offset` counts bytes from the arena's start.
+    `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). `role` says whose the place is: `io` (named by
+    the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime.
     ```mlir
-    %h = lora.buffer "layers.0.h" at 4096 : memref<128x64xf32>
+    %h = lora.buffer local "layers.0.h" at 4096 : memref<128x64xf32>
     ```
   }];
-  let arguments = (ins StrAttr:$label, I64Attr:$offset);
+  let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset);
   let results = (outs AnyMemRef:$memory);
-  let assemblyFormat = "$label `at` $offset attr-dict `:` type($memory)";
+  let assemblyFormat = "$role $label `at` $offset attr-dict `:` type($memory)";
+}
+
+def Lora_SliceOp : Lora_Op<"slice", [Pure]> {
+  let summary = "a part of a buffer that begins some bytes further";
+  let description = [{
+    ```mlir
+    %c = lora.slice %h by 32768 : memref<256x64xf32> to memref<128x64xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory, I64Attr:$delta);
+  let results = (outs AnyMemRef:$part);
+  let assemblyFormat = "$memory `by` $delta attr-dict `:` type($memory) `to` type($part)";
 }
 
 def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

@@ -1,0 +1,80 @@
+// How maps simplify: what is not computed needs no map.
+
+#include "compiler/dialect/LoraOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+using namespace lorac::lora;
+
+bool MapOp::isSum() {
+  Block &body = getBody().front();
+  if (body.getNumArguments() != 2 || getOutputs().size() != 1)
+    return false;
+  auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
+  return sum && &body.front() == sum && sum.getLhs() == body.getArgument(0) && sum.getRhs() == body.getArgument(1);
+}
+
+// A result that is one of the inputs is that input; results and inputs that nobody uses go.
+LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
+  Block &body = op.getBody().front();
+  auto yield = cast<YieldOp>(body.getTerminator());
+  bool forwarded = false;
+  for (auto [result, value] : llvm::zip(op.getOutputs(), yield.getValues()))
+    if (auto argument = dyn_cast<BlockArgument>(value); argument && !result.use_empty()) {
+      rewriter.replaceAllUsesWith(result, op.getInputs()[argument.getArgNumber()]);
+      forwarded = true;
+    }
+  SmallVector<unsigned> results;
+  for (auto [i, result] : llvm::enumerate(op.getOutputs()))
+    if (!result.use_empty())
+      results.push_back(i);
+  if (results.empty()) {
+    rewriter.eraseOp(op);
+    return success();
+  }
+
+  // Inputs that the kept results need; a value fed in twice comes in once.
+  llvm::SmallDenseMap<Value, unsigned> place;
+  SmallVector<Value> inputs;
+  llvm::SmallDenseSet<Value> needed;
+  SmallVector<Value> work;
+  for (unsigned i : results)
+    work.push_back(yield.getValues()[i]);
+  while (!work.empty()) {
+    Value value = work.pop_back_val();
+    if (needed.insert(value).second && value.getDefiningOp())
+      llvm::append_range(work, value.getDefiningOp()->getOperands());
+  }
+  for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
+    if (needed.contains(argument) && place.try_emplace(input, inputs.size()).second)
+      inputs.push_back(input);
+  if (inputs.size() == op.getInputs().size() && results.size() == op.getOutputs().size()) {
+    if (forwarded)
+      return success();
+    return rewriter.notifyMatchFailure(op, "every input and result is used");
+  }
+
+  SmallVector<Type> types;
+  for (unsigned i : results)
+    types.push_back(op.getOutputs()[i].getType());
+  auto smaller = MapOp::create(rewriter, op.getLoc(), types, inputs);
+  Block *block = rewriter.createBlock(&smaller.getBody(), {}, SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
+                                      SmallVector<Location>(inputs.size(), op.getLoc()));
+  IRMapping copy;
+  for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
+    if (auto found = place.find(input); found != place.end())
+      copy.map(argument, block->getArgument(found->second));
+  for (Operation &inner : body.without_terminator())
+    if (needed.contains(inner.getResult(0)))
+      rewriter.clone(inner, copy);
+  SmallVector<Value> yielded;
+  for (unsigned i : results)
+    yielded.push_back(copy.lookup(yield.getValues()[i]));
+  YieldOp::create(rewriter, op.getLoc(), yielded);
+  for (auto [from, to] : llvm::zip(results, smaller.getOutputs()))
+    rewriter.replaceAllUsesWith(op.getOutputs()[from], to);
+  rewriter.eraseOp(op);
+  return success();
+}

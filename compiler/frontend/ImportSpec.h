@@ -1,0 +1,28 @@
+#pragma once
+// Spec + bound architecture -> 10-model.
+
+#include "dsl/Check.h"
+#include "dsl/Graph.h"
+#include "dsl/Spec.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <map>
+
+namespace lorac {
+
+/// What ImportSpec is given beside the spec: the model as bound, adapters as resolved, and for each tensor of the source
+/// (Hugging Face name) its type there (`f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`). Tensors that are missing count as f32.
+struct ImportInput {
+  const dsl::Spec &spec;
+  const dsl::BoundModel &model;
+  const std::vector<dsl::AdapterChoice> &adapters;
+  const std::map<std::string, std::string> &sourceTypes;
+};
+
+/// A module with the symbols of all frozen weights and three functions:
+/// `@hidden(ids, positions, segments) -> [tokens, hidden]` (after the final norm), `@head(h) -> logits`,
+/// `@loss(h, labels) -> row losses`. The rank pattern stands in the module's attribute `lora.adapters`. No target is known.
+mlir::OwningOpRef<mlir::ModuleOp> importSpec(mlir::MLIRContext &context, const ImportInput &input);
+
+} // namespace lorac

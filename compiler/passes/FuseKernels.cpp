@@ -1,0 +1,205 @@
+// 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value that it is added to; elementwise
+// chains become one map. Last of the shared stages: what comes after it knows the target.
+
+#include "compiler/passes/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+namespace lorac::lora {
+#define GEN_PASS_DEF_FUSEKERNELS
+#include "compiler/passes/Passes.h.inc"
+} // namespace lorac::lora
+
+using namespace mlir;
+using namespace lorac::lora;
+
+namespace {
+
+bool isSum(Value value) {
+  auto map = value.getDefiningOp<MapOp>();
+  return map && map.isSum();
+}
+
+// The terms of a tree of sums whose inner sums nobody else reads, from left to right.
+void termsOf(Value value, bool root, SmallVectorImpl<Value> &terms) {
+  if (isSum(value) && (root || value.hasOneUse())) {
+    for (Value operand : value.getDefiningOp()->getOperands())
+      termsOf(operand, false, terms);
+    return;
+  }
+  terms.push_back(value);
+}
+
+template <typename Op>
+Op only(Value value) {
+  return value.hasOneUse() ? value.getDefiningOp<Op>() : Op();
+}
+
+Value sumOf(OpBuilder &b, Location loc, Value x, Value y) {
+  auto map = MapOp::create(b, loc, TypeRange{x.getType()}, ValueRange{x, y});
+  OpBuilder::InsertionGuard guard(b);
+  Block *block = b.createBlock(&map.getBody(), {}, {b.getF32Type(), b.getF32Type()}, {loc, loc});
+  Value sum = arith::AddFOp::create(b, loc, block->getArgument(0), block->getArgument(1));
+  YieldOp::create(b, loc, sum);
+  return map.getOutputs().front();
+}
+
+// A sum of base products, low-rank products and other values: the others first, then one fused op after another, each onto the
+// value so far, so that every element stays one chain.
+struct FuseSum : OpRewritePattern<MapOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(MapOp op, PatternRewriter &rewriter) const override {
+    if (!op.isSum())
+      return rewriter.notifyMatchFailure(op, "not a sum");
+    Value root = op.getOutputs().front();
+    if (root.hasOneUse())
+      if (auto outer = dyn_cast<MapOp>(*root.user_begin()); outer && outer.isSum())
+        return rewriter.notifyMatchFailure(op, "part of a larger sum");
+    SmallVector<Value> terms, others;
+    termsOf(root, true, terms);
+    SmallVector<Operation *> bases; // LinearOp, LinearBackwardOp, RmsNormBackwardOp
+    SmallVector<MatmulOp> panels;
+    for (Value term : terms) {
+      if (Operation *base = baseOf(term))
+        bases.push_back(base);
+      else if (MatmulOp panel = only<MatmulOp>(term); panel && panel.getKind() != ProductKind::TN)
+        panels.push_back(panel);
+      else
+        others.push_back(term);
+    }
+    if (bases.empty())
+      return rewriter.notifyMatchFailure(op, "no product over a frozen weight among the terms");
+
+    Value sum;
+    for (Value other : others)
+      sum = sum ? sumOf(rewriter, op.getLoc(), sum, other) : other;
+    for (Operation *base : bases)
+      sum = fuse(rewriter, base, takePanel(base, panels), sum);
+    for (MatmulOp panel : panels)
+      sum = sumOf(rewriter, op.getLoc(), sum, panel.getC());
+    rewriter.replaceOp(op, sum);
+    return success();
+  }
+
+  static Operation *baseOf(Value term) {
+    if (auto linear = only<LinearOp>(term))
+      return linear;
+    if (auto backward = only<LinearBackwardOp>(term))
+      return backward;
+    if (auto norm = only<RmsNormBackwardOp>(term); norm && !norm.getOnto())
+      return norm;
+    return nullptr;
+  }
+
+  // The low-rank product of the same adapter (the same module's name), if it is among the terms.
+  static MatmulOp takePanel(Operation *base, SmallVectorImpl<MatmulOp> &panels) {
+    auto fits = [&](MatmulOp panel) {
+      if (isa<LinearOp>(base))
+        return panel.getKind() == ProductKind::NT;
+      return isa<LinearBackwardOp>(base) && panel.getKind() == ProductKind::NN && panel.getScale().isExactlyValue(1.0);
+    };
+    auto sameModule = [&](MatmulOp panel) {
+      auto a = dyn_cast<NameLoc>(base->getLoc()), b = dyn_cast<NameLoc>(panel.getLoc());
+      return a && b && a.getName() == b.getName();
+    };
+    MatmulOp *found = llvm::find_if(panels, [&](MatmulOp panel) { return fits(panel) && sameModule(panel); });
+    if (found == panels.end() && panels.size() == 1 && fits(panels.front()))
+      found = panels.begin();
+    if (found == panels.end())
+      return {};
+    MatmulOp panel = *found;
+    panels.erase(found);
+    return panel;
+  }
+
+  static Value fuse(PatternRewriter &rewriter, Operation *base, MatmulOp panel, Value onto) {
+    Value t = panel ? panel.getA() : Value(), factor = panel ? panel.getB() : Value();
+    if (auto linear = dyn_cast<LinearOp>(base))
+      return AdaptedLinearOp::create(rewriter, base->getLoc(), linear.getY().getType(), linear.getX(), linear.getWeight(), t,
+                                     factor, onto, panel ? panel.getScaleAttr() : rewriter.getF64FloatAttr(1.0));
+    if (auto backward = dyn_cast<LinearBackwardOp>(base))
+      return AdaptedLinearBackwardOp::create(rewriter, base->getLoc(), backward.getDx().getType(), backward.getDy(),
+                                             backward.getWeight(), t, factor, onto);
+    auto norm = cast<RmsNormBackwardOp>(base);
+    return RmsNormBackwardOp::create(rewriter, base->getLoc(), norm.getDx().getType(), norm.getX(), norm.getWeight(), norm.getDy(),
+                                     onto, norm.getEpsAttr());
+  }
+};
+
+// Linears that stand alone.
+struct FuseLinear : OpRewritePattern<LinearOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<AdaptedLinearOp>(op, op.getY().getType(), op.getX(), op.getWeight(), Value(), Value(), Value(),
+                                                 rewriter.getF64FloatAttr(1.0));
+    return success();
+  }
+};
+struct FuseLinearBackward : OpRewritePattern<LinearBackwardOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LinearBackwardOp op, PatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<AdaptedLinearBackwardOp>(op, op.getDx().getType(), op.getDy(), op.getWeight(), Value(), Value(),
+                                                         Value());
+    return success();
+  }
+};
+
+// A map whose result only another map reads becomes part of it.
+struct FuseMaps : OpRewritePattern<MapOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(MapOp op, PatternRewriter &rewriter) const override {
+    for (auto [at, input] : llvm::enumerate(op.getInputs())) {
+      auto inner = input.getDefiningOp<MapOp>();
+      if (!inner || inner.getOutputs().size() != 1 || !input.hasOneUse() || inner->getBlock() != op->getBlock())
+        continue;
+      merge(inner, op, at, rewriter);
+      return success();
+    }
+    return rewriter.notifyMatchFailure(op, "no input is a map of its own");
+  }
+
+  static void merge(MapOp inner, MapOp outer, unsigned at, PatternRewriter &rewriter) {
+    SmallVector<Value> inputs(inner.getInputs());
+    for (auto [i, input] : llvm::enumerate(outer.getInputs()))
+      if (i != at)
+        inputs.push_back(input);
+    auto merged = MapOp::create(rewriter, outer.getLoc(), outer.getResultTypes(), inputs);
+    Block *block = rewriter.createBlock(&merged.getBody(), {}, SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
+                                        SmallVector<Location>(inputs.size(), outer.getLoc()));
+    unsigned innerCount = inner.getInputs().size();
+    IRMapping copy;
+    Block &first = inner.getBody().front(), &second = outer.getBody().front();
+    copy.map(first.getArguments(), block->getArguments().take_front(innerCount));
+    for (Operation &op : first.without_terminator())
+      rewriter.clone(op, copy);
+    copy.map(second.getArgument(at), copy.lookup(first.getTerminator()->getOperand(0)));
+    for (unsigned i = 0, next = innerCount; i < second.getNumArguments(); ++i)
+      if (i != at)
+        copy.map(second.getArgument(i), block->getArgument(next++));
+    for (Operation &op : second)
+      rewriter.clone(op, copy);
+    rewriter.setInsertionPointAfter(merged);
+    rewriter.replaceOp(outer, merged.getOutputs());
+    rewriter.eraseOp(inner);
+  }
+};
+
+struct FuseKernelsPass : lorac::lora::impl::FuseKernelsBase<FuseKernelsPass> {
+  void runOnOperation() override {
+    for (auto stage : {0, 1}) { // sums while the products stand alone, then the rest
+      RewritePatternSet patterns(&getContext());
+      if (stage == 0)
+        patterns.add<FuseSum>(&getContext());
+      else
+        patterns.add<FuseLinear, FuseLinearBackward, FuseMaps>(&getContext());
+      if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+        return signalPassFailure();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,91 @@
+// All passes of lorac, in the order of compiler/pipeline/Pipeline.cpp. Up to FuseKernels no target is known.
+#ifndef LORA_PASSES_TD
+#define LORA_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def AttachAdapters : Pass<"lora-attach-adapters", "::mlir::ModuleOp"> {
+  let summary = "10-model -> 20-adapted: targets become frozen base + low-rank update";
+  let description = [{
+    Reads the rank pattern from the module's `lora.adapters`. A module with rank 0 is left as it is.
+    ```mlir
+    %y = lora.linear %x, %w
+    ==>
+    %base = lora.linear %x, %w
+    %up = lora.low_rank %x, %a, %b scale 2.0
+    %y = lora.map %base, %up { add }
+    ```
+  }];
+}
+
+def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
+  let summary = "20-adapted -> 30-backward: @train with the gradients of trainables only";
+  let description = [{
+    Copies `@hidden` into `@train`, puts the loss behind it and walks back by the op interface. A gradient is formed only where
+    a trainable is reached, so nothing below the lowest adapter. Fails if a `lora.param` gets no gradient.
+    ```mlir
+    %y = lora.low_rank %x, %a, %b scale 2.0
+    ==>
+    %da, %db, %dx = lora.low_rank_backward %x, %a, %b, %dy scale 2.0
+    lora.gradient @A, %da
+    lora.gradient @B, %db
+    ```
+  }];
+}
+
+def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {
+  let summary = "30-backward -> 35-ordered: low-rank updates become products in the cheapest order";
+  let description = [{
+    Compares the equivalent orders by FLOPs for the concrete shapes (RunLoRA, Cherniuk et al. 2023) and writes the small products
+    as `lora.matmul`; `x·Aᵀ` is formed once for forward and backward.
+    ```mlir
+    %y = lora.low_rank %x, %a, %b scale 2.0
+    ==>
+    %t = lora.matmul nt %x, %a scale 1.0
+    %y = lora.matmul nt %t, %b scale 2.0
+    ```
+  }];
+}
+
+def PlanRecompute : Pass<"lora-plan-recompute", "::mlir::ModuleOp"> {
+  let summary = "35-ordered: what the backward pass recomputes instead of keeping";
+  let description = [{
+    Norms and elementwise ops are always computed again beside their first use in the backward pass (under 1 % of a step's time).
+    With a memory budget (`lora.memory`) further ops follow, the cheapest a byte first, until the plan fits.
+  }];
+  let options = [Option<"memory", "memory", "int64_t", "0", "bytes the plan must fit; 0: the module's lora.memory">];
+}
+
+def FuseKernels : Pass<"lora-fuse-kernels", "::mlir::ModuleOp"> {
+  let summary = "35-ordered -> 40-fused: base product, low-rank panel and residual in one op; elementwise chains in one map";
+  let description = [{
+    Runs after Differentiate: the fused ops have no gradient of their own.
+    ```mlir
+    %base = lora.linear %x, %w
+    %up = lora.matmul nt %t, %b scale 2.0
+    %y = lora.map %base, %up { add }
+    ==>
+    %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0
+    ```
+  }];
+}
+
+def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
+  let summary = "40-fused -> 50-planned: ops become launches of kernels over buffers";
+  let description = [{
+    Values become buffers (padded leading dimension), identical ops share a `lora.kernel`, the loss is cut into chunks of rows.
+    A result takes over the buffer of an operand that dies there where the family allows it.
+  }];
+  let options = [Option<"headRows", "head-rows", "int64_t", "128", "rows of logits that exist at a time">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "50-planned: lifetimes -> one arena with offsets";
+  let description = [{
+    Inputs and outputs, tables, parameters, gradients and moments have places of their own; everything else shares by lifetime,
+    largest first. The peak stands in the module's `lora.arena` and is what the runtime allocates.
+  }];
+}
+
+#endif
