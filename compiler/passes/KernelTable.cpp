@@ -1,0 +1,72 @@
+// The kernels of a module, by content.
+
+#include "compiler/passes/KernelTable.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace lorac::lora;
+
+// linear_forward_nf4_1536x576_r16: what tells kernels of a family apart most.
+static std::string readableName(const KernelKey &key, DictionaryAttr params) {
+  std::string name = key.family;
+  auto integer = [&](StringRef param) {
+    auto value = params.getAs<IntegerAttr>(param);
+    return value ? std::to_string(value.getInt()) : std::string();
+  };
+  if (auto format = params.getAs<StringAttr>("format"))
+    name += "_" + format.getValue().split('<').first.str();
+  std::string sizes;
+  for (StringRef param : {"heads", "kv_heads", "head_dim", "vocab", "i", "n", "j", "k", "cols"})
+    if (std::string value = integer(param); !value.empty())
+      sizes += (sizes.empty() ? "" : "x") + value;
+  name += "_" + sizes;
+  if (std::string rank = integer("rank"); !rank.empty() && rank != "0")
+    name += "_r" + rank;
+  for (StringRef param : {"residual", "accumulate", "inverse", "backward"})
+    if (auto value = params.getAs<BoolAttr>(param); value && value.getValue())
+      name += "_" + param.str();
+  return name;
+}
+
+FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
+  MLIRContext *context = module.getContext();
+  auto params = DictionaryAttr::get(context, key.params);
+  std::string content = key.family;
+  llvm::raw_string_ostream os(content);
+  os << params;
+  if (key.body) {
+    OpPrintingFlags flags;
+    flags.enableDebugInfo(false);
+    AsmState state(module, flags);
+    // Values print by their order in the body, so equal bodies print alike.
+    llvm::DenseMap<Value, int> number;
+    for (BlockArgument argument : key.body->getArguments())
+      number.try_emplace(argument, number.size());
+    for (Operation &op : key.body->front()) {
+      os << op.getName() << op.getAttrDictionary();
+      for (Value operand : op.getOperands())
+        os << ' ' << number.lookup(operand);
+      for (Value result : op.getResults())
+        number.try_emplace(result, number.size());
+    }
+  }
+  FlatSymbolRefAttr &symbol = byContent[content];
+  if (symbol)
+    return symbol;
+
+  std::string name = readableName(key, params);
+  if (int copies = names[name]++)
+    name += "_" + std::to_string(copies + 1);
+  OpBuilder b(context);
+  b.setInsertionPoint(*module.getOps<func::FuncOp>().begin());
+  auto kernel = KernelOp::create(b, loc, b.getStringAttr(name), b.getStringAttr(key.family),
+                                 TileSpaceAttr::get(context, TileSpace::Rows), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0),
+                                 b.getI64IntegerAttr(0), params);
+  if (key.body) {
+    IRMapping copy;
+    key.body->cloneInto(&kernel.getBody(), copy);
+  }
+  return symbol = FlatSymbolRefAttr::get(context, name);
+}

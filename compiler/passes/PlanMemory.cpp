@@ -1,0 +1,132 @@
+// 50-planned: lifetimes -> one arena with offsets. After SelectKernels, when every buffer and its uses are known.
+
+#include "compiler/passes/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+namespace lorac::lora {
+#define GEN_PASS_DEF_PLANMEMORY
+#include "compiler/passes/Passes.h.inc"
+} // namespace lorac::lora
+
+using namespace mlir;
+using namespace lorac::lora;
+
+namespace {
+
+constexpr int64_t Alignment = 64;
+int64_t aligned(int64_t bytes) { return (bytes + Alignment - 1) / Alignment * Alignment; }
+
+int64_t bytesOf(MemRefType type) { return type.getNumElements() * type.getElementTypeBitWidth() / 8; }
+
+struct Lifetime {
+  BufferOp buffer;
+  int64_t bytes, first, last, offset = -1;
+  bool overlaps(const Lifetime &other) const { return first <= other.last && other.first <= last; }
+};
+
+struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
+  llvm::StringMap<int64_t> fixed; // role/label -> offset
+  int64_t top = 0;
+
+  void runOnOperation() override {
+    fixed.clear(), top = 0;
+    ModuleOp module = getOperation();
+    Builder b(module.getContext());
+    SmallVector<NamedAttribute> arena;
+    auto region = [&](StringRef name, int64_t offset, int64_t count) {
+      arena.push_back(b.getNamedAttr(name, b.getDictionaryAttr({b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
+                                                               b.getNamedAttr("count", b.getI64IntegerAttr(count))})));
+    };
+    // Parameters, gradients and moments: four regions of one order, so that the optimizer is one flat pass.
+    int64_t count = 0;
+    for (ParamOp param : module.getOps<ParamOp>()) {
+      param->setAttr("offset", b.getI64IntegerAttr(count));
+      count += cast<RankedTensorType>(param.getType()).getNumElements();
+    }
+    for (StringRef name : {"params", "grads", "exp_avg", "exp_avg_sq"}) {
+      region(name, top, count);
+      for (ParamOp param : module.getOps<ParamOp>()) {
+        int64_t at = top + 4 * param->getAttrOfType<IntegerAttr>("offset").getInt();
+        if (name == "params")
+          fixed[("param/" + param.getSymName()).str()] = at;
+        if (name == "grads")
+          fixed[("grad/" + param.getSymName()).str()] = at;
+      }
+      top += aligned(4 * count + Alignment); // kernels may read, not write, up to 64 bytes behind a factor
+    }
+    for (auto func : module.getOps<func::FuncOp>())
+      func.walk([&](BufferOp buffer) { placeFixed(buffer); });
+    int64_t persistent = top, peak = top;
+    for (auto func : module.getOps<func::FuncOp>())
+      peak = std::max(peak, placeLocals(func, persistent));
+    arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
+    arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + Alignment))));
+    module->setAttr("lora.arena", b.getDictionaryAttr(arena));
+  }
+
+  void placeFixed(BufferOp buffer) {
+    if (buffer.getRole() == BufferRole::Local)
+      return;
+    auto [entry, isNew] = fixed.try_emplace((stringifyBufferRole(buffer.getRole()) + "/" + buffer.getLabel()).str(), top);
+    if (isNew)
+      top += aligned(bytesOf(buffer.getMemory().getType()));
+    buffer.setOffset(entry->second);
+  }
+
+  // Largest first, each at the lowest offset that no overlapping lifetime holds. Returns the function's peak.
+  int64_t placeLocals(func::FuncOp func, int64_t base) {
+    SmallVector<Lifetime> all = lifetimesOf(func);
+    SmallVector<Lifetime *> order, placed;
+    for (Lifetime &lifetime : all)
+      order.push_back(&lifetime);
+    llvm::stable_sort(order, [](const Lifetime *x, const Lifetime *y) { return x->bytes > y->bytes; });
+    int64_t peak = base;
+    for (Lifetime *lifetime : order) {
+      SmallVector<Lifetime *> busy;
+      for (Lifetime *other : placed)
+        if (other->overlaps(*lifetime))
+          busy.push_back(other);
+      llvm::sort(busy, [](const Lifetime *x, const Lifetime *y) { return x->offset < y->offset; });
+      int64_t offset = base;
+      for (Lifetime *other : busy) {
+        if (offset + lifetime->bytes <= other->offset)
+          break;
+        offset = std::max(offset, other->offset + other->bytes);
+      }
+      lifetime->offset = offset;
+      lifetime->buffer.setOffset(offset);
+      placed.push_back(lifetime);
+      peak = std::max(peak, offset + lifetime->bytes);
+    }
+    return peak;
+  }
+
+  SmallVector<Lifetime> lifetimesOf(func::FuncOp func) {
+    SmallVector<Lifetime> all;
+    llvm::DenseMap<Value, unsigned> owner; // memref -> index in all
+    int64_t now = 0;
+    for (Operation &op : func.front()) {
+      if (auto buffer = dyn_cast<BufferOp>(op)) {
+        if (buffer.getRole() == BufferRole::Local) {
+          owner[buffer.getMemory()] = all.size();
+          all.push_back({buffer, aligned(bytesOf(buffer.getMemory().getType())), INT64_MAX, -1});
+        }
+      } else if (auto slice = dyn_cast<SliceOp>(op)) {
+        if (auto found = owner.find(slice.getMemory()); found != owner.end())
+          owner[slice.getPart()] = found->second;
+      } else if (isa<LaunchOp>(op)) {
+        for (Value operand : op.getOperands())
+          if (auto found = owner.find(operand); found != owner.end()) {
+            Lifetime &lifetime = all[found->second];
+            lifetime.first = std::min(lifetime.first, now), lifetime.last = now;
+          }
+        ++now;
+      }
+    }
+    llvm::erase_if(all, [](const Lifetime &lifetime) { return lifetime.last < 0; });
+    return all;
+  }
+};
+
+} // namespace

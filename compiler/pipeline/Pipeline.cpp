@@ -1,0 +1,102 @@
+// The order of all passes. Each stage that is named here is one dump in generated/<spec>/.
+
+#include "compiler/pipeline/Pipeline.h"
+#include "compiler/frontend/ImportSpec.h"
+#include "compiler/frontend/Locations.h"
+#include "compiler/passes/Passes.h"
+#include "compiler/pipeline/CpuTarget.h"
+#include "compiler/pipeline/Dump.h"
+#include "compiler/pipeline/PlanJson.h"
+#include "compiler/pipeline/PlanReport.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::lora;
+
+namespace {
+
+using AddPasses = llvm::function_ref<void(PassManager &)>;
+
+class Compilation {
+public:
+  Compilation(const CompileRequest &request, MLIRContext &context) : request(request), context(context) {}
+
+  FailureOr<CompileResult> run() {
+    module = importSpec(context, {*request.spec, *request.model, request.adapters, request.sourceTypes});
+    if (failed(verify(*module)))
+      return failure();
+    setActivationMemory(*module);
+    dump("10-model");
+    if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
+        failed(stage("30-backward",
+                     [](PassManager &pm) {
+                       pm.addPass(createDifferentiate());
+                       pm.addPass(createCanonicalizerPass());
+                       pm.addPass(createCSEPass());
+                     })) ||
+        failed(stage("35-ordered", [](PassManager &pm) { pm.addPass(createOrderProducts()); })) ||
+        failed(stage("40-fused", [](PassManager &pm) {
+          pm.addPass(createPlanRecompute());
+          pm.addPass(createFuseKernels());
+          pm.addPass(createCanonicalizerPass());
+        })))
+      return failure();
+    // From here on the target is known.
+    if (!request.cudaArchs.empty())
+      return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure()) : std::move(result);
+    if (failed(stage("50-planned", [&](PassManager &pm) {
+          pm.addPass(createSelectKernels());
+          addDescribeKernels(pm, request.cpu);
+          pm.addPass(createPlanMemory());
+        })))
+      return failure();
+    FailureOr<std::string> plan = planJson(*module, *request.spec, request.cpu);
+    if (failed(plan))
+      return failure();
+    result.files["plan.json"] = *plan;
+    result.files["plan.md"] = planReport(*module, *request.spec);
+    if (request.kernels && failed(emitCpu(*module, request, result)))
+      return failure();
+    return std::move(result);
+  }
+
+private:
+  const CompileRequest &request;
+  MLIRContext &context;
+  OwningOpRef<ModuleOp> module;
+  CompileResult result;
+
+  LogicalResult stage(StringRef name, AddPasses add) {
+    PassManager pm(&context);
+    pm.enableVerifier(true);
+    add(pm);
+    if (failed(pm.run(*module)))
+      return failure();
+    dump(name);
+    return success();
+  }
+  void dump(StringRef name) { result.files[(name + ".mlir").str()] = dumpText(*module); }
+};
+
+} // namespace
+
+FailureOr<CompileResult> lorac::compile(const CompileRequest &request, const DiagnosticSink &sink) {
+  DialectRegistry registry;
+  registerLoraDialects(registry);
+  registerCpuDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    const char *severity = diagnostic.getSeverity() == DiagnosticSeverity::Error     ? "error"
+                           : diagnostic.getSeverity() == DiagnosticSeverity::Warning ? "warning"
+                                                                                     : "remark";
+    sink(severity, placeOf(diagnostic.getLocation()), diagnostic.str());
+    return success();
+  });
+  return Compilation(request, context).run();
+}

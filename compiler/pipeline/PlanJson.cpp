@@ -1,0 +1,232 @@
+// 50-planned as plan.json.
+
+#include "compiler/pipeline/PlanJson.h"
+#include "compiler/codegen/cpu/Target.h"
+#include "compiler/dialect/LoraOps.h"
+#include "compiler/frontend/Locations.h"
+#include "compiler/pipeline/WeightParts.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/abi.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::lora;
+
+namespace {
+
+class PlanWriter {
+public:
+  PlanWriter(ModuleOp module, raw_ostream &os) : module(module), json(os, 1) {}
+
+  void write(const dsl::Spec &spec, const cpu::CpuTarget &target) {
+    json.object([&] {
+      json.attribute("lorac", LORAC_VERSION);
+      json.attribute("abi", int64_t(LORAC_ABI_VERSION));
+      json.attribute("spec", spec.name);
+      json.attributeObject("target", [&] {
+        json.attribute("device", "cpu");
+        json.attribute("cpu", target.cpu);
+        json.attributeArray("features", [&] {
+          for (const std::string &feature : target.featureNames())
+            json.value(feature);
+        });
+      });
+      json.attributeObject("limits", [&] {
+        int64_t tokens = integer("lora.max_tokens");
+        json.attribute("max_tokens", tokens);
+        json.attribute("max_segments", tokens);
+        json.attribute("max_length", integer("lora.max_length"));
+        json.attribute("head_rows", integer("lora.head_rows"));
+        json.attribute("vocab", hyperInteger("vocab_size"));
+      });
+      writeModel();
+      writeWeights();
+      writeParams();
+      writeArena();
+      writeKernels();
+      writePrograms();
+    });
+  }
+
+private:
+  ModuleOp module;
+  llvm::json::OStream json;
+  llvm::StringMap<int64_t> weightIndex, kernelIndex;
+
+  int64_t integer(StringRef name) { return module->getAttrOfType<IntegerAttr>(name).getInt(); }
+  DictionaryAttr hyper() { return module->getAttrOfType<DictionaryAttr>("lora.hyper"); }
+  int64_t hyperInteger(StringRef name) {
+    auto value = hyper().getAs<IntegerAttr>(name);
+    return value ? value.getInt() : 0;
+  }
+
+  void writeModel() {
+    json.attributeObject("model", [&] {
+      json.attribute("architecture", module->getAttrOfType<StringAttr>("lora.architecture").getValue());
+      json.attributeObject("hyper", [&] {
+        for (NamedAttribute entry : hyper())
+          if (auto whole = dyn_cast<IntegerAttr>(entry.getValue()))
+            json.attribute(entry.getName(), whole.getInt());
+          else
+            json.attribute(entry.getName(), cast<FloatAttr>(entry.getValue()).getValueAsDouble());
+      });
+    });
+  }
+
+  void writeWeights() {
+    json.attributeArray("weights", [&] {
+      for (FrozenOp op : module.getOps<FrozenOp>()) {
+        weightIndex[op.getSymName()] = weightIndex.size();
+        auto type = cast<WeightType>(op.getType());
+        json.object([&] {
+          json.attribute("name", op.getSymName());
+          json.attribute("gguf", op->getAttrOfType<StringAttr>("gguf").getValue());
+          json.attribute("kind", op->getAttrOfType<StringAttr>("kind").getValue());
+          json.attributeArray("shape", [&] { for (int64_t n : type.getShape()) json.value(n); });
+          json.attribute("format", type.formatName());
+          auto heads = op->getAttrOfType<IntegerAttr>("permute_heads");
+          json.attribute("permute_heads", heads ? heads.getInt() : 0);
+          json.attributeArray("parts", [&] {
+            for (const WeightPart &part : weightParts(type))
+              json.object([&] {
+                json.attribute("name", part.name);
+                json.attribute("bytes", part.bytes);
+              });
+          });
+        });
+      }
+    });
+  }
+
+  void writeParams() {
+    json.attributeArray("params", [&] {
+      for (ParamOp op : module.getOps<ParamOp>()) {
+        auto type = cast<RankedTensorType>(op.getType());
+        StringRef group = op->getAttrOfType<StringAttr>("group").getValue();
+        json.object([&] {
+          json.attribute("name", op.getSymName());
+          json.attribute("module", op->getAttrOfType<StringAttr>("module").getValue());
+          json.attribute("group", group);
+          json.attributeArray("shape", [&] { for (int64_t n : type.getShape()) json.value(n); });
+          json.attribute("offset", op->getAttrOfType<IntegerAttr>("offset").getInt());
+          json.attribute("rank", type.getDimSize(group == "lora_A" ? 0 : 1));
+          json.attribute("scale", op->getAttrOfType<FloatAttr>("scale").getValueAsDouble());
+        });
+      }
+    });
+  }
+
+  void writeArena() {
+    auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
+    int64_t scratch = 0;
+    for (KernelOp kernel : module.getOps<KernelOp>())
+      scratch = std::max<int64_t>(scratch, kernel.getScratch());
+    json.attributeObject("arena", [&] {
+      json.attribute("bytes", arena.getAs<IntegerAttr>("bytes").getInt());
+      json.attribute("persistent", arena.getAs<IntegerAttr>("persistent").getInt());
+      json.attribute("scratch_bytes", scratch);
+      for (StringRef region : {"params", "grads", "exp_avg", "exp_avg_sq"}) {
+        auto table = arena.getAs<DictionaryAttr>(region);
+        json.attributeObject(region, [&] {
+          json.attribute("offset", table.getAs<IntegerAttr>("offset").getInt());
+          json.attribute("count", table.getAs<IntegerAttr>("count").getInt());
+        });
+      }
+    });
+    std::map<std::string, BufferOp> io, tables;
+    module.walk([&](BufferOp buffer) {
+      if (buffer.getRole() == BufferRole::IO)
+        io.try_emplace(buffer.getLabel().str(), buffer);
+      if (buffer.getRole() == BufferRole::Table)
+        tables.try_emplace(buffer.getLabel().str(), buffer);
+    });
+    json.attributeObject("io", [&] {
+      for (auto &[name, buffer] : io)
+        json.attribute(name, int64_t(buffer.getOffset()));
+    });
+    json.attributeArray("tables", [&] {
+      for (auto &[name, buffer] : tables)
+        json.object([&, op = buffer]() mutable {
+          auto shape = cast<MemRefType>(op.getMemory().getType()).getShape();
+          json.attribute("kind", "rope");
+          json.attribute("offset", int64_t(op.getOffset()));
+          json.attribute("positions", shape[0]);
+          json.attribute("dim", shape[1]);
+          json.attribute("theta", op->getAttrOfType<FloatAttr>("theta").getValueAsDouble());
+        });
+    });
+  }
+
+  void writeKernels() {
+    json.attributeArray("kernels", [&] {
+      for (KernelOp kernel : module.getOps<KernelOp>()) {
+        kernelIndex[kernel.getSymName()] = kernelIndex.size();
+        json.object([&] {
+          json.attribute("name", kernel.getSymName());
+          json.attribute("family", kernel.getFamily());
+          json.attributeObject("tiles", [&] {
+            json.attribute("space", stringifyTileSpace(kernel.getSpace()));
+            json.attribute("tile", int64_t(kernel.getTile()));
+            json.attribute("count", int64_t(kernel.getCount()));
+          });
+          json.attribute("scratch", int64_t(kernel.getScratch()));
+        });
+      }
+    });
+  }
+
+  void writePrograms() {
+    json.attributeObject("programs", [&] {
+      for (auto func : module.getOps<func::FuncOp>())
+        json.attributeArray(func.getName(), [&] {
+          for (LaunchOp launch : func.getOps<LaunchOp>())
+            writeLaunch(launch);
+        });
+    });
+  }
+
+  void writeLaunch(LaunchOp launch) {
+    json.object([&] {
+      json.attribute("kernel", kernelIndex.lookup(launch.getKernel()));
+      json.attributeArray("args", [&] {
+        for (Value operand : launch.getBuffers())
+          writeArgs(operand);
+      });
+      json.attributeArray("rows", [&] { json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount())); });
+      json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
+      json.attribute("op", nameOf(launch.getLoc()));
+      json.attribute("loc", placeOf(launch.getLoc()));
+    });
+  }
+
+  void writeArgs(Value operand) {
+    if (auto type = dyn_cast<WeightType>(operand.getType())) {
+      int64_t index = weightIndex.lookup(operand.getDefiningOp<UseOp>().getSymbol());
+      for (size_t part = 0, n = weightParts(type).size(); part < n; ++part)
+        json.array([&] { json.value("w"), json.value(index), json.value(int64_t(part)); });
+      return;
+    }
+    int64_t offset = 0;
+    while (auto slice = operand.getDefiningOp<SliceOp>()) {
+      offset += slice.getDelta();
+      operand = slice.getMemory();
+    }
+    json.value(offset + int64_t(operand.getDefiningOp<BufferOp>().getOffset()));
+  }
+};
+
+} // namespace
+
+FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec, const std::string &cpu) {
+  llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(cpu);
+  if (!target) {
+    module.emitError(llvm::toString(target.takeError()));
+    return failure();
+  }
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  PlanWriter(module, os).write(spec, *target);
+  os << "\n";
+  return text;
+}

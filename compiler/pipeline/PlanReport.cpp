@@ -1,0 +1,69 @@
+// The plan for people: what lies in memory, and what a step does.
+
+#include "compiler/pipeline/PlanReport.h"
+#include "compiler/dialect/LoraOps.h"
+#include "compiler/pipeline/WeightParts.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::lora;
+
+static std::string mib(int64_t bytes) { return llvm::formatv("{0:F2} MiB", double(bytes) / (1 << 20)).str(); }
+
+static void reportWeights(ModuleOp module, raw_ostream &os) {
+  llvm::MapVector<StringRef, std::pair<int64_t, int64_t>> byFormat; // count, bytes
+  llvm::StringMap<std::string> names;
+  for (FrozenOp op : module.getOps<FrozenOp>()) {
+    auto type = cast<WeightType>(op.getType());
+    auto entry = names.try_emplace(type.formatName(), type.formatName()).first;
+    byFormat[entry->getKey()].first += 1;
+    byFormat[entry->getKey()].second += weightBytes(type);
+  }
+  for (auto &[format, entry] : byFormat)
+    os << llvm::formatv("| frozen weights, {0}: {1} tensors | {2} |\n", format, entry.first, mib(entry.second));
+}
+
+static void reportKernels(ModuleOp module, raw_ostream &os) {
+  struct Work {
+    int64_t launches = 0, flops = 0;
+  };
+  llvm::MapVector<StringRef, Work> byKernel;
+  int64_t total = 0;
+  auto train = module.lookupSymbol<func::FuncOp>("train");
+  for (LaunchOp launch : train.getOps<LaunchOp>()) {
+    int64_t flops = launch->getAttrOfType<IntegerAttr>("flops").getInt();
+    byKernel[launch.getKernel()].launches += 1;
+    byKernel[launch.getKernel()].flops += flops;
+    total += flops;
+  }
+  os << "\n## A step of " << module->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt()
+     << " tokens\n\nGFLOP count a multiply-add as two; attention counts half of the causal square.\n\n"
+     << "| kernel | launches | GFLOP |\n|---|---:|---:|\n";
+  for (auto &[kernel, work] : byKernel)
+    os << llvm::formatv("| `{0}` | {1} | {2:F3} |\n", kernel, work.launches, double(work.flops) / 1e9);
+  os << llvm::formatv("| all | | {0:F3} |\n", double(total) / 1e9);
+}
+
+std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
+  auto number = [&](StringRef name) { return arena.getAs<IntegerAttr>(name).getInt(); };
+  int64_t count = arena.getAs<DictionaryAttr>("params").getAs<IntegerAttr>("count").getInt(), scratch = 0;
+  for (KernelOp kernel : module.getOps<KernelOp>())
+    scratch = std::max<int64_t>(scratch, kernel.getScratch());
+
+  os << "# The plan of " << spec.name << "\n\n## Memory\n\nEvery byte of a step is allocated before the first one.\n\n"
+     << "| what | size |\n|---|---:|\n";
+  reportWeights(module, os);
+  os << llvm::formatv("| adapters, gradients and moments: 4 x {0} parameters | {1} |\n", count, mib(16 * count));
+  os << llvm::formatv("| inputs, outputs and tables | {0} |\n", mib(number("persistent") - 16 * count));
+  os << llvm::formatv("| activations, shared by lifetime | {0} |\n", mib(number("bytes") - number("persistent")));
+  os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module) + number("bytes")));
+  os << llvm::formatv("| scratch, for each thread | {0} |\n", mib(scratch));
+  reportKernels(module, os);
+  return text;
+}
