@@ -1,0 +1,61 @@
+#pragma once
+// Files and folders that appear whole or not at all, also when the machine stops: written aside,
+// synced, renamed.
+
+#include "runtime/Result.h"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace lorac::formats {
+
+/// A file that takes its name only at `commit`. Left uncommitted it disappears. Errors name the
+/// path and the cause.
+class DurableFile {
+public:
+  /// Opens `path.tmp-<pid>-<n>` beside the file to be.
+  static Result<DurableFile> create(const std::string &path);
+  DurableFile(DurableFile &&other) noexcept;
+  DurableFile &operator=(DurableFile &&other) noexcept;
+  ~DurableFile();
+
+  Result<void> write(const void *data, size_t size);
+  Result<void> write(std::string_view text) { return write(text.data(), text.size()); }
+  /// Flush, fsync, rename over `path`, fsync the folder.
+  Result<void> commit();
+
+private:
+  DurableFile() = default;
+  Result<void> flush();
+  Error failure(const char *what, int error) const;
+
+  std::string path, aside, buffer;
+  int descriptor = -1;
+};
+
+/// `path` holds exactly `contents`, durably.
+Result<void> writeDurably(const std::string &path, std::string_view contents);
+
+/// A folder that takes its name only at `commit`. Left uncommitted it disappears with all that was
+/// written into it.
+class DurableDirectory {
+public:
+  /// Makes `path.tmp-<pid>-<n>`; parents of `path` are made where missing.
+  static Result<DurableDirectory> create(const std::string &path);
+  DurableDirectory(DurableDirectory &&other) noexcept;
+  DurableDirectory &operator=(DurableDirectory &&other) noexcept;
+  ~DurableDirectory();
+
+  /// Where to write meanwhile.
+  const std::string &workPath() const { return aside; }
+  /// Fsync of all files and folders inside, then rename. A folder that has the name already is
+  /// replaced in one step.
+  Result<void> commit();
+
+private:
+  DurableDirectory() = default;
+  std::string path, aside;
+};
+
+} // namespace lorac::formats

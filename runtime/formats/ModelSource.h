@@ -1,0 +1,87 @@
+#pragma once
+// A pretrained model on disk, GGUF or Hugging Face, behind one interface: Hugging Face's row order,
+// values as float32.
+
+#include "runtime/Result.h"
+#include "runtime/formats/Blocks.h"
+#include "runtime/formats/Gguf.h"
+#include "runtime/formats/HfConfig.h"
+#include "runtime/formats/Safetensors.h"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lorac::formats {
+
+/// Rows of a matrix [n, k] (a vector: [1, n]), wherever they come from. Thread-safe.
+class RowSource {
+public:
+  virtual ~RowSource() = default;
+  int64_t rows() const { return n; }
+  int64_t cols() const { return k; }
+  /// Row `row` as float32, `cols()` values.
+  virtual void readRow(int64_t row, float *out) const = 0;
+  /// How the rows are stored, when their bytes can be had as they are (rawRow).
+  virtual std::optional<GgmlType> rawType() const { return std::nullopt; }
+  /// The stored bytes of a row, unaligned; only when rawType() says so.
+  virtual const uint8_t *rawRow(int64_t row) const { return nullptr; }
+  /// Called when the rows [begin, end) have been read for the last time.
+  virtual void done(int64_t begin, int64_t end) const {}
+
+protected:
+  int64_t n = 0, k = 0;
+};
+
+/// A weight that a program wants.
+struct WantedWeight {
+  std::string name;           ///< Hugging Face's
+  std::string gguf;           ///< GGUF's
+  std::vector<int64_t> shape; ///< [out, in] or [n]
+  int64_t permuteHeads =
+      0; ///< heads of the row permutation that a GGUF file has (q, k of a Llama); 0: none
+};
+
+struct SourceTensor {
+  std::string name; ///< as the file has it
+  std::vector<int64_t> shape;
+  std::string type; ///< "Q4_1", "BF16"
+};
+
+class ModelSource {
+public:
+  enum class Kind { Gguf, HuggingFace };
+  /// A GGUF file, or a folder with config.json and model.safetensors (or shards). Errors:
+  /// Exit::ForeignFile for what is corrupt or a pickle (.bin, .pt, .pth: refused by name and by
+  /// magic), Exit::Failed for what is missing.
+  static Result<std::shared_ptr<const ModelSource>> open(const std::string &path);
+
+  Kind kind() const { return gguf() ? Kind::Gguf : Kind::HuggingFace; }
+  const std::string &path() const { return where; }
+  /// general.architecture, or config.json's model_type.
+  const std::string &architecture() const { return archName; }
+  /// By a dotted key of config.json or a GGUF key (without {arch}: filled in by the caller).
+  /// Nothing when absent or null; an array answers with its length.
+  std::optional<HyperValue> hyper(const std::string &key) const;
+  const std::vector<SourceTensor> &tensors() const { return list; }
+  bool hasTensor(const std::string &name) const;
+
+  /// Finds every wanted weight and checks shapes and types. All misfits stand in one error that
+  /// names the tensors (Exit::ForeignFile). The sources keep the files mapped. The order is that of
+  /// `wanted`.
+  Result<std::vector<std::unique_ptr<RowSource>>> find(std::span<const WantedWeight> wanted) const;
+
+  const Gguf *gguf() const { return ggufFile ? &*ggufFile : nullptr; }
+  const HfConfig *config() const { return hfConfig ? &*hfConfig : nullptr; }
+
+private:
+  std::string where, archName;
+  std::vector<SourceTensor> list;
+  std::optional<Gguf> ggufFile;
+  std::optional<HfConfig> hfConfig;
+  std::vector<Safetensors> shards;
+};
+
+} // namespace lorac::formats

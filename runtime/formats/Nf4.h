@@ -1,0 +1,30 @@
+#pragma once
+// bitsandbytes' NF4 and FP4 on the CPU, byte for byte: codes, absmax, and absmax in 8 bits (double
+// quantization).
+
+#include <cstdint>
+#include <span>
+
+namespace lorac::formats {
+
+enum class FourBit { Nf4, Fp4 };
+
+/// The 16 values by code.
+const float *fourBitCodes(FourBit type);
+/// The signed dynamic map of 256 values (create_dynamic_map(true, 7, 8)), ascending.
+const float *dynamicMap();
+
+/// Quantizes one block of `count` values (at most `block`): one code a byte into `codes`; the
+/// result is absmax. `whole`: the block is full, and bitsandbytes multiplies by 1/absmax; in a last
+/// partial block it divides. Any exact tie takes the lower code. A zero block gives the code of 0
+/// and absmax 0. Thread-safe, as all here.
+float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole, uint8_t *codes);
+
+/// Double quantization: offset = mean(absmax), then 8-bit codes and one absmax for 256 of them.
+float nestedOffset(std::span<const float> absmax);
+void quantizeNested(std::span<const float> absmax, float offset, uint8_t *codes,
+                    float *nestedAbsmax);
+/// map[code] * nestedAbsmax + offset, rounded twice as bitsandbytes does (no fused multiply-add).
+float decodeNested(uint8_t code, float nestedAbsmax, float offset);
+
+} // namespace lorac::formats
