@@ -1,0 +1,258 @@
+// The walk: operands from earlier ops, one function of Ops.h an op, results for later ones.
+
+#include "compiler/reference/Interpreter.h"
+#include "compiler/dialect/LoraOps.h"
+#include "compiler/reference/Scalars.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lorac::lora;
+using namespace lorac::reference;
+
+using Tensors = std::vector<HostTensor>;
+
+static double number(const APFloat &value) { return value.convertToDouble(); }
+
+static bool fits(const HostTensor &tensor, ArrayRef<int64_t> shape) {
+  if (tensor.shape.size() != shape.size())
+    return false;
+  int64_t count = 1;
+  for (auto [have, wanted] : llvm::zip(tensor.shape, shape)) {
+    if (wanted != ShapedType::kDynamic && have != wanted)
+      return false;
+    count *= have;
+  }
+  return count == tensor.size();
+}
+
+static bool fits(const HostTensor &tensor, Type type) {
+  if (auto weight = dyn_cast<WeightType>(type))
+    return fits(tensor, weight.getShape());
+  return fits(tensor, cast<RankedTensorType>(type).getShape());
+}
+
+static bool allWithin(const HostTensor &indices, int64_t end, std::optional<int64_t> other = std::nullopt) {
+  return llvm::all_of(indices.data, [&](double i) { return (i >= 0 && i < end) || (other && i == *other); });
+}
+
+// starts[0] = 0, ascending, the last one = tokens
+static bool cutsTokens(const HostTensor &starts, int64_t tokens) {
+  return starts.size() > 0 && starts.data.front() == 0 && starts.data.back() == tokens && llvm::is_sorted(starts.data);
+}
+
+namespace {
+struct Machine {
+  const Environment &environment;
+  Outcome outcome{};
+  llvm::DenseMap<Value, HostTensor> values{};
+
+  const HostTensor &at(Value value) {
+    auto found = values.find(value);
+    assert(found != values.end() && "ops stand in the order of their uses");
+    return found->second;
+  }
+
+  FailureOr<Tensors> evaluate(Operation &op);
+  FailureOr<Tensors> use(UseOp op);
+  FailureOr<Tensors> gradient(GradientOp op);
+  FailureOr<Tensors> map(MapOp op);
+  FailureOr<Tensors> elementwise(Operation &op);
+  HostTensor view(ViewOp op);
+  HostTensor adaptedLinear(AdaptedLinearOp op);
+  HostTensor adaptedLinearBackward(AdaptedLinearBackwardOp op);
+  LogicalResult checkIndices(Operation &op);
+  LogicalResult run(Block &block);
+};
+} // namespace
+
+FailureOr<Tensors> Machine::use(UseOp op) {
+  auto found = environment.symbols.find(op.getSymbol().str());
+  if (found == environment.symbols.end())
+    return op.emitOpError("the environment holds no value named '") << op.getSymbol() << "'";
+  return Tensors{found->second};
+}
+
+FailureOr<Tensors> Machine::gradient(GradientOp op) {
+  auto [place, isFirst] = outcome.gradients.try_emplace(op.getSymbol().str(), at(op.getValue()));
+  if (!isFirst)
+    place->second = add(place->second, at(op.getValue()));
+  return Tensors{};
+}
+
+FailureOr<Tensors> Machine::map(MapOp op) {
+  Block &body = op.getBody().front();
+  const HostTensor &like = at(op.getInputs().front());
+  Tensors outputs(op.getNumResults(), HostTensor::zeros(like.shape));
+  for (int64_t e = 0; e < like.size(); ++e) {
+    llvm::DenseMap<Value, double> scalars;
+    for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
+      scalars[argument] = at(input).data[e];
+    for (Operation &inner : body.without_terminator()) {
+      SmallVector<double> operands;
+      for (Value operand : inner.getOperands())
+        operands.push_back(scalars.at(operand));
+      std::optional<double> value = evaluateScalar(&inner, operands);
+      if (!value)
+        return inner.emitOpError("has no reference meaning in a map");
+      scalars[inner.getResult(0)] = *value;
+    }
+    for (auto [output, value] : llvm::zip(outputs, body.getTerminator()->getOperands()))
+      output.data[e] = scalars.at(value);
+  }
+  return outputs;
+}
+
+// An arith or math op on whole tensors.
+FailureOr<Tensors> Machine::elementwise(Operation &op) {
+  auto type = op.getNumResults() == 1 ? dyn_cast<RankedTensorType>(op.getResult(0).getType()) : RankedTensorType();
+  if (!type || !(op.getNumOperands() || type.hasStaticShape()))
+    return op.emitOpError("has no reference meaning");
+  HostTensor y = HostTensor::zeros(op.getNumOperands() ? at(op.getOperand(0)).shape : type.getShape().vec());
+  for (int64_t e = 0; e < y.size(); ++e) {
+    SmallVector<double> operands;
+    for (Value operand : op.getOperands())
+      operands.push_back(at(operand).data[e]);
+    std::optional<double> value = evaluateScalar(&op, operands);
+    if (!value)
+      return op.emitOpError("has no reference meaning");
+    y.data[e] = *value;
+  }
+  return Tensors{y};
+}
+
+HostTensor Machine::view(ViewOp op) {
+  HostTensor y = at(op.getX());
+  std::vector<int64_t> shape = op.getY().getType().getShape().vec();
+  shape.front() = y.rows();
+  y.shape = shape;
+  return y;
+}
+
+// y = [residual +] x·Wᵀ [+ scale·t·Bᵀ]
+HostTensor Machine::adaptedLinear(AdaptedLinearOp op) {
+  HostTensor y = linear(at(op.getX()), at(op.getWeight()));
+  if (op.getT())
+    y = add(y, matmulNT(at(op.getT()), at(op.getB()), number(op.getScale())));
+  return op.getResidual() ? add(at(op.getResidual()), y) : y;
+}
+
+// dx = [onto +] dy·W [+ dt·A]
+HostTensor Machine::adaptedLinearBackward(AdaptedLinearBackwardOp op) {
+  HostTensor dx = linearBackward(at(op.getDy()), at(op.getWeight()));
+  if (op.getDt())
+    dx = add(dx, matmulNN(at(op.getDt()), at(op.getA()), 1));
+  return op.getOnto() ? add(at(op.getOnto()), dx) : dx;
+}
+
+// Ids, labels and segments are data: the types do not bound them.
+LogicalResult Machine::checkIndices(Operation &op) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+      .Case([&](EmbedOp o) -> LogicalResult {
+        if (!allWithin(at(o.getIds()), at(o.getWeight()).rows()))
+          return o.emitOpError("ids must be from 0 to ") << at(o.getWeight()).rows() - 1;
+        return success();
+      })
+      .Case<CrossEntropyOp, CrossEntropyBackwardOp>([&](auto o) -> LogicalResult {
+        if (!allWithin(at(o.getLabels()), at(o.getWeight()).rows(), -100))
+          return o.emitOpError("labels must be -100 or from 0 to ") << at(o.getWeight()).rows() - 1;
+        return success();
+      })
+      .Case<AttentionOp, AttentionBackwardOp>([&](auto o) -> LogicalResult {
+        if (!cutsTokens(at(o.getSegments()), at(o.getQ()).rows()))
+          return o.emitOpError("segments must ascend from 0 to ") << at(o.getQ()).rows();
+        return success();
+      })
+      .Default([](Operation *) { return success(); });
+}
+
+FailureOr<Tensors> Machine::evaluate(Operation &op) {
+  using Answer = FailureOr<Tensors>;
+  return llvm::TypeSwitch<Operation *, Answer>(&op)
+      .Case([&](UseOp o) { return use(o); })
+      .Case([&](GradientOp o) { return gradient(o); })
+      .Case([&](MapOp o) { return map(o); })
+      .Case([&](ViewOp o) -> Answer { return Tensors{view(o)}; })
+      .Case([&](EmbedOp o) -> Answer { return Tensors{embed(at(o.getIds()), at(o.getWeight()))}; })
+      .Case([&](RmsNormOp o) -> Answer { return Tensors{rmsNorm(at(o.getX()), at(o.getWeight()), number(o.getEps()))}; })
+      .Case([&](RmsNormBackwardOp o) -> Answer {
+        HostTensor dx = rmsNormBackward(at(o.getX()), at(o.getWeight()), at(o.getDy()), number(o.getEps()));
+        return Tensors{o.getOnto() ? add(at(o.getOnto()), dx) : dx};
+      })
+      .Case([&](LinearOp o) -> Answer { return Tensors{linear(at(o.getX()), at(o.getWeight()))}; })
+      .Case([&](LinearBackwardOp o) -> Answer { return Tensors{linearBackward(at(o.getDy()), at(o.getWeight()))}; })
+      .Case([&](RopeOp o) -> Answer {
+        return Tensors{rope(at(o.getX()), at(o.getPositions()), number(o.getTheta()), o.getInverse())};
+      })
+      .Case([&](AttentionOp o) -> Answer {
+        auto [out, lse] = attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), number(o.getScale()));
+        return Tensors{out, lse};
+      })
+      .Case([&](AttentionBackwardOp o) -> Answer {
+        auto [dq, dk, dv] = attentionBackward(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), at(o.getO()),
+                                              at(o.getLse()), at(o.getDout()), number(o.getScale()));
+        return Tensors{dq, dk, dv};
+      })
+      .Case([&](CrossEntropyOp o) -> Answer {
+        return Tensors{crossEntropy(at(o.getH()), at(o.getWeight()), at(o.getLabels()))};
+      })
+      .Case([&](CrossEntropyBackwardOp o) -> Answer {
+        auto [loss, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()), environment.lossScale);
+        return Tensors{loss, dh};
+      })
+      .Case([&](LowRankOp o) -> Answer {
+        return Tensors{lowRank(at(o.getX()), at(o.getA()), at(o.getB()), number(o.getScale()))};
+      })
+      .Case([&](LowRankBackwardOp o) -> Answer {
+        auto [da, db, dx] = lowRankBackward(at(o.getX()), at(o.getA()), at(o.getB()), at(o.getDy()), number(o.getScale()));
+        return o.getDx() ? Tensors{da, db, dx} : Tensors{da, db};
+      })
+      .Case([&](DropoutOp o) -> Answer {
+        return Tensors{dropout(at(o.getX()), number(o.getP()), o.getStream(), environment.dropout)};
+      })
+      .Case([&](MatmulOp o) -> Answer {
+        auto product = o.getKind() == ProductKind::NT ? matmulNT : o.getKind() == ProductKind::NN ? matmulNN : matmulTN;
+        return Tensors{product(at(o.getA()), at(o.getB()), number(o.getScale()))};
+      })
+      .Case([&](AdaptedLinearOp o) -> Answer { return Tensors{adaptedLinear(o)}; })
+      .Case([&](AdaptedLinearBackwardOp o) -> Answer { return Tensors{adaptedLinearBackward(o)}; })
+      .Default([&](Operation *o) { return elementwise(*o); });
+}
+
+LogicalResult Machine::run(Block &block) {
+  for (Operation &op : block.without_terminator()) {
+    if (failed(checkIndices(op)))
+      return failure();
+    FailureOr<Tensors> results = evaluate(op);
+    if (failed(results))
+      return failure();
+    for (auto [value, result] : llvm::zip_equal(op.getResults(), *results)) {
+      if (!fits(result, value.getType()))
+        return op.emitOpError("its value does not have the shape of ") << value.getType();
+      values[value] = result;
+    }
+  }
+  for (Value value : block.getTerminator()->getOperands())
+    outcome.results.push_back(at(value));
+  return success();
+}
+
+FailureOr<Outcome> lorac::reference::interpret(func::FuncOp function, ArrayRef<HostTensor> arguments,
+                                               const Environment &environment) {
+  if (!function.getBody().hasOneBlock())
+    return function.emitOpError("the reference runs functions of one block");
+  Machine machine{environment};
+  Block &block = function.getBody().front();
+  if (arguments.size() != block.getNumArguments())
+    return function.emitOpError("takes ") << block.getNumArguments() << " arguments, got " << arguments.size();
+  for (auto [value, argument] : llvm::zip(block.getArguments(), arguments)) {
+    if (!fits(argument, value.getType()))
+      return function.emitOpError("argument ") << value.getArgNumber() << " does not have the shape of " << value.getType();
+    machine.values[value] = argument;
+  }
+  if (failed(machine.run(block)))
+    return failure();
+  return std::move(machine.outcome);
+}

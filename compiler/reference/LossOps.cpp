@@ -1,0 +1,46 @@
+// Cross entropy under a frozen head.
+
+#include "compiler/reference/Ops.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace lorac::reference;
+
+constexpr int64_t noLabel = -100;
+
+// log Σ exp of row m, without overflow
+static double logSumExp(const HostTensor &logits, int64_t m) {
+  double largest = -INFINITY, sum = 0;
+  for (int64_t v = 0; v < logits.columns(); ++v)
+    largest = std::max(largest, logits.at(m, v));
+  for (int64_t v = 0; v < logits.columns(); ++v)
+    sum += std::exp(logits.at(m, v) - largest);
+  return largest + std::log(sum);
+}
+
+static HostTensor rowLoss(const HostTensor &logits, const HostTensor &labels) {
+  HostTensor loss = HostTensor::zeros({logits.rows()});
+  for (int64_t m = 0; m < logits.rows(); ++m)
+    if (int64_t label = labels.data[m]; label != noLabel)
+      loss.data[m] = logSumExp(logits, m) - logits.at(m, label);
+  return loss;
+}
+
+HostTensor lorac::reference::crossEntropy(const HostTensor &h, const HostTensor &w, const HostTensor &labels) {
+  return rowLoss(linear(h, w), labels);
+}
+
+LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const HostTensor &w, const HostTensor &labels,
+                                                    double lossScale) {
+  HostTensor logits = linear(h, w);
+  HostTensor dlogits = HostTensor::zeros(logits.shape);
+  for (int64_t m = 0; m < logits.rows(); ++m) {
+    int64_t label = labels.data[m];
+    if (label == noLabel)
+      continue;
+    double lse = logSumExp(logits, m);
+    for (int64_t v = 0; v < logits.columns(); ++v)
+      dlogits.at(m, v) = lossScale * (std::exp(logits.at(m, v) - lse) - (v == label ? 1 : 0));
+  }
+  return {rowLoss(logits, labels), linearBackward(dlogits, w)};
+}

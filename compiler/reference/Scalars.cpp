@@ -1,0 +1,36 @@
+// One rule an op.
+
+#include "compiler/reference/Scalars.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
+
+using namespace mlir;
+
+std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<double> x) {
+  using Answer = std::optional<double>;
+  return llvm::TypeSwitch<Operation *, Answer>(op)
+      .Case([&](arith::AddFOp) { return x[0] + x[1]; })
+      .Case([&](arith::SubFOp) { return x[0] - x[1]; })
+      .Case([&](arith::MulFOp) { return x[0] * x[1]; })
+      .Case([&](arith::DivFOp) { return x[0] / x[1]; })
+      .Case([&](arith::NegFOp) { return -x[0]; })
+      .Case([&](arith::MaximumFOp) { return std::fmax(x[0], x[1]); })
+      .Case([&](arith::MinimumFOp) { return std::fmin(x[0], x[1]); })
+      .Case([&](math::ExpOp) { return std::exp(x[0]); })
+      .Case([&](math::LogOp) { return std::log(x[0]); })
+      .Case([&](math::SqrtOp) { return std::sqrt(x[0]); })
+      .Case([&](math::RsqrtOp) { return 1 / std::sqrt(x[0]); })
+      .Case([&](math::TanhOp) { return std::tanh(x[0]); })
+      .Case([&](math::ErfOp) { return std::erf(x[0]); })
+      .Case([&](math::FmaOp) { return x[0] * x[1] + x[2]; })
+      .Case([&](arith::ConstantOp constant) -> Answer {
+        if (auto value = dyn_cast<FloatAttr>(constant.getValue()))
+          return value.getValueAsDouble();
+        if (auto value = dyn_cast<DenseElementsAttr>(constant.getValue()); value && value.isSplat())
+          return value.getSplatValue<FloatAttr>().getValueAsDouble();
+        return std::nullopt;
+      })
+      .Default([](Operation *) { return std::nullopt; });
+}

@@ -1,0 +1,131 @@
+#include "compiler/tools/CompileProject.h"
+
+#include "compiler/pipeline/Pipeline.h"
+#include "compiler/tools/GeneratedFolder.h"
+#include "compiler/tools/Output.h"
+#include "compiler/tools/PlanSize.h"
+#include "compiler/tools/Resources.h"
+#include "dsl/Diagnostics.h"
+#include "dsl/SpecJson.h"
+#include "runtime/train/Payload.h"
+#include "runtime/train/ThreadPool.h"
+
+#include <cstdlib>
+
+namespace lorac::tools {
+namespace {
+
+/// A message of the compiler, with the line of the spec under it where it points at one.
+void sayDiagnostic(const Project &project, const std::string &severity, const std::string &place,
+                   const std::string &message) {
+  const std::string prefix = project.spec.path + ":";
+  dsl::Diagnostics diags;
+  if (place.compare(0, prefix.size(), prefix) == 0) {
+    char *end = nullptr;
+    auto line = static_cast<uint32_t>(std::strtoul(place.c_str() + prefix.size(), &end, 10));
+    auto column = *end == ':' ? static_cast<uint32_t>(std::strtoul(end + 1, nullptr, 10)) : 1;
+    dsl::SourceRange range{project.spec.file, line, column, line, column + 1};
+    if (line > 0 && line <= project.spec.file->lines()) {
+      severity == "error" ? diags.error(range, message) : diags.warning(range, message);
+      return sayLine(diags.text());
+    }
+  }
+  sayLine((place.empty() ? "" : place + ": ") + severity + ": " + message);
+}
+
+Exit checkMemory(const Project &project, const std::string &plan) {
+  const auto &limit = project.spec.target.memory;
+  if (*limit == 0)
+    return Exit::Done;
+  Result<PlanSize> size = readPlanSize(plan);
+  if (!size)
+    return fail(size.error());
+  int64_t threads = *project.spec.target.threads ? *project.spec.target.threads : train::availableThreads();
+  uint64_t need = size->total(static_cast<int>(threads));
+  if (need <= *limit)
+    return Exit::Done;
+  dsl::Diagnostics diags;
+  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
+                               " threads, " + binaryBytes(double(need - *limit)) + " more than memory = " +
+                               binaryBytes(double(*limit)) + "; lower batch_size, max_length or r, or quantize the base");
+  sayLine(diags.text());
+  return Exit::DoesNotFit;
+}
+
+} // namespace
+
+Exit compileProject(const Project &project, const CompileSettings &settings, std::map<std::string, std::string> &files) {
+  CompileRequest request;
+  request.spec = &project.spec;
+  request.model = &project.model;
+  request.adapters = project.adapters;
+  request.sourceTypes = project.sourceFormats;
+  request.cpu = settings.cpu.empty() ? "native" : settings.cpu;
+  request.cudaArchs = settings.archs;
+  request.threads = train::availableThreads();
+  request.kernels = settings.kernels;
+  if (settings.kernels && settings.archs.empty()) {
+    Result<std::string> lld = linker();
+    if (!lld)
+      return fail(lld.error());
+    request.linker = *lld;
+  }
+  auto result = compile(request, [&](const std::string &severity, const std::string &place, const std::string &message) {
+    sayDiagnostic(project, severity, place, message);
+  });
+  if (llvm::failed(result))
+    return Exit::Failed;
+  files = std::move(result->files);
+  files["run.json"] = dsl::toJson(project.spec);
+  files["spec.toml"] = dsl::toToml(project.spec);
+  return settings.archs.empty() ? checkMemory(project, files["plan.json"]) : Exit::Done;
+}
+
+CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
+  CompileSettings settings;
+  settings.cpu = options.cpu;
+  const bool cuda = options.target.empty() ? *spec.target.device == dsl::Device::Cuda : options.target == "cuda";
+  if (!cuda)
+    return settings;
+  settings.archs = options.archs;
+  if (settings.archs.empty())
+    for (const auto &arch : *spec.target.arch)
+      settings.archs.push_back(*arch);
+  if (settings.archs.empty())
+    settings.archs = {"sm_80"};
+  return settings;
+}
+
+std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec) {
+  return options.out.empty() ? "generated/" + spec.name : options.out;
+}
+
+Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
+                     std::map<std::string, std::string> &files) {
+  Exit loaded = loadProject(options.spec, !options.target.empty() && options.target == "cuda", project);
+  if (loaded != Exit::Done)
+    return loaded;
+  const CompileSettings settings = settingsFor(options, project.spec);
+  std::string runtime;
+  if (settings.archs.empty()) {
+    Result<std::string> found = trainRuntime();
+    if (!found)
+      return fail(found.error());
+    runtime = *found;
+  }
+  Exit compiled = compileProject(project, settings, files);
+  if (compiled != Exit::Done)
+    return compiled;
+  folder = generatedFolder(options, project.spec);
+  Result<void> written = writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
+    if (runtime.empty())
+      return {};
+    std::vector<train::PayloadFile> payload;
+    for (const char *name : {"module.so", "plan.json", "run.json", "spec.toml"})
+      payload.push_back({name, files.at(name)});
+    return train::writeTrainBinary(runtime, payload, aside + "/train");
+  });
+  return written ? Exit::Done : fail(written.error());
+}
+
+} // namespace lorac::tools

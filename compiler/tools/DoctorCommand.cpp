@@ -1,0 +1,132 @@
+// `lorac doctor`: what there is on this machine, what is missing, and what that means.
+
+#include "compiler/tools/Commands.h"
+#include "compiler/tools/HostCpu.h"
+#include "compiler/tools/Machine.h"
+#include "compiler/tools/Output.h"
+#include "compiler/tools/Resources.h"
+#include "nlohmann/json.hpp"
+#include "runtime/train/ThreadPool.h"
+
+#include <dlfcn.h>
+#include <fstream>
+#include <unistd.h>
+
+namespace lorac::tools {
+namespace {
+
+enum class State { Good, Absent, Bad };
+
+struct Finding {
+  std::string name, text;
+  State state = State::Good;
+};
+
+std::string joined(const std::vector<std::string> &words) {
+  std::string text;
+  for (const std::string &word : words)
+    text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+std::string modelName() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line))
+    if (line.compare(0, 10, "model name") == 0 && line.find(": ") != std::string::npos)
+      return line.substr(line.find(": ") + 2);
+  return "unknown";
+}
+
+Finding cpu() {
+  HostCpu host = hostCpu();
+  bool wide = false, fused = false;
+  for (const std::string &feature : host.features) {
+    wide |= feature == "avx2";
+    fused |= feature == "fma";
+  }
+  std::string text = modelName() + " (" + host.name + "): " + joined(host.features);
+  if (!wide || !fused)
+    text += "; no avx2 and fma, so kernels are compiled for the portable fallback, several times slower";
+  return {"cpu", text};
+}
+
+Finding file(const char *name, const Result<std::string> &path) {
+  return path ? Finding{name, *path} : Finding{name, path.error().message, State::Bad};
+}
+
+/// The first of some shared libraries that loads.
+Finding library(const char *name, const std::vector<std::string> &candidates, const char *meaning) {
+  for (const std::string &candidate : candidates)
+    if (void *handle = dlopen(candidate.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
+      dlclose(handle);
+      return {name, candidate};
+    }
+  return {name, "none (looked for " + joined(candidates) + "): " + meaning, State::Absent};
+}
+
+Finding cache() {
+  std::string folder = cacheFolder();
+  if (folder.empty())
+    return {"cache", "no place: set LORAC_CACHE_DIR or HOME", State::Absent};
+  // The folder itself comes with its first entry: what counts is the nearest one that is there.
+  std::string nearest = folder;
+  while (access(nearest.c_str(), F_OK) != 0 && nearest.rfind('/') != std::string::npos && nearest.rfind('/') > 0)
+    nearest.resize(nearest.rfind('/'));
+  bool writable = access(nearest.c_str(), W_OK) == 0;
+  return {"cache", folder + (writable ? "" : " (not writable)"), writable ? State::Good : State::Absent};
+}
+
+std::vector<Finding> examine() {
+  MachineMemory memory = machineMemory();
+  std::string memoryText = binaryBytes(double(memory.total)) + ", " + binaryBytes(double(memory.available)) + " available";
+  if (memory.limit)
+    memoryText += ", limited to " + binaryBytes(double(memory.limit)) + " by the cgroup";
+  int threads = train::availableThreads();
+  std::string architectures = joined(architectureFolders(""));
+  return {
+      {"lorac", LORAC_VERSION " on LLVM and MLIR " LORAC_LLVM_VERSION},
+      cpu(),
+      {"threads", std::to_string(threads) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) +
+                      " cores (affinity and cgroup respected)"},
+      {"memory", memoryText},
+      file("linker", linker()),
+      file("train", trainRuntime()),
+      {"architectures", architectures.empty() ? "built in" : architectures},
+      cache(),
+      library("cuda driver", {"libcuda.so.1"}, "training on a GPU is out of reach"),
+      library("nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}, "kernels for CUDA cannot be compiled here"),
+  };
+}
+
+const char *word(State state) {
+  return state == State::Good ? "ok" : state == State::Absent ? "absent" : "missing";
+}
+
+} // namespace
+
+Exit runDoctor(const DoctorOptions &options) {
+  const std::vector<Finding> findings = examine();
+  bool healthy = true;
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  size_t width = 0;
+  for (const Finding &finding : findings) {
+    healthy &= finding.state != State::Bad;
+    width = std::max(width, finding.name.size());
+    json.push_back({{"name", finding.name}, {"state", word(finding.state)}, {"text", finding.text}});
+  }
+  if (options.json) {
+    print(nlohmann::ordered_json{{"healthy", healthy}, {"findings", json}}.dump(
+              2, ' ', false, nlohmann::json::error_handler_t::replace) +
+          "\n");
+  } else {
+    for (const Finding &finding : findings)
+      print(finding.name + std::string(width + 2 - finding.name.size(), ' ') + word(finding.state) +
+            std::string(9 - std::string(word(finding.state)).size(), ' ') + finding.text + "\n");
+  }
+  if (!healthy)
+    sayError("lorac cannot work here as it should; see what is marked 'missing'");
+  return healthy ? Exit::Done : Exit::Failed;
+}
+
+} // namespace lorac::tools

@@ -1,0 +1,82 @@
+#include "compiler/tools/Driver.h"
+
+#include "compiler/tools/EmbeddedArchitectures.h"
+#include "compiler/tools/Output.h"
+#include "compiler/tools/Resources.h"
+#include "compiler/tools/SourceFacts.h"
+#include "dsl/Architecture.h"
+#include "dsl/Parse.h"
+
+#include <cstdlib>
+
+namespace lorac::tools {
+namespace {
+
+/// Environment first, then flags: the later wins.
+std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &diags) {
+  std::vector<dsl::Override> all = dsl::environmentOverrides([](const char *name) { return std::getenv(name); });
+  for (const std::string &flag : input.sets)
+    if (auto parsed = dsl::parseOverride(flag, diags))
+      all.push_back(std::move(*parsed));
+  return all;
+}
+
+std::optional<dsl::Architecture> architecture(const SpecInput &input, const dsl::Spec &spec, const std::string &modelType,
+                                              dsl::Diagnostics &diags) {
+  std::vector<std::string> folders = architectureFolders(input.path);
+  const std::string &named = *spec.model.architecture;
+  if (folders.empty() && (named.empty() || named == "llama"))
+    return dsl::parseArchitecture(
+        std::make_shared<dsl::SourceFile>("architectures/llama.toml", std::string(llamaArchitecture)), diags);
+  return dsl::findArchitecture(spec, modelType, folders, diags);
+}
+
+void noteFormats(const SourceFacts &source, const dsl::BoundModel &model, std::map<std::string, std::string> &formats) {
+  const bool gguf = source.facts.kind == dsl::ModelFacts::Kind::Gguf;
+  for (const dsl::BoundWeight &weight : model.weights)
+    for (int64_t layer = 0; layer < (weight.perLayer ? model.layers : 1); ++layer)
+      if (auto type = source.tensorType(gguf ? weight.ggufName(layer) : weight.hfName(layer)))
+        formats[weight.hfName(layer)] = *type;
+}
+
+} // namespace
+
+Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diagnostics &diags) {
+  std::vector<dsl::Override> changes = overrides(input, diags);
+  if (diags.hasErrors())
+    return Exit::Usage;
+  out.spec = dsl::loadSpec(input.path, changes, allowCuda, diags);
+  if (!diags.hasErrors())
+    dsl::checkFiles(out.spec, diags);
+  if (diags.hasErrors())
+    return Exit::Refused;
+
+  SourceFacts source;
+  if (const auto &path = out.spec.model.source; !path->empty()) {
+    Result<SourceFacts> read = readSourceFacts(out.spec.resolve(*path));
+    if (!read) {
+      diags.error(path.range, read.error().message);
+      return read.error().code;
+    }
+    source = std::move(*read);
+  }
+  auto described = architecture(input, out.spec, source.modelType, diags);
+  if (!described || !dsl::bind(*described, out.spec.model, source.facts, out.model, diags))
+    return source.facts.kind == dsl::ModelFacts::Kind::None ? Exit::Refused : Exit::ForeignFile;
+  out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
+  if (diags.hasErrors())
+    return Exit::Refused;
+  if (source.tensorType)
+    noteFormats(source, out.model, out.sourceFormats);
+  return Exit::Done;
+}
+
+Exit loadProject(const SpecInput &input, bool allowCuda, Project &out) {
+  dsl::Diagnostics diags;
+  Exit code = loadProject(input, allowCuda, out, diags);
+  if (std::string text = diags.text(); !text.empty())
+    sayLine(text);
+  return code;
+}
+
+} // namespace lorac::tools

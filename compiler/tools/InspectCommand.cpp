@@ -1,0 +1,133 @@
+// `lorac inspect`: what a compiled folder holds.
+
+#include "compiler/tools/Commands.h"
+#include "compiler/tools/GeneratedFolder.h"
+#include "compiler/tools/Output.h"
+#include "dsl/Diagnostics.h"
+#include "nlohmann/json.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace fs = std::filesystem;
+
+namespace lorac::tools {
+namespace {
+
+struct Part {
+  std::string name; ///< 30-backward, linear_forward_…, plan
+  std::string kind; ///< stage, kernel, plan
+  std::string path;
+};
+
+std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
+  std::vector<Part> parts;
+  std::error_code code;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+    std::string name = entry->path().filename().string();
+    std::error_code ignored;
+    if (!entry->is_regular_file(ignored))
+      continue;
+    std::string stem = entry->path().stem().string();
+    std::string path = entry->path().string();
+    if (kernels)
+      parts.push_back({name, "kernel", path});
+    else if (name == "plan.md" || name == "plan.json" || name == "run.json" || name == "spec.toml")
+      parts.push_back({name, "plan", path});
+    else if (isGeneratedName(name) && name.size() > 3 && name[2] == '-')
+      parts.push_back({stem, "stage", path});
+  }
+  std::sort(parts.begin(), parts.end(), [](const Part &a, const Part &b) { return a.name < b.name; });
+  return parts;
+}
+
+Result<std::string> contents(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf()))
+    return Error{"cannot read '" + path + "': " + std::strerror(errno)};
+  return text.str();
+}
+
+/// By the whole name, without its ending, or by a stage's number.
+std::vector<const Part *> matching(const std::vector<Part> &parts, const std::string &word) {
+  std::vector<const Part *> found;
+  for (const Part &part : parts)
+    if (part.name == word || fs::path(part.name).stem() == word || fs::path(part.path).filename() == word)
+      return {&part};
+  for (const Part &part : parts)
+    if (part.name.compare(0, word.size(), word) == 0)
+      found.push_back(&part);
+  return found;
+}
+
+Exit list(const std::vector<Part> &parts, bool asJson) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  size_t width = 0;
+  for (const Part &part : parts)
+    width = std::max(width, part.name.size());
+  for (const Part &part : parts) {
+    Result<std::string> text = contents(part.path);
+    if (!text)
+      return fail(text.error());
+    long long lines = std::count(text->begin(), text->end(), '\n');
+    json.push_back({{"name", part.name}, {"kind", part.kind}, {"path", part.path}, {"lines", lines}});
+    if (!asJson) {
+      std::string count = grouped(lines);
+      print(part.kind + std::string(8 - part.kind.size(), ' ') + part.name +
+            std::string(width - part.name.size() + 2 + (9 - std::min<size_t>(9, count.size())), ' ') + count + " lines\n");
+    }
+  }
+  if (asJson)
+    print(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  return Exit::Done;
+}
+
+} // namespace
+
+Exit runInspect(const InspectOptions &options) {
+  std::error_code ignored;
+  if (!fs::is_directory(options.folder, ignored))
+    return fail({"there is no folder '" + options.folder + "'; `lorac compile SPEC` writes one"});
+  std::vector<Part> parts = partsIn(options.folder, false);
+  if (std::none_of(parts.begin(), parts.end(), [](const Part &part) { return part.kind == "stage"; }))
+    return fail({"'" + options.folder + "' holds no stages; `lorac compile SPEC -o DIR` writes such a folder"});
+  for (Part &kernel : partsIn(fs::path(options.folder) / "kernels", true))
+    parts.push_back(std::move(kernel));
+  if (options.part.empty())
+    return list(parts, options.json);
+
+  std::vector<const Part *> found = matching(parts, options.part);
+  if (found.size() == 1) {
+    Result<std::string> text = contents(found.front()->path);
+    if (!text)
+      return fail(text.error());
+    if (options.json)
+      print(nlohmann::ordered_json{{"name", found.front()->name}, {"kind", found.front()->kind}, {"text", *text}}.dump(
+                2, ' ', false, nlohmann::json::error_handler_t::replace) +
+            "\n");
+    else
+      print(*text);
+    return Exit::Done;
+  }
+  std::vector<std::string> names;
+  for (const Part &part : parts)
+    names.push_back(part.name);
+  if (found.empty()) {
+    std::string best = dsl::nearest(options.part, names);
+    return fail({"no stage or kernel is named '" + dsl::printable(options.part) + "'" +
+                     (best.empty() ? "; see `lorac inspect " + options.folder + "`" : "; did you mean '" + best + "'?"),
+                 Exit::Usage});
+  }
+  std::string some;
+  for (size_t i = 0; i < std::min<size_t>(found.size(), 4); ++i)
+    some += (i ? ", " : "") + found[i]->name;
+  return fail({"'" + dsl::printable(options.part) + "' fits " + std::to_string(found.size()) + " names: " + some +
+                   (found.size() > 4 ? ", …" : ""),
+               Exit::Usage});
+}
+
+} // namespace lorac::tools

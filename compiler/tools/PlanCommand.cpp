@@ -1,0 +1,64 @@
+// `lorac plan`: what a run will take, before it runs. Exit 4 when it does not fit.
+
+#include "compiler/tools/CompileProject.h"
+#include "compiler/tools/Machine.h"
+#include "compiler/tools/Output.h"
+#include "compiler/tools/PlanSize.h"
+#include "nlohmann/json.hpp"
+#include "runtime/train/ThreadPool.h"
+
+namespace lorac::tools {
+namespace {
+
+nlohmann::ordered_json asJson(const PlanSize &size, int threads, bool fits) {
+  nlohmann::ordered_json weights = nlohmann::ordered_json::object();
+  for (const auto &[format, bytes] : size.weights)
+    weights[format] = bytes;
+  return {{"weights_bytes", weights},
+          {"arena_bytes", size.arena},
+          {"adapters_bytes", size.adapters},
+          {"scratch_bytes", size.scratch * static_cast<uint64_t>(threads)},
+          {"total_bytes", size.total(threads)},
+          {"threads", threads},
+          {"trainable_parameters", size.parameters},
+          {"max_tokens", size.tokens},
+          {"flops", size.flops},
+          {"fits", fits}};
+}
+
+} // namespace
+
+Exit runPlan(const PlanOptions &options) {
+  Project project;
+  Exit code = loadProject(options.compile.spec, false, project);
+  if (code != Exit::Done)
+    return code;
+  CompileSettings settings{options.compile.cpu, {}, false};
+  std::map<std::string, std::string> files;
+  code = compileProject(project, settings, files);
+  if (code != Exit::Done && code != Exit::DoesNotFit)
+    return code;
+  Result<PlanSize> size = readPlanSize(files["plan.json"]);
+  if (!size)
+    return fail(size.error());
+
+  const int threads =
+      *project.spec.target.threads ? static_cast<int>(*project.spec.target.threads) : train::availableThreads();
+  const uint64_t need = size->total(threads);
+  const uint64_t have = machineMemory().most();
+  if (have && need > have) {
+    sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) + " threads, " +
+             binaryBytes(double(need - have)) + " more than this machine gives a process");
+    code = Exit::DoesNotFit;
+  }
+  if (options.compile.json) {
+    print(asJson(*size, threads, code == Exit::Done).dump(2) + "\n");
+    return code;
+  }
+  print(files["plan.md"]);
+  print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) + " threads; this machine gives " +
+        binaryBytes(double(have)) + ".\n");
+  return code;
+}
+
+} // namespace lorac::tools

@@ -1,0 +1,36 @@
+#include "compiler/tools/PlanSize.h"
+
+#include "nlohmann/json.hpp"
+
+namespace lorac::tools {
+
+uint64_t PlanSize::weightBytes() const {
+  uint64_t sum = 0;
+  for (const auto &[format, bytes] : weights)
+    sum += bytes;
+  return sum;
+}
+
+Result<PlanSize> readPlanSize(const std::string &planJson) {
+  try {
+    const auto json = nlohmann::json::parse(planJson);
+    PlanSize size;
+    for (const auto &weight : json.at("weights"))
+      for (const auto &part : weight.at("parts"))
+        size.weights[weight.at("format")] += part.at("bytes").get<uint64_t>();
+    const auto &arena = json.at("arena");
+    size.arena = arena.at("bytes");
+    size.scratch = arena.at("scratch_bytes");
+    size.parameters = arena.at("params").at("count");
+    for (const char *region : {"params", "grads", "exp_avg", "exp_avg_sq"})
+      size.adapters += 4 * arena.at(region).at("count").get<uint64_t>();
+    size.tokens = json.at("limits").at("max_tokens");
+    for (const auto &launch : json.at("programs").at("train"))
+      size.flops += launch.at("flops").get<double>();
+    return size;
+  } catch (const nlohmann::json::exception &error) {
+    return Error{std::string("the plan is not what it should be: ") + error.what(), Exit::Bug};
+  }
+}
+
+} // namespace lorac::tools

@@ -1,0 +1,27 @@
+#pragma once
+// What a plan will take, read from plan.json.
+
+#include "runtime/Result.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace lorac::tools {
+
+struct PlanSize {
+  std::map<std::string, uint64_t> weights; ///< bytes by format
+  uint64_t arena = 0;                      ///< activations, adapters, gradients, moments, inputs
+  uint64_t adapters = 0;                   ///< of the arena: adapters, gradients, moments
+  uint64_t scratch = 0;                    ///< for each thread
+  uint64_t parameters = 0;                 ///< trainable
+  int64_t tokens = 0;                      ///< most in one micro-batch
+  double flops = 0;                        ///< of a training micro-batch
+
+  uint64_t weightBytes() const;
+  uint64_t total(int threads) const { return weightBytes() + arena + scratch * static_cast<uint64_t>(threads); }
+};
+
+Result<PlanSize> readPlanSize(const std::string &planJson);
+
+} // namespace lorac::tools

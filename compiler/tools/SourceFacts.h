@@ -1,0 +1,24 @@
+#pragma once
+// What a model's files say, in the words of the dsl.
+
+#include "dsl/Architecture.h"
+#include "runtime/Result.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace lorac::tools {
+
+struct SourceFacts {
+  dsl::ModelFacts facts;
+  std::string modelType; ///< config.json's model_type, or general.architecture
+  /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such tensor.
+  std::function<std::optional<std::string>(const std::string &name)> tensorType;
+};
+
+/// Opens a GGUF file or a Hugging Face directory; it stays open as long as the functions are held.
+Result<SourceFacts> readSourceFacts(const std::string &path);
+
+} // namespace lorac::tools

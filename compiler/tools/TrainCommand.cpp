@@ -1,0 +1,38 @@
+// `lorac train`, `eval` and `generate`: compile, then become the generated binary.
+
+#include "compiler/tools/CompileProject.h"
+#include "compiler/tools/Output.h"
+
+#include <cerrno>
+#include <cstring>
+#include <unistd.h>
+
+namespace lorac::tools {
+namespace {
+
+/// Replaces this process; returns only when that failed.
+Error become(const std::string &program, const std::vector<std::string> &arguments) {
+  std::vector<char *> words{const_cast<char *>(program.c_str())};
+  for (const std::string &argument : arguments)
+    words.push_back(const_cast<char *>(argument.c_str()));
+  words.push_back(nullptr);
+  execv(program.c_str(), words.data());
+  return {"cannot run '" + program + "': " + std::strerror(errno)};
+}
+
+} // namespace
+
+Exit runTrain(const RunOptions &options) {
+  Project project;
+  std::string folder;
+  std::map<std::string, std::string> files;
+  Exit code = compileToFolder(options.compile, project, folder, files);
+  if (code != Exit::Done)
+    return code;
+  sayLine("compiled " + project.spec.path + " to " + folder);
+  if (Exit written = flushOutput(); written != Exit::Done)
+    return written;
+  return fail(become(folder + "/train", options.arguments));
+}
+
+} // namespace lorac::tools

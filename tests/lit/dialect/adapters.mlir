@@ -1,0 +1,71 @@
+// RUN: lorac-opt %s | FileCheck %s
+// RUN: lorac-opt %s | lorac-opt | FileCheck %s
+// RUN: lorac-opt %s --mlir-print-op-generic | lorac-opt | FileCheck %s
+// Adapters, their gradients and the fused ops print as they parse.
+
+lora.frozen @w : !lora.weight<32x64, nf4<64>>
+lora.frozen @norm : !lora.weight<64, vector>
+// CHECK: lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.000000e+00 : f64}
+lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.0 : f64}
+lora.param @q.lora_B.weight : tensor<32x4xf32>
+
+// CHECK-LABEL: func @low_rank
+func.func @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
+  // CHECK: %[[A:.*]] = lora.use @q.lora_A.weight : tensor<4x64xf32>
+  %a = lora.use @q.lora_A.weight : tensor<4x64xf32>
+  %b = lora.use @q.lora_B.weight : tensor<32x4xf32>
+  // CHECK: %[[D:.*]] = lora.dropout %{{.*}} p 1.000000e-01 stream 3 : tensor<?x64xf32>
+  %d = lora.dropout %x p 1.0e-01 stream 3 : tensor<?x64xf32>
+  // CHECK: lora.low_rank %[[D]], %[[A]], %{{.*}} scale 2.000000e+00 : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>) -> tensor<?x32xf32>
+  %y = lora.low_rank %d, %a, %b scale 2.0 : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>) -> tensor<?x32xf32>
+  // CHECK: %[[DA:.*]], %{{.*}}, %{{.*}} = lora.low_rank_backward {{.*}} -> (tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x64xf32>)
+  %da, %db, %dx = lora.low_rank_backward %d, %a, %b, %dy scale 2.0
+      : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> (tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x64xf32>)
+  // CHECK: lora.low_rank_backward {{.*}} -> (tensor<4x64xf32>, tensor<32x4xf32>){{$}}
+  %da2, %db2 = lora.low_rank_backward %d, %a, %b, %dy scale 2.0
+      : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> (tensor<4x64xf32>, tensor<32x4xf32>)
+  // CHECK: lora.gradient @q.lora_A.weight, %[[DA]] : tensor<4x64xf32>
+  lora.gradient @q.lora_A.weight, %da : tensor<4x64xf32>
+  return
+}
+
+// CHECK-LABEL: func @backward
+func.func @backward(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
+  %w = lora.use @w : !lora.weight<32x64, nf4<64>>
+  %n = lora.use @norm : !lora.weight<64, vector>
+  // CHECK: %[[DX:.*]] = lora.linear_backward %{{.*}}, %{{.*}} : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
+  %dx = lora.linear_backward %dy, %w : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
+  // CHECK: lora.rms_norm_backward %{{.*}}, %{{.*}}, %[[DX]] eps 1.000000e-05 :
+  %dh = lora.rms_norm_backward %x, %n, %dx eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  // CHECK: lora.rms_norm_backward %{{.*}}, %{{.*}}, %[[DX]] onto(%{{.*}}) eps 1.000000e-05 :
+  %di = lora.rms_norm_backward %x, %n, %dx onto(%dh) eps 1.0e-05
+      : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return
+}
+
+// CHECK-LABEL: func @fused
+func.func @fused(%x: tensor<?x64xf32>, %r: tensor<?x32xf32>) {
+  %w = lora.use @w : !lora.weight<32x64, nf4<64>>
+  %a = lora.use @q.lora_A.weight : tensor<4x64xf32>
+  %b = lora.use @q.lora_B.weight : tensor<32x4xf32>
+  // CHECK: %[[T:.*]] = lora.matmul nt %{{.*}}, %{{.*}} scale 1.000000e+00 : (tensor<?x64xf32>, tensor<4x64xf32>) -> tensor<?x4xf32>
+  %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x64xf32>, tensor<4x64xf32>) -> tensor<?x4xf32>
+  // CHECK: lora.matmul nn %{{.*}}, %{{.*}} scale 2.000000e+00 : (tensor<?x32xf32>, tensor<32x4xf32>) -> tensor<?x4xf32>
+  %dt = lora.matmul nn %r, %b scale 2.0 : (tensor<?x32xf32>, tensor<32x4xf32>) -> tensor<?x4xf32>
+  // CHECK: lora.matmul tn %{{.*}}, %{{.*}} scale 1.000000e+00 : (tensor<?x4xf32>, tensor<?x64xf32>) -> tensor<4x64xf32>
+  %da = lora.matmul tn %dt, %x scale 1.0 : (tensor<?x4xf32>, tensor<?x64xf32>) -> tensor<4x64xf32>
+  // CHECK: lora.adapted_linear(%{{.*}}, %{{.*}}) low_rank(%[[T]], %{{.*}}) residual(%{{.*}}) scale 2.000000e+00 :
+  %0 = lora.adapted_linear(%x, %w) low_rank(%t, %b) residual(%r) scale 2.0
+      : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x4xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> tensor<?x32xf32>
+  // CHECK: lora.adapted_linear(%{{.*}}, %{{.*}}) residual(%{{.*}}) scale 1.000000e+00 :
+  %1 = lora.adapted_linear(%x, %w) residual(%r) scale 1.0
+      : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x32xf32>) -> tensor<?x32xf32>
+  // CHECK: lora.adapted_linear(%{{.*}}, %{{.*}}) scale 1.000000e+00 :
+  %2 = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x32xf32>
+  // CHECK: lora.adapted_linear_backward(%{{.*}}, %{{.*}}) low_rank(%{{.*}}, %{{.*}}) onto(%{{.*}}) :
+  %3 = lora.adapted_linear_backward(%r, %w) low_rank(%dt, %a) onto(%x)
+      : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x4xf32>, tensor<4x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  // CHECK: lora.adapted_linear_backward(%{{.*}}, %{{.*}}) :
+  %4 = lora.adapted_linear_backward(%r, %w) : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
+  return
+}

@@ -1,0 +1,181 @@
+// The gradient of every differentiable op against central differences in float64.
+
+#include "tests/numerics/interpreter/Support.h"
+#include <gtest/gtest.h>
+
+using namespace lorac::reference;
+using namespace lorac::test;
+
+TEST(Differences, RmsNorm) {
+  Program program(R"(
+    lora.frozen @w : !lora.weight<6, vector>
+    func.func @f(%x: tensor<?x6xf32>) -> tensor<?x6xf32> {
+      %w = lora.use @w : !lora.weight<6, vector>
+      %y = lora.rms_norm %x, %w eps 1.0e-02 : (tensor<?x6xf32>, !lora.weight<6, vector>) -> tensor<?x6xf32>
+      return %y : tensor<?x6xf32>
+    })");
+  Environment environment;
+  environment.symbols["w"] = randomTensor({6}, 1);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 6}, 2)}, environment);
+}
+
+TEST(Differences, Linear) {
+  Program program(R"(
+    lora.frozen @w : !lora.weight<3x5, nf4<64, dq256>>
+    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
+      %w = lora.use @w : !lora.weight<3x5, nf4<64, dq256>>
+      %y = lora.linear %x, %w : (tensor<?x5xf32>, !lora.weight<3x5, nf4<64, dq256>>) -> tensor<?x3xf32>
+      return %y : tensor<?x3xf32>
+    })");
+  Environment environment;
+  environment.symbols["w"] = randomTensor({3, 5}, 1);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({4, 5}, 2)}, environment);
+}
+
+TEST(Differences, LowRank) {
+  Program program(R"(
+    lora.param @a : tensor<2x5xf32>
+    lora.param @b : tensor<3x2xf32>
+    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
+      %a = lora.use @a : tensor<2x5xf32>
+      %b = lora.use @b : tensor<3x2xf32>
+      %y = lora.low_rank %x, %a, %b scale 2.5 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
+      return %y : tensor<?x3xf32>
+    })");
+  Environment environment;
+  environment.symbols["a"] = randomTensor({2, 5}, 1);
+  environment.symbols["b"] = randomTensor({3, 2}, 2);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({4, 5}, 3)}, environment);
+}
+
+// A param that two updates read: its gradients add up.
+TEST(Differences, SharedParam) {
+  Program program(R"(
+    lora.param @a : tensor<2x5xf32>
+    lora.param @b : tensor<5x2xf32>
+    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x5xf32> {
+      %a = lora.use @a : tensor<2x5xf32>
+      %b = lora.use @b : tensor<5x2xf32>
+      %y = lora.low_rank %x, %a, %b scale 1.0 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<5x2xf32>) -> tensor<?x5xf32>
+      %a2 = lora.use @a : tensor<2x5xf32>
+      %z = lora.low_rank %y, %a2, %b scale 0.5 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<5x2xf32>) -> tensor<?x5xf32>
+      return %z : tensor<?x5xf32>
+    })");
+  Environment environment;
+  environment.symbols["a"] = randomTensor({2, 5}, 1);
+  environment.symbols["b"] = randomTensor({5, 2}, 2);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({4, 5}, 3)}, environment);
+}
+
+TEST(Differences, ViewAndRope) {
+  for (const char *inverse : {"", " inverse"}) {
+    Program program(std::string(R"(
+      func.func @f(%x: tensor<?x12xf32>, %positions: tensor<?xi32>) -> tensor<?x12xf32> {
+        %q = lora.view %x : tensor<?x12xf32> to tensor<?x3x4xf32>
+        %r = lora.rope %q, %positions theta 1.0e+02)") + inverse + R"( : (tensor<?x3x4xf32>, tensor<?xi32>) -> tensor<?x3x4xf32>
+        %y = lora.view %r : tensor<?x3x4xf32> to tensor<?x12xf32>
+        return %y : tensor<?x12xf32>
+      })");
+    expectGradientsMatchDifferences(program, "f", {randomTensor({5, 12}, 1), {{5}, {0, 1, 2, 0, 17}}}, {});
+  }
+}
+
+// Four query heads over two key heads, segments of 3, 1 and 4 tokens.
+TEST(Differences, Attention) {
+  Program program(R"(
+    func.func @f(%q: tensor<?x4x6xf32>, %k: tensor<?x2x6xf32>, %v: tensor<?x2x6xf32>, %s: tensor<?xi32>) -> tensor<?x24xf32> {
+      %o, %lse = lora.attention %q, %k, %v, %s scale 4.0e-01
+          : (tensor<?x4x6xf32>, tensor<?x2x6xf32>, tensor<?x2x6xf32>, tensor<?xi32>) -> (tensor<?x24xf32>, tensor<?x4xf32>)
+      return %o : tensor<?x24xf32>
+    })");
+  expectGradientsMatchDifferences(
+      program, "f", {randomTensor({8, 4, 6}, 1), randomTensor({8, 2, 6}, 2), randomTensor({8, 2, 6}, 3), {{4}, {0, 3, 4, 8}}}, {});
+}
+
+TEST(Differences, Dropout) {
+  Program program(R"(
+    func.func @f(%x: tensor<?x7xf32>) -> tensor<?x7xf32> {
+      %y = lora.dropout %x p 3.0e-01 stream 5 : tensor<?x7xf32>
+      return %y : tensor<?x7xf32>
+    })");
+  Environment environment;
+  environment.dropout = {11, 3, 1};
+  expectGradientsMatchDifferences(program, "f", {randomTensor({9, 7}, 1)}, environment);
+}
+
+TEST(Differences, MapSiluTimesUp) {
+  Program program(R"(
+    func.func @f(%gate: tensor<?x3xf32>, %up: tensor<?x3xf32>) -> tensor<?x3xf32> {
+      %y = lora.map %gate, %up : (tensor<?x3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32> {
+      ^bb0(%g: f32, %u: f32):
+        %one = arith.constant 1.0 : f32
+        %n = arith.negf %g : f32
+        %e = math.exp %n : f32
+        %d = arith.addf %one, %e : f32
+        %s = arith.divf %g, %d : f32
+        %r = arith.mulf %s, %u : f32
+        lora.yield %r : f32
+      }
+      return %y : tensor<?x3xf32>
+    })");
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1, 3), randomTensor({5, 3}, 2)}, {});
+}
+
+// An argument used twice, a difference, a result that is an input, two results.
+TEST(Differences, MapOfTwoResults) {
+  Program program(R"(
+    func.func @f(%x: tensor<?x3xf32>, %z: tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+      %y:2 = lora.map %x, %z : (tensor<?x3xf32>, tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+      ^bb0(%a: f32, %b: f32):
+        %q = arith.mulf %a, %a : f32
+        %d = arith.subf %q, %b : f32
+        lora.yield %d, %a : f32, f32
+      }
+      return %y#0, %y#1 : tensor<?x3xf32>, tensor<?x3xf32>
+    })");
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), randomTensor({5, 3}, 2)}, {});
+}
+
+// dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has none.
+TEST(Differences, CrossEntropy) {
+  Program program(R"(
+    lora.frozen @w : !lora.weight<7x4, f32>
+    func.func @loss(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+      %w = lora.use @w : !lora.weight<7x4, f32>
+      %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> tensor<?xf32>
+      return %l : tensor<?xf32>
+    }
+    func.func @both(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
+      %w = lora.use @w : !lora.weight<7x4, f32>
+      %l, %dh = lora.cross_entropy_backward %h, %w, %labels
+          : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>)
+      return %l, %dh : tensor<?xf32>, tensor<?x4xf32>
+    })");
+  Environment environment;
+  environment.symbols["w"] = randomTensor({7, 4}, 1, 2);
+  environment.lossScale = 0.125;
+  HostTensor h = randomTensor({5, 4}, 2, 2), labels{{5}, {6, -100, 0, 3, 3}};
+  Outcome both = run(program.function("both"), {h, labels}, environment);
+  Outcome loss = run(program.function("loss"), {h, labels}, environment);
+  expectClose(both.results[0], loss.results[0], 0, "row losses");
+  EXPECT_EQ(loss.results[0].data[1], 0);
+
+  HostTensor slope = HostTensor::zeros(h.shape);
+  auto total = [&] {
+    double sum = 0;
+    Outcome rows = run(program.function("loss"), {h, labels}, environment);
+    for (double row : rows.results[0].data)
+      sum += environment.lossScale * row;
+    return sum;
+  };
+  for (int64_t e = 0; e < h.size(); ++e) {
+    constexpr double step = 1e-5;
+    double before = h.data[e];
+    h.data[e] = before + step;
+    double above = total();
+    h.data[e] = before - step;
+    slope.data[e] = (above - total()) / (2 * step);
+    h.data[e] = before;
+  }
+  expectClose(both.results[1], slope, 1e-6, "dh");
+}
