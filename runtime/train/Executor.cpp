@@ -1,0 +1,85 @@
+#include "runtime/train/Executor.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace lorac::train {
+
+Result<Executor> Executor::create(const Plan &plan, const Module &module, const Arena &arena,
+                                  const WeightPart &weightPart, ThreadPool &pool) {
+  Executor executor;
+  executor.module = module;
+  executor.pool = &pool;
+  executor.scratchStride = (plan.scratchBytes + 4095) / 4096 * 4096;
+  Result<Arena> scratch =
+      Arena::allocate(uint64_t(executor.scratchStride) * uint64_t(pool.threads()), "kernel scratch");
+  if (!scratch)
+    return scratch.error();
+  executor.scratch = std::move(*scratch);
+
+  std::vector<LoracKernel> kernels;
+  for (const PlanKernel &kernel : plan.kernels) {
+    Result<LoracKernel> found = module.kernel(kernel.name);
+    if (!found)
+      return found.error();
+    kernels.push_back(*found);
+  }
+  const std::vector<PlanLaunch> *sources[] = {&plan.train, &plan.hidden, &plan.loss, &plan.head};
+  for (int p = 0; p < 4; ++p)
+    for (const PlanLaunch &from : *sources[p]) {
+      const PlanKernel &kernel = plan.kernels[size_t(from.kernel)];
+      Launch launch;
+      launch.kernel = kernels[size_t(from.kernel)];
+      for (const PlanArg &arg : from.args)
+        launch.buffers.push_back(arg.weight < 0
+                                     ? static_cast<void *>(arena.data() + arg.offset)
+                                     : const_cast<void *>(weightPart(arg.weight, arg.part)));
+      launch.tiles = kernel.tiles;
+      launch.rowBegin = from.rowBegin;
+      launch.rowCount = from.rowCount;
+      // A sum over no rows is zero and has to be written; everything else writes rows.
+      launch.needsRows = kernel.family != "matmul_tn";
+      launch.evenTiles = kernel.tiles.space != PlanTiles::Segments;
+      launch.plan = &from;
+      launch.planKernel = &kernel;
+      launch.counter = executor.counts.size();
+      executor.counts.push_back({Program(p), &from, &kernel});
+      executor.programs[p].push_back(std::move(launch));
+    }
+  return executor;
+}
+
+void Executor::run(Program program, const LoracStep &step) {
+  using Clock = std::chrono::steady_clock;
+  for (Launch &launch : programs[int(program)]) {
+    int64_t rows = std::clamp<int64_t>(step.tokens - launch.rowBegin, 0, launch.rowCount);
+    if (rows == 0 && launch.needsRows)
+      continue;
+    int64_t tiles = launch.tiles.count;
+    if (launch.tiles.space == PlanTiles::Rows)
+      tiles = (rows + launch.tiles.tile - 1) / launch.tiles.tile;
+    else if (launch.tiles.space == PlanTiles::Segments)
+      tiles = step.segments * launch.tiles.count;
+    Clock::time_point begin = profiling ? Clock::now() : Clock::time_point();
+    pool->parallelFor(tiles, launch.evenTiles ? Split::Shares : Split::Dynamic,
+                      [&](int worker, int64_t first, int64_t last) {
+                        launch.kernel(launch.buffers.data(), &step, rows, first, last,
+                                      scratch.data() + worker * scratchStride);
+                      });
+    if (profiling) {
+      LaunchCount &count = counts[launch.counter];
+      count.seconds += std::chrono::duration<double>(Clock::now() - begin).count();
+      ++count.calls;
+    }
+  }
+}
+
+void Executor::startProfile() {
+  profiling = true;
+  for (LaunchCount &count : counts) {
+    count.calls = 0;
+    count.seconds = 0;
+  }
+}
+
+} // namespace lorac::train

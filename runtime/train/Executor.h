@@ -1,0 +1,65 @@
+#pragma once
+// Runs a plan's programs: launch after launch, the tiles of each over the thread pool. All pointers are resolved once.
+
+#include "runtime/Result.h"
+#include "runtime/abi.h"
+#include "runtime/train/Arena.h"
+#include "runtime/train/Module.h"
+#include "runtime/train/Plan.h"
+#include "runtime/train/ThreadPool.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lorac::train {
+
+enum class Program { Train, Hidden, Loss, Head };
+
+/// What one launch of a program cost since profiling began.
+struct LaunchCount {
+  Program program;
+  const PlanLaunch *launch;
+  const PlanKernel *kernel;
+  int64_t calls = 0;
+  double seconds = 0;
+};
+
+class Executor {
+public:
+  /// Address of part `part` of weight `weight`.
+  using WeightPart = std::function<const void *(int weight, int part)>;
+
+  /// `plan`, `arena` and `pool` outlive the executor.
+  static Result<Executor> create(const Plan &plan, const Module &module, const Arena &arena,
+                                 const WeightPart &weightPart, ThreadPool &pool);
+
+  void run(Program program, const LoracStep &step);
+
+  /// From now on each launch is timed (about 50 ns each).
+  void startProfile();
+  const std::vector<LaunchCount> &profile() const { return counts; }
+
+private:
+  struct Launch {
+    LoracKernel kernel;
+    std::vector<void *> buffers;
+    PlanTiles tiles;
+    int64_t rowBegin, rowCount;
+    bool needsRows; ///< writes nothing without rows: skipped then
+    bool evenTiles;
+    const PlanLaunch *plan;
+    const PlanKernel *planKernel;
+    size_t counter = 0;
+  };
+
+  std::vector<Launch> programs[4];
+  std::vector<LaunchCount> counts;
+  bool profiling = false;
+  Arena scratch;
+  int64_t scratchStride = 0;
+  ThreadPool *pool = nullptr;
+  Module module;
+};
+
+} // namespace lorac::train

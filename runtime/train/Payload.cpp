@@ -1,0 +1,233 @@
+#include "runtime/train/Payload.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <string_view>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace lorac::train {
+
+namespace {
+
+constexpr char magic[16] = {'l', 'o', 'r', 'a', 'c', ' ', 'p', 'a',
+                            'y', 'l', 'o', 'a', 'd', '\r', '\n', '\x1a'};
+constexpr size_t footerBytes = 64, hashBytes = 16;
+constexpr uint32_t layoutVersion = 1, mostFiles = 1024;
+constexpr uint64_t mostPayload = uint64_t(1) << 32;
+
+struct Footer {
+  uint64_t tableOffset = 0, tableSize = 0;
+  uint32_t files = 0, version = 0;
+  uint64_t begin = 0;
+};
+
+void put(std::string &out, uint64_t value, int bytes) {
+  for (int i = 0; i < bytes; ++i)
+    out.push_back(char(value >> (8 * i)));
+}
+
+uint64_t take(std::string_view &in, int bytes) {
+  uint64_t value = 0;
+  for (int i = 0; i < bytes; ++i)
+    value |= uint64_t(uint8_t(in[size_t(i)])) << (8 * i);
+  in.remove_prefix(size_t(bytes));
+  return value;
+}
+
+std::string hashOf(std::string_view bytes) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
+  return std::string(reinterpret_cast<const char *>(canonical.digest), hashBytes);
+}
+
+/// A file descriptor that closes itself.
+struct Descriptor {
+  int fd;
+  explicit Descriptor(int fd) : fd(fd) {}
+  ~Descriptor() {
+    if (fd >= 0)
+      close(fd);
+  }
+  Descriptor(const Descriptor &) = delete;
+};
+
+Error failed(const std::string &what, const std::string &path) {
+  return Error{"cannot " + what + " '" + path + "': " + std::strerror(errno), Exit::Failed};
+}
+
+/// Reads exactly [offset, offset + size).
+bool readAt(int fd, uint64_t offset, uint64_t size, std::string &out) {
+  out.resize(size);
+  for (uint64_t done = 0; done < size;) {
+    ssize_t got = pread(fd, out.data() + done, size - done, off_t(offset + done));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return false;
+    done += uint64_t(got);
+  }
+  return true;
+}
+
+bool writeAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t put = write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put <= 0)
+      return false;
+    bytes.remove_prefix(size_t(put));
+  }
+  return true;
+}
+
+/// The footer of a file of `size` bytes; version 0 when the file has no payload.
+Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::string &table) {
+  std::string bytes;
+  if (size < footerBytes || !readAt(fd, size - footerBytes, footerBytes, bytes) ||
+      std::memcmp(bytes.data() + 48, magic, sizeof magic) != 0)
+    return Footer{};
+  std::string_view in = bytes;
+  Footer footer;
+  footer.tableOffset = take(in, 8);
+  footer.tableSize = take(in, 8);
+  footer.files = uint32_t(take(in, 4));
+  footer.version = uint32_t(take(in, 4));
+  footer.begin = take(in, 8);
+  uint64_t end = size - footerBytes;
+  Error corrupt{"the payload of '" + path + "' is corrupt at its footer; compile the spec again",
+                Exit::ForeignFile};
+  if (footer.begin > footer.tableOffset || footer.tableOffset > end ||
+      footer.tableSize != end - footer.tableOffset || end - footer.begin > mostPayload ||
+      footer.files > mostFiles || !readAt(fd, footer.tableOffset, footer.tableSize, table) ||
+      hashOf(table + bytes.substr(0, 32)) != bytes.substr(32, hashBytes))
+    return corrupt;
+  if (footer.version != layoutVersion)
+    return Error{"the payload of '" + path + "' has layout " + std::to_string(footer.version) +
+                     ", known is 1; compile the spec again",
+                 Exit::ForeignFile};
+  return footer;
+}
+
+} // namespace
+
+Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
+                              const std::string &outPath) {
+  Descriptor source(open(runtimeExe.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (source.fd < 0 || fstat(source.fd, &info) != 0)
+    return failed("open the runtime", runtimeExe);
+  std::string table, executable;
+  Result<Footer> old = readFooter(source.fd, uint64_t(info.st_size), runtimeExe, table);
+  if (!old)
+    return old.error();
+  uint64_t begin = old->version ? old->begin : uint64_t(info.st_size);
+  if (!readAt(source.fd, 0, begin, executable))
+    return failed("read the runtime", runtimeExe);
+
+  table.clear();
+  uint64_t offset = begin;
+  for (const PayloadFile &file : files) {
+    put(table, file.name.size(), 4);
+    table += file.name;
+    put(table, offset, 8);
+    put(table, file.bytes.size(), 8);
+    table += hashOf(file.bytes);
+    offset += file.bytes.size();
+  }
+  std::string footer;
+  put(footer, offset, 8);
+  put(footer, table.size(), 8);
+  put(footer, files.size(), 4);
+  put(footer, layoutVersion, 4);
+  put(footer, begin, 8);
+  footer += hashOf(table + footer);
+  footer.append(magic, sizeof magic);
+
+  std::string aside = outPath + ".partial." + std::to_string(getpid());
+  Descriptor out(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755));
+  if (out.fd < 0)
+    return failed("create", aside);
+  bool written = writeAll(out.fd, executable);
+  for (const PayloadFile &file : files)
+    written = written && writeAll(out.fd, file.bytes);
+  written = written && writeAll(out.fd, table) && writeAll(out.fd, footer) &&
+            fchmod(out.fd, 0755) == 0 && fsync(out.fd) == 0 &&
+            rename(aside.c_str(), outPath.c_str()) == 0;
+  if (!written) {
+    Error error = failed("write", outPath);
+    unlink(aside.c_str());
+    return error;
+  }
+  size_t slash = outPath.rfind('/');
+  Descriptor folder(open(slash == std::string::npos ? "." : outPath.substr(0, slash + 1).c_str(),
+                         O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.fd >= 0)
+    fsync(folder.fd);
+  return {};
+}
+
+Result<Payload> Payload::read(const std::string &path) {
+  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (file.fd < 0 || fstat(file.fd, &info) != 0)
+    return failed("open", path);
+  std::string table;
+  Result<Footer> footer = readFooter(file.fd, uint64_t(info.st_size), path, table);
+  if (!footer)
+    return footer.error();
+  if (footer->version == 0)
+    return Error{"'" + path +
+                     "' carries no program, or was cut short; 'lorac compile SPEC' writes one that does",
+                 Exit::ForeignFile};
+
+  auto corrupt = [&](const std::string &what) {
+    return Error{"the payload of '" + path + "' is corrupt: " + what + "; compile the spec again",
+                 Exit::ForeignFile};
+  };
+  Payload payload;
+  std::string_view in = table;
+  uint64_t expected = footer->begin;
+  for (uint32_t i = 0; i < footer->files; ++i) {
+    if (in.size() < 4)
+      return corrupt("its table ends early");
+    uint64_t length = take(in, 4);
+    if (in.size() < length || in.size() - length < 16 + hashBytes)
+      return corrupt("its table ends early");
+    std::string name(in.substr(0, length));
+    in.remove_prefix(length);
+    uint64_t offset = take(in, 8), size = take(in, 8);
+    std::string hash(in.substr(0, hashBytes));
+    in.remove_prefix(hashBytes);
+    if (offset != expected || size > footer->tableOffset - offset)
+      return corrupt("'" + name + "' lies outside of it");
+    expected = offset + size;
+    std::string bytes;
+    if (!readAt(file.fd, offset, size, bytes) || hashOf(bytes) != hash)
+      return corrupt("the bytes of '" + name + "' have another hash");
+    payload.files[name] = std::move(bytes);
+  }
+  if (expected != footer->tableOffset || !in.empty())
+    return corrupt("its files do not fill it");
+  return payload;
+}
+
+const std::string &Payload::file(const std::string &name) const {
+  static const std::string none;
+  auto it = files.find(name);
+  return it == files.end() ? none : it->second;
+}
+
+std::vector<std::string> Payload::names() const {
+  std::vector<std::string> out;
+  for (const auto &[name, bytes] : files)
+    out.push_back(name);
+  return out;
+}
+
+} // namespace lorac::train

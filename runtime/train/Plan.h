@@ -1,0 +1,101 @@
+#pragma once
+// plan.json as structs (docs/design.md, "The plan"): what the compiler decided, checked once so that a step needs no checks.
+
+#include "runtime/Result.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lorac::train {
+
+struct PlanTiles {
+  enum Space { Rows, Const, Segments };
+  Space space = Const;
+  int64_t tile = 1;  ///< rows: rows a tile
+  int64_t count = 1; ///< const: tiles; segments: tiles a segment
+};
+
+struct PlanKernel {
+  std::string name, family;
+  PlanTiles tiles;
+  int64_t scratch = 0; ///< bytes a worker
+};
+
+/// An offset into the arena, or a part of a weight.
+struct PlanArg {
+  int64_t offset = 0;
+  int32_t weight = -1, part = 0;
+};
+
+struct PlanLaunch {
+  int32_t kernel = 0;
+  std::vector<PlanArg> args;
+  int64_t rowBegin = 0, rowCount = 0;
+  double flops = 0, bytes = 0; ///< at max_tokens
+  std::string op, loc;
+};
+
+struct PlanPart {
+  std::string name;
+  int64_t bytes = 0;
+};
+
+struct PlanWeight {
+  std::string name, gguf, format;
+  std::vector<int64_t> shape; ///< [out, in], or [n] of a vector
+  int64_t permuteHeads = 0;   ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
+  std::vector<PlanPart> parts;
+};
+
+struct PlanParam {
+  std::string name, module, group;
+  std::vector<int64_t> shape;
+  int64_t offset = 0; ///< floats from the region's start
+  int64_t rank = 0;
+  double scale = 1;
+  int64_t count() const;
+};
+
+struct PlanRegion {
+  int64_t offset = 0, count = 0; ///< bytes from the arena's start; floats
+};
+
+struct PlanTable {
+  std::string kind;
+  int64_t offset = 0, positions = 0, dim = 0;
+  double theta = 10000;
+};
+
+struct Plan {
+  std::string version, spec, device, cpu, architecture;
+  std::vector<std::string> features;
+  int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
+  int64_t hiddenSize = 0; ///< from the weight of shape [vocab, hidden] that comes first: the embedding
+  std::vector<PlanWeight> weights;
+  std::vector<PlanParam> params;
+  int64_t arenaBytes = 0, scratchBytes = 0;
+  PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
+  struct {
+    int64_t ids = 0, positions = 0, labels = 0, segmentStarts = 0; ///< int32
+    int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
+    int64_t hidden = 0, headIn = 0, logits = 0;                    ///< float32, padded rows
+  } io;
+  std::vector<PlanTable> tables;
+  std::vector<PlanKernel> kernels;
+  std::vector<PlanLaunch> train, hidden, loss, head;
+
+  int64_t weightBytes() const;
+  /// Leading dimension of an activation with n columns.
+  static int64_t leadingDim(int64_t n) { return (n + 15) / 16 * 16; }
+};
+
+/// Reads and checks plan.json: version of the ABI, every offset inside the arena, every index in range, regions that do not
+/// overlap. A misfit is an error with its path in the JSON.
+Result<Plan> parsePlan(std::string_view json);
+
+/// Whether this machine has what the kernels were built for; the error names the missing features and the mend.
+Result<void> checkCpu(const Plan &plan);
+
+} // namespace lorac::train

@@ -1,0 +1,157 @@
+#include "runtime/train/RunConfig.h"
+
+#include "runtime/train/JsonFields.h"
+
+#include <algorithm>
+#include <array>
+
+namespace lorac::train {
+
+namespace {
+
+DataConfig readData(const Fields &in) {
+  DataConfig data;
+  data.name = in.textOr("name", "data");
+  Fields path = in.at("path");
+  if (path.json().is_string())
+    data.paths.push_back(path.asText());
+  else
+    path.forEach([&](const Fields &item) { data.paths.push_back(item.asText()); });
+  data.format = in.textOr("format", "text");
+  if (data.format != "text" && data.format != "jsonl" && data.format != "tokens")
+    in.fail("has the format '" + data.format + "'; known: text, jsonl, tokens");
+  data.separator = in.textOr("separator", data.format == "text" ? "\n%\n" : "");
+  data.evalFraction = in.numberOr("eval_fraction", 0);
+  if (!(data.evalFraction >= 0 && data.evalFraction < 1))
+    in.fail("has an eval_fraction outside of [0, 1)");
+  data.overlong = in.textOr("overlong", "split");
+  if (data.overlong != "split" && data.overlong != "truncate" && data.overlong != "error")
+    in.fail("has overlong = '" + data.overlong + "'; known: split, truncate, error");
+  return data;
+}
+
+void flatten(const Json &root, std::vector<std::pair<std::string, std::string>> &out) {
+  std::vector<std::pair<std::string, const Json *>> todo = {{"", &root}};
+  while (!todo.empty()) {
+    auto [path, value] = todo.back();
+    todo.pop_back();
+    if (value->is_object() || value->is_array()) {
+      size_t index = 0;
+      for (auto it = value->begin(); it != value->end(); ++it, ++index)
+        todo.emplace_back(value->is_object() ? (path.empty() ? it.key() : path + "." + it.key())
+                                             : path + "[" + std::to_string(index) + "]",
+                          &*it);
+      if (value->empty())
+        out.emplace_back(path, value->dump());
+      continue;
+    }
+    out.emplace_back(path,
+                     value->dump(-1, ' ', false, nlohmann::detail::error_handler_t::replace));
+  }
+}
+
+} // namespace
+
+Result<RunConfig> parseRunConfig(std::string_view text) {
+  Result<Json> json = parseJson(text, "run.json");
+  if (!json)
+    return json.error();
+  std::string error;
+  Fields root(*json, "", error);
+  constexpr int64_t most = int64_t(1) << 40;
+  RunConfig run;
+  run.json = std::string(text);
+  run.spec = root.textOr("spec", "");
+  run.specDir = root.textOr("spec_dir", "");
+  run.modelSource = root.maybe("model").textOr("source", "");
+
+  Fields adapter = root.at("adapter");
+  run.adapterMethod = adapter.textOr("method", "lora");
+  run.initFrom = adapter.textOr("init_from", "");
+  run.r = adapter.integerOr("r", 16);
+  run.loraAlpha = adapter.numberOr("lora_alpha", 32);
+  run.loraDropout = adapter.numberOr("lora_dropout", 0);
+  run.useRslora = adapter.truthOr("use_rslora", false);
+  if (adapter.has("loraplus"))
+    run.loraPlusRatio = adapter.at("loraplus").numberOr("loraplus_lr_ratio", 16);
+
+  Fields optimizer = root.at("optimizer");
+  run.learningRate = optimizer.number("learning_rate");
+  std::vector<double> betas;
+  optimizer.at("betas").forEach([&](const Fields &beta) { betas.push_back(beta.asNumber()); });
+  if (betas.size() == 2)
+    run.beta1 = betas[0], run.beta2 = betas[1];
+  else
+    optimizer.fail("needs two betas");
+  run.eps = optimizer.number("eps");
+  run.weightDecay = optimizer.number("weight_decay");
+  run.maxGradNorm = optimizer.number("max_grad_norm");
+
+  Fields schedule = root.at("schedule");
+  std::string name = schedule.text("name");
+  if (Result<ScheduleKind> kind = parseSchedule(name))
+    run.schedule = *kind;
+  else
+    schedule.fail("has the name '" + name + "'; known: constant, linear, cosine");
+  run.warmupSteps = schedule.integerOr("warmup_steps", 0);
+  run.warmupRatio = schedule.numberOr("warmup_ratio", 0);
+
+  Fields data = root.at("data");
+  data.forEach([&](const Fields &in) { run.data.push_back(readData(in)); });
+  if (run.data.empty())
+    data.fail("is empty");
+
+  Fields train = root.at("train");
+  run.outputDir = train.text("output_dir");
+  run.steps = train.has("steps") ? train.integer("steps", 0, most) : 0;
+  run.epochs = train.numberOr("epochs", 0);
+  if (run.steps == 0 && !(run.epochs > 0 && run.epochs < 1e9))
+    train.fail("needs steps or epochs");
+  run.batchSize = train.integer("batch_size", 1, 1 << 24);
+  run.maxLength = train.integer("max_length", 2, 1 << 28);
+  run.accumulation = train.has("gradient_accumulation_steps")
+                         ? train.integer("gradient_accumulation_steps", 1, 1 << 24)
+                         : 1;
+  run.packing = train.truthOr("packing", false);
+  run.seed = uint64_t(train.integerOr("seed", 0));
+  run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
+  run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
+  run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
+  run.threads = root.maybe("target").integerOr("threads", 0);
+  if (!error.empty())
+    return Error{"run.json: " + error + "; compile the spec again", Exit::ForeignFile};
+  return run;
+}
+
+std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
+  constexpr std::array<std::string_view, 11> ignored = {
+      "spec",
+      "spec_dir",
+      "model.source",
+      "adapter.init_from",
+      "train.output_dir",
+      "train.eval_steps",
+      "train.save_steps",
+      "train.logging_steps",
+      "train.steps",
+      "train.epochs",
+      "target",
+  };
+  std::vector<std::pair<std::string, std::string>> keys, kept;
+  if (Result<Json> json = parseJson(config.json, "run.json"))
+    flatten(*json, keys);
+  for (auto &key : keys) {
+    std::string_view path = key.first;
+    bool isPath = path.rfind("data[", 0) == 0 && path.find("].path") != std::string_view::npos;
+    bool skip = std::any_of(ignored.begin(), ignored.end(), [&](std::string_view prefix) {
+      return path.substr(0, prefix.size()) == prefix &&
+             (path.size() == prefix.size() || path[prefix.size()] == '.' || path[prefix.size()] == '[');
+    });
+    if (!isPath && !skip)
+      kept.push_back(std::move(key));
+  }
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
+} // namespace lorac::train

@@ -1,0 +1,58 @@
+#pragma once
+// run.json, the effective spec, as the runtime needs it. What only the compiler needs is kept as JSON for the fingerprint.
+
+#include "runtime/Result.h"
+#include "runtime/train/Schedule.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lorac::train {
+
+struct DataConfig {
+  std::string name;
+  std::vector<std::string> paths; ///< files or patterns
+  std::string format;             ///< text | jsonl | tokens
+  std::string separator;
+  double evalFraction = 0;
+  std::string overlong; ///< split | truncate | error
+};
+
+struct RunConfig {
+  std::string json; ///< the whole of run.json
+
+  std::string spec, specDir;
+  std::string modelSource; ///< "": weights are drawn from the seed
+  std::string adapterMethod, initFrom;
+  int64_t r = 0;
+  double loraAlpha = 0, loraDropout = 0;
+  bool useRslora = false;
+  double loraPlusRatio = 1;
+
+  double learningRate = 0, beta1 = 0, beta2 = 0, eps = 0, weightDecay = 0, maxGradNorm = 0;
+  ScheduleKind schedule = ScheduleKind::Cosine;
+  int64_t warmupSteps = 0;
+  double warmupRatio = 0;
+
+  std::vector<DataConfig> data;
+
+  std::string outputDir;
+  int64_t steps = 0; ///< 0: by epochs
+  double epochs = 0;
+  int64_t batchSize = 1, maxLength = 1, accumulation = 1;
+  bool packing = true;
+  uint64_t seed = 0;
+  int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
+  int64_t threads = 0; ///< 0: all cores
+};
+
+Result<RunConfig> parseRunConfig(std::string_view json);
+
+/// The keys of run.json that decide the numbers of a run, flat ("optimizer.learning_rate"), values as JSON text. Left out:
+/// where files lie, how often something is written, threads.
+std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config);
+
+} // namespace lorac::train

@@ -1,0 +1,38 @@
+#include "runtime/train/Schedule.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lorac::train {
+
+Result<ScheduleKind> parseSchedule(std::string_view name) {
+  if (name == "constant")
+    return ScheduleKind::Constant;
+  if (name == "linear")
+    return ScheduleKind::Linear;
+  if (name == "cosine")
+    return ScheduleKind::Cosine;
+  return Error{"schedule.name is '" + std::string(name) + "'; known: constant, linear, cosine",
+               Exit::Refused};
+}
+
+double Schedule::factor(int64_t step) const {
+  if (step < warmupSteps)
+    return double(step) / double(std::max<int64_t>(1, warmupSteps));
+  double rest = double(std::max<int64_t>(1, totalSteps - warmupSteps));
+  switch (kind) {
+  case ScheduleKind::Constant:
+    return 1.0;
+  case ScheduleKind::Linear:
+    return std::max(0.0, double(totalSteps - step) / rest);
+  case ScheduleKind::Cosine:
+    return std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * (double(step - warmupSteps) / rest))));
+  }
+  return 1.0;
+}
+
+int64_t warmupFromRatio(double ratio, int64_t totalSteps) {
+  return int64_t(std::ceil(ratio * double(totalSteps)));
+}
+
+} // namespace lorac::train

@@ -1,0 +1,68 @@
+/* Stands in for a compiled program: a bigram model. hidden row = embedding of the token + the bias parameters of a tiny
+ * "adapter"; its loss is the squared distance of the row from the target's embedding. Enough to see that launches, rows,
+ * segments, gradients and parameters meet. */
+#include "runtime/abi.h"
+
+const uint32_t lorac_abi_version = LORAC_ABI_VERSION;
+
+enum { N = 4, LD = 16 };
+
+/* ids, table [vocab][N] (a weight part), bias [N], out; rows */
+void fake_embed(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
+  const int32_t *ids = buffers[0];
+  const float *table = buffers[1], *bias = buffers[2];
+  float *out = buffers[3];
+  for (int64_t row = begin; row < end && row < rows; ++row)
+    for (int j = 0; j < N; ++j)
+      out[row * LD + j] = table[ids[row] * N + j] + bias[j];
+}
+
+/* hidden, labels, table, row_loss; rows, two a tile */
+void fake_loss(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
+  const float *hidden = buffers[0], *table = buffers[2];
+  const int32_t *labels = buffers[1];
+  float *loss = buffers[3];
+  for (int64_t row = 2 * begin; row < 2 * end && row < rows; ++row) {
+    loss[row] = 0;
+    if (labels[row] == LORAC_NO_LABEL)
+      continue;
+    for (int j = 0; j < N; ++j) {
+      float d = hidden[row * LD + j] - table[labels[row] * N + j];
+      loss[row] += 0.5f * d * d;
+    }
+  }
+}
+
+/* hidden, labels, table, grad [N]; const over N: gradient of the bias, summed over rows in order */
+void fake_grad(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
+  const float *hidden = buffers[0], *table = buffers[2];
+  const int32_t *labels = buffers[1];
+  float *grad = buffers[3];
+  for (int64_t j = begin; j < end; ++j)
+    for (int64_t row = 0; row < rows; ++row)
+      if (labels[row] != LORAC_NO_LABEL)
+        grad[j] += step->loss_scale * (hidden[row * LD + j] - table[labels[row] * N + j]);
+}
+
+/* head_in, table, logits [vocab]; rows */
+void fake_head(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
+  const float *in = buffers[0], *table = buffers[1];
+  float *logits = buffers[2];
+  for (int64_t row = begin; row < end && row < rows; ++row)
+    for (int token = 0; token < 8; ++token) {
+      float sum = 0;
+      for (int j = 0; j < N; ++j)
+        sum += in[row * LD + j] * table[token * N + j];
+      logits[row * LD + token] = sum;
+    }
+}
+
+/* segment_starts, out [max_segments]; segments: first row of each, and the worker's scratch is its own */
+void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
+  const int32_t *starts = buffers[0];
+  float *out = buffers[1];
+  for (int64_t segment = begin; segment < end; ++segment) {
+    *(float *)scratch = (float)starts[segment];
+    out[segment] = *(float *)scratch;
+  }
+}

@@ -1,0 +1,46 @@
+#pragma once
+// plan.json and module of the C kernels in FakeModule.c: a vocabulary of 8, rows of 4, one parameter tensor.
+
+#include "runtime/train/Plan.h"
+
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace lorac::train {
+
+inline std::string fakePlanJson() {
+  return R"({"lorac": "0.1.0", "abi": 1, "spec": "fake",
+ "target": {"device": "cpu", "cpu": "x86-64", "features": ["sse2"]},
+ "limits": {"max_tokens": 16, "max_segments": 8, "max_length": 8, "head_rows": 8, "vocab": 8},
+ "model": {"architecture": "fake", "hyper": {}},
+ "weights": [{"name": "model.embed_tokens.weight", "gguf": "token_embd.weight", "shape": [8, 4], "format": "f32",
+              "parts": [{"name": "panels", "bytes": 128}]}],
+ "params": [{"name": "bias.lora_B.weight", "module": "bias", "group": "lora_B", "shape": [4, 1], "offset": 0,
+             "rank": 1, "scale": 1.0}],
+ "arena": {"bytes": 8192, "scratch_bytes": 64, "params": {"offset": 0, "count": 4}, "grads": {"offset": 64, "count": 4},
+           "exp_avg": {"offset": 128, "count": 4}, "exp_avg_sq": {"offset": 192, "count": 4}},
+ "io": {"ids": 256, "positions": 320, "labels": 384, "segment_starts": 448, "row_loss": 512, "hidden": 1024,
+        "head_in": 2048, "logits": 3072},
+ "tables": [],
+ "kernels": [{"name": "fake_embed", "family": "embed", "tiles": {"space": "rows", "tile": 1}},
+             {"name": "fake_loss", "family": "cross_entropy", "tiles": {"space": "rows", "tile": 2}},
+             {"name": "fake_grad", "family": "matmul_tn", "tiles": {"space": "const", "count": 4}},
+             {"name": "fake_head", "family": "linear_forward", "tiles": {"space": "rows", "tile": 1}},
+             {"name": "fake_segments", "family": "attention", "tiles": {"space": "segments", "count": 1}, "scratch": 64}],
+ "programs": {"train": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "flops": 64, "bytes": 256, "op": "embed"},
+                        {"kernel": 4, "args": [448, 4096], "rows": [0, 16]},
+                        {"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 8]},
+                        {"kernel": 1, "args": [1536, 416, ["w", 0, 0], 544], "rows": [8, 8]},
+                        {"kernel": 2, "args": [1024, 384, ["w", 0, 0], 64], "rows": [0, 16]}],
+              "hidden": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16]}],
+              "loss": [{"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 16]}],
+              "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8]}]}})";
+}
+
+inline std::string fileBytes(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+} // namespace lorac::train

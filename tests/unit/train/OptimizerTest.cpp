@@ -1,0 +1,94 @@
+#include "runtime/train/Optimizer.h"
+
+#include "runtime/train/Random.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace lorac::train {
+namespace {
+
+Plan twoTensors(int64_t a, int64_t b) {
+  Plan plan;
+  plan.params.push_back({"m.lora_A.weight", "m", "lora_A", {1, a}, 0, 1, 1});
+  plan.params.push_back({"m.lora_B.weight", "m", "lora_B", {b, 1}, a, 1, 1});
+  return plan;
+}
+
+/// The textbook's AdamW in double, one element at a time: an oracle of other precision and other order.
+struct DoubleAdamW {
+  double lr, beta1, beta2, eps, decay;
+  void step(double &p, double &m, double &v, double g, int t) const {
+    p -= lr * decay * p;
+    m = beta1 * m + (1 - beta1) * g;
+    v = beta2 * v + (1 - beta2) * g * g;
+    double mHat = m / (1 - std::pow(beta1, t)), vHat = v / (1 - std::pow(beta2, t));
+    p -= lr * mHat / (std::sqrt(vHat) + eps);
+  }
+};
+
+TEST(AdamW, FollowsTheFormulaOverManySteps) {
+  constexpr int n = 5000;
+  Plan plan = twoTensors(3000, 2000);
+  ThreadPool pool(2);
+  AdamW adam{0.9, 0.999, 1e-8, 0.01};
+  std::vector<ParamGroup> groups = makeGroups(plan, 16.0);
+  std::vector<float> p(n), g(n), m(n), v(n);
+  std::vector<double> dp(n), dm(n), dv(n);
+  RandomStream random(3, "adam");
+  for (int i = 0; i < n; ++i)
+    dp[size_t(i)] = p[size_t(i)] = random.normal(uint64_t(i));
+  for (int t = 1; t <= 20; ++t) {
+    for (int i = 0; i < n; ++i)
+      g[size_t(i)] = random.normal(uint64_t(t) * n + uint64_t(i)) * (i % 7 == 0 ? 1e-6f : 1.0f);
+    adam.apply(pool, groups, 1e-3, t, 0.5f, p.data(), g.data(), m.data(), v.data());
+    for (int i = 0; i < n; ++i) {
+      DoubleAdamW oracle{i < 3000 ? 1e-3 : 16e-3, 0.9, 0.999, 1e-8, 0.01};
+      oracle.step(dp[size_t(i)], dm[size_t(i)], dv[size_t(i)], 0.5 * g[size_t(i)], t);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    ASSERT_NEAR(p[size_t(i)], dp[size_t(i)], 2e-6 * std::max(1.0, std::fabs(dp[size_t(i)]))) << i;
+    ASSERT_NEAR(m[size_t(i)], dm[size_t(i)], 1e-6) << i;
+  }
+}
+
+TEST(AdamW, LoraPlusAtRatioOneIsLora) {
+  Plan plan = twoTensors(100, 100);
+  std::vector<std::vector<float>> results;
+  for (bool grouped : {true, false}) {
+    std::vector<ParamGroup> groups =
+        grouped ? makeGroups(plan, 1.0) : std::vector<ParamGroup>{{"all", 1.0, {{0, 200}}}};
+    ThreadPool pool(grouped ? 1 : 3);
+    std::vector<float> p(200, 0.5f), g(200), m(200), v(200);
+    for (int t = 1; t <= 5; ++t) {
+      for (size_t i = 0; i < 200; ++i)
+        g[i] = std::sin(float(i) * float(t));
+      AdamW{0.9, 0.999, 1e-8, 0.1}.apply(pool, groups, 2e-4, t, 1, p.data(), g.data(), m.data(),
+                                          v.data());
+    }
+    results.push_back(p);
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+TEST(AdamW, NormAndClip) {
+  std::vector<float> g(100000);
+  RandomStream random(5, "norm");
+  double sum = 0;
+  for (size_t i = 0; i < g.size(); ++i) {
+    g[i] = random.normal(i);
+    sum += double(g[i]) * g[i];
+  }
+  ThreadPool one(1), four(4);
+  float norm = gradNorm(one, g.data(), int64_t(g.size()));
+  EXPECT_NEAR(norm, std::sqrt(sum), 1e-4);
+  EXPECT_EQ(norm, gradNorm(four, g.data(), int64_t(g.size())));
+  EXPECT_EQ(clipFactor(0.5f, 1.0), 1.0f);
+  EXPECT_FLOAT_EQ(clipFactor(4.0f, 1.0), 1.0f / (4.0f + 1e-6f));
+  EXPECT_EQ(clipFactor(4.0f, 0.0), 1.0f);
+}
+
+} // namespace
+} // namespace lorac::train

@@ -1,0 +1,56 @@
+#include "runtime/train/Schedule.h"
+
+#include <gtest/gtest.h>
+
+namespace lorac::train {
+namespace {
+
+// Values of transformers' get_{constant,linear,cosine}_schedule_with_warmup, worked out by hand.
+TEST(Schedule, Constant) {
+  Schedule plain{ScheduleKind::Constant, 0, 10};
+  EXPECT_EQ(plain.factor(0), 1.0);
+  EXPECT_EQ(plain.factor(9), 1.0);
+  Schedule warm{ScheduleKind::Constant, 4, 10};
+  EXPECT_EQ(warm.factor(0), 0.0);
+  EXPECT_EQ(warm.factor(1), 0.25);
+  EXPECT_EQ(warm.factor(3), 0.75);
+  EXPECT_EQ(warm.factor(4), 1.0);
+}
+
+TEST(Schedule, Linear) {
+  Schedule schedule{ScheduleKind::Linear, 2, 10};
+  const double expected[] = {0, 0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0};
+  for (int step = 0; step <= 10; ++step)
+    EXPECT_DOUBLE_EQ(schedule.factor(step), expected[step]) << step;
+  EXPECT_EQ(schedule.factor(12), 0.0);
+}
+
+TEST(Schedule, Cosine) {
+  Schedule schedule{ScheduleKind::Cosine, 2, 10};
+  EXPECT_EQ(schedule.factor(0), 0.0);
+  EXPECT_EQ(schedule.factor(1), 0.5);
+  EXPECT_DOUBLE_EQ(schedule.factor(2), 1.0);
+  EXPECT_NEAR(schedule.factor(4), 0.8535533905932737, 1e-15); // 0.5 (1 + cos(pi/4))
+  EXPECT_NEAR(schedule.factor(6), 0.5, 1e-15);
+  EXPECT_NEAR(schedule.factor(8), 0.14644660940672624, 1e-15);
+  EXPECT_NEAR(schedule.factor(10), 0.0, 1e-15);
+  Schedule cold{ScheduleKind::Cosine, 0, 4};
+  EXPECT_EQ(cold.factor(0), 1.0);
+}
+
+TEST(Schedule, WarmupLongerThanTheRun) {
+  Schedule schedule{ScheduleKind::Linear, 10, 5};
+  EXPECT_EQ(schedule.factor(4), 0.4);
+  EXPECT_EQ(warmupFromRatio(0.03, 100), 3);
+  EXPECT_EQ(warmupFromRatio(0.031, 100), 4);
+}
+
+TEST(Schedule, Names) {
+  EXPECT_TRUE(parseSchedule("cosine"));
+  Result<ScheduleKind> bad = parseSchedule("polynomial");
+  ASSERT_FALSE(bad);
+  EXPECT_NE(bad.error().message.find("constant, linear, cosine"), std::string::npos);
+}
+
+} // namespace
+} // namespace lorac::train
