@@ -25,11 +25,13 @@ struct HyperDecl {
   SourceRange range;
 };
 
-/// `[expects]`: a value that foreign files must hold where they state one (hidden_act = "silu").
+/// `[expects]`: what foreign files must hold where they say anything about it (hidden_act = "silu").
 struct Expectation {
   std::string name;
   std::vector<std::string> hf, gguf;
-  std::vector<HyperValue> values; ///< any of them; empty: the key must be absent
+  std::string ggufAbsentTensor;   ///< a tensor that the GGUF must not have
+  std::vector<HyperValue> values; ///< any of them; empty: the keys must be absent
+  std::string why;                ///< for the message
   SourceRange range;
 };
 
@@ -61,7 +63,8 @@ struct ModelFacts {
   Kind kind = Kind::None;
   std::string path;             ///< for messages
   std::string ggufArchitecture; ///< general.architecture: fills {arch}
-  /// The value at a dotted key of config.json or a GGUF key; nothing when absent or null. An array answers with its length.
+  /// The value at a dotted key of config.json or a GGUF key; nothing when absent or null. An array
+  /// answers with its length, an object with true.
   std::function<std::optional<HyperValue>(const std::string &key)> lookup;
   /// Whether the GGUF has a tensor of this name.
   std::function<bool(const std::string &name)> hasTensor;

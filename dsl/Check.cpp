@@ -3,6 +3,7 @@
 #include "dsl/Pattern.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <set>
@@ -289,6 +290,14 @@ private:
 };
 
 } // namespace
+
+void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags) {
+  const Field<int64_t> &length = spec.train.maxLength;
+  if (model.maxPositions > 0 && *length > model.maxPositions)
+    diags.error(length.given() ? length.range : spec.train.range,
+                "'train.max_length' is " + shown(*length) + ", but the model has " + shown(model.maxPositions) +
+                    " positions");
+}
 
 void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags) { Checker(spec, allowCuda, diags).run(); }
 

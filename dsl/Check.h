@@ -2,6 +2,7 @@
 // What a spec means: ranges, combinations, what this version has; and which modules get adapters.
 
 #include "dsl/Diagnostics.h"
+#include "dsl/Graph.h"
 #include "dsl/Spec.h"
 
 namespace lorac::dsl {
@@ -9,6 +10,9 @@ namespace lorac::dsl {
 /// Checks values and combinations and fills in the defaults that depend on other keys (Spec.h lists them).
 /// `allowCuda`: only kernels are compiled (`lorac compile --target cuda`); otherwise device = "cuda" is refused.
 void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags);
+
+/// Checks the spec against the model that it is for: max_length within its positions.
+void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags);
 
 /// Checks that the model's source and the data's files are there.
 void checkFiles(const Spec &spec, Diagnostics &diags);

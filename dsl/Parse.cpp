@@ -236,7 +236,7 @@ void readSpec(const TomlValue *root, Spec &spec, ReadContext &context) {
 
 std::vector<std::string> allKeys() {
   Diagnostics ignored;
-  ReadContext context{ignored, {}, {}};
+  ReadContext context{ignored};
   Spec spec;
   readSpec(nullptr, spec, context);
   return context.askedKeys;
@@ -272,7 +272,7 @@ Spec parseSpec(const std::string &path, std::string text, const std::vector<Over
     return spec;
   for (const Override &override : overrides)
     applyOverride(*root, override, diags);
-  ReadContext context{diags, allKeys(), {}};
+  ReadContext context{diags, "a spec", allKeys()};
   readSpec(&*root, spec, context);
   checkSpec(spec, allowCuda, diags);
   return spec;

@@ -9,8 +9,8 @@
 
 namespace lorac::dsl {
 
-/// Who set a value; a later one wins over an earlier one.
-enum class Origin { Default, Spec, Environment, Flag };
+/// Who set a value; a later one wins over an earlier one. Model: a model's own file (config.json, GGUF metadata).
+enum class Origin { Default, Model, Spec, Environment, Flag };
 
 /// One text that can be pointed at: a TOML file, a `--set` flag or an environment variable.
 struct SourceFile {

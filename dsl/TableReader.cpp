@@ -150,9 +150,9 @@ void TableReader::finish() {
     if (std::find(asked.begin(), asked.end(), entry.key) != asked.end())
       continue;
     bool isTable = entry.value.isTable() || entry.value.isTableArray();
-    std::string where = name.empty() ? " of a spec" : " in [" + name + "]";
+    std::string where = name.empty() ? " of " + context.what : " in [" + name + "]";
     std::string shown = "'" + printable(entry.key) + "'";
-    const ForeignWord *foreign = foreignKey(entry.key);
+    const ForeignWord *foreign = context.allKeys.empty() ? nullptr : foreignKey(entry.key);
     if (foreign && foreign->ours.empty()) {
       context.diags.error(entry.keyRange, shown + " is known, not in this version");
       continue;
@@ -168,7 +168,7 @@ void TableReader::finish() {
       std::string list;
       for (const std::string &key : asked)
         list += (list.empty() ? "" : ", ") + key;
-      error.note((name.empty() ? std::string("tables of a spec: ") : "keys of [" + name + "]: ") + list);
+      error.note((name.empty() ? "keys of " + context.what + ": " : "keys of [" + name + "]: ") + list);
     }
   }
 }

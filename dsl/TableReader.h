@@ -12,8 +12,9 @@ namespace lorac::dsl {
 /// What every reader of one spec shares.
 struct ReadContext {
   Diagnostics &diags;
-  std::vector<std::string> allKeys;   ///< full names of every key of a spec, for suggestions
-  std::vector<std::string> askedKeys; ///< full names of the keys that hold values, as they are asked for
+  std::string what = "a spec";
+  std::vector<std::string> allKeys{};   ///< full names of every key of a spec, for suggestions; empty: no spec is read
+  std::vector<std::string> askedKeys{}; ///< full names of the keys that hold values, as they are asked for
 };
 
 class TableReader {

@@ -1,0 +1,307 @@
+#include "dsl/Architecture.h"
+
+#include "dsl/TableReader.h"
+#include "dsl/Text.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace lorac::dsl {
+
+namespace {
+
+// A string of the TOML with the place of its first character. The text must stand as it is meant: escapes would move columns.
+std::optional<EmbeddedText> embedded(const TomlValue &value, Diagnostics &diags) {
+  const SourceRange &range = value.range;
+  std::string_view line = range.file->line(range.beginLine);
+  std::string_view raw = line.substr(byteOfColumn(line, range.beginColumn));
+  bool multi = raw.starts_with("'''") || raw.starts_with("\"\"\"");
+  bool literal = raw.starts_with("'");
+  if (!literal && (multi || raw.substr(1, value.text.size()) != value.text)) {
+    diags.error(range, "write it as a literal string, in ' or ''': escapes would move its columns");
+    return std::nullopt;
+  }
+  EmbeddedText out{value.text, range};
+  out.where.beginColumn += multi ? 3 : 1;
+  if (multi && raw.size() == 3) { // the newline after the quotes is no part of the text
+    ++out.where.beginLine;
+    out.where.beginColumn = 1;
+  }
+  return out;
+}
+
+class ArchitectureReader {
+public:
+  ArchitectureReader(std::shared_ptr<const SourceFile> file, Diagnostics &diags)
+      : file(std::move(file)), diags(diags), context{diags, "an architecture"} {}
+
+  Architecture read(const TomlValue &root) {
+    out.file = file;
+    TableReader t(&root, "", context);
+    Field<std::string> name;
+    t.string("name", name);
+    out.name = *name;
+    if (!name.given())
+      missing(root.range, "'name'");
+    out.hfModelTypes = texts(t, "hf_model_types");
+    out.ggufArchitectures = texts(t, "gguf_architectures");
+    each(t, "hyper", true, [&](const TomlEntry &entry) { hyper(entry); });
+    each(t, "expects", false, [&](const TomlEntry &entry) { expectation(entry); });
+    each(t, "weights", true, [&](const TomlEntry &entry) { weight(entry); });
+    out.embed = graph(t, "embed");
+    out.block = graph(t, "block");
+    out.head = graph(t, "head");
+    t.finish();
+    return std::move(out);
+  }
+
+private:
+  void missing(const SourceRange &range, const std::string &what) {
+    diags.error(range, what + " is missing");
+  }
+
+  static std::vector<std::string> texts(TableReader &t, std::string_view key) {
+    Field<std::vector<Field<std::string>>> field;
+    t.strings(key, field);
+    std::vector<std::string> out;
+    for (const Field<std::string> &text : *field)
+      out.push_back(*text);
+    return out;
+  }
+
+  static std::string text(TableReader &t, std::string_view key) {
+    Field<std::string> field;
+    t.string(key, field);
+    return *field;
+  }
+
+  template <class F>
+  void each(TableReader &t, std::string_view key, bool required, F read) {
+    const TomlValue *table = t.table(key);
+    if (!table) {
+      if (required)
+        missing({file, 1, 1, 1, 1}, "[" + std::string(key) + "]");
+      return;
+    }
+    for (const TomlEntry &entry : table->entries) {
+      bool good = !entry.key.empty() && !std::isdigit(static_cast<unsigned char>(entry.key[0])) &&
+                  std::all_of(entry.key.begin(), entry.key.end(),
+                              [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+      if (!good)
+        diags.error(entry.keyRange, "'" + printable(entry.key) + "' is no name: letters, digits and '_'");
+      else if (!entry.value.isTable())
+        diags.error(entry.value.range, "'" + entry.key + "' must be a table, got " + entry.value.describe());
+      else if (!names.insert(entry.key).second && key != "expects")
+        diags.error(entry.keyRange, "'" + entry.key + "' is described twice");
+      else
+        read(entry);
+    }
+  }
+
+  Expr expression(const TomlEntry *entry, const std::string &what) {
+    if (!entry)
+      return {};
+    const TomlValue &value = entry->value;
+    Expr out;
+    out.range = value.range;
+    if (value.isString()) {
+      if (std::optional<EmbeddedText> text = embedded(value, diags))
+        return parseExpression(*text, diags);
+      return {};
+    }
+    out.kind = ExprKind::Number;
+    if (value.kind == TomlValue::Kind::Integer)
+      out.number = static_cast<double>(value.integer);
+    else if (value.kind == TomlValue::Kind::Float)
+      out.number = value.number;
+    else if (value.kind == TomlValue::Kind::Boolean)
+      out.number = value.boolean;
+    else {
+      diags.error(value.range, what + " must be a number or an expression in a string, got " + value.describe());
+      return {};
+    }
+    return out;
+  }
+
+  void hyper(const TomlEntry &entry) {
+    TableReader t(&entry.value, "hyper." + entry.key, context);
+    HyperDecl decl;
+    decl.name = entry.key;
+    decl.range = entry.keyRange;
+    Field<std::string> type;
+    t.string("type", type);
+    if (*type == "number")
+      decl.type = HyperType::Number;
+    else if (*type == "bool")
+      decl.type = HyperType::Bool;
+    else if (*type != "integer" && !type.refused)
+      diags.error(type.given() ? type.range : entry.keyRange, "'type' must be one of integer, number, bool");
+    decl.hf = texts(t, "hf");
+    decl.gguf = texts(t, "gguf");
+    decl.ggufAbsentTensor = text(t, "gguf_absent_tensor");
+    decl.fallback = expression(t.any("default"), "'default'");
+    t.finish();
+    out.hyper.push_back(std::move(decl));
+  }
+
+  void expectation(const TomlEntry &entry) {
+    TableReader t(&entry.value, "expects." + entry.key, context);
+    Expectation expects;
+    expects.name = entry.key;
+    expects.range = entry.keyRange;
+    expects.hf = texts(t, "hf");
+    expects.gguf = texts(t, "gguf");
+    expects.ggufAbsentTensor = text(t, "gguf_absent_tensor");
+    expects.why = text(t, "why");
+    if (const TomlEntry *values = t.any("values")) {
+      if (values->value.kind != TomlValue::Kind::Array)
+        diags.error(values->value.range, "'values' must be an array, got " + values->value.describe());
+      for (const TomlValue &value : values->value.elements) {
+        if (value.kind == TomlValue::Kind::Boolean)
+          expects.values.emplace_back(value.boolean);
+        else if (value.kind == TomlValue::Kind::Integer)
+          expects.values.emplace_back(value.integer);
+        else if (value.kind == TomlValue::Kind::Float)
+          expects.values.emplace_back(value.number);
+        else if (value.isString())
+          expects.values.emplace_back(value.text);
+        else
+          diags.error(value.range, "expected a string, a number, true or false, got " + value.describe());
+      }
+    }
+    t.finish();
+    out.expects.push_back(std::move(expects));
+  }
+
+  void weight(const TomlEntry &entry) {
+    TableReader t(&entry.value, "weights." + entry.key, context);
+    WeightDecl decl;
+    decl.key = entry.key;
+    decl.range = entry.keyRange;
+    Field<WeightKind> kind;
+    t.word("kind", kind, {WeightKind::Linear, WeightKind::Embedding, WeightKind::Head, WeightKind::Norm});
+    if (!kind.given())
+      missing(entry.keyRange, "'kind' of '" + entry.key + "'");
+    decl.kind = *kind;
+    shape(t, entry, decl);
+    decl.hf = text(t, "hf");
+    decl.gguf = text(t, "gguf");
+    if (decl.hf.empty() || decl.gguf.empty())
+      missing(entry.keyRange, std::string(decl.hf.empty() ? "'hf'" : "'gguf'") + " of '" + entry.key +
+                                  "', its name in a file,");
+    else if ((decl.hf.find("{layer}") == std::string::npos) != (decl.gguf.find("{layer}") == std::string::npos))
+      diags.error(entry.keyRange, "'hf' and 'gguf' of '" + entry.key + "' disagree about {layer}");
+    Field<std::string> permute;
+    t.string("permute", permute);
+    decl.permuteHeads = expression(t.any("heads"), "'heads'");
+    if (permute.given() && *permute != "rope")
+      diags.error(permute.range, "'permute' is \"rope\" or left out");
+    else if (permute.given() != (decl.permuteHeads.kind != ExprKind::None))
+      diags.error(entry.keyRange, "permute = \"rope\" and 'heads' go together");
+    decl.tiedTo = text(t, "tied");
+    t.finish();
+    out.weights.push_back(std::move(decl));
+  }
+
+  void shape(TableReader &t, const TomlEntry &entry, WeightDecl &decl) {
+    size_t want = decl.kind == WeightKind::Norm ? 1 : 2;
+    const TomlEntry *list = t.any("shape");
+    if (!list || list->value.kind != TomlValue::Kind::Array || list->value.elements.size() != want) {
+      diags.error(list ? list->value.range : entry.keyRange,
+                  "'" + entry.key + "' needs 'shape': " + (want == 1 ? "[size]" : "[out, in]"));
+      return;
+    }
+    for (const TomlValue &size : list->value.elements) {
+      TomlEntry element{"shape", size.range, size};
+      decl.shape.push_back(expression(&element, "a size"));
+    }
+  }
+
+  GraphAst graph(TableReader &t, const std::string &name) {
+    const TomlValue *table = t.table(name);
+    if (!table) {
+      missing({file, 1, 1, 1, 1}, "[" + name + "]");
+      return {};
+    }
+    TableReader section(table, name, context);
+    const TomlEntry *entry = section.any("graph");
+    section.finish();
+    if (!entry || !entry->value.isString()) {
+      diags.error(table->range, "[" + name + "] needs 'graph', a literal string in '''");
+      return {};
+    }
+    std::optional<EmbeddedText> text = embedded(entry->value, diags);
+    return text ? parseGraph(*text, diags) : GraphAst{};
+  }
+
+  std::shared_ptr<const SourceFile> file;
+  Diagnostics &diags;
+  ReadContext context;
+  Architecture out;
+  std::set<std::string> names;
+};
+
+} // namespace
+
+std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file, Diagnostics &diags) {
+  size_t before = diags.errors();
+  std::optional<TomlValue> root = parseToml(file, diags);
+  if (!root)
+    return std::nullopt;
+  Architecture out = ArchitectureReader(file, diags).read(*root);
+  return diags.errors() == before ? std::optional(std::move(out)) : std::nullopt;
+}
+
+std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostics &diags) {
+  std::shared_ptr<const SourceFile> file = readSource(path, diags);
+  return file ? parseArchitecture(file, diags) : std::nullopt;
+}
+
+std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
+                                             const std::vector<std::string> &folders, Diagnostics &diags) {
+  namespace fs = std::filesystem;
+  const Field<std::string> &wanted = spec.model.architecture;
+  std::error_code ignored;
+  if (wanted.given() && (wanted->find('/') != std::string::npos || wanted->ends_with(".toml"))) {
+    if (!fs::is_regular_file(spec.resolve(*wanted), ignored)) {
+      diags.error(wanted.range, "cannot read the architecture '" + printable(*wanted) + "'");
+      return std::nullopt;
+    }
+    return loadArchitecture(spec.resolve(*wanted), diags);
+  }
+  std::vector<std::string> known;
+  for (const std::string &folder : folders) {
+    std::vector<fs::path> files;
+    for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end; it.increment(ignored))
+      if (it->path().extension() == ".toml")
+        files.push_back(it->path());
+    std::sort(files.begin(), files.end());
+    for (const fs::path &path : files) {
+      if (wanted.given() && path.stem() != *wanted) {
+        known.push_back(path.stem().string());
+        continue;
+      }
+      std::optional<Architecture> found = loadArchitecture(path.string(), diags);
+      if (!found || wanted.given())
+        return found;
+      known.push_back(found->name);
+      for (const auto *names : {&found->hfModelTypes, &found->ggufArchitectures})
+        if (std::find(names->begin(), names->end(), modelType) != names->end())
+          return found;
+    }
+  }
+  std::string list;
+  for (const std::string &name : known)
+    list += (list.empty() ? "" : ", ") + name;
+  Diagnostic &error =
+      wanted.given()
+          ? diags.error(wanted.range, "no architecture is named '" + printable(*wanted) + "'")
+                .suggest(nearest(*wanted, known))
+          : diags.error(spec.model.source.range,
+                        "the model is of type '" + printable(modelType) + "', which no architecture describes");
+  error.note("described: " + (list.empty() ? "none" : list));
+  return std::nullopt;
+}
+
+} // namespace lorac::dsl

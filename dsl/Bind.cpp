@@ -1,0 +1,291 @@
+// An architecture meets a model's numbers: symbols, then weights, then graphs.
+
+#include "dsl/Architecture.h"
+#include "dsl/GraphCheck.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace lorac::dsl {
+
+namespace {
+
+constexpr int64_t MaxLayers = 10000;
+constexpr double MaxWeights = 0x1p45;
+
+std::string describe(const HyperValue &value) {
+  if (const bool *truth = std::get_if<bool>(&value))
+    return *truth ? "true" : "false";
+  if (const int64_t *integer = std::get_if<int64_t>(&value))
+    return std::to_string(*integer);
+  if (const double *number = std::get_if<double>(&value))
+    return std::to_string(*number);
+  return "\"" + printable(std::get<std::string>(value)) + "\"";
+}
+
+class Binder {
+public:
+  Binder(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
+         Diagnostics &diags)
+      : architecture(architecture), model(model), facts(facts), out(out), diags(diags) {
+    if (facts.kind != ModelFacts::Kind::None)
+      factsFile = std::make_shared<SourceFile>(facts.path, "", Origin::Model);
+  }
+
+  bool run() {
+    size_t before = diags.errors();
+    out.architecture = architecture.name;
+    shapeKeys();
+    for (const HyperDecl &decl : architecture.hyper)
+      symbol(decl);
+    expectations();
+    if (diags.errors() != before || !common())
+      return false;
+    for (const WeightDecl &decl : architecture.weights)
+      weight(decl);
+    if (diags.errors() != before)
+      return false;
+    GraphNames names{out.hyper, out.weights, out.hiddenSize};
+    checkSection(SectionKind::Embed, architecture.embed, names, out.embed, diags);
+    checkSection(SectionKind::Block, architecture.block, names, out.block, diags);
+    checkSection(SectionKind::Head, architecture.head, names, out.head, diags);
+    if (diags.errors() == before)
+      used();
+    return diags.errors() == before;
+  }
+
+private:
+  // Every key of `shape` is a symbol, or Hugging Face's name of one.
+  void shapeKeys() {
+    std::set<std::string> seen;
+    for (const ShapeEntry &entry : *model.shape) {
+      std::vector<std::string> words;
+      const HyperDecl *found = nullptr;
+      for (const HyperDecl &decl : architecture.hyper) {
+        words.push_back(decl.name);
+        words.insert(words.end(), decl.hf.begin(), decl.hf.end());
+        if (names(decl, entry.key))
+          found = &decl;
+      }
+      if (!found)
+        diags.error(entry.keyRange, "'" + printable(entry.key) + "' is no symbol of '" + architecture.name + "'")
+            .suggest(nearest(entry.key, words));
+      else if (!seen.insert(found->name).second)
+        diags.error(entry.keyRange, "'" + found->name + "' is given twice, here as '" + entry.key + "'");
+    }
+  }
+
+  static bool names(const HyperDecl &decl, const std::string &key) {
+    return decl.name == key || std::find(decl.hf.begin(), decl.hf.end(), key) != decl.hf.end();
+  }
+
+  // A key of the model's files with {arch} filled in.
+  std::string filled(std::string key) const {
+    if (size_t at = key.find("{arch}"); at != std::string::npos)
+      key.replace(at, 6, facts.ggufArchitecture);
+    return key;
+  }
+
+  SourceRange factsRange() const { return {factsFile, 0, 0, 0, 0}; }
+
+  struct Found {
+    HyperValue value;
+    SourceRange range;
+    std::string name; ///< the key as its file has it
+  };
+
+  std::optional<Found> inFacts(const std::vector<std::string> &hf, const std::vector<std::string> &gguf) const {
+    if (facts.kind == ModelFacts::Kind::None || !facts.lookup)
+      return std::nullopt;
+    for (const std::string &key : facts.kind == ModelFacts::Kind::Gguf ? gguf : hf)
+      if (std::optional<HyperValue> value = facts.lookup(filled(key)))
+        return Found{*value, factsRange(), filled(key)};
+    return std::nullopt;
+  }
+
+  std::optional<Found> find(const HyperDecl &decl) const {
+    for (const ShapeEntry &entry : *model.shape)
+      if (names(decl, entry.key))
+        return Found{entry.value, entry.range, entry.key};
+    if (std::optional<Found> found = inFacts(decl.hf, decl.gguf))
+      return found;
+    if (facts.kind == ModelFacts::Kind::Gguf && !decl.ggufAbsentTensor.empty() && facts.hasTensor)
+      return Found{!facts.hasTensor(decl.ggufAbsentTensor), factsRange(), decl.ggufAbsentTensor};
+    return std::nullopt;
+  }
+
+  void symbol(const HyperDecl &decl) {
+    if (std::optional<Found> found = find(decl)) {
+      if (std::optional<double> value = typed(decl, *found))
+        out.hyper[decl.name] = *value;
+      else
+        brokenSymbol = true;
+      return;
+    }
+    if (decl.fallback.kind != ExprKind::None) {
+      if (brokenSymbol) // its default may need a symbol that has already been reported
+        return;
+      if (std::optional<double> value = evaluate(decl.fallback, out.hyper, diags))
+        if (std::optional<double> checked = typed(decl, {*value, decl.fallback.range, decl.name}))
+          out.hyper[decl.name] = *checked;
+      return;
+    }
+    brokenSymbol = true;
+    if (facts.kind == ModelFacts::Kind::None) {
+      diags.error(model.shape.given() ? model.shape.range : model.range,
+                  "'model.shape' does not give '" + decl.name + "', which '" + architecture.name + "' needs")
+          .note(decl.range, "'" + decl.name + "' is described here");
+      return;
+    }
+    const std::vector<std::string> &keys = facts.kind == ModelFacts::Kind::Gguf ? decl.gguf : decl.hf;
+    diags.error(factsRange(), "no '" + (keys.empty() ? decl.name : filled(keys[0])) + "': the file does not say '" +
+                                  decl.name + "'")
+        .note(decl.range, "'" + decl.name + "' is described here");
+  }
+
+  std::optional<double> typed(const HyperDecl &decl, const Found &found) {
+    const HyperValue &value = found.value;
+    auto wrong = [&](const std::string &want) {
+      diags.error(found.range, "'" + printable(found.name) + "' must be " + want + ", got " + describe(value));
+      return std::nullopt;
+    };
+    const bool *truth = std::get_if<bool>(&value);
+    const int64_t *integer = std::get_if<int64_t>(&value);
+    const double *number = std::get_if<double>(&value);
+    double plain = truth ? *truth : integer ? static_cast<double>(*integer) : number ? *number : NAN;
+    switch (decl.type) {
+    case HyperType::Bool:
+      return truth || plain == 0 || plain == 1 ? std::optional(plain) : wrong("true or false");
+    case HyperType::Number:
+      return !truth && std::isfinite(plain) && plain > 0 ? std::optional(plain) : wrong("a positive number");
+    case HyperType::Integer:
+      break;
+    }
+    bool whole = !truth && plain >= 1 && plain < 0x1p31 && plain == std::floor(plain);
+    return whole ? std::optional(plain) : wrong("a whole number from 1 to 2147483647");
+  }
+
+  void expectations() {
+    for (const Expectation &expects : architecture.expects) {
+      std::string why = expects.why.empty() ? "" : ": " + expects.why;
+      if (facts.kind == ModelFacts::Kind::Gguf && !expects.ggufAbsentTensor.empty() && facts.hasTensor &&
+          facts.hasTensor(expects.ggufAbsentTensor))
+        diags.error(factsRange(), "the file has a tensor '" + expects.ggufAbsentTensor + "', which '" +
+                                      architecture.name + "' does not use" + why)
+            .note(expects.range, "expected here");
+      std::optional<Found> found = inFacts(expects.hf, expects.gguf);
+      if (!found || std::find(expects.values.begin(), expects.values.end(), found->value) != expects.values.end())
+        continue;
+      std::string want;
+      for (const HyperValue &value : expects.values)
+        want += (want.empty() ? "" : " or ") + describe(value);
+      std::string message = "'" + found->name + "' is " + describe(found->value) + "; '" + architecture.name + "' " +
+                            (want.empty() ? "expects none" : "expects " + want) + why;
+      diags.error(factsRange(), message).note(expects.range, "expected here");
+    }
+  }
+
+  // The symbols that lorac itself goes by.
+  bool common() {
+    auto get = [&](const char *name, double fallback) {
+      auto it = out.hyper.find(name);
+      return it == out.hyper.end() ? fallback : it->second;
+    };
+    bool good = true;
+    for (const char *name : {"layers", "hidden_size", "vocab_size"}) {
+      if (out.hyper.count(name))
+        continue;
+      diags.error({architecture.file, 1, 1, 1, 1}, std::string("[hyper] must describe '") + name + "'");
+      good = false;
+    }
+    out.layers = static_cast<int64_t>(get("layers", 0));
+    out.hiddenSize = static_cast<int64_t>(get("hidden_size", 0));
+    out.vocabSize = static_cast<int64_t>(get("vocab_size", 0));
+    out.headDim = static_cast<int64_t>(get("head_dim", 0));
+    out.maxPositions = static_cast<int64_t>(get("max_position_embeddings", 0));
+    out.rmsNormEps = get("rms_norm_eps", 0);
+    out.ropeTheta = get("rope_theta", 0);
+    out.tied = get("tie_word_embeddings", 0) != 0;
+    if (good && out.layers > MaxLayers) {
+      diags.error(placeOf("layers"), "a model of " + std::to_string(out.layers) + " layers: at most " +
+                                         std::to_string(MaxLayers) + " are taken");
+      good = false;
+    }
+    return good;
+  }
+
+  SourceRange placeOf(const std::string &symbol) const {
+    for (const HyperDecl &decl : architecture.hyper)
+      if (decl.name == symbol)
+        if (std::optional<Found> found = find(decl))
+          return found->range;
+    return {architecture.file, 1, 1, 1, 1};
+  }
+
+  void weight(const WeightDecl &decl) {
+    BoundWeight bound;
+    bound.key = decl.key;
+    bound.kind = decl.kind;
+    bound.hfTemplate = decl.hf;
+    bound.ggufTemplate = decl.gguf;
+    bound.perLayer = decl.hf.find("{layer}") != std::string::npos;
+    bound.range = decl.range;
+    for (const Expr &expr : decl.shape)
+      bound.shape.push_back(evaluateSize(expr, out.hyper, "a size of '" + decl.key + "'", diags).value_or(1));
+    if (decl.permuteHeads.kind != ExprKind::None) {
+      bound.permuteHeads = evaluateSize(decl.permuteHeads, out.hyper, "'heads' of '" + decl.key + "'", diags).value_or(1);
+      if (bound.shape[0] % (2 * bound.permuteHeads) != 0)
+        diags.error(decl.range, "the " + std::to_string(bound.shape[0]) + " rows of '" + decl.key + "' are not " +
+                                    std::to_string(bound.permuteHeads) + " heads of an even size");
+    }
+    double count = bound.perLayer ? static_cast<double>(out.layers) : 1;
+    for (int64_t size : bound.shape)
+      count *= static_cast<double>(size);
+    total += count;
+    if (total > MaxWeights && total - count <= MaxWeights)
+      diags.error(decl.range, "the model has more than 2^45 weights");
+    if (!decl.tiedTo.empty() && out.tied)
+      bound.tiedTo = decl.tiedTo;
+    if (!decl.tiedTo.empty())
+      tie(decl, bound);
+    out.weights.push_back(std::move(bound));
+  }
+
+  void tie(const WeightDecl &decl, const BoundWeight &bound) {
+    const BoundWeight *other = out.weight(decl.tiedTo);
+    if (!other)
+      diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo + "', which is not described above it");
+    else if (other->shape != bound.shape)
+      diags.error(decl.range, "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
+  }
+
+  void used() {
+    std::set<std::string> seen;
+    for (const GraphSection *section : {&out.embed, &out.block, &out.head})
+      for (const GraphNode &node : section->nodes)
+        seen.insert(node.weight);
+    for (const BoundWeight &weight : out.weights)
+      if (!seen.count(weight.key))
+        diags.error(weight.range, "no graph uses the weight '" + weight.key + "'");
+  }
+
+  const Architecture &architecture;
+  const ModelSpec &model;
+  const ModelFacts &facts;
+  BoundModel &out;
+  Diagnostics &diags;
+  std::shared_ptr<const SourceFile> factsFile;
+  double total = 0;
+  bool brokenSymbol = false;
+};
+
+} // namespace
+
+bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
+          Diagnostics &diags) {
+  out = {};
+  return Binder(architecture, model, facts, out, diags).run();
+}
+
+} // namespace lorac::dsl

@@ -1,0 +1,33 @@
+#pragma once
+// Types and shapes of a graph: every expression is a number, `[tokens, n]` or `[tokens, heads, d]`.
+
+#include "dsl/Diagnostics.h"
+#include "dsl/Graph.h"
+#include "dsl/GraphParser.h"
+
+#include <map>
+#include <optional>
+
+namespace lorac::dsl {
+
+enum class SectionKind { Embed, Block, Head };
+std::string_view toString(SectionKind);
+
+/// What names of a graph may stand for.
+struct GraphNames {
+  const std::map<std::string, double> &symbols;
+  const std::vector<BoundWeight> &weights;
+  int64_t hiddenSize;
+};
+
+/// The value of an expression over symbols and numbers; errors are in `diags`.
+std::optional<double> evaluate(const Expr &expr, const std::map<std::string, double> &symbols, Diagnostics &diags);
+/// The same, for a size: an integer from 1 to 2^31 - 1.
+std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string, double> &symbols,
+                                    const std::string &what, Diagnostics &diags);
+
+/// Checks a section and gives its nodes in order of evaluation. False after an error.
+bool checkSection(SectionKind kind, const GraphAst &ast, const GraphNames &names, GraphSection &out,
+                  Diagnostics &diags);
+
+} // namespace lorac::dsl
