@@ -75,7 +75,7 @@ public:
       root.parse(argc, argv);
     } catch (const CLI::CallForHelp &) {
       const CLI::App *command = chosen();
-      print((command ? command : &root)->help());
+      print(helpOf(command));
       return static_cast<int>(Exit::Done);
     } catch (const CLI::ParseError &error) {
       return usage(worded(error));
@@ -89,7 +89,7 @@ public:
     }
     if (!app) {
       // Without a command there is nothing to do, and help is what was wanted.
-      sayLine(root.help());
+      sayLine(helpOf(nullptr));
       return usage("a command is missing");
     }
     for (const Command &command : commands) {
@@ -113,6 +113,8 @@ private:
     sayLine("see 'lorac " + (command ? command->get_name() + " " : "") + "--help'");
     return static_cast<int>(Exit::Usage);
   }
+
+  std::string helpOf(const CLI::App *command) const { return command ? command->help(root.get_name()) : root.help(); }
 
   CLI::App *subcommand(const char *name, const char *what) {
     CLI::App *app = root.add_subcommand(name, what);
@@ -185,15 +187,15 @@ private:
 
   void addInspect() {
     CLI::App *app = subcommand("inspect", "what a compiled folder holds: the list, one stage, or one kernel");
-    app->add_option("folder", inspect.folder, "a folder that `lorac compile` wrote")->type_name("DIR");
-    app->add_option("part", inspect.part, "a stage (30, 30-backward) or a kernel's name")->type_name("STAGE|KERNEL");
+    app->add_option("DIR", inspect.folder, "a folder that `lorac compile` wrote")->type_name("");
+    app->add_option("PART", inspect.part, "a stage (30, 30-backward), a kernel or a file of the plan [none: the list]")->type_name("");
     app->add_flag("--json", inspect.json, "print JSON");
     command(app, [this] { return needs(inspect.folder, "DIR"); }, [this] { return runInspect(inspect); });
   }
 
   void addExport() {
     CLI::App *app = subcommand("export", "an adapter for other programs: PEFT or llama.cpp");
-    app->add_option("adapter", exporting.adapter, "an adapter in PEFT's layout")->type_name("ADAPTER");
+    app->add_option("ADAPTER", exporting.adapter, "an adapter in PEFT's layout")->type_name("");
     app->add_option("--format", exporting.format, "peft or gguf")
         ->type_name("NAME")
         ->check(CLI::IsMember({"peft", "gguf"}));

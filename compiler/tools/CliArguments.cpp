@@ -43,7 +43,7 @@ CLI::Option *addList(CLI::App &app, const std::string &names, std::vector<std::s
 }
 
 void addSpec(CLI::App &app, SpecInput &spec) {
-  app.add_option("spec", spec.path, "the spec, a TOML file")->type_name("SPEC");
+  app.add_option("SPEC", spec.path, "the spec, a TOML file")->type_name("");
   addList(app, "--set", spec.sets, "override one key of the spec, for instance adapter.r=8 (repeatable)")
       ->type_name("KEY=VALUE");
 }
@@ -96,6 +96,8 @@ std::optional<std::string> unknownWords(const CLI::App &root, const CLI::App *co
 
 std::string worded(const CLI::Error &error) {
   std::string text = error.what();
+  if (dynamic_cast<const CLI::ArgumentMismatch *>(&error))
+    return text.substr(0, text.find(':')) + " needs a value";
   if (text.size() > 1 && std::isupper(static_cast<unsigned char>(text[0])) &&
       !std::isupper(static_cast<unsigned char>(text[1])))
     text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));

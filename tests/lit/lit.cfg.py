@@ -11,3 +11,4 @@ config.environment["PATH"] = ":".join([config.lorac_binary_dir, config.llvm_tool
 config.environment["NO_COLOR"] = "1"
 config.substitutions.append(("%root", config.lorac_source_dir))
 config.substitutions.append(("%build", config.lorac_binary_dir))
+config.substitutions.append(("%mlir_include", config.mlir_include_dir))
