@@ -8,6 +8,7 @@
 #include "dsl/Parse.h"
 
 #include <cstdlib>
+#include <filesystem>
 
 namespace lorac::tools {
 namespace {
@@ -21,14 +22,34 @@ std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &d
   return all;
 }
 
-std::optional<dsl::Architecture> architecture(const SpecInput &input, const dsl::Spec &spec, const std::string &modelType,
-                                              dsl::Diagnostics &diags) {
-  std::vector<std::string> folders = architectureFolders(input.path);
+std::optional<dsl::Architecture> architecture(const std::string &specPath, const dsl::Spec &spec,
+                                              const std::string &modelType, dsl::Diagnostics &diags) {
+  std::vector<std::string> folders = architectureFolders(specPath);
   const std::string &named = *spec.model.architecture;
   if (folders.empty() && (named.empty() || named == "llama"))
     return dsl::parseArchitecture(
         std::make_shared<dsl::SourceFile>("architectures/llama.toml", std::string(llamaArchitecture)), diags);
   return dsl::findArchitecture(spec, modelType, folders, diags);
+}
+
+/// Opens the spec's model and binds its description to numbers. `source` stays empty without one.
+Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &source, dsl::BoundModel &model,
+               std::string &ggufArchitecture, dsl::Diagnostics &diags) {
+  if (const auto &path = spec.model.source; !path->empty()) {
+    Result<SourceFacts> read = readSourceFacts(spec.resolve(*path));
+    if (!read) {
+      diags.error(path.range, read.error().message);
+      return read.error().code;
+    }
+    source = std::move(*read);
+  }
+  auto described = architecture(specPath, spec, source.modelType, diags);
+  if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags))
+    return source.facts.kind == dsl::ModelFacts::Kind::None ? Exit::Refused : Exit::ForeignFile;
+  ggufArchitecture = source.facts.ggufArchitecture;
+  if (ggufArchitecture.empty() && !described->ggufArchitectures.empty())
+    ggufArchitecture = described->ggufArchitectures.front();
+  return Exit::Done;
 }
 
 void noteFormats(const SourceFacts &source, const dsl::BoundModel &model, std::map<std::string, std::string> &formats) {
@@ -52,17 +73,9 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diag
     return Exit::Refused;
 
   SourceFacts source;
-  if (const auto &path = out.spec.model.source; !path->empty()) {
-    Result<SourceFacts> read = readSourceFacts(out.spec.resolve(*path));
-    if (!read) {
-      diags.error(path.range, read.error().message);
-      return read.error().code;
-    }
-    source = std::move(*read);
-  }
-  auto described = architecture(input, out.spec, source.modelType, diags);
-  if (!described || !dsl::bind(*described, out.spec.model, source.facts, out.model, diags))
-    return source.facts.kind == dsl::ModelFacts::Kind::None ? Exit::Refused : Exit::ForeignFile;
+  std::string ggufArchitecture;
+  if (Exit bound = bindModel(input.path, out.spec, source, out.model, ggufArchitecture, diags); bound != Exit::Done)
+    return bound;
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
   if (diags.hasErrors())
     return Exit::Refused;
@@ -77,6 +90,24 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   return code;
+}
+
+Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture, dsl::Diagnostics &diags) {
+  dsl::Spec spec;
+  spec.model.source.value = path;
+  std::error_code ignored;
+  spec.directory = std::filesystem::current_path(ignored).string();
+  SourceFacts source;
+  return bindModel("", spec, source, out, ggufArchitecture, diags);
+}
+
+Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
+                   dsl::Diagnostics &diags) {
+  dsl::Spec spec = dsl::loadSpec(specPath, {}, true, diags);
+  if (diags.hasErrors())
+    return Exit::Refused;
+  SourceFacts source;
+  return bindModel(specPath, spec, source, out, ggufArchitecture, diags);
 }
 
 } // namespace lorac::tools

@@ -27,4 +27,10 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diag
 /// The same, with the messages said on stderr.
 Exit loadProject(const SpecInput &input, bool allowCuda, Project &out);
 
+/// A model alone, from its files; `ggufArchitecture` is its general.architecture.
+Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture, dsl::Diagnostics &diags);
+/// The model of a spec, without its data.
+Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
+                   dsl::Diagnostics &diags);
+
 } // namespace lorac::tools

@@ -1,0 +1,43 @@
+# One case for each exit code that lorac promises.
+source "$(dirname "$0")/common.sh"
+cd "$source"
+spec=specs/tiny_lora.toml
+
+expect 0 "$lorac" check "$spec"
+prints "14 adapted modules"
+
+# 1: failed in work
+mkdir "$work/full"
+echo mine >"$work/full/notes.txt"
+expect 1 "$lorac" compile "$spec" -o "$work/full"
+says "holds 'notes.txt', which lorac did not write"
+[[ $(ls "$work/full") == notes.txt ]] || fail "a folder that is not lorac's was changed"
+echo file >"$work/file"
+expect 1 "$lorac" compile "$spec" -o "$work/file/below"
+says "cannot create"
+
+# 2: the command line
+expect 2 "$lorac" check "$spec" --set adapter
+expect 2 "$lorac" check "$spec" --frobnicate
+
+# 3: spec or data refused
+expect 3 "$lorac" check specs/none.toml
+expect 3 "$lorac" check "$spec" --set adapter.r=0
+says "--set adapter.r=0"
+printf '[adapter]\nr = 0\ntarget_modules = ["v_porj"]\n' >"$work/bad.toml"
+expect 3 "$lorac" check "$work/bad.toml"
+says "bad.toml:2:5: error"
+expect 3 "$lorac" check "$work/bad.toml" --json
+grep -q '"line": *2' "$work/stdout" || fail "no line in the JSON diagnostics"
+
+# 4: does not fit
+expect 4 "$lorac" plan "$spec" --set 'target.memory="16 KiB"'
+says "more than memory = 16.0 KiB"
+expect 4 "$lorac" compile "$spec" --set 'target.memory="16 KiB"' -o "$work/none"
+[[ ! -e $work/none ]] || fail "a plan that does not fit was written"
+
+# 5: a foreign file
+head -c 100 /dev/zero >"$work/zero.gguf"
+expect 5 "$lorac" check "$spec" --set "model.source=\"$work/zero.gguf\""
+says "zero.gguf"
+expect 5 "$lorac" tokenize --model "$work/zero.gguf"

@@ -1,0 +1,31 @@
+# Every command helps and says its version; what is mistyped is answered with what was meant.
+source "$(dirname "$0")/common.sh"
+
+commands="check compile train plan inspect eval generate export tokenize doctor"
+expect 0 "$lorac" --help
+for command in $commands; do prints "$command "; done
+expect 0 "$lorac" --version
+version=$(cat "$work/stdout")
+for command in $commands; do
+  expect 0 "$lorac" "$command" --help
+  prints "Usage: lorac $command"
+  [[ ! -s $work/stderr ]] || fail "$command --help writes to stderr"
+  expect 0 "$lorac" "$command" --version
+  prints "$version"
+done
+
+expect 2 "$lorac"
+says "a command is missing"
+expect 2 "$lorac" trian specs/tiny_lora.toml
+says "did you mean 'train'?"
+expect 2 "$lorac" train spec.toml --thread 2
+says "did you mean '--threads'?"
+expect 2 "$lorac" check
+says "SPEC is missing"
+expect 2 "$lorac" check a.toml b.toml
+says "'b.toml' is one word too many"
+expect 2 "$lorac" generate spec.toml
+says "--prompt is missing"
+expect 2 "$lorac" compile spec.toml --target tpu
+expect 2 "$lorac" compile spec.toml -o
+says "-o needs a value"
