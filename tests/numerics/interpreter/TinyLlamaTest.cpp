@@ -1,0 +1,156 @@
+// The interpreter against PyTorch and PEFT: forward, loss and adapter gradients of the tiny Llama, at every stage up to 40-fused.
+
+#include "compiler/passes/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "tests/numerics/interpreter/Support.h"
+#include "tests/numerics/interpreter/TinyLlama.h"
+#include <gtest/gtest.h>
+#include <numeric>
+
+using namespace lorac::lora;
+using namespace lorac::reference;
+using namespace lorac::test;
+
+static double total(const HostTensor &tensor) { return std::accumulate(tensor.data.begin(), tensor.data.end(), 0.0); }
+
+// `[samples, length, n]` as `[samples * length, n]`
+static HostTensor flat(HostTensor tensor) {
+  tensor.shape = {tensor.shape[0] * tensor.shape[1], tensor.shape[2]};
+  return tensor;
+}
+
+struct TinyLlama : testing::TestWithParam<const char *> {
+  bool tied = std::string(GetParam()) == "tied";
+  std::string folder = std::string("tiny/") + GetParam() + "/";
+  Environment environment{golden(folder + "model.safetensors")};
+};
+INSTANTIATE_TEST_SUITE_P(, TinyLlama, testing::Values("tied", "untied"));
+
+TEST_P(TinyLlama, Forward) {
+  Program program(tinyLlama(tied, 0));
+  auto wanted = golden(folder + "forward.safetensors");
+  Batch batch = batchOf(wanted["input_ids"], wanted["labels"]);
+  HostTensor hidden = run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment).results.at(0);
+  expectClose(hidden, flat(wanted["hidden.2"]), 1e-5, "hidden");
+  expectClose(run(program.function("head"), {hidden}, environment).results.at(0), flat(wanted["logits"]), 1e-5, "logits");
+  HostTensor rowLoss = run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
+  EXPECT_NEAR(total(rowLoss) / batch.labelCount, wanted["loss"].data.at(0), 1e-5);
+}
+
+// Hugging Face pads samples; here the padding does not exist.
+TEST_P(TinyLlama, PaddedSamples) {
+  Program program(tinyLlama(tied, 0));
+  auto wanted = golden(folder + "forward.safetensors");
+  HostTensor mask = wanted["padded.attention_mask"];
+  Batch batch = batchOf(wanted["padded.input_ids"], wanted["padded.labels"], &mask);
+  EXPECT_EQ(batch.ids.size(), total(mask));
+  HostTensor hidden = run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment).results.at(0);
+  HostTensor rowLoss = run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
+  EXPECT_NEAR(total(rowLoss) / batch.labelCount, wanted["padded.loss"].data.at(0), 1e-5);
+}
+
+// A stage of compiler/pipeline/Pipeline.cpp, and the passes that lead to it from the stage before.
+struct Stage {
+  const char *name;
+  void (*add)(mlir::PassManager &);
+};
+static const Stage stages[] = {
+    {"30-backward",
+     [](mlir::PassManager &pm) {
+       pm.addPass(createAttachAdapters());
+       pm.addPass(createFuseElementwise());
+       pm.addPass(createDifferentiate());
+       pm.addPass(mlir::createCanonicalizerPass());
+       pm.addPass(mlir::createCSEPass());
+     }},
+    {"35-ordered", [](mlir::PassManager &pm) { pm.addPass(createOrderProducts()); }},
+    {"recompute", [](mlir::PassManager &pm) { pm.addPass(createPlanRecompute()); }},
+    {"40-fused",
+     [](mlir::PassManager &pm) {
+       pm.addPass(createFuseKernels());
+       pm.addPass(createFuseElementwise());
+       pm.addPass(mlir::createCanonicalizerPass());
+     }},
+};
+
+static void runStage(Program &program, const Stage &stage) {
+  mlir::PassManager pm(&program.context);
+  stage.add(pm);
+  ASSERT_TRUE(succeeded(pm.run(*program.module))) << stage.name;
+}
+
+static const std::string peft = "base_model.model.";
+
+static Batch firstTrainingBatch() {
+  auto data = golden("tiny/train_data.safetensors");
+  for (auto &[name, all] : data) {
+    all.shape.erase(all.shape.begin());
+    all.data.resize(all.shape[0] * all.shape[1]);
+  }
+  return batchOf(data["input_ids"], data["labels"]);
+}
+
+// Loss and gradients at every stage, as PEFT has them before the first update.
+static void expectStepZero(bool tied, double scale, Environment environment, const std::string &initial, const std::string &train) {
+  Batch batch = firstTrainingBatch();
+  for (auto &[name, tensor] : golden(initial))
+    environment.symbols[name.substr(peft.size())] = tensor;
+  environment.lossScale = 1 / batch.labelCount;
+  auto wanted = golden(train);
+  Program program(tinyLlama(tied, scale));
+  for (const Stage &stage : stages) {
+    SCOPED_TRACE(train + " " + stage.name);
+    ASSERT_NO_FATAL_FAILURE(runStage(program, stage));
+    Outcome outcome = run(program.function("train"), batch.arguments(), environment);
+    ASSERT_EQ(outcome.results.size(), 1u);
+    double loss = total(outcome.results[0]) / batch.labelCount, wantedLoss = wanted["losses"].data.at(0);
+    EXPECT_NEAR(loss, wantedLoss, 1e-5 * wantedLoss);
+    size_t compared = 0;
+    for (auto &[name, gradient] : wanted)
+      if (name.rfind("grad.", 0) == 0) {
+        expectClose(outcome.gradients[name.substr(5 + peft.size())], gradient, 1e-4, name);
+        ++compared;
+      }
+    EXPECT_EQ(compared, 28u); // two factors of seven linears in two layers
+    EXPECT_EQ(outcome.gradients.size(), compared);
+  }
+}
+
+// The scale is alpha / r, for rsLoRA alpha / √r; alpha is 8, r is 4.
+TEST_P(TinyLlama, LoraGradients) {
+  expectStepZero(tied, 2, environment, folder + "lora_init/adapter_model.safetensors", folder + "lora_train.safetensors");
+}
+TEST_P(TinyLlama, RsLoraGradients) {
+  expectStepZero(tied, 4, environment, folder + "rslora_init/adapter_model.safetensors", folder + "rslora_train.safetensors");
+}
+
+// QLoRA: the interpreter takes what bitsandbytes decodes from its NF4 blocks.
+TEST_P(TinyLlama, QLoraGradients) {
+  std::string qlora = std::string("qlora/") + GetParam() + "/";
+  for (auto &[name, tensor] : golden(qlora + "dequantized.safetensors"))
+    environment.symbols[name.substr(std::string("dequant.").size()) + ".weight"] = tensor;
+  expectStepZero(tied, 2, environment, qlora + "adapter_init/adapter_model.safetensors", qlora + "train.safetensors");
+}
+
+// With dropout no number made elsewhere exists (the generator is ours): the later stages say what 30-backward says.
+TEST_P(TinyLlama, StagesAgreeUnderDropout) {
+  HostTensor ids = golden(folder + "forward.safetensors")["input_ids"];
+  Batch batch = batchOf(ids, ids);
+  Environment trained = environment;
+  for (auto &[name, tensor] : golden(folder + "lora_init/adapter_model.safetensors"))
+    trained.symbols[name.substr(peft.size())] = tensor;
+  trained.dropout = {7, 5, 1};
+  Program program(tinyLlama(tied, 2, 0.25));
+  Outcome first;
+  for (const Stage &stage : stages) {
+    SCOPED_TRACE(stage.name);
+    ASSERT_NO_FATAL_FAILURE(runStage(program, stage));
+    Outcome outcome = run(program.function("train"), batch.arguments(), trained);
+    if (first.results.empty())
+      first = outcome;
+    expectClose(outcome.results.at(0), first.results.at(0), 1e-12, "row losses");
+    for (auto &[name, gradient] : first.gradients)
+      expectClose(outcome.gradients[name], gradient, 1e-11, name);
+  }
+}
