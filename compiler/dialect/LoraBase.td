@@ -16,7 +16,6 @@ def Lora_Dialect : Dialect {
     dequantization is a property of an operand and never an op that materialises a matrix.
   }];
   let useDefaultTypePrinterParser = 1;
-  let useDefaultAttributePrinterParser = 1;
 }
 
 def Lora_FormatKind : I32EnumAttr<"FormatKind", "how a frozen weight is stored", [

@@ -1,10 +1,9 @@
-// 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value that it is added to; elementwise
-// chains become one map. Last of the shared stages: what comes after it knows the target.
+// 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value that it is added to. Last of the
+// shared stages: what comes after it knows the target.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace lorac::lora {
@@ -147,47 +146,6 @@ struct FuseLinearBackward : OpRewritePattern<LinearBackwardOp> {
   }
 };
 
-// A map whose result only another map reads becomes part of it.
-struct FuseMaps : OpRewritePattern<MapOp> {
-  using OpRewritePattern::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(MapOp op, PatternRewriter &rewriter) const override {
-    for (auto [at, input] : llvm::enumerate(op.getInputs())) {
-      auto inner = input.getDefiningOp<MapOp>();
-      if (!inner || inner.getOutputs().size() != 1 || !input.hasOneUse() || inner->getBlock() != op->getBlock())
-        continue;
-      merge(inner, op, at, rewriter);
-      return success();
-    }
-    return rewriter.notifyMatchFailure(op, "no input is a map of its own");
-  }
-
-  static void merge(MapOp inner, MapOp outer, unsigned at, PatternRewriter &rewriter) {
-    SmallVector<Value> inputs(inner.getInputs());
-    for (auto [i, input] : llvm::enumerate(outer.getInputs()))
-      if (i != at)
-        inputs.push_back(input);
-    auto merged = MapOp::create(rewriter, outer.getLoc(), outer.getResultTypes(), inputs);
-    Block *block = rewriter.createBlock(&merged.getBody(), {}, SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
-                                        SmallVector<Location>(inputs.size(), outer.getLoc()));
-    unsigned innerCount = inner.getInputs().size();
-    IRMapping copy;
-    Block &first = inner.getBody().front(), &second = outer.getBody().front();
-    copy.map(first.getArguments(), block->getArguments().take_front(innerCount));
-    for (Operation &op : first.without_terminator())
-      rewriter.clone(op, copy);
-    copy.map(second.getArgument(at), copy.lookup(first.getTerminator()->getOperand(0)));
-    for (unsigned i = 0, next = innerCount; i < second.getNumArguments(); ++i)
-      if (i != at)
-        copy.map(second.getArgument(i), block->getArgument(next++));
-    for (Operation &op : second)
-      rewriter.clone(op, copy);
-    rewriter.setInsertionPointAfter(merged);
-    rewriter.replaceOp(outer, merged.getOutputs());
-    rewriter.eraseOp(inner);
-  }
-};
-
 struct FuseKernelsPass : lorac::lora::impl::FuseKernelsBase<FuseKernelsPass> {
   void runOnOperation() override {
     for (auto stage : {0, 1}) { // sums while the products stand alone, then the rest
@@ -195,7 +153,7 @@ struct FuseKernelsPass : lorac::lora::impl::FuseKernelsBase<FuseKernelsPass> {
       if (stage == 0)
         patterns.add<FuseSum>(&getContext());
       else
-        patterns.add<FuseLinear, FuseLinearBackward, FuseMaps>(&getContext());
+        patterns.add<FuseLinear, FuseLinearBackward>(&getContext());
       if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
         return signalPassFailure();
     }

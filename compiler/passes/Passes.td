@@ -18,6 +18,14 @@ def AttachAdapters : Pass<"lora-attach-adapters", "::mlir::ModuleOp"> {
   }];
 }
 
+def FuseElementwise : Pass<"lora-fuse-elementwise", "::mlir::ModuleOp"> {
+  let summary = "elementwise chains become one map";
+  let description = [{
+    Before Differentiate, so that a chain has one gradient (`silu(g)*u`: one map forward, one backward), and again in 40-fused.
+    Sums stay apart: FuseKernels takes them into products.
+  }];
+}
+
 def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
   let summary = "20-adapted -> 30-backward: @train with the gradients of trainables only";
   let description = [{
@@ -50,14 +58,14 @@ def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {
 def PlanRecompute : Pass<"lora-plan-recompute", "::mlir::ModuleOp"> {
   let summary = "35-ordered: what the backward pass recomputes instead of keeping";
   let description = [{
-    Norms and elementwise ops are always computed again beside their first use in the backward pass (under 1 % of a step's time).
+    Norms, dropout and elementwise ops are computed again beside their first use in the backward pass wherever less is kept then.
     With a memory budget (`lora.memory`) further ops follow, the cheapest a byte first, until the plan fits.
   }];
   let options = [Option<"memory", "memory", "int64_t", "0", "bytes the plan must fit; 0: the module's lora.memory">];
 }
 
 def FuseKernels : Pass<"lora-fuse-kernels", "::mlir::ModuleOp"> {
-  let summary = "35-ordered -> 40-fused: base product, low-rank panel and residual in one op; elementwise chains in one map";
+  let summary = "35-ordered -> 40-fused: base product, low-rank panel and residual in one op";
   let description = [{
     Runs after Differentiate: the fused ops have no gradient of their own.
     ```mlir

@@ -65,26 +65,21 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
       return;
     Operation *border = *seeds.begin();
     llvm::SetVector<Operation *> again;
-    for (Operation &op : train.front())
-      if (op.isBeforeInBlock(border) && isCheap(&op) && keptBytes(&op, border) > 0)
-        again.insert(&op);
+    int64_t kept = keptInAll(train, border, again);
+    for (Operation &op : train.front()) {
+      if (!op.isBeforeInBlock(border) || !isCheap(&op))
+        continue;
+      again.insert(&op);
+      int64_t keptNow = keptInAll(train, border, again);
+      if (keptNow < kept)
+        kept = keptNow;
+      else
+        again.pop_back(); // its operands would have to be kept instead
+    }
     if (budget > 0)
       fitBudget(train, border, budget, again);
     for (Operation *op : llvm::reverse(again))
       recompute(op, border, again);
-  }
-
-  static bool usedAfter(Value value, Operation *border) {
-    return llvm::any_of(value.getUsers(), [&](Operation *user) { return border->isBeforeInBlock(user); });
-  }
-
-  // What the op's results cost while they wait for the backward pass.
-  int64_t keptBytes(Operation *op, Operation *border) {
-    int64_t bytes = 0;
-    for (Value result : op->getResults())
-      if (usedAfter(result, border))
-        bytes += bytesOf(result, tokens);
-    return bytes;
   }
 
   // Everything that is kept across the border if `again` is computed again.

@@ -29,11 +29,10 @@ public:
   LogicalResult run() {
     findLastUses();
     Block &block = func.front();
-    b.setInsertionPoint(block.getTerminator());
-    bindArguments();
     SmallVector<Operation *> ops;
     for (Operation &op : block)
       ops.push_back(&op);
+    bindArguments();
     for (auto [index, op] : llvm::enumerate(ops)) {
       now = index;
       b.setInsertionPoint(block.getTerminator());
@@ -41,10 +40,10 @@ public:
         return failure();
     }
     // The tensors are gone: launches over buffers are all that is left, and no argument or result.
+    block.getTerminator()->setOperands({});
     for (Operation *op : llvm::reverse(ops))
       if (!isa<func::ReturnOp>(op))
         op->erase();
-    block.getTerminator()->setOperands({});
     block.eraseArguments(0, block.getNumArguments());
     func.setType(b.getFunctionType({}, {}));
     return success();

@@ -9,7 +9,7 @@ std::string lorac::dumpText(ModuleOp module) {
   llvm::raw_string_ostream os(text);
   OpPrintingFlags flags;
   flags.enableDebugInfo(true, /*prettyForm=*/false);
-  flags.useLocalScope(false);
+  flags.printNameLocAsPrefix(true);
   module.print(os, flags);
   os << "\n";
   return text;

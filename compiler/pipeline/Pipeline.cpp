@@ -5,9 +5,11 @@
 #include "compiler/frontend/Locations.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/CpuTarget.h"
+#include "compiler/pipeline/CudaTarget.h"
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/pipeline/PlanReport.h"
+#include "compiler/pipeline/WeightParts.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
@@ -30,11 +32,12 @@ public:
     module = importSpec(context, {*request.spec, *request.model, request.adapters, request.sourceTypes});
     if (failed(verify(*module)))
       return failure();
-    setActivationMemory(*module);
+    setActivationMemory();
     dump("10-model");
     if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
         failed(stage("30-backward",
                      [](PassManager &pm) {
+                       pm.addPass(createFuseElementwise());
                        pm.addPass(createDifferentiate());
                        pm.addPass(createCanonicalizerPass());
                        pm.addPass(createCSEPass());
@@ -43,6 +46,7 @@ public:
         failed(stage("40-fused", [](PassManager &pm) {
           pm.addPass(createPlanRecompute());
           pm.addPass(createFuseKernels());
+          pm.addPass(createFuseElementwise());
           pm.addPass(createCanonicalizerPass());
         })))
       return failure();
@@ -70,6 +74,20 @@ private:
   MLIRContext &context;
   OwningOpRef<ModuleOp> module;
   CompileResult result;
+
+  // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters are always there.
+  void setActivationMemory() {
+    int64_t memory = *request.spec->target.memory, adapters = 0;
+    if (memory == 0)
+      return;
+    for (const dsl::AdapterChoice &choice : request.adapters) {
+      auto frozen = module->lookupSymbol<FrozenOp>(choice.module + ".weight");
+      if (frozen)
+        adapters += choice.r * (cast<WeightType>(frozen.getType()).getShape()[0] + cast<WeightType>(frozen.getType()).getShape()[1]);
+    }
+    int64_t left = std::max<int64_t>(memory - frozenBytes(*module) - 16 * adapters, 1);
+    (*module)->setAttr("lora.activation_memory", IntegerAttr::get(IntegerType::get(&context, 64), left));
+  }
 
   LogicalResult stage(StringRef name, AddPasses add) {
     PassManager pm(&context);

@@ -1,0 +1,86 @@
+// What the pipeline asks of the CPU target.
+
+#include "compiler/pipeline/CpuTarget.h"
+#include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/GenerateKernels.h"
+#include "compiler/codegen/cpu/LowerToLLVM.h"
+#include "compiler/codegen/cpu/ObjectFile.h"
+#include "compiler/pipeline/Dump.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/Pass.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::lora;
+
+namespace {
+
+struct DescribeKernels : PassWrapper<DescribeKernels, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(DescribeKernels)
+  explicit DescribeKernels(std::string cpu) : cpu(std::move(cpu)) {}
+  std::string cpu;
+
+  StringRef getArgument() const override { return "lora-describe-kernels-cpu"; }
+
+  void runOnOperation() override {
+    llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(cpu);
+    if (!target) {
+      getOperation().emitError(llvm::toString(target.takeError()));
+      return signalPassFailure();
+    }
+    for (KernelOp kernel : getOperation().getOps<KernelOp>()) {
+      const cpu::Family *family = cpu::findFamily(kernel.getFamily());
+      if (!family) {
+        kernel.emitOpError("the CPU target has no family '") << kernel.getFamily() << "'";
+        return signalPassFailure();
+      }
+      FailureOr<cpu::KernelShape> shape = family->describe(kernel.getLoc(), kernel.getParams(), *target);
+      if (failed(shape))
+        return signalPassFailure();
+      kernel.setSpace(shape->space);
+      kernel.setTile(shape->tile);
+      kernel.setCount(shape->count);
+      kernel.setScratch(shape->scratch);
+    }
+  }
+};
+
+} // namespace
+
+void lorac::addDescribeKernels(PassManager &pm, const std::string &cpu) {
+  pm.addPass(std::make_unique<DescribeKernels>(cpu));
+}
+
+void lorac::registerCpuDialects(DialectRegistry &registry) {
+  registry.insert<scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
+}
+
+LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request, CompileResult &result) {
+  llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(request.cpu);
+  if (!target)
+    return module.emitError(llvm::toString(target.takeError()));
+  FailureOr<OwningOpRef<ModuleOp>> kernels = cpu::generateKernels(module, *target);
+  if (failed(kernels))
+    return failure();
+  result.files["60-kernels.mlir"] = dumpText(**kernels);
+  if (failed(cpu::lowerToLLVM(**kernels)))
+    return failure();
+
+  SmallString<128> path;
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("lorac", "so", path))
+    return module.emitError("cannot create a temporary file for module.so: ") << error.message();
+  llvm::FileRemover remover(path);
+  if (llvm::Error error = cpu::writeSharedObject(**kernels, *target, path, {request.linker, unsigned(request.threads)}))
+    return module.emitError("module.so: ") << llvm::toString(std::move(error));
+  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return module.emitError("cannot read the linked module.so: ") << buffer.getError().message();
+  result.files["module.so"] = (*buffer)->getBuffer().str();
+  return success();
+}
