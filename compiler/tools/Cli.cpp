@@ -212,10 +212,10 @@ private:
   }
 
   void addTokenize() {
-    CLI::App *app = subcommand("tokenize", "token ids of the text on stdin, line by line");
+    CLI::App *app = subcommand("tokenize", "tokens of the text on stdin");
     app->add_option("--model", tokenize.model, "a GGUF file (vocabulary-only will do) or a Hugging Face directory")
         ->type_name("FILE");
-    app->add_flag("--json", tokenize.json, "one JSON string a line in, one JSON array of ids a line out");
+    app->add_flag("--json", tokenize.json, "one JSON string a line in, one JSON array of ids a line out [one text in, a token a line out]");
     command(app, [this] { return needs(tokenize.model, "--model"); }, [this] { return runTokenize(tokenize); });
   }
 
