@@ -77,7 +77,6 @@ Exit compileProject(const Project &project, const CompileSettings &settings, std
     return Exit::Failed;
   files = std::move(result->files);
   files["run.json"] = dsl::toJson(project.spec);
-  files["spec.toml"] = dsl::toToml(project.spec);
   return settings.archs.empty() ? checkMemory(project, files["plan.json"]) : Exit::Done;
 }
 
@@ -121,8 +120,9 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
     if (runtime.empty())
       return {};
     std::vector<train::PayloadFile> payload;
-    for (const char *name : {"module.so", "plan.json", "run.json", "spec.toml"})
+    for (const char *name : {"module.so", "plan.json", "run.json"})
       payload.push_back({name, files.at(name)});
+    payload.push_back({"spec.toml", dsl::toToml(project.spec)});
     return train::writeTrainBinary(runtime, payload, aside + "/train");
   });
   return written ? Exit::Done : fail(written.error());

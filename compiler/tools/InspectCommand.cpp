@@ -35,7 +35,7 @@ std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
     std::string path = entry->path().string();
     if (kernels)
       parts.push_back({name, "kernel", path});
-    else if (name == "plan.md" || name == "plan.json" || name == "run.json" || name == "spec.toml")
+    else if (name == "plan.md" || name == "plan.json" || name == "run.json")
       parts.push_back({name, "plan", path});
     else if (isGeneratedName(name) && name.size() > 3 && name[2] == '-')
       parts.push_back({stem, "stage", path});

@@ -15,7 +15,7 @@ for file in adapter_config.json adapter_model.safetensors README.md checkpoint-1
   [[ -e $work/out/$file ]] || fail "no $file in the output folder"
 done
 for file in 10-model.mlir 20-adapted.mlir 30-backward.mlir 35-ordered.mlir 40-fused.mlir 50-planned.mlir plan.json plan.md \
-  module.so train run.json spec.toml; do
+  module.so train run.json; do
   [[ -s $work/generated/$file ]] || fail "no $file in the generated folder"
 done
 ! compgen -G "$work/*.part.*" >/dev/null || fail "something half-written was left"
