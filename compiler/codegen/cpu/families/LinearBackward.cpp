@@ -1,0 +1,135 @@
+// dx [+]= dy·W + dt·a from the panels of the forward pass: blocks of 16 rows by 16 columns are decoded and transposed.
+
+#include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/PanelDecoder.h"
+#include "compiler/codegen/cpu/PanelGemm.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cpu;
+
+namespace {
+
+/// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of a `[group][rank][16]`.
+struct Plan {
+  GemmBlocks blocks;
+  int64_t scales, extra, bytes;
+
+  Plan(const WeightFormat &format, int64_t k, int64_t rank) {
+    scales = blocks.group * blocks.depth * panelRows * 4;
+    extra = scales + PanelDecoder::scratchBytes(format, k, blocks.group * panelRows, panelRows);
+    bytes = extra + blocks.group * rank * panelRows * 4;
+  }
+};
+
+FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
+  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  if (failed(format))
+    return failure();
+  int64_t columns = intParam(params, "k");
+  if (intParam(params, "lddx") < roundUp(columns, panelRows))
+    return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least " << roundUp(columns, panelRows);
+  Plan plan(*format, columns, intParam(params, "rank"));
+  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(columns, panelRows), plan.bytes};
+}
+
+// Columns [16·first, min(16·last, k)) of rows [from, to) of W, transposed; rows beyond n are 0.
+void packTransposed(KernelBuilder &k, PanelDecoder &decoder, Value panels, int64_t columns, Value first, Value last,
+                    Value from, Value to) {
+  int64_t lanes = k.lanes(), group = decoder.groupSize();
+  Value firstColumn = k.mul(first, panelRows);
+  Value lastColumn = k.min(k.mul(last, panelRows), k.index(columns));
+  k.forLoop(k.div(from, panelRows), k.div(k.add(to, panelRows - 1), panelRows), 1, [&](Value panel) {
+    decoder.loadScales(panel, firstColumn, lastColumn);
+    Value step = k.sub(k.mul(panel, panelRows), from);
+    k.forLoop(first, last, 1, [&](Value tile) {
+      Value slot = k.sub(tile, first);
+      for (int64_t part = 0; part < panelRows; part += lanes) {
+        Value start = k.add(k.mul(tile, panelRows), part);
+        SmallVector<KernelBuilder::Values> blocks(panelRows / lanes);
+        PanelDecoder::Scales scales;
+        for (int64_t i = 0; i < lanes; ++i) {
+          // Beyond k the last column is repeated: dx's padding may hold anything.
+          Value column = k.add(start, i);
+          if (columns % panelRows != 0)
+            column = k.min(column, k.index(columns - 1));
+          if (i % group == 0 || columns % panelRows != 0)
+            scales = decoder.scales(k.div(k.sub(column, firstColumn), group));
+          for (const auto &[block, vector] : llvm::enumerate(decoder.decode(panel, column, scales)))
+            blocks[block].push_back(vector);
+        }
+        for (const auto &[block, rows] : llvm::enumerate(blocks))
+          for (const auto &[lane, row] : llvm::enumerate(transpose(k, rows)))
+            k.vstore(row, panels, {slot, k.add(step, block * lanes + lane), k.index(part)});
+      }
+    });
+  });
+}
+
+LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
+  FailureOr<WeightFormat> format = WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  if (failed(format))
+    return failure();
+  int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"), rank = kernel.intParam("rank");
+  Plan plan(*format, columns, rank);
+
+  MLIRContext *context = builder.getContext();
+  SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("lddy"))};
+  buffers.append(format->parts(context, n, columns));
+  unsigned low = buffers.size();
+  if (rank > 0) {
+    buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddt")));
+    buffers.push_back(KernelBuilder::dense({rank, columns}, builder.getF32Type()));
+  }
+  buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddx")));
+  KernelBuilder k(kernel, builder, target, buffers);
+
+  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, n};
+  gemm.a = k.buffer(0);
+  gemm.c = k.buffer(buffers.size() - 1);
+  if (kernel.intParam("accumulate") != 0)
+    gemm.start = gemm.c;
+
+  PanelDecoder decoder(k, *format, n, columns, 1, plan.blocks.group * panelRows, panelRows, plan.scales);
+  Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});
+  gemm.pack = [&](Value first, Value last, Value from, Value to) {
+    packTransposed(k, decoder, panels, columns, first, last, from, to);
+  };
+  gemm.panelAt = [&](Value panel, Value first, Value s, Value from, int64_t v) {
+    return k.vload(panels, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
+  };
+  if (rank > 0) {
+    gemm.extraSteps = rank;
+    gemm.extraA = k.buffer(low);
+    Value a = k.buffer(low + 1), extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
+    gemm.packExtra = [&k, a, extra, columns, rank](Value first, Value last) {
+      k.forLoop(first, last, 1, [&](Value panel) {
+        k.forLoop(k.index(0), k.index(rank), 1, [&](Value s) {
+          for (int64_t part = 0; part < panelRows; part += k.lanes()) {
+            Value column = k.add(k.mul(panel, panelRows), part);
+            Value values = columns % panelRows == 0
+                               ? k.vload(a, {s, column})
+                               : k.vloadMasked(a, {s, column}, k.mask(k.sub(k.index(columns), column)));
+            k.vstore(values, extra, {k.sub(panel, first), s, k.index(part)});
+          }
+        });
+      });
+    };
+    gemm.extraAt = [&k, extra](Value panel, Value first, Value s, int64_t v) {
+      return k.vload(extra, {k.sub(panel, first), s, k.index(v * k.lanes())});
+    };
+  }
+  gemm.build(k, k.begin(), k.end(), k.index(0), k.rows());
+  return success();
+}
+
+int64_t flops(DictionaryAttr params, int64_t rows) {
+  return 2 * rows * intParam(params, "k") * (intParam(params, "n") + intParam(params, "rank"));
+}
+
+} // namespace
+
+namespace lorac::cpu {
+extern const Family linearBackwardFamily;
+const Family linearBackwardFamily{"linear_backward", "dx [+]= dy·W + dt·a", describe, build, flops};
+} // namespace lorac::cpu

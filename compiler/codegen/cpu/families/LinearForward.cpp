@@ -1,0 +1,125 @@
+// y = [res +] x·Wᵀ + scale·t·bᵀ: panels of W are decoded to scratch, the low-rank update rides along as extra steps.
+
+#include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/PanelDecoder.h"
+#include "compiler/codegen/cpu/PanelGemm.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cpu;
+
+namespace {
+
+/// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`.
+struct Plan {
+  GemmBlocks blocks;
+  bool decodes; ///< f32 panels are used where they lie
+  int64_t scales, extra, bytes;
+
+  Plan(const WeightFormat &format, int64_t k, int64_t rank) {
+    decodes = format.kind != lora::FormatKind::F32;
+    int64_t panelBytes = decodes ? blocks.group * blocks.depth * panelRows * 4 : 0;
+    scales = panelBytes;
+    extra = scales + PanelDecoder::scratchBytes(format, k, blocks.depth, blocks.depth);
+    bytes = extra + blocks.group * rank * panelRows * 4;
+  }
+};
+
+FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
+  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  if (failed(format))
+    return failure();
+  int64_t n = intParam(params, "n");
+  if (intParam(params, "ldy") < roundUp(n, panelRows))
+    return emitError(loc) << "linear_forward stores whole panels: ldy must be at least " << roundUp(n, panelRows);
+  Plan plan(*format, intParam(params, "k"), intParam(params, "rank"));
+  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(n, panelRows), plan.bytes};
+}
+
+LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
+  FailureOr<WeightFormat> format = WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  if (failed(format))
+    return failure();
+  int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"), rank = kernel.intParam("rank");
+  bool residual = kernel.intParam("residual") != 0;
+  double scale = kernel.floatParam("scale");
+  Plan plan(*format, depth, rank);
+
+  MLIRContext *context = builder.getContext();
+  SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("ldx"))};
+  buffers.append(format->parts(context, n, depth));
+  unsigned low = buffers.size();
+  if (rank > 0) {
+    buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldt")));
+    buffers.push_back(KernelBuilder::dense({n, rank}, builder.getF32Type()));
+  }
+  if (residual)
+    buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldr")));
+  buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldy")));
+  KernelBuilder k(kernel, builder, target, buffers);
+
+  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, depth};
+  gemm.a = k.buffer(0);
+  gemm.c = k.buffer(buffers.size() - 1);
+  if (residual)
+    gemm.start = k.buffer(buffers.size() - 2);
+
+  PanelDecoder decoder(k, *format, n, depth, 1, plan.blocks.depth, plan.blocks.depth, plan.scales);
+  if (plan.decodes) {
+    Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});
+    gemm.pack = [&, panels](Value first, Value last, Value from, Value to) {
+      k.forLoop(first, last, 1, [&](Value panel) {
+        decoder.loadScales(panel, from, to);
+        Value slot = k.sub(panel, first);
+        k.forLoop(from, to, decoder.groupSize(), [&](Value start) {
+          PanelDecoder::Scales scales = decoder.scales(k.div(k.sub(start, from), decoder.groupSize()));
+          Value end = k.min(k.add(start, decoder.groupSize()), to);
+          k.forLoop(start, end, 1, [&](Value s) {
+            for (const auto &[v, vector] : llvm::enumerate(decoder.decode(panel, s, scales)))
+              k.vstore(vector, panels, {slot, k.sub(s, from), k.index(v * k.lanes())});
+          });
+        });
+      });
+    };
+    gemm.panelAt = [&k, panels](Value panel, Value first, Value s, Value from, int64_t v) {
+      return k.vload(panels, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
+    };
+  } else {
+    gemm.panelAt = [&k](Value panel, Value, Value s, Value, int64_t v) {
+      return k.vload(k.buffer(1), {panel, s, k.index(v * k.lanes())});
+    };
+  }
+
+  if (rank > 0) {
+    gemm.extraSteps = rank;
+    gemm.extraA = k.buffer(low);
+    Value b = k.buffer(low + 1), panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
+    gemm.packExtra = [&k, b, panels, n, rank, scale](Value first, Value last) {
+      k.forLoop(first, last, 1, [&](Value panel) {
+        k.forLoop(k.index(0), k.index(panelRows), 1, [&](Value lane) {
+          Value row = k.add(k.mul(panel, panelRows), lane), readable = k.min(row, k.index(n - 1));
+          k.forLoop(k.index(0), k.index(rank), 1, [&](Value s) {
+            Value value = k.mulf(k.load(b, {readable, s}), k.constF32(scale));
+            k.store(value, panels, {k.sub(panel, first), s, lane});
+          });
+        });
+      });
+    };
+    gemm.extraAt = [&k, panels](Value panel, Value first, Value s, int64_t v) {
+      return k.vload(panels, {k.sub(panel, first), s, k.index(v * k.lanes())});
+    };
+  }
+  gemm.build(k, k.begin(), k.end(), k.index(0), k.rows());
+  return success();
+}
+
+int64_t flops(DictionaryAttr params, int64_t rows) {
+  return 2 * rows * intParam(params, "n") * (intParam(params, "k") + intParam(params, "rank"));
+}
+
+} // namespace
+
+namespace lorac::cpu {
+extern const Family linearForwardFamily;
+const Family linearForwardFamily{"linear_forward", "y = [res +] x·Wᵀ + scale·t·bᵀ", describe, build, flops};
+} // namespace lorac::cpu

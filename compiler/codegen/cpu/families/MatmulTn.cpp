@@ -1,0 +1,135 @@
+// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]: gradients of the factors. The sum over rows is one ascending chain an element, so
+// threads share the columns or the rows of C, never the sum.
+
+#include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/RegisterTile.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cpu;
+
+namespace {
+
+struct Plan {
+  RegisterTile tile;
+  bool byColumns;            ///< tiles of the launch are panels of columns; else groups of rows of C
+  int64_t rowsOfGroup;       ///< rows of C in a tile of the launch
+  int64_t sumBlock = 192;    ///< rows of A and B that stay in L1 while C's tiles go by
+  int64_t panels, count, bytes;
+
+  Plan(const CpuTarget &target, int64_t i, int64_t j)
+      : tile(RegisterTile::forColumns(target, j)), byColumns(j >= i), rowsOfGroup(4 * tile.height),
+        panels(ceilDiv(j, tile.width())), count(byColumns ? panels : ceilDiv(i, rowsOfGroup)),
+        bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
+};
+
+FailureOr<KernelShape> describe(Location, DictionaryAttr params, const CpuTarget &target) {
+  Plan plan(target, intParam(params, "i"), intParam(params, "j"));
+  return KernelShape{lora::TileSpace::Const, 1, plan.count, plan.bytes};
+}
+
+struct Builder {
+  KernelBuilder &k;
+  const Plan &plan;
+  int64_t j;
+  Value a, b, c, strip;
+  bool accumulates, scales;
+
+  // The lanes of C's last panel that exist; null for whole panels.
+  Value maskOf(Value column) { return j % plan.tile.width() == 0 ? Value() : k.mask(k.sub(k.index(j), column)); }
+
+  // One tile of C over rows [from, to) of A and B.
+  void tile(int64_t height, Value row, Value panel, Value from, Value to) {
+    Value column = k.mul(panel, plan.tile.width());
+    auto columnOf = [&](int64_t v) { return k.add(column, v * k.lanes()); };
+    SmallVector<Value> masks;
+    for (int64_t v = 0; v < plan.tile.vectors; ++v)
+      masks.push_back(maskOf(columnOf(v)));
+    auto load = [&] {
+      TileValues values;
+      for (int64_t r = 0; r < height; ++r)
+        for (int64_t v = 0; v < plan.tile.vectors; ++v) {
+          SmallVector<Value> at{k.add(row, r), columnOf(v)};
+          values.push_back(masks[v] ? k.vloadMasked(c, at, masks[v]) : k.vload(c, at));
+        }
+      return values;
+    };
+    TileValues values;
+    if (accumulates)
+      values = load();
+    else
+      values = k.ifElse(
+          k.equal(from, k.index(0)), {}, [&] { return TileValues(height * plan.tile.vectors, k.splatF32(0.0)); }, load);
+    auto broadcastOf = [&](int64_t r, Value m) { return k.load(a, {m, k.add(row, r)}); };
+    auto vectorOf = [&](int64_t v, Value m) {
+      return scales ? k.vload(strip, {k.sub(m, from), k.index(v * k.lanes())}) : k.vload(b, {m, columnOf(v)});
+    };
+    Value unrolled = k.add(from, k.mul(k.div(k.sub(to, from), 4), 4));
+    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf, vectorOf);
+    values = accumulate(k, height, plan.tile.vectors, unrolled, to, 1, values, broadcastOf, vectorOf);
+    for (int64_t r = 0; r < height; ++r)
+      for (int64_t v = 0; v < plan.tile.vectors; ++v) {
+        SmallVector<Value> at{k.add(row, r), columnOf(v)};
+        if (masks[v])
+          k.vstoreMasked(values[r * plan.tile.vectors + v], c, at, masks[v]);
+        else
+          k.vstore(values[r * plan.tile.vectors + v], c, at);
+      }
+  }
+
+  // scale·B for rows [from, to) and one panel.
+  void packStrip(Value panel, Value from, Value to, double scale) {
+    k.forLoop(from, to, 1, [&](Value m) {
+      for (int64_t v = 0; v < plan.tile.vectors; ++v) {
+        Value column = k.add(k.mul(panel, plan.tile.width()), v * k.lanes());
+        k.vstore(k.mulf(k.vload(b, {m, column}), k.splatF32(scale)), strip, {k.sub(m, from), k.index(v * k.lanes())});
+      }
+    });
+  }
+};
+
+LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
+  int64_t i = kernel.intParam("i"), j = kernel.intParam("j");
+  double scale = kernel.floatParam("scale");
+  Plan plan(target, i, j);
+  MLIRContext *context = builder.getContext();
+  KernelBuilder k(kernel, builder, target,
+                  {KernelBuilder::activation(context, kernel.intParam("lda")),
+                   KernelBuilder::activation(context, kernel.intParam("ldb")),
+                   KernelBuilder::dense({i, kernel.intParam("ldc")}, builder.getF32Type())});
+  Builder product{k, plan, j, k.buffer(0), k.buffer(1), k.buffer(2)};
+  product.strip = k.scratchF32(0, {plan.sumBlock, plan.tile.width()});
+  product.accumulates = kernel.intParam("accumulate") != 0;
+  product.scales = scale != 1.0;
+
+  Value firstRow = k.index(0), lastRow = k.index(i), firstPanel = k.index(0), lastPanel = k.index(plan.panels);
+  if (plan.byColumns) {
+    firstPanel = k.begin();
+    lastPanel = k.end();
+  } else {
+    firstRow = k.mul(k.begin(), plan.rowsOfGroup);
+    lastRow = k.min(k.mul(k.end(), plan.rowsOfGroup), k.index(i));
+  }
+  // At least one block, so that an empty sum stores 0 where it does not accumulate.
+  k.forLoop(k.index(0), k.max(k.rows(), k.index(1)), plan.sumBlock, [&](Value from) {
+    Value to = k.min(k.add(from, plan.sumBlock), k.rows());
+    k.forLoop(firstPanel, lastPanel, 1, [&](Value panel) {
+      if (product.scales)
+        product.packStrip(panel, from, to, scale);
+      forRowTiles(k, plan.tile.height, firstRow, lastRow,
+                  [&](int64_t height, Value row) { product.tile(height, row, panel, from, to); });
+    });
+  });
+  return success();
+}
+
+int64_t flops(DictionaryAttr params, int64_t rows) {
+  return 2 * rows * intParam(params, "i") * intParam(params, "j");
+}
+
+} // namespace
+
+namespace lorac::cpu {
+extern const Family matmulTnFamily;
+const Family matmulTnFamily{"matmul_tn", "C[i,j] [+]= scale·Σm A[m,i]·B[m,j]", describe, build, flops};
+} // namespace lorac::cpu
