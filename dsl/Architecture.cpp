@@ -184,7 +184,7 @@ private:
     if (!kind.given())
       missing(entry.keyRange, "'kind' of '" + entry.key + "'");
     decl.kind = *kind;
-    shape(t, entry, decl);
+    shape(t, entry, decl, kind.refused);
     decl.hf = text(t, "hf");
     decl.gguf = text(t, "gguf");
     if (decl.hf.empty() || decl.gguf.empty())
@@ -204,9 +204,11 @@ private:
     out.weights.push_back(std::move(decl));
   }
 
-  void shape(TableReader &t, const TomlEntry &entry, WeightDecl &decl) {
+  void shape(TableReader &t, const TomlEntry &entry, WeightDecl &decl, bool kindRefused) {
     size_t want = decl.kind == WeightKind::Norm ? 1 : 2;
     const TomlEntry *list = t.any("shape");
+    if (kindRefused)
+      return;
     if (!list || list->value.kind != TomlValue::Kind::Array || list->value.elements.size() != want) {
       diags.error(list ? list->value.range : entry.keyRange,
                   "'" + entry.key + "' needs 'shape': " + (want == 1 ? "[size]" : "[out, in]"));

@@ -2,6 +2,7 @@
 
 #include "dsl/Architecture.h"
 #include "dsl/GraphCheck.h"
+#include "dsl/Text.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +21,7 @@ std::string describe(const HyperValue &value) {
   if (const int64_t *integer = std::get_if<int64_t>(&value))
     return std::to_string(*integer);
   if (const double *number = std::get_if<double>(&value))
-    return std::to_string(*number);
+    return shortest(*number);
   return "\"" + printable(std::get<std::string>(value)) + "\"";
 }
 

@@ -1,10 +1,10 @@
 #include "dsl/Check.h"
 
 #include "dsl/Pattern.h"
+#include "dsl/Text.h"
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -17,10 +17,7 @@ constexpr int64_t MaxRank = 65536;
 
 std::string shown(int64_t value) { return std::to_string(value); }
 
-std::string shown(double value) {
-  char buffer[40];
-  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
+std::string shown(double value) { return shortest(value); }
 
 // Checks one spec; fields that were not given hold good defaults and are skipped.
 class Checker {

@@ -1,6 +1,7 @@
 // Expressions over symbols: sizes of weights, defaults of symbols.
 
 #include "dsl/GraphCheck.h"
+#include "dsl/Text.h"
 
 #include <cmath>
 
@@ -61,7 +62,7 @@ std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string
   if (!value)
     return std::nullopt;
   if (!(*value >= 1 && *value < 0x1p31) || *value != std::floor(*value)) {
-    diags.error(expr.range, what + " must be a whole number from 1 to 2147483647, got " + std::to_string(*value));
+    diags.error(expr.range, what + " must be a whole number from 1 to 2147483647, got " + shortest(*value));
     return std::nullopt;
   }
   return static_cast<int64_t>(*value);

@@ -1,7 +1,8 @@
 #include "dsl/GraphCheck.h"
 
+#include "dsl/Text.h"
+
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 namespace lorac::dsl {
@@ -14,11 +15,6 @@ std::string_view toString(SectionKind kind) {
 namespace {
 
 using Symbols = std::map<std::string, double>;
-
-std::string number(double value) {
-  char buffer[40];
-  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
 
 std::string shapeText(const std::vector<int64_t> &shape) {
   std::string out = "[tokens";
@@ -170,7 +166,7 @@ private:
   std::optional<Value> tensor(const Expr &expr) {
     std::optional<Value> value = eval(expr);
     if (value && value->isNumber)
-      return error(expr.range, "expects a tensor, got the number " + number(value->number));
+      return error(expr.range, "expects a tensor, got the number " + shortest(value->number));
     return value;
   }
 
@@ -254,7 +250,7 @@ private:
       return error(expr.range, "a number is not divided by a tensor");
     if (expr.kind != ExprKind::Mul && expr.kind != ExprKind::Div)
       return error(expr.range, "a number and a tensor can only be multiplied: got " + shapeText(tensor.shape) +
-                                   " and " + number(factor));
+                                   " and " + shortest(factor));
     if (expr.kind == ExprKind::Div) {
       if (factor == 0)
         return error(expr.range, "divides by zero");
@@ -378,7 +374,7 @@ private:
       return error(expr.args[1].range, "heads(x, count) expects a whole number of heads");
     double n = static_cast<double>(x->shape[0]);
     if (std::fmod(n, count->number) != 0)
-      return error(expr.range, std::to_string(x->shape[0]) + " columns do not divide into " + number(count->number) +
+      return error(expr.range, std::to_string(x->shape[0]) + " columns do not divide into " + shortest(count->number) +
                                    " heads");
     int64_t heads = static_cast<int64_t>(count->number);
     return node(GraphOp::Heads, {x->id}, {heads, x->shape[0] / heads}, expr);

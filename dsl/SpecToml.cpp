@@ -1,8 +1,7 @@
 // The effective spec as TOML for people: every value, and who set it.
 
 #include "dsl/SpecJson.h"
-
-#include <charconv>
+#include "dsl/Text.h"
 
 namespace lorac::dsl {
 
@@ -12,8 +11,7 @@ std::string literal(bool value) { return value ? "true" : "false"; }
 std::string literal(int64_t value) { return std::to_string(value); }
 
 std::string literal(double value) {
-  char buffer[40];
-  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+  std::string text = shortest(value);
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
 }
 

@@ -1,6 +1,7 @@
 #include "dsl/Text.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 
 namespace lorac::dsl {
@@ -36,6 +37,11 @@ void append(std::string &out, char32_t c) {
   out += static_cast<char>(lead[count] | (c >> (6 * (count - 1))));
   for (int i = count - 2; i >= 0; --i)
     out += static_cast<char>(0x80 | ((c >> (6 * i)) & 0x3F));
+}
+
+std::string shortest(double value) {
+  char buffer[40];
+  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
 }
 
 int width(char32_t c) {

@@ -17,6 +17,9 @@ struct CodePoint {
 CodePoint decode(std::string_view text);
 void append(std::string &out, char32_t codePoint);
 
+/// The shortest text that reads back as the same number.
+std::string shortest(double value);
+
 /// Columns of a terminal: 0 for combining marks, 2 for wide East Asian characters and emoji, else 1.
 int width(char32_t codePoint);
 

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <sys/stat.h>
@@ -147,14 +146,13 @@ bool TomlValue::isTableArray() const {
 }
 
 std::string TomlValue::describe() const {
-  char buffer[64];
   switch (kind) {
   case Kind::Boolean:
     return boolean ? "true" : "false";
   case Kind::Integer:
     return std::to_string(integer);
   case Kind::Float: {
-    std::string shown(buffer, std::to_chars(buffer, buffer + sizeof buffer, number).ptr);
+    std::string shown = shortest(number);
     return shown.find_first_of(".en") == std::string::npos ? shown + ".0" : shown;
   }
   case Kind::String:
