@@ -1,0 +1,15 @@
+#pragma once
+// The pre-tokenizers that GGUF files name in `tokenizer.ggml.pre`.
+
+#include "runtime/tokenizer/Vocabulary.h"
+
+#include <string_view>
+
+namespace lorac::tok {
+
+/// Fills normalizers, pre-tokenizers (byte level included), `ignoreMerges` and `addBos` of `data`
+/// as the models have them for which llama.cpp uses the name. Where llama.cpp only comes near the
+/// model's own pattern, the model's own is taken. An unknown name is an error that lists the known.
+Result<void> applyPreTokenizer(std::string_view name, VocabularyData &data);
+
+} // namespace lorac::tok
