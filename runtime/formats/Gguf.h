@@ -62,7 +62,7 @@ public:
                             GgufParts parts = GgufParts::All);
 
   const std::string &path() const { return file->path(); }
-  const MappedFile &mapped() const { return *file; }
+  const std::shared_ptr<const MappedFile> &mapped() const { return file; }
   uint32_t version() const { return fileVersion; }
   const std::vector<GgufKey> &keys() const { return keyList; }
   const std::vector<GgufTensor> &tensors() const { return tensorList; }

@@ -14,10 +14,10 @@ const float *fourBitCodes(FourBit type);
 /// The signed dynamic map of 256 values (create_dynamic_map(true, 7, 8)), ascending.
 const float *dynamicMap();
 
-/// Quantizes one block of `count` values (at most `block`): one code a byte into `codes`; the
-/// result is absmax. `whole`: the block is full, and bitsandbytes multiplies by 1/absmax; in a last
-/// partial block it divides. Any exact tie takes the lower code. A zero block gives the code of 0
-/// and absmax 0. Thread-safe, as all here.
+/// Quantizes one block of `count` values: one code a byte into `codes`; the result is absmax.
+/// `whole`: the block is full, and bitsandbytes multiplies by 1/absmax; in a last partial block it
+/// divides, and its absmax is at least 1e-38. An exact tie takes the lower code. A zero block gets
+/// the code of zero. Thread-safe, as all here.
 float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole, uint8_t *codes);
 
 /// Double quantization: offset = mean(absmax), then 8-bit codes and one absmax for 256 of them.

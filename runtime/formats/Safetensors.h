@@ -54,7 +54,7 @@ public:
   static Result<Safetensors> parse(std::shared_ptr<const MappedFile> file);
 
   const std::string &path() const { return file->path(); }
-  const MappedFile &mapped() const { return *file; }
+  const std::shared_ptr<const MappedFile> &mapped() const { return file; }
   const std::vector<TensorInfo> &tensors() const {
     return infos;
   } ///< in the order of their offsets

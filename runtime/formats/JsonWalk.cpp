@@ -1,0 +1,127 @@
+#include "runtime/formats/JsonWalk.h"
+#include "runtime/formats/Checked.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <unordered_set>
+#include <vector>
+
+namespace lorac::formats {
+namespace {
+
+constexpr size_t deepest = 64;
+
+struct Level {
+  bool isArray = false;
+  size_t count = 0;
+  std::unordered_set<std::string> names; // of an object
+};
+
+class Walker : public nlohmann::json_sax<nlohmann::json> {
+public:
+  Walker(const JsonVisitor &visit) : visit(visit) {}
+  std::string complaint;
+
+  bool null() override { return value({JsonEvent::Null}); }
+  bool boolean(bool truth) override {
+    JsonEvent event{JsonEvent::Bool};
+    event.truth = truth;
+    return value(event);
+  }
+  bool number_integer(number_integer_t integer) override {
+    JsonEvent event{JsonEvent::Integer};
+    event.integer = integer;
+    event.number = double(integer);
+    return value(event);
+  }
+  bool number_unsigned(number_unsigned_t integer) override {
+    if (integer > uint64_t(INT64_MAX))
+      return number_float(double(integer), {});
+    return number_integer(number_integer_t(integer));
+  }
+  bool number_float(number_float_t number, const string_t &) override {
+    JsonEvent event{JsonEvent::Number};
+    event.number = number;
+    return value(event);
+  }
+  bool string(string_t &text) override {
+    JsonEvent event{JsonEvent::String};
+    event.text = text;
+    return value(event);
+  }
+  bool binary(binary_t &) override { return false; }
+  bool start_object(size_t) override { return open(false); }
+  bool start_array(size_t) override { return open(true); }
+  bool end_object() override { return close(JsonEvent::Object); }
+  bool end_array() override { return close(JsonEvent::Array); }
+  bool key(string_t &name) override {
+    Level &level = levels.back();
+    if (!level.names.insert(name).second) {
+      complaint = fmt::format("the key '{}' stands twice", shown(name));
+      return false;
+    }
+    path.back() = name;
+    return true;
+  }
+  bool parse_error(size_t position, const std::string &,
+                   const nlohmann::detail::exception &) override {
+    complaint = fmt::format("not JSON at byte {}", position);
+    return false;
+  }
+
+private:
+  /// An entry of the level on top begins.
+  void enter() {
+    if (levels.empty())
+      return;
+    Level &level = levels.back();
+    if (level.isArray)
+      path.back() = std::to_string(level.count);
+    ++level.count;
+  }
+  bool show(const JsonEvent &event) {
+    complaint = visit(path, event);
+    return complaint.empty();
+  }
+  bool value(const JsonEvent &event) {
+    enter();
+    return show(event);
+  }
+  bool open(bool isArray) {
+    enter();
+    if (levels.size() == deepest) {
+      complaint = fmt::format("nested more than {} deep", deepest);
+      return false;
+    }
+    levels.push_back({isArray});
+    path.emplace_back();
+    return true;
+  }
+  bool close(JsonEvent::Kind kind) {
+    JsonEvent event{kind};
+    event.count = levels.back().count;
+    levels.pop_back();
+    path.pop_back();
+    return show(event);
+  }
+
+  const JsonVisitor &visit;
+  std::vector<Level> levels;
+  std::vector<std::string> path;
+};
+
+} // namespace
+
+Result<void> walkJson(const std::string &file, std::string_view text, const JsonVisitor &visit) {
+  Walker walker(visit);
+  try {
+    if (nlohmann::json::sax_parse(text, &walker))
+      return {};
+  } catch (const std::exception &error) {
+    walker.complaint = error.what();
+  }
+  return Error{fmt::format("'{}': {}", file, walker.complaint), Exit::ForeignFile};
+}
+
+} // namespace lorac::formats

@@ -1,0 +1,227 @@
+#include "runtime/formats/MappedFile.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace lorac::formats {
+namespace {
+
+/// Mapped ranges that the SIGBUS handler may look at: plain atomics, no locks.
+struct GuardSlot {
+  std::atomic<uintptr_t> begin{0}, end{0};
+  std::atomic<const char *> name{nullptr};
+};
+constexpr int guardSlots = 1024;
+GuardSlot guarded[guardSlots];
+
+int guard(std::span<const uint8_t> view, const char *name) {
+  for (int i = 0; i < guardSlots; ++i) {
+    const char *expected = nullptr;
+    if (!guarded[i].name.compare_exchange_strong(expected, name))
+      continue;
+    guarded[i].end = uintptr_t(view.data()) + view.size();
+    guarded[i].begin = uintptr_t(view.data());
+    return i;
+  }
+  return -1; // more files than slots: a fault in this one keeps its default action
+}
+
+void unguard(int slot) {
+  if (slot < 0)
+    return;
+  guarded[slot].begin = 0;
+  guarded[slot].end = 0;
+  guarded[slot].name = nullptr;
+}
+
+void say(const char *text) {
+  size_t left = strlen(text);
+  while (left > 0) {
+    ssize_t n = ::write(STDERR_FILENO, text, left);
+    if (n <= 0)
+      return;
+    text += n;
+    left -= size_t(n);
+  }
+}
+
+void onSigbus(int, siginfo_t *info, void *) {
+  const auto address = uintptr_t(info->si_addr);
+  for (const GuardSlot &slot : guarded) {
+    const uintptr_t begin = slot.begin, end = slot.end;
+    // The last page may be read past the file's end.
+    if (begin == 0 || address < begin || address >= ((end + 4095) / 4096) * 4096)
+      continue;
+    const char *name = slot.name;
+    say("error: '");
+    say(name ? name : "a mapped file");
+    say("' was cut short (or its disk failed) while it was in use; bring the file back and go on "
+        "with --resume\n");
+    _exit(int(Exit::ForeignFile));
+  }
+  // Not ours: the default action, when the instruction runs again.
+  ::signal(SIGBUS, SIG_DFL);
+}
+
+Error openError(const std::string &path, int error) {
+  return {fmt::format("cannot open '{}': {}", path, strerror(error)), Exit::Failed};
+}
+
+Error notRegular(const std::string &path, const struct stat &status) {
+  const char *what = S_ISDIR(status.st_mode)    ? "a folder"
+                     : S_ISFIFO(status.st_mode) ? "a pipe"
+                     : S_ISSOCK(status.st_mode) ? "a socket"
+                                                : "a device";
+  return {fmt::format("'{}' is {}, not a regular file", path, what), Exit::Failed};
+}
+
+/// O_NONBLOCK: a FIFO without a writer must not hang us; it is refused after fstat.
+Result<int> openRegular(const std::string &path) {
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (descriptor < 0)
+    return openError(path, errno);
+  struct stat status;
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor);
+    return notRegular(path, status);
+  }
+  return descriptor;
+}
+
+} // namespace
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::mapDescriptor(int descriptor,
+                                                                    std::string path) {
+  struct stat status;
+  if (::fstat(descriptor, &status) != 0) {
+    const int error = errno;
+    ::close(descriptor);
+    return openError(path, error);
+  }
+  std::shared_ptr<MappedFile> file(new MappedFile);
+  file->name = std::move(path);
+  const auto size = size_t(status.st_size);
+  if (size > 0) {
+    void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (address == MAP_FAILED) {
+      const int error = errno;
+      ::close(descriptor);
+      return Error{fmt::format("cannot map '{}' ({} bytes): {}", file->name, size, strerror(error)),
+                   Exit::Failed};
+    }
+    file->view = {static_cast<const uint8_t *>(address), size};
+    file->guardSlot = guard(file->view, file->name.c_str());
+  }
+  ::close(descriptor);
+  return std::shared_ptr<const MappedFile>(std::move(file));
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string &path) {
+  Result<int> descriptor = openRegular(path);
+  if (!descriptor)
+    return descriptor.error();
+  return mapDescriptor(*descriptor, path);
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::string &folder,
+                                                                  const std::string &name) {
+  const std::string shown = folder + "/" + name;
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+      name.find('\0') != std::string::npos)
+    return Error{
+        fmt::format("'{}' names the file '{}', which is not a plain name inside the folder", folder,
+                    name.substr(0, name.find('\0'))),
+        Exit::ForeignFile};
+  const int folderDescriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folderDescriptor < 0)
+    return openError(folder, errno);
+  const int descriptor = ::openat(folderDescriptor, name.c_str(),
+                                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+  const int error = errno;
+  ::close(folderDescriptor);
+  if (descriptor < 0 && error == ELOOP)
+    return Error{
+        fmt::format(
+            "'{}' is a link; a file that another file names must stand in the folder itself",
+            shown),
+        Exit::ForeignFile};
+  if (descriptor < 0)
+    return openError(shown, error);
+  struct stat status;
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor);
+    Error refused = notRegular(shown, status);
+    refused.code = Exit::ForeignFile;
+    return refused;
+  }
+  return mapDescriptor(descriptor, shown);
+}
+
+std::shared_ptr<const MappedFile> MappedFile::ofBytes(std::string name,
+                                                      std::vector<uint8_t> bytes) {
+  std::shared_ptr<MappedFile> file(new MappedFile);
+  file->name = std::move(name);
+  file->owned = std::move(bytes);
+  file->view = file->owned;
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  unguard(guardSlot);
+  if (owned.empty() && !view.empty())
+    ::munmap(const_cast<uint8_t *>(view.data()), view.size());
+}
+
+void MappedFile::willRead(uint64_t offset, uint64_t size) const {
+  if (!owned.empty() || offset >= view.size())
+    return;
+  const uint64_t begin = offset / 4096 * 4096;
+  const uint64_t end = std::min<uint64_t>(view.size(), offset + size);
+  ::madvise(const_cast<uint8_t *>(view.data()) + begin, end - begin, MADV_WILLNEED);
+}
+
+void MappedFile::release(uint64_t offset, uint64_t size) const {
+  if (!owned.empty())
+    return;
+  // Whole pages only: the neighbours' bytes stay.
+  const uint64_t begin = (offset + 4095) / 4096 * 4096;
+  const uint64_t end = std::min<uint64_t>(view.size(), offset + size) / 4096 * 4096;
+  if (begin < end)
+    ::madvise(const_cast<uint8_t *>(view.data()) + begin, end - begin, MADV_DONTNEED);
+}
+
+void installSigbusGuard() {
+  struct sigaction action = {};
+  action.sa_sigaction = onSigbus;
+  action.sa_flags = SA_SIGINFO;
+  sigemptyset(&action.sa_mask);
+  ::sigaction(SIGBUS, &action, nullptr);
+}
+
+Result<std::string> readSmallFile(const std::string &path, uint64_t limit) {
+  Result<int> descriptor = openRegular(path);
+  if (!descriptor)
+    return descriptor.error();
+  std::string text;
+  char chunk[1 << 16];
+  ssize_t n;
+  while ((n = ::read(*descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
+    text.append(chunk, size_t(n));
+  const int error = errno;
+  ::close(*descriptor);
+  if (n < 0)
+    return Error{fmt::format("cannot read '{}': {}", path, strerror(error)), Exit::Failed};
+  if (text.size() > limit)
+    return Error{fmt::format("'{}' is longer than {} bytes", path, limit), Exit::ForeignFile};
+  return text;
+}
+
+} // namespace lorac::formats

@@ -1,0 +1,274 @@
+#include "runtime/formats/PackedWeight.h"
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/Nf4.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace lorac::formats {
+namespace {
+
+/// Panels that one thread packs before it lets the source go: bounds the file's resident pages.
+constexpr int64_t panelsAtOnce = 16;
+
+GgmlType ggmlTypeOf(WeightFormat::Kind kind) {
+  return kind == WeightFormat::Q8_0   ? GgmlType::Q8_0
+         : kind == WeightFormat::Q4_0 ? GgmlType::Q4_0
+                                      : GgmlType::Q4_1;
+}
+
+/// Codes of 16 rows, one a byte and row-major, as two a byte in panel order.
+void interleaveNibbles(const uint8_t *rows, int64_t k, uint8_t *panel) {
+  for (int64_t kk = 0; kk < k; ++kk)
+    for (int64_t lane = 0; lane < 8; ++lane)
+      panel[kk * 8 + lane] = uint8_t(rows[lane * k + kk] | rows[(lane + 8) * k + kk] << 4);
+}
+
+template <typename T>
+void interleave(const T *rows, int64_t k, T *panel) {
+  for (int64_t kk = 0; kk < k; ++kk)
+    for (int64_t lane = 0; lane < panelRows; ++lane)
+      panel[kk * panelRows + lane] = rows[lane * k + kk];
+}
+
+class Packer {
+public:
+  Packer(const RowSource &source, const WeightFormat &format, std::span<void *const> parts)
+      : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()) {}
+
+  Result<void> run(const ParallelFor &parallel) {
+    if (Result<void> fits = check(); !fits)
+      return fits;
+    if (format.kind == WeightFormat::Vector) {
+      source.readRow(0, static_cast<float *>(parts[0]));
+      return {};
+    }
+    if (format.isNf4OrFp4())
+      absmax = format.doubleQuant
+                   ? (blockScales.resize(size_t(absmaxCount(format, n, k))), blockScales.data())
+                   : static_cast<float *>(parts[1]);
+    const auto body = [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin; at < end; at += panelsAtOnce) {
+        const int64_t last = std::min(end, at + panelsAtOnce);
+        packPanels(at, last);
+        source.done(at * panelRows, std::min(n, last * panelRows));
+      }
+    };
+    if (parallel)
+      parallel(panelCount(n), body);
+    else
+      body(0, panelCount(n));
+    if (!finite)
+      return Error{
+          fmt::format("a weight of {} holds values that are not finite; {} cannot hold them",
+                      shownShape(std::array{n, k}), toString(format)),
+          Exit::ForeignFile};
+    if (format.doubleQuant)
+      packNested();
+    return {};
+  }
+
+private:
+  Result<void> check() const {
+    if (format.kind == WeightFormat::Vector) {
+      if (n != 1)
+        return Error{fmt::format("a matrix of {} rows cannot be packed as a vector", n), Exit::Bug};
+      return {};
+    }
+    if (!formatFits(format, n, k))
+      return Error{fmt::format("{} cannot hold {}: a row must be whole blocks of 32",
+                               toString(format), shownShape(std::array{n, k})),
+                   Exit::Refused};
+    if (format.isGgmlBlocks() && source.rawType() != ggmlTypeOf(format.kind))
+      return Error{fmt::format("{} keeps the file's own blocks, but the file stores {}; choose "
+                               "format = \"none\" or \"nf4\"",
+                               toString(format),
+                               source.rawType() ? ggmlTypeInfo(uint32_t(*source.rawType()))->name
+                                                : "other values"),
+                   Exit::Refused};
+    return {};
+  }
+
+  void packPanels(int64_t begin, int64_t end) {
+    switch (format.kind) {
+    case WeightFormat::F32:
+      return packFloats<float>(begin, end, [](float v) { return v; });
+    case WeightFormat::F16:
+      return packFloats<uint16_t>(begin, end, f32ToF16);
+    case WeightFormat::BF16:
+      return packFloats<uint16_t>(begin, end, f32ToBf16);
+    case WeightFormat::Nf4:
+    case WeightFormat::Fp4:
+      return packFourBit(begin, end);
+    default:
+      return packBlocks(begin, end);
+    }
+  }
+
+  template <typename T, typename Convert>
+  void packFloats(int64_t begin, int64_t end, Convert convert) {
+    std::vector<float> row(static_cast<size_t>(k));
+    std::vector<T> rows(static_cast<size_t>(panelRows * k));
+    for (int64_t p = begin; p < end; ++p) {
+      std::fill(rows.begin(), rows.end(), T(0));
+      for (int64_t lane = 0; lane < panelRows && p * panelRows + lane < n; ++lane) {
+        source.readRow(p * panelRows + lane, row.data());
+        for (int64_t i = 0; i < k; ++i)
+          rows[size_t(lane * k + i)] = convert(row[size_t(i)]);
+      }
+      interleave(rows.data(), k, static_cast<T *>(parts[0]) + p * panelRows * k);
+    }
+  }
+
+  /// The file's blocks: scales copied, codes re-laid.
+  void packBlocks(int64_t begin, int64_t end) {
+    const GgmlType type = ggmlTypeOf(format.kind);
+    const int64_t blocks = k / ggmlBlock, blockBytes = rowBytes(type, ggmlBlock);
+    const int64_t head = format.kind == WeightFormat::Q4_1 ? 4 : 2;
+    std::vector<uint8_t> codes(static_cast<size_t>(panelRows * k));
+    for (int64_t p = begin; p < end; ++p) {
+      std::fill(codes.begin(), codes.end(), uint8_t(0));
+      for (int64_t lane = 0; lane < panelRows && p * panelRows + lane < n; ++lane) {
+        const int64_t row = p * panelRows + lane;
+        const uint8_t *block = source.rawRow(row);
+        uint8_t *out = codes.data() + lane * k;
+        for (int64_t b = 0; b < blocks; ++b, block += blockBytes, out += ggmlBlock) {
+          for (int64_t part = 1; part * 2 <= head; ++part)
+            memcpy(static_cast<uint8_t *>(parts[size_t(part)]) + 2 * (row * blocks + b),
+                   block + 2 * (part - 1), 2);
+          if (format.kind == WeightFormat::Q8_0)
+            memcpy(out, block + head, size_t(ggmlBlock));
+          else
+            for (int64_t i = 0; i < 16; ++i) {
+              out[i] = block[head + i] & 15;
+              out[i + 16] = block[head + i] >> 4;
+            }
+        }
+      }
+      auto panels = static_cast<uint8_t *>(parts[0]);
+      if (format.kind == WeightFormat::Q8_0)
+        interleave(codes.data(), k, panels + p * panelRows * k);
+      else
+        interleaveNibbles(codes.data(), k, panels + p * 8 * k);
+    }
+  }
+
+  /// Blocks run over the flat matrix, so one that straddles the range's ends needs values of
+  /// neighbouring rows; its absmax is written by the range that holds its first value.
+  void packFourBit(int64_t begin, int64_t end) {
+    const FourBit type = format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4;
+    const int64_t block = format.block, total = n * k;
+    std::vector<float> values;
+    std::vector<uint8_t> codes;
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t first = p * panelRows * k, last = std::min(total, first + panelRows * k);
+      const int64_t firstBlock = first / block, lastBlock = (last + block - 1) / block;
+      const int64_t firstRow = firstBlock * block / k;
+      const int64_t endRow = (std::min(total, lastBlock * block) + k - 1) / k;
+      values.resize(size_t((endRow - firstRow) * k));
+      codes.resize(values.size() +
+                   size_t(panelRows * k)); // and room for the missing rows of the last panel
+      for (int64_t row = firstRow; row < endRow; ++row)
+        source.readRow(row, values.data() + (row - firstRow) * k);
+      const int64_t base = firstRow * k;
+      std::fill(codes.begin(), codes.end(), uint8_t(0));
+      for (int64_t b = firstBlock; b < lastBlock; ++b) {
+        const int64_t at = b * block, count = std::min(block, total - at);
+        const float scale = quantizeBlock(type, values.data() + (at - base), count, count == block,
+                                          codes.data() + (at - base));
+        if (!std::isfinite(scale))
+          finite = false;
+        if (at >= first)
+          absmax[b] = scale;
+      }
+      interleaveNibbles(codes.data() + (first - base), k,
+                        static_cast<uint8_t *>(parts[0]) + p * 8 * k);
+    }
+  }
+
+  void packNested() {
+    auto nested = static_cast<float *>(parts[2]);
+    std::copy(dynamicMap(), dynamicMap() + 256, nested);
+    nested[256] = nestedOffset(blockScales);
+    quantizeNested(blockScales, nested[256], static_cast<uint8_t *>(parts[1]), nested + nestedHead);
+  }
+
+  const RowSource &source;
+  const WeightFormat &format;
+  std::span<void *const> parts;
+  int64_t n, k;
+  float *absmax = nullptr;
+  std::vector<float> blockScales;
+  std::atomic<bool> finite{true};
+};
+
+template <typename T>
+T loadAt(const void *base, int64_t index) {
+  T v;
+  memcpy(&v, static_cast<const uint8_t *>(base) + index * int64_t(sizeof(T)), sizeof v);
+  return v;
+}
+
+} // namespace
+
+Result<void> packWeight(const RowSource &source, const WeightFormat &format,
+                        std::span<void *const> parts, const ParallelFor &parallel) {
+  return Packer(source, format, parts).run(parallel);
+}
+
+void unpackRow(const WeightFormat &format, int64_t n, int64_t k, std::span<const void *const> parts,
+               int64_t row, float *out) {
+  if (format.kind == WeightFormat::Vector) {
+    memcpy(out, parts[0], size_t(n) * 4);
+    return;
+  }
+  const int64_t panel = row / panelRows, lane = row % panelRows, blocks = k / ggmlBlock;
+  for (int64_t kk = 0; kk < k; ++kk) {
+    const int64_t at = (panel * k + kk) * panelRows + lane;
+    const auto byte = [&] { return loadAt<uint8_t>(parts[0], (panel * k + kk) * 8 + lane % 8); };
+    const auto nibble = [&] { return lane < 8 ? byte() & 15 : byte() >> 4; };
+    const auto scale = [&](size_t part) {
+      return f16ToF32(loadAt<uint16_t>(parts[part], row * blocks + kk / ggmlBlock));
+    };
+    switch (format.kind) {
+    case WeightFormat::F32:
+      out[kk] = loadAt<float>(parts[0], at);
+      break;
+    case WeightFormat::F16:
+      out[kk] = f16ToF32(loadAt<uint16_t>(parts[0], at));
+      break;
+    case WeightFormat::BF16:
+      out[kk] = bf16ToF32(loadAt<uint16_t>(parts[0], at));
+      break;
+    case WeightFormat::Q8_0:
+      out[kk] = float(loadAt<int8_t>(parts[0], at)) * scale(1);
+      break;
+    case WeightFormat::Q4_0:
+      out[kk] = float(nibble() - 8) * scale(1);
+      break;
+    case WeightFormat::Q4_1:
+      out[kk] = float(nibble()) * scale(1) + scale(2);
+      break;
+    default: {
+      const int64_t block = (row * k + kk) / format.block;
+      float absmax;
+      if (format.doubleQuant) {
+        const float nested = loadAt<float>(parts[2], nestedHead + block / nestedBlock);
+        const float mapped = loadAt<float>(parts[2], loadAt<uint8_t>(parts[1], block)) * nested;
+        absmax = mapped + loadAt<float>(parts[2], 256);
+      } else {
+        absmax = loadAt<float>(parts[1], block);
+      }
+      out[kk] =
+          fourBitCodes(format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4)[nibble()] *
+          absmax;
+    }
+    }
+  }
+}
+
+} // namespace lorac::formats

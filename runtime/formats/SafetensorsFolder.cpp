@@ -1,0 +1,144 @@
+// Sharded models, and the writer.
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/JsonWalk.h"
+#include "runtime/formats/Safetensors.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <sys/stat.h>
+
+namespace lorac::formats {
+namespace {
+
+bool exists(const std::string &path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+constexpr uint64_t longestIndex = 64 << 20;
+
+} // namespace
+
+Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder) {
+  std::vector<Safetensors> shards;
+  const std::string single = folder + "/model.safetensors", index = single + ".index.json";
+  if (exists(single)) {
+    Result<Safetensors> file = Safetensors::open(single);
+    if (!file)
+      return file.error();
+    shards.push_back(std::move(*file));
+    return shards;
+  }
+  if (!exists(index)) {
+    for (const char *pickle :
+         {"pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "consolidated.00.pth"})
+      if (exists(folder + "/" + pickle))
+        return Error{
+            fmt::format(
+                "'{}/{}' is a pickle, which can run code and is not read; convert the model to "
+                "model.safetensors",
+                folder, pickle),
+            Exit::ForeignFile};
+    return Error{
+        fmt::format("'{}' holds neither model.safetensors nor model.safetensors.index.json",
+                    folder),
+        Exit::Failed};
+  }
+  Result<std::string> text = readSmallFile(index, longestIndex);
+  if (!text)
+    return text.error();
+  std::map<std::string, std::string> shardOf;
+  Result<void> walked =
+      walkJson(index, *text, [&](JsonPath path, const JsonEvent &event) -> std::string {
+        if (path.empty())
+          return event.kind == JsonEvent::Object ? "" : "no JSON object";
+        if (path[0] != "weight_map")
+          return "";
+        if (path.size() == 1)
+          return event.kind == JsonEvent::Object ? "" : "'weight_map' is no JSON object";
+        if (path.size() > 2 || event.kind != JsonEvent::String)
+          return fmt::format("'weight_map' gives '{}' no file name", shown(path[1]));
+        shardOf.emplace(path[1], event.text);
+        return "";
+      });
+  if (!walked)
+    return walked.error();
+  if (shardOf.empty())
+    return Error{fmt::format("'{}' has no 'weight_map'", index), Exit::ForeignFile};
+
+  std::map<std::string, size_t> opened;
+  for (const auto &[tensor, name] : shardOf) {
+    if (!opened.emplace(name, shards.size()).second)
+      continue;
+    Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::openBeneath(folder, name);
+    if (!mapped)
+      return mapped.error();
+    Result<Safetensors> shard = Safetensors::parse(*mapped);
+    if (!shard)
+      return shard.error();
+    shards.push_back(std::move(*shard));
+  }
+  for (const auto &[tensor, name] : shardOf)
+    if (!shards[opened[name]].find(tensor))
+      return Error{fmt::format("'{}' says that '{}' holds tensor '{}', which it does not", index,
+                               shown(name), shown(tensor)),
+                   Exit::ForeignFile};
+  for (const auto &[name, i] : opened)
+    for (const TensorInfo &tensor : shards[i].tensors())
+      if (auto at = shardOf.find(tensor.name); at == shardOf.end() || at->second != name)
+        return Error{fmt::format("'{}/{}' holds tensor '{}', which '{}' does not give it", folder,
+                                 name, shown(tensor.name), index),
+                     Exit::ForeignFile};
+  return shards;
+}
+
+Result<void> writeSafetensors(const std::string &path, std::span<const TensorToWrite> tensors,
+                              const std::map<std::string, std::string> &metadata) {
+  // The reference writer's order keeps every tensor aligned to its type.
+  std::vector<const TensorToWrite *> order;
+  for (const TensorToWrite &tensor : tensors)
+    order.push_back(&tensor);
+  std::stable_sort(order.begin(), order.end(), [](const TensorToWrite *a, const TensorToWrite *b) {
+    const int64_t sa = dtypeSize(a->dtype), sb = dtypeSize(b->dtype);
+    return sa != sb ? sa > sb : a->name < b->name;
+  });
+  std::vector<uint64_t> sizes;
+  std::string header;
+  try {
+    nlohmann::ordered_json json = nlohmann::ordered_json::object();
+    if (!metadata.empty())
+      json["__metadata__"] = metadata;
+    uint64_t offset = 0;
+    for (const TensorToWrite *tensor : order) {
+      uint64_t size = uint64_t(dtypeSize(tensor->dtype));
+      for (const int64_t dim : tensor->shape)
+        size *= uint64_t(dim);
+      json[tensor->name] = {{"dtype", toString(tensor->dtype)},
+                            {"shape", tensor->shape},
+                            {"data_offsets", {offset, offset + size}}};
+      offset += size;
+      sizes.push_back(size);
+    }
+    header = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::strict);
+  } catch (const std::exception &error) {
+    return Error{fmt::format("cannot write '{}': {}", path, error.what()), Exit::Failed};
+  }
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  Result<DurableFile> file = DurableFile::create(path);
+  if (!file)
+    return file.error();
+  const uint64_t length = header.size();
+  Result<void> written = file->write(&length, 8);
+  if (written)
+    written = file->write(header);
+  for (size_t i = 0; written && i < order.size(); ++i)
+    written = file->write(order[i]->data, sizes[i]);
+  if (!written)
+    return written;
+  return file->commit();
+}
+
+} // namespace lorac::formats
