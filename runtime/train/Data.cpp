@@ -1,11 +1,9 @@
 #include "runtime/train/Data.h"
 
 #include "runtime/tokenizer/Utf8.h"
+#include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Random.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -130,12 +128,11 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
 }
 
 std::string hashCorpus(const Corpus &corpus) {
-  XXH3_state_t *state = XXH3_createState();
-  XXH3_128bits_reset(state);
+  Hasher hasher;
   auto feed = [&](const auto &items) {
     uint64_t count = items.size();
-    XXH3_128bits_update(state, &count, sizeof count);
-    XXH3_128bits_update(state, items.data(), items.size() * sizeof(items[0]));
+    hasher.add(&count, sizeof count);
+    hasher.add(items.data(), items.size() * sizeof(items[0]));
   };
   feed(corpus.ids);
   feed(corpus.targets);
@@ -144,12 +141,7 @@ std::string hashCorpus(const Corpus &corpus) {
     cuts.insert(cuts.end(), {piece.begin, piece.count, piece.sample});
   feed(cuts);
   feed(corpus.eval);
-  XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  char text[40];
-  snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)hash.high64,
-           (unsigned long long)hash.low64);
-  return text;
+  return hasher.hex();
 }
 
 } // namespace

@@ -70,6 +70,9 @@ void Executor::run(Program program, const LoracStep &step) {
       LaunchCount &count = counts[launch.counter];
       count.seconds += std::chrono::duration<double>(Clock::now() - begin).count();
       ++count.calls;
+      double share = launch.rowCount > 0 ? double(rows) / double(launch.rowCount) : 1.0;
+      count.flops += launch.plan->flops * share;
+      count.bytes += launch.plan->bytes * share;
     }
   }
 }
@@ -78,7 +81,7 @@ void Executor::startProfile() {
   profiling = true;
   for (LaunchCount &count : counts) {
     count.calls = 0;
-    count.seconds = 0;
+    count.seconds = count.flops = count.bytes = 0;
   }
 }
 

@@ -23,6 +23,7 @@ struct LaunchCount {
   const PlanKernel *kernel;
   int64_t calls = 0;
   double seconds = 0;
+  double flops = 0, bytes = 0; ///< of the rows that ran
 };
 
 class Executor {

@@ -151,17 +151,19 @@ void checkExtents(const Plan &plan, const Fields &root) {
         root.fail(std::string("has '") + extent.name + "' at " + std::to_string(extent.offset) + " + " +
                   std::to_string(extent.bytes) + " bytes, outside of the arena of " +
                   std::to_string(plan.arenaBytes) + " or unaligned");
-  std::sort(own.begin(), own.end(),
-            [](const Extent &a, const Extent &b) { return a.offset < b.offset; });
-  int64_t end = 0;
-  const char *last = "";
-  for (const Extent &extent : own) {
-    if (extent.bytes == 0)
-      continue;
-    if (extent.offset < end)
-      root.fail(std::string("has '") + extent.name + "' overlapping '" + last + "'");
-    end = extent.offset + extent.bytes;
-    last = extent.name;
+  for (std::vector<Extent> *list : {&own, &shared}) {
+    std::sort(list->begin(), list->end(),
+              [](const Extent &a, const Extent &b) { return a.offset < b.offset; });
+    int64_t end = 0;
+    const char *last = "";
+    for (const Extent &extent : *list) {
+      if (extent.bytes == 0)
+        continue;
+      if (extent.offset < end)
+        root.fail(std::string("has '") + extent.name + "' overlapping '" + last + "'");
+      end = extent.offset + extent.bytes;
+      last = extent.name;
+    }
   }
 }
 

@@ -1,0 +1,106 @@
+#include "runtime/train/AdapterState.h"
+
+#include "runtime/train/Random.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+namespace lorac::train {
+
+namespace {
+
+float *values(const Plan &plan, const Arena &arena, const PlanParam &param) {
+  return arena.at<float>(plan.paramRegion.offset) + param.offset;
+}
+
+struct Pair {
+  std::string module;
+  const PlanParam *a = nullptr, *b = nullptr;
+};
+
+/// lora_A and lora_B by module, in the plan's order.
+std::vector<Pair> pairs(const Plan &plan) {
+  std::vector<Pair> out;
+  for (const PlanParam &param : plan.params) {
+    auto pair =
+        std::find_if(out.begin(), out.end(), [&](const Pair &p) { return p.module == param.module; });
+    if (pair == out.end())
+      pair = out.insert(out.end(), Pair{param.module});
+    if (param.group == "lora_A")
+      pair->a = &param;
+    else if (param.group == "lora_B")
+      pair->b = &param;
+  }
+  std::erase_if(out, [](const Pair &pair) { return !pair.a || !pair.b; });
+  return out;
+}
+
+} // namespace
+
+void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed) {
+  for (const PlanParam &param : plan.params) {
+    float *out = values(plan, arena, param);
+    if (param.group == "lora_A")
+      RandomStream(seed, param.name)
+          .fillUniform(out, uint64_t(param.count()), float(1.0 / std::sqrt(double(param.shape[1]))));
+    else
+      std::memset(out, 0, size_t(param.count()) * sizeof(float));
+  }
+}
+
+Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string &path,
+                         AdapterScale scale) {
+  Result<formats::Adapter> adapter = formats::readAdapter(path);
+  if (!adapter)
+    return adapter.error();
+  std::vector<formats::WantedAdapter> wanted;
+  std::vector<Pair> modules = pairs(plan);
+  for (const Pair &pair : modules)
+    wanted.push_back({pair.module, pair.a->rank, pair.a->shape[1], pair.b->shape[0]});
+  if (Result<void> fits = formats::checkAdapter(*adapter, wanted, path); !fits)
+    return fits;
+  // A lone file does not say its scale.
+  bool fold = scale == AdapterScale::AsIs && std::filesystem::is_directory(path);
+  for (const Pair &pair : modules) {
+    const formats::AdapterModule &from = *adapter->find(pair.module);
+    std::copy(from.a.begin(), from.a.end(), values(plan, arena, *pair.a));
+    float *b = values(plan, arena, *pair.b);
+    std::copy(from.b.begin(), from.b.end(), b);
+    if (fold && std::fabs(from.scale - pair.b->scale) > 1e-9 * std::fabs(pair.b->scale))
+      for (size_t i = 0; i < from.b.size(); ++i)
+        b[i] = float(double(b[i]) * (from.scale / pair.b->scale));
+  }
+  return {};
+}
+
+formats::Adapter takeAdapter(const Plan &plan, const Arena &arena, const RunConfig &run,
+                             const std::string &baseModel) {
+  formats::Adapter adapter;
+  adapter.r = run.r;
+  adapter.alpha = run.loraAlpha;
+  adapter.dropout = run.loraDropout;
+  adapter.useRslora = run.useRslora;
+  adapter.baseModel = baseModel;
+  for (const Pair &pair : pairs(plan)) {
+    formats::AdapterModule module;
+    module.module = pair.module;
+    module.rank = pair.a->rank;
+    module.in = pair.a->shape[1];
+    module.out = pair.b->shape[0];
+    module.scale = pair.b->scale;
+    double divisor = run.useRslora ? std::sqrt(double(module.rank)) : double(module.rank);
+    module.alpha = module.scale * divisor;
+    // The spec's own number where it is the same but for rounding.
+    if (std::fabs(module.alpha - run.loraAlpha) < 1e-9 * std::fabs(run.loraAlpha))
+      module.alpha = run.loraAlpha;
+    const float *a = values(plan, arena, *pair.a), *b = values(plan, arena, *pair.b);
+    module.a.assign(a, a + pair.a->count());
+    module.b.assign(b, b + pair.b->count());
+    adapter.modules.push_back(std::move(module));
+  }
+  return adapter;
+}
+
+} // namespace lorac::train

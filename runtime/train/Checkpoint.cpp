@@ -1,0 +1,240 @@
+#include "runtime/train/Checkpoint.h"
+
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Safetensors.h"
+#include "runtime/train/Data.h"
+#include "runtime/train/Hash.h"
+#include "runtime/train/JsonFields.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <map>
+
+namespace lorac::train {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char *hashedFiles[] = {"adapter_config.json", "adapter_model.safetensors",
+                                       "optimizer.safetensors"};
+/// JSON text with bad UTF-8 replaced.
+std::string dumpJson(const Json &json, int indent = -1) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+constexpr const char *adapterPrefix = "base_model.model.";
+
+Json toJson(const TrainerState &state, const RunIdentity &identity) {
+  Json json;
+  json["lorac_checkpoint"] = 1;
+  json["step"] = state.step;
+  json["updates"] = state.updates;
+  json["total_steps"] = state.totalSteps;
+  json["epoch"] = state.position.epoch;
+  json["micro"] = state.position.micro;
+  json["num_input_tokens_seen"] = state.tokensSeen;
+  json["metrics_bytes"] = state.metricsBytes;
+  json["first_loss"] = state.firstLoss;
+  json["last_loss"] = state.lastLoss;
+  json["evals"] = Json::array();
+  for (auto [step, loss] : state.evals)
+    json["evals"].push_back({step, loss});
+  json["model"] = identity.model;
+  json["data"] = identity.data;
+  json["spec"] = Json::object();
+  for (const auto &[key, value] : identity.spec)
+    json["spec"][key] = value;
+  return json;
+}
+
+/// All that differs between the checkpoint's run and this one.
+std::string differences(const Fields &root, const RunIdentity &identity) {
+  std::string out;
+  auto add = [&](const std::string &what) { out += (out.empty() ? "" : "; ") + what; };
+  if (root.textOr("model", "") != identity.model)
+    add("the model's weights");
+  if (root.textOr("data", "") != identity.data)
+    add("the data");
+  std::map<std::string, std::string> then;
+  root.maybe("spec").forMembers(
+      [&](const std::string &key, const Fields &value) { then[key] = value.asText(); });
+  for (const auto &[key, value] : identity.spec) {
+    auto it = then.find(key);
+    if (it == then.end())
+      add("'" + key + "' is new, " + value);
+    else if (it->second != value)
+      add("'" + key + "' was " + it->second + " and is " + value);
+    if (it != then.end())
+      then.erase(it);
+  }
+  for (const auto &[key, value] : then)
+    add("'" + key + "' was " + value + " and is gone");
+  int64_t total = root.integerOr("total_steps", 0);
+  if (identity.stepsMatter && total != identity.totalSteps)
+    add("the number of steps, on which the schedule depends, was " + std::to_string(total) +
+        " and is " + std::to_string(identity.totalSteps));
+  return out;
+}
+
+TrainerState fromJson(const Fields &root) {
+  constexpr int64_t most = int64_t(1) << 50;
+  TrainerState state;
+  state.step = root.integer("step", 0, most);
+  state.updates = root.integer("updates", 0, state.step);
+  state.totalSteps = root.integer("total_steps", 0, most);
+  state.position = {root.integer("epoch", 0, most), root.integer("micro", 0, most)};
+  state.tokensSeen = root.integer("num_input_tokens_seen", 0);
+  state.metricsBytes = uint64_t(root.integer("metrics_bytes", 0));
+  state.firstLoss = root.number("first_loss");
+  state.lastLoss = root.number("last_loss");
+  root.at("evals").forEach([&](const Fields &pair) {
+    if (!pair.json().is_array() || pair.size() != 2 || !pair.json()[0].is_number_integer() ||
+        !pair.json()[1].is_number())
+      return pair.fail("is not [step, loss]");
+    state.evals.emplace_back(pair.json()[0].get<int64_t>(), pair.json()[1].get<double>());
+  });
+  return state;
+}
+
+/// Where each tensor of the checkpoint goes: its name in the file and the floats in the arena.
+struct Target {
+  std::string name;
+  const PlanParam *param;
+  float *out;
+};
+
+/// Checks names and shapes of `file` against `targets`; all misfits in one text.
+std::string tensorMisfits(const formats::Safetensors &file, const std::vector<Target> &targets) {
+  std::string out;
+  auto add = [&](const std::string &what) { out += (out.empty() ? "" : "; ") + what; };
+  for (const Target &target : targets) {
+    const formats::TensorInfo *info = file.find(target.name);
+    if (!info)
+      add("'" + target.name + "' is missing");
+    else if (info->dtype != formats::DType::F32 || info->shape != target.param->shape)
+      add("'" + target.name + "' has another shape or type");
+  }
+  if (out.empty() && file.tensors().size() != targets.size())
+    add("it has " + std::to_string(file.tensors().size()) + " tensors, the program " +
+        std::to_string(targets.size()));
+  return out;
+}
+
+} // namespace
+
+std::string checkpointPath(const std::string &outDir, int64_t step) {
+  return outDir + "/checkpoint-" + std::to_string(step);
+}
+
+Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const Arena &arena,
+                             const formats::Adapter &adapter, const TrainerState &state,
+                             const RunIdentity &identity) {
+  auto folder = formats::DurableDirectory::create(checkpointPath(outDir, state.step));
+  if (!folder)
+    return folder.error();
+  const std::string &work = folder->workPath();
+  if (Result<void> written = formats::writePeftAdapter(work, adapter); !written)
+    return written;
+  std::vector<formats::TensorToWrite> tensors;
+  for (const PlanParam &param : plan.params) {
+    tensors.push_back({"exp_avg." + param.name, formats::DType::F32, param.shape,
+                       arena.at<float>(plan.expAvg.offset) + param.offset});
+    tensors.push_back({"exp_avg_sq." + param.name, formats::DType::F32, param.shape,
+                       arena.at<float>(plan.expAvgSq.offset) + param.offset});
+  }
+  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors); !written)
+    return written;
+  Json json = toJson(state, identity);
+  json["files"] = Json::object();
+  for (const char *name : hashedFiles) {
+    Result<std::string> bytes = readFile(work + "/" + name);
+    if (!bytes)
+      return bytes.error();
+    json["files"][name] = hashHex(*bytes);
+  }
+  json["hash"] = hashHex(dumpJson(json));
+  if (Result<void> written = formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
+      !written)
+    return written;
+  return folder->commit();
+}
+
+std::vector<std::string> listCheckpoints(const std::string &outDir) {
+  std::vector<std::pair<int64_t, std::string>> found;
+  std::error_code error;
+  for (const fs::directory_entry &entry : fs::directory_iterator(outDir, error)) {
+    std::string name = entry.path().filename().string();
+    constexpr std::string_view prefix = "checkpoint-";
+    if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size() || name.size() > 30 ||
+        name.find_first_not_of("0123456789", prefix.size()) != std::string::npos)
+      continue;
+    found.emplace_back(std::strtoll(name.c_str() + prefix.size(), nullptr, 10), outDir + "/" + name);
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<std::string> paths;
+  for (auto &[step, path] : found)
+    paths.push_back(path);
+  return paths;
+}
+
+Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan, const Arena &arena,
+                                    const RunIdentity &identity) {
+  auto corrupt = [&](const std::string &what) {
+    return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
+  };
+  Result<std::string> text = readFile(folder + "/trainer_state.json");
+  if (!text)
+    return corrupt("it has no readable trainer_state.json");
+  Result<Json> json = parseJson(*text, "trainer_state.json");
+  if (!json || !json->is_object())
+    return corrupt("trainer_state.json is not JSON");
+  std::string error;
+  Fields root(*json, "trainer_state", error);
+  std::string hash = root.text("hash");
+  json->erase("hash");
+  if (!error.empty() || hashHex(dumpJson(*json)) != hash)
+    return corrupt("trainer_state.json has another hash");
+  for (const char *name : hashedFiles) {
+    Result<std::string> bytes = readFile(folder + "/" + name);
+    if (!bytes || hashHex(*bytes) != root.maybe("files").textOr(name, ""))
+      return corrupt("'" + std::string(name) + "' is missing or has another hash");
+  }
+
+  auto adapter = formats::Safetensors::open(folder + "/adapter_model.safetensors");
+  if (!adapter)
+    return adapter.error();
+  auto optimizer = formats::Safetensors::open(folder + "/optimizer.safetensors");
+  if (!optimizer)
+    return optimizer.error();
+  std::vector<Target> adapterTargets, optimizerTargets;
+  for (const PlanParam &param : plan.params) {
+    auto region = [&](const PlanRegion &r) { return arena.at<float>(r.offset) + param.offset; };
+    adapterTargets.push_back({adapterPrefix + param.name, &param, region(plan.paramRegion)});
+    optimizerTargets.push_back({"exp_avg." + param.name, &param, region(plan.expAvg)});
+    optimizerTargets.push_back({"exp_avg_sq." + param.name, &param, region(plan.expAvgSq)});
+  }
+  std::string misfits = tensorMisfits(*adapter, adapterTargets);
+  if (misfits.empty())
+    misfits = tensorMisfits(*optimizer, optimizerTargets);
+  if (!misfits.empty())
+    return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,
+                 Exit::ForeignFile};
+  std::string different = differences(root, identity);
+  TrainerState state = fromJson(root);
+  if (!error.empty())
+    return corrupt(error);
+  if (!different.empty())
+    return Error{"checkpoint '" + folder + "' is of another run: " + different +
+                     "; resume with what it was begun with, or --overwrite",
+                 Exit::Refused};
+  for (auto [file, targets] : {std::pair{&*adapter, &adapterTargets}, {&*optimizer, &optimizerTargets}})
+    for (const Target &target : *targets) {
+      std::span<const uint8_t> bytes = file->bytes(*file->find(target.name));
+      std::memcpy(target.out, bytes.data(), bytes.size());
+    }
+  return state;
+}
+
+} // namespace lorac::train

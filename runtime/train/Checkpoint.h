@@ -1,0 +1,58 @@
+#pragma once
+// checkpoint-N/: everything that a run needs to go on to the same bytes.
+//
+//   adapter_config.json, adapter_model.safetensors   PEFT's layout, so a checkpoint can be used as it is
+//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>
+//   trainer_state.json                               step, position in the data, what the run is, hashes of the other files
+//
+// Random numbers are counter-based, so there is no generator to save. The folder is written aside, synced and renamed: a
+// checkpoint is there whole or not at all.
+
+#include "runtime/Result.h"
+#include "runtime/formats/Adapter.h"
+#include "runtime/train/Arena.h"
+#include "runtime/train/Batches.h"
+#include "runtime/train/Plan.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lorac::train {
+
+struct TrainerState {
+  int64_t step = 0;    ///< windows done
+  int64_t updates = 0; ///< of them, those that changed parameters
+  int64_t totalSteps = 0;
+  DataPosition position;
+  int64_t tokensSeen = 0;
+  uint64_t metricsBytes = 0; ///< length of metrics.jsonl
+  double firstLoss = 0, lastLoss = 0;
+  std::vector<std::pair<int64_t, double>> evals; ///< step, eval_loss
+};
+
+/// What a run is: a checkpoint of another one is refused.
+struct RunIdentity {
+  std::string model;                                     ///< hash of the packed weights
+  std::string data;                                      ///< hash of the corpus
+  std::vector<std::pair<std::string, std::string>> spec; ///< fingerprint(RunConfig)
+  int64_t totalSteps = 0;
+  bool stepsMatter = true; ///< the schedule depends on the number of steps
+};
+
+std::string checkpointPath(const std::string &outDir, int64_t step);
+
+/// Writes `outDir/checkpoint-<step>`.
+Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const Arena &arena,
+                             const formats::Adapter &adapter, const TrainerState &state,
+                             const RunIdentity &identity);
+
+/// Checkpoint folders of `outDir`, newest first.
+std::vector<std::string> listCheckpoints(const std::string &outDir);
+
+/// Reads a checkpoint into the arena. Errors: Exit::ForeignFile for what is corrupt or has other tensors, Exit::Refused for
+/// another run (each key that differs, with both values). The arena is written only when all is well.
+Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan, const Arena &arena,
+                                    const RunIdentity &identity);
+
+} // namespace lorac::train

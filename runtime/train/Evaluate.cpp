@@ -1,0 +1,118 @@
+#include "runtime/train/Evaluate.h"
+
+#include "runtime/formats/DurableFile.h"
+#include "runtime/train/JsonFields.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace lorac::train {
+
+namespace {
+
+/// Streams logits in sample order behind a header that is known before the first of them.
+class LogitsWriter {
+public:
+  static Result<LogitsWriter> create(const std::string &path, const std::vector<SampleLoss> &samples,
+                                     int64_t vocab) {
+    Json header;
+    uint64_t offset = 0;
+    auto add = [&](const std::string &name, const char *type, std::vector<int64_t> shape) {
+      uint64_t size = 4;
+      for (int64_t dim : shape)
+        size *= uint64_t(dim);
+      header[name] = {{"dtype", type}, {"shape", shape}, {"data_offsets", {offset, offset + size}}};
+      offset += size;
+    };
+    for (size_t i = 0; i < samples.size(); ++i)
+      add("logits." + std::to_string(i), "F32", {samples[i].tokens, vocab});
+    for (size_t i = 0; i < samples.size(); ++i)
+      add("input_ids." + std::to_string(i), "I32", {samples[i].tokens});
+    std::string text = header.dump();
+    text.resize((text.size() + 7) / 8 * 8, ' ');
+    Result<formats::DurableFile> file = formats::DurableFile::create(path);
+    if (!file)
+      return file.error();
+    LogitsWriter writer(std::move(*file));
+    uint64_t length = text.size();
+    writer.write(&length, sizeof length);
+    writer.write(text.data(), text.size());
+    return writer;
+  }
+
+  void write(const void *data, size_t size) {
+    if (error)
+      return;
+    if (Result<void> written = file.write(data, size); !written)
+      error = written.error();
+  }
+  Result<void> commit() {
+    if (error)
+      return *error;
+    return file.commit();
+  }
+
+private:
+  explicit LogitsWriter(formats::DurableFile file) : file(std::move(file)) {}
+  formats::DurableFile file;
+  std::optional<Error> error;
+};
+
+} // namespace
+
+Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &corpus,
+                                                const std::string &logitsFile, int64_t sampleCount) {
+  const Plan &plan = session.plan;
+  int64_t count = sampleCount > 0 ? std::min(sampleCount, corpus.samples) : corpus.samples;
+  std::vector<SampleLoss> samples(static_cast<size_t>(count));
+  std::vector<uint32_t> pieces;
+  for (size_t i = 0; i < corpus.pieces.size(); ++i)
+    if (corpus.pieces[i].sample < count) {
+      pieces.push_back(uint32_t(i));
+      samples[corpus.pieces[i].sample].tokens += corpus.pieces[i].count;
+    }
+  for (uint32_t index : corpus.eval)
+    if (corpus.pieces[index].sample < count)
+      samples[corpus.pieces[index].sample].heldOut = true;
+
+  std::optional<LogitsWriter> writer;
+  if (!logitsFile.empty()) {
+    Result<LogitsWriter> created = LogitsWriter::create(logitsFile, samples, plan.vocab);
+    if (!created)
+      return created.error();
+    writer = std::move(*created);
+  }
+  MicroBatch batch;
+  for (const std::vector<uint32_t> &group : evalBatches(corpus, pieces, plan.maxTokens, plan.maxSegments)) {
+    batch.clear();
+    for (uint32_t index : group)
+      batch.add(corpus, corpus.pieces[index]);
+    session.feed(batch);
+    session.execute(Program::Hidden, batch);
+    if (writer)
+      for (int64_t begin = 0; begin < batch.tokens(); begin += plan.headRows) {
+        int64_t rows = std::min(plan.headRows, batch.tokens() - begin);
+        const float *logits = session.logits(begin, rows);
+        for (int64_t row = 0; row < rows; ++row)
+          writer->write(logits + row * Plan::leadingDim(plan.vocab), size_t(plan.vocab) * sizeof(float));
+      }
+    session.execute(Program::Loss, batch);
+    for (size_t s = 0; s < group.size(); ++s) {
+      SampleLoss &sample = samples[corpus.pieces[group[s]].sample];
+      for (int64_t row = batch.segmentStarts[s]; row < batch.segmentStarts[s + 1]; ++row) {
+        sample.sum += double(session.rowLoss()[row]);
+        sample.labels += batch.targets[size_t(row)] >= 0;
+      }
+    }
+  }
+  if (writer) {
+    for (uint32_t index : pieces)
+      writer->write(corpus.ids.data() + corpus.pieces[index].begin,
+                    corpus.pieces[index].count * sizeof(int32_t));
+    if (Result<void> written = writer->commit(); !written)
+      return written.error();
+  }
+  return samples;
+}
+
+} // namespace lorac::train

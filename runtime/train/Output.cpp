@@ -1,0 +1,142 @@
+#include "runtime/train/Output.h"
+
+#include "runtime/formats/DurableFile.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <unistd.h>
+
+namespace lorac::train {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char *runFiles[] = {"adapter_model.safetensors", "adapter_config.json",
+                                    "metrics.jsonl", "README.md", "spec.toml"};
+
+const char *scheduleName(ScheduleKind kind) {
+  switch (kind) {
+  case ScheduleKind::Constant:
+    return "constant";
+  case ScheduleKind::Linear:
+    return "linear";
+  case ScheduleKind::Cosine:
+    return "cosine";
+  }
+  return "";
+}
+
+/// A YAML string in double quotes.
+std::string yaml(const std::string &text) {
+  std::string out = "\"";
+  for (char c : text)
+    if (uint8_t(c) >= 0x20)
+      (out += c == '"' || c == '\\' ? "\\" : "") += c;
+  return out + "\"";
+}
+
+std::string loss(double value) {
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : fmt::format("{}", value);
+}
+
+std::string modelCard(const formats::Adapter &adapter, const RunConfig &run, const TrainerState &state,
+                      const CardFacts &facts) {
+  std::string method = run.loraPlusRatio != 1 ? "LoRA+" : run.useRslora ? "rsLoRA" : "LoRA";
+  std::string card = fmt::format("---\nbase_model: {}\nlibrary_name: peft\npipeline_tag: text-generation\n"
+                                 "tags:\n- lora\n- lorac\n---\n\n",
+                                 yaml(facts.baseModel));
+  card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method, LORAC_VERSION,
+                      fs::path(run.spec).filename().string(), facts.baseModel);
+  card += "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
+          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model named "
+          "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
+          "\"path/to/this/folder\")\n```\n\n";
+  card += "## Data\n\n";
+  for (const std::string &note : facts.dataNotes)
+    card += "- " + note + "\n";
+  card += "\n## Training\n\n| | |\n|---|---|\n";
+  auto row = [&](const char *key, const std::string &value) {
+    card += fmt::format("| {} | {} |\n", key, value);
+  };
+  row("rank, alpha", fmt::format("{}, {}", run.r, run.loraAlpha));
+  row("adapted modules", std::to_string(adapter.modules.size()));
+  row("trained parameters", std::to_string(facts.trainable));
+  row("dropout", fmt::format("{}", run.loraDropout));
+  if (run.loraPlusRatio != 1)
+    row("learning rate of B over A", fmt::format("{}", run.loraPlusRatio));
+  row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
+  row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize, run.maxLength,
+                           run.accumulation, run.packing ? ", packed" : ""));
+  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleName(run.schedule)));
+  row("AdamW", fmt::format("betas {}, {}; eps {}; weight decay {}", run.beta1, run.beta2, run.eps,
+                           run.weightDecay));
+  row("gradient norm at most", run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
+  row("seed", std::to_string(run.seed));
+  row("tokens seen", std::to_string(state.tokensSeen));
+  row("time", fmt::format("{:.0f} s", facts.seconds));
+  card += "\n## Losses\n\n";
+  card += fmt::format("Training loss {} at the first step, {} at the last.\n", loss(state.firstLoss),
+                      loss(state.lastLoss));
+  if (!state.evals.empty()) {
+    card += "\n| step | loss on held-out samples |\n|---|---|\n";
+    for (auto [step, value] : state.evals)
+      card += fmt::format("| {} | {} |\n", step, loss(value));
+  }
+  card += "\nEvery step is in `metrics.jsonl`, the whole spec in `spec.toml`.\n";
+  return card;
+}
+
+} // namespace
+
+bool holdsRun(const std::string &outDir) {
+  for (const char *name : {"adapter_model.safetensors", "metrics.jsonl", "spec.toml"})
+    if (std::error_code error; fs::exists(outDir + "/" + name, error))
+      return true;
+  return !listCheckpoints(outDir).empty();
+}
+
+Result<void> checkOutput(const std::string &outDir, bool resume, bool overwrite) {
+  std::error_code error;
+  if (!resume && !overwrite && holdsRun(outDir))
+    return Error{"output folder '" + outDir +
+                     "' holds a run; --resume goes on with it, --overwrite starts anew, --out names "
+                     "another folder",
+                 Exit::Usage};
+  fs::create_directories(outDir, error);
+  if (error || !fs::is_directory(outDir, error))
+    return Error{"cannot make the output folder '" + outDir + "': " +
+                 (error ? error.message() : std::string("a file has its name"))};
+  if (access(outDir.c_str(), W_OK | X_OK) != 0)
+    return Error{"cannot write to the output folder '" + outDir + "': " + std::strerror(errno)};
+  return {};
+}
+
+Result<void> removeRun(const std::string &outDir) {
+  std::error_code error;
+  for (const std::string &checkpoint : listCheckpoints(outDir))
+    if (fs::remove_all(checkpoint, error); error)
+      return Error{"cannot remove '" + checkpoint + "': " + error.message()};
+  for (const char *name : runFiles)
+    if (fs::remove(outDir + "/" + name, error); error)
+      return Error{"cannot remove '" + outDir + "/" + name + "': " + error.message()};
+  return {};
+}
+
+Result<void> writeOutput(const std::string &outDir, const formats::Adapter &adapter,
+                         const std::string &specToml, const RunConfig &run, const TrainerState &state,
+                         const CardFacts &facts) {
+  if (Result<void> written = formats::writeDurably(outDir + "/spec.toml", specToml); !written)
+    return written;
+  if (Result<void> written =
+          formats::writeDurably(outDir + "/README.md", modelCard(adapter, run, state, facts));
+      !written)
+    return written;
+  return formats::writePeftAdapter(outDir, adapter);
+}
+
+} // namespace lorac::train

@@ -1,0 +1,17 @@
+#pragma once
+// What each kernel cost, as JSON for `make bench`.
+
+#include "runtime/Result.h"
+#include "runtime/train/Session.h"
+
+#include <string>
+
+namespace lorac::train {
+
+/// Writes {"steps_seconds", "tokens", "tokens_per_second", "threads", "planned_bytes", "peak_memory_bytes",
+/// "kernels_seconds", "kernels": [{"program", "kernel", "family", "calls", "seconds", "flops", "bytes"}]}, kernels by seconds.
+/// `seconds` and `tokens` are those of the training steps.
+Result<void> writeProfile(const std::string &path, const Session &session, double seconds,
+                          int64_t tokens);
+
+} // namespace lorac::train

@@ -1,0 +1,296 @@
+#include "runtime/train/Trainer.h"
+
+#include "runtime/train/AdapterState.h"
+#include "runtime/train/Checkpoint.h"
+#include "runtime/train/Metrics.h"
+#include "runtime/train/Optimizer.h"
+#include "runtime/train/Output.h"
+#include "runtime/train/Profile.h"
+#include "runtime/train/Signals.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+namespace lorac::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+class Loop {
+public:
+  Loop(Session &session, const Corpus &corpus, const TrainOptions &options, Progress &progress)
+      : session(session), run(session.run), corpus(corpus), options(options), progress(progress),
+        stream(corpus, {run.batchSize, run.maxLength, session.plan.maxSegments, run.accumulation,
+                        run.packing, run.seed}),
+        groups(makeGroups(session.plan, run.loraPlusRatio)),
+        adam{run.beta1, run.beta2, run.eps, run.weightDecay} {}
+
+  Result<TrainOutcome> go() {
+    if (Result<void> ready = prepare(); !ready)
+      return ready.error();
+    if (state.step == 0)
+      if (Result<void> done = evaluate(); !done)
+        return done.error();
+    progress.begin(state.step, total);
+    while (state.step < total && !stopSignal()) {
+      if (Result<void> done = step(); !done)
+        return done.error();
+      bool last = state.step == total;
+      if (last || (run.evalSteps > 0 && state.step % run.evalSteps == 0))
+        if (Result<void> done = evaluate(); !done)
+          return done.error();
+      bool stopped = stopSignal() != 0;
+      if (last || stopped || (run.saveSteps > 0 && state.step % run.saveSteps == 0))
+        if (Result<void> saved = save(); !saved)
+          return saved.error();
+    }
+    progress.finish();
+    return finish();
+  }
+
+private:
+  Result<void> prepare();
+  Result<void> resume();
+  Result<void> step();
+  Result<void> evaluate();
+  Result<void> save();
+  Result<TrainOutcome> finish();
+  Result<void> write(const MetricsLine &line);
+  formats::Adapter adapter() const {
+    return takeAdapter(session.plan, session.arena, run, session.modelPath);
+  }
+
+  Session &session;
+  const RunConfig &run;
+  const Corpus &corpus;
+  const TrainOptions &options;
+  Progress &progress;
+  BatchStream stream;
+  std::vector<ParamGroup> groups;
+  AdamW adam;
+  Schedule schedule;
+  RunIdentity identity;
+  TrainerState state;
+  MetricsFile metrics, extraMetrics;
+  int64_t total = 0, savedStep = -1;
+  Clock::time_point begun = Clock::now();
+  double stepSeconds = 0;
+  int64_t stepTokens = 0;
+};
+
+Result<void> Loop::prepare() {
+  total = run.steps > 0 ? run.steps : stream.stepsOf(run.epochs);
+  schedule = {run.schedule, run.warmupRatio > 0 ? warmupFromRatio(run.warmupRatio, total) : run.warmupSteps,
+              total};
+  identity = {session.weights.hash(), corpus.hash, fingerprint(run), total,
+              run.schedule != ScheduleKind::Constant};
+  state.totalSteps = total;
+
+  if (options.resume)
+    if (Result<void> resumed = resume(); !resumed)
+      return resumed;
+  if (state.step == 0) {
+    initAdapter(session.plan, session.arena, run.seed);
+    if (!run.initFrom.empty())
+      if (Result<void> loaded =
+              loadAdapter(session.plan, session.arena, run.initFrom, AdapterScale::Trained);
+          !loaded)
+        return loaded;
+    if (Result<void> removed = removeRun(options.outDir); !removed)
+      return removed;
+  }
+  Result<MetricsFile> file = MetricsFile::open(options.outDir + "/metrics.jsonl", state.metricsBytes);
+  if (!file)
+    return file.error();
+  metrics = std::move(*file);
+  if (!options.metricsFile.empty()) {
+    Result<MetricsFile> extra = state.step > 0 ? MetricsFile::openAtStep(options.metricsFile, state.step)
+                                               : MetricsFile::open(options.metricsFile, 0);
+    if (!extra)
+      return extra.error();
+    extraMetrics = std::move(*extra);
+  }
+  if (!options.profileFile.empty())
+    session.executor->startProfile();
+  return {};
+}
+
+/// Takes the newest checkpoint that is whole; one of another run is an error, not passed over.
+Result<void> Loop::resume() {
+  for (const std::string &folder : listCheckpoints(options.outDir)) {
+    Result<TrainerState> read = readCheckpoint(folder, session.plan, session.arena, identity);
+    if (!read) {
+      if (read.error().message.find("' is corrupt: ") == std::string::npos)
+        return read.error();
+      progress.say("warning: " + read.error().message + "; an older one is tried");
+      continue;
+    }
+    if (read->step > total)
+      return Error{"checkpoint '" + folder + "' is at step " + std::to_string(read->step) +
+                       ", the run ends at " + std::to_string(total) + "; raise --steps",
+                   Exit::Refused};
+    state = *read;
+    state.totalSteps = total;
+    savedStep = state.step;
+    stream.seek(state.position);
+    progress.say(fmt::format("goes on from '{}' at step {} of {}", folder, state.step, total));
+    return {};
+  }
+  progress.say("no checkpoint in '" + options.outDir + "' to go on from: begins at step 0");
+  return {};
+}
+
+Result<void> Loop::step() {
+  Clock::time_point begin = Clock::now();
+  std::vector<MicroBatch> window = stream.nextWindow();
+  int64_t labels = 0, tokens = 0;
+  for (const MicroBatch &batch : window) {
+    labels += batch.labels;
+    tokens += batch.tokens();
+  }
+  int64_t index = state.step;
+  state.tokensSeen += tokens;
+  double rate = run.learningRate * schedule.factor(index);
+  if (labels == 0) {
+    ++state.step;
+    state.position = stream.position();
+    progress.say(fmt::format("step {}: no token of its {} has a label; skipped", state.step, tokens));
+    return {};
+  }
+
+  std::memset(session.grads(), 0, size_t(session.plan.gradRegion.count) * sizeof(float));
+  double sum = 0;
+  for (size_t micro = 0; micro < window.size(); ++micro) {
+    session.feed(window[micro]);
+    session.execute(Program::Train, window[micro], 1.0f / float(labels), index, int64_t(micro));
+    sum += session.sumRowLoss(window[micro].tokens());
+  }
+  double loss = sum / double(labels);
+  float norm = gradNorm(*session.pool, session.grads(), session.plan.gradRegion.count);
+  auto stopped = [&](const char *what, double value) {
+    progress.finish();
+    return Error{fmt::format("step {}: the {} is {}; the adapter of step {} stands in the last "
+                             "checkpoint; lower optimizer.learning_rate or look at the data",
+                             index + 1, what, value, savedStep < 0 ? 0 : savedStep)};
+  };
+  if (!std::isfinite(loss) || !std::isfinite(norm)) {
+    MetricsLine line;
+    line.add("step", index + 1);
+    line.add("loss", loss);
+    line.add("grad_norm", norm);
+    if (Result<void> written = write(line); !written)
+      return written;
+    return std::isfinite(loss) ? stopped("gradient's norm", norm) : stopped("loss", loss);
+  }
+  ++state.updates;
+  adam.apply(*session.pool, groups, rate, state.updates, clipFactor(norm, run.maxGradNorm),
+             session.params(), session.grads(), session.arena.at<float>(session.plan.expAvg.offset),
+             session.arena.at<float>(session.plan.expAvgSq.offset));
+  double seconds = since(begin);
+  stepSeconds += seconds;
+  stepTokens += tokens;
+  if (state.updates == 1)
+    state.firstLoss = loss;
+  state.lastLoss = loss;
+  ++state.step;
+  state.position = stream.position();
+
+  uint64_t memory = peakMemoryBytes();
+  if (state.step % run.loggingSteps == 0 || state.step == total) {
+    MetricsLine line;
+    line.add("step", state.step);
+    line.add("loss", loss);
+    line.add("learning_rate", rate);
+    for (const ParamGroup &group : groups)
+      line.add("learning_rate/" + group.name, rate * group.lrRatio);
+    line.add("grad_norm", norm);
+    line.add("epoch", stream.epochs());
+    line.add("num_input_tokens_seen", state.tokensSeen);
+    line.add("tokens_per_second", std::round(double(tokens) / seconds * 10) / 10);
+    line.add("peak_memory_bytes", int64_t(memory));
+    if (Result<void> written = write(line); !written)
+      return written;
+  }
+  progress.update({state.step, total, loss, double(tokens) / seconds, memory});
+  return {};
+}
+
+Result<void> Loop::evaluate() {
+  if (corpus.eval.empty())
+    return {};
+  double loss = evalLoss(session, corpus, corpus.eval);
+  if (std::isfinite(loss))
+    state.evals.emplace_back(state.step, loss);
+  MetricsLine line;
+  line.add("step", state.step);
+  line.add("eval_loss", loss);
+  line.add("epoch", stream.epochs());
+  if (Result<void> written = write(line); !written)
+    return written;
+  progress.say(fmt::format("step {}: loss on held-out samples {:.4f}", state.step, loss));
+  return {};
+}
+
+Result<void> Loop::write(const MetricsLine &line) {
+  if (Result<void> written = extraMetrics.write(line); !written)
+    return written;
+  return metrics.write(line);
+}
+
+Result<void> Loop::save() {
+  state.metricsBytes = metrics.bytes();
+  Result<void> written =
+      writeCheckpoint(options.outDir, session.plan, session.arena, adapter(), state, identity);
+  if (written)
+    savedStep = state.step;
+  return written;
+}
+
+Result<TrainOutcome> Loop::finish() {
+  int signal = state.step < total ? stopSignal() : 0;
+  if (signal && savedStep != state.step)
+    if (Result<void> saved = save(); !saved)
+      return saved.error();
+  if (!signal) {
+    CardFacts facts{session.modelPath.empty() ? "weights drawn from seed " + std::to_string(run.seed)
+                                              : session.modelPath,
+                    corpus.notes, session.plan.paramRegion.count, since(begun)};
+    if (Result<void> written =
+            writeOutput(options.outDir, adapter(), options.specToml, run, state, facts);
+        !written)
+      return written.error();
+  }
+  if (!options.profileFile.empty())
+    if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);
+        !written)
+      return written.error();
+  progress.say(fmt::format("memory: {} planned, {} at most resident", formatBytes(session.plannedBytes()),
+                           formatBytes(peakMemoryBytes())));
+  if (signal)
+    progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}", state.step,
+                             total, checkpointPath(options.outDir, state.step), options.resumeCommand));
+  else
+    progress.say(fmt::format("done: step {}, loss {:.4f} -> {:.4f}; adapter in '{}'", state.step,
+                             state.firstLoss, state.lastLoss, options.outDir));
+  return TrainOutcome{state.step, signal};
+}
+
+} // namespace
+
+Result<TrainOutcome> train(Session &session, const Corpus &corpus, const TrainOptions &options,
+                           Progress &progress) {
+  if (session.plan.maxSegments < session.run.batchSize && corpus.batchRows == 0)
+    return Error{"plan.json: 'limits.max_segments' is below train.batch_size; compile the spec again",
+                 Exit::ForeignFile};
+  return Loop(session, corpus, options, progress).go();
+}
+
+} // namespace lorac::train

@@ -1,0 +1,131 @@
+#include "runtime/train/Weights.h"
+
+#include "runtime/formats/ModelSource.h"
+#include "runtime/formats/PackedWeight.h"
+#include "runtime/train/Hash.h"
+
+#include <cmath>
+#include <memory>
+
+namespace lorac::train {
+
+namespace {
+
+struct Shape {
+  int64_t n, k;
+};
+
+/// Rows and columns for the packer: a vector is [n] with one row of n values.
+Shape matrixShape(const PlanWeight &weight) {
+  return {weight.shape[0], weight.shape.size() == 2 ? weight.shape[1] : 1};
+}
+
+/// The plan's parts against those that the format has.
+Result<formats::WeightFormat> checkParts(const PlanWeight &weight) {
+  auto misfit = [&](const std::string &what) {
+    return Error{"plan.json: weight '" + weight.name + "' " + what + "; compile the spec again",
+                 Exit::ForeignFile};
+  };
+  std::optional<formats::WeightFormat> format = formats::parseWeightFormat(weight.format);
+  if (!format)
+    return misfit("has the format '" + weight.format + "', which this program does not know");
+  auto [n, k] = matrixShape(weight);
+  bool isVector = format->kind == formats::WeightFormat::Vector;
+  if (isVector != (weight.shape.size() == 1) || !formats::formatFits(*format, n, k))
+    return misfit("does not fit its format '" + weight.format + "'");
+  if (int(weight.parts.size()) != formats::partCount(*format))
+    return misfit("has " + std::to_string(weight.parts.size()) + " parts, '" + weight.format +
+                  "' has " + std::to_string(formats::partCount(*format)));
+  for (int i = 0; i < int(weight.parts.size()); ++i)
+    if (int64_t bytes = formats::partBytes(*format, i, n, k); weight.parts[size_t(i)].bytes != bytes)
+      return misfit("has the part '" + weight.parts[size_t(i)].name + "' of " +
+                    std::to_string(weight.parts[size_t(i)].bytes) + " bytes, expected " +
+                    std::to_string(bytes));
+  return *format;
+}
+
+} // namespace
+
+Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &source, uint64_t seed,
+                                      ThreadPool &pool) {
+  std::vector<formats::WeightFormat> weightFormats;
+  for (const PlanWeight &weight : plan.weights) {
+    Result<formats::WeightFormat> format = checkParts(weight);
+    if (!format)
+      return format.error();
+    weightFormats.push_back(*format);
+  }
+
+  std::vector<std::unique_ptr<formats::RowSource>> rows;
+  if (source.empty()) {
+    for (const PlanWeight &weight : plan.weights)
+      rows.push_back(formats::seededRows(seed, weight.name, weight.shape));
+  } else {
+    auto model = formats::ModelSource::open(source);
+    if (!model)
+      return model.error();
+    std::vector<formats::WantedWeight> wanted;
+    for (const PlanWeight &weight : plan.weights)
+      wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads});
+    auto found = (*model)->find(wanted);
+    if (!found)
+      return found.error();
+    rows = std::move(*found);
+  }
+
+  WeightStore store;
+  Result<Arena> memory = Arena::allocate(uint64_t(plan.weightBytes()), "the frozen weights");
+  if (!memory)
+    return memory.error();
+  store.memory = std::move(*memory);
+  formats::ParallelFor parallel = [&](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
+    pool.parallelFor(count, Split::Shares, [&](int, int64_t begin, int64_t end) { body(begin, end); });
+  };
+  int64_t offset = 0;
+  for (size_t w = 0; w < plan.weights.size(); ++w) {
+    std::vector<void *> &parts = store.parts.emplace_back();
+    for (const PlanPart &part : plan.weights[w].parts) {
+      parts.push_back(store.memory.at<void>(offset));
+      offset += (part.bytes + 63) / 64 * 64;
+    }
+    Result<void> packed = formats::packWeight(*rows[w], weightFormats[w], parts, parallel);
+    if (!packed)
+      return Error{"weight '" + plan.weights[w].name + "': " + packed.error().message,
+                   packed.error().code};
+    rows[w].reset();
+  }
+
+  // Each weight by itself on some thread, then the list of hashes: no order of threads is in it.
+  std::vector<std::string> hashes(plan.weights.size());
+  pool.parallelFor(int64_t(hashes.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
+    for (int64_t w = begin; w < end; ++w) {
+      Hasher hasher;
+      for (size_t p = 0; p < store.parts[size_t(w)].size(); ++p)
+        hasher.add(store.parts[size_t(w)][p], size_t(plan.weights[size_t(w)].parts[p].bytes));
+      hashes[size_t(w)] = hasher.hex();
+    }
+  });
+  Hasher all;
+  for (const std::string &hash : hashes)
+    all.add(hash);
+  store.digest = all.hex();
+  return store;
+}
+
+void fillRopeTable(const PlanTable &table, float *out) {
+  int64_t half = table.dim / 2;
+  std::vector<float> frequency;
+  for (int64_t i = 0; i < half; ++i) {
+    float exponent = float(2 * i) / float(table.dim);
+    frequency.push_back(1.0f / float(std::pow(table.theta, double(exponent))));
+  }
+  for (int64_t position = 0; position < table.positions; ++position)
+    for (int64_t i = 0; i < half; ++i) {
+      float angle = float(position) * frequency[size_t(i)];
+      float *row = out + position * table.dim;
+      row[i] = float(std::cos(double(angle)));
+      row[half + i] = float(std::sin(double(angle)));
+    }
+}
+
+} // namespace lorac::train

@@ -1,0 +1,36 @@
+#pragma once
+// The frozen weights, packed once at the start into the parts that the kernels read, and the rope tables.
+
+#include "runtime/Result.h"
+#include "runtime/train/Arena.h"
+#include "runtime/train/Plan.h"
+#include "runtime/train/ThreadPool.h"
+
+#include <string>
+#include <vector>
+
+namespace lorac::train {
+
+class WeightStore {
+public:
+  /// Reads `source` (a GGUF file or a Hugging Face folder), or draws the weights from `seed` when it is "". Every misfit of
+  /// the model with the plan is named in one error (Exit::ForeignFile). Pages of the source are let go as weights are packed.
+  static Result<WeightStore> load(const Plan &plan, const std::string &source, uint64_t seed,
+                                  ThreadPool &pool);
+
+  const void *part(int weight, int part) const { return parts[size_t(weight)][size_t(part)]; }
+  uint64_t bytes() const { return memory.bytes(); }
+  /// XXH3-128 over all packed bytes: which model this is, wherever its file lies.
+  const std::string &hash() const { return digest; }
+
+private:
+  Arena memory;
+  std::vector<std::vector<void *>> parts;
+  std::string digest;
+};
+
+/// Fills a rope table as transformers computes it: inv_freq = 1 / theta^(2i/dim) and angle = position * inv_freq in float32,
+/// cosine and sine rounded from double. `out` is [positions][dim]: cosines in the first half, sines in the second.
+void fillRopeTable(const PlanTable &table, float *out);
+
+} // namespace lorac::train

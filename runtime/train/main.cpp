@@ -1,0 +1,199 @@
+// The executable behind every train binary: reads its own payload, then trains, evaluates or generates.
+#include "runtime/formats/MappedFile.h"
+#include "runtime/train/AdapterState.h"
+#include "runtime/train/Arguments.h"
+#include "runtime/train/Evaluate.h"
+#include "runtime/train/Generate.h"
+#include "runtime/train/JsonFields.h"
+#include "runtime/train/Output.h"
+#include "runtime/train/Payload.h"
+#include "runtime/train/Session.h"
+#include "runtime/train/Signals.h"
+#include "runtime/train/Text.h"
+#include "runtime/train/Trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+namespace lorac::train {
+namespace {
+
+int fail(const Error &error) {
+  fmt::print(stderr, "error: {}\n", error.message);
+  return int(error.code);
+}
+
+/// --data: the table's paths become those given.
+Result<void> replaceData(RunConfig &run, const Arguments &args) {
+  std::vector<std::string> replaced;
+  for (const auto &[name, path] : args.data) {
+    auto table = std::find_if(run.data.begin(), run.data.end(),
+                              [name = name](const DataConfig &d) { return d.name == name; });
+    if (table == run.data.end()) {
+      std::string names;
+      for (const DataConfig &d : run.data)
+        names += (names.empty() ? "" : ", ") + d.name;
+      return Error{"no [[data]] is named '" + name + "'; there is: " + names, Exit::Usage};
+    }
+    if (std::find(replaced.begin(), replaced.end(), name) == replaced.end()) {
+      table->paths.clear();
+      replaced.push_back(name);
+    }
+    table->paths.push_back(path);
+  }
+  return {};
+}
+
+Result<Corpus> readData(const Session &session, const std::function<void(const std::string &)> &say) {
+  TextEncoder encoder;
+  if (needsTokenizer(session.run.data)) {
+    Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
+    if (!tokenizer)
+      return tokenizer.error();
+    encoder = encoderOf(*tokenizer);
+  }
+  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens, session.run.seed};
+  Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
+  if (corpus)
+    for (const std::string &note : corpus->notes)
+      say(note);
+  return corpus;
+}
+
+int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
+  Result<std::vector<SampleLoss>> samples = evaluateSamples(session, corpus, args.logits, args.samples);
+  if (!samples)
+    return fail(samples.error());
+  double sum = 0;
+  int64_t labels = 0;
+  Json list = Json::array();
+  for (size_t i = 0; i < samples->size(); ++i) {
+    const SampleLoss &sample = (*samples)[i];
+    sum += sample.sum;
+    labels += sample.labels;
+    double loss = sample.labels ? sample.sum / double(sample.labels) : 0;
+    if (args.json)
+      list.push_back({{"sample", i},
+                      {"loss", sample.labels ? Json(loss) : Json(nullptr)},
+                      {"labels", sample.labels},
+                      {"tokens", sample.tokens},
+                      {"held_out", sample.heldOut}});
+    else if (sample.labels)
+      fmt::print("sample {}  loss {:.6f}  labels {}{}\n", i, loss, sample.labels,
+                 sample.heldOut ? "  held out" : "");
+    else
+      fmt::print("sample {}  no labels\n", i);
+  }
+  if (args.json) {
+    Json json = {{"loss", labels ? Json(sum / double(labels)) : Json(nullptr)},
+                 {"labels", labels},
+                 {"samples", list}};
+    fmt::print("{}\n", json.dump(1));
+  } else {
+    fmt::print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0, labels,
+               samples->size());
+  }
+  return 0;
+}
+
+int runGenerate(Session &session, const Arguments &args) {
+  Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
+  if (!tokenizer)
+    return fail(tokenizer.error());
+  Json list = Json::array();
+  for (const std::string &prompt : args.prompts) {
+    Result<Generated> made =
+        generate(session, *tokenizer, {prompt, args.maxNewTokens, args.sampler}, [&](const std::string &text) {
+          if (!args.json) {
+            std::fwrite(text.data(), 1, text.size(), stdout);
+            std::fflush(stdout);
+          }
+        });
+    if (!made)
+      return fail(made.error());
+    if (args.json)
+      list.push_back({{"prompt", prompt},
+                      {"text", made->text},
+                      {"prompt_ids", made->promptIds},
+                      {"ids", made->ids},
+                      {"finish_reason", made->finish}});
+    else
+      fmt::print("\n");
+    if (int signal = stopSignal())
+      return 128 + signal;
+  }
+  if (args.json)
+    fmt::print("{}\n", list.dump(1, ' ', false, Json::error_handler_t::replace));
+  return 0;
+}
+
+int run(int argc, const char *const *argv) {
+  Parsed parsed = parseArguments(argc, argv);
+  if (!parsed.arguments)
+    return parsed.exitCode;
+  const Arguments &args = *parsed.arguments;
+  formats::installSigbusGuard();
+
+  Result<Payload> payload = Payload::read("/proc/self/exe");
+  if (!payload)
+    return fail({"this program carries nothing to run: " + payload.error().message, payload.error().code});
+  Result<RunConfig> config = parseRunConfig(payload->file("run.json"));
+  if (!config)
+    return fail(config.error());
+  if (Result<void> replaced = replaceData(*config, args); !replaced)
+    return fail(replaced.error());
+  if (args.steps > 0) {
+    config->steps = args.steps;
+    config->epochs = 0;
+  }
+  std::string outDir = args.out.empty() ? config->outputDir : args.out;
+  if (args.mode == Mode::Train)
+    if (Result<void> output = checkOutput(outDir, args.resume, args.overwrite); !output)
+      return fail(output.error());
+
+  Progress progress(args.quiet);
+  auto say = [&](const std::string &line) { progress.say(line); };
+  auto opened = Session::open(*payload, *config, {args.model, args.threads}, say);
+  if (!opened)
+    return fail(opened.error());
+  Session &session = **opened;
+  installSignalHandlers();
+  if (args.mode != Mode::Train && !args.adapter.empty())
+    if (Result<void> loaded = loadAdapter(session.plan, session.arena, args.adapter, AdapterScale::AsIs);
+        !loaded)
+      return fail(loaded.error());
+  if (args.mode == Mode::Generate)
+    return runGenerate(session, args);
+
+  Result<Corpus> corpus = readData(session, say);
+  if (!corpus)
+    return fail(corpus.error());
+  if (args.mode == Mode::Eval)
+    return runEval(session, *corpus, args);
+  TrainOptions options{outDir,       args.resume,  args.overwrite,           args.metrics,
+                       args.profile, resumeCommand(argc, argv), payload->file("spec.toml")};
+  Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
+  if (!outcome) {
+    progress.finish();
+    return fail(outcome.error());
+  }
+  return outcome->signal ? 128 + outcome->signal : 0;
+}
+
+} // namespace
+} // namespace lorac::train
+
+int main(int argc, char **argv) {
+  try {
+    return lorac::train::run(argc, argv);
+  } catch (const std::bad_alloc &) {
+    std::fputs("error: out of memory\n", stderr);
+    return int(lorac::Exit::DoesNotFit);
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "error: a bug of lorac: %s\n", error.what());
+    return int(lorac::Exit::Bug);
+  }
+}
