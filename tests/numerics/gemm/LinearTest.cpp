@@ -1,0 +1,215 @@
+// linear_forward and linear_backward over every storage format: bit for bit the chain that docs/design.md states, close
+// to the product in float64, the same for every cut of the tiles.
+
+#include "tests/numerics/gemm/PackedMatrix.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+
+using namespace lorac;
+using namespace lorac::testing;
+
+namespace {
+
+struct Shape {
+  int64_t n, k, rank;
+  bool residual; ///< backward: accumulate
+};
+
+// Straddling blocks, ragged panels, several blocks of the inner dimension, ranks that are no multiple of anything.
+const Shape shapes[] = {{176, 96, 4, true}, {32, 172, 0, false}, {7, 176, 3, true}, {1, 264, 1, false}, {512, 576, 16, true}, {40, 576, 100, false}};
+const int64_t rowCounts[] = {1, 5, 6, 7, 33};
+
+bool fits(const std::string &format, int64_t k) {
+  return format[0] != 'q' || k % 32 == 0; // rows of GGUF blocks
+}
+
+std::vector<float> randomValues(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float &value : values)
+    value = normal(random);
+  return values;
+}
+
+int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
+// [rows, n] in a buffer with padded rows; the padding is NaN, so that who reads it shows.
+Aligned activation(const std::vector<float> &values, int64_t rows, int64_t n) {
+  Aligned memory((rows + 1) * padded(n) * 4);
+  std::memset(memory.data(), 0xff, memory.bytes());
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(&values[row * n], n, memory.floats() + row * padded(n));
+  return memory;
+}
+
+Aligned dense(const std::vector<float> &values) {
+  Aligned memory(values.size() * 4);
+  std::memset(memory.data(), 0xff, memory.bytes());
+  std::copy(values.begin(), values.end(), memory.floats());
+  return memory;
+}
+
+struct Term {
+  float x, y;
+};
+
+// The chain: start, then every product, rounded once where the target has FMA.
+float chain(bool fma, float start, const std::vector<Term> &terms) {
+  for (const Term &t : terms)
+    start = fma ? std::fmaf(t.x, t.y, start) : start + t.x * t.y;
+  return start;
+}
+
+struct Case {
+  std::string cpu, format;
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.cpu << " " << c.format; }
+
+class Linear : public ::testing::TestWithParam<Case> {
+protected:
+  void SetUp() override {
+    if (!runsHere(GetParam().cpu))
+      GTEST_SKIP() << "this machine cannot run code for " << GetParam().cpu;
+  }
+
+  // Runs whole and in pieces, compares every element of `out` [rows, n] with `terms(row, column)`.
+  template <typename Terms>
+  void check(const CompiledKernels &kernels, const std::string &name, std::vector<void *> buffers, Aligned &out,
+             const std::vector<float> &start, int64_t rows, int64_t n, Terms terms) {
+    SCOPED_TRACE(name + " rows " + std::to_string(rows));
+    const auto &kernel = kernels[name];
+    Aligned before(out.bytes());
+    std::memcpy(before.data(), out.data(), out.bytes());
+    kernel.run(buffers, rows);
+    int64_t wrong = 0;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < n; ++column) {
+        float initial = start.empty() ? 0.0f : start[row * n + column];
+        std::vector<Term> list = terms(row, column);
+        float expected = chain(kernels.cpuTarget().fma, initial, list), got = out.floats()[row * padded(n) + column];
+        double sum = initial, size = std::fabs(initial);
+        for (const Term &t : list) {
+          sum += double(t.x) * t.y;
+          size += std::fabs(double(t.x) * t.y);
+        }
+        ASSERT_NEAR(got, sum, 1e-7 * (list.size() + 1) * size) << "row " << row << " column " << column;
+        wrong += std::memcmp(&got, &expected, 4) != 0;
+      }
+    EXPECT_EQ(wrong, 0) << "elements are not the ascending chain";
+    // The row after the last is untouched.
+    EXPECT_EQ(std::memcmp(out.floats() + rows * padded(n), before.floats() + rows * padded(n), padded(n) * 4), 0);
+
+    Aligned whole(out.bytes());
+    std::memcpy(whole.data(), out.data(), out.bytes());
+    std::memcpy(out.data(), before.data(), out.bytes());
+    int64_t tiles = kernel.tiles(rows);
+    for (int64_t end = tiles, size = 1; end > 0; ++size) { // last tiles first, pieces of 1, 2, 3 …
+      int64_t begin = std::max<int64_t>(0, end - size);
+      kernel.run(buffers, rows, begin, end);
+      end = begin;
+    }
+    for (int64_t row = 0; row < rows; ++row)
+      EXPECT_EQ(std::memcmp(out.floats() + row * padded(n), whole.floats() + row * padded(n), n * 4), 0) << "cut into pieces, row " << row;
+  }
+};
+
+std::string params(const Shape &s, const std::string &format, bool backward) {
+  auto i = [](int64_t v) { return std::to_string(v) + " : i64"; };
+  std::string text = "n = " + i(s.n) + ", k = " + i(s.k) + ", format = \"" + format + "\", rank = " + i(s.rank);
+  if (backward)
+    return text + ", lddy = " + i(padded(s.n)) + ", lddx = " + i(padded(s.k)) + ", lddt = " + i(padded(s.rank)) +
+           ", accumulate = " + i(s.residual);
+  return text + ", ldx = " + i(padded(s.k)) + ", ldy = " + i(padded(s.n)) + ", ldt = " + i(padded(s.rank)) +
+         ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) + ", residual = " + i(s.residual);
+}
+
+TEST_P(Linear, Forward) {
+  CompiledKernels kernels(GetParam().cpu);
+  for (const Shape &s : shapes)
+    if (fits(GetParam().format, s.k))
+      kernels.add("f" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_forward", params(s, GetParam().format, false));
+  kernels.compile();
+  for (const Shape &s : shapes) {
+    if (!fits(GetParam().format, s.k))
+      continue;
+    PackedMatrix w(GetParam().format, s.n, s.k, 7);
+    for (int64_t rows : rowCounts) {
+      std::vector<float> x = randomValues(rows * s.k, 1), t = randomValues(rows * s.rank, 2), b = randomValues(s.n * s.rank, 3);
+      std::vector<float> residual = s.residual ? randomValues(rows * s.n, 4) : std::vector<float>();
+      Aligned xs = activation(x, rows, s.k), ts = activation(t, rows, s.rank), bs = dense(b);
+      std::vector<float> junk(rows * s.n, -7.0f);
+      Aligned y = activation(s.residual ? residual : junk, rows, s.n); // y may be the residual
+      std::vector<void *> buffers{xs.data()};
+      for (const Aligned &part : w.parts)
+        buffers.push_back(part.data());
+      if (s.rank > 0)
+        buffers.insert(buffers.end(), {ts.data(), bs.data()});
+      if (s.residual)
+        buffers.push_back(y.data());
+      buffers.push_back(y.data());
+      check(kernels, "f" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, y, residual, rows, s.n, [&](int64_t row, int64_t column) {
+        std::vector<Term> terms;
+        for (int64_t i = 0; i < s.k; ++i)
+          terms.push_back({x[row * s.k + i], w.at(column, i)});
+        for (int64_t i = 0; i < s.rank; ++i)
+          terms.push_back({t[row * s.rank + i], b[column * s.rank + i] * 2.5f});
+        return terms;
+      });
+    }
+  }
+}
+
+TEST_P(Linear, Backward) {
+  CompiledKernels kernels(GetParam().cpu);
+  for (const Shape &s : shapes)
+    if (fits(GetParam().format, s.k))
+      kernels.add("b" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_backward", params(s, GetParam().format, true));
+  kernels.compile();
+  for (const Shape &s : shapes) {
+    if (!fits(GetParam().format, s.k))
+      continue;
+    PackedMatrix w(GetParam().format, s.n, s.k, 8);
+    for (int64_t rows : rowCounts) {
+      std::vector<float> dy = randomValues(rows * s.n, 1), dt = randomValues(rows * s.rank, 2), a = randomValues(s.rank * s.k, 3);
+      std::vector<float> before = randomValues(rows * s.k, 4);
+      Aligned dys = activation(dy, rows, s.n), dts = activation(dt, rows, s.rank), as = dense(a), dx = activation(before, rows, s.k);
+      std::vector<void *> buffers{dys.data()};
+      for (const Aligned &part : w.parts)
+        buffers.push_back(part.data());
+      if (s.rank > 0)
+        buffers.insert(buffers.end(), {dts.data(), as.data()});
+      buffers.push_back(dx.data());
+      if (!s.residual)
+        before.clear();
+      check(kernels, "b" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, dx, before, rows, s.k, [&](int64_t row, int64_t column) {
+        std::vector<Term> terms;
+        for (int64_t i = 0; i < s.n; ++i)
+          terms.push_back({dy[row * s.n + i], w.at(i, column)});
+        for (int64_t i = 0; i < s.rank; ++i)
+          terms.push_back({dt[row * s.rank + i], a[i * s.k + column]});
+        return terms;
+      });
+    }
+  }
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const char *cpu : {"x86-64-v3", "x86-64-v4", "x86-64"})
+    for (const char *format : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "nf4<64>", "nf4<64, dq256>", "nf4<128, dq256>", "fp4<64>", "fp4<32, dq256>"})
+      if (std::string(cpu) != "x86-64-v4" || std::string(format).find("f4") != std::string::npos) // differs in lookups alone
+        all.push_back({cpu, format});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Linear, ::testing::ValuesIn(cases()), [](const auto &info) {
+  std::string name = info.param.cpu + "_" + info.param.format;
+  std::erase_if(name, [](char c) { return c == '<' || c == '>' || c == ',' || c == '-'; });
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+});
+
+} // namespace
