@@ -44,8 +44,10 @@ void reportUnmatched(const Field<std::string> &pattern, const std::vector<std::s
 }
 
 // `matched[i]` says whether a pattern of the list names module i; every pattern must name one.
-std::vector<const Field<std::string> *> match(const Spec &spec, const std::vector<Field<std::string>> &patterns,
-                                              const std::vector<std::string> &modules, Diagnostics &diags) {
+std::vector<const Field<std::string> *> match(const Spec &spec,
+                                              const std::vector<Field<std::string>> &patterns,
+                                              const std::vector<std::string> &modules,
+                                              Diagnostics &diags) {
   const ModelSpec &model = spec.model;
   const auto &origin = model.source.given() ? model.source : model.architecture;
   std::string name = origin->substr(origin->rfind('/') + 1);
@@ -71,8 +73,8 @@ std::vector<const Field<std::string> *> match(const Spec &spec, const std::vecto
 
 } // namespace
 
-std::vector<AdapterChoice> resolveAdapters(const Spec &spec, const std::vector<std::string> &modules,
-                                           Diagnostics &diags) {
+std::vector<AdapterChoice>
+resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagnostics &diags) {
   const AdapterSpec &adapter = spec.adapter;
   auto chosenBy = match(spec, *adapter.targetModules, modules, diags);
   std::vector<AdapterChoice> choices;
@@ -81,7 +83,8 @@ std::vector<AdapterChoice> resolveAdapters(const Spec &spec, const std::vector<s
     if (!chosenBy[i])
       continue;
     indexOf[i] = choices.size();
-    choices.push_back({modules[i], *adapter.r, *adapter.loraAlpha, *adapter.loraDropout, 0, chosenBy[i]->range});
+    choices.push_back(
+        {modules[i], *adapter.r, *adapter.loraAlpha, *adapter.loraDropout, 0, chosenBy[i]->range});
   }
   for (const AdapterRule &rule : adapter.rules) {
     auto ruled = match(spec, *rule.modules, modules, diags);
@@ -101,7 +104,8 @@ std::vector<AdapterChoice> resolveAdapters(const Spec &spec, const std::vector<s
       choice.range = ruled[i]->range;
     }
     if (any && !targeted)
-      diags.warning(rule.modules.range, "the rule changes nothing: 'target_modules' names none of its modules");
+      diags.warning(rule.modules.range,
+                    "the rule changes nothing: 'target_modules' names none of its modules");
   }
   std::erase_if(choices, [](const AdapterChoice &choice) { return choice.r <= 0; });
   for (AdapterChoice &choice : choices) {

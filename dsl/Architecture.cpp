@@ -11,7 +11,8 @@ namespace lorac::dsl {
 
 namespace {
 
-// A string of the TOML with the place of its first character. The text must stand as it is meant: escapes would move columns.
+// A string of the TOML with the place of its first character. The text must stand as it is meant:
+// escapes would move columns.
 std::optional<EmbeddedText> embedded(const TomlValue &value, Diagnostics &diags) {
   const SourceRange &range = value.range;
   std::string_view line = range.file->line(range.beginLine);
@@ -89,9 +90,11 @@ private:
                   std::all_of(entry.key.begin(), entry.key.end(),
                               [](unsigned char c) { return std::isalnum(c) || c == '_'; });
       if (!good)
-        diags.error(entry.keyRange, "'" + printable(entry.key) + "' is no name: letters, digits and '_'");
+        diags.error(entry.keyRange,
+                    "'" + printable(entry.key) + "' is no name: letters, digits and '_'");
       else if (!entry.value.isTable())
-        diags.error(entry.value.range, "'" + entry.key + "' must be a table, got " + entry.value.describe());
+        diags.error(entry.value.range,
+                    "'" + entry.key + "' must be a table, got " + entry.value.describe());
       else if (!names.insert(entry.key).second && key != "expects")
         diags.error(entry.keyRange, "'" + entry.key + "' is described twice");
       else
@@ -118,7 +121,8 @@ private:
     else if (value.kind == TomlValue::Kind::Boolean)
       out.number = value.boolean;
     else {
-      diags.error(value.range, what + " must be a number or an expression in a string, got " + value.describe());
+      diags.error(value.range,
+                  what + " must be a number or an expression in a string, got " + value.describe());
       return {};
     }
     return out;
@@ -136,7 +140,8 @@ private:
     else if (*type == "bool")
       decl.type = HyperType::Bool;
     else if (*type != "integer" && !type.refused)
-      diags.error(type.given() ? type.range : entry.keyRange, "'type' must be one of integer, number, bool");
+      diags.error(type.given() ? type.range : entry.keyRange,
+                  "'type' must be one of integer, number, bool");
     decl.hf = texts(t, "hf");
     decl.gguf = texts(t, "gguf");
     decl.ggufAbsentTensor = text(t, "gguf_absent_tensor");
@@ -156,7 +161,8 @@ private:
     expects.why = text(t, "why");
     if (const TomlEntry *values = t.any("values")) {
       if (values->value.kind != TomlValue::Kind::Array)
-        diags.error(values->value.range, "'values' must be an array, got " + values->value.describe());
+        diags.error(values->value.range,
+                    "'values' must be an array, got " + values->value.describe());
       for (const TomlValue &value : values->value.elements) {
         if (value.kind == TomlValue::Kind::Boolean)
           expects.values.emplace_back(value.boolean);
@@ -167,7 +173,8 @@ private:
         else if (value.isString())
           expects.values.emplace_back(value.text);
         else
-          diags.error(value.range, "expected a string, a number, true or false, got " + value.describe());
+          diags.error(value.range,
+                      "expected a string, a number, true or false, got " + value.describe());
       }
     }
     t.finish();
@@ -180,7 +187,8 @@ private:
     decl.key = entry.key;
     decl.range = entry.keyRange;
     Field<WeightKind> kind;
-    t.word("kind", kind, {WeightKind::Linear, WeightKind::Embedding, WeightKind::Head, WeightKind::Norm});
+    t.word("kind", kind,
+           {WeightKind::Linear, WeightKind::Embedding, WeightKind::Head, WeightKind::Norm});
     if (!kind.given())
       missing(entry.keyRange, "'kind' of '" + entry.key + "'");
     decl.kind = *kind;
@@ -188,9 +196,10 @@ private:
     decl.hf = text(t, "hf");
     decl.gguf = text(t, "gguf");
     if (decl.hf.empty() || decl.gguf.empty())
-      missing(entry.keyRange, std::string(decl.hf.empty() ? "'hf'" : "'gguf'") + " of '" + entry.key +
-                                  "', its name in a file,");
-    else if ((decl.hf.find("{layer}") == std::string::npos) != (decl.gguf.find("{layer}") == std::string::npos))
+      missing(entry.keyRange, std::string(decl.hf.empty() ? "'hf'" : "'gguf'") + " of '" +
+                                  entry.key + "', its name in a file,");
+    else if ((decl.hf.find("{layer}") == std::string::npos) !=
+             (decl.gguf.find("{layer}") == std::string::npos))
       diags.error(entry.keyRange, "'hf' and 'gguf' of '" + entry.key + "' disagree about {layer}");
     Field<std::string> permute;
     t.string("permute", permute);
@@ -209,7 +218,8 @@ private:
     const TomlEntry *list = t.any("shape");
     if (kindRefused)
       return;
-    if (!list || list->value.kind != TomlValue::Kind::Array || list->value.elements.size() != want) {
+    if (!list || list->value.kind != TomlValue::Kind::Array ||
+        list->value.elements.size() != want) {
       diags.error(list ? list->value.range : entry.keyRange,
                   "'" + entry.key + "' needs 'shape': " + (want == 1 ? "[size]" : "[out, in]"));
       return;
@@ -246,7 +256,8 @@ private:
 
 } // namespace
 
-std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file, Diagnostics &diags) {
+std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file,
+                                              Diagnostics &diags) {
   size_t before = diags.errors();
   std::optional<TomlValue> root = parseToml(file, diags);
   if (!root)
@@ -261,7 +272,8 @@ std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostic
 }
 
 std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
-                                             const std::vector<std::string> &folders, Diagnostics &diags) {
+                                             const std::vector<std::string> &folders,
+                                             Diagnostics &diags) {
   namespace fs = std::filesystem;
   const Field<std::string> &wanted = spec.model.architecture;
   std::error_code ignored;
@@ -275,7 +287,8 @@ std::optional<Architecture> findArchitecture(const Spec &spec, const std::string
   std::vector<std::string> known;
   for (const std::string &folder : folders) {
     std::vector<fs::path> files;
-    for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end; it.increment(ignored))
+    for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end;
+         it.increment(ignored))
       if (it->path().extension() == ".toml")
         files.push_back(it->path());
     std::sort(files.begin(), files.end());
@@ -300,8 +313,8 @@ std::optional<Architecture> findArchitecture(const Spec &spec, const std::string
       wanted.given()
           ? diags.error(wanted.range, "no architecture is named '" + printable(*wanted) + "'")
                 .suggest(nearest(*wanted, known))
-          : diags.error(spec.model.source.range,
-                        "the model is of type '" + printable(modelType) + "', which no architecture describes");
+          : diags.error(spec.model.source.range, "the model is of type '" + printable(modelType) +
+                                                     "', which no architecture describes");
   error.note("described: " + (list.empty() ? "none" : list));
   return std::nullopt;
 }

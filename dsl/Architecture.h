@@ -1,6 +1,6 @@
 #pragma once
-// An architecture described in TOML (specs/architectures/*.toml): symbols, weights and three graphs, not yet bound to
-// numbers.
+// An architecture described in TOML (specs/architectures/*.toml): symbols, weights and three
+// graphs, not yet bound to numbers.
 
 #include "dsl/Diagnostics.h"
 #include "dsl/Graph.h"
@@ -18,14 +18,16 @@ enum class HyperType { Integer, Number, Bool };
 struct HyperDecl {
   std::string name;
   HyperType type = HyperType::Integer;
-  std::vector<std::string> hf;   ///< names in config.json, dots for nesting; the first that is there counts
+  std::vector<std::string>
+      hf; ///< names in config.json, dots for nesting; the first that is there counts
   std::vector<std::string> gguf; ///< keys; {arch} is the file's general.architecture
   std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
   Expr fallback;                 ///< default in terms of symbols above it; kind None: required
   SourceRange range;
 };
 
-/// `[expects]`: what foreign files must hold where they say anything about it (hidden_act = "silu").
+/// `[expects]`: what foreign files must hold where they say anything about it (hidden_act =
+/// "silu").
 struct Expectation {
   std::string name;
   std::vector<std::string> hf, gguf;
@@ -57,7 +59,8 @@ struct Architecture {
   std::shared_ptr<const SourceFile> file;
 };
 
-/// What a model's files say. All members may be empty functions (no source: everything comes from `shape`).
+/// What a model's files say. All members may be empty functions (no source: everything comes from
+/// `shape`).
 struct ModelFacts {
   enum class Kind { None, HuggingFace, Gguf };
   Kind kind = Kind::None;
@@ -71,18 +74,21 @@ struct ModelFacts {
 };
 
 /// Parses TOML text; every error is in `diags`. Nothing when there was one.
-std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file, Diagnostics &diags);
+std::optional<Architecture> parseArchitecture(std::shared_ptr<const SourceFile> file,
+                                              Diagnostics &diags);
 /// Reads and parses a file.
 std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostics &diags);
 
-/// The architecture file for a spec: `[model] architecture` (a name in one of `folders`, or a path relative to the spec),
-/// else the one of `folders` whose hf or gguf names fit `modelType` (config.json's model_type, general.architecture).
+/// The architecture file for a spec: `[model] architecture` (a name in one of `folders`, or a path
+/// relative to the spec), else the one of `folders` whose hf or gguf names fit `modelType`
+/// (config.json's model_type, general.architecture).
 std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
-                                             const std::vector<std::string> &folders, Diagnostics &diags);
+                                             const std::vector<std::string> &folders,
+                                             Diagnostics &diags);
 
-/// Evaluates symbols (shape, then facts, then defaults), checks expectations, types and shapes, and gives every node its
-/// numbers. False when there were errors; they are in `diags`.
-bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
-          Diagnostics &diags);
+/// Evaluates symbols (shape, then facts, then defaults), checks expectations, types and shapes, and
+/// gives every node its numbers. False when there were errors; they are in `diags`.
+bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts,
+          BoundModel &out, Diagnostics &diags);
 
 } // namespace lorac::dsl

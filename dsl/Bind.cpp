@@ -27,8 +27,8 @@ std::string describe(const HyperValue &value) {
 
 class Binder {
 public:
-  Binder(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
-         Diagnostics &diags)
+  Binder(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts,
+         BoundModel &out, Diagnostics &diags)
       : architecture(architecture), model(model), facts(facts), out(out), diags(diags) {
     if (facts.kind != ModelFacts::Kind::None)
       factsFile = std::make_shared<SourceFile>(facts.path, "", Origin::Model);
@@ -70,10 +70,13 @@ private:
           found = &decl;
       }
       if (!found)
-        diags.error(entry.keyRange, "'" + printable(entry.key) + "' is no symbol of '" + architecture.name + "'")
+        diags
+            .error(entry.keyRange,
+                   "'" + printable(entry.key) + "' is no symbol of '" + architecture.name + "'")
             .suggest(nearest(entry.key, words));
       else if (!seen.insert(found->name).second)
-        diags.error(entry.keyRange, "'" + found->name + "' is given twice, here as '" + entry.key + "'");
+        diags.error(entry.keyRange,
+                    "'" + found->name + "' is given twice, here as '" + entry.key + "'");
     }
   }
 
@@ -96,7 +99,8 @@ private:
     std::string name; ///< the key as its file has it
   };
 
-  std::optional<Found> inFacts(const std::vector<std::string> &hf, const std::vector<std::string> &gguf) const {
+  std::optional<Found> inFacts(const std::vector<std::string> &hf,
+                               const std::vector<std::string> &gguf) const {
     if (facts.kind == ModelFacts::Kind::None || !facts.lookup)
       return std::nullopt;
     for (const std::string &key : facts.kind == ModelFacts::Kind::Gguf ? gguf : hf)
@@ -134,32 +138,41 @@ private:
     }
     brokenSymbol = true;
     if (facts.kind == ModelFacts::Kind::None) {
-      diags.error(model.shape.given() ? model.shape.range : model.range,
-                  "'model.shape' does not give '" + decl.name + "', which '" + architecture.name + "' needs")
+      diags
+          .error(model.shape.given() ? model.shape.range : model.range,
+                 "'model.shape' does not give '" + decl.name + "', which '" + architecture.name +
+                     "' needs")
           .note(decl.range, "'" + decl.name + "' is described here");
       return;
     }
-    const std::vector<std::string> &keys = facts.kind == ModelFacts::Kind::Gguf ? decl.gguf : decl.hf;
-    diags.error(factsRange(), "no '" + (keys.empty() ? decl.name : filled(keys[0])) + "': the file does not say '" +
-                                  decl.name + "'")
+    const std::vector<std::string> &keys =
+        facts.kind == ModelFacts::Kind::Gguf ? decl.gguf : decl.hf;
+    diags
+        .error(factsRange(), "no '" + (keys.empty() ? decl.name : filled(keys[0])) +
+                                 "': the file does not say '" + decl.name + "'")
         .note(decl.range, "'" + decl.name + "' is described here");
   }
 
   std::optional<double> typed(const HyperDecl &decl, const Found &found) {
     const HyperValue &value = found.value;
     auto wrong = [&](const std::string &want) {
-      diags.error(found.range, "'" + printable(found.name) + "' must be " + want + ", got " + describe(value));
+      diags.error(found.range,
+                  "'" + printable(found.name) + "' must be " + want + ", got " + describe(value));
       return std::nullopt;
     };
     const bool *truth = std::get_if<bool>(&value);
     const int64_t *integer = std::get_if<int64_t>(&value);
     const double *number = std::get_if<double>(&value);
-    double plain = truth ? *truth : integer ? static_cast<double>(*integer) : number ? *number : NAN;
+    double plain = truth     ? *truth
+                   : integer ? static_cast<double>(*integer)
+                   : number  ? *number
+                             : NAN;
     switch (decl.type) {
     case HyperType::Bool:
       return truth || plain == 0 || plain == 1 ? std::optional(plain) : wrong("true or false");
     case HyperType::Number:
-      return !truth && std::isfinite(plain) && plain > 0 ? std::optional(plain) : wrong("a positive number");
+      return !truth && std::isfinite(plain) && plain > 0 ? std::optional(plain)
+                                                         : wrong("a positive number");
     case HyperType::Integer:
       break;
     }
@@ -170,18 +183,21 @@ private:
   void expectations() {
     for (const Expectation &expects : architecture.expects) {
       std::string why = expects.why.empty() ? "" : ": " + expects.why;
-      if (facts.kind == ModelFacts::Kind::Gguf && !expects.ggufAbsentTensor.empty() && facts.hasTensor &&
-          facts.hasTensor(expects.ggufAbsentTensor))
-        diags.error(factsRange(), "the file has a tensor '" + expects.ggufAbsentTensor + "', which '" +
-                                      architecture.name + "' does not use" + why)
+      if (facts.kind == ModelFacts::Kind::Gguf && !expects.ggufAbsentTensor.empty() &&
+          facts.hasTensor && facts.hasTensor(expects.ggufAbsentTensor))
+        diags
+            .error(factsRange(), "the file has a tensor '" + expects.ggufAbsentTensor +
+                                     "', which '" + architecture.name + "' does not use" + why)
             .note(expects.range, "expected here");
       std::optional<Found> found = inFacts(expects.hf, expects.gguf);
-      if (!found || std::find(expects.values.begin(), expects.values.end(), found->value) != expects.values.end())
+      if (!found || std::find(expects.values.begin(), expects.values.end(), found->value) !=
+                        expects.values.end())
         continue;
       std::string want;
       for (const HyperValue &value : expects.values)
         want += (want.empty() ? "" : " or ") + describe(value);
-      std::string message = "'" + found->name + "' is " + describe(found->value) + "; '" + architecture.name + "' " +
+      std::string message = "'" + found->name + "' is " + describe(found->value) + "; '" +
+                            architecture.name + "' " +
                             (want.empty() ? "expects none" : "expects " + want) + why;
       diags.error(factsRange(), message).note(expects.range, "expected here");
     }
@@ -197,7 +213,8 @@ private:
     for (const char *name : {"layers", "hidden_size", "vocab_size"}) {
       if (out.hyper.count(name))
         continue;
-      diags.error({architecture.file, 1, 1, 1, 1}, std::string("[hyper] must describe '") + name + "'");
+      diags.error({architecture.file, 1, 1, 1, 1},
+                  std::string("[hyper] must describe '") + name + "'");
       good = false;
     }
     out.layers = static_cast<int64_t>(get("layers", 0));
@@ -209,8 +226,9 @@ private:
     out.ropeTheta = get("rope_theta", 0);
     out.tied = get("tie_word_embeddings", 0) != 0;
     if (good && out.layers > MaxLayers) {
-      diags.error(placeOf("layers"), "a model of " + std::to_string(out.layers) + " layers: at most " +
-                                         std::to_string(MaxLayers) + " are taken");
+      diags.error(placeOf("layers"), "a model of " + std::to_string(out.layers) +
+                                         " layers: at most " + std::to_string(MaxLayers) +
+                                         " are taken");
       good = false;
     }
     return good;
@@ -233,12 +251,16 @@ private:
     bound.perLayer = decl.hf.find("{layer}") != std::string::npos;
     bound.range = decl.range;
     for (const Expr &expr : decl.shape)
-      bound.shape.push_back(evaluateSize(expr, out.hyper, "a size of '" + decl.key + "'", diags).value_or(1));
+      bound.shape.push_back(
+          evaluateSize(expr, out.hyper, "a size of '" + decl.key + "'", diags).value_or(1));
     if (decl.permuteHeads.kind != ExprKind::None) {
-      bound.permuteHeads = evaluateSize(decl.permuteHeads, out.hyper, "'heads' of '" + decl.key + "'", diags).value_or(1);
+      bound.permuteHeads =
+          evaluateSize(decl.permuteHeads, out.hyper, "'heads' of '" + decl.key + "'", diags)
+              .value_or(1);
       if (bound.shape[0] % (2 * bound.permuteHeads) != 0)
-        diags.error(decl.range, "the " + std::to_string(bound.shape[0]) + " rows of '" + decl.key + "' are not " +
-                                    std::to_string(bound.permuteHeads) + " heads of an even size");
+        diags.error(decl.range, "the " + std::to_string(bound.shape[0]) + " rows of '" + decl.key +
+                                    "' are not " + std::to_string(bound.permuteHeads) +
+                                    " heads of an even size");
     }
     double count = bound.perLayer ? static_cast<double>(out.layers) : 1;
     for (int64_t size : bound.shape)
@@ -256,9 +278,11 @@ private:
   void tie(const WeightDecl &decl, const BoundWeight &bound) {
     const BoundWeight *other = out.weight(decl.tiedTo);
     if (!other)
-      diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo + "', which is not described above it");
+      diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo +
+                                  "', which is not described above it");
     else if (other->shape != bound.shape)
-      diags.error(decl.range, "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
+      diags.error(decl.range,
+                  "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
   }
 
   void used() {
@@ -283,8 +307,8 @@ private:
 
 } // namespace
 
-bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts, BoundModel &out,
-          Diagnostics &diags) {
+bool bind(const Architecture &architecture, const ModelSpec &model, const ModelFacts &facts,
+          BoundModel &out, Diagnostics &diags) {
   out = {};
   return Binder(architecture, model, facts, out, diags).run();
 }

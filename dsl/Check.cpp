@@ -12,7 +12,8 @@ namespace lorac::dsl {
 
 namespace {
 
-constexpr int64_t MaxCount = int64_t(1) << 31; // of steps, tokens and the like: products stay within 63 bits
+constexpr int64_t MaxCount = int64_t(1)
+                             << 31; // of steps, tokens and the like: products stay within 63 bits
 constexpr int64_t MaxRank = 65536;
 
 std::string shown(int64_t value) { return std::to_string(value); }
@@ -22,7 +23,8 @@ std::string shown(double value) { return shortest(value); }
 // Checks one spec; fields that were not given hold good defaults and are skipped.
 class Checker {
 public:
-  Checker(Spec &spec, bool allowCuda, Diagnostics &diags) : spec(spec), allowCuda(allowCuda), diags(diags) {}
+  Checker(Spec &spec, bool allowCuda, Diagnostics &diags)
+      : spec(spec), allowCuda(allowCuda), diags(diags) {}
 
   void run() {
     model();
@@ -48,16 +50,22 @@ private:
   }
 
   /// low <= value < high, or low < value < high.
-  void below(const std::string &key, const Field<double> &field, double low, double high, bool lowIn) {
-    bool good = std::isfinite(field.value) && (lowIn ? field.value >= low : field.value > low) && field.value < high;
+  void below(const std::string &key, const Field<double> &field, double low, double high,
+             bool lowIn) {
+    bool good = std::isfinite(field.value) && (lowIn ? field.value >= low : field.value > low) &&
+                field.value < high;
     if (!field.given() || field.refused || good)
       return;
-    std::string want = std::isinf(high) ? (lowIn ? "at least " + shown(low) : "greater than " + shown(low))
-                                        : std::string("in ") + (lowIn ? "[" : "(") + shown(low) + ", " + shown(high) + ")";
+    std::string want =
+        std::isinf(high)
+            ? (lowIn ? "at least " + shown(low) : "greater than " + shown(low))
+            : std::string("in ") + (lowIn ? "[" : "(") + shown(low) + ", " + shown(high) + ")";
     diags.error(field.range, "'" + key + "' must be " + want + ", got " + shown(field.value));
   }
 
-  void positive(const std::string &key, const Field<double> &field) { below(key, field, 0, INFINITY, false); }
+  void positive(const std::string &key, const Field<double> &field) {
+    below(key, field, 0, INFINITY, false);
+  }
 
   Diagnostic &later(const SourceRange &range, const std::string &what) {
     return diags.error(range, what + " is known, not in this version");
@@ -72,7 +80,8 @@ private:
       return;
     }
     if (m.source.given() && !m.source.refused && m.source->empty())
-      diags.error(m.source.range, "'model.source' is empty: name a GGUF file or a Hugging Face directory");
+      diags.error(m.source.range,
+                  "'model.source' is empty: name a GGUF file or a Hugging Face directory");
     if (m.architecture.given() && !m.architecture.refused && m.architecture->empty())
       diags.error(m.architecture.range, "'model.architecture' is empty: name one, as in \"llama\"");
     std::set<std::string> seen;
@@ -82,10 +91,13 @@ private:
     if (m.source.given())
       return;
     if (!m.architecture.given() || !m.shape.given())
-      diags.error(m.range, "[model] needs 'source', or 'architecture' and 'shape' for weights drawn from the seed");
+      diags.error(
+          m.range,
+          "[model] needs 'source', or 'architecture' and 'shape' for weights drawn from the seed");
     else if (spec.quantization.format.value == BaseFormat::Keep)
       diags.error(spec.quantization.format.range,
-                  "'quantization.format' = \"keep\" needs a 'model.source': drawn weights have no blocks to keep");
+                  "'quantization.format' = \"keep\" needs a 'model.source': drawn weights have no "
+                  "blocks to keep");
   }
 
   void quantization() {
@@ -93,12 +105,14 @@ private:
     int64_t size = q.blockSize.value;
     if (q.blockSize.given() && (size < 32 || size > 4096 || (size & (size - 1)) != 0))
       diags.error(q.blockSize.range,
-                  "'quantization.block_size' must be a power of two from 32 to 4096, got " + shown(size));
+                  "'quantization.block_size' must be a power of two from 32 to 4096, got " +
+                      shown(size));
     bool sixteenBit = *q.computeDtype == ComputeDtype::Bf16 || *q.computeDtype == ComputeDtype::F16;
     if (sixteenBit && *spec.target.device != Device::Cuda)
-      diags.error(q.computeDtype.range, "'quantization.compute_dtype' = \"" + std::string(toString(*q.computeDtype)) +
-                                            "\" is refused on cpu: its kernels multiply in f32, and 16-bit would only "
-                                            "round; write \"auto\" or \"f32\"");
+      diags.error(q.computeDtype.range,
+                  "'quantization.compute_dtype' = \"" + std::string(toString(*q.computeDtype)) +
+                      "\" is refused on cpu: its kernels multiply in f32, and 16-bit would only "
+                      "round; write \"auto\" or \"f32\"");
   }
 
   void patterns(const std::string &key, const std::vector<Field<std::string>> &list) {
@@ -115,8 +129,9 @@ private:
     if (!r.given() || r.refused)
       return;
     if (r.value < (zeroIsNone ? 0 : 1)) {
-      Diagnostic &error = diags.error(r.range, "rank must be " + std::string(zeroIsNone ? "0 or " : "") +
-                                                   "positive, got " + shown(r.value));
+      Diagnostic &error =
+          diags.error(r.range, "rank must be " + std::string(zeroIsNone ? "0 or " : "") +
+                                   "positive, got " + shown(r.value));
       if (!zeroIsNone && r.value == 0)
         error.note("for no adapter on some modules, write r = 0 in an [[adapter.rule]]");
     } else if (r.value > MaxRank) {
@@ -131,12 +146,15 @@ private:
     below("adapter.lora_dropout", a.loraDropout, 0, 1, true);
     patterns("adapter.target_modules", *a.targetModules);
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
-      diags.error(a.initFrom.range, "'adapter.init_from' is empty: name an adapter's folder or leave it out");
+      diags.error(a.initFrom.range,
+                  "'adapter.init_from' is empty: name an adapter's folder or leave it out");
     for (const AdapterRule &rule : a.rules) {
       if (!rule.modules.given())
-        diags.error(rule.range, "a rule needs 'modules': the pattern of the modules that it is for");
+        diags.error(rule.range,
+                    "a rule needs 'modules': the pattern of the modules that it is for");
       else if (!rule.r.given() && !rule.loraAlpha.given() && !rule.loraDropout.given())
-        diags.error(rule.range, "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
+        diags.error(rule.range,
+                    "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
       patterns("adapter.rule.modules", *rule.modules);
       rank(rule.r, true);
       positive("adapter.rule.lora_alpha", rule.loraAlpha);
@@ -156,8 +174,8 @@ private:
       return;
     const AdaLoraSpec &ada = *a.adalora;
     if (!chosen)
-      diags.error(ada.range, "[adapter.adalora] is for method = \"adalora\"").note(
-          "method = \"adalora\" is known, not in this version");
+      diags.error(ada.range, "[adapter.adalora] is for method = \"adalora\"")
+          .note("method = \"adalora\" is known, not in this version");
     range<int64_t>("adapter.adalora.init_r", ada.initR, 1, MaxRank);
     range<int64_t>("adapter.adalora.target_r", ada.targetR, 1, MaxRank);
     range<int64_t>("adapter.adalora.tinit", ada.tinit, 0, MaxCount);
@@ -181,11 +199,13 @@ private:
   void train() {
     TrainSpec &t = spec.train;
     if (!t.range)
-      diags.error(start(), "no [train] table: say how long to train, with steps = 60 or epochs = 1");
+      diags.error(start(),
+                  "no [train] table: say how long to train, with steps = 60 or epochs = 1");
     else if (!t.steps.given() && !t.epochs.given())
       diags.error(t.range, "[train] needs 'steps' or 'epochs'");
     else if (t.steps.given() && t.epochs.given())
-      diags.error(t.epochs.range, "'steps' and 'epochs' are both given: keep one").note(t.steps.range, "'steps' is here");
+      diags.error(t.epochs.range, "'steps' and 'epochs' are both given: keep one")
+          .note(t.steps.range, "'steps' is here");
     range<int64_t>("train.steps", t.steps, 1, MaxCount);
     below("train.epochs", t.epochs, 0, 1e9, false);
     bool sizes = range<int64_t>("train.batch_size", t.batchSize, 1, MaxCount);
@@ -219,13 +239,15 @@ private:
         s.warmupSteps.value = 0;
     } else if (isShort && t.steps.value > 0 && s.warmupSteps.value > 0) {
       diags.warning(s.warmupSteps.range, "the warm-up of " + shown(s.warmupSteps.value) +
-                                             " steps does not end within the " + shown(t.steps.value) + " of the run");
+                                             " steps does not end within the " +
+                                             shown(t.steps.value) + " of the run");
     }
   }
 
   void data() {
     for (size_t i = 1; i < spec.data.size(); ++i)
-      later(spec.data[i].range, "a second [[data]] table").note("one table may list several files: path = [\"a\", \"b\"]");
+      later(spec.data[i].range, "a second [[data]] table")
+          .note("one table may list several files: path = [\"a\", \"b\"]");
     for (DataSpec &d : spec.data)
       oneData(d);
   }
@@ -236,13 +258,15 @@ private:
                   return std::isalnum(c) || c == '_' || c == '-' || c == '.';
                 });
     if (!good)
-      diags.error(d.name.range, "'data.name' must be letters, digits, '_', '-' or '.', at most 64, got \"" +
-                                    printable(*d.name) + "\"");
+      diags.error(d.name.range,
+                  "'data.name' must be letters, digits, '_', '-' or '.', at most 64, got \"" +
+                      printable(*d.name) + "\"");
     if (!d.path.given())
       diags.error(d.range, "[[data]] needs 'path': a file, a pattern or a list");
     for (const Field<std::string> &path : *d.path)
       if (path->empty() || path->find('\0') != std::string::npos)
-        diags.error(path.range, "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
+        diags.error(path.range,
+                    "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
     range<double>("data.eval_fraction", d.evalFraction, 0, 0.9);
     if (*d.format == DataFormat::Chat || *d.format == DataFormat::Alpaca)
       later(d.format.range, "format = \"" + std::string(toString(*d.format)) + "\"");
@@ -255,13 +279,16 @@ private:
   void tokens(DataSpec &d) {
     Field<bool> &packing = spec.train.packing;
     if (packing.given() && *packing)
-      diags.error(packing.range, "'train.packing' must be false for data of format \"tokens\": it is taken batch by batch "
-                                 "as it stands")
+      diags
+          .error(packing.range, "'train.packing' must be false for data of format \"tokens\": it "
+                                "is taken batch by batch "
+                                "as it stands")
           .note(d.format.range, "the format is given here");
     packing.value = false;
     if (d.evalFraction.given() && *d.evalFraction != 0)
-      diags.error(d.evalFraction.range,
-                  "'data.eval_fraction' must be 0 for format \"tokens\": its batches are never split");
+      diags.error(
+          d.evalFraction.range,
+          "'data.eval_fraction' must be 0 for format \"tokens\": its batches are never split");
     d.evalFraction.value = 0;
     if (d.overlong.given() && *d.overlong != Overlong::Error)
       diags.warning(d.overlong.range, "'data.overlong' has no meaning for format \"tokens\"");
@@ -270,14 +297,18 @@ private:
   void target() {
     const TargetSpec &t = spec.target;
     if (*t.device == Device::Cuda && !allowCuda)
-      later(t.device.range, "training on device = \"cuda\"").note("`lorac compile --target cuda` builds its kernels");
+      later(t.device.range, "training on device = \"cuda\"")
+          .note("`lorac compile --target cuda` builds its kernels");
     range<int64_t>("target.threads", t.threads, 0, 1024);
     for (const Field<std::string> &arch : *t.arch) {
       const std::string &word = *arch;
       bool good = word.starts_with("sm_") && word.size() >= 5 && word.size() <= 7 &&
-                  std::isdigit(static_cast<unsigned char>(word[3])) && std::isdigit(static_cast<unsigned char>(word[4]));
+                  std::isdigit(static_cast<unsigned char>(word[3])) &&
+                  std::isdigit(static_cast<unsigned char>(word[4]));
       if (!good)
-        diags.error(arch.range, "'target.arch' names compute architectures as in \"sm_80\", got \"" + printable(word) + "\"");
+        diags.error(arch.range,
+                    "'target.arch' names compute architectures as in \"sm_80\", got \"" +
+                        printable(word) + "\"");
     }
   }
 
@@ -292,10 +323,12 @@ void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags) {
   const Field<int64_t> &length = spec.train.maxLength;
   if (model.maxPositions > 0 && *length > model.maxPositions)
     diags.error(length.given() ? length.range : spec.train.range,
-                "'train.max_length' is " + shown(*length) + ", but the model has " + shown(model.maxPositions) +
-                    " positions");
+                "'train.max_length' is " + shown(*length) + ", but the model has " +
+                    shown(model.maxPositions) + " positions");
 }
 
-void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags) { Checker(spec, allowCuda, diags).run(); }
+void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags) {
+  Checker(spec, allowCuda, diags).run();
+}
 
 } // namespace lorac::dsl

@@ -7,8 +7,9 @@
 
 namespace lorac::dsl {
 
-/// Checks values and combinations and fills in the defaults that depend on other keys (Spec.h lists them).
-/// `allowCuda`: only kernels are compiled (`lorac compile --target cuda`); otherwise device = "cuda" is refused.
+/// Checks values and combinations and fills in the defaults that depend on other keys (Spec.h lists
+/// them). `allowCuda`: only kernels are compiled (`lorac compile --target cuda`); otherwise device
+/// = "cuda" is refused.
 void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags);
 
 /// Checks the spec against the model that it is for: max_length within its positions.
@@ -17,7 +18,8 @@ void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags);
 /// Checks that the model's source and the data's files are there.
 void checkFiles(const Spec &spec, Diagnostics &diags);
 
-/// The files of a [[data]] table: absolute, patterns expanded and sorted; a pattern that matches nothing is left as it is.
+/// The files of a [[data]] table: absolute, patterns expanded and sorted; a pattern that matches
+/// nothing is left as it is.
 std::vector<std::string> dataFiles(const Spec &spec, const DataSpec &data);
 
 /// An adapter on one module.
@@ -26,13 +28,14 @@ struct AdapterChoice {
   int64_t r = 0;
   double alpha = 0;
   double dropout = 0;
-  double scale = 0;   ///< alpha/r, or alpha/sqrt(r) with use_rslora
-  SourceRange range;  ///< what chose it: the pattern of target_modules, or the rule's modules
+  double scale = 0;  ///< alpha/r, or alpha/sqrt(r) with use_rslora
+  SourceRange range; ///< what chose it: the pattern of target_modules, or the rule's modules
 };
 
-/// Which of `modules` (BoundModel::adaptableModules) get an adapter, in their order. Patterns are regular expressions
-/// that must match as `(.*\.)?(PATTERN)$` does; one that matches nothing is an error. Modules with r = 0 are left out.
-std::vector<AdapterChoice> resolveAdapters(const Spec &spec, const std::vector<std::string> &modules,
-                                           Diagnostics &diags);
+/// Which of `modules` (BoundModel::adaptableModules) get an adapter, in their order. Patterns are
+/// regular expressions that must match as `(.*\.)?(PATTERN)$` does; one that matches nothing is an
+/// error. Modules with r = 0 are left out.
+std::vector<AdapterChoice>
+resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagnostics &diags);
 
 } // namespace lorac::dsl

@@ -33,7 +33,8 @@ Diagnostic &Diagnostics::warning(SourceRange range, std::string message) {
 
 bool Diagnostics::onlyForeign() const {
   return hasErrors() && std::all_of(list.begin(), list.end(), [](const Diagnostic &d) {
-           return d.severity != Severity::Error || (d.range.file && d.range.file->origin == Origin::Model);
+           return d.severity != Severity::Error ||
+                  (d.range.file && d.range.file->origin == Origin::Model);
          });
 }
 
@@ -67,7 +68,8 @@ std::string excerpt(const SourceRange &range) {
     return {};
   std::string_view line = range.file->line(range.beginLine);
   std::string shown, pad, marks;
-  // Columns before the caret are dropped in a long line; counting characters is enough to choose where.
+  // Columns before the caret are dropped in a long line; counting characters is enough to choose
+  // where.
   uint32_t first = range.beginColumn > MaxExcerpt ? range.beginColumn - Context : 1;
   if (first > 1) {
     shown = "…";
@@ -104,7 +106,8 @@ std::string place(const SourceRange &range) { return range ? range.str() + ": " 
 std::string Diagnostics::text() const {
   std::string out;
   for (const Diagnostic *d : ordered()) {
-    out += place(d->range) + (d->severity == Severity::Error ? "error: " : "warning: ") + d->message + "\n";
+    out += place(d->range) + (d->severity == Severity::Error ? "error: " : "warning: ") +
+           d->message + "\n";
     out += excerpt(d->range);
     for (const Note &note : d->notes)
       out += place(note.range ? note.range : d->range) + "note: " + note.message + "\n";
@@ -122,7 +125,8 @@ size_t editDistance(std::string_view a, std::string_view b) {
   std::iota(d[0].begin(), d[0].end(), 0);
   for (size_t i = 1; i <= a.size(); ++i)
     for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j - 1] + (a[i - 1] != b[j - 1]), d[i - 1][j] + 1, d[i][j - 1] + 1});
+      d[i][j] =
+          std::min({d[i - 1][j - 1] + (a[i - 1] != b[j - 1]), d[i - 1][j] + 1, d[i][j - 1] + 1});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }

@@ -44,7 +44,8 @@ public:
 
   /// `file:line:col: error: message`, the line, caret and tildes, notes; in order of file and line.
   std::string text() const;
-  /// A JSON array of {severity, file, line, column, end_line, end_column, message, suggestion?, notes}.
+  /// A JSON array of {severity, file, line, column, end_line, end_column, message, suggestion?,
+  /// notes}.
   std::string json() const;
 
 private:
@@ -53,10 +54,12 @@ private:
   size_t errorCount = 0;
 };
 
-/// The candidate nearest to `word` (edit distance at most a third of its length, rounded up, and 4), or "".
+/// The candidate nearest to `word` (edit distance at most a third of its length, rounded up, and
+/// 4), or "".
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
-/// `text` fit for one line of a message: control characters and invalid UTF-8 escaped, cut at `limit` characters.
+/// `text` fit for one line of a message: control characters and invalid UTF-8 escaped, cut at
+/// `limit` characters.
 std::string printable(std::string_view text, size_t limit = 60);
 
 } // namespace lorac::dsl

@@ -7,7 +7,8 @@
 
 namespace lorac::dsl {
 
-std::optional<double> evaluate(const Expr &expr, const std::map<std::string, double> &symbols, Diagnostics &diags) {
+std::optional<double> evaluate(const Expr &expr, const std::map<std::string, double> &symbols,
+                               Diagnostics &diags) {
   auto fail = [&](const SourceRange &range, std::string message) {
     diags.error(range, std::move(message));
     return std::nullopt;
@@ -28,7 +29,8 @@ std::optional<double> evaluate(const Expr &expr, const std::map<std::string, dou
     return std::nullopt;
   }
   case ExprKind::Call:
-    return fail(expr.range, "'" + expr.name + "' is no part of a size: write symbols, numbers, + - * /");
+    return fail(expr.range,
+                "'" + expr.name + "' is no part of a size: write symbols, numbers, + - * /");
   case ExprKind::Neg: {
     std::optional<double> value = evaluate(expr.args[0], symbols, diags);
     return value ? std::optional<double>(-*value) : std::nullopt;
@@ -62,7 +64,8 @@ std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string
   if (!value)
     return std::nullopt;
   if (!(*value >= 1 && *value < 0x1p31) || *value != std::floor(*value)) {
-    diags.error(expr.range, what + " must be a whole number from 1 to 2147483647, got " + shortest(*value));
+    diags.error(expr.range,
+                what + " must be a whole number from 1 to 2147483647, got " + shortest(*value));
     return std::nullopt;
   }
   return static_cast<int64_t>(*value);

@@ -17,7 +17,8 @@ std::vector<std::string> dataFiles(const Spec &spec, const DataSpec &data) {
     struct stat info;
     glob_t found{};
     // A file whose name holds a bracket is that file.
-    bool pattern = stat(absolute.c_str(), &info) != 0 && absolute.find_first_of("*?[") != std::string::npos;
+    bool pattern =
+        stat(absolute.c_str(), &info) != 0 && absolute.find_first_of("*?[") != std::string::npos;
     if (pattern && glob(absolute.c_str(), 0, nullptr, &found) == 0)
       files.insert(files.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc); // sorted by glob
     else
@@ -34,9 +35,11 @@ void checkFiles(const Spec &spec, Diagnostics &diags) {
     if (path.find_first_of("*?[") != std::string::npos && stat(path.c_str(), &info) != 0)
       diags.error(field.range, "no file matches '" + printable(path, 300) + "'");
     else if (stat(path.c_str(), &info) != 0)
-      diags.error(field.range, "cannot read '" + printable(path, 300) + "': " + std::strerror(errno));
+      diags.error(field.range,
+                  "cannot read '" + printable(path, 300) + "': " + std::strerror(errno));
     else if (S_ISDIR(info.st_mode) && !folderToo)
-      diags.error(field.range, "'" + printable(path, 300) + "' is a folder: name a file or a pattern, as in \"" +
+      diags.error(field.range, "'" + printable(path, 300) +
+                                   "' is a folder: name a file or a pattern, as in \"" +
                                    printable(*field) + "/*.txt\"");
   };
   if (spec.model.source.given())

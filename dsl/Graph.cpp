@@ -5,8 +5,9 @@
 namespace lorac::dsl {
 
 std::string_view toString(GraphOp op) {
-  static constexpr std::string_view words[] = {"embed",     "rms_norm", "linear", "heads", "rope", "attention",
-                                               "silu",      "add",      "sub",    "mul",   "neg",  "scale"};
+  static constexpr std::string_view words[] = {"embed", "rms_norm",  "linear", "heads",
+                                               "rope",  "attention", "silu",   "add",
+                                               "sub",   "mul",       "neg",    "scale"};
   return words[static_cast<int>(op)];
 }
 

@@ -65,7 +65,8 @@ private:
   void assign(const Statement &statement) {
     const std::string &name = statement.name;
     if (findWeight(name) || names.symbols.count(name) || name == "ids" || name == "causal") {
-      error(statement.nameRange, "'" + name + "' is the name of a " + (findWeight(name) ? "weight" : "symbol") +
+      error(statement.nameRange, "'" + name + "' is the name of a " +
+                                     (findWeight(name) ? "weight" : "symbol") +
                                      ": assign to another");
       return;
     }
@@ -90,13 +91,14 @@ private:
     std::string name = kind == SectionKind::Head ? "logits" : "x";
     auto it = variables.find(name);
     if (it == variables.end() || it->second.value.id < 0) {
-      error(ast.range, "[" + std::string(toString(kind)) + "] never assigns '" + name + "', its result");
+      error(ast.range,
+            "[" + std::string(toString(kind)) + "] never assigns '" + name + "', its result");
       return;
     }
     const Value &value = it->second.value;
     out.output = value.id;
     auto vocab = names.symbols.find("vocab_size");
-    int64_t want = kind != SectionKind::Head         ? names.hiddenSize
+    int64_t want = kind != SectionKind::Head      ? names.hiddenSize
                    : vocab != names.symbols.end() ? static_cast<int64_t>(vocab->second)
                                                   : value.shape[0];
     if (value.shape != std::vector<int64_t>{want})
@@ -119,7 +121,8 @@ private:
   }
 
   const BoundWeight *findWeight(std::string_view name) const {
-    auto it = std::find_if(names.weights.begin(), names.weights.end(), [&](auto &w) { return w.key == name; });
+    auto it = std::find_if(names.weights.begin(), names.weights.end(),
+                           [&](auto &w) { return w.key == name; });
     return it == names.weights.end() ? nullptr : &*it;
   }
 
@@ -152,14 +155,16 @@ private:
                                                                             : "linear(x, ") +
                                    expr.name + ")");
     if (expr.name == "ids" || expr.name == "causal")
-      return error(expr.range, "'" + expr.name + "' stands in " +
-                                   (expr.name == "ids" ? "embed(ids, W)" : "attention(q, k, v, causal)"));
+      return error(expr.range,
+                   "'" + expr.name + "' stands in " +
+                       (expr.name == "ids" ? "embed(ids, W)" : "attention(q, k, v, causal)"));
     std::vector<std::string> words;
     for (const auto &[name, variable] : variables)
       words.push_back(name);
     for (const auto &[name, value] : names.symbols)
       words.push_back(name);
-    diags.error(expr.range, "nothing is named '" + expr.name + "' here").suggest(nearest(expr.name, words));
+    diags.error(expr.range, "nothing is named '" + expr.name + "' here")
+        .suggest(nearest(expr.name, words));
     return std::nullopt;
   }
 
@@ -220,10 +225,13 @@ private:
       return error(expr.range, "a tensor is not divided by a tensor");
     if (left->shape != right->shape) {
       const char *sign = expr.kind == ExprKind::Add ? "+" : expr.kind == ExprKind::Sub ? "-" : "*";
-      return error(expr.range, std::string("'") + sign + "' expects two tensors of one shape, got " +
+      return error(expr.range, std::string("'") + sign +
+                                   "' expects two tensors of one shape, got " +
                                    shapeText(left->shape) + " and " + shapeText(right->shape));
     }
-    GraphOp op = expr.kind == ExprKind::Add ? GraphOp::Add : expr.kind == ExprKind::Sub ? GraphOp::Sub : GraphOp::Mul;
+    GraphOp op = expr.kind == ExprKind::Add   ? GraphOp::Add
+                 : expr.kind == ExprKind::Sub ? GraphOp::Sub
+                                              : GraphOp::Mul;
     return node(op, {left->id, right->id}, left->shape, expr);
   }
 
@@ -249,8 +257,8 @@ private:
     if (expr.kind == ExprKind::Div && left.isNumber)
       return error(expr.range, "a number is not divided by a tensor");
     if (expr.kind != ExprKind::Mul && expr.kind != ExprKind::Div)
-      return error(expr.range, "a number and a tensor can only be multiplied: got " + shapeText(tensor.shape) +
-                                   " and " + shortest(factor));
+      return error(expr.range, "a number and a tensor can only be multiplied: got " +
+                                   shapeText(tensor.shape) + " and " + shortest(factor));
     if (expr.kind == ExprKind::Div) {
       if (factor == 0)
         return error(expr.range, "divides by zero");
@@ -280,7 +288,8 @@ private:
       if (expr.name != function.name)
         continue;
       if (expr.args.size() != function.args)
-        return error(expr.range, std::string(function.usage) + " takes " + std::to_string(function.args) +
+        return error(expr.range, std::string(function.usage) + " takes " +
+                                     std::to_string(function.args) +
                                      (function.args == 1 ? " argument, got " : " arguments, got ") +
                                      std::to_string(expr.args.size()));
       return (this->*function.check)(expr);
@@ -300,21 +309,27 @@ private:
       for (const BoundWeight &w : names.weights)
         words.push_back(w.key);
       if (expr.kind == ExprKind::Name)
-        diags.error(expr.range, "no weight is named '" + expr.name + "'").suggest(nearest(expr.name, words));
+        diags.error(expr.range, "no weight is named '" + expr.name + "'")
+            .suggest(nearest(expr.name, words));
       else
         error(expr.range, function + " expects the name of a weight");
       return nullptr;
     }
     if (std::find(kinds.begin(), kinds.end(), weight->kind) == kinds.end()) {
-      diags.error(expr.range, function + " does not take '" + weight->key + "', which is of kind \"" +
-                                  std::string(toString(weight->kind)) + "\"")
+      diags
+          .error(expr.range, function + " does not take '" + weight->key +
+                                 "', which is of kind \"" + std::string(toString(weight->kind)) +
+                                 "\"")
           .note(weight->range, "'" + weight->key + "' is described here");
       return nullptr;
     }
     if (weight->perLayer != (kind == SectionKind::Block)) {
-      diags.error(expr.range, weight->perLayer
-                                  ? "'" + weight->key + "' is one of each layer: only [block] can use it"
-                                  : "'" + weight->key + "' is one for all layers: [block] needs {layer} in its names")
+      diags
+          .error(expr.range,
+                 weight->perLayer
+                     ? "'" + weight->key + "' is one of each layer: only [block] can use it"
+                     : "'" + weight->key +
+                           "' is one for all layers: [block] needs {layer} in its names")
           .note(weight->range, "'" + weight->key + "' is described here");
       return nullptr;
     }
@@ -345,7 +360,8 @@ private:
 
   std::optional<Value> linear(const Expr &expr) {
     std::optional<Value> x = tensor(expr.args[0]);
-    const BoundWeight *weight = weightArgument(expr.args[1], "linear", {WeightKind::Linear, WeightKind::Head});
+    const BoundWeight *weight =
+        weightArgument(expr.args[1], "linear", {WeightKind::Linear, WeightKind::Head});
     if (!x || !weight)
       return std::nullopt;
     if (weight->kind == WeightKind::Head && kind != SectionKind::Head)
@@ -355,12 +371,14 @@ private:
     return node(GraphOp::Linear, {x->id}, {weight->shape[0]}, expr, weight->key);
   }
 
-  std::nullopt_t mismatch(const Expr &expr, const BoundWeight &weight, int64_t want, const std::vector<int64_t> &got) {
+  std::nullopt_t mismatch(const Expr &expr, const BoundWeight &weight, int64_t want,
+                          const std::vector<int64_t> &got) {
     std::string shape;
     for (int64_t n : weight.shape)
       shape += (shape.empty() ? "" : ", ") + std::to_string(n);
-    diags.error(expr.range, expr.name + "(x, " + weight.key + ") expects [tokens, " + std::to_string(want) + "], got " +
-                                shapeText(got))
+    diags
+        .error(expr.range, expr.name + "(x, " + weight.key + ") expects [tokens, " +
+                               std::to_string(want) + "], got " + shapeText(got))
         .note(weight.range, "'" + weight.key + "' is [" + shape + "]");
     return std::nullopt;
   }
@@ -374,8 +392,8 @@ private:
       return error(expr.args[1].range, "heads(x, count) expects a whole number of heads");
     double n = static_cast<double>(x->shape[0]);
     if (std::fmod(n, count->number) != 0)
-      return error(expr.range, std::to_string(x->shape[0]) + " columns do not divide into " + shortest(count->number) +
-                                   " heads");
+      return error(expr.range, std::to_string(x->shape[0]) + " columns do not divide into " +
+                                   shortest(count->number) + " heads");
     int64_t heads = static_cast<int64_t>(count->number);
     return node(GraphOp::Heads, {x->id}, {heads, x->shape[0] / heads}, expr);
   }
@@ -387,7 +405,8 @@ private:
     if (!names.symbols.count("rope_theta"))
       return error(expr.range, "rope needs the symbol 'rope_theta' in [hyper]");
     if (x->shape[1] % 2 != 0)
-      return error(expr.range, "rope turns pairs: a head of " + std::to_string(x->shape[1]) + " is odd");
+      return error(expr.range,
+                   "rope turns pairs: a head of " + std::to_string(x->shape[1]) + " is odd");
     return node(GraphOp::Rope, {x->id}, x->shape, expr);
   }
 
@@ -401,13 +420,14 @@ private:
     if (!q || !k || !v)
       return std::nullopt;
     if (k->shape != v->shape)
-      return error(expr.range, "attention expects k and v of one shape, got " + shapeText(k->shape) + " and " +
-                                   shapeText(v->shape));
+      return error(expr.range, "attention expects k and v of one shape, got " +
+                                   shapeText(k->shape) + " and " + shapeText(v->shape));
     if (q->shape[1] != k->shape[1])
-      return error(expr.range, "attention expects heads of one size, got " + shapeText(q->shape) + " and " +
-                                   shapeText(k->shape));
+      return error(expr.range, "attention expects heads of one size, got " + shapeText(q->shape) +
+                                   " and " + shapeText(k->shape));
     if (q->shape[0] % k->shape[0] != 0)
-      return error(expr.range, std::to_string(q->shape[0]) + " heads of q cannot share " + std::to_string(k->shape[0]) +
+      return error(expr.range, std::to_string(q->shape[0]) + " heads of q cannot share " +
+                                   std::to_string(k->shape[0]) +
                                    " heads of k and v: the first must be a multiple of the second");
     Value out = node(GraphOp::Attention, {q->id, k->id, v->id}, {q->shape[0] * q->shape[1]}, expr);
     this->out.nodes.back().causal = true;

@@ -21,7 +21,8 @@ struct GraphNames {
 };
 
 /// The value of an expression over symbols and numbers; errors are in `diags`.
-std::optional<double> evaluate(const Expr &expr, const std::map<std::string, double> &symbols, Diagnostics &diags);
+std::optional<double> evaluate(const Expr &expr, const std::map<std::string, double> &symbols,
+                               Diagnostics &diags);
 /// The same, for a size: an integer from 1 to 2^31 - 1.
 std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string, double> &symbols,
                                     const std::string &what, Diagnostics &diags);

@@ -24,8 +24,8 @@ struct Token {
 class Parser {
 public:
   Parser(const EmbeddedText &source, Diagnostics &diags)
-      : text(source.text), file(source.where.file), line(source.where.beginLine), column(source.where.beginColumn),
-        diags(diags) {
+      : text(source.text), file(source.where.file), line(source.where.beginLine),
+        column(source.where.beginColumn), diags(diags) {
     advance();
   }
 
@@ -95,7 +95,8 @@ private:
       return out;
     }
     if (std::isalpha(static_cast<unsigned char>(c)) || c == '_') {
-      while (at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) || text[at] == '_'))
+      while (at < text.size() &&
+             (std::isalnum(static_cast<unsigned char>(text[at])) || text[at] == '_'))
         out.text += take();
       return finish(TokenKind::Name);
     }
@@ -149,7 +150,9 @@ private:
 
   Diagnostic *fail(std::string message) { return report(token.range, std::move(message)); }
 
-  bool isSymbol(std::string_view symbol) const { return token.kind == TokenKind::Symbol && token.text == symbol; }
+  bool isSymbol(std::string_view symbol) const {
+    return token.kind == TokenKind::Symbol && token.text == symbol;
+  }
 
   void expect(std::string_view symbol, const std::string &where) {
     if (failed)
@@ -236,7 +239,8 @@ private:
       advance();
       if (word.kind == TokenKind::Name && isSymbol("("))
         return call(word);
-      Expr out = node(word.kind == TokenKind::Number ? ExprKind::Number : ExprKind::Name, {}, begin);
+      Expr out =
+          node(word.kind == TokenKind::Number ? ExprKind::Number : ExprKind::Name, {}, begin);
       out.number = word.number;
       out.name = word.text;
       return out;
@@ -313,6 +317,8 @@ GraphAst parseGraph(const EmbeddedText &source, Diagnostics &diags) {
   return out;
 }
 
-Expr parseExpression(const EmbeddedText &source, Diagnostics &diags) { return Parser(source, diags).expression(); }
+Expr parseExpression(const EmbeddedText &source, Diagnostics &diags) {
+  return Parser(source, diags).expression();
+}
 
 } // namespace lorac::dsl

@@ -23,8 +23,8 @@ enum class ExprKind { None, Number, Name, Call, Add, Sub, Mul, Div, Neg };
 struct Expr {
   ExprKind kind = ExprKind::None;
   double number = 0;
-  std::string name;       ///< Name, Call
-  SourceRange nameRange;  ///< Call: of the function's name
+  std::string name;      ///< Name, Call
+  SourceRange nameRange; ///< Call: of the function's name
   std::vector<Expr> args;
   SourceRange range;
 };
@@ -48,7 +48,8 @@ struct EmbeddedText {
 
 /// Errors are in `diags`; after one in a statement, parsing goes on with the next line.
 GraphAst parseGraph(const EmbeddedText &source, Diagnostics &diags);
-/// One expression over symbols and numbers, as in `shape = ["n_heads * head_dim", "hidden_size"]`; kind None after an error.
+/// One expression over symbols and numbers, as in `shape = ["n_heads * head_dim", "hidden_size"]`;
+/// kind None after an error.
 Expr parseExpression(const EmbeddedText &source, Diagnostics &diags);
 
 } // namespace lorac::dsl

@@ -18,12 +18,13 @@ std::vector<std::string> splitKey(const std::string &key) {
   return parts;
 }
 
-// The table of an array that "0", a name or nothing (when there is one) stands for; `used` says whether the part was one.
+// The table of an array that "0", a name or nothing (when there is one) stands for; `used` says
+// whether the part was one.
 TomlValue *chooseTable(TomlValue &array, const std::string &part, bool &used) {
   used = true;
-  bool digits = !part.empty() && part.size() < 6 && std::all_of(part.begin(), part.end(), [](unsigned char c) {
-    return std::isdigit(c);
-  });
+  bool digits =
+      !part.empty() && part.size() < 6 &&
+      std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c); });
   if (digits) {
     size_t index = std::stoul(part);
     return index < array.elements.size() ? &array.elements[index] : nullptr;
@@ -52,16 +53,20 @@ std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diag
 }
 
 void applyOverride(TomlValue &root, const Override &override, Diagnostics &diags) {
-  auto file = std::make_shared<SourceFile>(override.shown, override.key + "=" + override.value, override.origin);
+  auto file = std::make_shared<SourceFile>(override.shown, override.key + "=" + override.value,
+                                           override.origin);
   SourceRange range{file, 1, 1, 1, 1};
   std::optional<TomlValue> value = parseTomlValue(override.value, file);
   if (!value) {
-    diags.error(range, "the value is not TOML: write a number, true, a word, \"text\" or [a, list]");
+    diags.error(range,
+                "the value is not TOML: write a number, true, a word, \"text\" or [a, list]");
     return;
   }
   std::vector<std::string> parts = splitKey(override.key);
-  if (parts.size() > 8 || std::any_of(parts.begin(), parts.end(), [](auto &p) { return p.empty(); })) {
-    diags.error(range, "'" + printable(override.key) + "' is no key: write TABLE.KEY, as in adapter.r");
+  if (parts.size() > 8 ||
+      std::any_of(parts.begin(), parts.end(), [](auto &p) { return p.empty(); })) {
+    diags.error(range,
+                "'" + printable(override.key) + "' is no key: write TABLE.KEY, as in adapter.r");
     return;
   }
   TomlValue *at = &root;
@@ -71,8 +76,9 @@ void applyOverride(TomlValue &root, const Override &override, Diagnostics &diags
       bool used;
       TomlValue *chosen = chooseTable(*at, parts[i], used);
       if (!chosen) {
-        diags.error(range, "'" + path + "' has " + std::to_string(at->elements.size()) + " tables, none of them '" +
-                               printable(parts[i]) + "': write " + path + ".0." + printable(parts.back()));
+        diags.error(range, "'" + path + "' has " + std::to_string(at->elements.size()) +
+                               " tables, none of them '" + printable(parts[i]) + "': write " +
+                               path + ".0." + printable(parts.back()));
         return;
       }
       at = chosen;

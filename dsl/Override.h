@@ -1,5 +1,6 @@
 #pragma once
-// Values from outside the spec, laid over its TOML tree before it is read: so they are typed and checked like TOML.
+// Values from outside the spec, laid over its TOML tree before it is read: so they are typed and
+// checked like TOML.
 
 #include "dsl/Parse.h"
 #include "dsl/Toml.h"

@@ -30,7 +30,8 @@ void readModel(TableReader &t, ModelSpec &model, ReadContext &context) {
         symbol.value = value.boolean;
       else {
         context.diags.error(value.range, "'model.shape." + printable(entry.key) +
-                                             "' must be a number, true or false, got " + value.describe());
+                                             "' must be a number, true or false, got " +
+                                             value.describe());
         continue;
       }
       model.shape.value.push_back(std::move(symbol));
@@ -43,7 +44,8 @@ void readQuantization(TableReader &t, QuantizationSpec &quantization) {
   quantization.range = t.range();
   if (quantization.range) // a table without `format` asks for the usual one
     quantization.format.value = BaseFormat::Nf4;
-  t.word("format", quantization.format, {BaseFormat::None, BaseFormat::Keep, BaseFormat::Nf4, BaseFormat::Fp4});
+  t.word("format", quantization.format,
+         {BaseFormat::None, BaseFormat::Keep, BaseFormat::Nf4, BaseFormat::Fp4});
   t.integer("block_size", quantization.blockSize);
   t.boolean("double_quant", quantization.doubleQuant);
   t.word("compute_dtype", quantization.computeDtype,
@@ -61,7 +63,8 @@ void readAdaLora(TableReader t, AdaLoraSpec &adalora) {
   t.number("beta1", adalora.beta1);
   t.number("beta2", adalora.beta2);
   t.number("orth_reg_weight", adalora.orthRegWeight);
-  t.word("prune", adalora.prune, {PruneMode::Mask, PruneMode::Final, PruneMode::Bucketed, PruneMode::Eager});
+  t.word("prune", adalora.prune,
+         {PruneMode::Mask, PruneMode::Final, PruneMode::Bucketed, PruneMode::Eager});
   t.finish();
 }
 
@@ -107,9 +110,11 @@ void readOptimizer(TableReader &t, OptimizerSpec &optimizer, ReadContext &contex
   context.askedKeys.push_back("optimizer.betas");
   if (const TomlEntry *betas = t.any("betas")) {
     const TomlValue &value = betas->value;
-    auto number = [](const TomlValue &v) { return v.kind == TomlValue::Kind::Integer || v.kind == TomlValue::Kind::Float; };
-    if (value.kind == TomlValue::Kind::Array && value.elements.size() == 2 && number(value.elements[0]) &&
-        number(value.elements[1])) {
+    auto number = [](const TomlValue &v) {
+      return v.kind == TomlValue::Kind::Integer || v.kind == TomlValue::Kind::Float;
+    };
+    if (value.kind == TomlValue::Kind::Array && value.elements.size() == 2 &&
+        number(value.elements[0]) && number(value.elements[1])) {
       auto field = [](const TomlValue &v) {
         bool integer = v.kind == TomlValue::Kind::Integer;
         return Field<double>{integer ? static_cast<double>(v.integer) : v.number, v.range};
@@ -117,8 +122,9 @@ void readOptimizer(TableReader &t, OptimizerSpec &optimizer, ReadContext &contex
       optimizer.beta1 = field(value.elements[0]);
       optimizer.beta2 = field(value.elements[1]);
     } else {
-      context.diags.error(value.range, "'optimizer.betas' must be two numbers, as in [0.9, 0.999], got " +
-                                           value.describe());
+      context.diags.error(value.range,
+                          "'optimizer.betas' must be two numbers, as in [0.9, 0.999], got " +
+                              value.describe());
     }
   }
   t.number("eps", optimizer.eps);
@@ -129,7 +135,8 @@ void readOptimizer(TableReader &t, OptimizerSpec &optimizer, ReadContext &contex
 
 void readSchedule(TableReader &t, ScheduleSpec &schedule) {
   schedule.range = t.range();
-  t.word("name", schedule.name, {ScheduleName::Constant, ScheduleName::Linear, ScheduleName::Cosine});
+  t.word("name", schedule.name,
+         {ScheduleName::Constant, ScheduleName::Linear, ScheduleName::Cosine});
   t.integer("warmup_steps", schedule.warmupSteps);
   t.number("warmup_ratio", schedule.warmupRatio);
   t.finish();
@@ -140,7 +147,8 @@ void readData(TableReader t, DataSpec &data) {
   t.string("name", data.name);
   t.strings("path", data.path);
   t.word("format", data.format,
-         {DataFormat::Text, DataFormat::Jsonl, DataFormat::Tokens, DataFormat::Chat, DataFormat::Alpaca});
+         {DataFormat::Text, DataFormat::Jsonl, DataFormat::Tokens, DataFormat::Chat,
+          DataFormat::Alpaca});
   t.string("separator", data.separator);
   t.number("eval_fraction", data.evalFraction);
   t.word("overlong", data.overlong, {Overlong::Split, Overlong::Truncate, Overlong::Error});
@@ -173,8 +181,8 @@ std::optional<uint64_t> parseBytes(std::string_view text) {
   while (unit.starts_with(' '))
     unit.remove_prefix(1);
   static constexpr std::pair<std::string_view, double> units[] = {
-      {"", 1},   {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
-      {"TiB", 0x1p40}, {"KB", 1e3}, {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}};
+      {"", 1},     {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40},
+      {"KB", 1e3}, {"kB", 1e3}, {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}};
   for (auto [word, factor] : units)
     if (unit == word && amount > 0 && amount * factor < 0x1p62)
       return static_cast<uint64_t>(amount * factor);
@@ -196,8 +204,9 @@ void readTarget(TableReader &t, TargetSpec &target, ReadContext &context) {
     if (bytes)
       target.memory = {*bytes, value.range};
     else
-      context.diags.error(value.range, "'target.memory' must be an amount as in \"2 GiB\" or \"512 MiB\", got " +
-                                           value.describe());
+      context.diags.error(value.range,
+                          "'target.memory' must be an amount as in \"2 GiB\" or \"512 MiB\", got " +
+                              value.describe());
   }
   t.strings("arch", target.arch);
   t.finish();
@@ -205,7 +214,9 @@ void readTarget(TableReader &t, TargetSpec &target, ReadContext &context) {
 
 void readSpec(const TomlValue *root, Spec &spec, ReadContext &context) {
   TableReader t(root, "", context);
-  auto table = [&](std::string_view name) { return TableReader(t.table(name), std::string(name), context); };
+  auto table = [&](std::string_view name) {
+    return TableReader(t.table(name), std::string(name), context);
+  };
   auto model = table("model");
   readModel(model, spec.model, context);
   auto quantization = table("quantization");
@@ -218,7 +229,8 @@ void readSpec(const TomlValue *root, Spec &spec, ReadContext &context) {
   readSchedule(schedule, spec.schedule);
   if (root) {
     if (!root->find("data"))
-      context.diags.error(root->range, "no [[data]] table: name what to train on, with path = \"FILE.txt\"");
+      context.diags.error(root->range,
+                          "no [[data]] table: name what to train on, with path = \"FILE.txt\"");
     for (const TomlValue *data : t.tables("data"))
       readData({data, "data", context}, spec.data.emplace_back());
   } else { // only to learn the keys
@@ -258,8 +270,8 @@ std::vector<Override> environmentOverrides(const std::function<const char *(cons
   return out;
 }
 
-Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides, bool allowCuda,
-               Diagnostics &diags) {
+Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides,
+               bool allowCuda, Diagnostics &diags) {
   Spec spec;
   std::error_code ignored;
   std::filesystem::path at(path);
@@ -278,7 +290,8 @@ Spec parseSpec(const std::string &path, std::string text, const std::vector<Over
   return spec;
 }
 
-Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda, Diagnostics &diags) {
+Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda,
+              Diagnostics &diags) {
   std::shared_ptr<const SourceFile> file = readSource(path, diags);
   return file ? parseSpec(path, file->text, overrides, allowCuda, diags) : Spec{};
 }

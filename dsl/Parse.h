@@ -10,7 +10,8 @@
 namespace lorac::dsl {
 
 /// One value from outside the spec: `adapter.r` = `8`. The value is TOML; a bare word is a string.
-/// `data.0.path` and `data.fortunes.path` name one [[data]] table; `data.path` does when there is only one.
+/// `data.0.path` and `data.fortunes.path` name one [[data]] table; `data.path` does when there is
+/// only one.
 struct Override {
   std::string key;
   std::string value;
@@ -21,17 +22,19 @@ struct Override {
 /// "adapter.r=8" of a `--set` flag.
 std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diags);
 
-/// LORAC_ADAPTER_R=8 and the like: LORAC_, the table and the key in capitals, for every key that holds one value outside
+/// LORAC_ADAPTER_R=8 and the like: LORAC_, the table and the key in capitals, for every key that
+/// holds one value outside
 /// [[tables]]. `get` is getenv, or a test's.
 std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get);
 
-/// Parses and checks (Check.h: checkSpec); every error is in `diags`, and the Spec is usable only if there is none.
-/// Later overrides win over earlier ones: pass the environment's first, then flags. `path` names the spec in messages
-/// and is what its relative paths start from.
-Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides, bool allowCuda,
-               Diagnostics &diags);
+/// Parses and checks (Check.h: checkSpec); every error is in `diags`, and the Spec is usable only
+/// if there is none. Later overrides win over earlier ones: pass the environment's first, then
+/// flags. `path` names the spec in messages and is what its relative paths start from.
+Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides,
+               bool allowCuda, Diagnostics &diags);
 
 /// The same for a file.
-Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda, Diagnostics &diags);
+Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda,
+              Diagnostics &diags);
 
 } // namespace lorac::dsl

@@ -17,8 +17,8 @@ struct Pattern::Code {
 };
 
 static pcre2_code *compileText(const std::string &text, int &error, size_t &offset) {
-  return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C,
-                       &error, &offset, nullptr);
+  return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                       PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
 }
 
 std::optional<Pattern> Pattern::compile(const std::string &text, std::string &error) {
@@ -38,7 +38,8 @@ std::optional<Pattern> Pattern::compile(const std::string &text, std::string &er
   if (!whole) {
     unsigned char message[256];
     pcre2_get_error_message(number, message, sizeof message);
-    error = std::string(reinterpret_cast<char *>(message)) + " (at character " + std::to_string(offset + 1) + ")";
+    error = std::string(reinterpret_cast<char *>(message)) + " (at character " +
+            std::to_string(offset + 1) + ")";
     return std::nullopt;
   }
   Pattern out;
@@ -51,8 +52,8 @@ std::optional<Pattern> Pattern::compile(const std::string &text, std::string &er
 }
 
 bool Pattern::matches(const std::string &module) const {
-  return pcre2_match(code->code, reinterpret_cast<PCRE2_SPTR>(module.data()), module.size(), 0, 0, code->match,
-                     code->context) >= 0;
+  return pcre2_match(code->code, reinterpret_cast<PCRE2_SPTR>(module.data()), module.size(), 0, 0,
+                     code->match, code->context) >= 0;
 }
 
 } // namespace lorac::dsl

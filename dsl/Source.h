@@ -9,12 +9,14 @@
 
 namespace lorac::dsl {
 
-/// Who set a value; a later one wins over an earlier one. Model: a model's own file (config.json, GGUF metadata).
+/// Who set a value; a later one wins over an earlier one. Model: a model's own file (config.json,
+/// GGUF metadata).
 enum class Origin { Default, Model, Spec, Environment, Flag };
 
 /// One text that can be pointed at: a TOML file, a `--set` flag or an environment variable.
 struct SourceFile {
-  std::string path; ///< as shown to the user: "specs/a.toml", "--set adapter.r=8", "LORAC_ADAPTER_R"
+  std::string
+      path; ///< as shown to the user: "specs/a.toml", "--set adapter.r=8", "LORAC_ADAPTER_R"
   std::string text;
   Origin origin = Origin::Spec;
 
@@ -27,7 +29,8 @@ private:
   std::vector<size_t> starts;
 };
 
-/// Lines and columns count from 1; columns count code points; the end is one past the last character.
+/// Lines and columns count from 1; columns count code points; the end is one past the last
+/// character.
 struct SourceRange {
   std::shared_ptr<const SourceFile> file; ///< null: a default, no place
   uint32_t beginLine = 0, beginColumn = 0, endLine = 0, endColumn = 0;

@@ -14,7 +14,9 @@ std::string_view toString(ComputeDtype value) {
   return words[static_cast<int>(value)];
 }
 
-std::string_view toString(AdapterMethod value) { return value == AdapterMethod::Lora ? "lora" : "adalora"; }
+std::string_view toString(AdapterMethod value) {
+  return value == AdapterMethod::Lora ? "lora" : "adalora";
+}
 
 std::string_view toString(PruneMode value) {
   static constexpr std::string_view words[] = {"mask", "final", "bucketed", "eager"};

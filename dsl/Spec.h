@@ -1,16 +1,17 @@
 #pragma once
-// The spec as plain structs, one per TOML table. Every field keeps its value, where it stands and who set it.
+// The spec as plain structs, one per TOML table. Every field keeps its value, where it stands and
+// who set it.
 //
-// Defaults are those of the initialisers below. Some depend on other keys and are filled in by checkSpec:
+// Defaults are those of the initialisers below. Some depend on other keys and are filled in by
+// checkSpec:
 //   [quantization]   table left out: format "none"; table there without `format`: "nf4"
-//   warmup_steps     0 with name = "constant", with warmup_ratio, or when the run has at most 10 steps; else 10
-//   eval_fraction    0 for format "tokens" (never split)
-//   packing          false for format "tokens" (never packed)
-//   data.name        "data"
-//   output_dir       "out/<name of the spec>"
+//   warmup_steps     0 with name = "constant", with warmup_ratio, or when the run has at most 10
+//   steps; else 10 eval_fraction    0 for format "tokens" (never split) packing          false for
+//   format "tokens" (never packed) data.name        "data" output_dir       "out/<name of the
+//   spec>"
 // `train` needs `steps` or `epochs`: how long to train is truly a choice.
-// Paths in `source`, `architecture`, `init_from` and `data.path` are relative to the spec; `output_dir` is relative to the
-// folder in which training starts.
+// Paths in `source`, `architecture`, `init_from` and `data.path` are relative to the spec;
+// `output_dir` is relative to the folder in which training starts.
 
 #include "dsl/Source.h"
 
@@ -68,8 +69,9 @@ struct ShapeEntry {
 
 /// `[model]`: `source`, or `architecture` and `shape` (then weights are drawn from `train.seed`).
 struct ModelSpec {
-  Field<std::string> source;       ///< a GGUF file or a Hugging Face directory; empty: none
-  Field<std::string> architecture; ///< a name in specs/architectures/ or a path; empty: read from the source
+  Field<std::string> source; ///< a GGUF file or a Hugging Face directory; empty: none
+  Field<std::string>
+      architecture; ///< a name in specs/architectures/ or a path; empty: read from the source
   Field<std::vector<ShapeEntry>> shape;
   SourceRange range; ///< of the table's header
 };
@@ -82,7 +84,8 @@ struct QuantizationSpec {
   SourceRange range;
 };
 
-/// `[[adapter.rule]]`: overrides for the modules that a pattern names; the last match wins, key by key.
+/// `[[adapter.rule]]`: overrides for the modules that a pattern names; the last match wins, key by
+/// key.
 struct AdapterRule {
   Field<std::vector<Field<std::string>>> modules;
   Field<int64_t> r; ///< 0: no adapter here
@@ -150,8 +153,8 @@ struct DataSpec {
 
 struct TrainSpec {
   Field<std::string> outputDir;
-  Field<int64_t> steps{0};     ///< 0: by epochs
-  Field<double> epochs{0.0};   ///< 0: by steps
+  Field<int64_t> steps{0};   ///< 0: by epochs
+  Field<double> epochs{0.0}; ///< 0: by steps
   Field<int64_t> batchSize{4};
   Field<int64_t> maxLength{256};
   Field<bool> packing{true};

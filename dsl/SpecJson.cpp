@@ -39,7 +39,8 @@ Json adapter(const Spec &spec) {
   out["lora_dropout"] = *a.loraDropout;
   out["use_rslora"] = *a.useRslora;
   bool one = a.targetModules->size() == 1;
-  out["target_modules"] = one && *a.targetModules->front() == "all-linear" ? Json("all-linear") : list(*a.targetModules);
+  out["target_modules"] = one && *a.targetModules->front() == "all-linear" ? Json("all-linear")
+                                                                           : list(*a.targetModules);
   if (a.initFrom.given())
     out["init_from"] = spec.resolve(*a.initFrom);
   for (const AdapterRule &rule : a.rules) {
@@ -108,12 +109,9 @@ std::string toJson(const Spec &spec) {
                          {"compute_dtype", toString(*q.computeDtype)}};
   out["adapter"] = adapter(spec);
   const OptimizerSpec &o = spec.optimizer;
-  out["optimizer"] = {{"name", toString(*o.name)},
-                      {"learning_rate", *o.learningRate},
-                      {"betas", {*o.beta1, *o.beta2}},
-                      {"eps", *o.eps},
-                      {"weight_decay", *o.weightDecay},
-                      {"max_grad_norm", *o.maxGradNorm}};
+  out["optimizer"] = {{"name", toString(*o.name)},      {"learning_rate", *o.learningRate},
+                      {"betas", {*o.beta1, *o.beta2}},  {"eps", *o.eps},
+                      {"weight_decay", *o.weightDecay}, {"max_grad_norm", *o.maxGradNorm}};
   const ScheduleSpec &s = spec.schedule;
   out["schedule"] = {{"name", toString(*s.name)}};
   if (s.warmupRatio.given())

@@ -89,7 +89,8 @@ void writeModel(Writer &w, const Spec &spec) {
     return;
   w.header("[model.shape]");
   for (const ShapeEntry &entry : *spec.model.shape)
-    std::visit([&](const auto &value) { w.line(entry.key, literal(value), entry.range); }, entry.value);
+    std::visit([&](const auto &value) { w.line(entry.key, literal(value), entry.range); },
+               entry.value);
 }
 
 void writeAdapter(Writer &w, const Spec &spec) {

@@ -18,9 +18,10 @@ const TomlEntry *TableReader::any(std::string_view key) {
   return source ? source->find(key) : nullptr;
 }
 
-void TableReader::wrongType(std::string_view key, const TomlValue &value, std::string_view expected) {
-  context.diags.error(value.range,
-                      "'" + full(key) + "' must be " + std::string(expected) + ", got " + value.describe());
+void TableReader::wrongType(std::string_view key, const TomlValue &value,
+                            std::string_view expected) {
+  context.diags.error(value.range, "'" + full(key) + "' must be " + std::string(expected) +
+                                       ", got " + value.describe());
 }
 
 void TableReader::boolean(std::string_view key, Field<bool> &field) {
@@ -97,7 +98,8 @@ const TomlValue *TableReader::table(std::string_view key) {
   if (entry->value.isTable())
     return &entry->value;
   if (entry->value.isTableArray())
-    context.diags.error(entry->value.range, "'" + full(key) + "' is one table: write [" + full(key) + "]");
+    context.diags.error(entry->value.range,
+                        "'" + full(key) + "' is one table: write [" + full(key) + "]");
   else
     wrongType(key, entry->value, "a table");
   return nullptr;
@@ -109,7 +111,8 @@ std::vector<const TomlValue *> TableReader::tables(std::string_view key) {
   if (!entry)
     return out;
   if (!entry->value.isTableArray()) {
-    context.diags.error(entry->value.range, "'" + full(key) + "' is a list of tables: write [[" + full(key) + "]]");
+    context.diags.error(entry->value.range,
+                        "'" + full(key) + "' is a list of tables: write [[" + full(key) + "]]");
     return out;
   }
   for (const TomlValue &element : entry->value.elements)
@@ -123,14 +126,16 @@ int TableReader::indexOf(std::string_view key, const Field<std::string> &text,
   if (it != words.end())
     return static_cast<int>(it - words.begin());
   if (isLaterValue(full(key), text.value)) {
-    context.diags.error(text.range, full(key) + " = \"" + text.value + "\" is known, not in this version");
+    context.diags.error(text.range,
+                        full(key) + " = \"" + text.value + "\" is known, not in this version");
     return -1;
   }
   std::string list;
   for (const std::string &word : words)
     list += (list.empty() ? "" : ", ") + word;
   context.diags
-      .error(text.range, "'" + full(key) + "' must be one of " + list + "; got \"" + printable(text.value) + "\"")
+      .error(text.range, "'" + full(key) + "' must be one of " + list + "; got \"" +
+                             printable(text.value) + "\"")
       .suggest(nearest(text.value, words));
   return -1;
 }
@@ -157,8 +162,8 @@ void TableReader::finish() {
       context.diags.error(entry.keyRange, shown + " is known, not in this version");
       continue;
     }
-    Diagnostic &error =
-        context.diags.error(entry.keyRange, std::string(isTable ? "unknown table " : "unknown key ") + shown + where);
+    Diagnostic &error = context.diags.error(
+        entry.keyRange, std::string(isTable ? "unknown table " : "unknown key ") + shown + where);
     std::string near = nearest(entry.key, asked);
     std::string ours = foreign ? std::string(foreign->ours) : elsewhere(entry.key);
     if (!ours.empty()) // within the table its own key is enough
@@ -168,7 +173,8 @@ void TableReader::finish() {
       std::string list;
       for (const std::string &key : asked)
         list += (list.empty() ? "" : ", ") + key;
-      error.note((name.empty() ? "keys of " + context.what + ": " : "keys of [" + name + "]: ") + list);
+      error.note((name.empty() ? "keys of " + context.what + ": " : "keys of [" + name + "]: ") +
+                 list);
     }
   }
 }

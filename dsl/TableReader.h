@@ -13,8 +13,10 @@ namespace lorac::dsl {
 struct ReadContext {
   Diagnostics &diags;
   std::string what = "a spec";
-  std::vector<std::string> allKeys{};   ///< full names of every key of a spec, for suggestions; empty: no spec is read
-  std::vector<std::string> askedKeys{}; ///< full names of the keys that hold values, as they are asked for
+  std::vector<std::string>
+      allKeys{}; ///< full names of every key of a spec, for suggestions; empty: no spec is read
+  std::vector<std::string>
+      askedKeys{}; ///< full names of the keys that hold values, as they are asked for
 };
 
 class TableReader {
@@ -57,11 +59,13 @@ public:
   SourceRange range() const { return source ? source->range : SourceRange{}; }
 
 private:
-  int indexOf(std::string_view key, const Field<std::string> &text, std::span<const std::string> words);
+  int indexOf(std::string_view key, const Field<std::string> &text,
+              std::span<const std::string> words);
   std::string elsewhere(const std::string &key) const;
   void wrongType(std::string_view key, const TomlValue &value, std::string_view expected);
   template <class T>
-  void refuse(std::string_view key, const TomlValue &value, std::string_view expected, Field<T> &field) {
+  void refuse(std::string_view key, const TomlValue &value, std::string_view expected,
+              Field<T> &field) {
     field.range = value.range;
     field.refused = true;
     wrongType(key, value, expected);

@@ -9,7 +9,7 @@ namespace lorac::dsl {
 
 struct CodePoint {
   char32_t value;
-  uint8_t bytes;  ///< how many bytes it took; 1 for an invalid byte
+  uint8_t bytes; ///< how many bytes it took; 1 for an invalid byte
   bool valid;
 };
 
@@ -20,7 +20,8 @@ void append(std::string &out, char32_t codePoint);
 /// The shortest text that reads back as the same number.
 std::string shortest(double value);
 
-/// Columns of a terminal: 0 for combining marks, 2 for wide East Asian characters and emoji, else 1.
+/// Columns of a terminal: 0 for combining marks, 2 for wide East Asian characters and emoji,
+/// else 1.
 int width(char32_t codePoint);
 
 /// The byte offset of a column (from 1) in a line, at most its size.

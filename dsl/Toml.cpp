@@ -44,7 +44,8 @@ std::vector<TomlEntry> convertEntries(const File &file, const toml::table &table
   return entries;
 }
 
-// Recursion is bounded: toml++ refuses 256 nested values, checkKeys more than MaxKeyParts parts of a key.
+// Recursion is bounded: toml++ refuses 256 nested values, checkKeys more than MaxKeyParts parts of
+// a key.
 TomlValue convert(const File &file, const toml::node &node) {
   TomlValue out;
   out.range = rangeOf(file, node.source());
@@ -80,8 +81,8 @@ TomlValue convert(const File &file, const toml::node &node) {
   return out;
 }
 
-// toml++ builds and frees `a.a.a…` by recursion; such keys are refused before it sees them. Skips strings and comments;
-// anything malformed is left for toml++ to word.
+// toml++ builds and frees `a.a.a…` by recursion; such keys are refused before it sees them. Skips
+// strings and comments; anything malformed is left for toml++ to word.
 bool checkKeys(const File &file, Diagnostics &diags) {
   const std::string &text = file->text;
   size_t dots = 0;
@@ -96,7 +97,8 @@ bool checkKeys(const File &file, Diagnostics &diags) {
         line += text[i] == '\n';
         if (c == '"' && text[i] == '\\')
           line += ++i < text.size() && text[i] == '\n';
-        else if (triple ? text.compare(i, 3, std::string(3, c)) == 0 : text[i] == c || text[i] == '\n')
+        else if (triple ? text.compare(i, 3, std::string(3, c)) == 0
+                        : text[i] == c || text[i] == '\n')
           break;
       }
       if (triple)
@@ -118,7 +120,8 @@ bool checkKeys(const File &file, Diagnostics &diags) {
 // "Error while parsing key-value pair: encountered end-of-file" -> our form of a message.
 std::string reword(std::string_view description) {
   std::string text(description);
-  if (size_t colon = text.find(": "); text.starts_with("Error while parsing ") && colon != std::string::npos)
+  if (size_t colon = text.find(": ");
+      text.starts_with("Error while parsing ") && colon != std::string::npos)
     text = text.substr(colon + 2) + " (in a " + text.substr(20, colon - 20) + ")";
   if (size_t macro = text.find(" (TOML_"); macro != std::string::npos)
     text.erase(macro, text.find(')', macro) - macro + 1);
@@ -142,7 +145,8 @@ TomlEntry *TomlValue::find(std::string_view key) {
 
 bool TomlValue::isTableArray() const {
   return kind == Kind::Array && !elements.empty() &&
-         std::all_of(elements.begin(), elements.end(), [](const TomlValue &v) { return v.isTable(); });
+         std::all_of(elements.begin(), elements.end(),
+                     [](const TomlValue &v) { return v.isTable(); });
 }
 
 std::string TomlValue::describe() const {
@@ -175,7 +179,8 @@ std::optional<TomlValue> parseToml(const File &file, Diagnostics &diags) {
   }
   if (!checkKeys(file, diags))
     return std::nullopt;
-  toml::parse_result parsed = toml::parse(std::string_view(file->text), std::string_view(file->path));
+  toml::parse_result parsed =
+      toml::parse(std::string_view(file->text), std::string_view(file->path));
   if (!parsed) {
     const toml::parse_error &error = parsed.error();
     diags.error(pointOf(file, error.source().begin), reword(error.description()));
@@ -219,7 +224,8 @@ std::optional<TomlValue> parseTomlValue(const std::string &text, const File &fil
 
 File readSource(const std::string &path, Diagnostics &diags) {
   auto fail = [&](const std::string &why) {
-    diags.error({std::make_shared<SourceFile>(path, ""), 0, 0, 0, 0}, "cannot read the file: " + why);
+    diags.error({std::make_shared<SourceFile>(path, ""), 0, 0, 0, 0},
+                "cannot read the file: " + why);
     return nullptr;
   };
   struct stat info;

@@ -1,5 +1,6 @@
 #pragma once
-// TOML as a tree that keeps ranges and the order of the text. Toml.cpp is the only file that includes toml++.
+// TOML as a tree that keeps ranges and the order of the text. Toml.cpp is the only file that
+// includes toml++.
 
 #include "dsl/Diagnostics.h"
 
@@ -39,11 +40,15 @@ struct TomlEntry {
   TomlValue value;
 };
 
-/// The whole file as a table. A syntax error (only the first: a parser cannot know what was meant after it) is in `diags`.
-std::optional<TomlValue> parseToml(const std::shared_ptr<const SourceFile> &file, Diagnostics &diags);
+/// The whole file as a table. A syntax error (only the first: a parser cannot know what was meant
+/// after it) is in `diags`.
+std::optional<TomlValue> parseToml(const std::shared_ptr<const SourceFile> &file,
+                                   Diagnostics &diags);
 
-/// One value as it may stand after `key =`; a bare word is a string. Nothing if it is neither. Ranges are all of `file`.
-std::optional<TomlValue> parseTomlValue(const std::string &text, const std::shared_ptr<const SourceFile> &file);
+/// One value as it may stand after `key =`; a bare word is a string. Nothing if it is neither.
+/// Ranges are all of `file`.
+std::optional<TomlValue> parseTomlValue(const std::string &text,
+                                        const std::shared_ptr<const SourceFile> &file);
 
 /// Reads a file as text; an error names it.
 std::shared_ptr<const SourceFile> readSource(const std::string &path, Diagnostics &diags);

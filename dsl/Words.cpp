@@ -162,7 +162,8 @@ static constexpr ForeignWord keys[] = {
 };
 
 const ForeignWord *foreignKey(std::string_view key) {
-  auto it = std::find_if(std::begin(keys), std::end(keys), [&](const ForeignWord &w) { return w.word == key; });
+  auto it = std::find_if(std::begin(keys), std::end(keys),
+                         [&](const ForeignWord &w) { return w.word == key; });
   return it == std::end(keys) ? nullptr : it;
 }
 

@@ -8,10 +8,12 @@ namespace lorac::dsl {
 
 struct ForeignWord {
   std::string_view word;
-  std::string_view ours; ///< full key, perhaps with a value: `quantization.format = "nf4"`; empty: not in this version
+  std::string_view ours; ///< full key, perhaps with a value: `quantization.format = "nf4"`; empty:
+                         ///< not in this version
 };
 
-/// The entry for a key of axolotl, LLaMA-Factory, torchtune, unsloth, TRL, PEFT or bitsandbytes; null if unknown.
+/// The entry for a key of axolotl, LLaMA-Factory, torchtune, unsloth, TRL, PEFT or bitsandbytes;
+/// null if unknown.
 const ForeignWord *foreignKey(std::string_view key);
 
 /// Whether a value of `key` ("optimizer.name") is known from elsewhere, but not in this version.

@@ -6,13 +6,14 @@ using namespace lorac::dsl;
 
 namespace {
 
-std::shared_ptr<const SourceFile> file(const std::string &text) { return std::make_shared<SourceFile>("a.toml", text); }
+std::shared_ptr<const SourceFile> file(const std::string &text) {
+  return std::make_shared<SourceFile>("a.toml", text);
+}
 
 TEST(Diagnostics, RendersCaretRangeAndNotes) {
   auto f = file("[model]\ntarget_modules = [\"q_proj\", \"v_porj\"]\n");
   Diagnostics diags;
-  diags.error({f, 2, 29, 2, 37}, "no module is named 'v_porj'")
-      .suggest("v_proj");
+  diags.error({f, 2, 29, 2, 37}, "no module is named 'v_porj'").suggest("v_proj");
   Diagnostics both = diags;
   both.error({f, 1, 1, 1, 8}, "first in the file").note({f, 2, 1, 2, 2}, "elsewhere").note("here");
   EXPECT_EQ(both.text(), "a.toml:1:1: error: first in the file\n"
@@ -46,8 +47,8 @@ TEST(Diagnostics, LongLinesAreCutAroundTheCaret) {
   auto f = file(std::string(5000, 'x') + "y" + std::string(5000, 'z'));
   Diagnostics diags;
   diags.error({f, 1, 5001, 1, 5002}, "here");
-  std::string want = "a.toml:1:5001: error: here\n…" + std::string(60, 'x') + "y" + std::string(99, 'z') + "…\n" +
-                     std::string(61, ' ') + "^\n";
+  std::string want = "a.toml:1:5001: error: here\n…" + std::string(60, 'x') + "y" +
+                     std::string(99, 'z') + "…\n" + std::string(61, ' ') + "^\n";
   EXPECT_EQ(diags.text(), want);
 }
 
@@ -89,7 +90,8 @@ TEST(Diagnostics, Nearest) {
 TEST(Diagnostics, OnlyForeign) {
   Diagnostics diags;
   EXPECT_FALSE(diags.onlyForeign());
-  diags.error({std::make_shared<SourceFile>("config.json", "", Origin::Model), 0, 0, 0, 0}, "no 'hidden_size'");
+  diags.error({std::make_shared<SourceFile>("config.json", "", Origin::Model), 0, 0, 0, 0},
+              "no 'hidden_size'");
   EXPECT_TRUE(diags.onlyForeign());
   EXPECT_EQ(diags.text(), "config.json: error: no 'hidden_size'\n");
   diags.error({file("x"), 1, 1, 1, 2}, "ours");

@@ -110,21 +110,24 @@ TEST(Llama, FromGguf) {
 TEST(Llama, UntiedWhereTheFileHasAHead) {
   Diagnostics diags;
   BoundModel model;
-  ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::Gguf, smol, {"output.weight"}), model, diags));
+  ASSERT_TRUE(
+      bind(llama(), {}, facts(ModelFacts::Kind::Gguf, smol, {"output.weight"}), model, diags));
   EXPECT_FALSE(model.tied);
   EXPECT_EQ(model.weight("lm_head")->tiedTo, "");
 }
 
 Keys config() {
-  return {{"num_hidden_layers", int64_t(2)},   {"hidden_size", int64_t(64)},  {"intermediate_size", int64_t(176)},
-          {"num_attention_heads", int64_t(4)}, {"vocab_size", int64_t(512)},  {"rms_norm_eps", 1e-5},
+  return {{"num_hidden_layers", int64_t(2)},   {"hidden_size", int64_t(64)},
+          {"intermediate_size", int64_t(176)}, {"num_attention_heads", int64_t(4)},
+          {"vocab_size", int64_t(512)},        {"rms_norm_eps", 1e-5},
           {"hidden_act", std::string("silu")}, {"attention_bias", false}};
 }
 
 TEST(Llama, FromConfigWithDefaults) {
   Diagnostics diags;
   BoundModel model;
-  ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, config()), model, diags)) << diags.text();
+  ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, config()), model, diags))
+      << diags.text();
   EXPECT_EQ(model.hyper["n_kv_heads"], 4);
   EXPECT_EQ(model.headDim, 16);
   EXPECT_EQ(model.ropeTheta, 10000);
@@ -132,7 +135,8 @@ TEST(Llama, FromConfigWithDefaults) {
   Keys newer = config();
   newer["rope_parameters.rope_theta"] = 500000.0;
   newer["rope_parameters.rope_type"] = std::string("default");
-  ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, newer), model, diags)) << diags.text();
+  ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, newer), model, diags))
+      << diags.text();
   EXPECT_EQ(model.ropeTheta, 500000);
 }
 
@@ -140,12 +144,15 @@ TEST(Llama, ShapeOverridesByEitherName) {
   Diagnostics diags;
   Spec spec = parse(good("[model.shape]\nlayers = 1\nnum_key_value_heads = 2\n"), diags);
   BoundModel model;
-  ASSERT_TRUE(bind(llama(), spec.model, facts(ModelFacts::Kind::HuggingFace, config()), model, diags)) << diags.text();
+  ASSERT_TRUE(
+      bind(llama(), spec.model, facts(ModelFacts::Kind::HuggingFace, config()), model, diags))
+      << diags.text();
   EXPECT_EQ(model.layers, 1);
   EXPECT_THAT(model.weight("v_proj")->shape, ElementsAre(32, 64));
 }
 
-std::vector<std::string> bound(Keys keys, ModelFacts::Kind kind, std::vector<std::string> tensors = {}) {
+std::vector<std::string> bound(Keys keys, ModelFacts::Kind kind,
+                               std::vector<std::string> tensors = {}) {
   Diagnostics diags;
   BoundModel model;
   EXPECT_FALSE(bind(llama(), {}, facts(kind, std::move(keys), std::move(tensors)), model, diags));
@@ -160,54 +167,68 @@ TEST(Llama, BadFacts) {
     return bound(keys, ModelFacts::Kind::HuggingFace);
   };
   EXPECT_THAT(with("num_hidden_layers", int64_t(0)),
-              ElementsAre("config.json: error: 'num_hidden_layers' must be a whole number from 1 to 2147483647, got 0"));
-  EXPECT_THAT(with("num_hidden_layers", int64_t(1000000)),
-              ElementsAre("config.json: error: a model of 1000000 layers: at most 10000 are taken"));
+              ElementsAre("config.json: error: 'num_hidden_layers' must be a whole number from 1 "
+                          "to 2147483647, got 0"));
+  EXPECT_THAT(
+      with("num_hidden_layers", int64_t(1000000)),
+      ElementsAre("config.json: error: a model of 1000000 layers: at most 10000 are taken"));
   EXPECT_THAT(with("vocab_size", int64_t(1) << 32),
-              ElementsAre("config.json: error: 'vocab_size' must be a whole number from 1 to 2147483647, got 4294967296"));
+              ElementsAre("config.json: error: 'vocab_size' must be a whole number from 1 to "
+                          "2147483647, got 4294967296"));
   EXPECT_THAT(with("hidden_size", std::string("64")),
-              ElementsAre("config.json: error: 'hidden_size' must be a whole number from 1 to 2147483647, got \"64\""));
+              ElementsAre("config.json: error: 'hidden_size' must be a whole number from 1 to "
+                          "2147483647, got \"64\""));
   EXPECT_THAT(with("rms_norm_eps", -1.0),
               ElementsAre("config.json: error: 'rms_norm_eps' must be a positive number, got -1"));
-  EXPECT_THAT(with("hidden_act", std::string("gelu")),
-              ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\""));
+  EXPECT_THAT(
+      with("hidden_act", std::string("gelu")),
+      ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\""));
   EXPECT_THAT(with("rope_scaling", true),
-              ElementsAre("config.json: error: 'rope_scaling' is true; 'llama' expects none: scaled rotary positions are "
+              ElementsAre("config.json: error: 'rope_scaling' is true; 'llama' expects none: "
+                          "scaled rotary positions are "
                           "known, not in this version"));
   Keys keys = config();
   keys.erase("hidden_size");
   keys.erase("vocab_size");
-  EXPECT_THAT(bound(keys, ModelFacts::Kind::HuggingFace),
-              ElementsAre("config.json: error: no 'hidden_size': the file does not say 'hidden_size'",
-                          "config.json: error: no 'vocab_size': the file does not say 'vocab_size'"));
+  EXPECT_THAT(
+      bound(keys, ModelFacts::Kind::HuggingFace),
+      ElementsAre("config.json: error: no 'hidden_size': the file does not say 'hidden_size'",
+                  "config.json: error: no 'vocab_size': the file does not say 'vocab_size'"));
   EXPECT_THAT(bound(smol, ModelFacts::Kind::Gguf, {"rope_freqs.weight"}),
-              ElementsAre("m.gguf: error: the file has a tensor 'rope_freqs.weight', which 'llama' does not use: scaled "
+              ElementsAre("m.gguf: error: the file has a tensor 'rope_freqs.weight', which 'llama' "
+                          "does not use: scaled "
                           "rotary positions are known, not in this version"));
 }
 
 TEST(Llama, BadShapes) {
   auto shape = [](const std::string &body) {
     Diagnostics diags;
-    Spec spec = parse("[model]\narchitecture = 'llama'\nshape = { " + body + " }\n" + Data + Train, diags);
+    Spec spec =
+        parse("[model]\narchitecture = 'llama'\nshape = { " + body + " }\n" + Data + Train, diags);
     BoundModel model;
     EXPECT_FALSE(bind(llama(), spec.model, {}, model, diags));
     return diags.text().substr(0, diags.text().find('\n'));
   };
   std::string rest = "layers = 2, hidden_size = 64, intermediate_size = 176, vocab_size = 512, ";
-  EXPECT_EQ(shape("layers = 2"), "a.toml:3:9: error: 'model.shape' does not give 'hidden_size', which 'llama' needs");
-  EXPECT_EQ(shape(rest + "n_heads = 4, hidden = 3"), "a.toml:3:97: error: 'hidden' is no symbol of 'llama'");
+  EXPECT_EQ(shape("layers = 2"),
+            "a.toml:3:9: error: 'model.shape' does not give 'hidden_size', which 'llama' needs");
+  EXPECT_EQ(shape(rest + "n_heads = 4, hidden = 3"),
+            "a.toml:3:97: error: 'hidden' is no symbol of 'llama'");
   EXPECT_EQ(shape(rest + "n_heads = 4, n_head = 3"),
             "a.toml:3:97: error: 'n_head' is no symbol of 'llama'; did you mean 'n_heads'?");
   EXPECT_EQ(shape(rest + "n_heads = 4, num_attention_heads = 3"),
             "a.toml:3:97: error: 'n_heads' is given twice, here as 'num_attention_heads'");
   EXPECT_EQ(shape(rest + "n_heads = 4, n_kv_heads = 3"),
-            folder + "/llama.toml:57:16: error: 4 heads of q cannot share 3 heads of k and v: the first must be a multiple "
+            folder + "/llama.toml:57:16: error: 4 heads of q cannot share 3 heads of k and v: the "
+                     "first must be a multiple "
                      "of the second");
   EXPECT_EQ(shape(rest + "n_heads = 4, head_dim = 15"),
-            folder + "/llama.toml:35:1: error: the 60 rows of 'q_proj' are not 4 heads of an even size");
-  EXPECT_EQ(shape(rest + "n_heads = 5"),
-            folder + "/llama.toml:14:146: error: 'head_dim' must be a whole number from 1 to 2147483647, got 12.8");
-  EXPECT_EQ(shape("layers = 10000, hidden_size = 2147483647, intermediate_size = 2147483647, vocab_size = 512, n_heads = 1, "
+            folder +
+                "/llama.toml:35:1: error: the 60 rows of 'q_proj' are not 4 heads of an even size");
+  EXPECT_EQ(shape(rest + "n_heads = 5"), folder + "/llama.toml:14:146: error: 'head_dim' must be a "
+                                                  "whole number from 1 to 2147483647, got 12.8");
+  EXPECT_EQ(shape("layers = 10000, hidden_size = 2147483647, intermediate_size = 2147483647, "
+                  "vocab_size = 512, n_heads = 1, "
                   "head_dim = 2"),
             folder + "/llama.toml:35:1: error: the model has more than 2^45 weights");
 }
@@ -222,10 +243,13 @@ TEST(FindArchitecture, ByNameByPathAndByType) {
   EXPECT_TRUE(findArchitecture(byPath, "", {}, diags));
   EXPECT_EQ(diags.text(), "");
   EXPECT_FALSE(findArchitecture(bySource, "qwen2", {folder}, diags));
-  EXPECT_FALSE(findArchitecture(parse(good(), diags, {"model.architecture=lama"}), "", {folder}, diags));
-  EXPECT_THAT(messages(diags),
-              ElementsAre("2:10: error: the model is of type 'qwen2', which no architecture describes",
-                          "--set model.architecture=lama: error: no architecture is named 'lama'; did you mean 'llama'?"));
+  EXPECT_FALSE(
+      findArchitecture(parse(good(), diags, {"model.architecture=lama"}), "", {folder}, diags));
+  EXPECT_THAT(
+      messages(diags),
+      ElementsAre("2:10: error: the model is of type 'qwen2', which no architecture describes",
+                  "--set model.architecture=lama: error: no architecture is named 'lama'; did you "
+                  "mean 'llama'?"));
 }
 
 TEST(CheckModel, LengthWithinPositions) {
@@ -233,7 +257,9 @@ TEST(CheckModel, LengthWithinPositions) {
   BoundModel model;
   model.maxPositions = 128;
   checkModel(parse(good("max_length = 129\n"), diags), model, diags);
-  EXPECT_THAT(messages(diags), ElementsAre("7:14: error: 'train.max_length' is 129, but the model has 128 positions"));
+  EXPECT_THAT(
+      messages(diags),
+      ElementsAre("7:14: error: 'train.max_length' is 129, but the model has 128 positions"));
 }
 
 } // namespace

@@ -21,14 +21,19 @@ std::string repeat(const std::string &text, size_t count) {
 }
 
 TEST(HostileSpec, Syntax) {
-  EXPECT_THAT(messages("a = "), ElementsAre("1:5: error: not TOML: encountered end-of-file (in a key-value pair)"));
-  EXPECT_THAT(messages("a = 1\na = 2\n"),
-              ElementsAre("2:5: error: not TOML: cannot redefine existing integer 'a' (in a key-value pair)"));
-  EXPECT_THAT(messages("[train\n"), ElementsAre("1:7: error: not TOML: expected ']', saw '\\n' (in a table header)"));
+  EXPECT_THAT(messages("a = "),
+              ElementsAre("1:5: error: not TOML: encountered end-of-file (in a key-value pair)"));
+  EXPECT_THAT(
+      messages("a = 1\na = 2\n"),
+      ElementsAre(
+          "2:5: error: not TOML: cannot redefine existing integer 'a' (in a key-value pair)"));
+  EXPECT_THAT(messages("[train\n"),
+              ElementsAre("1:7: error: not TOML: expected ']', saw '\\n' (in a table header)"));
   EXPECT_THAT(messages("[train]\nsteps = bare\n"),
               ElementsAre("2:9: error: not TOML: could not determine value type (in a value)"));
   EXPECT_THAT(messages("r = 99999999999999999999\n"),
-              ElementsAre("1:25: error: not TOML: '99999999999999999999' is not representable in 64 bits (in a decimal "
+              ElementsAre("1:25: error: not TOML: '99999999999999999999' is not representable in "
+                          "64 bits (in a decimal "
                           "integer)"));
   EXPECT_EQ(messages(std::string("a = 1\n\0b", 8)).size(), 1u);
 }
@@ -40,27 +45,35 @@ TEST(HostileSpec, NotUtf8) {
 }
 
 TEST(HostileSpec, DeepNesting) {
-  EXPECT_THAT(messages("a = " + repeat("[", 100000)),
-              ElementsAre("1:261: error: not TOML: exceeded maximum nested value depth of 256 (in a value)"));
+  EXPECT_THAT(
+      messages("a = " + repeat("[", 100000)),
+      ElementsAre(
+          "1:261: error: not TOML: exceeded maximum nested value depth of 256 (in a value)"));
   EXPECT_EQ(messages("a = " + repeat("{a=", 100000)).size(), 1u);
-  EXPECT_THAT(messages(repeat("a.", 100000) + "a = 1"), ElementsAre("1:1: error: a key has more than 32 parts"));
-  EXPECT_THAT(messages("\n[" + repeat("\"a\" . ", 100000) + "a]"), ElementsAre("2:1: error: a key has more than 32 parts"));
+  EXPECT_THAT(messages(repeat("a.", 100000) + "a = 1"),
+              ElementsAre("1:1: error: a key has more than 32 parts"));
+  EXPECT_THAT(messages("\n[" + repeat("\"a\" . ", 100000) + "a]"),
+              ElementsAre("2:1: error: a key has more than 32 parts"));
   // Dots in strings, comments and numbers are none of a key's.
-  EXPECT_TRUE(messages(good("# " + repeat(".", 100) + "\noutput_dir = \"" + repeat("../", 50) + "x\\\"..\"\n")).empty());
+  EXPECT_TRUE(messages(good("# " + repeat(".", 100) + "\noutput_dir = \"" + repeat("../", 50) +
+                            "x\\\"..\"\n"))
+                  .empty());
   EXPECT_TRUE(messages(good("output_dir = '''\n" + repeat(".'.", 50) + "x'''\n")).empty());
 }
 
 TEST(HostileSpec, LongStrings) {
   std::string text(1 << 20, 'x');
-  EXPECT_THAT(messages(good("[quantization]\nformat = '" + text + "'")),
-              ElementsAre("8:10: error: 'quantization.format' must be one of none, keep, nf4, fp4; got \"" +
-                          std::string(60, 'x') + "…\""));
+  EXPECT_THAT(
+      messages(good("[quantization]\nformat = '" + text + "'")),
+      ElementsAre("8:10: error: 'quantization.format' must be one of none, keep, nf4, fp4; got \"" +
+                  std::string(60, 'x') + "…\""));
   EXPECT_EQ(messages(good(text + " = 1")).size(), 1u);
   Diagnostics diags;
   parse(good("[adapter]\ntarget_modules = '" + text + "'"), diags);
   EXPECT_LT(diags.text().size(), 2000u);
-  EXPECT_THAT(messages(diags), ElementsAre("8:18: error: '" + std::string(60, 'x') +
-                                           "…' is not a regular expression: it is longer than 4096 bytes"));
+  EXPECT_THAT(messages(diags),
+              ElementsAre("8:18: error: '" + std::string(60, 'x') +
+                          "…' is not a regular expression: it is longer than 4096 bytes"));
 }
 
 TEST(HostileSpec, ByteOrderMarkAndLineEnds) {
@@ -84,7 +97,8 @@ TEST(HostileSpec, RunawayPatternsEnd) {
 }
 
 TEST(HostileSpec, TruncatedAnywhere) {
-  std::string text = good("[adapter]\ntarget_modules = [\"q_proj\", 'v']\n[[adapter.rule]]\nmodules = 'x'\nr = 3\n");
+  std::string text = good(
+      "[adapter]\ntarget_modules = [\"q_proj\", 'v']\n[[adapter.rule]]\nmodules = 'x'\nr = 3\n");
   for (size_t size = 0; size < text.size(); ++size)
     messages(text.substr(0, size));
 }
@@ -96,10 +110,14 @@ TEST(HostileArchitecture, DeepAndLongGraphs) {
     parseGraph({text, {file, 1, 1, 1, 1}}, diags);
     return diags.text().substr(0, diags.text().find('\n'));
   };
-  EXPECT_EQ(graph("x = " + repeat("(", 100000)), "g:1:69: error: the expression is nested more than 64 deep");
-  EXPECT_EQ(graph("x = " + repeat("silu(", 100000)), "g:1:329: error: the expression is nested more than 64 deep");
-  EXPECT_EQ(graph("x = " + repeat("-", 100000) + "x"), "g:1:69: error: the expression is nested more than 64 deep");
-  EXPECT_EQ(graph("x = x" + repeat(" + x", 100000)), "g:1:5: error: the expression has more than 1000 parts");
+  EXPECT_EQ(graph("x = " + repeat("(", 100000)),
+            "g:1:69: error: the expression is nested more than 64 deep");
+  EXPECT_EQ(graph("x = " + repeat("silu(", 100000)),
+            "g:1:329: error: the expression is nested more than 64 deep");
+  EXPECT_EQ(graph("x = " + repeat("-", 100000) + "x"),
+            "g:1:69: error: the expression is nested more than 64 deep");
+  EXPECT_EQ(graph("x = x" + repeat(" + x", 100000)),
+            "g:1:5: error: the expression has more than 1000 parts");
   EXPECT_EQ(graph("x = 1e999"), "g:1:5: error: the number 1e999 is out of range");
   EXPECT_EQ(graph("x = \xff\xff"), "g:1:5: error: expected a value, got '\\xff'");
 }

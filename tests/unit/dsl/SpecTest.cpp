@@ -63,7 +63,9 @@ TEST(Spec, RangesAndOrigins) {
 }
 
 TEST(Spec, Memory) {
-  auto bytes = [](const std::string &value) { return *parsed(good("[target]\nmemory = " + value)).target.memory; };
+  auto bytes = [](const std::string &value) {
+    return *parsed(good("[target]\nmemory = " + value)).target.memory;
+  };
   EXPECT_EQ(bytes("'2 GiB'"), uint64_t(2) << 30);
   EXPECT_EQ(bytes("'512MiB'"), uint64_t(512) << 20);
   EXPECT_EQ(bytes("'1.5 GB'"), 1500000000u);
@@ -72,8 +74,9 @@ TEST(Spec, Memory) {
 
 TEST(Override, TypedAndCheckedLikeToml) {
   Spec spec = parsed(good("[adapter]\nr = 4\n"),
-                     {"adapter.r=8", "quantization.format=keep", "train.output_dir=out/x y", "optimizer.betas=[0.8, 0.9]",
-                      "adapter.target_modules=['q_proj']", "data.path=other.txt", "schedule.warmup_steps=0",
+                     {"adapter.r=8", "quantization.format=keep", "train.output_dir=out/x y",
+                      "optimizer.betas=[0.8, 0.9]", "adapter.target_modules=['q_proj']",
+                      "data.path=other.txt", "schedule.warmup_steps=0",
                       "adapter.loraplus.loraplus_lr_ratio=2", "model.shape.rope_theta=1e6"});
   EXPECT_EQ(*spec.adapter.r, 8);
   EXPECT_EQ(spec.adapter.r.range.str(), "--set adapter.r=8");
@@ -88,7 +91,8 @@ TEST(Override, TypedAndCheckedLikeToml) {
 }
 
 TEST(Override, NamesOneOfManyTables) {
-  std::string rules = "[[adapter.rule]]\nmodules = 'q'\nr = 2\n[[adapter.rule]]\nmodules = 'k'\nr = 2\n";
+  std::string rules =
+      "[[adapter.rule]]\nmodules = 'q'\nr = 2\n[[adapter.rule]]\nmodules = 'k'\nr = 2\n";
   Spec spec = parsed(good(rules), {"adapter.rule.1.r=3"});
   EXPECT_EQ(*spec.adapter.rules[0].r, 2);
   EXPECT_EQ(*spec.adapter.rules[1].r, 3);
@@ -99,23 +103,37 @@ TEST(Override, NamesOneOfManyTables) {
 
 TEST(Override, Errors) {
   auto set = [](const std::string &flag) { return messages(good(), {flag}); };
-  EXPECT_THAT(set("adapter.r=x"), ElementsAre("--set adapter.r=x: error: 'adapter.r' must be an integer, got the string \"x\""));
-  EXPECT_THAT(set("adapter.r=0"), ElementsAre("--set adapter.r=0: error: rank must be positive, got 0"));
-  EXPECT_THAT(set("adapter.q=8"), ElementsAre("--set adapter.q=8: error: unknown key 'q' in [adapter]"));
-  EXPECT_THAT(set("r=8"), ElementsAre("--set r=8: error: unknown key 'r' of a spec; did you mean 'adapter.r'?"));
-  EXPECT_THAT(set("adapter.r"), ElementsAre("--set adapter.r: error: expected KEY=VALUE, as in --set adapter.r=8"));
-  EXPECT_THAT(set("=8"), ElementsAre("--set =8: error: expected KEY=VALUE, as in --set adapter.r=8"));
-  EXPECT_THAT(set("adapter..r=8"), ElementsAre("--set adapter..r=8: error: 'adapter..r' is no key: write TABLE.KEY, as "
-                                               "in adapter.r"));
-  EXPECT_THAT(set("train.steps.x=8"), ElementsAre("--set train.steps.x=8: error: 'train.steps' is not a table"));
-  EXPECT_THAT(set("data.3.path=x"), ElementsAre("--set data.3.path=x: error: 'data' has 1 tables, none of them '3': "
-                                                "write data.0.path"));
+  EXPECT_THAT(
+      set("adapter.r=x"),
+      ElementsAre(
+          "--set adapter.r=x: error: 'adapter.r' must be an integer, got the string \"x\""));
+  EXPECT_THAT(set("adapter.r=0"),
+              ElementsAre("--set adapter.r=0: error: rank must be positive, got 0"));
+  EXPECT_THAT(set("adapter.q=8"),
+              ElementsAre("--set adapter.q=8: error: unknown key 'q' in [adapter]"));
+  EXPECT_THAT(
+      set("r=8"),
+      ElementsAre("--set r=8: error: unknown key 'r' of a spec; did you mean 'adapter.r'?"));
+  EXPECT_THAT(set("adapter.r"),
+              ElementsAre("--set adapter.r: error: expected KEY=VALUE, as in --set adapter.r=8"));
+  EXPECT_THAT(set("=8"),
+              ElementsAre("--set =8: error: expected KEY=VALUE, as in --set adapter.r=8"));
+  EXPECT_THAT(set("adapter..r=8"),
+              ElementsAre("--set adapter..r=8: error: 'adapter..r' is no key: write TABLE.KEY, as "
+                          "in adapter.r"));
+  EXPECT_THAT(set("train.steps.x=8"),
+              ElementsAre("--set train.steps.x=8: error: 'train.steps' is not a table"));
+  EXPECT_THAT(set("data.3.path=x"),
+              ElementsAre("--set data.3.path=x: error: 'data' has 1 tables, none of them '3': "
+                          "write data.0.path"));
   EXPECT_THAT(set("adapter.target_modules=[q"),
-              ElementsAre("--set adapter.target_modules=[q: error: the value is not TOML: write a number, true, a word, "
+              ElementsAre("--set adapter.target_modules=[q: error: the value is not TOML: write a "
+                          "number, true, a word, "
                           "\"text\" or [a, list]"));
   EXPECT_THAT(set("train.output_dir=\xff"), testing::SizeIs(1));
-  EXPECT_THAT(set("train.output_dir="), ElementsAre("--set train.output_dir=: error: 'train.output_dir' is empty: name a "
-                                                    "folder or leave it out"));
+  EXPECT_THAT(set("train.output_dir="),
+              ElementsAre("--set train.output_dir=: error: 'train.output_dir' is empty: name a "
+                          "folder or leave it out"));
 }
 
 TEST(Override, EnvironmentLosesToFlagAndBeatsSpec) {
@@ -140,9 +158,10 @@ TEST(Override, EnvironmentLosesToFlagAndBeatsSpec) {
 
 TEST(SpecJson, EffectiveSpec) {
   Diagnostics diags;
-  Spec spec = parseSpec("/specs/b.toml",
-                        good("[adapter]\nr = 4\ninit_from = 'start'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = 0\n"), {},
-                        false, diags);
+  Spec spec = parseSpec(
+      "/specs/b.toml",
+      good("[adapter]\nr = 4\ninit_from = 'start'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = 0\n"),
+      {}, false, diags);
   auto json = nlohmann::json::parse(toJson(spec));
   EXPECT_EQ(json["spec"], "b");
   EXPECT_EQ(json["spec_dir"], "/specs");
@@ -174,9 +193,11 @@ TEST(SpecToml, RoundTrip) {
 }
 
 TEST(SpecToml, SaysWhoSetWhat) {
-  std::string text = toToml(parsed(good("[adapter]\nr = 4\n"), {"adapter.lora_alpha=8", "data.separator=\"\\t\\\"\""}));
+  std::string text = toToml(
+      parsed(good("[adapter]\nr = 4\n"), {"adapter.lora_alpha=8", "data.separator=\"\\t\\\"\""}));
   EXPECT_THAT(text, testing::HasSubstr("r = 4                                   # a.toml:8:5\n"));
-  EXPECT_THAT(text, testing::HasSubstr("lora_alpha = 8.0                        # --set adapter.lora_alpha=8\n"));
+  EXPECT_THAT(text, testing::HasSubstr(
+                        "lora_alpha = 8.0                        # --set adapter.lora_alpha=8\n"));
   EXPECT_THAT(text, testing::HasSubstr("lora_dropout = 0.0\n"));
   EXPECT_THAT(text, testing::HasSubstr("separator = \"\\t\\\"\""));
 }
@@ -188,28 +209,33 @@ TEST(Files, PatternsListsAndWhatIsMissing) {
   for (const char *name : {"data/b.txt", "data/a.txt", "data/[x].txt", "m.gguf"})
     std::ofstream(folder / name) << "x";
   auto load = [&](const std::string &paths, Diagnostics &diags) {
-    return parseSpec((folder / "a.toml").string(), std::string(Model) + Train + "[[data]]\npath = " + paths, {}, false,
-                     diags);
+    return parseSpec((folder / "a.toml").string(),
+                     std::string(Model) + Train + "[[data]]\npath = " + paths, {}, false, diags);
   };
   Diagnostics diags;
   Spec spec = load("['data/[ab].txt', 'data/[x].txt']", diags);
   checkFiles(spec, diags);
   EXPECT_EQ(diags.text(), "");
-  EXPECT_THAT(dataFiles(spec, spec.data[0]), ElementsAre((folder / "data/a.txt").string(), (folder / "data/b.txt").string(),
-                                                         (folder / "data/[x].txt").string()));
+  EXPECT_THAT(dataFiles(spec, spec.data[0]),
+              ElementsAre((folder / "data/a.txt").string(), (folder / "data/b.txt").string(),
+                          (folder / "data/[x].txt").string()));
   Spec bad = load("['no*.txt', 'none.txt', 'data']", diags);
   checkFiles(bad, diags);
   std::string text = diags.text();
-  EXPECT_THAT(text, testing::HasSubstr("6:9: error: no file matches '" + (folder / "no*.txt").string() + "'"));
-  EXPECT_THAT(text, testing::HasSubstr("6:20: error: cannot read '" + (folder / "none.txt").string() +
-                                       "': No such file or directory"));
-  EXPECT_THAT(text, testing::HasSubstr("is a folder: name a file or a pattern, as in \"data/*.txt\""));
+  EXPECT_THAT(text, testing::HasSubstr("6:9: error: no file matches '" +
+                                       (folder / "no*.txt").string() + "'"));
+  EXPECT_THAT(text,
+              testing::HasSubstr("6:20: error: cannot read '" + (folder / "none.txt").string() +
+                                 "': No such file or directory"));
+  EXPECT_THAT(text,
+              testing::HasSubstr("is a folder: name a file or a pattern, as in \"data/*.txt\""));
 }
 
 TEST(LoadSpec, MissingFile) {
   Diagnostics diags;
   loadSpec("/nowhere/a.toml", {}, false, diags);
-  EXPECT_EQ(diags.text(), "/nowhere/a.toml: error: cannot read the file: No such file or directory\n");
+  EXPECT_EQ(diags.text(),
+            "/nowhere/a.toml: error: cannot read the file: No such file or directory\n");
 }
 
 } // namespace
