@@ -1,0 +1,41 @@
+// RUN: lorac-opt %s --lora-differentiate --split-input-file --verify-diagnostics
+
+// expected-error@+1 {{needs the functions @hidden and @loss}}
+module {
+}
+
+// -----
+
+lora.frozen @embed : !lora.weight<16x8, f32>
+// expected-error@+1 {{gets no gradient: the loss does not depend on it}}
+lora.param @a : tensor<2x8xf32>
+func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+  %e = lora.use @embed : !lora.weight<16x8, f32>
+  %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
+  return %x : tensor<?x8xf32>
+}
+func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  %w = lora.use @embed : !lora.weight<16x8, f32>
+  %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
+  return %l : tensor<?xf32>
+}
+
+// -----
+
+// An op without a gradient between a trainable and the loss.
+lora.frozen @embed : !lora.weight<16x8, f32>
+lora.param @a : tensor<2x8xf32>
+func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+  %e = lora.use @embed : !lora.weight<16x8, f32>
+  %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
+  %a = lora.use @a : tensor<2x8xf32>
+  %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x8xf32>, tensor<2x8xf32>) -> tensor<?x2xf32>
+  // expected-error@+1 {{lies between a trainable and the loss and has no gradient}}
+  %h = lora.matmul nn %t, %a scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32>
+  return %h : tensor<?x8xf32>
+}
+func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  %w = lora.use @embed : !lora.weight<16x8, f32>
+  %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
+  return %l : tensor<?xf32>
+}
