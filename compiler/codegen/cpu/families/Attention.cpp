@@ -1,0 +1,73 @@
+#include "compiler/codegen/cpu/families/Attention.h"
+
+using namespace mlir;
+using namespace lorac::cpu;
+
+using Values = KernelBuilder::Values;
+
+AttentionSizes::AttentionSizes(DictionaryAttr params)
+    : heads(intParam(params, "heads")), kvHeads(intParam(params, "kv_heads")),
+      dim(intParam(params, "head_dim")), paddedDim(roundUp(dim, 8)),
+      panels(ceilDiv(intParam(params, "max_segment"), tileColumns)),
+      longest(roundUp(intParam(params, "max_segment"), blockRows)),
+      scale(floatParam(params, "scale")) {}
+
+LogicalResult lorac::cpu::checkAttention(Location loc, DictionaryAttr params) {
+  int64_t heads = intParam(params, "heads"), kvHeads = intParam(params, "kv_heads");
+  if (kvHeads < 1 || heads % kvHeads)
+    return emitError(loc, "attention needs heads to be a multiple of kv_heads, got ")
+           << heads << " and " << kvHeads;
+  if (intParam(params, "head_dim") < 1 || intParam(params, "max_segment") < 1)
+    return emitError(loc, "attention needs head_dim and max_segment of at least 1");
+  return success();
+}
+
+SegmentTile::SegmentTile(KernelBuilder &k, Value tile, Value starts, int64_t count) {
+  Value segment = k.div(tile, count);
+  head = k.rem(tile, count);
+  start = k.toIndex(k.load(starts, segment));
+  length = k.sub(k.toIndex(k.load(starts, k.add(segment, 1))), start);
+}
+
+Value BlockPair::seenBy(KernelBuilder &k, Value r) const {
+  return k.min(keys, k.sub(k.add(k.add(query, r), 1), key));
+}
+
+void lorac::cpu::blockScores(KernelBuilder &k, const BlockPair &pair, Value a, Value packed,
+                             int64_t columns, Value scores) {
+  int64_t rows = tileRows(k), vectors = tileColumns / k.lanes();
+  k.forLoop(k.index(0), pair.keys, tileColumns, [&](Value strip) {
+    Value key = k.add(pair.key, strip), panel = k.div(key, tileColumns);
+    // The first tile of rows with a query that sees the strip's first key.
+    Value first = k.mul(k.div(k.max(k.sub(key, pair.query), k.index(0)), rows), rows);
+    k.forLoop(first, pair.queries, rows, [&](Value m) {
+      Values sums = accumulate(
+          k, rows, vectors, k.index(0), k.index(columns), columns,
+          Values(rows * vectors, k.splatF32(0)),
+          [&](int64_t r, Value c) {
+            return k.load(a, {k.add(m, r), c});
+          },
+          [&](int64_t v, Value c) {
+            return k.vload(packed, {panel, c, k.index(v * k.lanes())});
+          });
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t v = 0; v < vectors; ++v)
+          k.vstore(sums[r * vectors + v], scores, {k.add(m, r), k.add(strip, v * k.lanes())});
+    });
+  });
+}
+
+void lorac::cpu::weighKeys(KernelBuilder &k, const BlockPair &pair, Value weights, Value keyRows,
+                           int64_t columns, Value target) {
+  int64_t rows = tileRows(k);
+  Submatrix values{keyRows, pair.key, k.index(0)}, sums{target, k.index(0), k.index(0)};
+  k.forLoop(k.index(0), pair.queries, rows, [&](Value m) {
+    Value seen = pair.seenBy(k, k.add(m, rows - 1));
+    accumulateRows(
+        k, m, columns, k.index(0), seen,
+        [&](int64_t r, Value n) {
+          return k.load(weights, {k.add(m, r), n});
+        },
+        values, sums);
+  });
+}

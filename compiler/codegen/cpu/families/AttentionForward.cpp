@@ -1,0 +1,174 @@
+// o = softmax(scale·q·kᵀ below the diagonal)·v for one head of one segment, in blocks with a
+// running maximum and sum (Dao 2022, algorithm 1). Keys are packed once a tile, so that vectors run
+// over keys; values and queries are copied to rows of their own, so that no leading dimension makes
+// them meet in the cache.
+
+#include "compiler/codegen/cpu/families/Attention.h"
+#include "compiler/codegen/cpu/families/Columns.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cpu;
+
+namespace lorac::cpu {
+extern const Family attentionForwardFamily;
+}
+
+namespace {
+
+struct ForwardScratch {
+  explicit ForwardScratch(const AttentionSizes &sizes)
+      : keys(plan.take(sizes.panels * sizes.dim * tileColumns)),
+        values(plan.take(sizes.longest * sizes.paddedDim)),
+        queries(plan.take(blockRows * sizes.paddedDim)),
+        scores(plan.take(blockRows * scoreColumns)), sums(plan.take(blockRows * sizes.paddedDim)),
+        maxima(plan.take(blockRows)), totals(plan.take(blockRows)) {}
+  ScratchPlan plan;
+  int64_t keys, values, queries, scores, sums, maxima, totals;
+};
+
+class ForwardTile {
+public:
+  ForwardTile(KernelBuilder &k, const AttentionSizes &sizes, Value tile)
+      : k(k), sizes(sizes), segment(k, tile, k.buffer(3), sizes.heads) {
+    ForwardScratch at(sizes);
+    keys = k.scratchF32(at.keys, {sizes.panels, sizes.dim, tileColumns});
+    values = k.scratchF32(at.values, {sizes.longest, sizes.paddedDim});
+    queries = k.scratchF32(at.queries, {blockRows, sizes.paddedDim});
+    scores = k.scratchF32(at.scores, {blockRows, scoreColumns});
+    sums = k.scratchF32(at.sums, {blockRows, sizes.paddedDim});
+    maxima = k.scratchF32(at.maxima, {blockRows});
+    totals = k.scratchF32(at.totals, {blockRows});
+  }
+
+  void emit() {
+    Value zero = k.index(0), keyColumn = k.mul(k.div(segment.head, sizes.group()), sizes.dim);
+    packKeys(k, {k.buffer(1), segment.start, keyColumn}, segment.length, sizes.dim, keys);
+    copyRows(k, {k.buffer(2), segment.start, keyColumn}, {values, zero, zero}, segment.length,
+             sizes.dim, sizes.paddedDim);
+    k.forLoop(zero, segment.length, blockRows, [&](Value query) {
+      BlockPair pair{query, k.min(k.sub(segment.length, query), k.index(blockRows)), {}, {}};
+      beginBlock(pair);
+      k.forLoop(zero, k.add(query, pair.queries), blockRows, [&](Value key) {
+        pair.key = key;
+        pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
+        blockScores(k, pair, queries, keys, sizes.dim, scores);
+        k.forLoop(zero, pair.queries, 1, [&](Value r) { exponentials(pair, r); });
+        weighKeys(k, pair, scores, values, sizes.paddedDim, sums);
+      });
+      endBlock(pair);
+    });
+  }
+
+private:
+  Submatrix output(const BlockPair &pair) {
+    return {k.buffer(4), k.add(segment.start, pair.query), k.mul(segment.head, sizes.dim)};
+  }
+
+  void beginBlock(const BlockPair &pair) {
+    Value zero = k.index(0);
+    Submatrix source{k.buffer(0), k.add(segment.start, pair.query), k.mul(segment.head, sizes.dim)};
+    copyRows(k, source, {queries, zero, zero}, pair.queries, sizes.dim, sizes.paddedDim,
+             [&](Value, Value values) {
+               bool vector = isa<VectorType>(values.getType());
+               return k.mulf(values, vector ? k.splatF32(sizes.scale) : k.constF32(sizes.scale));
+             });
+    zeroRows(k, {sums, zero, zero}, k.index(blockRows), sizes.paddedDim);
+    k.forLoop(zero, k.index(blockRows), k.lanes(), [&](Value r) {
+      k.vstore(k.splatF32(-std::numeric_limits<double>::infinity()), maxima, r);
+      k.vstore(k.splatF32(0), totals, r);
+    });
+  }
+
+  /// Row r of the scores becomes exponentials under the new running maximum, zero behind the last
+  /// key that it sees.
+  void exponentials(const BlockPair &pair, Value r) {
+    int64_t lanes = k.lanes();
+    Value none = k.splatF32(-std::numeric_limits<double>::infinity());
+    Value seen = pair.seenBy(k, r);
+    Value end = k.mul(k.div(k.add(seen, lanes - 1), lanes), lanes), last = k.sub(end, lanes);
+    k.vstore(k.select(k.mask(k.sub(seen, last)), k.vload(scores, {r, last}), none), scores,
+             {r, last});
+    for (int64_t zeros = 0; zeros < 8; zeros += lanes)
+      k.vstore(k.splatF32(0), scores, {r, k.add(end, zeros)});
+
+    Value best = k.forLoop(k.index(0), end, lanes, none, [&](Value n, ValueRange best) {
+      return Values{k.maxf(k.vload(scores, {r, n}), best[0])};
+    })[0];
+    Value before = k.load(maxima, r), now = k.maxf(k.reduceMax(best), before);
+    Value nowEverywhere = k.broadcast(now);
+    Value added = k.forLoop(k.index(0), end, lanes, k.splatF32(0), [&](Value n, ValueRange sum) {
+      Value weight =
+          expOf(k, k.subf(k.vload(scores, {r, n}), nowEverywhere), ExpRange::NotPositive);
+      k.vstore(weight, scores, {r, n});
+      return Values{k.addf(sum[0], weight)};
+    })[0];
+    k.store(now, maxima, r);
+    Value shrink = expOf(k, k.subf(before, now), ExpRange::NotPositive);
+    k.store(k.fma(k.load(totals, r), shrink, k.reduceAdd(added)), totals, r);
+    Value moved = k.cmpf(arith::CmpFPredicate::UNE, shrink, k.constF32(1.0));
+    Value notFirst = k.less(k.index(0), pair.key);
+    k.ifThen(k.andi(moved, notFirst), [&] {
+      Value factor = k.broadcast(shrink);
+      k.forLoop(k.index(0), k.index(sizes.paddedDim), lanes, [&](Value column) {
+        k.vstore(k.mulf(k.vload(sums, {r, column}), factor), sums, {r, column});
+      });
+    });
+  }
+
+  void endBlock(const BlockPair &pair) {
+    Value zero = k.index(0);
+    copyRows(k, {sums, zero, zero}, output(pair), pair.queries, sizes.dim, sizes.dim,
+             [&](Value r, Value values) {
+               Value total = k.load(totals, r);
+               return k.divf(values,
+                             isa<VectorType>(values.getType()) ? k.broadcast(total) : total);
+             });
+    k.forLoop(zero, pair.queries, 1, [&](Value r) {
+      Value lse = k.addf(k.load(maxima, r), logOf(k, k.load(totals, r)));
+      k.store(lse, k.buffer(5), {k.add(k.add(segment.start, pair.query), r), segment.head});
+    });
+  }
+
+  using Values = KernelBuilder::Values;
+  KernelBuilder &k;
+  const AttentionSizes &sizes;
+  SegmentTile segment;
+  Value keys, values, queries, scores, sums, maxima, totals;
+};
+
+} // namespace
+
+static FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
+  if (failed(checkAttention(loc, params)))
+    return failure();
+  AttentionSizes sizes(params);
+  return KernelShape{.space = lora::TileSpace::Segments,
+                     .count = sizes.heads,
+                     .scratch = ForwardScratch(sizes).plan.total()};
+}
+
+static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
+  MLIRContext *context = kernel.getContext();
+  auto activation = [&](StringRef ld) {
+    return KernelBuilder::activation(context, kernel.intParam(ld));
+  };
+  KernelBuilder k(kernel, builder, target,
+                  {activation("ldq"), activation("ldk"), activation("ldv"),
+                   KernelBuilder::dense({manyRows}, IntegerType::get(context, 32)),
+                   activation("ldo"), activation("ldl")});
+  AttentionSizes sizes(kernel.getParams());
+  k.forLoop(k.begin(), k.end(), 1, [&](Value tile) { ForwardTile(k, sizes, tile).emit(); });
+  return success();
+}
+
+/// As if all rows were in segments of the longest length.
+static int64_t flops(DictionaryAttr params, int64_t rows) {
+  int64_t keys = std::min(rows, intParam(params, "max_segment"));
+  return 2 * rows * (keys + 1) * intParam(params, "heads") * intParam(params, "head_dim");
+}
+
+const Family lorac::cpu::attentionForwardFamily = {
+    "attention_forward",
+    "o = softmax(scale·q·kᵀ + causal mask)·v, lse = log Σ exp, inside each segment", describe,
+    build, flops};

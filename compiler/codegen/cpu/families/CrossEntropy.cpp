@@ -1,0 +1,122 @@
+// row_loss = log Σ exp(z) - z[label]; backward: z becomes (softmax(z) - onehot(label))·loss_scale.
+// A row without label has loss 0 and gradient 0. Rows of logits pass three times through the cache:
+// maximum, sum, scale.
+
+#include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/families/Columns.h"
+#include "runtime/abi.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cpu;
+
+namespace lorac::cpu {
+extern const Family crossEntropyFamily;
+}
+
+static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget &) {
+  return KernelShape{.space = lora::TileSpace::Rows, .tile = 1};
+}
+
+namespace {
+
+class CrossEntropyRow {
+public:
+  CrossEntropyRow(KernelBuilder &k, Value m, int64_t vocab, int64_t ld, bool backward)
+      : k(k), m(m), vocab(vocab), ld(ld), backward(backward), logits(k.buffer(0)) {}
+
+  void emit() {
+    Value label = k.load(k.buffer(1), m);
+    auto loss = k.ifElse(
+        k.equal(label, k.constI32(LORAC_NO_LABEL)), k.f32(),
+        [&] {
+          if (backward)
+            zero(0);
+          return KernelBuilder::Values{k.constF32(0)};
+        },
+        [&] { return KernelBuilder::Values{labelled(k.toIndex(label))}; });
+    k.store(loss[0], k.buffer(2), m);
+  }
+
+private:
+  static constexpr int accumulators = 4;
+
+  Value labelled(Value label) {
+    Value atLabel = k.load(logits, {m, label});
+    Value largest = maximum();
+    Value sum = sumOfExponentials(k.broadcast(largest));
+    Value loss = k.addf(k.subf(largest, atLabel), logOf(k, sum));
+    if (!backward)
+      return loss;
+    Value scale = k.broadcast(k.divf(k.lossScale(), sum));
+    overColumns(k, vocab, [&](Value column, int64_t live) {
+      Value gradient = k.mulf(k.vload(logits, {m, column}), scale);
+      k.vstore(keepLive(k, gradient, live, k.splatF32(0)), logits, {m, column});
+    });
+    zero((vocab + k.lanes() - 1) / k.lanes() * k.lanes());
+    k.store(k.subf(k.load(logits, {m, label}), k.lossScale()), logits, {m, label});
+    return loss;
+  }
+
+  Value maximum() {
+    Value none = k.splatF32(-std::numeric_limits<double>::infinity());
+    auto parts =
+        overColumns(k, vocab, KernelBuilder::Values(accumulators, none),
+                    [&](Value column, int64_t live, Value best) {
+                      return k.maxf(keepLive(k, k.vload(logits, {m, column}), live, none), best);
+                    });
+    Value best = k.maxf(k.maxf(parts[0], parts[1]), k.maxf(parts[2], parts[3]));
+    return k.reduceMax(best);
+  }
+
+  /// In the backward pass the exponentials stay where the logits were.
+  Value sumOfExponentials(Value largest) {
+    auto parts = overColumns(k, vocab, KernelBuilder::Values(accumulators, k.splatF32(0)),
+                             [&](Value column, int64_t live, Value sum) {
+                               Value value = expOf(k, k.subf(k.vload(logits, {m, column}), largest),
+                                                   ExpRange::NotPositive);
+                               value = keepLive(k, value, live, k.splatF32(0));
+                               if (backward)
+                                 k.vstore(value, logits, {m, column});
+                               return k.addf(sum, value);
+                             });
+    return sumOf(k, parts);
+  }
+
+  /// Columns from..ld, padding included.
+  void zero(int64_t from) {
+    k.forLoop(k.index(from), k.index(ld), k.lanes(), [&](Value column) {
+      k.vstore(k.splatF32(0), logits, {m, column});
+    });
+  }
+
+  KernelBuilder &k;
+  Value m;
+  int64_t vocab, ld;
+  bool backward;
+  Value logits;
+};
+
+} // namespace
+
+static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
+  MLIRContext *context = kernel.getContext();
+  int64_t vocab = kernel.intParam("vocab"), ld = kernel.intParam("ld");
+  KernelBuilder k(kernel, builder, target,
+                  {KernelBuilder::activation(context, ld),
+                   KernelBuilder::dense({manyRows}, IntegerType::get(context, 32)),
+                   KernelBuilder::dense({manyRows}, Float32Type::get(context))});
+  forEachRow(k, kernel.getTile(), [&](Value m) {
+    CrossEntropyRow(k, m, vocab, ld, kernel.intParam("backward")).emit();
+  });
+  return success();
+}
+
+static int64_t flops(DictionaryAttr params, int64_t rows) {
+  return 4 * rows * intParam(params, "vocab");
+}
+
+const Family lorac::cpu::crossEntropyFamily = {
+    "cross_entropy",
+    "row_loss = log Σ exp(z) - z[label]; backward: z = (softmax(z) - onehot(label))·loss_scale",
+    describe, build, flops};

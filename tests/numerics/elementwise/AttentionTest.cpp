@@ -1,0 +1,169 @@
+// attention_forward and attention_backward against softmax over whole rows in double precision.
+
+#include "tests/numerics/elementwise/KernelFixture.h"
+#include "tests/numerics/elementwise/Reference.h"
+
+namespace lorac::testing {
+namespace {
+
+class AttentionKernel : public KernelTest {};
+LORAC_ON_EACH_CPU(AttentionKernel);
+
+struct Case {
+  int64_t heads, kvHeads, dim;
+  std::vector<int64_t> lengths;
+};
+
+std::ostream &operator<<(std::ostream &out, const Case &c) {
+  return out << c.heads << "/" << c.kvHeads << " heads of " << c.dim << ", " << c.lengths.size()
+             << " segments";
+}
+
+/// The buffers of one problem; `more` widens leading dimensions, as views into wider buffers have.
+struct Problem {
+  Problem(const Case &c, float scaleOfInputs, unsigned seed)
+      : Problem(c, scaleOfInputs, std::mt19937(seed)) {}
+
+  AttentionShape shape;
+  int64_t tokens = 0, longest = 0;
+  std::mt19937 random;
+  Padded q, k, v, dout, o, lse, dq, dk, dv;
+  Array<int32_t> starts;
+
+  std::string params() const {
+    std::string scale;
+    llvm::raw_string_ostream(scale) << llvm::format("%.17e", shape.scale);
+    return llvm::formatv(
+        "heads = {0} : i64, kv_heads = {1} : i64, head_dim = {2} : i64, ldq = {3} : i64, "
+        "ldk = {4} : i64, ldv = {4} : i64, ldo = {3} : i64, ldl = {5} : i64, "
+        "lddo = {3} : i64, lddq = {3} : i64, lddk = {4} : i64, lddv = {4} : i64, "
+        "scale = {6} : f64, max_segment = {7} : i64",
+        shape.heads, shape.kvHeads, shape.dim, q.ld, k.ld, lse.ld, scale, longest);
+  }
+  std::vector<void *> forward() const {
+    return {q.data(), k.data(), v.data(), starts.data(), o.data(), lse.data()};
+  }
+  std::vector<void *> backward() const {
+    return {q.data(),   k.data(),    v.data(),  starts.data(), o.data(),
+            lse.data(), dout.data(), dq.data(), dk.data(),     dv.data()};
+  }
+  LoracStep step() const {
+    LoracStep result{};
+    result.tokens = tokens;
+    result.segments = shape.starts.size() - 1;
+    return result;
+  }
+  /// o and lse of the reference, rounded to float.
+  void fillForward(const Attention &expected) const {
+    for (int64_t m = 0; m < tokens; ++m) {
+      for (int64_t i = 0; i < o.n; ++i)
+        o.at(m, i) = expected.o[m * o.n + i];
+      for (int64_t h = 0; h < lse.n; ++h)
+        lse.at(m, h) = expected.lse[m * lse.n + h];
+    }
+  }
+
+private:
+  static AttentionShape shapeOf(const Case &c) {
+    AttentionShape shape{c.heads, c.kvHeads, c.dim, 1 / std::sqrt(c.dim), {0}};
+    for (int64_t length : c.lengths)
+      shape.starts.push_back(shape.starts.back() + length);
+    return shape;
+  }
+  Problem(const Case &c, float scale, std::mt19937 &&generator)
+      : shape(shapeOf(c)), tokens(shape.starts.back()),
+        longest(c.lengths.empty() ? 1 : *std::max_element(c.lengths.begin(), c.lengths.end())),
+        random(generator), q(tokens, c.heads * c.dim, random, scale),
+        k(tokens, c.kvHeads * c.dim, random, scale), v(tokens, c.kvHeads * c.dim, random, scale),
+        dout(tokens, c.heads * c.dim, random), o(tokens, c.heads * c.dim), lse(tokens, c.heads),
+        dq(tokens, c.heads * c.dim), dk(tokens, c.kvHeads * c.dim), dv(tokens, c.kvHeads * c.dim),
+        starts(shape.starts) {}
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  std::vector<int64_t> mixed{1, 2, 63, 64, 65, 200};
+  for (int64_t dim : {12, 64})
+    all.push_back({9, 3, dim, mixed});
+  for (int64_t dim : {2, 8, 16})
+    all.push_back({4, 2, dim, mixed});
+  all.push_back({1, 1, 64, mixed});
+  all.push_back({8, 8, 128, {1, 65, 100}});
+  all.push_back({2, 1, 24, mixed});
+  all.push_back({2, 2, 256, {70}});
+  all.push_back({3, 1, 6, {5, 17}});
+  all.push_back({4, 2, 16, {}});
+  return all;
+}
+
+TEST_P(AttentionKernel, Forward) {
+  for (const Case &c : cases()) {
+    Problem problem(c, 1.5, 1);
+    Kernel kernel = compile("attention_forward", problem.params());
+    kernel.run(problem.forward(), problem.tokens, problem.step());
+    Attention expected =
+        attention(problem.q.doubles(), problem.k.doubles(), problem.v.doubles(), problem.shape);
+    EXPECT_LT(worst(problem.o.dense(), expected.o, 1), 6e-6) << c;
+    EXPECT_LT(worst(problem.lse.dense(), expected.lse, 1), 2e-6) << c;
+    Problem cut(c, 1.5, 1);
+    kernel.runInPieces(cut.forward(), cut.tokens, cut.step());
+    EXPECT_EQ(problem.o.dense(), cut.o.dense()) << c;
+    EXPECT_EQ(problem.lse.dense(), cut.lse.dense()) << c;
+  }
+}
+
+TEST_P(AttentionKernel, Backward) {
+  for (const Case &c : cases()) {
+    Problem problem(c, 1, 2), cut(c, 1, 2);
+    Kernel kernel = compile("attention_backward", problem.params());
+    Doubles q = problem.q.doubles(), k = problem.k.doubles(), v = problem.v.doubles();
+    Attention forward = attention(q, k, v, problem.shape);
+    problem.fillForward(forward);
+    cut.fillForward(forward);
+    kernel.run(problem.backward(), problem.tokens, problem.step());
+    AttentionGradients expected = attentionBackward(q, k, v, problem.dout.doubles(), problem.shape);
+    EXPECT_LT(worst(problem.dq.dense(), expected.dq, 1), 1e-5) << c;
+    EXPECT_LT(worst(problem.dk.dense(), expected.dk, 1), 1e-5) << c;
+    EXPECT_LT(worst(problem.dv.dense(), expected.dv, 1), 1e-5) << c;
+    kernel.runInPieces(cut.backward(), cut.tokens, cut.step());
+    EXPECT_EQ(problem.dq.dense(), cut.dq.dense()) << c;
+    EXPECT_EQ(problem.dk.dense(), cut.dk.dense()) << c;
+    EXPECT_EQ(problem.dv.dense(), cut.dv.dense()) << c;
+  }
+}
+
+TEST_P(AttentionKernel, SegmentsDoNotSeeEachOther) {
+  Case c{4, 2, 16, {40, 30, 50}};
+  Problem first(c, 1, 3), second(c, 1, 3);
+  for (int64_t m = 40; m < 70; ++m)
+    for (int64_t i = 0; i < second.k.n; ++i)
+      second.k.at(m, i) = second.v.at(m, i) = NAN;
+  Kernel kernel = compile("attention_forward", first.params());
+  for (Problem *problem : {&first, &second})
+    kernel.run(problem->forward(), problem->tokens, problem->step());
+  for (int64_t m = 0; m < 120; ++m)
+    for (int64_t i = 0; i < first.o.n && (m < 40 || m >= 70); ++i)
+      ASSERT_EQ(first.o.at(m, i), second.o.at(m, i));
+}
+
+TEST_P(AttentionKernel, LargeScores) {
+  for (float scale : {8.f, 60.f}) {
+    Problem problem({4, 2, 64, {3, 130}}, scale, 4);
+    Doubles q = problem.q.doubles(), k = problem.k.doubles(), v = problem.v.doubles();
+    Kernel forward = compile("attention_forward", problem.params());
+    forward.run(problem.forward(), problem.tokens, problem.step());
+    Attention expected = attention(q, k, v, problem.shape);
+    // Scores of ±scale²·8 carry a float's relative error, which the exponential turns into an
+    // absolute one.
+    double tolerance = 1e-6 * scale * scale;
+    EXPECT_LT(worst(problem.o.dense(), expected.o, scale), tolerance);
+    EXPECT_LT(worst(problem.lse.dense(), expected.lse, 1), 1e-5);
+    Kernel backward = compile("attention_backward", problem.params());
+    backward.run(problem.backward(), problem.tokens, problem.step());
+    for (float value : problem.dq.dense())
+      ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+} // namespace
+} // namespace lorac::testing

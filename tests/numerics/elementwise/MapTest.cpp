@@ -1,0 +1,97 @@
+// map: bodies over f32, vectorised.
+
+#include "tests/numerics/elementwise/KernelFixture.h"
+
+namespace lorac::testing {
+namespace {
+
+class Map : public KernelTest {};
+LORAC_ON_EACH_CPU(Map);
+
+std::string params(int64_t cols, int64_t ins, int64_t outs) {
+  std::string lds;
+  for (int64_t i = 0; i < ins + outs; ++i)
+    lds += (i ? ", " : "") + std::to_string(padded(cols));
+  return llvm::formatv("cols = {0} : i64, ins = {1} : i64, outs = {2} : i64, lds = [{3}]", cols,
+                       ins, outs, lds);
+}
+
+constexpr const char *kSwiGlu = R"(
+^bb0(%gate: f32, %up: f32):
+  %one = arith.constant 1.0 : f32
+  %minus = arith.negf %gate : f32
+  %e = math.exp %minus : f32
+  %d = arith.addf %one, %e : f32
+  %s = arith.divf %gate, %d : f32
+  %y = arith.mulf %s, %up : f32
+  lora.yield %y : f32)";
+
+constexpr const char *kSumAndDifference = R"(
+^bb0(%a: f32, %b: f32):
+  %s = arith.addf %a, %b : f32
+  %d = arith.subf %a, %b : f32
+  lora.yield %s, %d : f32, f32)";
+
+TEST_P(Map, SwiGlu) {
+  for (int64_t cols : {1, 7, 63, 64, 172, 576}) {
+    Kernel kernel = compile("map", params(cols, 2, 1), kSwiGlu);
+    for (int64_t rows : {0, 1, 7, 300}) {
+      std::mt19937 random(cols + rows);
+      Padded gate(rows, cols, random, 10), up(rows, cols, random), y(rows, cols), cut(rows, cols);
+      std::vector<double> expected;
+      std::vector<double> gates = gate.doubles(), ups = up.doubles();
+      for (size_t i = 0; i < gates.size(); ++i)
+        expected.push_back(gates[i] / (1 + std::exp(-gates[i])) * ups[i]);
+      kernel.run({gate.data(), up.data(), y.data()}, rows);
+      kernel.runInPieces({gate.data(), up.data(), cut.data()}, rows);
+      EXPECT_LT(worst(y.dense(), expected, 1e-6), 1e-6) << cols << " columns, " << rows << " rows";
+      EXPECT_EQ(y.dense(), cut.dense());
+      kernel.run({gate.data(), up.data(), gate.data()}, rows);
+      EXPECT_EQ(y.dense(), gate.dense()) << "in place";
+    }
+  }
+}
+
+TEST_P(Map, TwoResultsOverTheirOperands) {
+  Kernel kernel = compile("map", params(70, 2, 2), kSumAndDifference);
+  std::mt19937 random(2);
+  Padded a(5, 70, random), b(5, 70, random);
+  std::vector<float> sum, difference;
+  for (size_t i = 0; i < a.dense().size(); ++i) {
+    sum.push_back(a.dense()[i] + b.dense()[i]);
+    difference.push_back(a.dense()[i] - b.dense()[i]);
+  }
+  kernel.run({a.data(), b.data(), a.data(), b.data()}, 5);
+  EXPECT_EQ(a.dense(), sum);
+  EXPECT_EQ(b.dense(), difference);
+}
+
+TEST_P(Map, ExpOverItsWholeRange) {
+  Kernel kernel = compile("map", params(1, 1, 1), R"(
+^bb0(%x: f32):
+  %y = math.exp %x : f32
+  lora.yield %y : f32)");
+  std::vector<float> inputs{0, -0.f, 1, -1, 88, -87, -1e4f, -1e30f, -INFINITY};
+  for (float x = -87; x < 88; x += 0.0137f)
+    inputs.push_back(x);
+  int64_t rows = inputs.size();
+  Padded x(rows, 1), y(rows, 1);
+  std::vector<double> expected;
+  for (int64_t m = 0; m < rows; ++m) {
+    x.at(m, 0) = inputs[m];
+    expected.push_back(std::exp(double(inputs[m])));
+  }
+  kernel.run({x.data(), y.data()}, rows);
+  EXPECT_LT(worst(y.dense(), expected, 2e-38), 1e-6);
+
+  Padded edges(3, 1), results(3, 1);
+  edges.at(0, 0) = 89;
+  edges.at(1, 0) = INFINITY;
+  kernel.run({edges.data(), results.data()}, 3);
+  EXPECT_EQ(results.at(0, 0), INFINITY);
+  EXPECT_EQ(results.at(1, 0), INFINITY);
+  EXPECT_TRUE(std::isnan(results.at(2, 0))) << "NaN must not be hidden";
+}
+
+} // namespace
+} // namespace lorac::testing
