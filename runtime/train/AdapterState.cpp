@@ -90,11 +90,6 @@ formats::Adapter takeAdapter(const Plan &plan, const Arena &arena, const RunConf
     module.in = pair.a->shape[1];
     module.out = pair.b->shape[0];
     module.scale = pair.b->scale;
-    double divisor = run.useRslora ? std::sqrt(double(module.rank)) : double(module.rank);
-    module.alpha = module.scale * divisor;
-    // The spec's own number where it is the same but for rounding.
-    if (std::fabs(module.alpha - run.loraAlpha) < 1e-9 * std::fabs(run.loraAlpha))
-      module.alpha = run.loraAlpha;
     const float *a = values(plan, arena, *pair.a), *b = values(plan, arena, *pair.b);
     module.a.assign(a, a + pair.a->count());
     module.b.assign(b, b + pair.b->count());

@@ -22,9 +22,10 @@ FakeRun runTrain(int threads) {
   EXPECT_TRUE(module) << module.error().message;
   Result<Arena> arena = Arena::allocate(uint64_t(plan->arenaBytes), "test");
   ThreadPool pool(threads);
-  std::vector<float> table(32);
-  for (int i = 0; i < 32; ++i)
-    table[size_t(i)] = float(i) * 0.25f;
+  std::vector<float> table(64); // in panels: token t is t + {0, .25, .5, .75}
+  for (int token = 0; token < 8; ++token)
+    for (int j = 0; j < 4; ++j)
+      table[size_t(j * 16 + token)] = float(token) + float(j) * 0.25f;
   Result<Executor> executor = Executor::create(
       *plan, *module, *arena, [&](int, int) { return static_cast<const void *>(table.data()); }, pool);
   EXPECT_TRUE(executor);

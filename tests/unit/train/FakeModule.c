@@ -5,16 +5,19 @@
 
 const uint32_t lorac_abi_version = LORAC_ABI_VERSION;
 
-enum { N = 4, LD = 16 };
+enum { N = 4, LD = 16, PANEL = 16 };
 
-/* ids, table [vocab][N] (a weight part), bias [N], out; rows */
+/* Row `token` of the table, which is packed in panels of 16 rows. */
+static float entry(const float *table, int token, int j) { return table[j * PANEL + token]; }
+
+/* ids, table (a weight in panels), bias [N], out; rows */
 void fake_embed(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch) {
   const int32_t *ids = buffers[0];
   const float *table = buffers[1], *bias = buffers[2];
   float *out = buffers[3];
   for (int64_t row = begin; row < end && row < rows; ++row)
     for (int j = 0; j < N; ++j)
-      out[row * LD + j] = table[ids[row] * N + j] + bias[j];
+      out[row * LD + j] = entry(table, ids[row], j) + bias[j];
 }
 
 /* hidden, labels, table, row_loss; rows, two a tile */
@@ -27,7 +30,7 @@ void fake_loss(void *const *buffers, const LoracStep *step, int64_t rows, int64_
     if (labels[row] == LORAC_NO_LABEL)
       continue;
     for (int j = 0; j < N; ++j) {
-      float d = hidden[row * LD + j] - table[labels[row] * N + j];
+      float d = hidden[row * LD + j] - entry(table, labels[row], j);
       loss[row] += 0.5f * d * d;
     }
   }
@@ -41,7 +44,7 @@ void fake_grad(void *const *buffers, const LoracStep *step, int64_t rows, int64_
   for (int64_t j = begin; j < end; ++j)
     for (int64_t row = 0; row < rows; ++row)
       if (labels[row] != LORAC_NO_LABEL)
-        grad[j] += step->loss_scale * (hidden[row * LD + j] - table[labels[row] * N + j]);
+        grad[j] += step->loss_scale * (hidden[row * LD + j] - entry(table, labels[row], j));
 }
 
 /* head_in, table, logits [vocab]; rows */
@@ -52,7 +55,7 @@ void fake_head(void *const *buffers, const LoracStep *step, int64_t rows, int64_
     for (int token = 0; token < 8; ++token) {
       float sum = 0;
       for (int j = 0; j < N; ++j)
-        sum += in[row * LD + j] * table[token * N + j];
+        sum += in[row * LD + j] * entry(table, token, j);
       logits[row * LD + token] = sum;
     }
 }

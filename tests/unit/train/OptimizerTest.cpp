@@ -1,10 +1,12 @@
 #include "runtime/train/Optimizer.h"
 
+#include "runtime/formats/Safetensors.h"
 #include "runtime/train/Random.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <tuple>
 
 namespace lorac::train {
 namespace {
@@ -52,6 +54,44 @@ TEST(AdamW, FollowsTheFormulaOverManySteps) {
     ASSERT_NEAR(p[size_t(i)], dp[size_t(i)], 2e-6 * std::max(1.0, std::fabs(dp[size_t(i)]))) << i;
     ASSERT_NEAR(m[size_t(i)], dm[size_t(i)], 1e-6) << i;
   }
+}
+
+/// torch.optim.AdamW's first update on the tiny Llama's adapters, LoRA and LoRA+ (tests/golden/README.md).
+void checkTorchStep(const std::string &kind, double learningRate, double ratio) {
+  std::string folder = LORAC_SOURCE_DIR "/tests/golden/tiny/tied/";
+  auto init = formats::Safetensors::open(folder + kind + "_init/adapter_model.safetensors");
+  auto train = formats::Safetensors::open(folder + kind + "_train.safetensors");
+  ASSERT_TRUE(init && train);
+  Plan plan;
+  std::vector<float> p, g, expected;
+  for (const formats::TensorInfo &tensor : init->tensors()) {
+    bool isB = tensor.name.find("lora_B") != std::string::npos;
+    plan.params.push_back(
+        {tensor.name, "", isB ? "lora_B" : "lora_A", tensor.shape, int64_t(p.size()), 4, 2});
+    for (auto [file, name, out] : {std::tuple{&*init, tensor.name, &p},
+                                   {&*train, "grad." + tensor.name, &g},
+                                   {&*train, "after1." + tensor.name, &expected}}) {
+      Result<std::vector<float>> values = file->floats(name);
+      ASSERT_TRUE(values) << values.error().message;
+      out->insert(out->end(), values->begin(), values->end());
+    }
+  }
+  ASSERT_EQ(p.size(), expected.size());
+  std::vector<float> start = p, m(p.size()), v(p.size());
+  ThreadPool pool(2);
+  AdamW{0.9, 0.999, 1e-8, 0.01}.apply(pool, makeGroups(plan, ratio), learningRate, 1, 1, p.data(), g.data(),
+                                              m.data(), v.data());
+  double moved = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    ASSERT_NEAR(p[i], expected[i], 1e-7 + 2e-7 * std::fabs(expected[i])) << i;
+    moved = std::max(moved, double(std::fabs(p[i] - start[i])));
+  }
+  EXPECT_GT(moved, 4e-3) << "the golden's learning rate";
+}
+
+TEST(AdamW, IsTorchs) {
+  checkTorchStep("lora", 5e-3, 1);
+  checkTorchStep("loraplus", 1.25e-3, 16);
 }
 
 TEST(AdamW, LoraPlusAtRatioOneIsLora) {

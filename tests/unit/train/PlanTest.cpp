@@ -21,7 +21,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[0].args[1].weight, 0);
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
-  EXPECT_EQ(plan->weightBytes(), 128);
+  EXPECT_EQ(plan->weightBytes(), 256);
 }
 
 struct Misfit {
@@ -43,8 +43,8 @@ TEST(Plan, RefusesMisfits) {
       {R"("rows": [8, 8])", R"("rows": [8])", "needs [begin, count]"},
       {R"("space": "rows")", R"("space": "cols")", "has the space 'cols'"},
       {R"("scratch": 64)", R"("scratch": 65)", "scratch' is 65"},
-      {R"("shape": [4, 1])", R"("shape": [5, 1])", "ends behind the region of 4 parameters"},
-      {R"("exp_avg": {"offset": 128, "count": 4})", R"("exp_avg": {"offset": 128, "count": 5})",
+      {R"("shape": [4, 1])", R"("shape": [9, 1])", "ends behind the region of 8 parameters"},
+      {R"("exp_avg": {"offset": 128, "count": 8})", R"("exp_avg": {"offset": 128, "count": 7})",
        "has regions of different counts"},
       {R"("shape": [8, 4])", R"("shape": [9, 4])", "has no weight with as many rows"},
       {R"("shape": [8, 4])", R"("shape": [])", "needs one or two dimensions"},

@@ -1,0 +1,210 @@
+#include "FakeProgram.h"
+
+#include "runtime/formats/Safetensors.h"
+#include "runtime/train/Data.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <sys/stat.h>
+
+namespace lorac::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DataTest : public testing::Test {
+protected:
+  void SetUp() override {
+    folder = fs::path(testing::TempDir()) /
+             ("data." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::create_directories(folder);
+    // A letter is a token: 'a' is 1.
+    encoder.encode = [](std::string_view text, std::vector<int32_t> &ids) -> Result<void> {
+      for (char c : text)
+        if (c >= 'a' && c <= 'z')
+          ids.push_back(c - 'a' + 1);
+      return {};
+    };
+    encoder.eos = 0;
+  }
+  void TearDown() override { fs::remove_all(folder); }
+
+  std::string write(const std::string &name, const std::string &bytes) {
+    std::string path = (folder / name).string();
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+  DataConfig text(const std::string &path) {
+    DataConfig table;
+    table.name = "t";
+    table.paths = {path};
+    table.format = "text";
+    table.separator = "\n%\n";
+    table.overlong = "split";
+    return table;
+  }
+  std::string errorOf(const std::vector<DataConfig> &tables) {
+    Result<Corpus> corpus = loadCorpus(tables, encoder, limits);
+    EXPECT_FALSE(corpus);
+    return corpus ? "" : corpus.error().message;
+  }
+  std::vector<int32_t> tokensOf(const Corpus &corpus, size_t piece) {
+    const Piece &p = corpus.pieces[piece];
+    return {corpus.ids.begin() + int64_t(p.begin), corpus.ids.begin() + int64_t(p.begin + p.count)};
+  }
+
+  fs::path folder;
+  TextEncoder encoder;
+  DataLimits limits{32, 8, 64, 7};
+};
+
+TEST_F(DataTest, TextIsCutAtSeparators) {
+  std::string path = write("a.txt", "ab\n%\n \n%\ncd\nef\n%\n");
+  Result<Corpus> corpus = loadCorpus({text(path)}, encoder, limits);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  ASSERT_EQ(corpus->pieces.size(), 2u);
+  EXPECT_EQ(tokensOf(*corpus, 0), (std::vector<int32_t>{1, 2, 0}));
+  EXPECT_EQ(tokensOf(*corpus, 1), (std::vector<int32_t>{3, 4, 5, 6, 0}));
+  EXPECT_EQ(corpus->notes[0], "data 't': 2 samples, 8 tokens, 2 empty left out");
+  const Piece &piece = corpus->pieces[0];
+  EXPECT_EQ(corpus->target(piece, 0), 2);
+  EXPECT_EQ(corpus->target(piece, 1), 0) << "the model learns to end";
+  EXPECT_EQ(corpus->target(piece, 2), -100);
+}
+
+TEST_F(DataTest, BosStandsBeforeASample) {
+  encoder.bos = 31;
+  DataConfig table = text(write("a.txt", "ab\n%\ncd"));
+  table.separator = "";
+  Result<Corpus> corpus = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(corpus);
+  ASSERT_EQ(corpus->pieces.size(), 1u) << "without a separator a file is one sample";
+  EXPECT_EQ(tokensOf(*corpus, 0), (std::vector<int32_t>{31, 1, 2, 3, 4, 0}));
+}
+
+TEST_F(DataTest, Overlong) {
+  DataConfig table = text(write("a.txt", "abcdefghijklmnop")); // 17 tokens with eos, max_length 8
+  Result<Corpus> split = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(split);
+  ASSERT_EQ(split->pieces.size(), 2u) << "the last token alone has nothing to predict";
+  EXPECT_EQ(split->pieces[1].count, 8u);
+  EXPECT_NE(split->notes[0].find("1 split at 8 tokens"), std::string::npos);
+  table.overlong = "truncate";
+  Result<Corpus> cut = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->pieces.size(), 1u);
+  EXPECT_EQ(cut->ids.size(), 8u);
+  table.overlong = "error";
+  EXPECT_EQ(errorOf({table}), "data file '" + table.paths[0] +
+                                  "', byte 0: the sample has 17 tokens, train.max_length is 8; set overlong = "
+                                  "\"split\" or \"truncate\", or raise max_length");
+}
+
+TEST_F(DataTest, BadText) {
+  std::string bad = write("bad.txt", "abc\xff" "def"), empty = write("empty.txt", "");
+  EXPECT_EQ(errorOf({text(bad)}),
+            "data file '" + bad + "' is not UTF-8 at byte 3; convert it, or leave it out of 'path'");
+  EXPECT_EQ(errorOf({text(empty)}), "data file '" + empty + "' is empty");
+  EXPECT_NE(errorOf({text((folder / "none").string())}).find("No such file"), std::string::npos);
+  EXPECT_NE(errorOf({text(folder.string())}).find("is not a regular file"), std::string::npos);
+  EXPECT_NE(errorOf({text((folder / "*.csv").string())}).find("no file matches"), std::string::npos);
+  std::string fifo = (folder / "fifo").string();
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_NE(errorOf({text(fifo)}).find("is not a regular file"), std::string::npos) << "and does not hang";
+  EXPECT_NE(errorOf({text(write("blank.txt", " \n%\n "))}).find("holds no sample"), std::string::npos);
+}
+
+TEST_F(DataTest, PatternsAreSortedAndLinksLeftOut) {
+  write("b.txt", "b");
+  write("a.txt", "a");
+  fs::create_symlink("a.txt", folder / "c.txt");
+  Result<std::vector<std::string>> files = expandPattern((folder / "*.txt").string());
+  ASSERT_TRUE(files);
+  EXPECT_EQ(*files, (std::vector<std::string>{(folder / "a.txt").string(), (folder / "b.txt").string()}));
+}
+
+TEST_F(DataTest, Jsonl) {
+  DataConfig table = text(write("a.jsonl", "{\"text\": \"ab\", \"id\": 1}\n\n{\"text\": \"\\u0063d\"}\n"));
+  table.format = "jsonl";
+  Result<Corpus> corpus = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  EXPECT_EQ(corpus->samples, 2);
+  EXPECT_EQ(tokensOf(*corpus, 1), (std::vector<int32_t>{3, 4, 0}));
+  table.paths = {write("bad.jsonl", "{\"text\": \"ab\"}\n{\"text\": \n")};
+  EXPECT_EQ(errorOf({table}), "data file '" + table.paths[0] + "', line 2: not JSON");
+  table.paths = {write("key.jsonl", "{\"test\": \"ab\"}\n")};
+  EXPECT_EQ(errorOf({table}),
+            "data file '" + table.paths[0] + "', line 1: needs an object with the string \"text\"");
+  table.paths = {write("deep.jsonl", std::string(100000, '[') + "\n")};
+  EXPECT_NE(errorOf({table}).find("not JSON"), std::string::npos);
+}
+
+TEST_F(DataTest, EvalSplitIsSeededAndWhole) {
+  std::string all;
+  for (int i = 0; i < 100; ++i)
+    all += std::string(size_t(2 + i % 20), 'a') + "\n%\n";
+  DataConfig table = text(write("a.txt", all));
+  table.evalFraction = 0.1;
+  Result<Corpus> a = loadCorpus({table}, encoder, limits), b = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(a && b);
+  EXPECT_EQ(a->eval, b->eval);
+  EXPECT_EQ(a->hash, b->hash);
+  std::set<uint32_t> evalSamples, trainSamples;
+  for (uint32_t index : a->eval)
+    evalSamples.insert(a->pieces[index].sample);
+  for (uint32_t index : a->train)
+    trainSamples.insert(a->pieces[index].sample);
+  EXPECT_EQ(evalSamples.size(), 10u);
+  EXPECT_EQ(trainSamples.size(), 90u);
+  for (uint32_t sample : evalSamples)
+    EXPECT_FALSE(trainSamples.count(sample)) << "pieces of a sample stay together";
+  limits.seed = 8;
+  Result<Corpus> c = loadCorpus({table}, encoder, limits);
+  EXPECT_NE(a->eval, c->eval);
+  EXPECT_NE(a->hash, c->hash);
+}
+
+TEST_F(DataTest, Tokens) {
+  std::string path = (folder / "t.safetensors").string();
+  std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, labels = ids;
+  labels[1] = -100;
+  auto save = [&](std::vector<int64_t> shape) {
+    std::vector<formats::TensorToWrite> tensors = {{"input_ids", formats::DType::I32, shape, ids.data()},
+                                                   {"labels", formats::DType::I32, shape, labels.data()}};
+    ASSERT_TRUE(formats::writeSafetensors(path, tensors));
+  };
+  save({2, 2, 3});
+  DataConfig table = text(path);
+  table.format = "tokens";
+  Result<Corpus> corpus = loadCorpus({table}, {}, limits);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  EXPECT_EQ(corpus->batchRows, 2);
+  ASSERT_EQ(corpus->pieces.size(), 4u);
+  EXPECT_EQ(corpus->target(corpus->pieces[0], 0), -100) << "labels[1] is masked";
+  EXPECT_EQ(corpus->target(corpus->pieces[0], 1), 3);
+  EXPECT_EQ(corpus->target(corpus->pieces[0], 2), -100);
+  EXPECT_EQ(corpus->target(corpus->pieces[3], 0), 11);
+
+  ids[7] = 32;
+  save({2, 2, 3});
+  EXPECT_EQ(errorOf({table}),
+            "data file '" + path + "': input_ids[1, 0, 1] is 32, outside of the model's vocabulary of 32");
+  ids[7] = 8;
+  labels[11] = -1;
+  save({2, 2, 3});
+  EXPECT_NE(errorOf({table}).find("labels[1, 1, 2] is -1"), std::string::npos);
+  labels[11] = 12;
+  save({1, 1, 12});
+  EXPECT_NE(errorOf({table}).find("rows of 12 tokens, train.max_length is 8"), std::string::npos);
+  save({12, 1});
+  EXPECT_NE(errorOf({table}).find("has 2 dimensions, expected 3"), std::string::npos);
+  save({2, 2, 3});
+  limits.maxTokens = 5;
+  EXPECT_NE(errorOf({table}).find("the program holds 5; set train.batch_size = 2"), std::string::npos);
+}
+
+} // namespace
+} // namespace lorac::train
