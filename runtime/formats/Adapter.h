@@ -16,7 +16,7 @@ namespace lorac::formats {
 struct AdapterModule {
   std::string module; ///< model.layers.0.self_attn.q_proj
   int64_t rank = 0, in = 0, out = 0;
-  double alpha = 0;
+  double alpha = 0;        ///< as PEFT states it; the writers go by `scale`
   double scale = 0;        ///< of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA)
   std::vector<float> a, b; ///< [rank, in], [out, rank]
 };
@@ -27,6 +27,8 @@ struct Adapter {
   double dropout = 0;
   bool useRslora = false;
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
+  std::vector<std::string>
+      targetModules; ///< for adapter_config.json when written; empty: the modules' full paths
   std::vector<AdapterModule> modules;
 
   const AdapterModule *find(const std::string &module) const;

@@ -1,0 +1,156 @@
+// GGUF adapters as llama.cpp reads them (llama-adapter.cpp): `<tensor>.lora_a` [r, in],
+// `<tensor>.lora_b` [out, r], one alpha for the file, scale = alpha / r of each tensor.
+#include "runtime/formats/Adapter.h"
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/Gguf.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+namespace lorac::formats {
+namespace {
+
+/// Where GGUF keeps row `row` of a q or k of `rows` rows in `heads` heads: (half, j) of a head at
+/// (j, half).
+int64_t ggufRow(int64_t row, int64_t rows, int64_t heads) {
+  if (heads == 0)
+    return row;
+  const int64_t perHead = rows / heads, inHead = row % perHead, half = perHead / 2;
+  return row / perHead * perHead + inHead % half * 2 + inHead / half;
+}
+
+/// Whether `heads` cut the rows into whole pairs.
+bool canPermute(int64_t rows, int64_t heads) {
+  return heads == 0 || (heads > 0 && rows % (2 * heads) == 0);
+}
+
+/// scale * rank: what alpha would have to be for this module alone.
+double alphaOf(const AdapterModule &module) { return module.scale * double(module.rank); }
+
+/// The alpha that fits most modules, so that least is folded. Never 0: llama.cpp takes 0 for "no
+/// scaling".
+double commonAlpha(const Adapter &adapter) {
+  std::map<double, int> votes;
+  for (const AdapterModule &module : adapter.modules)
+    ++votes[double(float(alphaOf(module)))];
+  votes.erase(0.0);
+  const auto best = std::max_element(votes.begin(), votes.end(),
+                                     [](auto &a, auto &b) { return a.second < b.second; });
+  return best == votes.end() ? 1.0 : best->first;
+}
+
+} // namespace
+
+Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
+                              const std::string &architecture, std::span<const GgufModule> names) {
+  std::map<std::string_view, const GgufModule *> byModule;
+  for (const GgufModule &name : names)
+    byModule[name.module] = &name;
+  const double alpha = commonAlpha(adapter);
+  GgufWriter writer;
+  writer.text("general.architecture", architecture);
+  writer.text("general.type", "adapter");
+  writer.text("adapter.type", "lora");
+  writer.f32("adapter.lora.alpha", float(alpha));
+  writer.u32("general.quantization_version", 2);
+  for (const AdapterModule &module : adapter.modules) {
+    const auto found = byModule.find(module.module);
+    if (found == byModule.end())
+      return Error{fmt::format("module '{}' has no name in GGUF for the architecture '{}'",
+                               shown(module.module), architecture),
+                   Exit::ForeignFile};
+    const GgufModule &name = *found->second;
+    if (!canPermute(module.out, name.permuteHeads))
+      return Error{fmt::format("module '{}' has {} rows, which {} heads do not share evenly",
+                               shown(module.module), module.out, name.permuteHeads),
+                   Exit::ForeignFile};
+    const double fold = alphaOf(module) / alpha;
+    const bool folds = float(alphaOf(module)) != float(alpha);
+    std::vector<float> b(module.b.size());
+    for (int64_t row = 0; row < module.out; ++row)
+      for (int64_t i = 0; i < module.rank; ++i) {
+        const float value = module.b[size_t(row * module.rank + i)];
+        b[size_t(ggufRow(row, module.out, name.permuteHeads) * module.rank + i)] =
+            folds ? float(value * fold) : value;
+      }
+    writer.tensor(name.gguf + ".lora_a", GgmlType::F32, {module.rank, module.in},
+                  std::span<const float>(module.a));
+    writer.tensor(name.gguf + ".lora_b", GgmlType::F32, {module.out, module.rank},
+                  std::span<const float>(b));
+  }
+  return writer.write(path);
+}
+
+Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufModule> names) {
+  Result<Gguf> file = Gguf::open(path);
+  if (!file)
+    return file.error();
+  Result<std::string_view> general = file->text("general.type");
+  if (!general)
+    return general.error();
+  Result<std::string_view> type = file->text("adapter.type");
+  if (!type)
+    return type.error();
+  if (*general != "adapter" || *type != "lora")
+    return Error{fmt::format("'{}' holds '{}' of type '{}', not a LoRA adapter", path,
+                             shown(*general), shown(*type)),
+                 Exit::ForeignFile};
+  Result<double> alpha = file->number("adapter.lora.alpha");
+  if (!alpha)
+    return alpha.error();
+
+  Adapter adapter;
+  adapter.alpha = *alpha;
+  size_t used = 0;
+  for (const GgufModule &name : names) {
+    const GgufTensor *a = file->tensor(name.gguf + ".lora_a"),
+                     *b = file->tensor(name.gguf + ".lora_b");
+    if (!a && !b)
+      continue;
+    if (!a || !b)
+      return Error{fmt::format("'{}': '{}' has no lora_{}", path, name.gguf, a ? 'b' : 'a'),
+                   Exit::ForeignFile};
+    used += 2;
+    if (a->shape.size() != 2 || b->shape.size() != 2 || a->shape[0] != b->shape[1] ||
+        !canPermute(b->shape[0], name.permuteHeads))
+      return Error{
+          fmt::format("'{}': '{}' has lora_a {} and lora_b {}; expected [r, in] and [out, r]", path,
+                      name.gguf, shownShape(a->shape), shownShape(b->shape)),
+          Exit::ForeignFile};
+    Result<std::vector<float>> av = file->tensorFloats(a->name), bv = file->tensorFloats(b->name);
+    if (!av || !bv)
+      return av ? bv.error() : av.error();
+    AdapterModule module;
+    module.module = name.module;
+    module.rank = a->shape[0];
+    module.in = a->shape[1];
+    module.out = b->shape[0];
+    module.alpha = *alpha == 0 ? double(module.rank) : *alpha;
+    module.scale = *alpha == 0 ? 1.0 : *alpha / double(module.rank);
+    module.a = std::move(*av);
+    module.b.resize(bv->size());
+    for (int64_t row = 0; row < module.out; ++row)
+      memcpy(&module.b[size_t(row * module.rank)],
+             &(*bv)[size_t(ggufRow(row, module.out, name.permuteHeads) * module.rank)],
+             size_t(module.rank) * 4);
+    adapter.modules.push_back(std::move(module));
+  }
+  if (used != file->tensors().size())
+    for (const GgufTensor &tensor : file->tensors())
+      if (std::none_of(names.begin(), names.end(), [&](const GgufModule &name) {
+            return tensor.name == name.gguf + ".lora_a" || tensor.name == name.gguf + ".lora_b";
+          }))
+        return Error{fmt::format("'{}': tensor '{}' belongs to no module that is adapted here",
+                                 path, shown(tensor.name)),
+                     Exit::ForeignFile};
+  if (adapter.modules.empty())
+    return Error{fmt::format("'{}' holds no adapter tensors", path), Exit::ForeignFile};
+  adapter.r = adapter.modules.front().rank;
+  return adapter;
+}
+
+} // namespace lorac::formats

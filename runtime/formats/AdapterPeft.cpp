@@ -1,0 +1,316 @@
+// PEFT's folder: adapter_config.json and adapter_model.safetensors, read.
+#include "runtime/formats/Adapter.h"
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/JsonWalk.h"
+#include "runtime/formats/Safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <set>
+#include <sys/stat.h>
+
+namespace lorac::formats {
+namespace {
+
+constexpr uint64_t longestConfig = 16 << 20;
+constexpr std::string_view prefix = "base_model.model.";
+
+bool exists(const std::string &path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+/// adapter_config.json as far as it bears on plain LoRA.
+struct PeftConfig {
+  Adapter plain;
+  std::string peftType;
+  std::vector<std::pair<std::string, double>> ranks, alphas; // patterns, in the file's order
+
+  std::string take(JsonPath path, const JsonEvent &event);
+};
+
+/// Keys that change the result when they are set to anything but this, and that this version does
+/// not know.
+struct Unsupported {
+  std::string_view key, what;
+};
+constexpr Unsupported switches[] = {{"use_dora", "DoRA"},
+                                    {"use_qalora", "QALoRA"},
+                                    {"use_bdlora", "BD-LoRA"},
+                                    {"lora_bias", "a bias in lora_B"},
+                                    {"fan_in_fan_out", "transposed weights"},
+                                    {"modules_to_save", "modules trained as a whole"},
+                                    {"trainable_token_indices", "trained token embeddings"},
+                                    {"target_parameters", "adapted parameters"},
+                                    {"layer_replication", "replicated layers"},
+                                    {"alora_invocation_tokens", "aLoRA"},
+                                    {"arrow_config", "Arrow"}};
+
+std::string PeftConfig::take(JsonPath path, const JsonEvent &event) {
+  if (path.empty())
+    return event.kind == JsonEvent::Object ? "" : "no JSON object";
+  const std::string &key = path[0];
+  const bool isNumber = event.kind == JsonEvent::Integer || event.kind == JsonEvent::Number;
+  if (key == "rank_pattern" || key == "alpha_pattern") {
+    if (path.size() == 1)
+      return event.kind == JsonEvent::Object || event.kind == JsonEvent::Null
+                 ? ""
+                 : fmt::format("'{}' is no object", key);
+    const bool isRank = key == "rank_pattern";
+    if (path.size() > 2 || !isNumber ||
+        (isRank && (event.kind != JsonEvent::Integer || event.integer < 1)))
+      return fmt::format("'{}' gives '{}' no {}", key, shown(path[1]),
+                         isRank ? "positive whole number" : "number");
+    (isRank ? ranks : alphas).emplace_back(path[1], event.number);
+    return "";
+  }
+  if (path.size() > 1)
+    return "";
+  for (const Unsupported &u : switches)
+    if (key == u.key) {
+      const bool off =
+          event.kind == JsonEvent::Null || (event.kind == JsonEvent::Bool && !event.truth) ||
+          ((event.kind == JsonEvent::Array || event.kind == JsonEvent::Object) && event.count == 0);
+      return off ? "" : fmt::format("'{}' asks for {}, which is not in this version", key, u.what);
+    }
+  if (key == "peft_type")
+    peftType = event.text;
+  else if (key == "bias" && event.text != "none")
+    return fmt::format("'bias' is '{}'; only 'none' is in this version", shown(event.text));
+  else if (key == "use_rslora")
+    plain.useRslora = event.truth;
+  else if (key == "base_model_name_or_path")
+    plain.baseModel = event.text;
+  else if (key == "r") {
+    if (event.kind != JsonEvent::Integer || event.integer < 1)
+      return "'r' is no positive whole number";
+    plain.r = event.integer;
+  } else if (key == "lora_alpha" || key == "lora_dropout") {
+    if (!isNumber || !std::isfinite(event.number))
+      return fmt::format("'{}' is no number", key);
+    (key == "lora_alpha" ? plain.alpha : plain.dropout) = event.number;
+  }
+  return "";
+}
+
+/// PEFT's rule `(.*\.)?(KEY)$` for keys that are paths: dots match any character. Other regular
+/// expressions are refused by `isPath` first: a foreign file brings no pattern of its own.
+bool isPath(std::string_view key) {
+  return key.find_first_of("*+?()[]{}|^$\\") == std::string_view::npos && !key.empty();
+}
+bool matches(std::string_view key, std::string_view module) {
+  if (module.size() < key.size() ||
+      (module.size() > key.size() && module[module.size() - key.size() - 1] != '.'))
+    return false;
+  const std::string_view tail = module.substr(module.size() - key.size());
+  return std::equal(key.begin(), key.end(), tail.begin(),
+                    [](char k, char m) { return k == '.' || k == m; });
+}
+double patternValue(const std::vector<std::pair<std::string, double>> &patterns,
+                    const std::string &module, double otherwise) {
+  for (const auto &[key, value] : patterns)
+    if (matches(key, module))
+      return value;
+  return otherwise;
+}
+
+Error pickle(const std::string &path) {
+  return {fmt::format("'{}' is a pickle by its name, which can run code and is not read; save the "
+                      "adapter as safetensors",
+                      path),
+          Exit::ForeignFile};
+}
+
+Result<PeftConfig> readConfig(const std::string &path) {
+  Result<std::string> text = readSmallFile(path, longestConfig);
+  if (!text)
+    return text.error();
+  PeftConfig config;
+  Result<void> walked = walkJson(
+      path, *text, [&](JsonPath at, const JsonEvent &event) { return config.take(at, event); });
+  if (!walked)
+    return walked.error();
+  if (config.peftType != "LORA")
+    return Error{fmt::format("'{}': peft_type is '{}'; only 'LORA' is in this version", path,
+                             shown(config.peftType)),
+                 Exit::ForeignFile};
+  for (const auto *patterns : {&config.ranks, &config.alphas})
+    for (const auto &[key, value] : *patterns)
+      if (!isPath(key))
+        return Error{fmt::format("'{}': the pattern '{}' is a regular expression; only module "
+                                 "paths are in this version",
+                                 path, shown(key)),
+                     Exit::ForeignFile};
+  return config;
+}
+
+struct Pair {
+  const TensorInfo *a = nullptr, *b = nullptr;
+};
+
+/// Splits `base_model.model.<module>.lora_A[.default].weight`. False: some other tensor.
+bool splitName(std::string_view name, std::string &module, bool &isA) {
+  if (!name.starts_with(prefix))
+    return false;
+  name.remove_prefix(prefix.size());
+  for (const std::string_view suffix :
+       {".lora_A.weight", ".lora_B.weight", ".lora_A.default.weight", ".lora_B.default.weight"})
+    if (name.ends_with(suffix) && name.size() > suffix.size()) {
+      module = name.substr(0, name.size() - suffix.size());
+      isA = suffix[6] == 'A';
+      return true;
+    }
+  return false;
+}
+
+Result<std::map<std::string, Pair>> pairUp(const Safetensors &file) {
+  std::map<std::string, Pair> pairs;
+  for (const TensorInfo &tensor : file.tensors()) {
+    std::string module;
+    bool isA = false;
+    if (!splitName(tensor.name, module, isA))
+      return Error{fmt::format("'{}': tensor '{}' is no lora_A or lora_B of a linear layer; only "
+                               "plain LoRA is in this version",
+                               file.path(), shown(tensor.name)),
+                   Exit::ForeignFile};
+    const TensorInfo *&slot = isA ? pairs[module].a : pairs[module].b;
+    if (slot)
+      return Error{fmt::format("'{}': tensor '{}' stands twice under two names", file.path(),
+                               shown(tensor.name)),
+                   Exit::ForeignFile};
+    slot = &tensor;
+  }
+  return pairs;
+}
+
+} // namespace
+
+const AdapterModule *Adapter::find(const std::string &module) const {
+  for (const AdapterModule &m : modules)
+    if (m.module == module)
+      return &m;
+  return nullptr;
+}
+
+Result<Adapter> readAdapter(const std::string &path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0)
+    return Error{fmt::format("cannot open the adapter '{}': {}", path, strerror(errno)),
+                 Exit::Failed};
+  std::string tensors = path, configPath;
+  if (S_ISDIR(status.st_mode)) {
+    tensors = path + "/adapter_model.safetensors";
+    configPath = path + "/adapter_config.json";
+    if (!exists(tensors) && exists(path + "/adapter_model.bin"))
+      return pickle(path + "/adapter_model.bin");
+  } else {
+    for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})
+      if (path.ends_with(suffix))
+        return pickle(path);
+    const size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+    if (path.substr(folder.size()) == "adapter_model.safetensors" &&
+        exists(folder + "adapter_config.json"))
+      configPath = folder + "adapter_config.json";
+  }
+  PeftConfig config;
+  if (!configPath.empty()) {
+    Result<PeftConfig> read = readConfig(configPath);
+    if (!read)
+      return read.error();
+    config = std::move(*read);
+  }
+  Result<Safetensors> file = Safetensors::open(tensors);
+  if (!file)
+    return file.error();
+  Result<std::map<std::string, Pair>> pairs = pairUp(*file);
+  if (!pairs)
+    return pairs.error();
+  if (pairs->empty())
+    return Error{fmt::format("'{}' holds no adapter tensors", tensors), Exit::ForeignFile};
+
+  Adapter adapter = std::move(config.plain);
+  for (const auto &[name, pair] : *pairs) {
+    const auto refuse = [&, &name = name](const std::string &what) {
+      return Error{fmt::format("'{}': module '{}': {}", tensors, shown(name), what),
+                   Exit::ForeignFile};
+    };
+    if (!pair.a || !pair.b)
+      return refuse(fmt::format("lora_{} is absent", pair.a ? 'B' : 'A'));
+    if (pair.a->shape.size() != 2 || pair.b->shape.size() != 2 ||
+        pair.a->shape[0] != pair.b->shape[1] || pair.a->count() == 0 || pair.b->count() == 0)
+      return refuse(fmt::format("lora_A is {} and lora_B is {}; expected [r, in] and [out, r]",
+                                shownShape(pair.a->shape), shownShape(pair.b->shape)));
+    AdapterModule module;
+    module.module = name;
+    module.rank = pair.a->shape[0];
+    module.in = pair.a->shape[1];
+    module.out = pair.b->shape[0];
+    double alpha = double(module.rank); // of a lone file: scale 1
+    if (!configPath.empty()) {
+      const auto stated = int64_t(patternValue(config.ranks, name, double(adapter.r)));
+      if (stated != module.rank)
+        return refuse(
+            fmt::format("its rank is {}, but '{}' says {}", module.rank, configPath, stated));
+      alpha = patternValue(config.alphas, name, adapter.alpha);
+    }
+    module.scale =
+        alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
+    Result<std::vector<float>> a = file->floats(pair.a->name), b = file->floats(pair.b->name);
+    if (!a || !b)
+      return a ? b.error() : a.error();
+    module.a = std::move(*a);
+    module.b = std::move(*b);
+    adapter.modules.push_back(std::move(module));
+  }
+  if (configPath.empty()) {
+    adapter.r = adapter.modules.front().rank;
+    adapter.alpha = double(adapter.r);
+  }
+  return adapter;
+}
+
+Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> wanted,
+                          const std::string &path) {
+  std::string text;
+  int count = 0;
+  const auto add = [&](const std::string &what) {
+    if (++count <= 16)
+      text += (text.empty() ? "" : "; ") + what;
+  };
+  std::map<std::string_view, const AdapterModule *> byName;
+  for (const AdapterModule &module : adapter.modules)
+    byName[module.module] = &module;
+  std::set<std::string_view> known;
+  for (const WantedAdapter &want : wanted) {
+    known.insert(want.module);
+    const auto found = byName.find(want.module);
+    if (found == byName.end()) {
+      add(fmt::format("module '{}' is absent", shown(want.module)));
+      continue;
+    }
+    const AdapterModule &module = *found->second;
+    if (module.in != want.in || module.out != want.out ||
+        (want.rank != 0 && module.rank != want.rank))
+      add(fmt::format(
+          "module '{}' has lora_A [{}, {}] and lora_B [{}, {}], expected [{}, {}] and [{}, {}]",
+          shown(want.module), module.rank, module.in, module.out, module.rank,
+          want.rank ? std::to_string(want.rank) : "r", want.in, want.out,
+          want.rank ? std::to_string(want.rank) : "r"));
+  }
+  for (const AdapterModule &module : adapter.modules)
+    if (!known.contains(module.module))
+      add(fmt::format("module '{}' is none that is adapted here", shown(module.module)));
+  if (count == 0)
+    return {};
+  return Error{fmt::format("the adapter '{}' is of another model or spec: {}{}", path, text,
+                           count > 16 ? fmt::format("; and {} more", count - 16) : ""),
+               Exit::ForeignFile};
+}
+
+} // namespace lorac::formats

@@ -1,0 +1,128 @@
+// The reader and the writer on files that others wrote and on our own. Hostile ones: tests/hostile.
+#include "runtime/formats/Safetensors.h"
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/HfConfig.h"
+#include "tests/unit/formats/Support.h"
+
+namespace lorac::formats {
+namespace {
+
+TEST(Safetensors, readsPeftsFile) {
+  const Safetensors file =
+      take(Safetensors::open(golden + "/tiny/tied/lora_init/adapter_model.safetensors"));
+  EXPECT_EQ(file.metadata().at("format"), "pt");
+  EXPECT_EQ(file.tensors().size(), 28u);
+  const TensorInfo *a = file.find("base_model.model.model.layers.0.mlp.down_proj.lora_A.weight");
+  ASSERT_TRUE(a);
+  EXPECT_EQ(a->shape, (std::vector<int64_t>{4, 176}));
+  EXPECT_EQ(toString(a->dtype), "F32");
+  EXPECT_FALSE(file.floats("absent"));
+  EXPECT_FALSE(file.integers(a->name));
+}
+
+TEST(Safetensors, readsIntegers) {
+  const Safetensors file = take(Safetensors::open(golden + "/tiny/train_data.safetensors"));
+  const std::vector<int64_t> labels = take(file.integers("labels"));
+  EXPECT_EQ(labels.size(), 20u * 2 * 24);
+  EXPECT_NE(std::find(labels.begin(), labels.end(), -100), labels.end());
+}
+
+TEST(Safetensors, writesWhatItReads) {
+  TempFolder folder;
+  const std::vector<float> f = {1.5f, -2, 3, 4, 5, 6};
+  const std::vector<uint8_t> u = {1, 2, 3};
+  const std::vector<uint16_t> halves = {0x3c00, 0xc000};
+  const std::vector<int64_t> l = {-1, INT64_MAX};
+  take(
+      writeSafetensors(folder / "a.safetensors",
+                       std::vector<TensorToWrite>{{"u", DType::U8, {3}, u.data()},
+                                                  {"f", DType::F32, {2, 3}, f.data()},
+                                                  {"h", DType::F16, {2}, halves.data()},
+                                                  {"l", DType::I64, {2, 1}, l.data()},
+                                                  {"none", DType::F32, {0, 4}, nullptr},
+                                                  {"one \"quoted\" Ünï", DType::F32, {}, f.data()}},
+                       {{"key", "value"}}));
+  const Safetensors file = take(Safetensors::open(folder / "a.safetensors"));
+  EXPECT_EQ(file.metadata(), (std::map<std::string, std::string>{{"key", "value"}}));
+  EXPECT_EQ(take(file.floats("f")), f);
+  EXPECT_EQ(take(file.floats("h")), (std::vector<float>{1, -2}));
+  EXPECT_EQ(take(file.integers("u")), (std::vector<int64_t>{1, 2, 3}));
+  EXPECT_EQ(take(file.integers("l")), l);
+  EXPECT_TRUE(take(file.floats("none")).empty());
+  EXPECT_EQ(take(file.floats("one \"quoted\" Ünï")), std::vector<float>{1.5f});
+  for (const TensorInfo &tensor : file.tensors())
+    EXPECT_EQ(tensor.offset % uint64_t(dtypeSize(tensor.dtype)), 0u) << tensor.name;
+}
+
+/// Two shards and their index.
+struct Sharded {
+  TempFolder folder;
+  Sharded() {
+    const float one = 1, two = 2;
+    take(writeSafetensors(folder / "m-1.safetensors",
+                          std::vector<TensorToWrite>{{"a", DType::F32, {1}, &one}}));
+    take(writeSafetensors(folder / "m-2.safetensors",
+                          std::vector<TensorToWrite>{{"b", DType::F32, {1}, &two}}));
+  }
+  Result<std::vector<Safetensors>> open(const std::string &index) {
+    take(writeDurably(folder / "model.safetensors.index.json", index));
+    return openSafetensorsFolder(folder.path);
+  }
+};
+
+TEST(Safetensors, opensShards) {
+  Sharded model;
+  const std::vector<Safetensors> shards = take(model.open(
+      R"({"metadata": {"total_size": 8}, "weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}})"));
+  ASSERT_EQ(shards.size(), 2u);
+  EXPECT_EQ(take(shards[1].floats("b")), std::vector<float>{2});
+}
+
+TEST(Safetensors, refusesShardsOutsideTheFolder) {
+  Sharded model;
+  ASSERT_EQ(symlink("m-1.safetensors", (model.folder / "link.safetensors").c_str()), 0);
+  for (const std::string name :
+       {"../m-1.safetensors", "/etc/passwd", "link.safetensors", "", ".", "x/../m-1.safetensors"}) {
+    Result<std::vector<Safetensors>> opened =
+        model.open(R"({"weight_map": {"a": ")" + name + R"("}})");
+    ASSERT_FALSE(opened) << name;
+    EXPECT_EQ(opened.error().code, Exit::ForeignFile) << opened.error().message;
+  }
+}
+
+TEST(Safetensors, refusesAnIndexThatDoesNotFit) {
+  Sharded model;
+  for (const std::string index :
+       {R"({"weight_map": {"a": "m-1.safetensors"}, "weight_map": {}})",
+        R"({"weight_map": {"x": "m-1.safetensors"}})",
+        R"({"weight_map": {"a": "m-1.safetensors", "b": "m-1.safetensors"}})",
+        R"({"weight_map": {"a": 1}})", R"({"weight_map": []})", R"([])", R"({)", R"({})"}) {
+    Result<std::vector<Safetensors>> opened = model.open(index);
+    ASSERT_FALSE(opened) << index;
+    EXPECT_EQ(opened.error().code, Exit::ForeignFile) << opened.error().message;
+  }
+}
+
+TEST(HfConfig, looksUpDottedKeys) {
+  const HfConfig config = take(HfConfig::open(golden + "/tiny/tied/config.json"));
+  EXPECT_EQ(std::get<int64_t>(*config.lookup("hidden_size")), 64);
+  EXPECT_EQ(std::get<double>(*config.lookup("rope_parameters.rope_theta")), 10000.0);
+  EXPECT_EQ(std::get<bool>(*config.lookup("tie_word_embeddings")), true);
+  EXPECT_EQ(std::get<std::string>(*config.lookup("model_type")), "llama");
+  EXPECT_EQ(std::get<int64_t>(*config.lookup("architectures")), 1)
+      << "an array answers with its length";
+  EXPECT_EQ(std::get<bool>(*config.lookup("rope_parameters")), true);
+  EXPECT_FALSE(config.lookup("absent"));
+}
+
+TEST(HfConfig, reportsKeysThatNameCode) {
+  const HfConfig config = take(HfConfig::parse(
+      "config.json",
+      R"({"auto_map": {"AutoModel": "evil.py--Model"}, "model_type": "llama", "rope_scaling": null})"));
+  EXPECT_EQ(config.ignored(), std::vector<std::string>{"auto_map"});
+  EXPECT_FALSE(config.lookup("auto_map.AutoModel"));
+  EXPECT_FALSE(config.lookup("rope_scaling"));
+}
+
+} // namespace
+} // namespace lorac::formats
