@@ -107,6 +107,7 @@ FailureOr<CompileResult> lorac::compile(const CompileRequest &request, const Dia
   DialectRegistry registry;
   registerLoraDialects(registry);
   registerCpuDialects(registry);
+  registerCudaDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   context.loadAllAvailableDialects();
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {

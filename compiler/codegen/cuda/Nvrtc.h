@@ -1,0 +1,34 @@
+#pragma once
+// NVRTC, found at run time.
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <memory>
+#include <string>
+
+namespace lorac::cuda {
+
+struct CompiledKernel {
+  std::string cubin, ptx;
+};
+
+class Nvrtc {
+public:
+  /// Opens libnvrtc: `path`, $LORAC_NVRTC, the loader's search, the usual toolkit folders, PyPI's nvidia-cuda-nvrtc. The error
+  /// lists what was looked for and what to do.
+  static llvm::Expected<Nvrtc> open(llvm::StringRef path = "");
+
+  const std::string &path() const;
+  /// "13.0".
+  std::string version() const;
+
+  /// Compiles a header-free translation unit for one architecture ("sm_80"). The error is NVRTC's log.
+  llvm::Expected<CompiledKernel> compile(llvm::StringRef source, llvm::StringRef name, llvm::StringRef arch) const;
+
+private:
+  struct Library;
+  std::shared_ptr<const Library> library;
+};
+
+} // namespace lorac::cuda

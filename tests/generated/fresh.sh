@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The committed dumps of a tiny spec are those that lorac writes today: tests/generated/fresh.sh LORAC SPEC.
+# To renew them: make generated
+set -euo pipefail
+lorac=$1 spec=$2
+name=$(basename "$spec" .toml)
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+cd "$(dirname "$0")/../.."
+"$lorac" compile "specs/$name.toml" --cpu x86-64-v3 -o "$out/$name" >"$out/log" 2>&1 || { cat "$out/log"; exit 1; }
+status=0
+for file in generated/"$name"/*; do
+  case $file in *.mlir|*.md) ;; *) continue ;; esac
+  if ! cmp -s "$file" "$out/$name/$(basename "$file")"; then
+    echo "$file is not what lorac writes now; \`make generated\` renews it" >&2
+    diff "$file" "$out/$name/$(basename "$file")" | head -20 >&2 || true
+    status=1
+  fi
+done
+test -e "generated/$name/40-fused.mlir" || { echo "generated/$name is missing; run \`make generated\`" >&2; status=1; }
+exit $status
