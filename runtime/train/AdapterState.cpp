@@ -24,8 +24,8 @@ struct Pair {
 std::vector<Pair> pairs(const Plan &plan) {
   std::vector<Pair> out;
   for (const PlanParam &param : plan.params) {
-    auto pair =
-        std::find_if(out.begin(), out.end(), [&](const Pair &p) { return p.module == param.module; });
+    auto pair = std::find_if(out.begin(), out.end(),
+                             [&](const Pair &p) { return p.module == param.module; });
     if (pair == out.end())
       pair = out.insert(out.end(), Pair{param.module});
     if (param.group == "lora_A")
@@ -44,7 +44,8 @@ void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed) {
     float *out = values(plan, arena, param);
     if (param.group == "lora_A")
       RandomStream(seed, param.name)
-          .fillUniform(out, uint64_t(param.count()), float(1.0 / std::sqrt(double(param.shape[1]))));
+          .fillUniform(out, uint64_t(param.count()),
+                       float(1.0 / std::sqrt(double(param.shape[1]))));
     else
       std::memset(out, 0, size_t(param.count()) * sizeof(float));
   }

@@ -11,16 +11,18 @@
 
 namespace lorac::train {
 
-/// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn from Philox by seed and
-/// name; lora_B zero.
+/// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn
+/// from Philox by seed and name; lora_B zero.
 void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed);
 
 enum class AdapterScale {
   Trained, ///< begin from these values; the spec's scale is what they are trained with
-  AsIs,    ///< the adapter as its adapter_config.json says: a scale that differs from the plan's is folded into B
+  AsIs,    ///< the adapter as its adapter_config.json says: a scale that differs from the plan's is
+           ///< folded into B
 };
 
-/// Reads a PEFT folder or a safetensors file into the arena. Misfits with the plan are named in one error (Exit::ForeignFile).
+/// Reads a PEFT folder or a safetensors file into the arena. Misfits with the plan are named in one
+/// error (Exit::ForeignFile).
 Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string &path,
                          AdapterScale scale);
 

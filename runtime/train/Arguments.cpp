@@ -6,14 +6,14 @@
 
 #include <cstdio>
 
-
 namespace lorac::train {
 
 namespace {
 
 /// `word` as a shell reads it back.
 std::string shellQuoted(const std::string &word) {
-  constexpr const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
+  constexpr const char *plain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
   if (!word.empty() && word.find_first_not_of(plain) == std::string::npos)
     return word;
   std::string out = "'";
@@ -28,11 +28,14 @@ void addTraining(CLI::App &app, Arguments &args) {
       ->check(CLI::Range(int64_t(1), int64_t(1) << 40))
       ->type_name("N");
   group->add_option("-o,--out", args.out, "output folder, instead of the spec's")->type_name("DIR");
-  auto *resume =
-      group->add_flag("--resume", args.resume, "go on from the newest checkpoint of the output folder");
-  group->add_flag("--overwrite", args.overwrite, "replace the run in the output folder")->excludes(resume);
-  group->add_option("--metrics", args.metrics, "write metrics there too, as JSON lines")->type_name("FILE");
-  group->add_option("--profile", args.profile, "write what each kernel cost, as JSON")->type_name("FILE");
+  auto *resume = group->add_flag("--resume", args.resume,
+                                 "go on from the newest checkpoint of the output folder");
+  group->add_flag("--overwrite", args.overwrite, "replace the run in the output folder")
+      ->excludes(resume);
+  group->add_option("--metrics", args.metrics, "write metrics there too, as JSON lines")
+      ->type_name("FILE");
+  group->add_option("--profile", args.profile, "write what each kernel cost, as JSON")
+      ->type_name("FILE");
 }
 
 void addServing(CLI::App &app, Arguments &args, bool &eval, bool &generate) {
@@ -53,13 +56,17 @@ void addServing(CLI::App &app, Arguments &args, bool &eval, bool &generate) {
   group->add_option("--max-new-tokens", args.maxNewTokens, "at most so many tokens [64]")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 30))
       ->type_name("N");
-  group->add_option("--temperature", args.sampler.temperature, "sample at this temperature [0: greedy]")
+  group
+      ->add_option("--temperature", args.sampler.temperature,
+                   "sample at this temperature [0: greedy]")
       ->check(CLI::Range(0.0, 1e6))
       ->type_name("T");
   group->add_option("--top-k", args.sampler.topK, "sample from the N likeliest tokens [0: all]")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 30))
       ->type_name("N");
-  group->add_option("--top-p", args.sampler.topP, "sample from the likeliest tokens that make up P [1]")
+  group
+      ->add_option("--top-p", args.sampler.topP,
+                   "sample from the likeliest tokens that make up P [1]")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("P");
   group->add_option("--seed", args.sampler.seed, "of the sampling [0]")->type_name("N");
@@ -86,7 +93,8 @@ Parsed parseArguments(int argc, const char *const *argv) {
   app.add_flag("--quiet", args.quiet, "no words on stderr but errors");
   addTraining(app, args);
   addServing(app, args, eval, doGenerate);
-  app.footer("Exit codes: 0 done, 1 failed in work, 2 usage, 3 spec or data refused, 4 does not fit the memory,\n"
+  app.footer("Exit codes: 0 done, 1 failed in work, 2 usage, 3 spec or data refused, 4 does not "
+             "fit the memory,\n"
              "5 foreign file corrupt or of another model, 70 a bug of lorac, 128+n signal n.");
   try {
     app.parse(argc, argv);

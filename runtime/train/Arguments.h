@@ -27,14 +27,16 @@ struct Arguments {
   SamplerConfig sampler;
 };
 
-/// Arguments, or an exit code when the program has said all there is to say (help, version, a usage error).
+/// Arguments, or an exit code when the program has said all there is to say (help, version, a usage
+/// error).
 struct Parsed {
   std::optional<Arguments> arguments;
   int exitCode = 0;
 };
 Parsed parseArguments(int argc, const char *const *argv);
 
-/// The words that go on with a stopped run: argv with --resume and without --overwrite, quoted for a shell.
+/// The words that go on with a stopped run: argv with --resume and without --overwrite, quoted for
+/// a shell.
 std::string resumeCommand(int argc, const char *const *argv);
 
 } // namespace lorac::train

@@ -69,8 +69,8 @@ void BatchStream::prepareEpoch() {
     return;
   }
   std::vector<uint32_t> order;
-  for (uint32_t place : permutation(uint32_t(corpus.train.size()), config.seed,
-                                    "epoch " + std::to_string(at.epoch)))
+  for (uint32_t place :
+       permutation(uint32_t(corpus.train.size()), config.seed, "epoch " + std::to_string(at.epoch)))
     order.push_back(corpus.train[place]);
   if (config.packing)
     rows = packRows(corpus, order, config.maxLength,
@@ -120,7 +120,8 @@ int64_t BatchStream::stepsOf(double epochs) const {
   return std::max<int64_t>(1, int64_t(std::ceil(epochs * windows - 1e-9)));
 }
 
-std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus, const std::vector<uint32_t> &pieces,
+std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus,
+                                               const std::vector<uint32_t> &pieces,
                                                int64_t maxTokens, int64_t maxSegments) {
   std::vector<std::vector<uint32_t>> batches;
   int64_t tokens = 0;

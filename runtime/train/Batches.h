@@ -1,11 +1,16 @@
 #pragma once
-// Rows, micro-batches and windows: which tokens a step sees, as a function of seed, epoch and position alone.
+// Rows, micro-batches and windows: which tokens a step sees, as a function of seed, epoch and
+// position alone.
 //
 // - Each epoch goes over all training samples once, in an order drawn from the seed and the epoch.
-// - packing: samples are put into rows of max_length, first-fit in that order over the last 64 open rows; a sample keeps its
-//   own segment. Without packing a row is one sample. No padding exists: a row may hold fewer tokens.
-// - A micro-batch is batch_size rows, a window gradient_accumulation_steps micro-batches. Both end at the end of an epoch, as
-//   in transformers: the last ones may be shorter. Batches of a `tokens` file are its own and run round without an end.
+// - packing: samples are put into rows of max_length, first-fit in that order over the last 64 open
+// rows; a sample keeps its
+//   own segment. Without packing a row is one sample. No padding exists: a row may hold fewer
+//   tokens.
+// - A micro-batch is batch_size rows, a window gradient_accumulation_steps micro-batches. Both end
+// at the end of an epoch, as
+//   in transformers: the last ones may be shorter. Batches of a `tokens` file are its own and run
+//   round without an end.
 
 #include "runtime/train/Data.h"
 
@@ -55,7 +60,8 @@ public:
   /// Epochs seen, with the part of the present one.
   double epochs() const;
   int64_t microBatchesPerEpoch() const { return microCount; }
-  /// Updates that `epochs` epochs make (rounded up); rows of later epochs are taken to be as many as of the first.
+  /// Updates that `epochs` epochs make (rounded up); rows of later epochs are taken to be as many
+  /// as of the first.
   int64_t stepsOf(double epochs) const;
 
 private:
@@ -69,7 +75,8 @@ private:
 };
 
 /// Micro-batches that cover `pieces` in order, each as full as the limits allow: for evaluation.
-std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus, const std::vector<uint32_t> &pieces,
+std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus,
+                                               const std::vector<uint32_t> &pieces,
                                                int64_t maxTokens, int64_t maxSegments);
 
 } // namespace lorac::train

@@ -144,7 +144,8 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const 
     tensors.push_back({"exp_avg_sq." + param.name, formats::DType::F32, param.shape,
                        arena.at<float>(plan.expAvgSq.offset) + param.offset});
   }
-  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors); !written)
+  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors);
+      !written)
     return written;
   Json json = toJson(state, identity);
   json["files"] = Json::object();
@@ -155,7 +156,8 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const 
     json["files"][name] = hashHex(*bytes);
   }
   json["hash"] = hashHex(dumpJson(json));
-  if (Result<void> written = formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
+  if (Result<void> written =
+          formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
       !written)
     return written;
   return folder->commit();
@@ -170,7 +172,8 @@ std::vector<std::string> listCheckpoints(const std::string &outDir) {
     if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size() || name.size() > 30 ||
         name.find_first_not_of("0123456789", prefix.size()) != std::string::npos)
       continue;
-    found.emplace_back(std::strtoll(name.c_str() + prefix.size(), nullptr, 10), outDir + "/" + name);
+    found.emplace_back(std::strtoll(name.c_str() + prefix.size(), nullptr, 10),
+                       outDir + "/" + name);
   }
   std::sort(found.rbegin(), found.rend());
   std::vector<std::string> paths;
@@ -229,7 +232,8 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
     return Error{"checkpoint '" + folder + "' is of another run: " + different +
                      "; resume with what it was begun with, or --overwrite",
                  Exit::Refused};
-  for (auto [file, targets] : {std::pair{&*adapter, &adapterTargets}, {&*optimizer, &optimizerTargets}})
+  for (auto [file, targets] :
+       {std::pair{&*adapter, &adapterTargets}, {&*optimizer, &optimizerTargets}})
     for (const Target &target : *targets) {
       std::span<const uint8_t> bytes = file->bytes(*file->find(target.name));
       std::memcpy(target.out, bytes.data(), bytes.size());

@@ -1,12 +1,13 @@
 #pragma once
 // checkpoint-N/: everything that a run needs to go on to the same bytes.
 //
-//   adapter_config.json, adapter_model.safetensors   PEFT's layout, so a checkpoint can be used as it is
-//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>
-//   trainer_state.json                               step, position in the data, what the run is, hashes of the other files
+//   adapter_config.json, adapter_model.safetensors   PEFT's layout, so a checkpoint can be used as
+//   it is optimizer.safetensors                            exp_avg.<parameter>,
+//   exp_avg_sq.<parameter> trainer_state.json                               step, position in the
+//   data, what the run is, hashes of the other files
 //
-// Random numbers are counter-based, so there is no generator to save. The folder is written aside, synced and renamed: a
-// checkpoint is there whole or not at all.
+// Random numbers are counter-based, so there is no generator to save. The folder is written aside,
+// synced and renamed: a checkpoint is there whole or not at all.
 
 #include "runtime/Result.h"
 #include "runtime/formats/Adapter.h"
@@ -50,8 +51,9 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const 
 /// Checkpoint folders of `outDir`, newest first.
 std::vector<std::string> listCheckpoints(const std::string &outDir);
 
-/// Reads a checkpoint into the arena. Errors: Exit::ForeignFile for what is corrupt or has other tensors, Exit::Refused for
-/// another run (each key that differs, with both values). The arena is written only when all is well.
+/// Reads a checkpoint into the arena. Errors: Exit::ForeignFile for what is corrupt or has other
+/// tensors, Exit::Refused for another run (each key that differs, with both values). The arena is
+/// written only when all is well.
 Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan, const Arena &arena,
                                     const RunIdentity &identity);
 

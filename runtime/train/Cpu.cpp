@@ -1,4 +1,5 @@
-// Features of this machine against those that the kernels were built for: a missing one would end in SIGILL.
+// Features of this machine against those that the kernels were built for: a missing one would end
+// in SIGILL.
 #include "runtime/train/Plan.h"
 
 namespace lorac::train {
@@ -10,8 +11,8 @@ enum class Known { Yes, No, Unknown };
 Known cpuHas(const std::string &feature) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-#define FEATURE(name, builtin)                                                                      \
-  if (feature == name)                                                                               \
+#define FEATURE(name, builtin)                                                                     \
+  if (feature == name)                                                                             \
     return __builtin_cpu_supports(builtin) ? Known::Yes : Known::No;
   FEATURE("sse3", "sse3")
   FEATURE("ssse3", "ssse3")
@@ -57,12 +58,13 @@ Result<void> checkCpu(const Plan &plan) {
       unknown += (unknown.empty() ? "" : ", ") + feature;
   }
   if (!missing.empty())
-    return Error{"this CPU lacks " + missing + ", which the kernels were compiled for (" + plan.cpu +
-                     "); compile on this machine, or with --cpu x86-64 for any",
+    return Error{"this CPU lacks " + missing + ", which the kernels were compiled for (" +
+                     plan.cpu + "); compile on this machine, or with --cpu x86-64 for any",
                  Exit::Failed};
   if (!unknown.empty())
-    return Error{"the kernels need '" + unknown + "', which this program cannot check for; compile with "
-                                                  "a --cpu this version knows, or with --cpu x86-64",
+    return Error{"the kernels need '" + unknown +
+                     "', which this program cannot check for; compile with "
+                     "a --cpu this version knows, or with --cpu x86-64",
                  Exit::Failed};
   return {};
 }

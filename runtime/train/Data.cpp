@@ -62,7 +62,8 @@ private:
       if (!value.is_object() || !value.contains("text") || !value["text"].is_string())
         return refused("data file '" + path + "', " + where +
                        ": needs an object with the string \"text\"");
-      if (Result<void> added = add(value["text"].get_ref<const std::string &>(), path, where); !added)
+      if (Result<void> added = add(value["text"].get_ref<const std::string &>(), path, where);
+          !added)
         return added;
     }
     return {};
@@ -85,7 +86,8 @@ private:
       ++overlong;
       if (table.overlong == "error")
         return refused("data file '" + path + "', " + where + ": the sample has " +
-                       std::to_string(count) + " tokens, train.max_length is " + std::to_string(most) +
+                       std::to_string(count) + " tokens, train.max_length is " +
+                       std::to_string(most) +
                        "; set overlong = \"split\" or \"truncate\", or raise max_length");
       if (table.overlong == "truncate") {
         corpus.ids.resize(begin + most);
@@ -162,7 +164,8 @@ Result<std::string> readFile(const std::string &path) {
   std::string bytes;
   bytes.resize(size_t(info.st_size));
   size_t done = 0;
-  for (ssize_t got; done < bytes.size() && (got = read(fd, bytes.data() + done, bytes.size() - done)) > 0;)
+  for (ssize_t got;
+       done < bytes.size() && (got = read(fd, bytes.data() + done, bytes.size() - done)) > 0;)
     done += size_t(got);
   close(fd);
   if (done != bytes.size())
@@ -211,11 +214,13 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
     int64_t firstSample = corpus.samples;
     size_t firstPiece = corpus.pieces.size(), firstToken = corpus.ids.size();
     if (table.format == "tokens" && tables.size() > 1)
-      return refused("data '" + table.name +
-                     "' has format = \"tokens\", whose batches stand alone; make it the only [[data]]");
+      return refused(
+          "data '" + table.name +
+          "' has format = \"tokens\", whose batches stand alone; make it the only [[data]]");
     if (table.format != "tokens" && !encoder.encode)
-      return refused("data '" + table.name + "' is text, but the model has no tokenizer; "
-                                             "use format = \"tokens\" or a model with a tokenizer");
+      return refused("data '" + table.name +
+                     "' is text, but the model has no tokenizer; "
+                     "use format = \"tokens\" or a model with a tokenizer");
     TextLoader text(table, encoder, limits, corpus);
     size_t fileCount = 0;
     for (const std::string &pattern : table.paths) {
@@ -225,7 +230,8 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
       for (const std::string &file : *files) {
         ++fileCount;
         if (table.format == "tokens" && fileCount > 1)
-          return refused("data '" + table.name + "' has several files of format = \"tokens\"; give one");
+          return refused("data '" + table.name +
+                         "' has several files of format = \"tokens\"; give one");
         Result<void> loaded =
             table.format == "tokens" ? loadTokens(file, limits, corpus) : text.loadFile(file);
         if (!loaded)
@@ -235,8 +241,8 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
     if (corpus.pieces.size() == firstPiece)
       return refused("data '" + table.name + "' holds no sample of at least two tokens");
     int64_t held = splitEval(table, limits, firstSample, firstPiece, corpus);
-    std::string note = "data '" + table.name + "': " +
-                       std::to_string(corpus.samples - firstSample) + " samples, " +
+    std::string note = "data '" + table.name +
+                       "': " + std::to_string(corpus.samples - firstSample) + " samples, " +
                        std::to_string(corpus.ids.size() - firstToken) + " tokens";
     if (held)
       note += ", " + std::to_string(held) + " samples held out";

@@ -2,12 +2,15 @@
 // Samples as tokens: what the files of [[data]] become before they are put into rows.
 //
 // Rules
-// - text: a sample is what stands between separators (no separator: the whole file); jsonl: the member "text" of each line.
-//   Samples of nothing but white space are dropped and counted. bos stands before a sample if the tokenizer adds it by itself,
-//   eos always behind it, so that the model learns to end.
-// - overlong (more tokens than max_length): split into pieces of max_length, each a segment of its own; truncate keeps the
+// - text: a sample is what stands between separators (no separator: the whole file); jsonl: the
+// member "text" of each line.
+//   Samples of nothing but white space are dropped and counted. bos stands before a sample if the
+//   tokenizer adds it by itself, eos always behind it, so that the model learns to end.
+// - overlong (more tokens than max_length): split into pieces of max_length, each a segment of its
+// own; truncate keeps the
 //   first max_length; error refuses. A piece of one token has nothing to predict and is dropped.
-// - tokens: safetensors with input_ids and labels [steps, batch, length]; each row is a sample, never split, dropped or moved.
+// - tokens: safetensors with input_ids and labels [steps, batch, length]; each row is a sample,
+// never split, dropped or moved.
 //   Labels stand at the input's position and are shifted here: the target at i is labels[i + 1].
 // - eval: round(eval_fraction * samples) of a [[data]] table, chosen by the seed, whole samples.
 
@@ -39,13 +42,13 @@ struct Piece {
 
 struct Corpus {
   std::vector<int32_t> ids;
-  std::vector<int32_t> targets;       ///< beside ids, shifted already; empty: the next token of the piece
-  std::vector<Piece> pieces;          ///< in file order
-  std::vector<uint32_t> train, eval;  ///< pieces, in file order
-  int64_t batchRows = 0;              ///< tokens: rows of a batch; 0: batches are ours to make
+  std::vector<int32_t> targets; ///< beside ids, shifted already; empty: the next token of the piece
+  std::vector<Piece> pieces;    ///< in file order
+  std::vector<uint32_t> train, eval; ///< pieces, in file order
+  int64_t batchRows = 0;             ///< tokens: rows of a batch; 0: batches are ours to make
   int64_t samples = 0;
-  std::vector<std::string> notes;     ///< one line for people a table
-  std::string hash;                   ///< XXH3-128 of ids, targets and cuts
+  std::vector<std::string> notes; ///< one line for people a table
+  std::string hash;               ///< XXH3-128 of ids, targets and cuts
 
   int32_t target(const Piece &piece, uint32_t i) const {
     return targets.empty() ? (i + 1 < piece.count ? ids[piece.begin + i + 1] : -100)
@@ -62,8 +65,8 @@ struct DataLimits {
 Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncoder &encoder,
                           const DataLimits &limits);
 
-/// The files that `pattern` names (glob; a plain path is taken as it is), sorted; links to a file that is already there are
-/// left out.
+/// The files that `pattern` names (glob; a plain path is taken as it is), sorted; links to a file
+/// that is already there are left out.
 Result<std::vector<std::string>> expandPattern(const std::string &pattern);
 
 /// A whole regular file.

@@ -30,7 +30,8 @@ Result<Grid> readGrid(const formats::Safetensors &file, const char *name) {
 
 std::string at(int64_t index, const std::vector<int64_t> &shape) {
   return "[" + std::to_string(index / (shape[1] * shape[2])) + ", " +
-         std::to_string(index / shape[2] % shape[1]) + ", " + std::to_string(index % shape[2]) + "]";
+         std::to_string(index / shape[2] % shape[1]) + ", " + std::to_string(index % shape[2]) +
+         "]";
 }
 
 } // namespace
@@ -66,7 +67,8 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
                      ", outside of the model's vocabulary of " + std::to_string(limits.vocab));
     if (label != -100 && (label < 0 || label >= limits.vocab))
       return refused("labels" + at(int64_t(i), ids->shape) + " is " + std::to_string(label) +
-                     ", neither -100 nor in the model's vocabulary of " + std::to_string(limits.vocab));
+                     ", neither -100 nor in the model's vocabulary of " +
+                     std::to_string(limits.vocab));
   }
   corpus.batchRows = batch;
   for (int64_t row = 0; row < steps * batch; ++row) {

@@ -13,8 +13,8 @@ namespace {
 /// Streams logits in sample order behind a header that is known before the first of them.
 class LogitsWriter {
 public:
-  static Result<LogitsWriter> create(const std::string &path, const std::vector<SampleLoss> &samples,
-                                     int64_t vocab) {
+  static Result<LogitsWriter> create(const std::string &path,
+                                     const std::vector<SampleLoss> &samples, int64_t vocab) {
     Json header;
     uint64_t offset = 0;
     auto add = [&](const std::string &name, const char *type, std::vector<int64_t> shape) {
@@ -61,7 +61,8 @@ private:
 } // namespace
 
 Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &corpus,
-                                                const std::string &logitsFile, int64_t sampleCount) {
+                                                const std::string &logitsFile,
+                                                int64_t sampleCount) {
   const Plan &plan = session.plan;
   int64_t count = sampleCount > 0 ? std::min(sampleCount, corpus.samples) : corpus.samples;
   std::vector<SampleLoss> samples(static_cast<size_t>(count));
@@ -83,7 +84,8 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     writer = std::move(*created);
   }
   MicroBatch batch;
-  for (const std::vector<uint32_t> &group : evalBatches(corpus, pieces, plan.maxTokens, plan.maxSegments)) {
+  for (const std::vector<uint32_t> &group :
+       evalBatches(corpus, pieces, plan.maxTokens, plan.maxSegments)) {
     batch.clear();
     for (uint32_t index : group)
       batch.add(corpus, corpus.pieces[index]);
@@ -94,7 +96,8 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
         int64_t rows = std::min(plan.headRows, batch.tokens() - begin);
         const float *logits = session.logits(begin, rows);
         for (int64_t row = 0; row < rows; ++row)
-          writer->write(logits + row * Plan::leadingDim(plan.vocab), size_t(plan.vocab) * sizeof(float));
+          writer->write(logits + row * Plan::leadingDim(plan.vocab),
+                        size_t(plan.vocab) * sizeof(float));
       }
     session.execute(Program::Loss, batch);
     for (size_t s = 0; s < group.size(); ++s) {

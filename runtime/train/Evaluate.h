@@ -15,9 +15,10 @@ struct SampleLoss {
   bool heldOut = false;
 };
 
-/// Losses of all samples in file order; pieces of a split sample are added up. With `logitsFile` the logits go there as
-/// safetensors: `logits.<sample>` [tokens, vocab] float32 and `input_ids.<sample>` [tokens] int32, a sample's pieces one
-/// after another. `sampleCount` > 0: only the first ones.
+/// Losses of all samples in file order; pieces of a split sample are added up. With `logitsFile`
+/// the logits go there as safetensors: `logits.<sample>` [tokens, vocab] float32 and
+/// `input_ids.<sample>` [tokens] int32, a sample's pieces one after another. `sampleCount` > 0:
+/// only the first ones.
 Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &corpus,
                                                 const std::string &logitsFile, int64_t sampleCount);
 

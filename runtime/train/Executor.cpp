@@ -11,8 +11,8 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
   executor.module = module;
   executor.pool = &pool;
   executor.scratchStride = (plan.scratchBytes + 4095) / 4096 * 4096;
-  Result<Arena> scratch =
-      Arena::allocate(uint64_t(executor.scratchStride) * uint64_t(pool.threads()), "kernel scratch");
+  Result<Arena> scratch = Arena::allocate(
+      uint64_t(executor.scratchStride) * uint64_t(pool.threads()), "kernel scratch");
   if (!scratch)
     return scratch.error();
   executor.scratch = std::move(*scratch);

@@ -1,5 +1,6 @@
 #pragma once
-// Runs a plan's programs: launch after launch, the tiles of each over the thread pool. All pointers are resolved once.
+// Runs a plan's programs: launch after launch, the tiles of each over the thread pool. All pointers
+// are resolved once.
 
 #include "runtime/Result.h"
 #include "runtime/abi.h"

@@ -4,7 +4,8 @@
 
 namespace lorac::train {
 
-Result<Generated> generate(Session &session, const Tokenizer &tokenizer, const GenerateOptions &options,
+Result<Generated> generate(Session &session, const Tokenizer &tokenizer,
+                           const GenerateOptions &options,
                            const std::function<void(const std::string &)> &piece) {
   const Plan &plan = session.plan;
   Result<std::vector<int32_t>> encoded = tokenizer.encode(options.prompt);
@@ -18,11 +19,13 @@ Result<Generated> generate(Session &session, const Tokenizer &tokenizer, const G
     return Error{"the prompt is empty; give some text", Exit::Refused};
   if (int64_t(ids.size()) > plan.maxLength)
     return Error{"the prompt has " + std::to_string(ids.size()) + " tokens, the program holds " +
-                     std::to_string(plan.maxLength) + "; shorten it, or compile with a larger train.max_length",
+                     std::to_string(plan.maxLength) +
+                     "; shorten it, or compile with a larger train.max_length",
                  Exit::Refused};
   for (int32_t id : ids)
     if (id >= plan.vocab)
-      return Error{"token " + std::to_string(id) + " of the prompt is outside of the model's vocabulary of " +
+      return Error{"token " + std::to_string(id) +
+                       " of the prompt is outside of the model's vocabulary of " +
                        std::to_string(plan.vocab),
                    Exit::ForeignFile};
 

@@ -72,7 +72,9 @@ int64_t Fields::integerOr(const char *key, int64_t fallback) const {
   return has(key) ? at(key).asInteger(std::numeric_limits<int64_t>::min()) : fallback;
 }
 
-double Fields::number(const char *key) const { return has(key) ? at(key).asNumber() : (at(key), 0.0); }
+double Fields::number(const char *key) const {
+  return has(key) ? at(key).asNumber() : (at(key), 0.0);
+}
 
 double Fields::numberOr(const char *key, double fallback) const {
   return has(key) ? at(key).asNumber() : fallback;
@@ -106,7 +108,8 @@ void Fields::forEach(const std::function<void(const Fields &)> &each) const {
     each(Fields((*value)[i], path + "[" + std::to_string(i) + "]", *error));
 }
 
-void Fields::forMembers(const std::function<void(const std::string &, const Fields &)> &each) const {
+void Fields::forMembers(
+    const std::function<void(const std::string &, const Fields &)> &each) const {
   if (!value->is_object()) {
     fail("is not an object");
     return;

@@ -1,6 +1,7 @@
 #pragma once
-// Reading our own JSON (plan.json, run.json, trainer_state.json) with checks: the first misfit is kept, worded with its path,
-// and what follows reads as defaults, so a reader is a list of fields with one test at its end. Only for .cpp files.
+// Reading our own JSON (plan.json, run.json, trainer_state.json) with checks: the first misfit is
+// kept, worded with its path, and what follows reads as defaults, so a reader is a list of fields
+// with one test at its end. Only for .cpp files.
 
 #include "runtime/Result.h"
 

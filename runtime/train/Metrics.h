@@ -1,6 +1,6 @@
 #pragma once
-// Metrics as JSON lines, in Hugging Face's words. A number that is not finite is written as null, with "nonfinite" naming the
-// keys it concerns.
+// Metrics as JSON lines, in Hugging Face's words. A number that is not finite is written as null,
+// with "nonfinite" naming the keys it concerns.
 
 #include "runtime/Result.h"
 
@@ -11,7 +11,8 @@
 
 namespace lorac::train {
 
-/// One line: keys in the order in which they were added. Floats are printed so that they read back to the same float.
+/// One line: keys in the order in which they were added. Floats are printed so that they read back
+/// to the same float.
 class MetricsLine {
 public:
   void add(const std::string &key, int64_t value);
@@ -33,8 +34,8 @@ public:
   MetricsFile(MetricsFile &&other) noexcept;
   MetricsFile &operator=(MetricsFile &&other) noexcept;
 
-  /// Opens `path` for writing behind its first `keepBytes` bytes; what followed is cut off (lines after the checkpoint that
-  /// a run goes on from). A device or pipe is written to as it is.
+  /// Opens `path` for writing behind its first `keepBytes` bytes; what followed is cut off (lines
+  /// after the checkpoint that a run goes on from). A device or pipe is written to as it is.
   static Result<MetricsFile> open(const std::string &path, uint64_t keepBytes);
   /// Opens `path` behind the lines whose "step" is at most `step`.
   static Result<MetricsFile> openAtStep(const std::string &path, int64_t step);

@@ -26,13 +26,15 @@ Result<Module> Module::load(std::string_view bytes) {
   close(fd);
   if (!opened) {
     const char *why = dlerror();
-    return Error{std::string("cannot load the kernels: ") + (why ? why : "unknown"), Exit::ForeignFile};
+    return Error{std::string("cannot load the kernels: ") + (why ? why : "unknown"),
+                 Exit::ForeignFile};
   }
   Module module;
   module.handle = std::shared_ptr<void>(opened, [](void *handle) { dlclose(handle); });
   auto *version = static_cast<const uint32_t *>(dlsym(opened, "lorac_abi_version"));
   if (!version || *version != LORAC_ABI_VERSION)
-    return Error{"the kernels are of ABI " + (version ? std::to_string(*version) : std::string("none")) +
+    return Error{"the kernels are of ABI " +
+                     (version ? std::to_string(*version) : std::string("none")) +
                      ", this program runs ABI " + std::to_string(LORAC_ABI_VERSION) +
                      "; compile the spec again",
                  Exit::ForeignFile};
@@ -42,7 +44,8 @@ Result<Module> Module::load(std::string_view bytes) {
 Result<LoracKernel> Module::kernel(const std::string &name) const {
   void *symbol = dlsym(handle.get(), name.c_str());
   if (!symbol)
-    return Error{"module.so has no kernel '" + name + "'; compile the spec again", Exit::ForeignFile};
+    return Error{"module.so has no kernel '" + name + "'; compile the spec again",
+                 Exit::ForeignFile};
   return reinterpret_cast<LoracKernel>(symbol);
 }
 

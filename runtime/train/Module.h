@@ -12,7 +12,8 @@ namespace lorac::train {
 
 class Module {
 public:
-  /// Loads the shared object in `bytes` (through memfd, so no file is left behind) and checks its ABI version.
+  /// Loads the shared object in `bytes` (through memfd, so no file is left behind) and checks its
+  /// ABI version.
   static Result<Module> load(std::string_view bytes);
 
   Result<LoracKernel> kernel(const std::string &name) const;

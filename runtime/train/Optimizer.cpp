@@ -63,8 +63,7 @@ void AdamW::apply(ThreadPool &pool, const std::vector<ParamGroup> &groups, doubl
                        float(-(lr / correction1)), clip});
     for (const ParamGroup::Span &span : group.spans)
       for (int64_t done = 0; done < span.count; done += block)
-        pieces.push_back(
-            {span.offset + done, std::min(block, span.count - done), &scalars.back()});
+        pieces.push_back({span.offset + done, std::min(block, span.count - done), &scalars.back()});
   }
   pool.parallelFor(int64_t(pieces.size()), Split::Shares, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

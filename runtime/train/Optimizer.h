@@ -1,6 +1,7 @@
 #pragma once
-// AdamW over the flat adapter region, and the global gradient norm. The numbers are those of torch.optim.AdamW in float32;
-// threads change no bit: sums have a fixed partition, updates are elementwise.
+// AdamW over the flat adapter region, and the global gradient norm. The numbers are those of
+// torch.optim.AdamW in float32; threads change no bit: sums have a fixed partition, updates are
+// elementwise.
 
 #include "runtime/train/Plan.h"
 #include "runtime/train/ThreadPool.h"
@@ -20,7 +21,8 @@ struct ParamGroup {
   std::vector<Span> spans;
 };
 
-/// Groups in the plan's order: lora_A, lora_B, ... `loraPlusRatio` is the rate of lora_B over that of lora_A (1: LoRA).
+/// Groups in the plan's order: lora_A, lora_B, ... `loraPlusRatio` is the rate of lora_B over that
+/// of lora_A (1: LoRA).
 std::vector<ParamGroup> makeGroups(const Plan &plan, double loraPlusRatio);
 
 struct AdamW {
@@ -29,8 +31,9 @@ struct AdamW {
   /// One update, `update` counts from 1 (bias correction). Per element, as torch:
   ///   p -= lr*wd*p;  m += (g - m)(1 - beta1);  v = beta2*v + (1 - beta2) g²
   ///   p -= lr/(1 - beta1^t) * m / (sqrt(v)/sqrt(1 - beta2^t) + eps)       with g = gradient * clip
-  void apply(ThreadPool &pool, const std::vector<ParamGroup> &groups, double learningRate, int64_t update,
-             float clip, float *params, const float *grads, float *expAvg, float *expAvgSq) const;
+  void apply(ThreadPool &pool, const std::vector<ParamGroup> &groups, double learningRate,
+             int64_t update, float clip, float *params, const float *grads, float *expAvg,
+             float *expAvgSq) const;
 };
 
 /// sqrt(Σ g²): squares summed in double over blocks of 4096, then over blocks in order.

@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
 #include <unistd.h>
 
 namespace lorac::train {
@@ -44,16 +46,18 @@ std::string loss(double value) {
   return std::isfinite(value) ? fmt::format("{:.4f}", value) : fmt::format("{}", value);
 }
 
-std::string modelCard(const formats::Adapter &adapter, const RunConfig &run, const TrainerState &state,
-                      const CardFacts &facts) {
+std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
+                      const TrainerState &state, const CardFacts &facts) {
   std::string method = run.loraPlusRatio != 1 ? "LoRA+" : run.useRslora ? "rsLoRA" : "LoRA";
-  std::string card = fmt::format("---\nbase_model: {}\nlibrary_name: peft\npipeline_tag: text-generation\n"
-                                 "tags:\n- lora\n- lorac\n---\n\n",
-                                 yaml(facts.baseModel));
-  card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method, LORAC_VERSION,
-                      fs::path(run.spec).filename().string(), facts.baseModel);
+  std::string card =
+      fmt::format("---\nbase_model: {}\nlibrary_name: peft\npipeline_tag: text-generation\n"
+                  "tags:\n- lora\n- lorac\n---\n\n",
+                  yaml(facts.baseModel));
+  card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method,
+                      LORAC_VERSION, fs::path(run.spec).filename().string(), facts.baseModel);
   card += "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
-          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model named "
+          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model "
+          "named "
           "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
           "\"path/to/this/folder\")\n```\n\n";
   card += "## Data\n\n";
@@ -70,18 +74,19 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run, con
   if (run.loraPlusRatio != 1)
     row("learning rate of B over A", fmt::format("{}", run.loraPlusRatio));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
-  row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize, run.maxLength,
-                           run.accumulation, run.packing ? ", packed" : ""));
+  row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
+                           run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
   row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleName(run.schedule)));
   row("AdamW", fmt::format("betas {}, {}; eps {}; weight decay {}", run.beta1, run.beta2, run.eps,
                            run.weightDecay));
-  row("gradient norm at most", run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
+  row("gradient norm at most",
+      run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
   row("seed", std::to_string(run.seed));
   row("tokens seen", std::to_string(state.tokensSeen));
   row("time", fmt::format("{:.0f} s", facts.seconds));
   card += "\n## Losses\n\n";
-  card += fmt::format("Training loss {} at the first step, {} at the last.\n", loss(state.firstLoss),
-                      loss(state.lastLoss));
+  card += fmt::format("Training loss {} at the first step, {} at the last.\n",
+                      loss(state.firstLoss), loss(state.lastLoss));
   if (!state.evals.empty()) {
     card += "\n| step | loss on held-out samples |\n|---|---|\n";
     for (auto [step, value] : state.evals)
@@ -103,16 +108,27 @@ bool holdsRun(const std::string &outDir) {
 Result<void> checkOutput(const std::string &outDir, bool resume, bool overwrite) {
   std::error_code error;
   if (!resume && !overwrite && holdsRun(outDir))
-    return Error{"output folder '" + outDir +
-                     "' holds a run; --resume goes on with it, --overwrite starts anew, --out names "
-                     "another folder",
-                 Exit::Usage};
+    return Error{
+        "output folder '" + outDir +
+            "' holds a run; --resume goes on with it, --overwrite starts anew, --out names "
+            "another folder",
+        Exit::Usage};
   fs::create_directories(outDir, error);
   if (error || !fs::is_directory(outDir, error))
-    return Error{"cannot make the output folder '" + outDir + "': " +
-                 (error ? error.message() : std::string("a file has its name"))};
+    return Error{"cannot make the output folder '" + outDir +
+                 "': " + (error ? error.message() : std::string("a file has its name"))};
   if (access(outDir.c_str(), W_OK | X_OK) != 0)
     return Error{"cannot write to the output folder '" + outDir + "': " + std::strerror(errno)};
+  return {};
+}
+
+Result<void> lockOutput(const std::string &outDir) {
+  // Left open on purpose: the lock lives as long as the process.
+  int fd = open(outDir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    return Error{"another run writes to the output folder '" + outDir +
+                     "'; --out names another folder",
+                 Exit::Usage};
   return {};
 }
 
@@ -128,8 +144,8 @@ Result<void> removeRun(const std::string &outDir) {
 }
 
 Result<void> writeOutput(const std::string &outDir, const formats::Adapter &adapter,
-                         const std::string &specToml, const RunConfig &run, const TrainerState &state,
-                         const CardFacts &facts) {
+                         const std::string &specToml, const RunConfig &run,
+                         const TrainerState &state, const CardFacts &facts) {
   if (Result<void> written = formats::writeDurably(outDir + "/spec.toml", specToml); !written)
     return written;
   if (Result<void> written =

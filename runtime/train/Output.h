@@ -1,5 +1,6 @@
 #pragma once
-// The output folder: PEFT's layout at its root, checkpoints, metrics, the effective spec and a model card.
+// The output folder: PEFT's layout at its root, checkpoints, metrics, the effective spec and a
+// model card.
 
 #include "runtime/Result.h"
 #include "runtime/formats/Adapter.h"
@@ -13,9 +14,13 @@ namespace lorac::train {
 /// Whether the folder holds a run (an adapter, metrics or a checkpoint).
 bool holdsRun(const std::string &outDir);
 
-/// Refuses a folder that holds a run unless it is to be resumed or overwritten; makes the folder and checks that it can be
-/// written to. Nothing is removed here.
+/// Refuses a folder that holds a run unless it is to be resumed or overwritten; makes the folder
+/// and checks that it can be written to. Nothing is removed here.
 Result<void> checkOutput(const std::string &outDir, bool resume, bool overwrite);
+
+/// Holds the folder for this process: a second run in it at the same time is refused. Released when
+/// the process ends.
+Result<void> lockOutput(const std::string &outDir);
 
 /// Removes the files of an earlier run, and only those.
 Result<void> removeRun(const std::string &outDir);
@@ -29,7 +34,7 @@ struct CardFacts {
 
 /// adapter_config.json, adapter_model.safetensors, spec.toml and README.md, each durably.
 Result<void> writeOutput(const std::string &outDir, const formats::Adapter &adapter,
-                         const std::string &specToml, const RunConfig &run, const TrainerState &state,
-                         const CardFacts &facts);
+                         const std::string &specToml, const RunConfig &run,
+                         const TrainerState &state, const CardFacts &facts);
 
 } // namespace lorac::train

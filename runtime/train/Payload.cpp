@@ -14,7 +14,7 @@ namespace lorac::train {
 
 namespace {
 
-constexpr char magic[16] = {'l', 'o', 'r', 'a', 'c', ' ', 'p', 'a',
+constexpr char magic[16] = {'l', 'o', 'r', 'a', 'c', ' ',  'p',  'a',
                             'y', 'l', 'o', 'a', 'd', '\r', '\n', '\x1a'};
 constexpr size_t footerBytes = 64, hashBytes = 16;
 constexpr uint32_t layoutVersion = 1, mostFiles = 1024;
@@ -182,9 +182,10 @@ Result<Payload> Payload::read(const std::string &path) {
   if (!footer)
     return footer.error();
   if (footer->version == 0)
-    return Error{"'" + path +
-                     "' carries no program, or was cut short; 'lorac compile SPEC' writes one that does",
-                 Exit::ForeignFile};
+    return Error{
+        "'" + path +
+            "' carries no program, or was cut short; 'lorac compile SPEC' writes one that does",
+        Exit::ForeignFile};
 
   auto corrupt = [&](const std::string &what) {
     return Error{"the payload of '" + path + "' is corrupt: " + what + "; compile the spec again",

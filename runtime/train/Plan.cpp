@@ -78,7 +78,6 @@ PlanKernel readKernel(const Fields &in, int64_t scratchBytes) {
   return kernel;
 }
 
-
 PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   PlanLaunch launch;
   launch.kernel = int32_t(in.integer("kernel", 0, int64_t(plan.kernels.size()) - 1));
@@ -124,10 +123,12 @@ struct Extent {
   int64_t offset, bytes;
 };
 
-/// Every buffer that the runtime itself touches lies inside the arena; those it writes do not overlap.
+/// Every buffer that the runtime itself touches lies inside the arena; those it writes do not
+/// overlap.
 void checkExtents(const Plan &plan, const Fields &root) {
   int64_t tokens = plan.maxTokens;
-  int64_t hiddenRow = 4 * Plan::leadingDim(plan.hiddenSize), logitRow = 4 * Plan::leadingDim(plan.vocab);
+  int64_t hiddenRow = 4 * Plan::leadingDim(plan.hiddenSize),
+          logitRow = 4 * Plan::leadingDim(plan.vocab);
   int64_t n = plan.paramRegion.count;
   std::vector<Extent> own = {
       {"arena.params", plan.paramRegion.offset, 4 * n},
@@ -148,8 +149,8 @@ void checkExtents(const Plan &plan, const Fields &root) {
   for (const std::vector<Extent> *list : {&own, &shared})
     for (const Extent &extent : *list)
       if (extent.offset % 4 != 0 || extent.bytes > plan.arenaBytes - extent.offset)
-        root.fail(std::string("has '") + extent.name + "' at " + std::to_string(extent.offset) + " + " +
-                  std::to_string(extent.bytes) + " bytes, outside of the arena of " +
+        root.fail(std::string("has '") + extent.name + "' at " + std::to_string(extent.offset) +
+                  " + " + std::to_string(extent.bytes) + " bytes, outside of the arena of " +
                   std::to_string(plan.arenaBytes) + " or unaligned");
   for (std::vector<Extent> *list : {&own, &shared}) {
     std::sort(list->begin(), list->end(),
@@ -207,7 +208,9 @@ Result<Plan> parsePlan(std::string_view text) {
   plan.device = target.text("device");
   plan.cpu = target.textOr("cpu", "");
   if (target.has("features"))
-    target.at("features").forEach([&](const Fields &name) { plan.features.push_back(name.asText()); });
+    target.at("features").forEach([&](const Fields &name) {
+      plan.features.push_back(name.asText());
+    });
   Fields limits = root.at("limits");
   plan.maxTokens = limits.integer("max_tokens", 1, 1 << 28);
   plan.maxSegments = limits.integer("max_segments", 1, 1 << 28);
@@ -254,7 +257,8 @@ Result<Plan> parsePlan(std::string_view text) {
 
   Fields programs = root.at("programs");
   auto read = [&](const char *key, int64_t maxRows, std::vector<PlanLaunch> &out) {
-    programs.at(key).forEach([&](const Fields &in) { out.push_back(readLaunch(in, plan, maxRows)); });
+    programs.at(key).forEach(
+        [&](const Fields &in) { out.push_back(readLaunch(in, plan, maxRows)); });
   };
   read("train", plan.maxTokens, plan.train);
   read("hidden", plan.maxTokens, plan.hidden);

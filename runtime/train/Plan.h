@@ -1,5 +1,6 @@
 #pragma once
-// plan.json as structs (docs/design.md, "The plan"): what the compiler decided, checked once so that a step needs no checks.
+// plan.json as structs (docs/design.md, "The plan"): what the compiler decided, checked once so
+// that a step needs no checks.
 
 #include "runtime/Result.h"
 
@@ -45,7 +46,8 @@ struct PlanPart {
 struct PlanWeight {
   std::string name, gguf, format;
   std::vector<int64_t> shape; ///< [out, in], or [n] of a vector
-  int64_t permuteHeads = 0;   ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
+  int64_t permuteHeads =
+      0; ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
   std::vector<PlanPart> parts;
 };
 
@@ -72,7 +74,8 @@ struct Plan {
   std::string version, spec, device, cpu, architecture;
   std::vector<std::string> features;
   int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
-  int64_t hiddenSize = 0; ///< from the weight of shape [vocab, hidden] that comes first: the embedding
+  int64_t hiddenSize =
+      0; ///< from the weight of shape [vocab, hidden] that comes first: the embedding
   std::vector<PlanWeight> weights;
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;
@@ -91,11 +94,12 @@ struct Plan {
   static int64_t leadingDim(int64_t n) { return (n + 15) / 16 * 16; }
 };
 
-/// Reads and checks plan.json: version of the ABI, every offset inside the arena, every index in range, regions that do not
-/// overlap. A misfit is an error with its path in the JSON.
+/// Reads and checks plan.json: version of the ABI, every offset inside the arena, every index in
+/// range, regions that do not overlap. A misfit is an error with its path in the JSON.
 Result<Plan> parsePlan(std::string_view json);
 
-/// Whether this machine has what the kernels were built for; the error names the missing features and the mend.
+/// Whether this machine has what the kernels were built for; the error names the missing features
+/// and the mend.
 Result<void> checkCpu(const Plan &plan);
 
 } // namespace lorac::train

@@ -57,7 +57,8 @@ Result<void> writeProfile(const std::string &path, const Session &session, doubl
                                {"seconds", row.sum.seconds},
                                {"flops", row.sum.flops},
                                {"bytes", row.sum.bytes}});
-  return formats::writeDurably(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  return formats::writeDurably(path,
+                               json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 } // namespace lorac::train

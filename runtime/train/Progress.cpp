@@ -61,6 +61,8 @@ void Progress::begin(int64_t step, int64_t total) {
   last.step = step;
   last.total = total;
   start = std::chrono::steady_clock::now();
+  if (live)
+    draw();
 }
 
 void Progress::update(const ProgressStep &step) {
@@ -86,9 +88,10 @@ void Progress::draw() {
   double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   int64_t done = last.step - firstStep;
   double left = elapsed / double(std::max<int64_t>(1, done)) * double(last.total - last.step);
-  std::string words = fmt::format(" {}/{}  loss {}  {:.0f} tok/s  ETA {}  {}", last.step, last.total,
-                                  number(last.loss), last.tokensPerSecond, formatDuration(left),
-                                  formatBytes(last.memoryBytes));
+  std::string words = fmt::format(" {}/{}", last.step, last.total);
+  if (done > 0)
+    words += fmt::format("  loss {}  {:.0f} tok/s  ETA {}  {}", number(last.loss),
+                         last.tokensPerSecond, formatDuration(left), formatBytes(last.memoryBytes));
   int columns = terminalColumns();
   int width = std::clamp(columns - int(words.size()) - 3, 0, 40);
   std::string bar;

@@ -37,7 +37,7 @@ private:
   std::chrono::steady_clock::time_point start;
 };
 
-std::string formatBytes(uint64_t bytes);      ///< "1.2 GiB"
-std::string formatDuration(double seconds);   ///< "1:02:03", "4:05"
+std::string formatBytes(uint64_t bytes);    ///< "1.2 GiB"
+std::string formatDuration(double seconds); ///< "1:02:03", "4:05"
 
 } // namespace lorac::train

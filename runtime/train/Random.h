@@ -1,6 +1,6 @@
 #pragma once
-// Counter-based random numbers: a value depends on what it is for, never on how many were drawn before, so there is no state
-// to save.
+// Counter-based random numbers: a value depends on what it is for, never on how many were drawn
+// before, so there is no state to save.
 
 #include <cstdint>
 #include <string_view>
@@ -14,7 +14,8 @@ struct PhiloxWords {
 };
 PhiloxWords philox(const uint32_t (&counter)[4], const uint32_t (&key)[2]);
 
-/// One stream of numbers, for a seed and a purpose ("model.norm.weight", "shuffle 3"). Element i is at counter i/4, word i%4.
+/// One stream of numbers, for a seed and a purpose ("model.norm.weight", "shuffle 3"). Element i is
+/// at counter i/4, word i%4.
 class RandomStream {
 public:
   RandomStream(uint64_t seed, std::string_view purpose);

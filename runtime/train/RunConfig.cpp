@@ -45,8 +45,7 @@ void flatten(const Json &root, std::vector<std::pair<std::string, std::string>> 
         out.emplace_back(path, value->dump());
       continue;
     }
-    out.emplace_back(path,
-                     value->dump(-1, ' ', false, nlohmann::detail::error_handler_t::replace));
+    out.emplace_back(path, value->dump(-1, ' ', false, nlohmann::detail::error_handler_t::replace));
   }
 }
 
@@ -145,7 +144,8 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
     bool isPath = path.rfind("data[", 0) == 0 && path.find("].path") != std::string_view::npos;
     bool skip = std::any_of(ignored.begin(), ignored.end(), [&](std::string_view prefix) {
       return path.substr(0, prefix.size()) == prefix &&
-             (path.size() == prefix.size() || path[prefix.size()] == '.' || path[prefix.size()] == '[');
+             (path.size() == prefix.size() || path[prefix.size()] == '.' ||
+              path[prefix.size()] == '[');
     });
     if (!isPath && !skip)
       kept.push_back(std::move(key));

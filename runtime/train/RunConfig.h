@@ -1,5 +1,6 @@
 #pragma once
-// run.json, the effective spec, as the runtime needs it. What only the compiler needs is kept as JSON for the fingerprint.
+// run.json, the effective spec, as the runtime needs it. What only the compiler needs is kept as
+// JSON for the fingerprint.
 
 #include "runtime/Result.h"
 #include "runtime/train/Schedule.h"
@@ -51,8 +52,8 @@ struct RunConfig {
 
 Result<RunConfig> parseRunConfig(std::string_view json);
 
-/// The keys of run.json that decide the numbers of a run, flat ("optimizer.learning_rate"), values as JSON text. Left out:
-/// where files lie, how often something is written, threads.
+/// The keys of run.json that decide the numbers of a run, flat ("optimizer.learning_rate"), values
+/// as JSON text. Left out: where files lie, how often something is written, threads.
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config);
 
 } // namespace lorac::train

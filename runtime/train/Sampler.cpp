@@ -8,7 +8,8 @@
 
 namespace lorac::train {
 
-int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &config, uint64_t index) {
+int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &config,
+                    uint64_t index) {
   if (config.temperature <= 0)
     return int32_t(std::max_element(logits, logits + vocab) - logits);
   std::vector<int32_t> order(static_cast<size_t>(vocab));
@@ -16,13 +17,15 @@ int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &con
   auto likelier = [&](int32_t a, int32_t b) {
     return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
   };
-  size_t kept = config.topK > 0 ? std::min<size_t>(size_t(config.topK), order.size()) : order.size();
+  size_t kept =
+      config.topK > 0 ? std::min<size_t>(size_t(config.topK), order.size()) : order.size();
   std::partial_sort(order.begin(), order.begin() + int64_t(kept), order.end(), likelier);
   order.resize(kept);
   std::vector<double> weights;
   double sum = 0;
   for (int32_t id : order) {
-    weights.push_back(std::exp((double(logits[id]) - double(logits[order[0]])) / config.temperature));
+    weights.push_back(
+        std::exp((double(logits[id]) - double(logits[order[0]])) / config.temperature));
     sum += weights.back();
   }
   double within = sum;

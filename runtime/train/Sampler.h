@@ -14,6 +14,7 @@ struct SamplerConfig {
 };
 
 /// The token for position `index` of a text: a function of logits, configuration and index.
-int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &config, uint64_t index);
+int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &config,
+                    uint64_t index);
 
 } // namespace lorac::train

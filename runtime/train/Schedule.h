@@ -11,8 +11,9 @@ namespace lorac::train {
 enum class ScheduleKind { Constant, Linear, Cosine };
 Result<ScheduleKind> parseSchedule(std::string_view name);
 
-/// Factor for update `step` (from 0) of `total`. With warm-up it is step/warmup, so the first update has rate 0 (as in
-/// transformers' get_*_schedule_with_warmup); `constant` with warm-up is transformers' constant_with_warmup.
+/// Factor for update `step` (from 0) of `total`. With warm-up it is step/warmup, so the first
+/// update has rate 0 (as in transformers' get_*_schedule_with_warmup); `constant` with warm-up is
+/// transformers' constant_with_warmup.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::Cosine;
   int64_t warmupSteps = 0;

@@ -29,15 +29,15 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
   if (!module)
     return module.error();
 
-  int threads = options.threads > 0 ? options.threads
+  int threads = options.threads > 0        ? options.threads
                 : session->run.threads > 0 ? int(session->run.threads)
                                            : availableThreads();
   session->pool = std::make_unique<ThreadPool>(threads);
   session->modelPath = options.model.empty() ? session->run.modelSource : options.model;
 
   auto begin = std::chrono::steady_clock::now();
-  Result<WeightStore> weights = WeightStore::load(session->plan, session->modelPath,
-                                                  session->run.seed, *session->pool);
+  Result<WeightStore> weights =
+      WeightStore::load(session->plan, session->modelPath, session->run.seed, *session->pool);
   if (!weights)
     return weights.error();
   session->weights = std::move(*weights);
@@ -60,14 +60,16 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                   session->modelPath.empty() ? "weights drawn from the seed" : session->modelPath,
                   session->plan.weights.size(), seconds));
   say(fmt::format("memory planned: weights {}, arena {}, scratch {} x {}; {} in all",
-                  formatBytes(session->weights.bytes()), formatBytes(uint64_t(session->plan.arenaBytes)),
-                  threads, formatBytes(uint64_t(session->plan.scratchBytes)),
+                  formatBytes(session->weights.bytes()),
+                  formatBytes(uint64_t(session->plan.arenaBytes)), threads,
+                  formatBytes(uint64_t(session->plan.scratchBytes)),
                   formatBytes(session->plannedBytes())));
   return session;
 }
 
 uint64_t Session::plannedBytes() const {
-  return weights.bytes() + uint64_t(plan.arenaBytes) + uint64_t(plan.scratchBytes) * uint64_t(pool->threads());
+  return weights.bytes() + uint64_t(plan.arenaBytes) +
+         uint64_t(plan.scratchBytes) * uint64_t(pool->threads());
 }
 
 void Session::feed(const MicroBatch &batch) {

@@ -1,5 +1,6 @@
 #pragma once
-// A loaded program: plan, kernels, packed weights, arena, threads. Training, evaluation and generation run on it.
+// A loaded program: plan, kernels, packed weights, arena, threads. Training, evaluation and
+// generation run on it.
 
 #include "runtime/Result.h"
 #include "runtime/train/Batches.h"
@@ -47,8 +48,8 @@ public:
   double sumRowLoss(int64_t tokens) const;
   const float *rowLoss() const { return arena.at<float>(plan.io.rowLoss); }
 
-  /// Copies hidden rows [begin, begin + count) to head_in and runs `head`; the logits of row i start at
-  /// i * Plan::leadingDim(vocab).
+  /// Copies hidden rows [begin, begin + count) to head_in and runs `head`; the logits of row i
+  /// start at i * Plan::leadingDim(vocab).
   const float *logits(int64_t begin, int64_t count);
 
 private:

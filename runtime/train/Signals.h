@@ -1,5 +1,6 @@
 #pragma once
-// SIGINT and SIGTERM: the first asks the loop to end after its step, the second ends the process at once.
+// SIGINT and SIGTERM: the first asks the loop to end after its step, the second ends the process at
+// once.
 
 namespace lorac::train {
 

@@ -6,8 +6,9 @@ namespace lorac::train {
 
 Result<Tokenizer> loadTokenizer(const std::string &modelPath) {
   if (modelPath.empty())
-    return Error{"the model has drawn weights and no tokenizer; use format = \"tokens\", or give --model",
-                 Exit::Refused};
+    return Error{
+        "the model has drawn weights and no tokenizer; use format = \"tokens\", or give --model",
+        Exit::Refused};
   return Tokenizer::load(modelPath);
 }
 

@@ -12,7 +12,8 @@ namespace lorac::train {
 /// The tokenizer that stands beside the model's weights.
 Result<Tokenizer> loadTokenizer(const std::string &modelPath);
 
-/// Encodes with `tokenizer`: bos before a sample if the tokenizer adds it, eos behind each if there is one.
+/// Encodes with `tokenizer`: bos before a sample if the tokenizer adds it, eos behind each if there
+/// is one.
 TextEncoder encoderOf(const Tokenizer &tokenizer);
 
 /// Whether any table needs a tokenizer.

@@ -11,8 +11,9 @@ namespace lorac::train {
 namespace {
 
 constexpr int chunksOfShare = 4;
-// About 30 µs: longer than the gap between two launches, shorter than a scheduler's slice. Spinning on would take the core
-// from a neighbour that has work, and collapse when there are more threads than cores.
+// About 30 µs: longer than the gap between two launches, shorter than a scheduler's slice. Spinning
+// on would take the core from a neighbour that has work, and collapse when there are more threads
+// than cores.
 constexpr int spins = 1500;
 
 inline void relax() {
@@ -51,8 +52,9 @@ int cgroupCores() {
 int availableThreads() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                          : int(std::thread::hardware_concurrency());
+  int count = sched_getaffinity(0, sizeof set, &set) == 0
+                  ? CPU_COUNT(&set)
+                  : int(std::thread::hardware_concurrency());
   if (int cores = cgroupCores())
     count = std::min(count, cores);
   return std::max(count, 1);

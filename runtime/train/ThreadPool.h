@@ -1,7 +1,8 @@
 #pragma once
-// Workers that run ranges of tiles. A launch is cut into one contiguous share a worker (neighbouring tiles share cache lines
-// and pages), each share into a few chunks; a worker that is done takes chunks from the shares of others, so that one that
-// lost its core does not hold up the rest. Which worker runs a tile never changes what the tile writes.
+// Workers that run ranges of tiles. A launch is cut into one contiguous share a worker
+// (neighbouring tiles share cache lines and pages), each share into a few chunks; a worker that is
+// done takes chunks from the shares of others, so that one that lost its core does not hold up the
+// rest. Which worker runs a tile never changes what the tile writes.
 
 #include <atomic>
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace lorac::train {
 
-/// Cores this process may use: the affinity mask, cut by the cgroup's cpu.max (rounded up); at least 1.
+/// Cores this process may use: the affinity mask, cut by the cgroup's cpu.max (rounded up); at
+/// least 1.
 int availableThreads();
 
 enum class Split {
@@ -30,8 +32,8 @@ public:
 
   int threads() const { return workerCount; }
 
-  /// Calls body(context, worker, begin, end) over ranges that cover [0, count) exactly once; returns when all are done.
-  /// Not reentrant; called from one thread.
+  /// Calls body(context, worker, begin, end) over ranges that cover [0, count) exactly once;
+  /// returns when all are done. Not reentrant; called from one thread.
   using Body = void (*)(void *context, int worker, int64_t begin, int64_t end);
   void run(int64_t count, Split split, Body body, void *context);
 

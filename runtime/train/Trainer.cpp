@@ -30,8 +30,8 @@ public:
       : session(session), run(session.run), corpus(corpus), options(options), progress(progress),
         stream(corpus, {run.batchSize, run.maxLength, session.plan.maxSegments, run.accumulation,
                         run.packing, run.seed}),
-        groups(makeGroups(session.plan, run.loraPlusRatio)),
-        adam{run.beta1, run.beta2, run.eps, run.weightDecay} {}
+        groups(makeGroups(session.plan, run.loraPlusRatio)), adam{run.beta1, run.beta2, run.eps,
+                                                                  run.weightDecay} {}
 
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
@@ -88,7 +88,8 @@ private:
 
 Result<void> Loop::prepare() {
   total = run.steps > 0 ? run.steps : stream.stepsOf(run.epochs);
-  schedule = {run.schedule, run.warmupRatio > 0 ? warmupFromRatio(run.warmupRatio, total) : run.warmupSteps,
+  schedule = {run.schedule,
+              run.warmupRatio > 0 ? warmupFromRatio(run.warmupRatio, total) : run.warmupSteps,
               total};
   identity = {session.weights.hash(), corpus.hash, fingerprint(run), total,
               run.schedule != ScheduleKind::Constant};
@@ -107,13 +108,15 @@ Result<void> Loop::prepare() {
     if (Result<void> removed = removeRun(options.outDir); !removed)
       return removed;
   }
-  Result<MetricsFile> file = MetricsFile::open(options.outDir + "/metrics.jsonl", state.metricsBytes);
+  Result<MetricsFile> file =
+      MetricsFile::open(options.outDir + "/metrics.jsonl", state.metricsBytes);
   if (!file)
     return file.error();
   metrics = std::move(*file);
   if (!options.metricsFile.empty()) {
-    Result<MetricsFile> extra = state.step > 0 ? MetricsFile::openAtStep(options.metricsFile, state.step)
-                                               : MetricsFile::open(options.metricsFile, 0);
+    Result<MetricsFile> extra = state.step > 0
+                                    ? MetricsFile::openAtStep(options.metricsFile, state.step)
+                                    : MetricsFile::open(options.metricsFile, 0);
     if (!extra)
       return extra.error();
     extraMetrics = std::move(*extra);
@@ -162,7 +165,8 @@ Result<void> Loop::step() {
   if (labels == 0) {
     ++state.step;
     state.position = stream.position();
-    progress.say(fmt::format("step {}: no token of its {} has a label; skipped", state.step, tokens));
+    progress.say(
+        fmt::format("step {}: no token of its {} has a label; skipped", state.step, tokens));
     return {};
   }
 
@@ -260,8 +264,9 @@ Result<TrainOutcome> Loop::finish() {
     if (Result<void> saved = save(); !saved)
       return saved.error();
   if (!signal) {
-    CardFacts facts{session.modelPath.empty() ? "weights drawn from seed " + std::to_string(run.seed)
-                                              : session.modelPath,
+    CardFacts facts{session.modelPath.empty()
+                        ? "weights drawn from seed " + std::to_string(run.seed)
+                        : session.modelPath,
                     corpus.notes, session.plan.paramRegion.count, since(begun)};
     if (Result<void> written =
             writeOutput(options.outDir, adapter(), options.specToml, run, state, facts);
@@ -272,11 +277,12 @@ Result<TrainOutcome> Loop::finish() {
     if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);
         !written)
       return written.error();
-  progress.say(fmt::format("memory: {} planned, {} at most resident", formatBytes(session.plannedBytes()),
-                           formatBytes(peakMemoryBytes())));
+  progress.say(fmt::format("memory: {} planned, {} at most resident",
+                           formatBytes(session.plannedBytes()), formatBytes(peakMemoryBytes())));
   if (signal)
-    progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}", state.step,
-                             total, checkpointPath(options.outDir, state.step), options.resumeCommand));
+    progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}",
+                             state.step, total, checkpointPath(options.outDir, state.step),
+                             options.resumeCommand));
   else
     progress.say(fmt::format("done: step {}, loss {:.4f} -> {:.4f}; adapter in '{}'", state.step,
                              state.firstLoss, state.lastLoss, options.outDir));
@@ -288,8 +294,9 @@ Result<TrainOutcome> Loop::finish() {
 Result<TrainOutcome> train(Session &session, const Corpus &corpus, const TrainOptions &options,
                            Progress &progress) {
   if (session.plan.maxSegments < session.run.batchSize && corpus.batchRows == 0)
-    return Error{"plan.json: 'limits.max_segments' is below train.batch_size; compile the spec again",
-                 Exit::ForeignFile};
+    return Error{
+        "plan.json: 'limits.max_segments' is below train.batch_size; compile the spec again",
+        Exit::ForeignFile};
   return Loop(session, corpus, options, progress).go();
 }
 

@@ -23,12 +23,13 @@ struct TrainOutcome {
   int signal = 0; ///< that stopped it; 0: done
 };
 
-/// Trains until the spec's steps are done or a signal asks to stop, and leaves adapter, checkpoints, metrics and card in the
-/// output folder. The loss of a step is Σ token losses / labels over its window, before the update; a window without labels
-/// is skipped. A loss or gradient that is not finite ends the run; nothing of that step is written.
+/// Trains until the spec's steps are done or a signal asks to stop, and leaves adapter,
+/// checkpoints, metrics and card in the output folder. The loss of a step is Σ token losses /
+/// labels over its window, before the update; a window without labels is skipped. A loss or
+/// gradient that is not finite ends the run; nothing of that step is written.
 ///
-/// metrics.jsonl: `step` counts updates from 1 as in transformers, so the line of step s has the loss before update s;
-/// `eval_loss` of step s is that after s updates (0: before the first).
+/// metrics.jsonl: `step` counts updates from 1 as in transformers, so the line of step s has the
+/// loss before update s; `eval_loss` of step s is that after s updates (0: before the first).
 Result<TrainOutcome> train(Session &session, const Corpus &corpus, const TrainOptions &options,
                            Progress &progress);
 

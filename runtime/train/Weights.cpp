@@ -37,7 +37,8 @@ Result<formats::WeightFormat> checkParts(const PlanWeight &weight) {
     return misfit("has " + std::to_string(weight.parts.size()) + " parts, '" + weight.format +
                   "' has " + std::to_string(formats::partCount(*format)));
   for (int i = 0; i < int(weight.parts.size()); ++i)
-    if (int64_t bytes = formats::partBytes(*format, i, n, k); weight.parts[size_t(i)].bytes != bytes)
+    if (int64_t bytes = formats::partBytes(*format, i, n, k);
+        weight.parts[size_t(i)].bytes != bytes)
       return misfit("has the part '" + weight.parts[size_t(i)].name + "' of " +
                     std::to_string(weight.parts[size_t(i)].bytes) + " bytes, expected " +
                     std::to_string(bytes));
@@ -78,8 +79,10 @@ Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &sourc
   if (!memory)
     return memory.error();
   store.memory = std::move(*memory);
-  formats::ParallelFor parallel = [&](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
-    pool.parallelFor(count, Split::Shares, [&](int, int64_t begin, int64_t end) { body(begin, end); });
+  formats::ParallelFor parallel = [&](int64_t count,
+                                      const std::function<void(int64_t, int64_t)> &body) {
+    pool.parallelFor(count, Split::Shares,
+                     [&](int, int64_t begin, int64_t end) { body(begin, end); });
   };
   int64_t offset = 0;
   for (size_t w = 0; w < plan.weights.size(); ++w) {

@@ -1,5 +1,6 @@
 #pragma once
-// The frozen weights, packed once at the start into the parts that the kernels read, and the rope tables.
+// The frozen weights, packed once at the start into the parts that the kernels read, and the rope
+// tables.
 
 #include "runtime/Result.h"
 #include "runtime/train/Arena.h"
@@ -13,8 +14,9 @@ namespace lorac::train {
 
 class WeightStore {
 public:
-  /// Reads `source` (a GGUF file or a Hugging Face folder), or draws the weights from `seed` when it is "". Every misfit of
-  /// the model with the plan is named in one error (Exit::ForeignFile). Pages of the source are let go as weights are packed.
+  /// Reads `source` (a GGUF file or a Hugging Face folder), or draws the weights from `seed` when
+  /// it is "". Every misfit of the model with the plan is named in one error (Exit::ForeignFile).
+  /// Pages of the source are let go as weights are packed.
   static Result<WeightStore> load(const Plan &plan, const std::string &source, uint64_t seed,
                                   ThreadPool &pool);
 
@@ -29,8 +31,9 @@ private:
   std::string digest;
 };
 
-/// Fills a rope table as transformers computes it: inv_freq = 1 / theta^(2i/dim) and angle = position * inv_freq in float32,
-/// cosine and sine rounded from double. `out` is [positions][dim]: cosines in the first half, sines in the second.
+/// Fills a rope table as transformers computes it: inv_freq = 1 / theta^(2i/dim) and angle =
+/// position * inv_freq in float32, cosine and sine rounded from double. `out` is [positions][dim]:
+/// cosines in the first half, sines in the second.
 void fillRopeTable(const PlanTable &table, float *out);
 
 } // namespace lorac::train

@@ -1,4 +1,5 @@
-// The executable behind every train binary: reads its own payload, then trains, evaluates or generates.
+// The executable behind every train binary: reads its own payload, then trains, evaluates or
+// generates.
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
@@ -47,7 +48,8 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
-Result<Corpus> readData(const Session &session, const std::function<void(const std::string &)> &say) {
+Result<Corpus> readData(const Session &session,
+                        const std::function<void(const std::string &)> &say) {
   TextEncoder encoder;
   if (needsTokenizer(session.run.data)) {
     Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
@@ -55,7 +57,8 @@ Result<Corpus> readData(const Session &session, const std::function<void(const s
       return tokenizer.error();
     encoder = encoderOf(*tokenizer);
   }
-  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens, session.run.seed};
+  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
+                    session.run.seed};
   Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
   if (corpus)
     for (const std::string &note : corpus->notes)
@@ -64,7 +67,8 @@ Result<Corpus> readData(const Session &session, const std::function<void(const s
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
-  Result<std::vector<SampleLoss>> samples = evaluateSamples(session, corpus, args.logits, args.samples);
+  Result<std::vector<SampleLoss>> samples =
+      evaluateSamples(session, corpus, args.logits, args.samples);
   if (!samples)
     return fail(samples.error());
   double sum = 0;
@@ -93,8 +97,8 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
                  {"samples", list}};
     fmt::print("{}\n", json.dump(1));
   } else {
-    fmt::print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0, labels,
-               samples->size());
+    fmt::print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0,
+               labels, samples->size());
   }
   return 0;
 }
@@ -106,12 +110,13 @@ int runGenerate(Session &session, const Arguments &args) {
   Json list = Json::array();
   for (const std::string &prompt : args.prompts) {
     Result<Generated> made =
-        generate(session, *tokenizer, {prompt, args.maxNewTokens, args.sampler}, [&](const std::string &text) {
-          if (!args.json) {
-            std::fwrite(text.data(), 1, text.size(), stdout);
-            std::fflush(stdout);
-          }
-        });
+        generate(session, *tokenizer, {prompt, args.maxNewTokens, args.sampler},
+                 [&](const std::string &text) {
+                   if (!args.json) {
+                     std::fwrite(text.data(), 1, text.size(), stdout);
+                     std::fflush(stdout);
+                   }
+                 });
     if (!made)
       return fail(made.error());
     if (args.json)
@@ -139,7 +144,8 @@ int run(int argc, const char *const *argv) {
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
   if (!payload)
-    return fail({"this program carries nothing to run: " + payload.error().message, payload.error().code});
+    return fail(
+        {"this program carries nothing to run: " + payload.error().message, payload.error().code});
   Result<RunConfig> config = parseRunConfig(payload->file("run.json"));
   if (!config)
     return fail(config.error());
@@ -150,9 +156,12 @@ int run(int argc, const char *const *argv) {
     config->epochs = 0;
   }
   std::string outDir = args.out.empty() ? config->outputDir : args.out;
-  if (args.mode == Mode::Train)
+  if (args.mode == Mode::Train) {
     if (Result<void> output = checkOutput(outDir, args.resume, args.overwrite); !output)
       return fail(output.error());
+    if (Result<void> locked = lockOutput(outDir); !locked)
+      return fail(locked.error());
+  }
 
   Progress progress(args.quiet);
   auto say = [&](const std::string &line) { progress.say(line); };
@@ -162,7 +171,8 @@ int run(int argc, const char *const *argv) {
   Session &session = **opened;
   installSignalHandlers();
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded = loadAdapter(session.plan, session.arena, args.adapter, AdapterScale::AsIs);
+    if (Result<void> loaded =
+            loadAdapter(session.plan, session.arena, args.adapter, AdapterScale::AsIs);
         !loaded)
       return fail(loaded.error());
   if (args.mode == Mode::Generate)
@@ -173,8 +183,13 @@ int run(int argc, const char *const *argv) {
     return fail(corpus.error());
   if (args.mode == Mode::Eval)
     return runEval(session, *corpus, args);
-  TrainOptions options{outDir,       args.resume,  args.overwrite,           args.metrics,
-                       args.profile, resumeCommand(argc, argv), payload->file("spec.toml")};
+  TrainOptions options{outDir,
+                       args.resume,
+                       args.overwrite,
+                       args.metrics,
+                       args.profile,
+                       resumeCommand(argc, argv),
+                       payload->file("spec.toml")};
   Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
   if (!outcome) {
     progress.finish();

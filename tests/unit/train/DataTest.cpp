@@ -98,23 +98,30 @@ TEST_F(DataTest, Overlong) {
   EXPECT_EQ(cut->pieces.size(), 1u);
   EXPECT_EQ(cut->ids.size(), 8u);
   table.overlong = "error";
-  EXPECT_EQ(errorOf({table}), "data file '" + table.paths[0] +
-                                  "', byte 0: the sample has 17 tokens, train.max_length is 8; set overlong = "
-                                  "\"split\" or \"truncate\", or raise max_length");
+  EXPECT_EQ(errorOf({table}),
+            "data file '" + table.paths[0] +
+                "', byte 0: the sample has 17 tokens, train.max_length is 8; set overlong = "
+                "\"split\" or \"truncate\", or raise max_length");
 }
 
 TEST_F(DataTest, BadText) {
-  std::string bad = write("bad.txt", "abc\xff" "def"), empty = write("empty.txt", "");
+  std::string bad = write("bad.txt", "abc\xff"
+                                     "def"),
+              empty = write("empty.txt", "");
   EXPECT_EQ(errorOf({text(bad)}),
-            "data file '" + bad + "' is not UTF-8 at byte 3; convert it, or leave it out of 'path'");
+            "data file '" + bad +
+                "' is not UTF-8 at byte 3; convert it, or leave it out of 'path'");
   EXPECT_EQ(errorOf({text(empty)}), "data file '" + empty + "' is empty");
   EXPECT_NE(errorOf({text((folder / "none").string())}).find("No such file"), std::string::npos);
   EXPECT_NE(errorOf({text(folder.string())}).find("is not a regular file"), std::string::npos);
-  EXPECT_NE(errorOf({text((folder / "*.csv").string())}).find("no file matches"), std::string::npos);
+  EXPECT_NE(errorOf({text((folder / "*.csv").string())}).find("no file matches"),
+            std::string::npos);
   std::string fifo = (folder / "fifo").string();
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
-  EXPECT_NE(errorOf({text(fifo)}).find("is not a regular file"), std::string::npos) << "and does not hang";
-  EXPECT_NE(errorOf({text(write("blank.txt", " \n%\n "))}).find("holds no sample"), std::string::npos);
+  EXPECT_NE(errorOf({text(fifo)}).find("is not a regular file"), std::string::npos)
+      << "and does not hang";
+  EXPECT_NE(errorOf({text(write("blank.txt", " \n%\n "))}).find("holds no sample"),
+            std::string::npos);
 }
 
 TEST_F(DataTest, PatternsAreSortedAndLinksLeftOut) {
@@ -123,11 +130,13 @@ TEST_F(DataTest, PatternsAreSortedAndLinksLeftOut) {
   fs::create_symlink("a.txt", folder / "c.txt");
   Result<std::vector<std::string>> files = expandPattern((folder / "*.txt").string());
   ASSERT_TRUE(files);
-  EXPECT_EQ(*files, (std::vector<std::string>{(folder / "a.txt").string(), (folder / "b.txt").string()}));
+  EXPECT_EQ(*files,
+            (std::vector<std::string>{(folder / "a.txt").string(), (folder / "b.txt").string()}));
 }
 
 TEST_F(DataTest, Jsonl) {
-  DataConfig table = text(write("a.jsonl", "{\"text\": \"ab\", \"id\": 1}\n\n{\"text\": \"\\u0063d\"}\n"));
+  DataConfig table =
+      text(write("a.jsonl", "{\"text\": \"ab\", \"id\": 1}\n\n{\"text\": \"\\u0063d\"}\n"));
   table.format = "jsonl";
   Result<Corpus> corpus = loadCorpus({table}, encoder, limits);
   ASSERT_TRUE(corpus) << corpus.error().message;
@@ -172,8 +181,9 @@ TEST_F(DataTest, Tokens) {
   std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, labels = ids;
   labels[1] = -100;
   auto save = [&](std::vector<int64_t> shape) {
-    std::vector<formats::TensorToWrite> tensors = {{"input_ids", formats::DType::I32, shape, ids.data()},
-                                                   {"labels", formats::DType::I32, shape, labels.data()}};
+    std::vector<formats::TensorToWrite> tensors = {
+        {"input_ids", formats::DType::I32, shape, ids.data()},
+        {"labels", formats::DType::I32, shape, labels.data()}};
     ASSERT_TRUE(formats::writeSafetensors(path, tensors));
   };
   save({2, 2, 3});
@@ -191,7 +201,8 @@ TEST_F(DataTest, Tokens) {
   ids[7] = 32;
   save({2, 2, 3});
   EXPECT_EQ(errorOf({table}),
-            "data file '" + path + "': input_ids[1, 0, 1] is 32, outside of the model's vocabulary of 32");
+            "data file '" + path +
+                "': input_ids[1, 0, 1] is 32, outside of the model's vocabulary of 32");
   ids[7] = 8;
   labels[11] = -1;
   save({2, 2, 3});
@@ -203,7 +214,8 @@ TEST_F(DataTest, Tokens) {
   EXPECT_NE(errorOf({table}).find("has 2 dimensions, expected 3"), std::string::npos);
   save({2, 2, 3});
   limits.maxTokens = 5;
-  EXPECT_NE(errorOf({table}).find("the program holds 5; set train.batch_size = 2"), std::string::npos);
+  EXPECT_NE(errorOf({table}).find("the program holds 5; set train.batch_size = 2"),
+            std::string::npos);
 }
 
 } // namespace

@@ -27,7 +27,8 @@ FakeRun runTrain(int threads) {
     for (int j = 0; j < 4; ++j)
       table[size_t(j * 16 + token)] = float(token) + float(j) * 0.25f;
   Result<Executor> executor = Executor::create(
-      *plan, *module, *arena, [&](int, int) { return static_cast<const void *>(table.data()); }, pool);
+      *plan, *module, *arena, [&](int, int) { return static_cast<const void *>(table.data()); },
+      pool);
   EXPECT_TRUE(executor);
   int32_t ids[] = {1, 2, 3, 4, 5}, labels[] = {2, 3, -100, 5, -100}, starts[] = {0, 3, 5};
   std::memcpy(arena->at<int32_t>(plan->io.ids), ids, sizeof ids);
@@ -48,7 +49,8 @@ FakeRun runTrain(int threads) {
   out.profile = executor->profile();
   for (LaunchCount &count : out.profile)
     count.launch = nullptr, count.kernel = nullptr;
-  std::memcpy(arena->at<float>(plan->io.headIn), arena->at<float>(plan->io.hidden) + 4 * 16, 16 * 4);
+  std::memcpy(arena->at<float>(plan->io.headIn), arena->at<float>(plan->io.hidden) + 4 * 16,
+              16 * 4);
   executor->run(Program::Head, {1, 1, 0, 0, 0, 0});
   out.logits = take(plan->io.logits, 8);
   return out;
@@ -56,7 +58,8 @@ FakeRun runTrain(int threads) {
 
 TEST(Executor, RunsLaunchesInOrderOverRows) {
   FakeRun run = runTrain(1);
-  // Row of token t is t + {0, .25, .5, .75} + bias; the target differs by 1 in each column, and by 0.5 more in column 1.
+  // Row of token t is t + {0, .25, .5, .75} + bias; the target differs by 1 in each column, and by
+  // 0.5 more in column 1.
   float loss = 0.5f * (1 + 0.25f + 1 + 1);
   EXPECT_EQ(run.rowLoss[0], loss);
   EXPECT_EQ(run.rowLoss[1], loss);
@@ -94,10 +97,11 @@ TEST(Executor, NamesAMissingKernel) {
   Result<Module> module = Module::load(fileBytes(FAKE_MODULE));
   Result<Arena> arena = Arena::allocate(uint64_t(plan->arenaBytes), "test");
   ThreadPool pool(1);
-  Result<Executor> executor =
-      Executor::create(*plan, *module, *arena, [](int, int) { return nullptr; }, pool);
+  Result<Executor> executor = Executor::create(
+      *plan, *module, *arena, [](int, int) { return nullptr; }, pool);
   ASSERT_FALSE(executor);
-  EXPECT_EQ(executor.error().message, "module.so has no kernel 'fake_hood'; compile the spec again");
+  EXPECT_EQ(executor.error().message,
+            "module.so has no kernel 'fake_hood'; compile the spec again");
 }
 
 TEST(Module, RefusesWhatIsNoModule) {

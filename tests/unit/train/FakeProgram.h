@@ -1,5 +1,6 @@
 #pragma once
-// plan.json and module of the C kernels in FakeModule.c: a vocabulary of 8, rows of 4, one parameter tensor.
+// plan.json and module of the C kernels in FakeModule.c: a vocabulary of 8, rows of 4, one
+// parameter tensor.
 
 #include "runtime/train/Plan.h"
 

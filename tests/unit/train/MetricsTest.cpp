@@ -18,9 +18,10 @@ TEST(Metrics, Line) {
   line.add("grad_norm", float(NAN));
   line.add("eval_loss", -INFINITY);
   line.add("note", std::string("a\"b\xff"));
-  EXPECT_EQ(line.json(), R"({"step": 3, "loss": 0.1, "grad_norm": null, "eval_loss": null, "note": "a\"b)"
-                         "\xef\xbf\xbd"
-                         R"(", "nonfinite": {"grad_norm": "nan", "eval_loss": "-inf"}})");
+  EXPECT_EQ(line.json(),
+            R"({"step": 3, "loss": 0.1, "grad_norm": null, "eval_loss": null, "note": "a\"b)"
+            "\xef\xbf\xbd"
+            R"(", "nonfinite": {"grad_norm": "nan", "eval_loss": "-inf"}})");
 }
 
 TEST(Metrics, FileGoesOnBehindTheCheckpoint) {

@@ -18,7 +18,8 @@ Plan twoTensors(int64_t a, int64_t b) {
   return plan;
 }
 
-/// The textbook's AdamW in double, one element at a time: an oracle of other precision and other order.
+/// The textbook's AdamW in double, one element at a time: an oracle of other precision and other
+/// order.
 struct DoubleAdamW {
   double lr, beta1, beta2, eps, decay;
   void step(double &p, double &m, double &v, double g, int t) const {
@@ -56,7 +57,8 @@ TEST(AdamW, FollowsTheFormulaOverManySteps) {
   }
 }
 
-/// torch.optim.AdamW's first update on the tiny Llama's adapters, LoRA and LoRA+ (tests/golden/README.md).
+/// torch.optim.AdamW's first update on the tiny Llama's adapters, LoRA and LoRA+
+/// (tests/golden/README.md).
 void checkTorchStep(const std::string &kind, double learningRate, double ratio) {
   std::string folder = LORAC_SOURCE_DIR "/tests/golden/tiny/tied/";
   auto init = formats::Safetensors::open(folder + kind + "_init/adapter_model.safetensors");
@@ -79,8 +81,8 @@ void checkTorchStep(const std::string &kind, double learningRate, double ratio) 
   ASSERT_EQ(p.size(), expected.size());
   std::vector<float> start = p, m(p.size()), v(p.size());
   ThreadPool pool(2);
-  AdamW{0.9, 0.999, 1e-8, 0.01}.apply(pool, makeGroups(plan, ratio), learningRate, 1, 1, p.data(), g.data(),
-                                              m.data(), v.data());
+  AdamW{0.9, 0.999, 1e-8, 0.01}.apply(pool, makeGroups(plan, ratio), learningRate, 1, 1, p.data(),
+                                      g.data(), m.data(), v.data());
   double moved = 0;
   for (size_t i = 0; i < p.size(); ++i) {
     ASSERT_NEAR(p[i], expected[i], 1e-7 + 2e-7 * std::fabs(expected[i])) << i;
@@ -106,7 +108,7 @@ TEST(AdamW, LoraPlusAtRatioOneIsLora) {
       for (size_t i = 0; i < 200; ++i)
         g[i] = std::sin(float(i) * float(t));
       AdamW{0.9, 0.999, 1e-8, 0.1}.apply(pool, groups, 2e-4, t, 1, p.data(), g.data(), m.data(),
-                                          v.data());
+                                         v.data());
     }
     results.push_back(p);
   }

@@ -15,8 +15,9 @@ namespace fs = std::filesystem;
 class PayloadTest : public testing::Test {
 protected:
   void SetUp() override {
-    folder = fs::path(testing::TempDir()) /
-             ("payload." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    folder =
+        fs::path(testing::TempDir()) /
+        ("payload." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
     fs::create_directories(folder);
     exe = (folder / "runtime").string();
     out = (folder / "train").string();

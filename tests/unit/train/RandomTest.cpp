@@ -14,7 +14,8 @@ TEST(Random, PhiloxKnownAnswers) {
   const uint32_t zeros[] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
   PhiloxWords ones = philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u});
   const uint32_t full[] = {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd};
-  PhiloxWords pi = philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0});
+  PhiloxWords pi =
+      philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0});
   const uint32_t digits[] = {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(zero.w[i], zeros[i]);

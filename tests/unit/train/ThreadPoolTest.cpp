@@ -31,7 +31,8 @@ TEST(ThreadPool, ManyLaunchesWithPauses) {
   ThreadPool pool(4);
   std::atomic<int64_t> sum = 0;
   for (int round = 0; round < 3000; ++round) {
-    pool.parallelFor(16, Split::Shares, [&](int, int64_t begin, int64_t end) { sum += end - begin; });
+    pool.parallelFor(16, Split::Shares,
+                     [&](int, int64_t begin, int64_t end) { sum += end - begin; });
     ASSERT_EQ(sum.load(), 16 * (round + 1));
     if (round % 1000 == 0) // long enough that the workers sleep
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -1,4 +1,5 @@
-// The executable with a payload, as a user runs it: a small program of C kernels instead of a compiled model.
+// The executable with a payload, as a user runs it: a small program of C kernels instead of a
+// compiled model.
 #include "FakeProgram.h"
 
 #include "runtime/formats/Safetensors.h"
@@ -30,8 +31,9 @@ struct Ended {
 class TrainBinary : public testing::Test {
 protected:
   void SetUp() override {
-    folder = fs::path(testing::TempDir()) /
-             ("train." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    folder =
+        fs::path(testing::TempDir()) /
+        ("train." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
     fs::remove_all(folder);
     fs::create_directories(folder);
     binary = (folder / "train").string();
@@ -56,7 +58,8 @@ protected:
   }
 
   Json runJson() {
-    return Json::parse(R"({"spec": "fake", "spec_dir": "/", "model": {}, "quantization": {"format": "none"},
+    return Json::parse(
+        R"({"spec": "fake", "spec_dir": "/", "model": {}, "quantization": {"format": "none"},
       "adapter": {"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0, "use_rslora": false},
       "optimizer": {"name": "adamw", "learning_rate": 0.002, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
                     "max_grad_norm": 1.0},
@@ -123,8 +126,9 @@ protected:
 TEST_F(TrainBinary, Trains) {
   Ended ended = run({});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  for (const char *name : {"adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "spec.toml",
-                           "README.md", "checkpoint-5", "checkpoint-10", "checkpoint-12"})
+  for (const char *name :
+       {"adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "spec.toml",
+        "README.md", "checkpoint-5", "checkpoint-10", "checkpoint-12"})
     EXPECT_TRUE(fs::exists(folder / "out" / name)) << name;
   std::vector<Json> lines = metrics();
   ASSERT_EQ(lines.size(), 12u);
@@ -155,8 +159,9 @@ TEST_F(TrainBinary, NeverOverwritesInSilence) {
   std::string before = adapter();
   Ended refused = run({"--steps", "4"});
   EXPECT_EQ(refused.code, 2);
-  EXPECT_EQ(refused.err, "error: output folder 'out' holds a run; --resume goes on with it, --overwrite starts "
-                         "anew, --out names another folder\n");
+  EXPECT_EQ(refused.err,
+            "error: output folder 'out' holds a run; --resume goes on with it, --overwrite starts "
+            "anew, --out names another folder\n");
   EXPECT_EQ(adapter(), before);
   Ended again = run({"--steps", "4", "--overwrite"});
   EXPECT_EQ(again.code, 0) << again.err;
@@ -190,7 +195,8 @@ TEST_F(TrainBinary, KilledAnywhereAndResumedEndsInTheSameBytes) {
   std::vector<Json> a = metrics("cut"), b = metrics("whole");
   ASSERT_EQ(a.size(), b.size()) << "no line twice, none lost";
   for (size_t i = 0; i < a.size(); ++i)
-    for (const char *key : {"step", "loss", "grad_norm", "learning_rate", "epoch", "num_input_tokens_seen"})
+    for (const char *key :
+         {"step", "loss", "grad_norm", "learning_rate", "epoch", "num_input_tokens_seen"})
       EXPECT_EQ(a[i][key], b[i][key]) << i << key;
 }
 
@@ -199,6 +205,9 @@ TEST_F(TrainBinary, SignalsLeaveACheckpoint) {
   for (auto [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
     pid_t child = start({"--overwrite"});
     std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    Ended second = run({"--overwrite"});
+    EXPECT_EQ(second.code, 2) << "two runs in one folder";
+    EXPECT_NE(second.err.find("another run writes to the output folder 'out'"), std::string::npos);
     kill(child, signal);
     Ended ended = wait(child);
     EXPECT_EQ(ended.code, code) << ended.err;
@@ -220,8 +229,8 @@ TEST_F(TrainBinary, ACheckpointOfAnotherRunIsRefusedByName) {
   });
   Ended refused = run({"--resume"});
   EXPECT_EQ(refused.code, 3);
-  for (const char *part : {"'optimizer.learning_rate' was 0.002 and is 0.01", "'train.seed' was 7 and is 8",
-                           "the model's weights", "--overwrite"})
+  for (const char *part : {"'optimizer.learning_rate' was 0.002 and is 0.01",
+                           "'train.seed' was 7 and is 8", "the model's weights", "--overwrite"})
     EXPECT_NE(refused.err.find(part), std::string::npos) << part << "\n" << refused.err;
   EXPECT_EQ(refused.err.find("save_steps"), std::string::npos);
   build();
@@ -235,20 +244,24 @@ TEST_F(TrainBinary, ACorruptCheckpointIsPassedOver) {
   ASSERT_EQ(run({"--out", "whole"}).code, 0);
   ASSERT_EQ(run({}).code, 0);
   fs::remove(folder / "out/adapter_model.safetensors");
-  for (const char *name : {"checkpoint-12/optimizer.safetensors", "checkpoint-10/trainer_state.json"}) {
+  for (const char *name :
+       {"checkpoint-12/optimizer.safetensors", "checkpoint-10/trainer_state.json"}) {
     std::string path = (folder / "out" / name).string(), bytes = fileBytes(path);
     bytes[bytes.size() / 2] = char(bytes[bytes.size() / 2] ^ 1);
     std::ofstream(path, std::ios::binary) << bytes;
   }
   Ended ended = run({"--resume"});
   ASSERT_EQ(ended.code, 0) << ended.err;
-  EXPECT_NE(ended.err.find("checkpoint-12' is corrupt: 'optimizer.safetensors'"), std::string::npos) << ended.err;
+  EXPECT_NE(ended.err.find("checkpoint-12' is corrupt: 'optimizer.safetensors'"), std::string::npos)
+      << ended.err;
   EXPECT_NE(ended.err.find("goes on from 'out/checkpoint-5' at step 5 of 12"), std::string::npos);
   EXPECT_EQ(adapter(), adapter("whole"));
 }
 
 TEST_F(TrainBinary, EvalIsTheLossOfTraining) {
-  build([](Json &json) { json["train"]["gradient_accumulation_steps"] = 3; }); // all data in one window
+  build([](Json &json) {
+    json["train"]["gradient_accumulation_steps"] = 3;
+  }); // all data in one window
   ASSERT_EQ(run({"--steps", "1"}).code, 0);
   Ended ended = run({"--eval", "--json", "--logits", "logits.safetensors"});
   ASSERT_EQ(ended.code, 0) << ended.err;
@@ -332,7 +345,8 @@ TEST_F(TrainBinary, ProfileAndMetricsFiles) {
   Json profile = Json::parse(fileBytes((folder / "profile.json").string()));
   EXPECT_EQ(profile["kernels"].size(), 4u);
   EXPECT_EQ(profile["kernels"][0]["calls"].get<int>() % 12, 0);
-  EXPECT_EQ(fileBytes((folder / "more.jsonl").string()), fileBytes((folder / "out/metrics.jsonl").string()));
+  EXPECT_EQ(fileBytes((folder / "more.jsonl").string()),
+            fileBytes((folder / "out/metrics.jsonl").string()));
 }
 
 TEST(TrainRuntime, WithoutAPayload) {

@@ -15,11 +15,13 @@ namespace {
 
 TEST(Rope, TableIsTransformers) {
   // forward.safetensors holds the cos and sin that transformers computed (both halves the same).
-  auto golden = formats::Safetensors::open(LORAC_SOURCE_DIR "/tests/golden/tiny/tied/forward.safetensors");
+  auto golden =
+      formats::Safetensors::open(LORAC_SOURCE_DIR "/tests/golden/tiny/tied/forward.safetensors");
   ASSERT_TRUE(golden) << golden.error().message;
   const formats::TensorInfo *info = golden->find("rope.cos");
   ASSERT_TRUE(info);
-  Result<std::vector<float>> cosines = golden->floats("rope.cos"), sines = golden->floats("rope.sin");
+  Result<std::vector<float>> cosines = golden->floats("rope.cos"),
+                             sines = golden->floats("rope.sin");
   ASSERT_TRUE(cosines && sines);
   int64_t dim = info->shape.back(), positions = int64_t(cosines->size()) / dim;
   PlanTable table{"rope", 0, positions, dim, 10000.0};
@@ -36,7 +38,8 @@ TEST(Weights, SeededAndThreadFree) {
   Result<Plan> plan = parsePlan(fakePlanJson());
   ASSERT_TRUE(plan);
   ThreadPool one(1), three(3);
-  Result<WeightStore> a = WeightStore::load(*plan, "", 7, one), b = WeightStore::load(*plan, "", 7, three),
+  Result<WeightStore> a = WeightStore::load(*plan, "", 7, one),
+                      b = WeightStore::load(*plan, "", 7, three),
                       c = WeightStore::load(*plan, "", 8, one);
   ASSERT_TRUE(a && b && c) << a.error().message;
   EXPECT_EQ(a->hash(), b->hash());
@@ -59,10 +62,12 @@ TEST(Weights, MisfitsAreNamed) {
   EXPECT_NE(other.error().message.find("model.embed_tokens.weight"), std::string::npos);
   EXPECT_EQ(other.error().code, Exit::ForeignFile);
   plan->weights[0].format = "q5_k";
-  EXPECT_NE(WeightStore::load(*plan, "", 7, pool).error().message.find("'q5_k'"), std::string::npos);
-  plan->weights[0].format = "f16";
-  EXPECT_NE(WeightStore::load(*plan, "", 7, pool).error().message.find("of 256 bytes, expected 128"),
+  EXPECT_NE(WeightStore::load(*plan, "", 7, pool).error().message.find("'q5_k'"),
             std::string::npos);
+  plan->weights[0].format = "f16";
+  EXPECT_NE(
+      WeightStore::load(*plan, "", 7, pool).error().message.find("of 256 bytes, expected 128"),
+      std::string::npos);
 }
 
 TEST(AdapterState, InitAndFiles) {
