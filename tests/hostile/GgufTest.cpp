@@ -1,0 +1,224 @@
+// GGUF files made to break a reader: rows 1-8, 10-13 and 18 of what has broken others.
+#include "runtime/formats/Gguf.h"
+#include "tests/hostile/Refuse.h"
+
+namespace lorac::hostile {
+namespace {
+
+using namespace formats;
+
+const auto read = [](const File &file) { return Gguf::parse(file); };
+
+Bytes header(uint64_t tensors, uint64_t keys, uint32_t version = 3) {
+  return Bytes().raw("GGUF").u32(version).u64(tensors).u64(keys);
+}
+/// One key "k" with what follows its type.
+Bytes oneKey(uint32_t type) { return header(0, 1).text("k").u32(type); }
+
+struct Tensor {
+  std::string name = "t";
+  std::vector<uint64_t> dims = {4};
+  uint32_t type = 0;
+  uint64_t offset = 0;
+};
+/// Tensors over `data` bytes.
+Bytes withTensors(const std::vector<Tensor> &tensors, size_t data) {
+  Bytes file = header(tensors.size(), 0);
+  for (const Tensor &t : tensors) {
+    file.text(t.name).u32(uint32_t(t.dims.size()));
+    for (const uint64_t dim : t.dims)
+      file.u64(dim);
+    file.u32(t.type).u64(t.offset);
+  }
+  return file.padTo(32).zeros(data);
+}
+
+/// Keys of every type and three tensors.
+std::vector<uint8_t> good() {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama");
+  writer.u32("general.alignment", 32);
+  writer.f32("f", 1);
+  writer.truth("b", true);
+  writer.u64("u", 7);
+  writer.texts("tokens", std::vector<std::string>{"a", "bc", ""});
+  writer.floats("scores", std::vector<float>{1, 2});
+  writer.integers("types", std::vector<int32_t>{1, 2});
+  const std::vector<float> values(64, 0.5f);
+  writer.tensor("x", GgmlType::F32, {2, 32}, std::span<const float>(values));
+  writer.tensor("y", GgmlType::Q4_0, {2, 32}, std::span<const float>(values));
+  writer.tensor("z", GgmlType::F16, {64}, std::span<const float>(values));
+  return writer.bytes();
+}
+
+TEST(HostileGguf, countsBeyondTheFile) { // 1
+  for (const uint64_t count : {uint64_t(1) << 63, UINT64_MAX, uint64_t(1) << 61,
+                               SIZE_MAX / sizeof(GgufTensor), uint64_t(3)}) {
+    expectRefused("tensors", header(count, 0).zeros(60), "the number of tensors at byte 8 is",
+                  read);
+    expectRefused("keys", header(0, count).zeros(30), "the number of keys at byte 16 is", read);
+  }
+}
+
+TEST(HostileGguf, textLengths) { // 2
+  for (const uint64_t length : {uint64_t(41), uint64_t(1) << 31, uint64_t(1) << 63, UINT64_MAX}) {
+    expectRefused("key", header(0, 1).u64(length).zeros(40), "a key at byte 24 claims", read);
+    expectRefused("value", oneKey(8).u64(length).zeros(40), "key 'k': a text at byte 37 claims",
+                  read);
+    expectRefused("name", header(1, 0).u64(length).zeros(40), "a tensor's name at byte 24 claims",
+                  read);
+  }
+  expectRefused("empty key", header(0, 1).u64(0).u32(4).u32(1).zeros(10),
+                "the key at byte 24 is empty", read);
+}
+
+TEST(HostileGguf, arrays) { // 3, 4
+  for (uint32_t type = 0; type <= 12; ++type)
+    if (type != 9)
+      for (const uint64_t count : {uint64_t(1) << 62, UINT64_MAX, uint64_t(41)})
+        expectRefused("array", oneKey(9).u32(type).u64(count).zeros(40), "key 'k': ", read);
+  for (const uint32_t type : {13u, 255u, uint32_t(-1)}) {
+    expectRefused("element type", oneKey(9).u32(type).u64(1).zeros(40), "an array of unknown type",
+                  read);
+    expectRefused("type", oneKey(type).zeros(40), "unknown type", read);
+  }
+  Bytes nested = oneKey(9);
+  for (int i = 0; i < 100000; ++i)
+    nested.u32(9).u64(1);
+  expectRefused("nested", nested, "an array of arrays", read);
+}
+
+TEST(HostileGguf, shapes) { // 5
+  const uint64_t half = uint64_t(1) << 63, big = uint64_t(1) << 32;
+  expectRefused("negative product", withTensors({{"t", {half - 1, 2}}}, 64),
+                "more than 2^63-1 values", read);
+  expectRefused("wraps to 0", withTensors({{"t", {big, big}}}, 64), "more than 2^63-1 values",
+                read);
+  expectRefused("bytes wrap", withTensors({{"t", {uint64_t(1) << 62}}}, 64), "more than 2^64 bytes",
+                read);
+  expectRefused("exabyte", withTensors({{"t", {uint64_t(1) << 61}}}, 64), "tensor 't' needs", read);
+  expectRefused("negative", withTensors({{"t", {half}}}, 64), "dimension 0 is 9223372036854775808",
+                read);
+  expectRefused("zero", withTensors({{"t", {4, 0}}}, 64), "dimension 1 is 0", read);
+  expectRefused("block", withTensors({{"t", {33}, 2}}, 64), "no multiple of Q4_0's block of 32",
+                read);
+  expectRefused("no dims", withTensors({{"t", {}}}, 64), "0 dimensions", read);
+  expectRefused("5 dims", withTensors({{"t", {1, 1, 1, 1, 1}}}, 64), "5 dimensions", read);
+  expectRefused("type", withTensors({{"t", {4}, 77}}, 64), "unknown ggml type 77", read);
+  expectRefused("removed type", withTensors({{"t", {4}, 4}}, 64), "unknown ggml type 4", read);
+}
+
+TEST(HostileGguf, paddedSizes) { // 6
+  const uint64_t quarter = 0x7FFFFFFFFFFFFFC0 / 4;
+  expectRefused("sum", withTensors({{"a", {quarter}}, {"b", {quarter}, 0, 0x7FFFFFFFFFFFFFC0}}, 64),
+                "needs", read);
+  expectRefused("padding", withTensors({{"a", {SIZE_MAX - 3}, 24}}, 64), "", read);
+  expectRefused("padding of i8", withTensors({{"a", {INT64_MAX}, 24}}, 64), "needs", read);
+}
+
+TEST(HostileGguf, placesOfTensors) { // 7
+  for (const uint64_t offset : {uint64_t(64), UINT64_MAX, uint64_t(32), uint64_t(8)})
+    expectRefused("offset", withTensors({{"t", {4}, 0, offset}}, 47), "tensor 't'", read);
+  expectRefused("unaligned", withTensors({{"t", {4}, 0, 8}}, 64), "a hole", read);
+  expectRefused("overlap", withTensors({{"a", {4}}, {"b", {4}, 0, 0}}, 64), "tensors overlap",
+                read);
+  expectRefused("overlap inside", withTensors({{"a", {16}}, {"b", {4}, 0, 32}}, 128),
+                "tensors overlap", read);
+  expectRefused("a byte short", withTensors({{"t", {4}}}, 15),
+                "needs 16 bytes at offset 0 of the data, which has 15", read);
+  EXPECT_TRUE(read(MappedFile::ofBytes("ok", withTensors({{"t", {4}}}, 16).vector())));
+}
+
+TEST(HostileGguf, alignment) { // 8
+  const auto aligned = [](uint32_t type, auto value) {
+    return header(1, 1)
+        .text("general.alignment")
+        .u32(type)
+        .number(value)
+        .text("t")
+        .u32(1)
+        .u64(4)
+        .u32(0)
+        .u64(0)
+        .padTo(64)
+        .zeros(64);
+  };
+  for (const uint32_t value : {0u, 3u, 13u, 1u << 31})
+    expectRefused("value", aligned(4, value), "'general.alignment' is", read);
+  expectRefused("i32", aligned(5, int32_t(32)), "'general.alignment' is i32, not u32", read);
+  expectRefused("string", aligned(8, uint64_t(0)), "'general.alignment' is string", read);
+  EXPECT_TRUE(read(MappedFile::ofBytes("ok", aligned(4, 1u).vector())));
+  EXPECT_TRUE(read(MappedFile::ofBytes("ok", aligned(4, 64u).vector())));
+}
+
+TEST(HostileGguf, cutAndChangedEverywhere) { // 10
+  const std::vector<uint8_t> file = good();
+  cutEverywhere(file, file.size() - 32, read); // the last padding may be absent
+  changeEverywhere(file, [](const File &changed) {
+    Result<Gguf> gguf = Gguf::parse(changed);
+    if (gguf)
+      for (const GgufTensor &tensor : gguf->tensors())
+        (void)gguf->tensorFloats(tensor.name);
+    return gguf;
+  });
+}
+
+TEST(HostileGguf, failingAllocations) { // 11
+  failEveryAllocation(good(), read);
+}
+
+TEST(HostileGguf, versions) { // 12
+  for (const uint32_t version : {0u, 1u, 4u, uint32_t(-1)})
+    expectRefused("version", header(0, 0, version).zeros(40), "GGUF version", read);
+  expectRefused("big-endian", header(0, 0, 0x03000000).zeros(40), "big-endian", read);
+  expectRefused("v1, empty text", Bytes().raw("GGUF").u32(1).u32(0).u32(1).u32(0).zeros(4),
+                "GGUF version 1", read);
+  expectRefused("magic", Bytes().raw("GGML").zeros(40), "it begins with 'GGML'", read);
+  expectRefused("nothing", Bytes(), "the file ends at byte 0", read);
+}
+
+TEST(HostileGguf, elementTypes) { // 13
+  const auto with = [](uint32_t element, size_t size) {
+    return oneKey(9).u32(element).u64(2).zeros(2 * size).vector();
+  };
+  const Gguf bytes = *Gguf::parse(MappedFile::ofBytes("u8", with(0, 1)));
+  EXPECT_FALSE(bytes.floats("k"));
+  EXPECT_FALSE(bytes.integers("k"));
+  EXPECT_FALSE(bytes.texts("k"));
+  EXPECT_NE(bytes.floats("k").error().message.find(
+                "key 'k' at byte 49 is an array of 2 u8; expected an array of f32"),
+            std::string::npos)
+      << bytes.floats("k").error().message;
+  EXPECT_FALSE(Gguf::parse(MappedFile::ofBytes("f64", with(12, 8)))->floats("k"));
+  EXPECT_FALSE(Gguf::parse(MappedFile::ofBytes("i64", with(11, 8)))->integers("k"));
+  expectRefused("truth of 2", oneKey(7).raw("\2").zeros(40), "should be a truth", read);
+}
+
+TEST(HostileGguf, duplicates) { // 18
+  expectRefused("keys", header(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(2),
+                "the key 'k' stands twice", read);
+  expectRefused("tensors", withTensors({{"t", {4}}, {"t", {4}, 0, 32}}, 64),
+                "the tensor 't' stands twice", read);
+}
+
+TEST(HostileGguf, names) { // 38, as far as messages go
+  expectRefused("control characters", header(0, 1).text("a\n\x1b[31m'").u32(99).zeros(20),
+                "'a\\x0a\\x1b[31m\\x27'", read);
+  expectRefused("long", header(0, 1).text(std::string(60000, 'x')).u32(99).zeros(20), "xxx…", read);
+}
+
+TEST(HostileGguf, foreignTypesAreNamed) {
+  Result<Gguf> file =
+      Gguf::parse(MappedFile::ofBytes("q4k.gguf", withTensors({{"t", {256}, 12}}, 144).vector()));
+  ASSERT_TRUE(file);
+  Result<std::vector<float>> values = file->tensorFloats("t");
+  ASSERT_FALSE(values);
+  EXPECT_NE(values.error().message.find("tensor 't' is Q4_K, which this version does not read"),
+            std::string::npos);
+  // A tokenizer can be had of a file whose tensors cannot.
+  EXPECT_TRUE(Gguf::parse(
+      MappedFile::ofBytes("future", withTensors({{"t", {256}, 99}}, 0).vector()), GgufParts::Keys));
+}
+
+} // namespace
+} // namespace lorac::hostile

@@ -1,0 +1,180 @@
+// config.json and PEFT's adapters made to break a reader or to make it do something: rows 29, 35
+// and 36.
+#include "runtime/formats/Adapter.h"
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/HfConfig.h"
+#include "runtime/formats/Safetensors.h"
+#include "tests/hostile/Refuse.h"
+
+#include <filesystem>
+#include <unistd.h>
+
+namespace lorac::hostile {
+namespace {
+
+using namespace formats;
+
+const auto readConfig = [](const File &file) {
+  const auto bytes = file->bytes();
+  return HfConfig::parse(file->path(),
+                         {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+};
+
+TEST(HostileConfig, refused) {
+  const auto refused = [](const std::string &text, const std::string &words) {
+    expectRefused(text.substr(0, 20), Bytes().raw(text), words, readConfig);
+  };
+  refused(std::string(100000, '['), "nested more than 64 deep");
+  refused("{\"a\":" + std::string(100000, '['), "nested more than 64 deep");
+  refused("[1]", "no JSON object");
+  refused("", "not JSON at byte");
+  refused("{\"a\": 1, \"a\": 2}", "the key 'a' stands twice");
+  refused("{\"a\": \"\xff\"}", "not JSON at byte");
+  refused("{\"a\": 1e999}", "not JSON at byte");
+  refused("{\"a\": 1} {", "not JSON at byte");
+}
+
+TEST(HostileConfig, linearInItsLength) {
+  std::string text = "{\"a\": \"";
+  for (int i = 0; i < 170000; ++i) // 1 MB
+    text += "\\u00e9";
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(HfConfig::parse("config.json", text + "\"}"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+}
+
+TEST(HostileConfig, keysThatNameCodeAreReportedAndInert) {
+  Result<HfConfig> config = HfConfig::parse(
+      "config.json", R"({"auto_map": {"AutoModel": "/tmp/evil.py"}, "hidden_size": 4294967296,
+    "trust_remote_code": true, "num_hidden_layers": "many", "rope_theta": [1, 2]})");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->ignored(), (std::vector<std::string>{"auto_map", "trust_remote_code"}));
+  EXPECT_EQ(std::get<int64_t>(*config->lookup("hidden_size")), int64_t(1) << 32);
+  EXPECT_TRUE(std::holds_alternative<std::string>(*config->lookup("num_hidden_layers")));
+}
+
+/// An adapter of one module on disk.
+class AdapterFolder {
+public:
+  AdapterFolder() {
+    std::string pattern = std::filesystem::temp_directory_path() / "lorac-hostile-XXXXXX";
+    path = mkdtemp(pattern.data());
+    tensors({{"base_model.model.q.lora_A.weight", {2, 3}},
+             {"base_model.model.q.lora_B.weight", {4, 2}}});
+    config(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q"]})");
+  }
+  ~AdapterFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  void config(const std::string &text) {
+    EXPECT_TRUE(writeDurably(path + "/adapter_config.json", text));
+  }
+  void tensors(const std::vector<std::pair<std::string, std::vector<int64_t>>> &named) {
+    const std::vector<float> values(64, 0.5f);
+    std::vector<TensorToWrite> all;
+    for (const auto &[name, shape] : named)
+      all.push_back({name, DType::F32, shape, values.data()});
+    EXPECT_TRUE(writeSafetensors(path + "/adapter_model.safetensors", all));
+  }
+  void refused(const std::string &words) {
+    Result<Adapter> adapter = readAdapter(path);
+    ASSERT_FALSE(adapter) << words;
+    EXPECT_EQ(adapter.error().code, Exit::ForeignFile) << adapter.error().message;
+    EXPECT_NE(adapter.error().message.find(words), std::string::npos) << adapter.error().message;
+    EXPECT_NE(adapter.error().message.find(path), std::string::npos) << adapter.error().message;
+  }
+  std::string path;
+};
+
+TEST(HostileAdapter, configs) {
+  AdapterFolder folder;
+  EXPECT_TRUE(readAdapter(folder.path));
+  for (const auto &[text, words] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"peft_type": "ADALORA"})", "peft_type is 'ADALORA'"},
+           {R"({})", "peft_type is ''"},
+           {R"({"peft_type": "LORA", "r": 0})", "'r' is no positive whole number"},
+           {R"({"peft_type": "LORA", "r": -2})", "'r' is no positive whole number"},
+           {R"({"peft_type": "LORA", "r": "2"})", "'r' is no positive whole number"},
+           {R"({"peft_type": "LORA", "r": 4294967298})", "its rank is 2, but"},
+           {R"({"peft_type": "LORA", "r": 3})", "its rank is 2, but"},
+           {R"({"peft_type": "LORA", "r": 2, "lora_alpha": "x"})", "'lora_alpha' is no number"},
+           {R"({"peft_type": "LORA", "r": 2, "use_dora": true})", "'use_dora' asks for DoRA"},
+           {R"({"peft_type": "LORA", "r": 2, "bias": "all"})", "'bias' is 'all'"},
+           {R"({"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"]})",
+            "'modules_to_save' asks for"},
+           {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"(a+)+$": 2}})",
+            "is a regular expression"},
+           {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"q": 0}})",
+            "'rank_pattern' gives 'q' no positive whole number"},
+           {R"({"peft_type": "LORA", "r": 2, "r": 2})", "the key 'r' stands twice"},
+           {"{\"x\":" + std::string(1000, '['), "nested more than 64 deep"}}) {
+    folder.config(text);
+    folder.refused(words);
+  }
+  folder.config(
+      R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "auto_mapping": {"base_model_class": "/tmp/evil.py"},
+                    "base_model_name_or_path": "/etc/passwd", "megatron_core": "os"})");
+  EXPECT_TRUE(readAdapter(folder.path)) << "words that name files and modules are never followed";
+}
+
+TEST(HostileAdapter, tensors) {
+  AdapterFolder folder;
+  const std::string q = "base_model.model.q.lora_";
+  folder.tensors({{q + "A.weight", {2, 3}}});
+  folder.refused("module 'q': lora_B is absent");
+  folder.tensors({{q + "B.weight", {4, 2}}});
+  folder.refused("module 'q': lora_A is absent");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 3}}});
+  folder.refused("lora_A is [2, 3] and lora_B is [4, 3]");
+  folder.tensors({{q + "A.weight", {0, 3}}, {q + "B.weight", {4, 0}}});
+  folder.refused("lora_A is [0, 3]");
+  folder.tensors({{q + "A.weight", {2}}, {q + "B.weight", {4, 2}}});
+  folder.refused("lora_A is [2]");
+  for (const std::string other :
+       {"base_model.model.q.lora_magnitude_vector", "base_model.model.q.lora_E",
+        "base_model.model.e.lora_embedding_A", "q.lora_A.weight",
+        "base_model.model.lora_A.weight"}) {
+    folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {other, {4}}});
+    folder.refused("tensor '" + other + "' is no lora_A or lora_B");
+  }
+  folder.tensors({});
+  folder.refused("holds no adapter tensors");
+}
+
+TEST(HostileAdapter, pickles) { // 35
+  AdapterFolder folder;
+  std::filesystem::rename(folder.path + "/adapter_model.safetensors",
+                          folder.path + "/adapter_model.bin");
+  folder.refused("adapter_model.bin' is a pickle by its name");
+  for (const std::string name : {"a.bin", "a.pt", "a.pth"}) {
+    EXPECT_TRUE(writeDurably(folder.path + "/" + name, "x"));
+    Result<Adapter> adapter = readAdapter(folder.path + "/" + name);
+    ASSERT_FALSE(adapter);
+    EXPECT_EQ(adapter.error().code, Exit::ForeignFile);
+  }
+  EXPECT_TRUE(writeDurably(folder.path + "/adapter_model.safetensors",
+                           std::string("PK\x03\x04\x14\x00\x00\x00\x08\x08zip", 13)));
+  folder.refused("a pickle or a zip");
+}
+
+TEST(HostileAdapter, ofAnotherModel) {
+  AdapterFolder folder;
+  Result<Adapter> adapter = readAdapter(folder.path);
+  ASSERT_TRUE(adapter);
+  EXPECT_TRUE(checkAdapter(*adapter, std::vector<WantedAdapter>{{"q", 2, 3, 4}}, folder.path));
+  EXPECT_TRUE(checkAdapter(*adapter, std::vector<WantedAdapter>{{"q", 0, 3, 4}}, folder.path));
+  const auto check = [&](const std::vector<WantedAdapter> &wanted, const std::string &words) {
+    Result<void> fits = checkAdapter(*adapter, wanted, folder.path);
+    ASSERT_FALSE(fits);
+    EXPECT_EQ(fits.error().code, Exit::ForeignFile);
+    EXPECT_NE(fits.error().message.find(words), std::string::npos) << fits.error().message;
+  };
+  check({{"q", 2, 5, 4}},
+        "module 'q' has lora_A [2, 3] and lora_B [4, 2], expected [2, 5] and [4, 2]");
+  check({{"q", 8, 3, 4}}, "expected [8, 3] and [4, 8]");
+  check({{"k", 2, 3, 4}}, "module 'k' is absent; module 'q' is none that is adapted here");
+}
+
+} // namespace
+} // namespace lorac::hostile
