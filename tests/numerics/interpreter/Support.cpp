@@ -103,9 +103,10 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
   return backward;
 }
 
-void lorac::test::expectClose(const HostTensor &got, const HostTensor &wanted, double tolerance, const std::string &what) {
+void lorac::test::expectClose(const HostTensor &got, const HostTensor &wanted, double tolerance, const std::string &what,
+                              double atLeast) {
   ASSERT_EQ(got.shape, wanted.shape) << what;
-  double largest = 0, error = 0;
+  double largest = atLeast, error = 0;
   int64_t worst = 0;
   for (int64_t e = 0; e < wanted.size(); ++e) {
     largest = std::max(largest, std::abs(wanted.data[e]));

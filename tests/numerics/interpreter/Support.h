@@ -33,8 +33,8 @@ mlir::func::FuncOp reverse(mlir::func::FuncOp function);
 void expectGradientsMatchDifferences(Program &program, llvm::StringRef name, std::vector<reference::HostTensor> arguments,
                                      const reference::Environment &environment);
 
-/// Every element within `tolerance` times the largest value of `wanted`.
+/// Every element within `tolerance` times the largest value of `wanted`, or times `atLeast` where that is more.
 void expectClose(const reference::HostTensor &got, const reference::HostTensor &wanted, double tolerance,
-                 const std::string &what);
+                 const std::string &what, double atLeast = 0);
 
 } // namespace lorac::test

@@ -1,0 +1,58 @@
+// The whole step of the tiny Llama, kernels against interpreter: dropout, recomputation, chunks of the loss, every adapter gradient.
+
+#include "compiler/dialect/LoraOps.h"
+#include "compiler/passes/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "tests/numerics/interpreter/TinyLlama.h"
+#include "tests/numerics/program/PlannedProgram.h"
+#include <gtest/gtest.h>
+
+using namespace lorac::lora;
+using namespace lorac::reference;
+using namespace lorac::test;
+
+// 10-model to 40-fused, as text.
+static std::string fused(const std::string &text) {
+  Program program(text);
+  mlir::PassManager pm(&program.context);
+  pm.addPass(createAttachAdapters());
+  pm.addPass(createFuseElementwise());
+  pm.addPass(createDifferentiate());
+  pm.addPass(mlir::createCanonicalizerPass());
+  pm.addPass(mlir::createCSEPass());
+  pm.addPass(createOrderProducts());
+  pm.addPass(createPlanRecompute());
+  pm.addPass(createFuseKernels());
+  pm.addPass(createFuseElementwise());
+  pm.addPass(mlir::createCanonicalizerPass());
+  EXPECT_TRUE(succeeded(pm.run(*program.module)));
+  std::string result;
+  llvm::raw_string_ostream os(result);
+  mlir::OpPrintingFlags flags;
+  flags.enableDebugInfo();
+  program.module->print(os, flags);
+  return result;
+}
+
+static void expectStep(bool tied, double dropout) {
+  const std::string folder = tied ? "tiny/tied/" : "tiny/untied/", peft = "base_model.model.";
+  auto symbols = golden(folder + "model.safetensors");
+  for (auto &[name, tensor] : golden(folder + "lora_init/adapter_model.safetensors"))
+    symbols[name.substr(peft.size())] = tensor;
+  auto forward = golden(folder + "forward.safetensors");
+  Batch batch = batchOf(forward["input_ids"], forward["labels"]);
+  Inputs inputs{{"ids", batch.ids}, {"positions", batch.positions}, {"segments", batch.segments}, {"labels", batch.labels}};
+  Environment environment;
+  environment.lossScale = 1 / batch.labelCount;
+  environment.dropout = {7, 5, 1};
+  PlannedProgram program(fused(tinyLlama(tied, 2, dropout)), symbols);
+  program.expectMatch("train", inputs, environment, 2e-5);
+  program.expectMatch("hidden", inputs, environment, 2e-5);
+  inputs["h"] = program.run("hidden", inputs, environment).results.at(0);
+  program.expectMatch("loss", inputs, environment, 2e-5);
+}
+
+TEST(Step, Tied) { expectStep(true, 0); }
+TEST(Step, Untied) { expectStep(false, 0); }
+TEST(Step, Dropout) { expectStep(true, 0.25); }
