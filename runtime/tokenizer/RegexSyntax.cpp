@@ -1,5 +1,7 @@
 #include "runtime/tokenizer/RegexSyntax.h"
 
+#include "runtime/tokenizer/NewCharacters.h"
+
 #include <optional>
 #include <vector>
 
@@ -11,10 +13,23 @@ constexpr std::string_view spaces = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2
 constexpr std::string_view noSpaces =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff})"
     R"(\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-constexpr std::string_view wordCharacters =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 constexpr std::string_view hexDigits = "0-9a-fA-F";
 constexpr int deepestClass = 32;
+
+/// Letters, marks, digits, letter numbers, connectors, and the letters in circles and squares.
+const std::string &wordCharacters() {
+  static const std::string all =
+      R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169})"
+      R"(\x{1f170}-\x{1f189})" +
+      newCharactersOf("L") + newCharactersOf("M") + newCharactersOf("Nd");
+  return all;
+}
+
+/// `\d`.
+const std::string &decimalDigits() {
+  static const std::string all = R"(\p{Nd})" + newCharactersOf("Nd");
+  return all;
+}
 
 /// What stands between the brackets for a class escape; nothing for other letters.
 /// `negated`: the class is the complement of the text.
@@ -30,13 +45,13 @@ std::optional<ClassEscape> classEscape(char letter) {
   case 'S':
     return ClassEscape{noSpaces};
   case 'd':
-    return ClassEscape{R"(\p{Nd})"};
+    return ClassEscape{decimalDigits()};
   case 'D':
-    return ClassEscape{R"(\P{Nd})"};
+    return ClassEscape{decimalDigits(), true};
   case 'w':
-    return ClassEscape{wordCharacters};
+    return ClassEscape{wordCharacters()};
   case 'W':
-    return ClassEscape{wordCharacters, true};
+    return ClassEscape{wordCharacters(), true};
   case 'h':
     return ClassEscape{hexDigits};
   case 'H':
@@ -104,9 +119,42 @@ private:
     if (auto known = classEscape(in[pos + 1])) {
       out += bracketed(*known);
       pos += 2;
-      return;
+    } else if (Property property = widenedProperty(); !property.text.empty()) {
+      out += (property.negated ? "[^" : "[") + property.text + "]";
+    } else {
+      copyEscape(out);
     }
-    copyEscape(out);
+  }
+
+  struct Property {
+    std::string text; // for a class; empty: nothing to widen
+    bool negated = false;
+  };
+
+  /// `\p{L}` and the like with the characters that PCRE2 does not know yet; moves behind it.
+  Property widenedProperty() {
+    char letter = in[pos + 1];
+    if ((letter != 'p' && letter != 'P') || pos + 2 >= in.size())
+      return {};
+    std::string_view name = in.substr(pos + 2, 1);
+    size_t end = pos + 3;
+    bool negated = letter == 'P';
+    if (name == "{") {
+      size_t close = in.find('}', pos);
+      if (close == std::string_view::npos)
+        return {};
+      name = in.substr(pos + 3, close - pos - 3);
+      end = close + 1;
+      if (!name.empty() && name[0] == '^') {
+        negated = !negated;
+        name.remove_prefix(1);
+      }
+    }
+    std::string added = name.empty() || name.size() > 2 ? "" : newCharactersOf(name);
+    if (added.empty())
+      return {};
+    pos = end;
+    return {"\\p{" + std::string(name) + "}" + added, negated};
   }
 
   /// An escape that both dialects read alike, `\uHHHH` excepted.
@@ -217,10 +265,15 @@ private:
           nested.push_back(bracketed(*known));
         else if (known)
           body += known->text;
-        if (known)
+        if (known) {
           pos += 2;
-        else
+        } else if (Property property = widenedProperty(); property.negated) {
+          nested.push_back("[^" + property.text + "]");
+        } else if (!property.text.empty()) {
+          body += property.text;
+        } else {
           copyEscape(body);
+        }
       } else {
         if (c == ']')
           body += '\\';

@@ -10,8 +10,8 @@ namespace {
 constexpr std::string_view replacement = "\xef\xbf\xbd";
 constexpr size_t mostHeld = 32; // ids that could still be one character; beyond it they are not
 
-/// What `text` has beyond `prefix`. A decoder may change its mind about bytes already given out; then
-/// from the first character that differs.
+/// What `text` has beyond `prefix`. A decoder may change its mind about bytes already given out;
+/// then from the first character that differs.
 std::string beyond(const std::string &text, const std::string &prefix) {
   auto [differs, ignored] = std::mismatch(text.begin(), text.end(), prefix.begin(), prefix.end());
   while (differs != text.begin() && differs != text.end() &&

@@ -60,7 +60,8 @@ private:
 };
 
 /// Decodes id by id; holds text back while it ends in an incomplete character. All pieces together
-/// are what Tokenizer::decode makes of all ids.
+/// are what Tokenizer::decode makes of all ids, except where a tokenizer.json's ByteFallback voids
+/// bytes because of ill-formed ones behind them: what was given out stays.
 class StreamDecoder {
 public:
   explicit StreamDecoder(Tokenizer tokenizer, bool skipSpecial = false)

@@ -72,6 +72,18 @@ TEST(Regex, ReadsOnigurumasDialect) {
   EXPECT_EQ(pieces("a{,", "xa{,y"), (Strings{"x", "a{,", "y"}));
 }
 
+/// U+2EBF0 (a letter since Unicode 15.1) and U+11F50 (a digit since 15) are newer than PCRE2's
+/// tables.
+TEST(Regex, KnowsCharactersOfUnicode16) {
+  EXPECT_EQ(pieces(R"(\p{L}+)", "1a\U0002ebf0 "), (Strings{"1", "a\U0002ebf0", " "}));
+  EXPECT_EQ(pieces(R"([^\s\p{L}\p{N}]+)", "!\U0002ebf0\U00011f50?"),
+            (Strings{"!", "\U0002ebf0\U00011f50", "?"}));
+  EXPECT_EQ(pieces(R"(\P{L}+)", "a1\U0002ebf0"), (Strings{"a", "1", "\U0002ebf0"}));
+  EXPECT_EQ(pieces(R"([\P{L}x]+)", "a1x\U0002ebf0"), (Strings{"a", "1x", "\U0002ebf0"}));
+  EXPECT_EQ(pieces(R"(\p{^Nd}+)", "a\U00011f50"), (Strings{"a", "\U00011f50"}));
+  EXPECT_EQ(pieces(R"(\d+)", "a\U00011f50"), (Strings{"a", "\U00011f50"}));
+}
+
 TEST(Regex, SaysWhereAPatternFails) {
   EXPECT_THAT(Regex::compile("(").error().message, ::testing::HasSubstr("pattern '('"));
   EXPECT_THAT(Regex::compile("[a&&]").error().message, ::testing::HasSubstr("empty operand"));
