@@ -28,4 +28,4 @@ expect 2 "$lorac" generate spec.toml
 says "--prompt is missing"
 expect 2 "$lorac" compile spec.toml --target tpu
 expect 2 "$lorac" compile spec.toml -o
-says "-o needs a value"
+says "--out needs a value"
