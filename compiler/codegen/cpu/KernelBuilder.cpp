@@ -144,6 +144,10 @@ void KernelBuilder::vstore(Value value, Value memory, ValueRange at) {
   vector::StoreOp::create(b, loc, value, memory, at);
 }
 
+void KernelBuilder::prefetch(Value memory, ValueRange at) {
+  memref::PrefetchOp::create(b, loc, memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+}
+
 Value KernelBuilder::vloadMasked(Value memory, ValueRange at, Value mask) {
   return vector::MaskedLoadOp::create(b, loc, vecF32(), memory, at, mask, splatF32(0.0));
 }

@@ -131,6 +131,8 @@ public:
   Value vload(Value memory, mlir::ValueRange at) { return vload(vecF32(), memory, at); }
   Value vload(mlir::VectorType type, Value memory, mlir::ValueRange at);
   void vstore(Value value, Value memory, mlir::ValueRange at);
+  /// Asks for the cache line at an address, which need not exist.
+  void prefetch(Value memory, mlir::ValueRange at);
   /// Lanes whose mask is off read 0 and touch no memory.
   Value vloadMasked(Value memory, mlir::ValueRange at, Value mask);
   void vstoreMasked(Value value, Value memory, mlir::ValueRange at, Value mask);

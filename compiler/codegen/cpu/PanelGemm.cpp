@@ -1,9 +1,44 @@
 #include "compiler/codegen/cpu/PanelGemm.h"
+#include "compiler/codegen/cpu/Families.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace lorac::cpu;
 
-void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value panel, Value group, Value from, Value to) {
+GemmBlocks GemmBlocks::forProduct(int64_t steps, int64_t panels) {
+  GemmBlocks blocks{roundUp(ceilDiv(steps, ceilDiv(steps, 576)), 64)};
+  if (steps >= 8192 && panels > blocks.group && panels <= 3 * blocks.group)
+    blocks = {blocks.group * blocks.depth / panels / 64 * 64, blocks.rows, panels};
+  return blocks;
+}
+
+// Sets and ways of an L2 of 1 MB: rows a multiple of 128 KB apart meet in one set.
+static constexpr int64_t l2Period = 128 * 1024, l2Ways = 8;
+
+int64_t GemmBlocks::copyOfA(int64_t lda) const {
+  int64_t rowsThatFit = l2Period / std::gcd(lda * 4, l2Period) * l2Ways;
+  return rowsThatFit >= rows ? 0 : rows * (depth + 16);
+}
+
+// Below this many steps the tile of C costs more than A, and asking for A is in the way.
+static constexpr int64_t stepsWorthPrefetching = 64;
+
+void PanelGemm::useCopy(KernelBuilder &k, int64_t scratchOffset) {
+  copy = k.scratchF32(scratchOffset, {blocks.rows, blocks.depth + 16});
+}
+
+void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {
+  int64_t lanes = k.lanes();
+  Value whole = k.add(place.from, k.mul(k.div(k.sub(place.to, place.from), lanes), lanes));
+  k.forLoop(place.rowBlock, rowEnd, 1, [&](Value row) {
+    Value target = k.sub(row, place.rowBlock);
+    k.forLoop(place.from, whole, lanes,
+              [&](Value s) { k.vstore(k.vload(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
+    k.forLoop(whole, place.to, 1, [&](Value s) { k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
+  });
+}
+
+void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value panel, const Place &place) {
   Value column = k.mul(panel, tile.width());
   auto at = [&](Value memory, int64_t r, int64_t v) {
     return k.vload(memory, {k.add(row, r), k.add(column, v * tile.lanes)});
@@ -21,18 +56,26 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
     values = loadTile(start);
   else
     values = k.ifElse(
-        k.equal(from, k.index(0)), {}, [&] { return loadTile(start); }, [&] { return loadTile(c); });
+        k.equal(place.from, k.index(0)), {}, [&] { return loadTile(start); }, [&] { return loadTile(c); });
+  auto scalarOfA = [&](int64_t r, Value s) {
+    return copy ? k.load(copy, {k.add(k.sub(row, place.rowBlock), r), k.sub(s, place.from)}) : k.load(a, {k.add(row, r), s});
+  };
+  // The rows of the next tile: hardware does not see so many short streams coming.
+  auto nextRows = [&](Value s) {
+    for (int64_t r = 0; r < height && !copy && steps >= stepsWorthPrefetching; ++r)
+      k.prefetch(a, {k.add(row, height + r), s});
+  };
   values = accumulate(
-      k, height, tile.vectors, from, to, steps, values, [&](int64_t r, Value s) { return k.load(a, {k.add(row, r), s}); },
-      [&](int64_t v, Value s) { return panelAt(panel, group, s, from, v); });
+      k, height, tile.vectors, place.from, place.to, steps, values, scalarOfA,
+      [&](int64_t v, Value s) { return panelAt(panel, place.group, s, place.from, v); }, nextRows);
   if (extraSteps > 0) {
     Value extra = k.index(extraSteps);
     if (!oneBlock)
-      extra = k.select(k.equal(to, k.index(steps)), extra, k.index(0));
+      extra = k.select(k.equal(place.to, k.index(steps)), extra, k.index(0));
     values = accumulate(
         k, height, tile.vectors, k.index(0), extra, extraSteps, values,
         [&](int64_t r, Value s) { return k.load(extraA, {k.add(row, r), s}); },
-        [&](int64_t v, Value s) { return extraAt(panel, group, s, v); });
+        [&](int64_t v, Value s) { return extraAt(panel, place.group, s, v); });
   }
   for (int64_t r = 0; r < height; ++r)
     for (int64_t v = 0; v < tile.vectors; ++v)
@@ -40,6 +83,8 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
 }
 
 void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value firstRow, Value lastRow) {
+  // Few steps: C is what moves, so its rows are walked along; else panels stay while A's rows go by.
+  int64_t rowsOfBlock = steps < stepsWorthPrefetching ? tile.height : blocks.rows;
   k.forLoop(firstPanel, lastPanel, blocks.group, [&](Value group) {
     Value groupEnd = k.min(k.add(group, blocks.group), lastPanel);
     if (extraSteps > 0)
@@ -48,11 +93,14 @@ void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value
       Value to = k.min(k.add(from, blocks.depth), k.index(steps));
       if (pack)
         pack(group, groupEnd, from, to);
-      k.forLoop(firstRow, lastRow, blocks.rows, [&](Value rowBlock) {
-        Value rowEnd = k.min(k.add(rowBlock, blocks.rows), lastRow);
+      k.forLoop(firstRow, lastRow, rowsOfBlock, [&](Value rowBlock) {
+        Value rowEnd = k.min(k.add(rowBlock, rowsOfBlock), lastRow);
+        Place place{group, from, to, rowBlock};
+        if (copy)
+          copyBlock(k, place, rowEnd);
         k.forLoop(group, groupEnd, 1, [&](Value panel) {
           forRowTiles(k, tile.height, rowBlock, rowEnd,
-                      [&](int64_t height, Value row) { buildTile(k, height, row, panel, group, from, to); });
+                      [&](int64_t height, Value row) { buildTile(k, height, row, panel, place); });
         });
       });
     });

@@ -17,12 +17,14 @@ RegisterTile RegisterTile::forColumns(const CpuTarget &target, int64_t columns) 
 
 TileValues lorac::cpu::accumulate(KernelBuilder &k, int64_t height, int64_t vectors, Value from, Value to, int64_t multiple,
                                   TileValues tile, llvm::function_ref<Value(int64_t, Value)> a,
-                                  llvm::function_ref<Value(int64_t, Value)> b) {
+                                  llvm::function_ref<Value(int64_t, Value)> b, llvm::function_ref<void(Value)> ahead) {
   int64_t unroll = 1;
   while (unroll < 4 && multiple % (2 * unroll) == 0)
     unroll *= 2;
   return k.forLoop(from, to, unroll, tile, [&](Value start, ValueRange carried) {
     TileValues sums(carried);
+    if (ahead)
+      ahead(start);
     for (int64_t u = 0; u < unroll; ++u) {
       Value s = k.add(start, u);
       Values bs;

@@ -19,10 +19,11 @@ struct RegisterTile {
 using TileValues = KernelBuilder::Values;
 
 /// `tile[r][v] = fma(a(r, s), b(v, s), tile[r][v])` for s in [from, to), ascending. `a` gives scalars, `b` vectors.
-/// `multiple` divides `to - from`: the loop is unrolled by it, up to 4.
+/// `multiple` divides `to - from`: the loop is unrolled by it, up to 4. `ahead(s)` may ask for what comes later.
 TileValues accumulate(KernelBuilder &k, int64_t height, int64_t vectors, mlir::Value from, mlir::Value to,
                       int64_t multiple, TileValues tile, llvm::function_ref<mlir::Value(int64_t, mlir::Value)> a,
-                      llvm::function_ref<mlir::Value(int64_t, mlir::Value)> b);
+                      llvm::function_ref<mlir::Value(int64_t, mlir::Value)> b,
+                      llvm::function_ref<void(mlir::Value)> ahead = {});
 
 /// Covers rows [from, to) with tiles: whole ones first, then halves of what is left. `body(height, first row)`.
 void forRowTiles(KernelBuilder &k, int64_t height, mlir::Value from, mlir::Value to,

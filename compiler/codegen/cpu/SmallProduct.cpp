@@ -7,10 +7,13 @@ using namespace lorac::cpu;
 // Rows that one tile of the launch covers: enough that packing the factor again is small beside them.
 static constexpr int64_t rowsOfTile = 48;
 
+// Packed steps over all panels of a group: 128 KB, so that A's rows pass once.
+static constexpr int64_t stepsOfPanels = 2048;
+
 SmallProductPlan::SmallProductPlan(const CpuTarget &target, int64_t j, int64_t steps)
-    : tile(RegisterTile::forColumns(target, j)) {
+    : tile(RegisterTile::forColumns(target, j)), blocks{steps} {
   blocks.group = std::min(blocks.group, ceilDiv(j, tile.width()));
-  blocks.depth = std::min(blocks.depth, steps);
+  blocks.depth = std::min(steps, std::max<int64_t>(192, stepsOfPanels / blocks.group / 64 * 64));
   bytes = roundUp(blocks.group * blocks.depth * tile.width() * 4, 64);
 }
 

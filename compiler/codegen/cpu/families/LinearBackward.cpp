@@ -10,15 +10,18 @@ using namespace lorac::cpu;
 
 namespace {
 
-/// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of a `[group][rank][16]`.
+/// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of a `[group][rank][16]`, a
+/// copy of dy.
 struct Plan {
   GemmBlocks blocks;
-  int64_t scales, extra, bytes;
+  int64_t scales, extra, copy, bytes;
 
-  Plan(const WeightFormat &format, int64_t k, int64_t rank) {
+  Plan(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
+      : blocks(GemmBlocks::forProduct(n, ceilDiv(k, panelRows))) {
     scales = blocks.group * blocks.depth * panelRows * 4;
     extra = scales + PanelDecoder::scratchBytes(format, k, blocks.group * panelRows, panelRows);
-    bytes = extra + blocks.group * rank * panelRows * 4;
+    copy = extra + blocks.group * rank * panelRows * 4;
+    bytes = copy + blocks.copyOfA(lda) * 4;
   }
 };
 
@@ -29,7 +32,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   int64_t columns = intParam(params, "k");
   if (intParam(params, "lddx") < roundUp(columns, panelRows))
     return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least " << roundUp(columns, panelRows);
-  Plan plan(*format, columns, intParam(params, "rank"));
+  Plan plan(*format, intParam(params, "n"), columns, intParam(params, "rank"), intParam(params, "lddy"));
   return KernelShape{lora::TileSpace::Const, 1, ceilDiv(columns, panelRows), plan.bytes};
 }
 
@@ -71,7 +74,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (failed(format))
     return failure();
   int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"), rank = kernel.intParam("rank");
-  Plan plan(*format, columns, rank);
+  Plan plan(*format, n, columns, rank, kernel.intParam("lddy"));
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("lddy"))};
@@ -89,6 +92,9 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   gemm.c = k.buffer(buffers.size() - 1);
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
+
+  if (plan.bytes > plan.copy)
+    gemm.useCopy(k, plan.copy);
 
   PanelDecoder decoder(k, *format, n, columns, 1, plan.blocks.group * panelRows, panelRows, plan.scales);
   Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});

@@ -10,18 +10,20 @@ using namespace lorac::cpu;
 
 namespace {
 
-/// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`.
+/// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`, a copy of x.
 struct Plan {
   GemmBlocks blocks;
   bool decodes; ///< f32 panels are used where they lie
-  int64_t scales, extra, bytes;
+  int64_t scales, extra, copy, bytes;
 
-  Plan(const WeightFormat &format, int64_t k, int64_t rank) {
+  Plan(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
+      : blocks(GemmBlocks::forProduct(k, ceilDiv(n, panelRows))) {
     decodes = format.kind != lora::FormatKind::F32;
     int64_t panelBytes = decodes ? blocks.group * blocks.depth * panelRows * 4 : 0;
     scales = panelBytes;
     extra = scales + PanelDecoder::scratchBytes(format, k, blocks.depth, blocks.depth);
-    bytes = extra + blocks.group * rank * panelRows * 4;
+    copy = extra + blocks.group * rank * panelRows * 4;
+    bytes = copy + blocks.copyOfA(lda) * 4;
   }
 };
 
@@ -32,7 +34,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   int64_t n = intParam(params, "n");
   if (intParam(params, "ldy") < roundUp(n, panelRows))
     return emitError(loc) << "linear_forward stores whole panels: ldy must be at least " << roundUp(n, panelRows);
-  Plan plan(*format, intParam(params, "k"), intParam(params, "rank"));
+  Plan plan(*format, n, intParam(params, "k"), intParam(params, "rank"), intParam(params, "ldx"));
   return KernelShape{lora::TileSpace::Const, 1, ceilDiv(n, panelRows), plan.bytes};
 }
 
@@ -43,7 +45,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"), rank = kernel.intParam("rank");
   bool residual = kernel.intParam("residual") != 0;
   double scale = kernel.floatParam("scale");
-  Plan plan(*format, depth, rank);
+  Plan plan(*format, n, depth, rank, kernel.intParam("ldx"));
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("ldx"))};
@@ -63,6 +65,9 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   gemm.c = k.buffer(buffers.size() - 1);
   if (residual)
     gemm.start = k.buffer(buffers.size() - 2);
+
+  if (plan.bytes > plan.copy)
+    gemm.useCopy(k, plan.copy);
 
   PanelDecoder decoder(k, *format, n, depth, 1, plan.blocks.depth, plan.blocks.depth, plan.scales);
   if (plan.decodes) {

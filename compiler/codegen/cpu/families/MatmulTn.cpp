@@ -10,22 +10,23 @@ using namespace lorac::cpu;
 
 namespace {
 
+/// Scratch: the strip scale·B `[sumBlock][width]`, where the scale is not 1.
 struct Plan {
   RegisterTile tile;
-  bool byColumns;            ///< tiles of the launch are panels of columns; else groups of rows of C
-  int64_t rowsOfGroup;       ///< rows of C in a tile of the launch
-  int64_t sumBlock = 192;    ///< rows of A and B that stay in L1 while C's tiles go by
-  int64_t panels, count, bytes;
+  bool byColumns;         ///< tiles of the launch are panels of columns; else groups of rows of C
+  int64_t rowsOfGroup;    ///< rows of C that go over one strip of A
+  int64_t sumBlock = 192; ///< rows of A and B that stay in cache while C's tiles go by
+  int64_t panels, groups, bytes;
 
   Plan(const CpuTarget &target, int64_t i, int64_t j)
       : tile(RegisterTile::forColumns(target, j)), byColumns(j >= i), rowsOfGroup(4 * tile.height),
-        panels(ceilDiv(j, tile.width())), count(byColumns ? panels : ceilDiv(i, rowsOfGroup)),
-        bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
+        panels(ceilDiv(j, tile.width())), groups(ceilDiv(i, rowsOfGroup)), bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
+  int64_t count() const { return byColumns ? panels : groups; }
 };
 
 FailureOr<KernelShape> describe(Location, DictionaryAttr params, const CpuTarget &target) {
   Plan plan(target, intParam(params, "i"), intParam(params, "j"));
-  return KernelShape{lora::TileSpace::Const, 1, plan.count, plan.bytes};
+  return KernelShape{lora::TileSpace::Const, 1, plan.count(), plan.bytes};
 }
 
 struct Builder {
@@ -64,8 +65,17 @@ struct Builder {
     auto vectorOf = [&](int64_t v, Value m) {
       return scales ? k.vload(strip, {k.sub(m, from), k.index(v * k.lanes())}) : k.vload(b, {m, columnOf(v)});
     };
+    // The next strips' lines, row by row: no stream that hardware would follow.
+    auto nextStrips = [&](Value m) {
+      for (int64_t u = 0; u < 4; ++u) {
+        if (plan.panels > 1)
+          k.prefetch(b, {k.add(m, u), k.add(column, plan.tile.width())});
+        if (plan.groups > 1)
+          k.prefetch(a, {k.add(m, u), k.add(row, plan.rowsOfGroup)});
+      }
+    };
     Value unrolled = k.add(from, k.mul(k.div(k.sub(to, from), 4), 4));
-    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf, vectorOf);
+    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf, vectorOf, nextStrips);
     values = accumulate(k, height, plan.tile.vectors, unrolled, to, 1, values, broadcastOf, vectorOf);
     for (int64_t r = 0; r < height; ++r)
       for (int64_t v = 0; v < plan.tile.vectors; ++v) {
@@ -99,8 +109,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
                    KernelBuilder::dense({i, kernel.intParam("ldc")}, builder.getF32Type())});
   Builder product{k, plan, j, k.buffer(0), k.buffer(1), k.buffer(2)};
   product.strip = k.scratchF32(0, {plan.sumBlock, plan.tile.width()});
-  product.accumulates = kernel.intParam("accumulate") != 0;
   product.scales = scale != 1.0;
+  product.accumulates = kernel.intParam("accumulate") != 0;
 
   Value firstRow = k.index(0), lastRow = k.index(i), firstPanel = k.index(0), lastPanel = k.index(plan.panels);
   if (plan.byColumns) {
@@ -113,11 +123,14 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   // At least one block, so that an empty sum stores 0 where it does not accumulate.
   k.forLoop(k.index(0), k.max(k.rows(), k.index(1)), plan.sumBlock, [&](Value from) {
     Value to = k.min(k.add(from, plan.sumBlock), k.rows());
-    k.forLoop(firstPanel, lastPanel, 1, [&](Value panel) {
-      if (product.scales)
-        product.packStrip(panel, from, to, scale);
-      forRowTiles(k, plan.tile.height, firstRow, lastRow,
-                  [&](int64_t height, Value row) { product.tile(height, row, panel, from, to); });
+    k.forLoop(firstRow, lastRow, plan.rowsOfGroup, [&](Value group) {
+      Value groupEnd = k.min(k.add(group, plan.rowsOfGroup), lastRow);
+      k.forLoop(firstPanel, lastPanel, 1, [&](Value panel) {
+        if (product.scales)
+          product.packStrip(panel, from, to, scale);
+        forRowTiles(k, plan.tile.height, group, groupEnd,
+                    [&](int64_t height, Value row) { product.tile(height, row, panel, from, to); });
+      });
     });
   });
   return success();
