@@ -32,53 +32,40 @@ bool standsAlone(std::string_view text, Span span) {
 
 } // namespace
 
-int32_t AddedTokenFinder::child(int32_t node, unsigned char byte) const {
-  if (node == 0)
-    return roots[byte];
-  int32_t at = nodes[static_cast<size_t>(node)].firstChild;
-  while (at >= 0 && nodes[static_cast<size_t>(at)].byte != byte)
-    at = nodes[static_cast<size_t>(at)].nextSibling;
-  return at;
-}
-
-void AddedTokenFinder::add(const AddedToken &token, std::string_view content) {
+void AddedTokenFinder::add(const AddedToken &token, std::string content) {
   if (content.empty())
     return;
-  int32_t node = 0;
-  for (char c : content) {
-    auto byte = static_cast<unsigned char>(c);
-    int32_t next = child(node, byte);
-    if (next < 0) {
-      next = static_cast<int32_t>(nodes.size());
-      Node &parent = nodes[static_cast<size_t>(node)];
-      Node added;
-      added.byte = byte;
-      if (node == 0) {
-        roots[byte] = next;
-      } else {
-        added.nextSibling = parent.firstChild;
-        parent.firstChild = next;
-      }
-      nodes.push_back(added);
-    }
-    node = next;
-  }
-  if (!nodes[static_cast<size_t>(node)].token)
-    nodes[static_cast<size_t>(node)].token = &token;
+  beginsOne[static_cast<unsigned char>(content[0])] = true;
+  entries.push_back({std::move(content), &token});
 }
 
+void AddedTokenFinder::prepare() {
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry &a, const Entry &b) { return a.content < b.content; });
+}
+
+/// Narrows the entries that agree with the text so far, byte by byte.
 const AddedToken *AddedTokenFinder::longestAt(std::string_view text, size_t begin,
                                               size_t &end) const {
   const AddedToken *best = nullptr;
-  int32_t node = 0;
-  for (size_t pos = begin; pos < text.size(); ++pos) {
-    node = child(node, static_cast<unsigned char>(text[pos]));
-    if (node < 0)
-      break;
-    if (const AddedToken *token = nodes[static_cast<size_t>(node)].token) {
-      best = token;
-      end = pos + 1;
+  auto low = entries.begin();
+  auto high = entries.end();
+  for (size_t length = 0; low != high; ++length) {
+    if (low->content.size() == length) {
+      best = low->token;
+      end = begin + length;
+      while (low != high && low->content.size() == length)
+        ++low;
     }
+    if (begin + length == text.size())
+      break;
+    auto byte = static_cast<unsigned char>(text[begin + length]);
+    auto byteOf = [length](const Entry &entry) {
+      return static_cast<unsigned char>(entry.content[length]);
+    };
+    low = std::partition_point(low, high, [&](const Entry &entry) { return byteOf(entry) < byte; });
+    high =
+        std::partition_point(low, high, [&](const Entry &entry) { return byteOf(entry) == byte; });
   }
   return best;
 }
@@ -86,10 +73,10 @@ const AddedToken *AddedTokenFinder::longestAt(std::string_view text, size_t begi
 void AddedTokenFinder::split(std::string_view text, std::vector<Part> &parts) const {
   parts.clear();
   size_t last = 0;
-  for (size_t pos = 0; pos < text.size() && !empty();) {
+  for (size_t pos = 0; pos < text.size() && !entries.empty();) {
     size_t end = pos;
     const AddedToken *token =
-        roots[static_cast<unsigned char>(text[pos])] < 0 ? nullptr : longestAt(text, pos, end);
+        beginsOne[static_cast<unsigned char>(text[pos])] ? longestAt(text, pos, end) : nullptr;
     if (!token) {
       ++pos;
       continue;

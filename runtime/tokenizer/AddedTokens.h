@@ -17,29 +17,23 @@ public:
     const AddedToken *token = nullptr; // null: text
   };
 
-  AddedTokenFinder() = default;
-
-  /// Seeks `token`, which outlives this, by `content`.
-  void add(const AddedToken &token, std::string_view content);
-
-  bool empty() const { return nodes.size() == 1; }
+  /// Takes `token`, which outlives this, to be sought by `content`; then `prepare()` once.
+  void add(const AddedToken &token, std::string content);
+  void prepare();
 
   /// Cuts all of `text` into parts. An empty text has none.
   void split(std::string_view text, std::vector<Part> &parts) const;
 
 private:
-  struct Node {
-    int32_t firstChild = -1;
-    int32_t nextSibling = -1;
-    const AddedToken *token = nullptr;
-    unsigned char byte = 0;
+  struct Entry {
+    std::string content;
+    const AddedToken *token;
   };
 
-  int32_t child(int32_t node, unsigned char byte) const;
   const AddedToken *longestAt(std::string_view text, size_t begin, size_t &end) const;
 
-  std::vector<Node> nodes = std::vector<Node>(1); // [0]: the root
-  std::vector<int32_t> roots = std::vector<int32_t>(256, -1);
+  std::vector<Entry> entries; // by content, so that those with one beginning stand together
+  std::vector<bool> beginsOne = std::vector<bool>(256);
 };
 
 } // namespace lorac::tok

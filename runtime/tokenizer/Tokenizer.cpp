@@ -49,6 +49,8 @@ struct Tokenizer::Parts {
       else
         raw.add(token, token.content);
     }
+    raw.prepare();
+    normalized.prepare();
   }
   Parts(const Parts &) = delete;
   Parts &operator=(const Parts &) = delete;
