@@ -38,6 +38,15 @@ TEST(HostileSpec, Syntax) {
   EXPECT_EQ(messages(std::string("a = 1\n\0b", 8)).size(), 1u);
 }
 
+// toml++ 3.3 asserts on these, or reaches what it says cannot be reached.
+TEST(HostileSpec, TextsThatTripTheLibrary) {
+  for (const char *text : {"[=]", "[[=", "é = 1", "a = +.'fa=é", "a = [é", "a = _", "a = ,"}) {
+    Diagnostics diags;
+    parse(text, diags);
+    EXPECT_EQ(diags.errors(), 1u) << text << "\n" << diags.text();
+  }
+}
+
 TEST(HostileSpec, NotUtf8) {
   EXPECT_THAT(messages("[model]\nsource = \"\xff\"\n"), ElementsAre("2:11: error: not UTF-8 text"));
   EXPECT_THAT(messages("# \xc0\xaf\n"), ElementsAre("1:3: error: not UTF-8 text"));
