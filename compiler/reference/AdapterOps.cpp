@@ -47,22 +47,26 @@ HostTensor lorac::reference::matmulTN(const HostTensor &a, const HostTensor &b, 
   return c;
 }
 
-HostTensor lorac::reference::lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b, double scale) {
+HostTensor lorac::reference::lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b,
+                                     double scale) {
   return matmulNT(matmulNT(x, a, 1), b, scale);
 }
 
-LowRankGradient lorac::reference::lowRankBackward(const HostTensor &x, const HostTensor &a, const HostTensor &b,
-                                                  const HostTensor &dy, double scale) {
+LowRankGradient lorac::reference::lowRankBackward(const HostTensor &x, const HostTensor &a,
+                                                  const HostTensor &b, const HostTensor &dy,
+                                                  double scale) {
   HostTensor dt = matmulNN(dy, b, scale);
   return {matmulTN(dt, x, 1), matmulTN(dy, matmulNT(x, a, 1), scale), matmulNN(dt, a, 1)};
 }
 
-HostTensor lorac::reference::dropout(const HostTensor &x, double p, int64_t stream, DropoutKey key) {
+HostTensor lorac::reference::dropout(const HostTensor &x, double p, int64_t stream,
+                                     DropoutKey key) {
   HostTensor y = HostTensor::zeros(x.shape);
   uint32_t threshold = uint32_t(p * 4294967296.0);
   for (int64_t e = 0; e < x.size(); ++e) {
     uint64_t block = uint64_t(e) / 4;
-    r123::Philox4x32::ctr_type counter = {{uint32_t(block), uint32_t(block >> 32), uint32_t(stream), key.micro}};
+    r123::Philox4x32::ctr_type counter = {
+        {uint32_t(block), uint32_t(block >> 32), uint32_t(stream), key.micro}};
     r123::Philox4x32::key_type words = {{key.seed, key.step}};
     bool keep = r123::Philox4x32()(counter, words)[e % 4] >= threshold;
     y.data[e] = keep ? x.data[e] / (1 - p) : 0;

@@ -15,15 +15,17 @@ static void forEachToken(const HostTensor &starts, Visit visit) {
 }
 
 // scale · q[m, h]·k[j, g]
-static double score(const HostTensor &q, const HostTensor &k, int64_t m, int64_t h, int64_t j, int64_t g, double scale) {
+static double score(const HostTensor &q, const HostTensor &k, int64_t m, int64_t h, int64_t j,
+                    int64_t g, double scale) {
   double dot = 0;
   for (int64_t i = 0; i < q.shape[2]; ++i)
     dot += q.at(m, h, i) * k.at(j, g, i);
   return scale * dot;
 }
 
-AttentionResult lorac::reference::attention(const HostTensor &q, const HostTensor &k, const HostTensor &v,
-                                            const HostTensor &starts, double scale) {
+AttentionResult lorac::reference::attention(const HostTensor &q, const HostTensor &k,
+                                            const HostTensor &v, const HostTensor &starts,
+                                            double scale) {
   int64_t tokens = q.rows(), heads = q.shape[1], d = q.shape[2], group = heads / k.shape[1];
   HostTensor o = HostTensor::zeros({tokens, heads * d}), lse = HostTensor::zeros({tokens, heads});
   forEachToken(starts, [&](int64_t m, int64_t begin) {
@@ -45,11 +47,13 @@ AttentionResult lorac::reference::attention(const HostTensor &q, const HostTenso
   return {o, lse};
 }
 
-AttentionGradient lorac::reference::attentionBackward(const HostTensor &q, const HostTensor &k, const HostTensor &v,
-                                                      const HostTensor &starts, const HostTensor &o, const HostTensor &lse,
+AttentionGradient lorac::reference::attentionBackward(const HostTensor &q, const HostTensor &k,
+                                                      const HostTensor &v, const HostTensor &starts,
+                                                      const HostTensor &o, const HostTensor &lse,
                                                       const HostTensor &dout, double scale) {
   int64_t heads = q.shape[1], d = q.shape[2], group = heads / k.shape[1];
-  HostTensor dq = HostTensor::zeros(q.shape), dk = HostTensor::zeros(k.shape), dv = HostTensor::zeros(v.shape);
+  HostTensor dq = HostTensor::zeros(q.shape), dk = HostTensor::zeros(k.shape),
+             dv = HostTensor::zeros(v.shape);
   forEachToken(starts, [&](int64_t m, int64_t begin) {
     for (int64_t h = 0; h < heads; ++h) {
       int64_t g = h / group;

@@ -1,5 +1,6 @@
 #pragma once
-// A dense tensor in float64, the only kind that the reference interpreter knows; integers are exact in it.
+// A dense tensor in float64, the only kind that the reference interpreter knows; integers are exact
+// in it.
 
 #include <cassert>
 #include <cstddef>
@@ -40,7 +41,8 @@ struct HostTensor {
 
 private:
   int64_t index(int64_t row, int64_t column) const {
-    assert(row >= 0 && row < rows() && column >= 0 && column < columns() && "indices come from loops over the shape");
+    assert(row >= 0 && row < rows() && column >= 0 && column < columns() &&
+           "indices come from loops over the shape");
     return row * columns() + column;
   }
 };

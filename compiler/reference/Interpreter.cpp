@@ -34,13 +34,16 @@ static bool fits(const HostTensor &tensor, Type type) {
   return fits(tensor, cast<RankedTensorType>(type).getShape());
 }
 
-static bool allWithin(const HostTensor &indices, int64_t end, std::optional<int64_t> other = std::nullopt) {
-  return llvm::all_of(indices.data, [&](double i) { return (i >= 0 && i < end) || (other && i == *other); });
+static bool allWithin(const HostTensor &indices, int64_t end,
+                      std::optional<int64_t> other = std::nullopt) {
+  return llvm::all_of(indices.data,
+                      [&](double i) { return (i >= 0 && i < end) || (other && i == *other); });
 }
 
 // starts[0] = 0, ascending, the last one = tokens
 static bool cutsTokens(const HostTensor &starts, int64_t tokens) {
-  return starts.size() > 0 && starts.data.front() == 0 && starts.data.back() == tokens && llvm::is_sorted(starts.data);
+  return starts.size() > 0 && starts.data.front() == 0 && starts.data.back() == tokens &&
+         llvm::is_sorted(starts.data);
 }
 
 namespace {
@@ -107,10 +110,12 @@ FailureOr<Tensors> Machine::map(MapOp op) {
 
 // An arith or math op on whole tensors.
 FailureOr<Tensors> Machine::elementwise(Operation &op) {
-  auto type = op.getNumResults() == 1 ? dyn_cast<RankedTensorType>(op.getResult(0).getType()) : RankedTensorType();
+  auto type = op.getNumResults() == 1 ? dyn_cast<RankedTensorType>(op.getResult(0).getType())
+                                      : RankedTensorType();
   if (!type || !(op.getNumOperands() || type.hasStaticShape()))
     return op.emitOpError("has no reference meaning");
-  HostTensor y = HostTensor::zeros(op.getNumOperands() ? at(op.getOperand(0)).shape : type.getShape().vec());
+  HostTensor y =
+      HostTensor::zeros(op.getNumOperands() ? at(op.getOperand(0)).shape : type.getShape().vec());
   for (int64_t e = 0; e < y.size(); ++e) {
     SmallVector<double> operands;
     for (Value operand : op.getOperands())
@@ -176,44 +181,56 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
       .Case([&](MapOp o) { return map(o); })
       .Case([&](ViewOp o) -> Answer { return Tensors{view(o)}; })
       .Case([&](EmbedOp o) -> Answer { return Tensors{embed(at(o.getIds()), at(o.getWeight()))}; })
-      .Case([&](RmsNormOp o) -> Answer { return Tensors{rmsNorm(at(o.getX()), at(o.getWeight()), number(o.getEps()))}; })
+      .Case([&](RmsNormOp o) -> Answer {
+        return Tensors{rmsNorm(at(o.getX()), at(o.getWeight()), number(o.getEps()))};
+      })
       .Case([&](RmsNormBackwardOp o) -> Answer {
-        HostTensor dx = rmsNormBackward(at(o.getX()), at(o.getWeight()), at(o.getDy()), number(o.getEps()));
+        HostTensor dx =
+            rmsNormBackward(at(o.getX()), at(o.getWeight()), at(o.getDy()), number(o.getEps()));
         return Tensors{o.getOnto() ? add(at(o.getOnto()), dx) : dx};
       })
       .Case([&](LinearOp o) -> Answer { return Tensors{linear(at(o.getX()), at(o.getWeight()))}; })
-      .Case([&](LinearBackwardOp o) -> Answer { return Tensors{linearBackward(at(o.getDy()), at(o.getWeight()))}; })
+      .Case([&](LinearBackwardOp o) -> Answer {
+        return Tensors{linearBackward(at(o.getDy()), at(o.getWeight()))};
+      })
       .Case([&](RopeOp o) -> Answer {
-        return Tensors{rope(at(o.getX()), at(o.getPositions()), number(o.getTheta()), o.getInverse())};
+        return Tensors{
+            rope(at(o.getX()), at(o.getPositions()), number(o.getTheta()), o.getInverse())};
       })
       .Case([&](AttentionOp o) -> Answer {
-        auto [out, lse] = attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), number(o.getScale()));
+        auto [out, lse] = attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()),
+                                    number(o.getScale()));
         return Tensors{out, lse};
       })
       .Case([&](AttentionBackwardOp o) -> Answer {
-        auto [dq, dk, dv] = attentionBackward(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), at(o.getO()),
-                                              at(o.getLse()), at(o.getDout()), number(o.getScale()));
+        auto [dq, dk, dv] =
+            attentionBackward(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()),
+                              at(o.getO()), at(o.getLse()), at(o.getDout()), number(o.getScale()));
         return Tensors{dq, dk, dv};
       })
       .Case([&](CrossEntropyOp o) -> Answer {
         return Tensors{crossEntropy(at(o.getH()), at(o.getWeight()), at(o.getLabels()))};
       })
       .Case([&](CrossEntropyBackwardOp o) -> Answer {
-        auto [loss, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()), environment.lossScale);
+        auto [loss, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()),
+                                               environment.lossScale);
         return Tensors{loss, dh};
       })
       .Case([&](LowRankOp o) -> Answer {
         return Tensors{lowRank(at(o.getX()), at(o.getA()), at(o.getB()), number(o.getScale()))};
       })
       .Case([&](LowRankBackwardOp o) -> Answer {
-        auto [da, db, dx] = lowRankBackward(at(o.getX()), at(o.getA()), at(o.getB()), at(o.getDy()), number(o.getScale()));
+        auto [da, db, dx] = lowRankBackward(at(o.getX()), at(o.getA()), at(o.getB()), at(o.getDy()),
+                                            number(o.getScale()));
         return o.getDx() ? Tensors{da, db, dx} : Tensors{da, db};
       })
       .Case([&](DropoutOp o) -> Answer {
         return Tensors{dropout(at(o.getX()), number(o.getP()), o.getStream(), environment.dropout)};
       })
       .Case([&](MatmulOp o) -> Answer {
-        auto product = o.getKind() == ProductKind::NT ? matmulNT : o.getKind() == ProductKind::NN ? matmulNN : matmulTN;
+        auto product = o.getKind() == ProductKind::NT   ? matmulNT
+                       : o.getKind() == ProductKind::NN ? matmulNN
+                                                        : matmulTN;
         return Tensors{product(at(o.getA()), at(o.getB()), number(o.getScale()))};
       })
       .Case([&](AdaptedLinearOp o) -> Answer { return Tensors{adaptedLinear(o)}; })
@@ -239,17 +256,20 @@ LogicalResult Machine::run(Block &block) {
   return success();
 }
 
-FailureOr<Outcome> lorac::reference::interpret(func::FuncOp function, ArrayRef<HostTensor> arguments,
+FailureOr<Outcome> lorac::reference::interpret(func::FuncOp function,
+                                               ArrayRef<HostTensor> arguments,
                                                const Environment &environment) {
   if (!function.getBody().hasOneBlock())
     return function.emitOpError("the reference runs functions of one block");
   Machine machine{environment};
   Block &block = function.getBody().front();
   if (arguments.size() != block.getNumArguments())
-    return function.emitOpError("takes ") << block.getNumArguments() << " arguments, got " << arguments.size();
+    return function.emitOpError("takes ")
+           << block.getNumArguments() << " arguments, got " << arguments.size();
   for (auto [value, argument] : llvm::zip(block.getArguments(), arguments)) {
     if (!fits(argument, value.getType()))
-      return function.emitOpError("argument ") << value.getArgNumber() << " does not have the shape of " << value.getType();
+      return function.emitOpError("argument ")
+             << value.getArgNumber() << " does not have the shape of " << value.getType();
     machine.values[value] = argument;
   }
   if (failed(machine.run(block)))

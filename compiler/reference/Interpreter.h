@@ -1,6 +1,6 @@
 #pragma once
-// The reference interpreter: runs a function of the lora dialect in float64. It is what the ops mean; kernels and passes are
-// tested against it.
+// The reference interpreter: runs a function of the lora dialect in float64. It is what the ops
+// mean; kernels and passes are tested against it.
 
 #include "compiler/reference/Ops.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -9,7 +9,8 @@
 
 namespace lorac::reference {
 
-/// What a program finds around it. Frozen weights are dense: `[out, in]`, a norm's `[n]`, whatever their storage format.
+/// What a program finds around it. Frozen weights are dense: `[out, in]`, a norm's `[n]`, whatever
+/// their storage format.
 struct Environment {
   std::map<std::string, HostTensor> symbols; ///< by the name of the `lora.frozen` or `lora.param`
   double lossScale = 1;                      ///< 1 / labels of the accumulation window
@@ -21,9 +22,11 @@ struct Outcome {
   std::map<std::string, HostTensor> gradients; ///< what `lora.gradient` added, by symbol
 };
 
-/// Runs `function` (one block, ops up to 40-fused). `?` dimensions take the arguments' sizes. On failure the user has been told,
-/// at the op: a missing symbol, a shape that does not fit its type, an op that has no meaning here, an index out of range.
-mlir::FailureOr<Outcome> interpret(mlir::func::FuncOp function, llvm::ArrayRef<HostTensor> arguments,
+/// Runs `function` (one block, ops up to 40-fused). `?` dimensions take the arguments' sizes. On
+/// failure the user has been told, at the op: a missing symbol, a shape that does not fit its type,
+/// an op that has no meaning here, an index out of range.
+mlir::FailureOr<Outcome> interpret(mlir::func::FuncOp function,
+                                   llvm::ArrayRef<HostTensor> arguments,
                                    const Environment &environment);
 
 } // namespace lorac::reference

@@ -26,12 +26,13 @@ static HostTensor rowLoss(const HostTensor &logits, const HostTensor &labels) {
   return loss;
 }
 
-HostTensor lorac::reference::crossEntropy(const HostTensor &h, const HostTensor &w, const HostTensor &labels) {
+HostTensor lorac::reference::crossEntropy(const HostTensor &h, const HostTensor &w,
+                                          const HostTensor &labels) {
   return rowLoss(linear(h, w), labels);
 }
 
-LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const HostTensor &w, const HostTensor &labels,
-                                                    double lossScale) {
+LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const HostTensor &w,
+                                                    const HostTensor &labels, double lossScale) {
   HostTensor logits = linear(h, w);
   HostTensor dlogits = HostTensor::zeros(logits.shape);
   for (int64_t m = 0; m < logits.rows(); ++m) {

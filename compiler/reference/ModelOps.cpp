@@ -31,7 +31,8 @@ HostTensor lorac::reference::rmsNorm(const HostTensor &x, const HostTensor &w, d
   return y;
 }
 
-HostTensor lorac::reference::rmsNormBackward(const HostTensor &x, const HostTensor &w, const HostTensor &dy, double eps) {
+HostTensor lorac::reference::rmsNormBackward(const HostTensor &x, const HostTensor &w,
+                                             const HostTensor &dy, double eps) {
   HostTensor dx = HostTensor::zeros(x.shape);
   for (int64_t m = 0; m < x.rows(); ++m) {
     double s = inverseRms(x, m, eps), mean = 0;
@@ -43,11 +44,16 @@ HostTensor lorac::reference::rmsNormBackward(const HostTensor &x, const HostTens
   return dx;
 }
 
-HostTensor lorac::reference::linear(const HostTensor &x, const HostTensor &w) { return matmulNT(x, w, 1); }
+HostTensor lorac::reference::linear(const HostTensor &x, const HostTensor &w) {
+  return matmulNT(x, w, 1);
+}
 
-HostTensor lorac::reference::linearBackward(const HostTensor &dy, const HostTensor &w) { return matmulNN(dy, w, 1); }
+HostTensor lorac::reference::linearBackward(const HostTensor &dy, const HostTensor &w) {
+  return matmulNN(dy, w, 1);
+}
 
-HostTensor lorac::reference::rope(const HostTensor &x, const HostTensor &positions, double theta, bool inverse) {
+HostTensor lorac::reference::rope(const HostTensor &x, const HostTensor &positions, double theta,
+                                  bool inverse) {
   HostTensor y = HostTensor::zeros(x.shape);
   int64_t d = x.shape[2];
   for (int64_t m = 0; m < x.rows(); ++m)

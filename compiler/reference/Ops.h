@@ -7,7 +7,7 @@
 
 namespace lorac::reference {
 
-//===--- the described model ---===//
+// The described model.
 
 /// `y[m, :] = W[ids[m], :]`
 HostTensor embed(const HostTensor &ids, const HostTensor &w);
@@ -16,7 +16,8 @@ HostTensor embed(const HostTensor &ids, const HostTensor &w);
 HostTensor rmsNorm(const HostTensor &x, const HostTensor &w, double eps);
 
 /// With `s = 1/sqrt(mean(x²) + eps)`, `g = dy·w`: `dx = s·g - x·s³·mean(g·x)`
-HostTensor rmsNormBackward(const HostTensor &x, const HostTensor &w, const HostTensor &dy, double eps);
+HostTensor rmsNormBackward(const HostTensor &x, const HostTensor &w, const HostTensor &dy,
+                           double eps);
 
 /// `y = x·Wᵀ`
 HostTensor linear(const HostTensor &x, const HostTensor &w);
@@ -24,7 +25,8 @@ HostTensor linear(const HostTensor &x, const HostTensor &w);
 /// `dx = dy·W`
 HostTensor linearBackward(const HostTensor &dy, const HostTensor &w);
 
-/// `y[i] = x[i]·c - x[i+d/2]·s`, `y[i+d/2] = x[i+d/2]·c + x[i]·s` at the angle `position · theta^(-2i/d)`; `inverse` turns back.
+/// `y[i] = x[i]·c - x[i+d/2]·s`, `y[i+d/2] = x[i+d/2]·c + x[i]·s` at the angle `position ·
+/// theta^(-2i/d)`; `inverse` turns back.
 HostTensor rope(const HostTensor &x, const HostTensor &positions, double theta, bool inverse);
 
 /// `row_loss[m] = logsumexp(h[m]·Wᵀ) - (h[m]·Wᵀ)[labels[m]]`, 0 where the label is -100
@@ -34,24 +36,29 @@ struct LossGradient {
   HostTensor rowLoss, dh;
 };
 /// `dh = lossScale · (softmax(h·Wᵀ) - onehot(label))·W`, 0 where the label is -100
-LossGradient crossEntropyBackward(const HostTensor &h, const HostTensor &w, const HostTensor &labels, double lossScale);
+LossGradient crossEntropyBackward(const HostTensor &h, const HostTensor &w,
+                                  const HostTensor &labels, double lossScale);
 
-//===--- attention ---===//
+// Attention.
 
 struct AttentionResult {
   HostTensor o, lse;
 };
-/// `o = softmax(scale · q·kᵀ + causal mask)·v` inside each segment `[starts[i], starts[i+1])`; lse is of the scaled scores.
-AttentionResult attention(const HostTensor &q, const HostTensor &k, const HostTensor &v, const HostTensor &starts, double scale);
+/// `o = softmax(scale · q·kᵀ + causal mask)·v` inside each segment `[starts[i], starts[i+1])`; lse
+/// is of the scaled scores.
+AttentionResult attention(const HostTensor &q, const HostTensor &k, const HostTensor &v,
+                          const HostTensor &starts, double scale);
 
 struct AttentionGradient {
   HostTensor dq, dk, dv;
 };
-/// `p = exp(scale·q·kᵀ - lse)`, `dv = pᵀ·do`, `ds = p·(do·vᵀ - rowsum(do·o))`, `dq = scale·ds·k`, `dk = scale·dsᵀ·q`
-AttentionGradient attentionBackward(const HostTensor &q, const HostTensor &k, const HostTensor &v, const HostTensor &starts,
-                                    const HostTensor &o, const HostTensor &lse, const HostTensor &dout, double scale);
+/// `p = exp(scale·q·kᵀ - lse)`, `dv = pᵀ·do`, `ds = p·(do·vᵀ - rowsum(do·o))`, `dq = scale·ds·k`,
+/// `dk = scale·dsᵀ·q`
+AttentionGradient attentionBackward(const HostTensor &q, const HostTensor &k, const HostTensor &v,
+                                    const HostTensor &starts, const HostTensor &o,
+                                    const HostTensor &lse, const HostTensor &dout, double scale);
 
-//===--- adapters ---===//
+// Adapters.
 
 /// `y = scale · (x·Aᵀ)·Bᵀ`
 HostTensor lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b, double scale);
@@ -60,13 +67,16 @@ struct LowRankGradient {
   HostTensor da, db, dx;
 };
 /// `dt = scale·dy·B`, `dx = dt·A`, `da = dtᵀ·x`, `db = scale·dyᵀ·(x·Aᵀ)`
-LowRankGradient lowRankBackward(const HostTensor &x, const HostTensor &a, const HostTensor &b, const HostTensor &dy, double scale);
+LowRankGradient lowRankBackward(const HostTensor &x, const HostTensor &a, const HostTensor &b,
+                                const HostTensor &dy, double scale);
 
-/// What keys the dropout generator beside the element and the stream (docs/design.md, "Kernel families").
+/// What keys the dropout generator beside the element and the stream (docs/design.md, "Kernel
+/// families").
 struct DropoutKey {
   uint32_t seed = 0, step = 0, micro = 0;
 };
-/// `y = x · keep / (1 - p)`; keep of element e where `Philox4x32-10(e/4, stream, micro; seed, step)[e%4] >= p·2³²`
+/// `y = x · keep / (1 - p)`; keep of element e where `Philox4x32-10(e/4, stream, micro; seed,
+/// step)[e%4] >= p·2³²`
 HostTensor dropout(const HostTensor &x, double p, int64_t stream, DropoutKey key);
 
 /// `C[m,j] = scale·Σk A[m,k]·B[j,k]`

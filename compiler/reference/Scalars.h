@@ -6,7 +6,8 @@
 
 namespace lorac::reference {
 
-/// The value of one scalar (or elementwise) op on these operands; nothing, where the reference does not know the op.
+/// The value of one scalar (or elementwise) op on these operands; nothing, where the reference does
+/// not know the op.
 std::optional<double> evaluateScalar(mlir::Operation *op, llvm::ArrayRef<double> operands);
 
 } // namespace lorac::reference

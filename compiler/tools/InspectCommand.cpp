@@ -21,6 +21,7 @@ struct Part {
   std::string name; ///< 30-backward, linear_forward_…, plan
   std::string kind; ///< stage, kernel, plan
   std::string path;
+  std::string text; ///< a kernel of 60-kernels; empty: the whole of `path`
 };
 
 std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
@@ -52,11 +53,40 @@ Result<std::string> contents(const std::string &path) {
   return text.str();
 }
 
+Result<std::string> contents(const Part &part) {
+  if (!part.text.empty())
+    return part.text;
+  return contents(part.path);
+}
+
+/// The CPU's kernels are functions of one module: each from its line `  func.func @NAME.body(` to its closing brace.
+Result<std::vector<Part>> kernelsOf(const Part &stage) {
+  Result<std::string> text = contents(stage.path);
+  if (!text)
+    return text.error();
+  const std::string open = "  func.func @", close = "\n  }";
+  std::vector<Part> kernels;
+  for (size_t at = text->compare(0, open.size(), open) == 0 ? 0 : text->find("\n" + open); at != std::string::npos;) {
+    size_t begin = at + ((*text)[at] == '\n' ? 1 : 0);
+    size_t end = text->find(close, begin);
+    if (end == std::string::npos)
+      break;
+    end = std::min(text->find('\n', end + 1), text->size() - 1) + 1;
+    std::string name = text->substr(begin + open.size(), text->find('(', begin) - begin - open.size());
+    if (name.size() > 5 && name.compare(name.size() - 5, 5, ".body") == 0)
+      name.resize(name.size() - 5);
+    kernels.push_back({name, "kernel", stage.path, text->substr(begin, end - begin)});
+    at = text->find("\n" + open, end - 1);
+  }
+  return kernels;
+}
+
 /// By the whole name, without its ending, or by a stage's number.
 std::vector<const Part *> matching(const std::vector<Part> &parts, const std::string &word) {
   std::vector<const Part *> found;
   for (const Part &part : parts)
-    if (part.name == word || fs::path(part.name).stem() == word || fs::path(part.path).filename() == word)
+    if (part.name == word || fs::path(part.name).stem() == word ||
+        (part.text.empty() && fs::path(part.path).filename() == word))
       return {&part};
   for (const Part &part : parts)
     if (part.name.compare(0, word.size(), word) == 0)
@@ -70,7 +100,7 @@ Exit list(const std::vector<Part> &parts, bool asJson) {
   for (const Part &part : parts)
     width = std::max(width, part.name.size());
   for (const Part &part : parts) {
-    Result<std::string> text = contents(part.path);
+    Result<std::string> text = contents(part);
     if (!text)
       return fail(text.error());
     long long lines = std::count(text->begin(), text->end(), '\n');
@@ -95,6 +125,14 @@ Exit runInspect(const InspectOptions &options) {
   std::vector<Part> parts = partsIn(options.folder, false);
   if (std::none_of(parts.begin(), parts.end(), [](const Part &part) { return part.kind == "stage"; }))
     return fail({"'" + options.folder + "' holds no stages; `lorac compile SPEC -o DIR` writes such a folder"});
+  for (size_t i = 0; i < parts.size(); ++i)
+    if (parts[i].name == "60-kernels") {
+      Result<std::vector<Part>> kernels = kernelsOf(parts[i]);
+      if (!kernels)
+        return fail(kernels.error());
+      parts.insert(parts.end(), kernels->begin(), kernels->end());
+      break;
+    }
   for (Part &kernel : partsIn(fs::path(options.folder) / "kernels", true))
     parts.push_back(std::move(kernel));
   if (options.part.empty())
@@ -102,7 +140,7 @@ Exit runInspect(const InspectOptions &options) {
 
   std::vector<const Part *> found = matching(parts, options.part);
   if (found.size() == 1) {
-    Result<std::string> text = contents(found.front()->path);
+    Result<std::string> text = contents(*found.front());
     if (!text)
       return fail(text.error());
     if (options.json)

@@ -23,7 +23,8 @@ int main(int argc, char **argv) {
   registry.insert<LLVM::LLVMDialect, scf::SCFDialect, vector::VectorDialect>();
   // As in compiler/pipeline, passes find all dialects loaded, whatever the text that was read.
   registry.addExtension(+[](MLIRContext *context, LoraDialect *) {
-    context->loadDialect<arith::ArithDialect, func::FuncDialect, math::MathDialect, memref::MemRefDialect>();
+    context->loadDialect<arith::ArithDialect, func::FuncDialect, math::MathDialect,
+                         memref::MemRefDialect>();
   });
   registerCanonicalizer();
   registerCSE();

@@ -72,11 +72,13 @@ TEST(Differences, ViewAndRope) {
     Program program(std::string(R"(
       func.func @f(%x: tensor<?x12xf32>, %positions: tensor<?xi32>) -> tensor<?x12xf32> {
         %q = lora.view %x : tensor<?x12xf32> to tensor<?x3x4xf32>
-        %r = lora.rope %q, %positions theta 1.0e+02)") + inverse + R"( : (tensor<?x3x4xf32>, tensor<?xi32>) -> tensor<?x3x4xf32>
+        %r = lora.rope %q, %positions theta 1.0e+02)") +
+                    inverse + R"( : (tensor<?x3x4xf32>, tensor<?xi32>) -> tensor<?x3x4xf32>
         %y = lora.view %r : tensor<?x3x4xf32> to tensor<?x12xf32>
         return %y : tensor<?x12xf32>
       })");
-    expectGradientsMatchDifferences(program, "f", {randomTensor({5, 12}, 1), {{5}, {0, 1, 2, 0, 17}}}, {});
+    expectGradientsMatchDifferences(program, "f",
+                                    {randomTensor({5, 12}, 1), {{5}, {0, 1, 2, 0, 17}}}, {});
   }
 }
 
@@ -88,8 +90,12 @@ TEST(Differences, Attention) {
           : (tensor<?x4x6xf32>, tensor<?x2x6xf32>, tensor<?x2x6xf32>, tensor<?xi32>) -> (tensor<?x24xf32>, tensor<?x4xf32>)
       return %o : tensor<?x24xf32>
     })");
-  expectGradientsMatchDifferences(
-      program, "f", {randomTensor({8, 4, 6}, 1), randomTensor({8, 2, 6}, 2), randomTensor({8, 2, 6}, 3), {{4}, {0, 3, 4, 8}}}, {});
+  expectGradientsMatchDifferences(program, "f",
+                                  {randomTensor({8, 4, 6}, 1),
+                                   randomTensor({8, 2, 6}, 2),
+                                   randomTensor({8, 2, 6}, 3),
+                                   {{4}, {0, 3, 4, 8}}},
+                                  {});
 }
 
 TEST(Differences, Dropout) {
@@ -118,7 +124,8 @@ TEST(Differences, MapSiluTimesUp) {
       }
       return %y : tensor<?x3xf32>
     })");
-  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1, 3), randomTensor({5, 3}, 2)}, {});
+  expectGradientsMatchDifferences(program, "f",
+                                  {randomTensor({5, 3}, 1, 3), randomTensor({5, 3}, 2)}, {});
 }
 
 // An argument used twice, a difference, a result that is an input, two results.
@@ -133,10 +140,12 @@ TEST(Differences, MapOfTwoResults) {
       }
       return %y#0, %y#1 : tensor<?x3xf32>, tensor<?x3xf32>
     })");
-  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), randomTensor({5, 3}, 2)}, {});
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), randomTensor({5, 3}, 2)},
+                                  {});
 }
 
-// dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has none.
+// dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has
+// none.
 TEST(Differences, CrossEntropy) {
   Program program(R"(
     lora.frozen @w : !lora.weight<7x4, f32>

@@ -7,7 +7,8 @@
 using namespace lorac::reference;
 using namespace lorac::test;
 
-static void expectSameResults(Program &program, llvm::ArrayRef<HostTensor> arguments, const Environment &environment) {
+static void expectSameResults(Program &program, llvm::ArrayRef<HostTensor> arguments,
+                              const Environment &environment) {
   Outcome got = run(program.function("fused"), arguments, environment);
   Outcome wanted = run(program.function("apart"), arguments, environment);
   ASSERT_EQ(got.results.size(), wanted.results.size());
@@ -42,7 +43,9 @@ TEST(Equivalence, AdaptedLinear) {
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 5}, 1);
-  expectSameResults(program, {randomTensor({4, 5}, 2), randomTensor({2, 5}, 3), randomTensor({3, 2}, 4), randomTensor({4, 3}, 5)},
+  expectSameResults(program,
+                    {randomTensor({4, 5}, 2), randomTensor({2, 5}, 3), randomTensor({3, 2}, 4),
+                     randomTensor({4, 3}, 5)},
                     environment);
 }
 
@@ -76,7 +79,9 @@ TEST(Equivalence, AdaptedLinearBackward) {
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 5}, 1);
-  expectSameResults(program, {randomTensor({4, 5}, 2), randomTensor({2, 5}, 3), randomTensor({3, 2}, 4), randomTensor({4, 3}, 5)},
+  expectSameResults(program,
+                    {randomTensor({4, 5}, 2), randomTensor({2, 5}, 3), randomTensor({3, 2}, 4),
+                     randomTensor({4, 3}, 5)},
                     environment);
 }
 
@@ -98,12 +103,15 @@ TEST(Equivalence, RmsNormBackwardOnto) {
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({5}, 1);
-  expectSameResults(program, {randomTensor({4, 5}, 2), randomTensor({4, 5}, 3), randomTensor({4, 5}, 4)}, environment);
+  expectSameResults(program,
+                    {randomTensor({4, 5}, 2), randomTensor({4, 5}, 3), randomTensor({4, 5}, 4)},
+                    environment);
 }
 
 // Attention over two segments is attention over each alone.
 TEST(Equivalence, SegmentsDoNotSeeEachOther) {
-  HostTensor q = randomTensor({7, 2, 4}, 1), k = randomTensor({7, 1, 4}, 2), v = randomTensor({7, 1, 4}, 3);
+  HostTensor q = randomTensor({7, 2, 4}, 1), k = randomTensor({7, 1, 4}, 2),
+             v = randomTensor({7, 1, 4}, 3);
   auto rows = [](const HostTensor &x, int64_t begin, int64_t end) {
     HostTensor part = x;
     part.shape[0] = end - begin;
@@ -111,16 +119,23 @@ TEST(Equivalence, SegmentsDoNotSeeEachOther) {
     return part;
   };
   AttentionResult whole = attention(q, k, v, {{3}, {0, 3, 7}}, 0.5);
-  AttentionResult first = attention(rows(q, 0, 3), rows(k, 0, 3), rows(v, 0, 3), {{2}, {0, 3}}, 0.5);
-  AttentionResult second = attention(rows(q, 3, 7), rows(k, 3, 7), rows(v, 3, 7), {{2}, {0, 4}}, 0.5);
+  AttentionResult first =
+      attention(rows(q, 0, 3), rows(k, 0, 3), rows(v, 0, 3), {{2}, {0, 3}}, 0.5);
+  AttentionResult second =
+      attention(rows(q, 3, 7), rows(k, 3, 7), rows(v, 3, 7), {{2}, {0, 4}}, 0.5);
   expectClose(rows(whole.o, 0, 3), first.o, 0, "first");
   expectClose(rows(whole.o, 3, 7), second.o, 0, "second");
   expectClose(rows(whole.lse, 3, 7), second.lse, 0, "lse");
   // The first token of a segment sees itself alone.
-  expectClose(rows(second.o, 0, 1), HostTensor{{1, 8}, {v.data[12], v.data[13], v.data[14], v.data[15], v.data[12], v.data[13], v.data[14], v.data[15]}}, 1e-15, "alone");
+  expectClose(rows(second.o, 0, 1),
+              HostTensor{{1, 8},
+                         {v.data[12], v.data[13], v.data[14], v.data[15], v.data[12], v.data[13],
+                          v.data[14], v.data[15]}},
+              1e-15, "alone");
 }
 
-// Random123's published answers for Philox4x32-10 with all counters and keys zero: element by element through the thresholds.
+// Random123's published answers for Philox4x32-10 with all counters and keys zero: element by
+// element through the thresholds.
 TEST(Equivalence, DropoutFollowsPhilox) {
   constexpr uint32_t known[4] = {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8};
   HostTensor ones{{1, 4}, {1, 1, 1, 1}};

@@ -1,7 +1,7 @@
 // What the interpreter does not run it says at the op.
 
-#include "tests/numerics/interpreter/Support.h"
 #include "mlir/IR/Diagnostics.h"
+#include "tests/numerics/interpreter/Support.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +9,8 @@ using namespace lorac::reference;
 using namespace lorac::test;
 using testing::HasSubstr;
 
-static std::string messageOf(Program &program, llvm::ArrayRef<HostTensor> arguments, const Environment &environment = {}) {
+static std::string messageOf(Program &program, llvm::ArrayRef<HostTensor> arguments,
+                             const Environment &environment = {}) {
   std::string message;
   mlir::ScopedDiagnosticHandler handler(&program.context, [&](mlir::Diagnostic &diagnostic) {
     message += diagnostic.str();
@@ -29,26 +30,31 @@ static const char *embedText = R"(
 
 TEST(Refusals, MissingSymbol) {
   Program program(embedText);
-  EXPECT_THAT(messageOf(program, {HostTensor{{1}, {0}}}), HasSubstr("the environment holds no value named 'w'"));
+  EXPECT_THAT(messageOf(program, {HostTensor{{1}, {0}}}),
+              HasSubstr("the environment holds no value named 'w'"));
 }
 
 TEST(Refusals, SymbolOfAnotherShape) {
   Program program(embedText);
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 4}, 1);
-  EXPECT_THAT(messageOf(program, {HostTensor{{1}, {0}}}, environment), HasSubstr("does not have the shape of"));
+  EXPECT_THAT(messageOf(program, {HostTensor{{1}, {0}}}, environment),
+              HasSubstr("does not have the shape of"));
 }
 
 TEST(Refusals, IdOutOfRange) {
   Program program(embedText);
   Environment environment;
   environment.symbols["w"] = randomTensor({4, 3}, 1);
-  EXPECT_THAT(messageOf(program, {HostTensor{{2}, {0, 4}}}, environment), HasSubstr("ids must be from 0 to 3"));
+  EXPECT_THAT(messageOf(program, {HostTensor{{2}, {0, 4}}}, environment),
+              HasSubstr("ids must be from 0 to 3"));
 }
 
 TEST(Refusals, ArgumentOfAnotherShape) {
-  Program program("func.func @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> { return %x : tensor<?x3xf32> }");
-  EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 4})}), HasSubstr("argument 0 does not have the shape of"));
+  Program program(
+      "func.func @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> { return %x : tensor<?x3xf32> }");
+  EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 4})}),
+              HasSubstr("argument 0 does not have the shape of"));
   EXPECT_THAT(messageOf(program, {}), HasSubstr("takes 1 arguments, got 0"));
 }
 
@@ -59,8 +65,10 @@ TEST(Refusals, SegmentsThatDoNotCutTheTokens) {
           : (tensor<?x1x2xf32>, tensor<?x1x2xf32>, tensor<?x1x2xf32>, tensor<?xi32>) -> (tensor<?x2xf32>, tensor<?x1xf32>)
       return %o : tensor<?x2xf32>
     })");
-  for (HostTensor starts : {HostTensor{{2}, {0, 2}}, HostTensor{{2}, {1, 3}}, HostTensor{{3}, {0, 4, 3}}, HostTensor{{0}, {}}})
-    EXPECT_THAT(messageOf(program, {HostTensor::zeros({3, 1, 2}), starts}), HasSubstr("segments must ascend from 0 to 3"));
+  for (HostTensor starts : {HostTensor{{2}, {0, 2}}, HostTensor{{2}, {1, 3}},
+                            HostTensor{{3}, {0, 4, 3}}, HostTensor{{0}, {}}})
+    EXPECT_THAT(messageOf(program, {HostTensor::zeros({3, 1, 2}), starts}),
+                HasSubstr("segments must ascend from 0 to 3"));
 }
 
 TEST(Refusals, OpWithoutMeaning) {
@@ -73,5 +81,6 @@ TEST(Refusals, OpWithoutMeaning) {
       }
       return %y : tensor<?x3xf32>
     })");
-  EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 3})}), HasSubstr("has no reference meaning in a map"));
+  EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 3})}),
+              HasSubstr("has no reference meaning in a map"));
 }

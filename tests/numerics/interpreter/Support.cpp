@@ -36,7 +36,8 @@ HostTensor lorac::test::randomTensor(std::vector<int64_t> shape, unsigned seed, 
   return tensor;
 }
 
-Outcome lorac::test::run(func::FuncOp function, ArrayRef<HostTensor> arguments, const Environment &environment) {
+Outcome lorac::test::run(func::FuncOp function, ArrayRef<HostTensor> arguments,
+                         const Environment &environment) {
   FailureOr<Outcome> outcome = interpret(function, arguments, environment);
   EXPECT_TRUE(succeeded(outcome));
   return succeeded(outcome) ? *outcome : Outcome{};
@@ -55,8 +56,9 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
   for (Value argument : function.getArguments())
     if (isFloat(argument))
       outputs.push_back(argument.getType());
-  auto backward = func::FuncOp::create(b, function.getLoc(), (function.getName() + "_backward").str(),
-                                       b.getFunctionType(inputs, outputs));
+  auto backward =
+      func::FuncOp::create(b, function.getLoc(), (function.getName() + "_backward").str(),
+                           b.getFunctionType(inputs, outputs));
   Block *block = backward.addEntryBlock();
   b.setInsertionPointToStart(block);
   IRMapping copy;
@@ -70,8 +72,9 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
     Value &sum = gradient[of];
     sum = sum ? Value(arith::AddFOp::create(b, function.getLoc(), sum, value)) : value;
   };
-  for (auto [result, seed] : llvm::zip(function.front().getTerminator()->getOperands(),
-                                       block->getArguments().drop_front(function.getNumArguments())))
+  for (auto [result, seed] :
+       llvm::zip(function.front().getTerminator()->getOperands(),
+                 block->getArguments().drop_front(function.getNumArguments())))
     accumulate(copy.lookup(result), seed);
   for (Operation *op : llvm::reverse(forward)) {
     SmallVector<Value> incoming;
@@ -95,7 +98,8 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
   SmallVector<Value> results;
   for (Value argument : block->getArguments().take_front(function.getNumArguments()))
     if (isFloat(argument)) {
-      EXPECT_TRUE(gradient.lookup(argument)) << "every float argument of a test's function reaches its results";
+      EXPECT_TRUE(gradient.lookup(argument))
+          << "every float argument of a test's function reaches its results";
       results.push_back(gradient.lookup(argument));
     }
   func::ReturnOp::create(b, function.getLoc(), results);
@@ -103,8 +107,8 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
   return backward;
 }
 
-void lorac::test::expectClose(const HostTensor &got, const HostTensor &wanted, double tolerance, const std::string &what,
-                              double atLeast) {
+void lorac::test::expectClose(const HostTensor &got, const HostTensor &wanted, double tolerance,
+                              const std::string &what, double atLeast) {
   ASSERT_EQ(got.shape, wanted.shape) << what;
   double largest = atLeast, error = 0;
   int64_t worst = 0;
@@ -115,8 +119,8 @@ void lorac::test::expectClose(const HostTensor &got, const HostTensor &wanted, d
       error = difference, worst = e;
   }
   EXPECT_TRUE(error <= tolerance * largest)
-      << what << ": element " << worst << " is " << (wanted.size() ? got.data[worst] : 0) << ", wanted "
-      << (wanted.size() ? wanted.data[worst] : 0) << "; the largest is " << largest;
+      << what << ": element " << worst << " is " << (wanted.size() ? got.data[worst] : 0)
+      << ", wanted " << (wanted.size() ? wanted.data[worst] : 0) << "; the largest is " << largest;
 }
 
 // Σ over all results of <gradient, result>
@@ -128,7 +132,8 @@ static double dot(const Outcome &outcome, ArrayRef<HostTensor> gradients) {
   return sum;
 }
 
-void lorac::test::expectGradientsMatchDifferences(Program &program, StringRef name, std::vector<HostTensor> arguments,
+void lorac::test::expectGradientsMatchDifferences(Program &program, StringRef name,
+                                                  std::vector<HostTensor> arguments,
                                                   const Environment &given) {
   Environment environment = given;
   func::FuncOp function = program.function(name);
@@ -159,7 +164,8 @@ void lorac::test::expectGradientsMatchDifferences(Program &program, StringRef na
   for (auto [i, value] : llvm::enumerate(function.getArguments()))
     if (isFloat(value)) {
       ASSERT_LT(next, outcome.results.size());
-      expectClose(outcome.results[next++], differences(arguments[i]), 1e-6, "argument " + std::to_string(i));
+      expectClose(outcome.results[next++], differences(arguments[i]), 1e-6,
+                  "argument " + std::to_string(i));
     }
   for (auto param : program.module->getOps<ParamOp>()) {
     std::string symbol = param.getSymName().str();

@@ -1,5 +1,6 @@
 #pragma once
-// What the interpreter's tests share: programs from text, seeded tensors, the reverse pass of a function, central differences.
+// What the interpreter's tests share: programs from text, seeded tensors, the reverse pass of a
+// function, central differences.
 
 #include "compiler/reference/Interpreter.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -14,7 +15,9 @@ struct Program {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 
   explicit Program(llvm::StringRef text); // a text that does not parse fails the test
-  mlir::func::FuncOp function(llvm::StringRef name) { return module->lookupSymbol<mlir::func::FuncOp>(name); }
+  mlir::func::FuncOp function(llvm::StringRef name) {
+    return module->lookupSymbol<mlir::func::FuncOp>(name);
+  }
 };
 
 /// Values spread evenly over (-scale, scale), the same for the same seed everywhere.
@@ -24,17 +27,21 @@ reference::HostTensor randomTensor(std::vector<int64_t> shape, unsigned seed, do
 reference::Outcome run(mlir::func::FuncOp function, llvm::ArrayRef<reference::HostTensor> arguments,
                        const reference::Environment &environment);
 
-/// Appends `<name>_backward`: the arguments of `function`, then the gradient of each result; returns the gradient of each float
-/// argument (in order) and adds the params' by lora.gradient. Made from the ops' own `backward`.
+/// Appends `<name>_backward`: the arguments of `function`, then the gradient of each result;
+/// returns the gradient of each float argument (in order) and adds the params' by lora.gradient.
+/// Made from the ops' own `backward`.
 mlir::func::FuncOp reverse(mlir::func::FuncOp function);
 
-/// Compares what `reverse` says about every element of every float argument and param with central differences of the
-/// function under random gradients of its results: equal to 1e-6 of the tensor's largest gradient.
-void expectGradientsMatchDifferences(Program &program, llvm::StringRef name, std::vector<reference::HostTensor> arguments,
+/// Compares what `reverse` says about every element of every float argument and param with central
+/// differences of the function under random gradients of its results: equal to 1e-6 of the tensor's
+/// largest gradient.
+void expectGradientsMatchDifferences(Program &program, llvm::StringRef name,
+                                     std::vector<reference::HostTensor> arguments,
                                      const reference::Environment &environment);
 
-/// Every element within `tolerance` times the largest value of `wanted`, or times `atLeast` where that is more.
-void expectClose(const reference::HostTensor &got, const reference::HostTensor &wanted, double tolerance,
-                 const std::string &what, double atLeast = 0);
+/// Every element within `tolerance` times the largest value of `wanted`, or times `atLeast` where
+/// that is more.
+void expectClose(const reference::HostTensor &got, const reference::HostTensor &wanted,
+                 double tolerance, const std::string &what, double atLeast = 0);
 
 } // namespace lorac::test

@@ -8,8 +8,9 @@
 
 namespace lorac::test {
 
-/// A module with `@hidden(ids, positions, segments)`, `@head(h)` and `@loss(h, labels)`. `adapterScale` not 0: `lora.adapters` asks for
-/// rank 4 on all seven linears of each layer, with dropout `dropout`.
+/// A module with `@hidden(ids, positions, segments)`, `@head(h)` and `@loss(h, labels)`.
+/// `adapterScale` not 0: `lora.adapters` asks for rank 4 on all seven linears of each layer, with
+/// dropout `dropout`.
 std::string tinyLlama(bool tied, double adapterScale, double dropout = 0);
 
 /// All tensors of tests/golden/<path>; a file that cannot be read fails the test.
@@ -21,9 +22,13 @@ struct Batch {
   double labelCount = 0;
 
   /// The four arguments of `@train`.
-  std::vector<reference::HostTensor> arguments() const { return {ids, positions, segments, labels}; }
+  std::vector<reference::HostTensor> arguments() const {
+    return {ids, positions, segments, labels};
+  }
 };
-/// From Hugging Face's `[samples, length]` ids and unshifted labels; `mask` (may be null) is 0 at padding, which is left out.
-Batch batchOf(const reference::HostTensor &ids, const reference::HostTensor &labels, const reference::HostTensor *mask = nullptr);
+/// From Hugging Face's `[samples, length]` ids and unshifted labels; `mask` (may be null) is 0 at
+/// padding, which is left out.
+Batch batchOf(const reference::HostTensor &ids, const reference::HostTensor &labels,
+              const reference::HostTensor *mask = nullptr);
 
 } // namespace lorac::test

@@ -1,10 +1,11 @@
-// The interpreter against PyTorch and PEFT: forward, loss and adapter gradients of the tiny Llama, at every stage up to 40-fused.
+// The interpreter against PyTorch and PEFT: forward, loss and adapter gradients of the tiny Llama,
+// at every stage up to 40-fused.
 
+#include "tests/numerics/interpreter/TinyLlama.h"
 #include "compiler/passes/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "tests/numerics/interpreter/Support.h"
-#include "tests/numerics/interpreter/TinyLlama.h"
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -12,7 +13,9 @@ using namespace lorac::lora;
 using namespace lorac::reference;
 using namespace lorac::test;
 
-static double total(const HostTensor &tensor) { return std::accumulate(tensor.data.begin(), tensor.data.end(), 0.0); }
+static double total(const HostTensor &tensor) {
+  return std::accumulate(tensor.data.begin(), tensor.data.end(), 0.0);
+}
 
 // `[samples, length, n]` as `[samples * length, n]`
 static HostTensor flat(HostTensor tensor) {
@@ -31,10 +34,14 @@ TEST_P(TinyLlama, Forward) {
   Program program(tinyLlama(tied, 0));
   auto wanted = golden(folder + "forward.safetensors");
   Batch batch = batchOf(wanted["input_ids"], wanted["labels"]);
-  HostTensor hidden = run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment).results.at(0);
+  HostTensor hidden =
+      run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment)
+          .results.at(0);
   expectClose(hidden, flat(wanted["hidden.2"]), 1e-5, "hidden");
-  expectClose(run(program.function("head"), {hidden}, environment).results.at(0), flat(wanted["logits"]), 1e-5, "logits");
-  HostTensor rowLoss = run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
+  expectClose(run(program.function("head"), {hidden}, environment).results.at(0),
+              flat(wanted["logits"]), 1e-5, "logits");
+  HostTensor rowLoss =
+      run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
   EXPECT_NEAR(total(rowLoss) / batch.labelCount, wanted["loss"].data.at(0), 1e-5);
 }
 
@@ -45,8 +52,11 @@ TEST_P(TinyLlama, PaddedSamples) {
   HostTensor mask = wanted["padded.attention_mask"];
   Batch batch = batchOf(wanted["padded.input_ids"], wanted["padded.labels"], &mask);
   EXPECT_EQ(batch.ids.size(), total(mask));
-  HostTensor hidden = run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment).results.at(0);
-  HostTensor rowLoss = run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
+  HostTensor hidden =
+      run(program.function("hidden"), {batch.ids, batch.positions, batch.segments}, environment)
+          .results.at(0);
+  HostTensor rowLoss =
+      run(program.function("loss"), {hidden, batch.labels}, environment).results.at(0);
   EXPECT_NEAR(total(rowLoss) / batch.labelCount, wanted["padded.loss"].data.at(0), 1e-5);
 }
 
@@ -92,7 +102,8 @@ static Batch firstTrainingBatch() {
 }
 
 // Loss and gradients at every stage, as PEFT has them before the first update.
-static void expectStepZero(bool tied, double scale, Environment environment, const std::string &initial, const std::string &train) {
+static void expectStepZero(bool tied, double scale, Environment environment,
+                           const std::string &initial, const std::string &train) {
   Batch batch = firstTrainingBatch();
   for (auto &[name, tensor] : golden(initial))
     environment.symbols[name.substr(peft.size())] = tensor;
@@ -104,7 +115,8 @@ static void expectStepZero(bool tied, double scale, Environment environment, con
     ASSERT_NO_FATAL_FAILURE(runStage(program, stage));
     Outcome outcome = run(program.function("train"), batch.arguments(), environment);
     ASSERT_EQ(outcome.results.size(), 1u);
-    double loss = total(outcome.results[0]) / batch.labelCount, wantedLoss = wanted["losses"].data.at(0);
+    double loss = total(outcome.results[0]) / batch.labelCount,
+           wantedLoss = wanted["losses"].data.at(0);
     EXPECT_NEAR(loss, wantedLoss, 1e-5 * wantedLoss);
     size_t compared = 0;
     for (auto &[name, gradient] : wanted)
@@ -119,10 +131,12 @@ static void expectStepZero(bool tied, double scale, Environment environment, con
 
 // The scale is alpha / r, for rsLoRA alpha / √r; alpha is 8, r is 4.
 TEST_P(TinyLlama, LoraGradients) {
-  expectStepZero(tied, 2, environment, folder + "lora_init/adapter_model.safetensors", folder + "lora_train.safetensors");
+  expectStepZero(tied, 2, environment, folder + "lora_init/adapter_model.safetensors",
+                 folder + "lora_train.safetensors");
 }
 TEST_P(TinyLlama, RsLoraGradients) {
-  expectStepZero(tied, 4, environment, folder + "rslora_init/adapter_model.safetensors", folder + "rslora_train.safetensors");
+  expectStepZero(tied, 4, environment, folder + "rslora_init/adapter_model.safetensors",
+                 folder + "rslora_train.safetensors");
 }
 
 // QLoRA: the interpreter takes what bitsandbytes decodes from its NF4 blocks.
@@ -130,10 +144,12 @@ TEST_P(TinyLlama, QLoraGradients) {
   std::string qlora = std::string("qlora/") + GetParam() + "/";
   for (auto &[name, tensor] : golden(qlora + "dequantized.safetensors"))
     environment.symbols[name.substr(std::string("dequant.").size()) + ".weight"] = tensor;
-  expectStepZero(tied, 2, environment, qlora + "adapter_init/adapter_model.safetensors", qlora + "train.safetensors");
+  expectStepZero(tied, 2, environment, qlora + "adapter_init/adapter_model.safetensors",
+                 qlora + "train.safetensors");
 }
 
-// With dropout no number made elsewhere exists (the generator is ours): the later stages say what 30-backward says.
+// With dropout no number made elsewhere exists (the generator is ours): the later stages say what
+// 30-backward says.
 TEST_P(TinyLlama, StagesAgreeUnderDropout) {
   HostTensor ids = golden(folder + "forward.safetensors")["input_ids"];
   Batch batch = batchOf(ids, ids);

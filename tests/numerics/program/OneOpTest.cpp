@@ -1,6 +1,6 @@
-// Every op's kernel against the interpreter: programs of one op, at sizes that fill no panel and no tile.
+// Every op's kernel against the interpreter: programs of one op, at sizes that fill no panel and no
+// tile.
 
-#include "compiler/dialect/LoraOps.h"
 #include "tests/numerics/program/PlannedProgram.h"
 #include <gtest/gtest.h>
 
@@ -16,25 +16,33 @@ struct Activation {
   int columns;
 };
 
-// A function of one op: each activation is drawn by an embedding of its own; `result` is what the kernels leave in `hidden`.
-std::string oneOp(const std::vector<Activation> &activations, const std::string &declarations, const std::string &body,
-                  const std::string &result, const std::string &type) {
-  std::string text = "module attributes {lora.max_tokens = 24 : i64, lora.max_length = 12 : i64} {\n" + declarations;
+// A function of one op: each activation is drawn by an embedding of its own; `result` is what the
+// kernels leave in `hidden`.
+std::string oneOp(const std::vector<Activation> &activations, const std::string &declarations,
+                  const std::string &body, const std::string &result, const std::string &type) {
+  std::string text =
+      "module attributes {lora.max_tokens = 24 : i64, lora.max_length = 12 : i64} {\n" +
+      declarations;
   std::string loads;
   for (const Activation &a : activations) {
     std::string weight = "!lora.weight<24x" + std::to_string(a.columns) + ", f32>";
     text += "lora.frozen @of_" + a.name + " : " + weight + "\n";
-    loads += "%w_" + a.name + " = lora.use @of_" + a.name + " : " + weight + "\n%" + a.name + " = lora.embed %ids, %w_" + a.name +
-             " : (tensor<?xi32>, " + weight + ") -> " + rows(a.columns) + "\n";
+    loads += "%w_" + a.name + " = lora.use @of_" + a.name + " : " + weight + "\n%" + a.name +
+             " = lora.embed %ids, %w_" + a.name + " : (tensor<?xi32>, " + weight + ") -> " +
+             rows(a.columns) + "\n";
   }
-  return text + "func.func @f(%ids: tensor<?xi32> loc(\"ids\"), %positions: tensor<?xi32> loc(\"positions\"), %segments: tensor<?xi32> "
-                "loc(\"segments\"), %labels: tensor<?xi32> loc(\"labels\")) -> " +
+  return text +
+         "func.func @f(%ids: tensor<?xi32> loc(\"ids\"), %positions: tensor<?xi32> "
+         "loc(\"positions\"), %segments: tensor<?xi32> "
+         "loc(\"segments\"), %labels: tensor<?xi32> loc(\"labels\")) -> " +
          type + " {\n" + loads + body + "\nreturn " + result + " : " + type + "\n}\n}\n";
 }
 
 // Micro-batches of 24 (full), 13 and 1 tokens.
 std::vector<Inputs> batches() {
-  auto ints = [](std::vector<double> values) { return HostTensor{{int64_t(values.size())}, values}; };
+  auto ints = [](std::vector<double> values) {
+    return HostTensor{{int64_t(values.size())}, values};
+  };
   auto batch = [&](std::vector<double> starts) {
     int64_t tokens = starts.back();
     std::vector<double> ids, positions, labels;
@@ -45,7 +53,10 @@ std::vector<Inputs> batches() {
       positions.push_back(m - starts[segment]);
       labels.push_back(m % 5 == 4 ? -100 : (m * 11) % 37);
     }
-    return Inputs{{"ids", ints(ids)}, {"positions", ints(positions)}, {"segments", ints(starts)}, {"labels", ints(labels)}};
+    return Inputs{{"ids", ints(ids)},
+                  {"positions", ints(positions)},
+                  {"segments", ints(starts)},
+                  {"labels", ints(labels)}};
   };
   return {batch({0, 12, 15, 24}), batch({0, 1, 4, 13}), batch({0, 1})};
 }
@@ -64,106 +75,157 @@ void expectMatch(const std::string &text, double tolerance = 1e-5) {
 // A copy into the place of results, for ops whose own result is not what the function returns.
 std::string twice(const std::string &value, int n) {
   return "%out = lora.map " + value + " : (" + rows(n) + ") -> " + rows(n) +
-         " {\n^bb0(%e: f32):\n%c2 = arith.constant 2.0 : f32\n%p2 = arith.mulf %e, %c2 : f32\nlora.yield %p2 : f32\n}";
+         " {\n^bb0(%e: f32):\n%c2 = arith.constant 2.0 : f32\n%p2 = arith.mulf %e, %c2 : "
+         "f32\nlora.yield %p2 : f32\n}";
 }
 
 } // namespace
 
 struct OneOpOfFormat : testing::TestWithParam<const char *> {
-  std::string type(int n, int k) { return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + GetParam() + ">"; }
+  std::string type(int n, int k) {
+    return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + GetParam() + ">";
+  }
 };
-INSTANTIATE_TEST_SUITE_P(, OneOpOfFormat, testing::Values("f32", "f16", "bf16", "nf4<64>", "nf4<64, dq256>", "fp4<32>", "fp4<128, dq256>"));
+INSTANTIATE_TEST_SUITE_P(, OneOpOfFormat,
+                         testing::Values("f32", "f16", "bf16", "nf4<64>", "nf4<64, dq256>",
+                                         "fp4<32>", "fp4<128, dq256>"));
 
 TEST_P(OneOpOfFormat, AdaptedLinear) {
-  std::string w = type(37, 44), declare = "lora.frozen @w : " + w + "\nlora.param @b : tensor<37x5xf32>\n";
+  std::string w = type(37, 44),
+              declare = "lora.frozen @w : " + w + "\nlora.param @b : tensor<37x5xf32>\n";
   std::string use = "%w = lora.use @w : " + w + "\n%b = lora.use @b : tensor<37x5xf32>\n";
   std::vector<Activation> inputs = {{"x", 44}, {"t", 5}, {"r", 37}};
-  expectMatch(oneOp({{"x", 44}}, declare, use + "%y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x44xf32>, " + w + ") -> tensor<?x37xf32>",
+  expectMatch(oneOp({{"x", 44}}, declare,
+                    use + "%y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x44xf32>, " + w +
+                        ") -> tensor<?x37xf32>",
                     "%y", rows(37)));
-  expectMatch(oneOp({{"x", 44}, {"t", 5}}, declare,
-                    use + "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 1.75 : (tensor<?x44xf32>, " + w +
-                        ", tensor<?x5xf32>, tensor<37x5xf32>) -> tensor<?x37xf32>",
-                    "%y", rows(37)));
-  expectMatch(oneOp(inputs, declare,
-                    use + "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) residual(%r) scale 1.75 : (tensor<?x44xf32>, " + w +
-                        ", tensor<?x5xf32>, tensor<37x5xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>",
-                    "%y", rows(37)));
+  expectMatch(oneOp(
+      {{"x", 44}, {"t", 5}}, declare,
+      use + "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 1.75 : (tensor<?x44xf32>, " +
+          w + ", tensor<?x5xf32>, tensor<37x5xf32>) -> tensor<?x37xf32>",
+      "%y", rows(37)));
+  expectMatch(
+      oneOp(inputs, declare,
+            use +
+                "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) residual(%r) scale 1.75 : "
+                "(tensor<?x44xf32>, " +
+                w + ", tensor<?x5xf32>, tensor<37x5xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>",
+            "%y", rows(37)));
 }
 
 TEST_P(OneOpOfFormat, AdaptedLinearBackward) {
-  std::string w = type(37, 44), declare = "lora.frozen @w : " + w + "\nlora.param @a : tensor<5x44xf32>\n";
+  std::string w = type(37, 44),
+              declare = "lora.frozen @w : " + w + "\nlora.param @a : tensor<5x44xf32>\n";
   std::string use = "%w = lora.use @w : " + w + "\n%a = lora.use @a : tensor<5x44xf32>\n";
   expectMatch(oneOp({{"dy", 37}}, declare,
-                    use + "%dx = lora.adapted_linear_backward(%dy, %w) : (tensor<?x37xf32>, " + w + ") -> tensor<?x44xf32>", "%dx", rows(44)));
-  expectMatch(oneOp({{"dy", 37}, {"dt", 5}, {"r", 44}}, declare,
-                    use + "%dx = lora.adapted_linear_backward(%dy, %w) low_rank(%dt, %a) onto(%r) : (tensor<?x37xf32>, " + w +
-                        ", tensor<?x5xf32>, tensor<5x44xf32>, tensor<?x44xf32>) -> tensor<?x44xf32>\n" + twice("%dx", 44),
-                    "%out", rows(44)));
+                    use + "%dx = lora.adapted_linear_backward(%dy, %w) : (tensor<?x37xf32>, " + w +
+                        ") -> tensor<?x44xf32>",
+                    "%dx", rows(44)));
+  expectMatch(
+      oneOp({{"dy", 37}, {"dt", 5}, {"r", 44}}, declare,
+            use +
+                "%dx = lora.adapted_linear_backward(%dy, %w) low_rank(%dt, %a) onto(%r) : "
+                "(tensor<?x37xf32>, " +
+                w + ", tensor<?x5xf32>, tensor<5x44xf32>, tensor<?x44xf32>) -> tensor<?x44xf32>\n" +
+                twice("%dx", 44),
+            "%out", rows(44)));
 }
 
 TEST(OneOp, Embed) {
   for (const char *format : {"f32", "f16", "bf16"}) {
     std::string w = std::string("!lora.weight<24x37, ") + format + ">";
     expectMatch(oneOp({}, "lora.frozen @w : " + w + "\n",
-                      "%w = lora.use @w : " + w + "\n%y = lora.embed %ids, %w : (tensor<?xi32>, " + w + ") -> tensor<?x37xf32>", "%y", rows(37)));
+                      "%w = lora.use @w : " + w + "\n%y = lora.embed %ids, %w : (tensor<?xi32>, " +
+                          w + ") -> tensor<?x37xf32>",
+                      "%y", rows(37)));
   }
 }
 
 TEST(OneOp, RmsNorm) {
-  std::string declare = "lora.frozen @w : !lora.weight<37, vector>\n", use = "%w = lora.use @w : !lora.weight<37, vector>\n";
+  std::string declare = "lora.frozen @w : !lora.weight<37, vector>\n",
+              use = "%w = lora.use @w : !lora.weight<37, vector>\n";
   expectMatch(oneOp({{"x", 37}}, declare,
-                    use + "%y = lora.rms_norm %x, %w eps 1.0e-03 : (tensor<?x37xf32>, !lora.weight<37, vector>) -> tensor<?x37xf32>", "%y", rows(37)));
+                    use + "%y = lora.rms_norm %x, %w eps 1.0e-03 : (tensor<?x37xf32>, "
+                          "!lora.weight<37, vector>) -> tensor<?x37xf32>",
+                    "%y", rows(37)));
   expectMatch(oneOp({{"x", 37}, {"dy", 37}}, declare,
-                    use + "%dx = lora.rms_norm_backward %x, %w, %dy eps 1.0e-03 : (tensor<?x37xf32>, !lora.weight<37, vector>, "
+                    use + "%dx = lora.rms_norm_backward %x, %w, %dy eps 1.0e-03 : "
+                          "(tensor<?x37xf32>, !lora.weight<37, vector>, "
                           "tensor<?x37xf32>) -> tensor<?x37xf32>",
                     "%dx", rows(37)));
   expectMatch(oneOp({{"x", 37}, {"dy", 37}, {"r", 37}}, declare,
-                    use + "%dx = lora.rms_norm_backward %x, %w, %dy onto(%r) eps 1.0e-03 : (tensor<?x37xf32>, !lora.weight<37, "
-                          "vector>, tensor<?x37xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>\n" + twice("%dx", 37),
+                    use +
+                        "%dx = lora.rms_norm_backward %x, %w, %dy onto(%r) eps 1.0e-03 : "
+                        "(tensor<?x37xf32>, !lora.weight<37, "
+                        "vector>, tensor<?x37xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>\n" +
+                        twice("%dx", 37),
                     "%out", rows(37)));
 }
 
 TEST(OneOp, Matmul) {
   expectMatch(oneOp({{"x", 44}}, "lora.param @a : tensor<5x44xf32>\n",
-                    "%a = lora.use @a : tensor<5x44xf32>\n%t = lora.matmul nt %x, %a scale 0.5 : (tensor<?x44xf32>, tensor<5x44xf32>) -> tensor<?x5xf32>",
+                    "%a = lora.use @a : tensor<5x44xf32>\n%t = lora.matmul nt %x, %a scale 0.5 : "
+                    "(tensor<?x44xf32>, tensor<5x44xf32>) -> tensor<?x5xf32>",
                     "%t", rows(5)));
   expectMatch(oneOp({{"dy", 37}}, "lora.param @b : tensor<37x5xf32>\n",
-                    "%b = lora.use @b : tensor<37x5xf32>\n%t = lora.matmul nn %dy, %b scale 0.5 : (tensor<?x37xf32>, tensor<37x5xf32>) -> tensor<?x5xf32>",
+                    "%b = lora.use @b : tensor<37x5xf32>\n%t = lora.matmul nn %dy, %b scale 0.5 : "
+                    "(tensor<?x37xf32>, tensor<37x5xf32>) -> tensor<?x5xf32>",
                     "%t", rows(5)));
   // Over tokens: into the gradients.
-  expectMatch(oneOp({{"x", 44}, {"t", 5}}, "lora.param @a : tensor<5x44xf32>\nlora.param @b : tensor<44x5xf32>\n",
-                    "%da = lora.matmul tn %t, %x scale 0.5 : (tensor<?x5xf32>, tensor<?x44xf32>) -> tensor<5x44xf32>\n"
+  expectMatch(oneOp({{"x", 44}, {"t", 5}},
+                    "lora.param @a : tensor<5x44xf32>\nlora.param @b : tensor<44x5xf32>\n",
+                    "%da = lora.matmul tn %t, %x scale 0.5 : (tensor<?x5xf32>, tensor<?x44xf32>) "
+                    "-> tensor<5x44xf32>\n"
                     "lora.gradient @a, %da : tensor<5x44xf32>\n"
-                    "%db = lora.matmul tn %x, %t scale 2.0 : (tensor<?x44xf32>, tensor<?x5xf32>) -> tensor<44x5xf32>\n"
-                    "lora.gradient @b, %db : tensor<44x5xf32>\n" + twice("%x", 44),
+                    "%db = lora.matmul tn %x, %t scale 2.0 : (tensor<?x44xf32>, tensor<?x5xf32>) "
+                    "-> tensor<44x5xf32>\n"
+                    "lora.gradient @b, %db : tensor<44x5xf32>\n" +
+                        twice("%x", 44),
                     "%out", rows(44)));
 }
 
 TEST(OneOp, Rope) {
   for (const char *inverse : {"", " inverse"})
     expectMatch(oneOp({{"x", 30}}, "",
-                      std::string("%v = lora.view %x : tensor<?x30xf32> to tensor<?x3x10xf32>\n%r = lora.rope %v, %positions theta 1.0e+02") +
-                          inverse + " : (tensor<?x3x10xf32>, tensor<?xi32>) -> tensor<?x3x10xf32>\n"
-                          "%y = lora.view %r : tensor<?x3x10xf32> to tensor<?x30xf32>\n" + twice("%y", 30),
+                      std::string("%v = lora.view %x : tensor<?x30xf32> to tensor<?x3x10xf32>\n%r "
+                                  "= lora.rope %v, %positions theta 1.0e+02") +
+                          inverse +
+                          " : (tensor<?x3x10xf32>, tensor<?xi32>) -> tensor<?x3x10xf32>\n"
+                          "%y = lora.view %r : tensor<?x3x10xf32> to tensor<?x30xf32>\n" +
+                          twice("%y", 30),
                       "%out", rows(30)));
 }
 
 // Six heads over two, of size 8.
 TEST(OneOp, Attention) {
-  const std::string heads = "%q = lora.view %xq : tensor<?x48xf32> to tensor<?x6x8xf32>\n%k = lora.view %xk : tensor<?x16xf32> to tensor<?x2x8xf32>\n"
-                            "%v = lora.view %xv : tensor<?x16xf32> to tensor<?x2x8xf32>\n%o, %lse = lora.attention %q, %k, %v, %segments scale 0.35 : "
-                            "(tensor<?x6x8xf32>, tensor<?x2x8xf32>, tensor<?x2x8xf32>, tensor<?xi32>) -> (tensor<?x48xf32>, tensor<?x6xf32>)\n";
+  const std::string heads = "%q = lora.view %xq : tensor<?x48xf32> to tensor<?x6x8xf32>\n%k = "
+                            "lora.view %xk : tensor<?x16xf32> to tensor<?x2x8xf32>\n"
+                            "%v = lora.view %xv : tensor<?x16xf32> to tensor<?x2x8xf32>\n%o, %lse "
+                            "= lora.attention %q, %k, %v, %segments scale 0.35 : "
+                            "(tensor<?x6x8xf32>, tensor<?x2x8xf32>, tensor<?x2x8xf32>, "
+                            "tensor<?xi32>) -> (tensor<?x48xf32>, tensor<?x6xf32>)\n";
   std::vector<Activation> inputs = {{"xq", 48}, {"xk", 16}, {"xv", 16}};
   expectMatch(oneOp(inputs, "", heads + twice("%o", 48), "%out", rows(48)));
   expectMatch(oneOp(inputs, "", heads + twice("%lse", 6), "%out", rows(6)));
   inputs.push_back({"do", 48});
   const std::string backward =
-      heads + "%dq, %dk, %dv = lora.attention_backward %q, %k, %v, %segments, %o, %lse, %do scale 0.35 : (tensor<?x6x8xf32>, "
-              "tensor<?x2x8xf32>, tensor<?x2x8xf32>, tensor<?xi32>, tensor<?x48xf32>, tensor<?x6xf32>, tensor<?x48xf32>) -> (tensor<?x6x8xf32>, "
+      heads + "%dq, %dk, %dv = lora.attention_backward %q, %k, %v, %segments, %o, %lse, %do scale "
+              "0.35 : (tensor<?x6x8xf32>, "
+              "tensor<?x2x8xf32>, tensor<?x2x8xf32>, tensor<?xi32>, tensor<?x48xf32>, "
+              "tensor<?x6xf32>, tensor<?x48xf32>) -> (tensor<?x6x8xf32>, "
               "tensor<?x2x8xf32>, tensor<?x2x8xf32>)\n";
-  expectMatch(oneOp(inputs, "", backward + "%y = lora.view %dq : tensor<?x6x8xf32> to tensor<?x48xf32>\n" + twice("%y", 48), "%out", rows(48)));
-  expectMatch(oneOp(inputs, "", backward + "%y = lora.view %dk : tensor<?x2x8xf32> to tensor<?x16xf32>\n" + twice("%y", 16), "%out", rows(16)));
-  expectMatch(oneOp(inputs, "", backward + "%y = lora.view %dv : tensor<?x2x8xf32> to tensor<?x16xf32>\n" + twice("%y", 16), "%out", rows(16)));
+  expectMatch(oneOp(inputs, "",
+                    backward + "%y = lora.view %dq : tensor<?x6x8xf32> to tensor<?x48xf32>\n" +
+                        twice("%y", 48),
+                    "%out", rows(48)));
+  expectMatch(oneOp(inputs, "",
+                    backward + "%y = lora.view %dk : tensor<?x2x8xf32> to tensor<?x16xf32>\n" +
+                        twice("%y", 16),
+                    "%out", rows(16)));
+  expectMatch(oneOp(inputs, "",
+                    backward + "%y = lora.view %dv : tensor<?x2x8xf32> to tensor<?x16xf32>\n" +
+                        twice("%y", 16),
+                    "%out", rows(16)));
 }
 
 // silu(g)·u and both of its gradients.
@@ -190,15 +252,21 @@ TEST(OneOp, Map) {
 }
 
 TEST(OneOp, Dropout) {
-  expectMatch(oneOp({{"x", 37}}, "", "%y = lora.dropout %x p 3.0e-01 stream 9 : tensor<?x37xf32>", "%y", rows(37)));
+  expectMatch(oneOp({{"x", 37}}, "", "%y = lora.dropout %x p 3.0e-01 stream 9 : tensor<?x37xf32>",
+                    "%y", rows(37)));
 }
 
 TEST(OneOp, CrossEntropy) {
   for (const char *format : {"f32", "f16"}) {
-    std::string w = std::string("!lora.weight<37x20, ") + format + ">", declare = "lora.frozen @w : " + w + "\n";
-    std::string use = "%w = lora.use @w : " + w + "\n", operands = " %h, %w, %labels : (tensor<?x20xf32>, " + w + ", tensor<?xi32>) -> ";
-    expectMatch(oneOp({{"h", 20}}, declare, use + "%l = lora.cross_entropy" + operands + "tensor<?xf32>", "%l", "tensor<?xf32>"));
-    std::string backward = use + "%l, %dh = lora.cross_entropy_backward" + operands + "(tensor<?xf32>, tensor<?x20xf32>)\n";
+    std::string w = std::string("!lora.weight<37x20, ") + format + ">",
+                declare = "lora.frozen @w : " + w + "\n";
+    std::string use = "%w = lora.use @w : " + w + "\n",
+                operands = " %h, %w, %labels : (tensor<?x20xf32>, " + w + ", tensor<?xi32>) -> ";
+    expectMatch(oneOp({{"h", 20}}, declare,
+                      use + "%l = lora.cross_entropy" + operands + "tensor<?xf32>", "%l",
+                      "tensor<?xf32>"));
+    std::string backward = use + "%l, %dh = lora.cross_entropy_backward" + operands +
+                           "(tensor<?xf32>, tensor<?x20xf32>)\n";
     expectMatch(oneOp({{"h", 20}}, declare, backward, "%l", "tensor<?xf32>"));
     expectMatch(oneOp({{"h", 20}}, declare, backward + twice("%dh", 20), "%out", rows(20)));
   }

@@ -1,6 +1,5 @@
 // Packing, planning, launching.
 
-#include "compiler/dialect/LoraOps.h"
 #include "tests/numerics/program/PlannedProgram.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/CpuTarget.h"
@@ -22,9 +21,12 @@ static char *aligned(std::vector<char> &bytes) {
   return reinterpret_cast<char *>((reinterpret_cast<uintptr_t>(bytes.data()) + 63) / 64 * 64);
 }
 
-static std::vector<float> floats(const HostTensor &tensor) { return {tensor.data.begin(), tensor.data.end()}; }
+static std::vector<float> floats(const HostTensor &tensor) {
+  return {tensor.data.begin(), tensor.data.end()};
+}
 
-PlannedProgram::PlannedProgram(const std::string &text, std::map<std::string, HostTensor> given) : described(text), planned(text) {
+PlannedProgram::PlannedProgram(const std::string &text, std::map<std::string, HostTensor> given)
+    : described(text), planned(text) {
   for (auto function : planned.module->getOps<func::FuncOp>()) {
     Signature &signature = signatures[function.getName().str()];
     for (BlockArgument argument : function.getArguments())
@@ -69,7 +71,8 @@ void PlannedProgram::pack(FrozenOp op) {
     store.emplace_back(formats::partBytes(format, part, n, k) + 64);
   for (std::vector<char> &bytes : store)
     to.push_back(aligned(bytes)), from.push_back(aligned(bytes));
-  auto source = isVector ? formats::denseRows(dense.data(), 1, n) : formats::denseRows(dense.data(), n, k);
+  auto source =
+      isVector ? formats::denseRows(dense.data(), 1, n) : formats::denseRows(dense.data(), n, k);
   Result<void> packed = formats::packWeight(*source, format, to);
   ASSERT_TRUE(bool(packed)) << packed.error().message;
   if (isVector)
@@ -116,7 +119,8 @@ void *PlannedProgram::address(Value buffer) {
 }
 
 // What a place holds before the first launch.
-static void fill(BufferOp buffer, char *memory, const Inputs &inputs, const std::map<std::string, HostTensor> &symbols) {
+static void fill(BufferOp buffer, char *memory, const Inputs &inputs,
+                 const std::map<std::string, HostTensor> &symbols) {
   std::string label = buffer.getLabel().str();
   auto *asFloats = reinterpret_cast<float *>(memory);
   auto *asInts = reinterpret_cast<int32_t *>(memory);
@@ -135,7 +139,9 @@ static void fill(BufferOp buffer, char *memory, const Inputs &inputs, const std:
         asFloats[position * shape[1] + shape[1] / 2 + i] = std::sin(angle);
       }
   } else if (buffer.getRole() == BufferRole::IO) {
-    std::string name = label == "segment_starts" ? "segments" : label == "hidden" || label == "head_in" ? "h" : label;
+    std::string name = label == "segment_starts"                 ? "segments"
+                       : label == "hidden" || label == "head_in" ? "h"
+                                                                 : label;
     auto input = inputs.find(name);
     if (input == inputs.end())
       return;
@@ -150,17 +156,23 @@ static void fill(BufferOp buffer, char *memory, const Inputs &inputs, const std:
   }
 }
 
-Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs, const Environment &environment) {
+Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs,
+                            const Environment &environment) {
   Outcome outcome;
   if (!kernels)
     return outcome;
   std::fill_n(reinterpret_cast<float *>(aligned(arena)), (arena.size() - 64) / 4, NAN);
   func::FuncOp function = planned.function(name);
-  function.walk([&](BufferOp buffer) { fill(buffer, static_cast<char *>(address(buffer)), inputs, seen); });
+  function.walk(
+      [&](BufferOp buffer) { fill(buffer, static_cast<char *>(address(buffer)), inputs, seen); });
 
   int64_t tokens = inputs.count("ids") ? inputs.at("ids").size() : inputs.at("h").rows();
   int64_t segments = inputs.count("segments") ? inputs.at("segments").size() - 1 : 1;
-  LoracStep step{tokens, segments, float(environment.lossScale), environment.dropout.seed, environment.dropout.step,
+  LoracStep step{tokens,
+                 segments,
+                 float(environment.lossScale),
+                 environment.dropout.seed,
+                 environment.dropout.step,
                  environment.dropout.micro};
   function.walk([&](LaunchOp launch) {
     auto kernel = planned.module->lookupSymbol<KernelOp>(launch.getKernel());
@@ -174,7 +186,8 @@ Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs, const
       else
         buffers.push_back(address(operand));
     }
-    int64_t rows = std::clamp<int64_t>(tokens - int64_t(launch.getBegin()), 0, int64_t(launch.getCount()));
+    int64_t rows =
+        std::clamp<int64_t>(tokens - int64_t(launch.getBegin()), 0, int64_t(launch.getCount()));
     if (rows == 0 && kernel.getFamily() != "matmul_tn")
       return;
     int64_t tiles = kernel.getCount();
@@ -196,8 +209,11 @@ Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs, const
       outcome.gradients[label] = gradient;
     }
     int64_t n = signatures.at(name).resultColumns.at(0);
-    if (buffer.getRole() == BufferRole::IO && label == (n == 0 ? "row_loss" : name == "head" ? "logits" : "hidden")) {
-      HostTensor result = HostTensor::zeros(n == 0 ? std::vector<int64_t>{tokens} : std::vector<int64_t>{tokens, n});
+    if (buffer.getRole() == BufferRole::IO && label == (n == 0           ? "row_loss"
+                                                        : name == "head" ? "logits"
+                                                                         : "hidden")) {
+      HostTensor result = HostTensor::zeros(n == 0 ? std::vector<int64_t>{tokens}
+                                                   : std::vector<int64_t>{tokens, n});
       for (int64_t m = 0; m < tokens; ++m)
         for (int64_t j = 0; j < result.columns(); ++j)
           result.at(m, j) = memory[n == 0 ? m : m * leadingDimension(n) + j];
@@ -207,7 +223,8 @@ Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs, const
   return outcome;
 }
 
-void PlannedProgram::expectMatch(const std::string &name, const Inputs &inputs, const Environment &given, double tolerance) {
+void PlannedProgram::expectMatch(const std::string &name, const Inputs &inputs,
+                                 const Environment &given, double tolerance) {
   Environment environment = given;
   environment.symbols = seen;
   std::vector<HostTensor> arguments;
@@ -216,7 +233,8 @@ void PlannedProgram::expectMatch(const std::string &name, const Inputs &inputs, 
   Outcome wanted = test::run(described.function(name), arguments, environment);
   Outcome got = run(name, inputs, environment);
   ASSERT_EQ(got.results.size(), wanted.results.size());
-  constexpr double smallest = 0.1; // where the exact answer is 0: dq of a token that sees itself alone
+  constexpr double smallest =
+      0.1; // where the exact answer is 0: dq of a token that sees itself alone
   for (size_t i = 0; i < got.results.size(); ++i)
     expectClose(got.results[i], wanted.results[i], tolerance, name + "'s result", smallest);
   ASSERT_EQ(got.gradients.size(), wanted.gradients.size());

@@ -1,6 +1,6 @@
-// The whole step of the tiny Llama, kernels against interpreter: dropout, recomputation, chunks of the loss, every adapter gradient.
+// The whole step of the tiny Llama, kernels against interpreter: dropout, recomputation, chunks of
+// the loss, every adapter gradient.
 
-#include "compiler/dialect/LoraOps.h"
 #include "compiler/passes/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
@@ -42,7 +42,10 @@ static void expectStep(bool tied, double dropout) {
     symbols[name.substr(peft.size())] = tensor;
   auto forward = golden(folder + "forward.safetensors");
   Batch batch = batchOf(forward["input_ids"], forward["labels"]);
-  Inputs inputs{{"ids", batch.ids}, {"positions", batch.positions}, {"segments", batch.segments}, {"labels", batch.labels}};
+  Inputs inputs{{"ids", batch.ids},
+                {"positions", batch.positions},
+                {"segments", batch.segments},
+                {"labels", batch.labels}};
   Environment environment;
   environment.lossScale = 1 / batch.labelCount;
   environment.dropout = {7, 5, 1};
