@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <sys/stat.h>
 
 namespace lorac::formats {
@@ -225,6 +226,25 @@ ModelSource::find(std::span<const WantedWeight> wanted) const {
   if (misfits.any())
     return misfits.error(where);
   return found;
+}
+
+Result<void> ModelSource::checkNothingElse(std::span<const WantedWeight> wanted) const {
+  std::set<std::string_view> known;
+  for (const WantedWeight &weight : wanted)
+    known.insert(ggufFile ? weight.gguf : weight.name);
+  const auto tie = hfConfig ? hfConfig->lookup("tie_word_embeddings") : std::nullopt;
+  const bool tied = tie == HyperValue(true);
+  Misfits misfits;
+  for (const SourceTensor &tensor : list) {
+    const bool harmless =
+        tensor.name.ends_with(".rotary_emb.inv_freq") || (tied && tensor.name == "lm_head.weight");
+    if (!known.contains(tensor.name) && !harmless)
+      misfits.add(fmt::format("tensor '{}' {} has no place in it", shown(tensor.name),
+                              shownShape(tensor.shape)));
+  }
+  if (misfits.any())
+    return misfits.error(where);
+  return {};
 }
 
 } // namespace lorac::formats

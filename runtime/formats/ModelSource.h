@@ -73,6 +73,11 @@ public:
   /// `wanted`.
   Result<std::vector<std::unique_ptr<RowSource>>> find(std::span<const WantedWeight> wanted) const;
 
+  /// Refuses a file with tensors that the program does not use (biases, other layers): computing
+  /// without them would be wrong. Names all of them. Tables that transformers once saved and a head
+  /// that equals a tied embedding are no such tensors.
+  Result<void> checkNothingElse(std::span<const WantedWeight> wanted) const;
+
   const Gguf *gguf() const { return ggufFile ? &*ggufFile : nullptr; }
   const HfConfig *config() const { return hfConfig ? &*hfConfig : nullptr; }
 

@@ -38,9 +38,9 @@ TEST(HostileConfig, linearInItsLength) {
   std::string text = "{\"a\": \"";
   for (int i = 0; i < 170000; ++i) // 1 MB
     text += "\\u00e9";
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   EXPECT_TRUE(HfConfig::parse("config.json", text + "\"}"));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC);
 }
 
 TEST(HostileConfig, keysThatNameCodeAreReportedAndInert) {

@@ -8,8 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <functional>
+#include <ctime>
 
 namespace lorac::hostile {
 

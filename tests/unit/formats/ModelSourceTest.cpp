@@ -148,6 +148,19 @@ TEST(ModelSource, namesEveryTensorThatDoesNotFit) {
   }
 }
 
+TEST(ModelSource, namesTensorsThatHaveNoPlace) {
+  Models models;
+  for (const std::string path : {"m.gguf", "hf"}) {
+    const auto source = take(ModelSource::open(models.folder / path));
+    EXPECT_TRUE(source->checkNothingElse(wanted));
+    Result<void> fits = source->checkNothingElse(std::span(wanted).first(1));
+    ASSERT_FALSE(fits);
+    EXPECT_EQ(fits.error().code, Exit::ForeignFile);
+    EXPECT_NE(fits.error().message.find("norm.weight' [3] has no place in it"), std::string::npos)
+        << fits.error().message;
+  }
+}
+
 TEST(ModelSource, refusesPickles) {
   Models models;
   take(writeDurably(models.folder / "m.bin", "x"));

@@ -1,6 +1,7 @@
 // bitsandbytes' own bytes: codes, absmax, double quantization; then the same through the packed
 // layout.
 #include "runtime/formats/Nf4.h"
+#include "runtime/formats/Blocks.h"
 #include "runtime/formats/PackedWeight.h"
 #include "tests/unit/formats/Support.h"
 
@@ -108,6 +109,74 @@ TEST(Nf4, agreesWithBitsandbytesOnAllCases) {
   if (!std::filesystem::exists(path))
     GTEST_SKIP() << path << " is absent";
   EXPECT_GE(checkFile(path), 50u);
+}
+
+// The 8-bit quantizer alone, on values that are no absmax: bitsandbytes' own bytes for an
+// optimizer's states.
+TEST(Nf4, eightBitQuantizerAgreesWithBitsandbytes) {
+  const std::string path = outside + "/golden/optim8bit/optim8bit.safetensors";
+  if (!std::filesystem::exists(path))
+    GTEST_SKIP() << path << " is absent";
+  const Safetensors file = take(Safetensors::open(path));
+  for (const std::string name : {"a", "b", "c"}) {
+    const std::vector<float> x = take(file.floats("x." + name));
+    std::vector<uint8_t> codes(x.size());
+    std::vector<float> absmax((x.size() + 255) / 256);
+    quantizeNested(x, 0.0f, codes.data(), absmax.data());
+    EXPECT_EQ(codes, byteValues(file, name + ".signed.bs256.q")) << name;
+    EXPECT_EQ(absmax, take(file.floats(name + ".signed.bs256.absmax"))) << name;
+  }
+}
+
+// A trained model (with rows of 172: blocks straddle them) as bitsandbytes saved it, quantized from
+// bfloat16.
+TEST(Nf4, aTrainedModelAsBitsandbytesSavedIt) {
+  const std::string base = outside + "/data/stories260k/model.safetensors";
+  if (!std::filesystem::exists(base))
+    GTEST_SKIP() << base << " is absent";
+  const Safetensors model = take(Safetensors::open(base));
+  for (const std::string variant : {"nf4", "nf4-dq", "fp4-dq"}) {
+    SCOPED_TRACE(variant);
+    const Safetensors saved =
+        take(Safetensors::open(outside + "/data/bnb4bit/" + variant + "/model.safetensors"));
+    const FourBit type = variant[0] == 'n' ? FourBit::Nf4 : FourBit::Fp4;
+    size_t weights = 0;
+    for (const TensorInfo &tensor : saved.tensors()) {
+      if (tensor.dtype != DType::U8 || !tensor.name.ends_with("proj.weight"))
+        continue;
+      SCOPED_TRACE(tensor.name);
+      ++weights;
+      std::vector<float> w = take(model.floats(tensor.name));
+      for (float &value : w)
+        value = bf16ToF32(f32ToBf16(value));
+      std::vector<uint8_t> codes(w.size()), packed;
+      std::vector<float> absmax;
+      for (size_t at = 0; at < w.size(); at += 64) {
+        const int64_t count = std::min<int64_t>(64, int64_t(w.size() - at));
+        absmax.push_back(quantizeBlock(type, &w[at], count, count == 64, &codes[at]));
+      }
+      for (size_t i = 0; i < codes.size(); i += 2)
+        packed.push_back(uint8_t(codes[i] << 4 | codes[i + 1]));
+      EXPECT_EQ(packed, byteValues(saved, tensor.name));
+      if (variant == "nf4") {
+        EXPECT_EQ(absmax, take(saved.floats(tensor.name + ".absmax")));
+        continue;
+      }
+      std::string state(tensor.name + ".quant_state.bitsandbytes__" + variant.substr(0, 3));
+      const std::vector<uint8_t> json = byteValues(saved, state);
+      const std::string text(json.begin(), json.end()), key = "\"nested_offset\": ";
+      const float offset = std::stof(text.substr(text.find(key) + key.size()));
+      EXPECT_LE(
+          std::abs(std::bit_cast<int32_t>(nestedOffset(absmax)) - std::bit_cast<int32_t>(offset)),
+          1);
+      std::vector<uint8_t> bytes(absmax.size());
+      std::vector<float> nested((absmax.size() + 255) / 256);
+      quantizeNested(absmax, offset, bytes.data(), nested.data());
+      EXPECT_EQ(bytes, byteValues(saved, tensor.name + ".absmax"));
+      EXPECT_EQ(nested, take(saved.floats(tensor.name + ".nested_absmax")));
+    }
+    EXPECT_EQ(weights, 35u);
+  }
 }
 
 } // namespace
