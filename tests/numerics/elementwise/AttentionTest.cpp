@@ -146,6 +146,18 @@ TEST_P(AttentionKernel, SegmentsDoNotSeeEachOther) {
       ASSERT_EQ(first.o.at(m, i), second.o.at(m, i));
 }
 
+TEST_P(AttentionKernel, NaNIsNotHidden) {
+  Problem problem({2, 1, 16, {60}}, 1, 5);
+  problem.k.at(20, 3) = NAN;
+  Kernel kernel = compile("attention_forward", problem.params());
+  kernel.run(problem.forward(), problem.tokens, problem.step());
+  for (int64_t m = 0; m < problem.tokens; ++m)
+    for (int64_t h = 0; h < 2; ++h) {
+      ASSERT_EQ(std::isnan(problem.o.at(m, h * 16)), m >= 20) << m;
+      ASSERT_EQ(std::isnan(problem.lse.at(m, h)), m >= 20) << m;
+    }
+}
+
 TEST_P(AttentionKernel, LargeScores) {
   for (float scale : {8.f, 60.f}) {
     Problem problem({4, 2, 64, {3, 130}}, scale, 4);

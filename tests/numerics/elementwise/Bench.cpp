@@ -81,8 +81,8 @@ void crossEntropy(const std::string &cpu, int64_t rows, bool backward) {
   step.loss_scale = 1;
   Kernel kernel =
       Kernel::compile(cpu, "cross_entropy",
-                      llvm::formatv("vocab = 49152 : i64, ld = 49152 : i64, backward = {0} : i64",
-                                    backward ? 1 : 0));
+                      llvm::formatv("vocab = 49152 : i64, ld = 49152 : i64, backward = {0}",
+                                    backward ? "true" : "false"));
   double bytes = rows * vocab * 4.0 * (backward ? 6 : 2);
   report(backward ? "cross_entropy backward 128 x 49152" : "cross_entropy forward 128 x 49152",
          seconds(kernel, {logits.data(), labels.data(), loss.data()}, rows, step), 0, bytes);
@@ -95,7 +95,7 @@ void rowWise(const std::string &cpu) {
   Array<float> w(Padded(1, n, random).dense());
   std::string params =
       "n = 576 : i64, ldx = 576 : i64, ldy = 576 : i64, lddy = 576 : i64, lddx = 576 : i64, "
-      "eps = 1.0e-5 : f64, accumulate = 1 : i64";
+      "eps = 1.0e-5 : f64, accumulate = true";
   double bytes = kTokens * n * 4.0;
   report("rms_norm_forward 1024 x 576",
          seconds(Kernel::compile(cpu, "rms_norm_forward", params), {x.data(), w.data(), y.data()},
@@ -111,14 +111,14 @@ void rowWise(const std::string &cpu) {
          seconds(Kernel::compile(
                      cpu, "rope",
                      "heads = 9 : i64, head_dim = 64 : i64, ldx = 576 : i64, ldy = 576 : i64, "
-                     "inverse = 0 : i64"),
+                     "inverse = false"),
                  {x.data(), positions.data(), table.data(), y.data()}, kTokens, {}),
          0, 2 * bytes);
   report(
       "dropout 1024 x 576",
       seconds(Kernel::compile(cpu, "dropout",
                               "p = 0.1 : f64, cols = 576 : i64, ldx = 576 : i64, ldy = 576 : i64, "
-                              "stream = 1 : i64, accumulate = 0 : i64"),
+                              "stream = 1 : i64, accumulate = false"),
               {x.data(), y.data()}, kTokens, {}),
       0, 2 * bytes);
 
@@ -133,10 +133,10 @@ void rowWise(const std::string &cpu) {
   %y = arith.mulf %s, %up : f32
   lora.yield %y : f32)";
   report("map SwiGLU 1024 x 1536",
-         seconds(Kernel::compile(
-                     cpu, "map",
-                     "cols = 1536 : i64, ins = 2 : i64, outs = 1 : i64, lds = [1536, 1536, 1536]",
-                     swiGlu),
+         seconds(Kernel::compile(cpu, "map",
+                                 "cols = 1536 : i64, ins = 2 : i64, outs = 1 : i64, lds = "
+                                 "array<i64: 1536, 1536, 1536>",
+                                 swiGlu),
                  {gate.data(), up.data(), h.data()}, kTokens, {}),
          0, 3 * kTokens * wide * 4.0);
   const char *sum = R"(
@@ -144,10 +144,12 @@ void rowWise(const std::string &cpu) {
   %s = arith.addf %a, %b : f32
   lora.yield %s : f32)";
   report("map a + b 1024 x 576",
-         seconds(Kernel::compile(
-                     cpu, "map",
-                     "cols = 576 : i64, ins = 2 : i64, outs = 1 : i64, lds = [576, 576, 576]", sum),
-                 {x.data(), dy.data(), y.data()}, kTokens, {}),
+         seconds(
+             Kernel::compile(
+                 cpu, "map",
+                 "cols = 576 : i64, ins = 2 : i64, outs = 1 : i64, lds = array<i64: 576, 576, 576>",
+                 sum),
+             {x.data(), dy.data(), y.data()}, kTokens, {}),
          0, 3 * bytes);
 }
 

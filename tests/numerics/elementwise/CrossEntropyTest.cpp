@@ -12,8 +12,8 @@ class CrossEntropyKernel : public KernelTest {
 protected:
   Kernel kernel(int64_t vocab, bool backward) {
     return compile("cross_entropy",
-                   llvm::formatv("vocab = {0} : i64, ld = {1} : i64, backward = {2} : i64", vocab,
-                                 padded(vocab), backward ? 1 : 0));
+                   llvm::formatv("vocab = {0} : i64, ld = {1} : i64, backward = {2}", vocab,
+                                 padded(vocab), backward ? "true" : "false"));
   }
 };
 LORAC_ON_EACH_CPU(CrossEntropyKernel);
@@ -73,6 +73,20 @@ TEST_P(CrossEntropyKernel, LargeLogits) {
     kernel(kVocab, true).run({logits.data(), labels.data(), loss.data()}, 8, step);
     EXPECT_LT(worst(loss.values(), expected.loss, 1), 2e-6);
     EXPECT_LT(worst(logits.dense(), expected.dlogits, 1e-2), 2e-6);
+  }
+}
+
+TEST_P(CrossEntropyKernel, NaNIsNotHidden) {
+  LoracStep step{};
+  step.loss_scale = 1;
+  for (int64_t where : {0, 5, 19}) {
+    std::mt19937 random(6);
+    Padded logits(1, 20, random);
+    logits.at(0, where) = NAN;
+    Array<int32_t> labels(std::vector<int32_t>{3});
+    Array<float> loss(std::vector<float>(1));
+    kernel(20, true).run({logits.data(), labels.data(), loss.data()}, 1, step);
+    EXPECT_TRUE(std::isnan(loss[0]));
   }
 }
 

@@ -30,11 +30,11 @@ TEST_P(Dropout, KeepsWhatPhiloxKeeps) {
     for (bool accumulate : {false, true}) {
       double p = cols == 64 ? 0.5 : 0.1;
       uint32_t stream = 5 + cols;
-      Kernel kernel = compile(
-          "dropout",
-          llvm::formatv("p = {0} : f64, cols = {1} : i64, ldx = {2} : i64, "
-                        "ldy = {2} : i64, stream = {3} : i64, accumulate = {4} : i64",
-                        llvm::format("%e", p), cols, padded(cols), stream, accumulate ? 1 : 0));
+      Kernel kernel =
+          compile("dropout", llvm::formatv("p = {0} : f64, cols = {1} : i64, ldx = {2} : i64, "
+                                           "ldy = {2} : i64, stream = {3} : i64, accumulate = {4}",
+                                           llvm::format("%e", p), cols, padded(cols), stream,
+                                           accumulate ? "true" : "false"));
       for (int64_t rows : {0, 1, 7, 300}) {
         std::mt19937 random(cols + rows);
         Padded x(rows, cols, random), y(rows, cols, random), cut(rows, cols);
@@ -63,7 +63,7 @@ TEST_P(Dropout, KeepsWhatPhiloxKeeps) {
 TEST_P(Dropout, EveryPartOfTheCounterAndKeyCounts) {
   Kernel one =
       compile("dropout", "p = 5.0e-01 : f64, cols = 64 : i64, ldx = 64 : i64, ldy = 64 : i64, "
-                         "stream = 1 : i64, accumulate = 0 : i64");
+                         "stream = 1 : i64, accumulate = false");
   Padded x(4, 64), y(4, 64);
   for (int64_t i = 0; i < 4 * 64; ++i)
     x.data()[i] = 1;

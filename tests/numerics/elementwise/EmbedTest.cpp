@@ -28,6 +28,11 @@ constexpr double kNf4[16] = {-1.0,
                              0.7229568362236023,
                              1.0};
 
+// Sign, then twelfths: bitsandbytes' fp4.
+constexpr double kFp4[16] = {
+    0,   0.0625 / 12,  8. / 12,  1,  4. / 12,  6. / 12,  2. / 12,  3. / 12,
+    -0., -0.0625 / 12, -8. / 12, -1, -4. / 12, -6. / 12, -2. / 12, -3. / 12};
+
 /// A matrix [n, k] as codes, and the scales that a format keeps beside them.
 struct Packed {
   int64_t n, k;
@@ -226,13 +231,15 @@ TEST_P(Embed, GgufBlocks) {
 
 TEST_P(Embed, NormalFloatBlocksThatStraddleRows) {
   for (bool doubleQuant : {false, true})
-    for (auto [n, k, block] : {std::tuple<int64_t, int64_t, int64_t>{7, 96, 64},
-                               {50, 172, 64},
-                               {33, 20, 128},
-                               {300, 64, 64}}) {
+    for (auto [kind, n, k, block] :
+         {std::tuple<const char *, int64_t, int64_t, int64_t>{"nf4", 7, 96, 64},
+          {"nf4", 50, 172, 64},
+          {"fp4", 33, 20, 128},
+          {"nf4", 300, 64, 64}}) {
       std::mt19937 random(n + k);
-      Packed weight = normalFloat(kNf4, block, doubleQuant, n, k, random);
-      std::string format = llvm::formatv("nf4<{0}{1}>", block, doubleQuant ? ", dq256" : "");
+      const double *book = kind == std::string("nf4") ? kNf4 : kFp4;
+      Packed weight = normalFloat(book, block, doubleQuant, n, k, random);
+      std::string format = llvm::formatv("{0}<{1}{2}>", kind, block, doubleQuant ? ", dq256" : "");
       EmbedRun run(compile("embed", params(format, n, k)), weight);
       for (int64_t rows : {0, 1, 7, 300})
         run.check(rows, random);

@@ -12,8 +12,8 @@ std::string params(int64_t cols, int64_t ins, int64_t outs) {
   std::string lds;
   for (int64_t i = 0; i < ins + outs; ++i)
     lds += (i ? ", " : "") + std::to_string(padded(cols));
-  return llvm::formatv("cols = {0} : i64, ins = {1} : i64, outs = {2} : i64, lds = [{3}]", cols,
-                       ins, outs, lds);
+  return llvm::formatv("cols = {0} : i64, ins = {1} : i64, outs = {2} : i64, lds = array<i64: {3}>",
+                       cols, ins, outs, lds);
 }
 
 constexpr const char *kSwiGlu = R"(

@@ -51,9 +51,9 @@ TEST_P(Norm, TinyAndHugeRows) {
 TEST_P(Norm, Backward) {
   for (bool accumulate : {false, true})
     for (int64_t n : kColumns) {
-      Kernel kernel = compile(
-          "rms_norm_backward",
-          params(n, 1e-5, accumulate ? ", accumulate = 1 : i64" : ", accumulate = 0 : i64"));
+      Kernel kernel =
+          compile("rms_norm_backward",
+                  params(n, 1e-5, accumulate ? ", accumulate = true" : ", accumulate = false"));
       for (int64_t rows : {0, 1, 7, n > 64 ? 20 : 300}) { // the reference is quadratic in n
         std::mt19937 random(n + rows);
         Padded x(rows, n, random, 3), weights(1, n, random), dy(rows, n, random);

@@ -29,8 +29,8 @@ TEST_P(Rope, RotatesForthAndBack) {
       int64_t n = heads * d;
       Kernel kernel =
           compile("rope", llvm::formatv("heads = {0} : i64, head_dim = {1} : i64, "
-                                        "ldx = {2} : i64, ldy = {2} : i64, inverse = {3} : i64",
-                                        heads, d, padded(n), inverse ? 1 : 0));
+                                        "ldx = {2} : i64, ldy = {2} : i64, inverse = {3}",
+                                        heads, d, padded(n), inverse ? "true" : "false"));
       Array<float> angles = table(d);
       for (int64_t rows : {0, 1, 7, 300}) {
         std::mt19937 random(n + rows);

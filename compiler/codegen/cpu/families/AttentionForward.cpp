@@ -22,9 +22,9 @@ struct ForwardScratch {
         values(plan.take(sizes.longest * sizes.paddedDim)),
         queries(plan.take(blockRows * sizes.paddedDim)),
         scores(plan.take(blockRows * scoreColumns)), sums(plan.take(blockRows * sizes.paddedDim)),
-        maxima(plan.take(blockRows)), totals(plan.take(blockRows)) {}
+        maxima(plan.take(blockRows)), totals(plan.take(blockRows)), shrinks(plan.take(blockRows)) {}
   ScratchPlan plan;
-  int64_t keys, values, queries, scores, sums, maxima, totals;
+  int64_t keys, values, queries, scores, sums, maxima, totals, shrinks;
 };
 
 class ForwardTile {
@@ -39,6 +39,7 @@ public:
     sums = k.scratchF32(at.sums, {blockRows, sizes.paddedDim});
     maxima = k.scratchF32(at.maxima, {blockRows});
     totals = k.scratchF32(at.totals, {blockRows});
+    shrinks = k.scratchF32(at.shrinks, {blockRows});
   }
 
   void emit() {
@@ -53,7 +54,7 @@ public:
         pair.key = key;
         pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
         blockScores(k, pair, queries, keys, sizes.dim, scores);
-        k.forLoop(zero, pair.queries, 1, [&](Value r) { exponentials(pair, r); });
+        exponentials(pair);
         weighKeys(k, pair, scores, values, sizes.paddedDim, sums);
       });
       endBlock(pair);
@@ -80,40 +81,59 @@ private:
     });
   }
 
-  /// Row r of the scores becomes exponentials under the new running maximum, zero behind the last
-  /// key that it sees.
-  void exponentials(const BlockPair &pair, Value r) {
-    int64_t lanes = k.lanes();
-    Value none = k.splatF32(-std::numeric_limits<double>::infinity());
-    Value seen = pair.seenBy(k, r);
-    Value end = k.mul(k.div(k.add(seen, lanes - 1), lanes), lanes), last = k.sub(end, lanes);
-    k.vstore(k.select(k.mask(k.sub(seen, last)), k.vload(scores, {r, last}), none), scores,
-             {r, last});
-    for (int64_t zeros = 0; zeros < 8; zeros += lanes)
-      k.vstore(k.splatF32(0), scores, {r, k.add(end, zeros)});
-
-    Value best = k.forLoop(k.index(0), end, lanes, none, [&](Value n, ValueRange best) {
-      return Values{k.maxf(k.vload(scores, {r, n}), best[0])};
-    })[0];
-    Value before = k.load(maxima, r), now = k.maxf(k.reduceMax(best), before);
-    Value nowEverywhere = k.broadcast(now);
-    Value added = k.forLoop(k.index(0), end, lanes, k.splatF32(0), [&](Value n, ValueRange sum) {
-      Value weight =
-          expOf(k, k.subf(k.vload(scores, {r, n}), nowEverywhere), ExpRange::NotPositive);
-      k.vstore(weight, scores, {r, n});
-      return Values{k.addf(sum[0], weight)};
-    })[0];
-    k.store(now, maxima, r);
-    Value shrink = expOf(k, k.subf(before, now), ExpRange::NotPositive);
-    k.store(k.fma(k.load(totals, r), shrink, k.reduceAdd(added)), totals, r);
-    Value moved = k.cmpf(arith::CmpFPredicate::UNE, shrink, k.constF32(1.0));
-    Value notFirst = k.less(k.index(0), pair.key);
-    k.ifThen(k.andi(moved, notFirst), [&] {
-      Value factor = k.broadcast(shrink);
-      k.forLoop(k.index(0), k.index(sizes.paddedDim), lanes, [&](Value column) {
-        k.vstore(k.mulf(k.vload(sums, {r, column}), factor), sums, {r, column});
+  /// The scores become exponentials under the new running maxima, zero behind the last key that a
+  /// query sees.
+  void exponentials(const BlockPair &pair) {
+    Value zero = k.index(0);
+    k.forLoop(zero, pair.queries, 1, [&](Value r) { k.store(maximum(pair, r), shrinks, r); });
+    k.forLoop(zero, k.index(blockRows), k.lanes(), [&](Value r) {
+      Value before = k.vload(maxima, r), now = k.maxf(k.vload(shrinks, r), before);
+      Value shrink = expOf(k, k.subf(before, now), ExpRange::NotPositive);
+      k.vstore(now, maxima, r);
+      k.vstore(shrink, shrinks, r);
+      k.vstore(k.mulf(k.vload(totals, r), shrink), totals, r);
+    });
+    k.forLoop(zero, pair.queries, 1, [&](Value r) {
+      addExponentials(pair, r);
+      Value shrink = k.load(shrinks, r);
+      Value moved = k.cmpf(arith::CmpFPredicate::UNE, shrink, k.constF32(1.0));
+      k.ifThen(k.andi(moved, k.less(zero, pair.key)), [&] {
+        Value factor = k.broadcast(shrink);
+        k.forLoop(zero, k.index(sizes.paddedDim), k.lanes(), [&](Value column) {
+          k.vstore(k.mulf(k.vload(sums, {r, column}), factor), sums, {r, column});
+        });
       });
     });
+  }
+
+  /// Columns of row r that hold keys it sees, in whole vectors.
+  Value seenColumns(const BlockPair &pair, Value r) {
+    return k.mul(k.div(k.add(pair.seenBy(k, r), k.lanes() - 1), k.lanes()), k.lanes());
+  }
+
+  /// The greatest score of row r; unseen keys of its last vector become -infinity, the next 8
+  /// columns 0.
+  Value maximum(const BlockPair &pair, Value r) {
+    Value none = k.splatF32(-std::numeric_limits<double>::infinity());
+    Value end = seenColumns(pair, r), last = k.sub(end, k.lanes());
+    Value tail = k.select(k.mask(k.sub(pair.seenBy(k, r), last)), k.vload(scores, {r, last}), none);
+    k.vstore(tail, scores, {r, last});
+    for (int64_t zeros = 0; zeros < 8; zeros += k.lanes())
+      k.vstore(k.splatF32(0), scores, {r, k.add(end, zeros)});
+    return k.reduceMax(k.forLoop(k.index(0), last, k.lanes(), tail, [&](Value n, ValueRange best) {
+      return Values{k.maxf(k.vload(scores, {r, n}), best[0])};
+    })[0]);
+  }
+
+  void addExponentials(const BlockPair &pair, Value r) {
+    Value largest = k.broadcast(k.load(maxima, r)), end = seenColumns(pair, r);
+    Value added =
+        k.forLoop(k.index(0), end, k.lanes(), k.splatF32(0), [&](Value n, ValueRange sum) {
+          Value weight = expOf(k, k.subf(k.vload(scores, {r, n}), largest), ExpRange::NotPositive);
+          k.vstore(weight, scores, {r, n});
+          return Values{k.addf(sum[0], weight)};
+        })[0];
+    k.store(k.addf(k.load(totals, r), k.reduceAdd(added)), totals, r);
   }
 
   void endBlock(const BlockPair &pair) {
@@ -134,7 +154,7 @@ private:
   KernelBuilder &k;
   const AttentionSizes &sizes;
   SegmentTile segment;
-  Value keys, values, queries, scores, sums, maxima, totals;
+  Value keys, values, queries, scores, sums, maxima, totals, shrinks;
 };
 
 } // namespace

@@ -3,6 +3,7 @@
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -49,6 +50,25 @@ private:
     return k.constant(DenseElementsAttr::get(wide, ArrayRef<int64_t>(values)));
   }
 
+  /// Upper and lower words of x·factor: even and odd lanes as 64-bit products, which every x86-64
+  /// has.
+  std::pair<Value, Value> product(Value x, int64_t factor) {
+    VectorType pairs = k.vec(wide.getElementType(), lanes / 2);
+    auto c = [&](int64_t value) { return k.constant(DenseElementsAttr::get(pairs, value)); };
+    Value both = vector::BitCastOp::create(k.builder(), k.location(), pairs, x);
+    auto words = [&](Value half) -> Value {
+      return vector::BitCastOp::create(k.builder(), k.location(), k.vecI32(),
+                                       k.mul(half, c(factor)));
+    };
+    Value even = words(k.andi(both, c(0xffffffff))), odd = words(k.shr(both, c(32)));
+    SmallVector<int64_t> upper, lower;
+    for (int64_t lane = 0; lane < lanes; lane += 2) {
+      lower.append({lane, lanes + lane});
+      upper.append({lane + 1, lanes + lane + 1});
+    }
+    return {k.shuffle(even, odd, upper), k.shuffle(even, odd, lower)};
+  }
+
   /// Philox at one 64-bit counter a lane.
   Words philox(Value counter) {
     Words c{k.trunc(counter, k.vecI32()), k.trunc(k.shr(counter, wideConstant(32)), k.vecI32()),
@@ -59,14 +79,10 @@ private:
         low = k.add(low, k.splatI32(static_cast<int32_t>(0x9E3779B9)));
         high = k.add(high, k.splatI32(static_cast<int32_t>(0xBB67AE85)));
       }
-      Value first = k.mul(k.zext(c[0], wide), wideConstant(0xD2511F53));
-      Value second = k.mul(k.zext(c[2], wide), wideConstant(0xCD9E8D57));
-      auto upper = [&](Value product) {
-        return k.trunc(k.shr(product, wideConstant(32)), k.vecI32());
-      };
-      auto lower = [&](Value product) { return k.trunc(product, k.vecI32()); };
-      c = {k.xori(k.xori(upper(second), c[1]), low), lower(second),
-           k.xori(k.xori(upper(first), c[3]), high), lower(first)};
+      auto [firstHigh, firstLow] = product(c[0], 0xD2511F53);
+      auto [secondHigh, secondLow] = product(c[2], 0xCD9E8D57);
+      c = {k.xori(k.xori(secondHigh, c[1]), low), secondLow, k.xori(k.xori(firstHigh, c[3]), high),
+           firstLow};
     }
     return c;
   }

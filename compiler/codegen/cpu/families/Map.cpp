@@ -18,16 +18,6 @@ static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget
   return KernelShape{.space = lora::TileSpace::Rows, .tile = 16};
 }
 
-/// Leading dimensions, operands before results.
-static SmallVector<int64_t> leadingDimensions(DictionaryAttr params) {
-  if (auto dense = params.getAs<DenseI64ArrayAttr>("lds"))
-    return SmallVector<int64_t>(dense.asArrayRef());
-  SmallVector<int64_t> lds;
-  for (Attribute ld : params.getAs<ArrayAttr>("lds"))
-    lds.push_back(cast<IntegerAttr>(ld).getInt());
-  return lds;
-}
-
 /// The op on vectors.
 static Value vectorise(KernelBuilder &k, Operation &op, IRMapping &known) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
@@ -55,7 +45,7 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
     if (!hasVectorForm(op))
       return op.emitError("a map has no vector form of '") << op.getName() << "'";
   SmallVector<MemRefType> buffers;
-  for (int64_t ld : leadingDimensions(kernel.getParams()))
+  for (int64_t ld : kernel.getParams().getAs<DenseI64ArrayAttr>("lds").asArrayRef())
     buffers.push_back(KernelBuilder::activation(kernel.getContext(), ld));
   KernelBuilder k(kernel, builder, target, buffers);
   forEachRow(k, kernel.getTile(), [&](Value m) {
