@@ -2,6 +2,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/X86TargetParser.h"
@@ -35,7 +36,13 @@ Expected<CpuTarget> CpuTarget::get(StringRef name) {
     target.cpu = name.str();
     SmallVector<StringRef> features;
     X86::getFeaturesForCPU(name, features);
-    present.insert_range(features);
+    StringMap<bool> implied; // the list of x86-64-v4 leaves out what avx512vl implies
+    for (StringRef feature : features) {
+      implied[feature] = true;
+      X86::updateImpliedFeatures(feature, /*Enabled=*/true, implied);
+    }
+    for (const auto &feature : implied)
+      present.insert(feature.first());
   }
   SmallVector<std::string> used;
   for (StringRef feature : usedFeatures)

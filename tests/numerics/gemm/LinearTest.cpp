@@ -19,6 +19,8 @@ struct Shape {
 // Straddling blocks, ragged panels, several blocks of the inner dimension, ranks that are no multiple of anything.
 const Shape shapes[] = {{176, 96, 4, true}, {32, 172, 0, false}, {7, 176, 3, true}, {1, 264, 1, false}, {512, 576, 16, true}, {40, 576, 100, false}};
 const int64_t rowCounts[] = {1, 5, 6, 7, 33};
+// Rows that crowd into few sets of the cache, and a long sum over few panels: blocks of another kind.
+const Shape longShapes[] = {{24, 4096, 2, false}, {8224, 272, 2, true}};
 
 bool fits(const std::string &format, int64_t k) {
   return format[0] != 'q' || k % 32 == 0; // rows of GGUF blocks
@@ -75,6 +77,9 @@ protected:
       GTEST_SKIP() << "this machine cannot run code for " << GetParam().cpu;
   }
 
+  void forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts);
+  void backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts);
+
   // Runs whole and in pieces, compares every element of `out` [rows, n] with `terms(row, column)`.
   template <typename Terms>
   void check(const CompiledKernels &kernels, const std::string &name, std::vector<void *> buffers, Aligned &out,
@@ -126,7 +131,7 @@ std::string params(const Shape &s, const std::string &format, bool backward) {
          ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) + ", residual = " + i(s.residual);
 }
 
-TEST_P(Linear, Forward) {
+void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts) {
   CompiledKernels kernels(GetParam().cpu);
   for (const Shape &s : shapes)
     if (fits(GetParam().format, s.k))
@@ -162,7 +167,7 @@ TEST_P(Linear, Forward) {
   }
 }
 
-TEST_P(Linear, Backward) {
+void Linear::backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts) {
   CompiledKernels kernels(GetParam().cpu);
   for (const Shape &s : shapes)
     if (fits(GetParam().format, s.k))
@@ -196,6 +201,13 @@ TEST_P(Linear, Backward) {
   }
 }
 
+TEST_P(Linear, Forward) { forward(shapes, rowCounts); }
+TEST_P(Linear, Backward) { backward(shapes, rowCounts); }
+
+class LongLinear : public Linear {};
+TEST_P(LongLinear, Forward) { forward(longShapes[0], 7); }
+TEST_P(LongLinear, Backward) { backward(longShapes[1], 7); }
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char *cpu : {"x86-64-v3", "x86-64-v4", "x86-64"})
@@ -205,11 +217,14 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Linear, ::testing::ValuesIn(cases()), [](const auto &info) {
+std::string nameOf(const ::testing::TestParamInfo<Case> &info) {
   std::string name = info.param.cpu + "_" + info.param.format;
   std::erase_if(name, [](char c) { return c == '<' || c == '>' || c == ',' || c == '-'; });
   std::replace(name.begin(), name.end(), ' ', '_');
   return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Linear, ::testing::ValuesIn(cases()), nameOf);
+INSTANTIATE_TEST_SUITE_P(Formats, LongLinear, ::testing::Values(Case{"x86-64-v3", "f32"}, Case{"x86-64-v3", "nf4<64>"}), nameOf);
 
 } // namespace
