@@ -59,6 +59,10 @@ constexpr const char *trailingSpaces = R"((?<!\s)\s++$)";
 constexpr const char *deepseekCjk = R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)";
 constexpr const char *cjkAndKana = R"([\x{4e00}-\x{9fa5}\x{3040}-\x{30ff}]+)";
 
+// Of DeepSeek's second generation; what follows punctuation differs.
+#define LORAC_DEEPSEEK_WORDS                                                                       \
+  R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
+
 struct Row {
   std::vector<const char *> names;
   std::vector<const char *> patterns;
@@ -93,8 +97,16 @@ const std::vector<Row> &rows() {
        {lineEnds, deepseekLetters, deepseekPunctuation, trailingSpaces, deepseekCjk, R"(\p{N}+)"}},
       {{"deepseek-coder"}, {lineEnds, R"(\s?\p{L}+)", R"(\s?\p{P}+)", deepseekCjk, digit}},
       {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
-       {threeDigits, cjkAndKana,
-        R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)" LORAC_SPACES}},
+       {threeDigits, cjkAndKana, LORAC_DEEPSEEK_WORDS R"( ?[\p{P}\p{S}]+[\r\n]*|)" LORAC_SPACES}},
+      {{"spark2_5"},
+       {threeDigits, cjkAndKana, LORAC_DEEPSEEK_WORDS R"( ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)",
+        digit}},
+      {{"laguna"}, {R"([^\n]+|[\n]+)", qwen2}},
+      {{"granite-embed-multi-97m"}, {gpt4o}, true},
+      {{"youtu"},
+       {R"([\x{ac00}-\x{d7a3}\x{3131}-\x{318e}]+|[\x{ff01}\x{2026}\x{201c}\x{201d}\x{2018}\x{2019}\x{2014}\x{ff1a}\x{ff1b}\x{ff0c}\x{3001}-\x{303f}\x{fe30}-\x{fe4f}]+|[\x{3105}-\x{312f}]+|[\x{4e00}-\x{9fa5}\x{3040}-\x{30ff}]+)",
+        LORAC_CASED(LORAC_CONTRACTIONS "?") R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" LORAC_SPACES},
+       true},
       {{"falcon"}, {R"([\p{P}\$\+<=>\^~\|`]+)", gpt2Pattern, "[0-9][0-9][0-9]"}},
       {{"bloom", "poro-chat", "gpt3-finnish"}, {bloom}},
       {{"viking"}, {bloom, digit}},
