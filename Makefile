@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup build test demo bench test-interop format format-check clean help
+.PHONY: setup build test demo bench test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -26,6 +26,10 @@ bench: setup build ## speed and memory of the SmolLM2 step
 
 test-interop: setup build ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
 	@bash $(SCRIPTS)/interop.sh $(BUILD)
+
+generated: setup build ## renew the committed dumps of the tiny specs
+	@for spec in tiny_lora tiny_qlora tiny_loraplus; do \
+	  $(BUILD)/lorac compile specs/$$spec.toml --cpu x86-64-v3 -o generated/$$spec || exit 1; done
 
 format: ## clang-format on our sources
 	@bash $(SCRIPTS)/format.sh write

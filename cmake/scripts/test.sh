@@ -9,6 +9,6 @@ code=$?
 attribute() { sed -n "s/^[[:space:]]*$1=\"\([0-9]*\)\".*/\1/p" "$report" | head -1; }
 if [[ -f $report ]]; then
   total=$(attribute tests) failed=$(attribute failures) skipped=$(attribute skipped) disabled=$(attribute disabled)
-  echo "$total tests: $((total - failed - skipped - disabled)) passed, $failed failed, $((skipped + disabled)) skipped"
+  echo "tests: $((total - failed - skipped - disabled)) passed, $failed failed, $((skipped + disabled)) skipped"
 fi
 exit $code

@@ -22,8 +22,9 @@ std::string summary(const Project &project) {
           parameters += adapter.r * (weight.shape[0] + weight.shape[1]);
   }
   std::string text = project.spec.path + " is right: " + project.model.architecture + " of " +
-                     std::to_string(project.model.layers) + " layers, " + std::to_string(project.adapters.size()) +
-                     " adapted modules, " + grouped(parameters) + " trainable parameters";
+                     std::to_string(project.model.layers) + " layers, " +
+                     std::to_string(project.adapters.size()) + " adapted modules, " +
+                     grouped(parameters) + " trainable parameters";
   if (ranks.size() == 1)
     text += ", rank " + std::to_string(*ranks.begin());
   return text + "\n";

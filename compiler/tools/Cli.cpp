@@ -20,7 +20,8 @@ struct Command {
 const std::vector<ForwardedFlag> commonFlags = {
     {"--threads", "N", "worker threads [all cores]"},
     {"--model", "PATH", "the base model, instead of the spec's"},
-    {"--data", "NAME=PATH", "a data file, instead of the spec's (repeatable)"},
+    {"--data", "NAME=PATH", "a data file or pattern, instead of the spec's (repeatable)"},
+    {"--quiet", nullptr, "no words on stderr but errors"},
 };
 
 const std::vector<ForwardedFlag> trainFlags = {
@@ -28,19 +29,21 @@ const std::vector<ForwardedFlag> trainFlags = {
     {"--resume", nullptr, "go on from the newest checkpoint of the output folder"},
     {"--overwrite", nullptr, "replace the run in the output folder"},
     {"-o,--out", "DIR", "output folder, instead of the spec's"},
-    {"--metrics", "FILE", "metrics as JSON lines [metrics.jsonl in the output folder]"},
+    {"--metrics", "FILE", "write metrics there too, as JSON lines"},
+    {"--profile", "FILE", "write what each kernel cost, as JSON"},
 };
 
 const std::vector<ForwardedFlag> evalFlags = {
     {"--adapter", "DIR", "an adapter in PEFT's layout [none: the base alone]"},
     {"--logits", "FILE", "write the logits, as safetensors"},
+    {"--samples", "N", "only the first N samples"},
     {"--json", nullptr, "print JSON"},
 };
 
 const std::vector<ForwardedFlag> generateFlags = {
     {"--adapter", "DIR", "an adapter in PEFT's layout [none: the base alone]"},
     {"--prompt", "TEXT", "what to go on from (repeatable)"},
-    {"--max-new-tokens", "N", "at most so many tokens"},
+    {"--max-new-tokens", "N", "at most so many tokens [64]"},
     {"--temperature", "T", "sample at this temperature [0: greedy]"},
     {"--top-k", "N", "sample from the N likeliest tokens [0: all]"},
     {"--top-p", "P", "sample from the likeliest tokens that make up P [1: all]"},
@@ -54,12 +57,16 @@ std::string needs(const std::string &value, const char *what) {
 
 class CommandLine {
 public:
-  CommandLine() : root("From one TOML spec to a trained adapter: compiles the training step and runs it.", "lorac") {
+  CommandLine()
+      : root("From one TOML spec to a trained adapter: compiles the training step and runs it.",
+             "lorac") {
     root.allow_extras();
     root.set_help_flag("-h,--help", "this help");
     root.add_flag("--version", version, "the version");
-    root.footer("Every command has its own --help. Exit codes: 0 done, 1 failed in work, 2 usage, 3 spec or data refused,\n"
-                "4 does not fit the memory, 5 foreign file corrupt or of another model, 70 a bug of lorac, 128+n signal n.");
+    root.footer("Every command has its own --help. Exit codes: 0 done, 1 failed in work, 2 usage, "
+                "3 spec or data refused,\n"
+                "4 does not fit the memory, 5 foreign file corrupt or of another model, 70 a bug "
+                "of lorac, 128+n signal n.");
     addCheck();
     addCompileCommand();
     addRuns();
@@ -114,7 +121,9 @@ private:
     return static_cast<int>(Exit::Usage);
   }
 
-  std::string helpOf(const CLI::App *command) const { return command ? command->help(root.get_name()) : root.help(); }
+  std::string helpOf(const CLI::App *command) const {
+    return command ? command->help(root.get_name()) : root.help();
+  }
 
   CLI::App *subcommand(const char *name, const char *what) {
     CLI::App *app = root.add_subcommand(name, what);
@@ -131,24 +140,30 @@ private:
   void addCheck() {
     CLI::App *app = subcommand("check", "check a spec and the files that it names");
     addSpec(*app, check.spec);
-    app->add_flag("--effective", check.effective, "print the effective spec: defaults, environment and flags filled in");
+    app->add_flag("--effective", check.effective,
+                  "print the effective spec: defaults, environment and flags filled in");
     app->add_flag("--json", check.json, "print the diagnostics as JSON");
-    command(app, [this] { return needs(check.spec.path, "SPEC"); }, [this] { return runCheck(check); });
+    command(
+        app, [this] { return needs(check.spec.path, "SPEC"); }, [this] { return runCheck(check); });
   }
 
   void addCompileCommand() {
-    CLI::App *app = subcommand("compile", "compile a spec: kernels, plan, dumps of every stage and the training binary");
+    CLI::App *app = subcommand(
+        "compile", "compile a spec: kernels, plan, dumps of every stage and the training binary");
     addCompile(*app, compile, "-o,--out");
     app->add_option("--target", compile.target, "cpu or cuda [the spec's]")
         ->type_name("NAME")
         ->check(CLI::IsMember({"cpu", "cuda"}));
-    addList(*app, "--arch", compile.archs, "for cuda: compile ahead for sm_80, … (repeatable)")->type_name("NAME");
+    addList(*app, "--arch", compile.archs, "for cuda: compile ahead for sm_80, … (repeatable)")
+        ->type_name("NAME");
     app->add_flag("--json", compile.json, "print what was written as JSON");
-    command(app, [this] { return needs(compile.spec.path, "SPEC"); }, [this] { return runCompile(compile); });
+    command(
+        app, [this] { return needs(compile.spec.path, "SPEC"); },
+        [this] { return runCompile(compile); });
   }
 
-  void addRun(const char *name, const char *what, const char *mode, const std::vector<ForwardedFlag> &flags,
-              const char *required) {
+  void addRun(const char *name, const char *what, const char *mode,
+              const std::vector<ForwardedFlag> &flags, const char *required) {
     auto state = std::make_shared<std::pair<RunOptions, ForwardedFlags>>();
     CLI::App *app = subcommand(name, what);
     addCompile(*app, state->first.compile, "--generated");
@@ -173,24 +188,34 @@ private:
 
   void addRuns() {
     addRun("train", "compile a spec, then train", "", trainFlags, nullptr);
-    addRun("eval", "loss per sample of the spec's data, with or without an adapter", "--eval", evalFlags, nullptr);
-    addRun("generate", "text from the model, with or without an adapter", "--generate", generateFlags, "--prompt");
+    addRun("eval", "loss per sample of the spec's data, with or without an adapter", "--eval",
+           evalFlags, nullptr);
+    addRun("generate", "text from the model, with or without an adapter", "--generate",
+           generateFlags, "--prompt");
   }
 
   void addPlan() {
     CLI::App *app = subcommand("plan", "memory and work of a spec, before anything runs");
     addSpec(*app, plan.compile.spec);
-    app->add_option("--cpu", plan.compile.cpu, "plan for this CPU [the one at hand]")->type_name("NAME");
+    app->add_option("--cpu", plan.compile.cpu, "plan for this CPU [the one at hand]")
+        ->type_name("NAME");
     app->add_flag("--json", plan.compile.json, "print JSON");
-    command(app, [this] { return needs(plan.compile.spec.path, "SPEC"); }, [this] { return runPlan(plan); });
+    command(
+        app, [this] { return needs(plan.compile.spec.path, "SPEC"); },
+        [this] { return runPlan(plan); });
   }
 
   void addInspect() {
-    CLI::App *app = subcommand("inspect", "what a compiled folder holds: the list, one stage, or one kernel");
+    CLI::App *app =
+        subcommand("inspect", "what a compiled folder holds: the list, one stage, or one kernel");
     app->add_option("DIR", inspect.folder, "a folder that `lorac compile` wrote")->type_name("");
-    app->add_option("PART", inspect.part, "a stage (30, 30-backward), a kernel or a file of the plan [none: the list]")->type_name("");
+    app->add_option("PART", inspect.part,
+                    "a stage (30, 30-backward), a kernel or a file of the plan [none: the list]")
+        ->type_name("");
     app->add_flag("--json", inspect.json, "print JSON");
-    command(app, [this] { return needs(inspect.folder, "DIR"); }, [this] { return runInspect(inspect); });
+    command(
+        app, [this] { return needs(inspect.folder, "DIR"); },
+        [this] { return runInspect(inspect); });
   }
 
   void addExport() {
@@ -199,24 +224,32 @@ private:
     app->add_option("--format", exporting.format, "peft or gguf")
         ->type_name("NAME")
         ->check(CLI::IsMember({"peft", "gguf"}));
-    app->add_option("-o,--out", exporting.out, "folder (peft) or file (gguf) to write [beside the adapter]")
+    app->add_option("-o,--out", exporting.out,
+                    "folder (peft) or file (gguf) to write [beside the adapter]")
         ->type_name("PATH");
-    app->add_option("--model", exporting.model, "the base model [what the adapter names]")->type_name("PATH");
+    app->add_option("--model", exporting.model, "the base model [what the adapter names]")
+        ->type_name("PATH");
     app->add_flag("--json", exporting.json, "print JSON");
     command(
         app,
         [this] {
-          return exporting.adapter.empty() ? std::string("ADAPTER is missing") : needs(exporting.format, "--format");
+          return exporting.adapter.empty() ? std::string("ADAPTER is missing")
+                                           : needs(exporting.format, "--format");
         },
         [this] { return runExport(exporting); });
   }
 
   void addTokenize() {
     CLI::App *app = subcommand("tokenize", "tokens of the text on stdin");
-    app->add_option("--model", tokenize.model, "a GGUF file (vocabulary-only will do) or a Hugging Face directory")
+    app->add_option("--model", tokenize.model,
+                    "a GGUF file (vocabulary-only will do) or a Hugging Face directory")
         ->type_name("FILE");
-    app->add_flag("--json", tokenize.json, "one JSON string a line in, one JSON array of ids a line out [one text in, a token a line out]");
-    command(app, [this] { return needs(tokenize.model, "--model"); }, [this] { return runTokenize(tokenize); });
+    app->add_flag("--json", tokenize.json,
+                  "one JSON string a line in, one JSON array of ids a line out [one text in, a "
+                  "token a line out]");
+    command(
+        app, [this] { return needs(tokenize.model, "--model"); },
+        [this] { return runTokenize(tokenize); });
   }
 
   void addDoctor() {

@@ -10,7 +10,10 @@ void ForwardedFlags::add(CLI::App &app, const std::vector<ForwardedFlag> &flags)
   for (const ForwardedFlag &flag : flags) {
     CLI::Option *option = nullptr;
     if (flag.value) {
-      option = app.add_option(flag.name, flag.help)->type_name(flag.value)->type_size(1)->allow_extra_args(false);
+      option = app.add_option(flag.name, flag.help)
+                   ->type_name(flag.value)
+                   ->type_size(1)
+                   ->allow_extra_args(false);
       option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     } else {
       option = app.add_flag(flag.name, flag.help);
@@ -39,20 +42,26 @@ std::vector<std::string> ForwardedFlags::arguments() const {
 
 CLI::Option *addList(CLI::App &app, const std::string &names, std::vector<std::string> &values,
                      const char *help) {
-  return app.add_option(names, values, help)->type_size(1)->expected(1, -1)->allow_extra_args(false);
+  return app.add_option(names, values, help)
+      ->type_size(1)
+      ->expected(1, -1)
+      ->allow_extra_args(false);
 }
 
 void addSpec(CLI::App &app, SpecInput &spec) {
   app.add_option("SPEC", spec.path, "the spec, a TOML file")->type_name("");
-  addList(app, "--set", spec.sets, "override one key of the spec, for instance adapter.r=8 (repeatable)")
+  addList(app, "--set", spec.sets,
+          "override one key of the spec, for instance adapter.r=8 (repeatable)")
       ->type_name("KEY=VALUE");
 }
 
 void addCompile(CLI::App &app, CompileOptions &options, const char *folderFlag) {
   addSpec(app, options.spec);
-  app.add_option(folderFlag, options.out, "folder for kernels, plan, dumps and the binary [generated/<spec>]")
+  app.add_option(folderFlag, options.out,
+                 "folder for kernels, plan, dumps and the binary [generated/<spec>]")
       ->type_name("DIR");
-  app.add_option("--cpu", options.cpu, "compile for this CPU, for instance x86-64-v3 [the one at hand]")
+  app.add_option("--cpu", options.cpu,
+                 "compile for this CPU, for instance x86-64-v3 [the one at hand]")
       ->type_name("NAME");
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// What all subcommands share on the command line: the spec, --json, and messages about words that mean nothing.
+// What all subcommands share on the command line: the spec, --json, and messages about words that
+// mean nothing.
 
 #include "CLI/CLI.hpp"
 #include "compiler/tools/Commands.h"
@@ -35,7 +36,8 @@ private:
 void addSpec(CLI::App &app, SpecInput &spec);
 void addCompile(CLI::App &app, CompileOptions &options, const char *folderFlag);
 /// A flag that may stand several times, one value each.
-CLI::Option *addList(CLI::App &app, const std::string &names, std::vector<std::string> &values, const char *help);
+CLI::Option *addList(CLI::App &app, const std::string &names, std::vector<std::string> &values,
+                     const char *help);
 
 /// Words that no option took: one message with the nearest name. Nothing when there are none.
 std::optional<std::string> unknownWords(const CLI::App &root, const CLI::App *command);

@@ -1,6 +1,7 @@
 #pragma once
-// lorac's subcommands as plain functions over plain structs; Cli.cpp fills the structs. Each command prints its result on
-// stdout and its words on stderr, and says by its Exit how it went: whatever went wrong has been told.
+// lorac's subcommands as plain functions over plain structs; Cli.cpp fills the structs. Each
+// command prints its result on stdout and its words on stderr, and says by its Exit how it went:
+// whatever went wrong has been told.
 
 #include "runtime/Result.h"
 
@@ -24,9 +25,9 @@ struct CheckOptions {
 
 struct CompileOptions {
   SpecInput spec;
-  std::string out;    ///< folder; empty: generated/<spec>
-  std::string cpu;    ///< x86-64-v3, …; empty: the CPU at hand
-  std::string target; ///< "cpu", "cuda" or empty: the spec's
+  std::string out;                ///< folder; empty: generated/<spec>
+  std::string cpu;                ///< x86-64-v3, …; empty: the CPU at hand
+  std::string target;             ///< "cpu", "cuda" or empty: the spec's
   std::vector<std::string> archs; ///< for cuda: sm_80
   bool json = false;
 };
@@ -52,7 +53,7 @@ struct ExportOptions {
   std::string adapter; ///< a folder in PEFT's layout
   std::string format;  ///< peft | gguf
   std::string out;
-  std::string model;   ///< the base model; empty: what the adapter names
+  std::string model; ///< the base model; empty: what the adapter names
   bool json = false;
 };
 

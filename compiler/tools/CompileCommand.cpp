@@ -36,8 +36,8 @@ Exit runCompile(const CompileOptions &options) {
       list.push_back({{"name", name}, {"bytes", bytes.size()}});
     if (!absent)
       list.push_back({{"name", "train"}, {"bytes", binary}});
-    print(nlohmann::ordered_json{{"spec", project.spec.path}, {"folder", folder}, {"files", list}}.dump(
-              2, ' ', false, nlohmann::json::error_handler_t::replace) +
+    print(nlohmann::ordered_json{{"spec", project.spec.path}, {"folder", folder}, {"files", list}}
+              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
           "\n");
     return Exit::Done;
   }
@@ -46,8 +46,8 @@ Exit runCompile(const CompileOptions &options) {
     kernels += name.compare(0, 8, "kernels/") == 0;
     stages += name.size() > 3 && name[2] == '-';
   }
-  print(folder + ": " + (absent ? "" : "train (" + binaryBytes(double(binary)) + "), ") + std::to_string(stages) +
-        " stages, " + std::to_string(kernels) + " kernels\n");
+  print(folder + ": " + (absent ? "" : "train (" + binaryBytes(double(binary)) + "), ") +
+        std::to_string(stages) + " stages, " + std::to_string(kernels) + " kernels\n");
   sayLine("compiled " + project.spec.path + " in " + seconds(start));
   return Exit::Done;
 }

@@ -40,21 +40,25 @@ Exit checkMemory(const Project &project, const std::string &plan) {
   Result<PlanSize> size = readPlanSize(plan);
   if (!size)
     return fail(size.error());
-  int64_t threads = *project.spec.target.threads ? *project.spec.target.threads : train::availableThreads();
+  int64_t threads =
+      *project.spec.target.threads ? *project.spec.target.threads : train::availableThreads();
   uint64_t need = size->total(static_cast<int>(threads));
   if (need <= *limit)
     return Exit::Done;
   dsl::Diagnostics diags;
-  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
-                               " threads, " + binaryBytes(double(need - *limit)) + " more than memory = " +
-                               binaryBytes(double(*limit)) + "; lower batch_size, max_length or r, or quantize the base");
+  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + " on " +
+                               std::to_string(threads) + " threads, " +
+                               binaryBytes(double(need - *limit)) +
+                               " more than memory = " + binaryBytes(double(*limit)) +
+                               "; lower batch_size, max_length or r, or quantize the base");
   sayLine(diags.text());
   return Exit::DoesNotFit;
 }
 
 } // namespace
 
-Exit compileProject(const Project &project, const CompileSettings &settings, std::map<std::string, std::string> &files) {
+Exit compileProject(const Project &project, const CompileSettings &settings,
+                    std::map<std::string, std::string> &files) {
   CompileRequest request;
   request.spec = &project.spec;
   request.model = &project.model;
@@ -70,7 +74,8 @@ Exit compileProject(const Project &project, const CompileSettings &settings, std
       return fail(lld.error());
     request.linker = *lld;
   }
-  auto result = compile(request, [&](const std::string &severity, const std::string &place, const std::string &message) {
+  auto result = compile(request, [&](const std::string &severity, const std::string &place,
+                                     const std::string &message) {
     sayDiagnostic(project, severity, place, message);
   });
   if (llvm::failed(result))
@@ -83,7 +88,8 @@ Exit compileProject(const Project &project, const CompileSettings &settings, std
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
   CompileSettings settings;
   settings.cpu = options.cpu;
-  const bool cuda = options.target.empty() ? *spec.target.device == dsl::Device::Cuda : options.target == "cuda";
+  const bool cuda =
+      options.target.empty() ? *spec.target.device == dsl::Device::Cuda : options.target == "cuda";
   if (!cuda)
     return settings;
   settings.archs = options.archs;
@@ -101,7 +107,8 @@ std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec
 
 Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
                      std::map<std::string, std::string> &files) {
-  Exit loaded = loadProject(options.spec, !options.target.empty() && options.target == "cuda", project);
+  Exit loaded =
+      loadProject(options.spec, !options.target.empty() && options.target == "cuda", project);
   if (loaded != Exit::Done)
     return loaded;
   const CompileSettings settings = settingsFor(options, project.spec);
@@ -116,15 +123,16 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   if (compiled != Exit::Done)
     return compiled;
   folder = generatedFolder(options, project.spec);
-  Result<void> written = writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
-    if (runtime.empty())
-      return {};
-    std::vector<train::PayloadFile> payload;
-    for (const char *name : {"module.so", "plan.json", "run.json"})
-      payload.push_back({name, files.at(name)});
-    payload.push_back({"spec.toml", dsl::toToml(project.spec)});
-    return train::writeTrainBinary(runtime, payload, aside + "/train");
-  });
+  Result<void> written =
+      writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
+        if (runtime.empty())
+          return {};
+        std::vector<train::PayloadFile> payload;
+        for (const char *name : {"module.so", "plan.json", "run.json"})
+          payload.push_back({name, files.at(name)});
+        payload.push_back({"spec.toml", dsl::toToml(project.spec)});
+        return train::writeTrainBinary(runtime, payload, aside + "/train");
+      });
   return written ? Exit::Done : fail(written.error());
 }
 

@@ -15,9 +15,11 @@ struct CompileSettings {
   bool kernels = true;            ///< false: only as far as the plan
 };
 
-/// Runs the pipeline; `files` are those of generated/<spec>/, with run.json. Exit::Done only if they are whole;
-/// DoesNotFit when the plan needs more than `[target] memory`, with `files` as far as the plan.
-Exit compileProject(const Project &project, const CompileSettings &settings, std::map<std::string, std::string> &files);
+/// Runs the pipeline; `files` are those of generated/<spec>/, with run.json. Exit::Done only if
+/// they are whole; DoesNotFit when the plan needs more than `[target] memory`, with `files` as far
+/// as the plan.
+Exit compileProject(const Project &project, const CompileSettings &settings,
+                    std::map<std::string, std::string> &files);
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

@@ -47,7 +47,8 @@ Finding cpu() {
   }
   std::string text = modelName() + " (" + host.name + "): " + joined(host.features);
   if (!wide || !fused)
-    text += "; no avx2 and fma, so kernels are compiled for the portable fallback, several times slower";
+    text += "; no avx2 and fma, so kernels are compiled for the portable fallback, several times "
+            "slower";
   return {"cpu", text};
 }
 
@@ -71,15 +72,18 @@ Finding cache() {
     return {"cache", "no place: set LORAC_CACHE_DIR or HOME", State::Absent};
   // The folder itself comes with its first entry: what counts is the nearest one that is there.
   std::string nearest = folder;
-  while (access(nearest.c_str(), F_OK) != 0 && nearest.rfind('/') != std::string::npos && nearest.rfind('/') > 0)
+  while (access(nearest.c_str(), F_OK) != 0 && nearest.rfind('/') != std::string::npos &&
+         nearest.rfind('/') > 0)
     nearest.resize(nearest.rfind('/'));
   bool writable = access(nearest.c_str(), W_OK) == 0;
-  return {"cache", folder + (writable ? "" : " (not writable)"), writable ? State::Good : State::Absent};
+  return {"cache", folder + (writable ? "" : " (not writable)"),
+          writable ? State::Good : State::Absent};
 }
 
 std::vector<Finding> examine() {
   MachineMemory memory = machineMemory();
-  std::string memoryText = binaryBytes(double(memory.total)) + ", " + binaryBytes(double(memory.available)) + " available";
+  std::string memoryText = binaryBytes(double(memory.total)) + ", " +
+                           binaryBytes(double(memory.available)) + " available";
   if (memory.limit)
     memoryText += ", limited to " + binaryBytes(double(memory.limit)) + " by the cgroup";
   int threads = train::availableThreads();
@@ -95,7 +99,8 @@ std::vector<Finding> examine() {
       {"architectures", architectures.empty() ? "built in" : architectures},
       cache(),
       library("cuda driver", {"libcuda.so.1"}, "training on a GPU is out of reach"),
-      library("nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}, "kernels for CUDA cannot be compiled here"),
+      library("nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"},
+              "kernels for CUDA cannot be compiled here"),
   };
 }
 
@@ -113,7 +118,8 @@ Exit runDoctor(const DoctorOptions &options) {
   for (const Finding &finding : findings) {
     healthy &= finding.state != State::Bad;
     width = std::max(width, finding.name.size());
-    json.push_back({{"name", finding.name}, {"state", word(finding.state)}, {"text", finding.text}});
+    json.push_back(
+        {{"name", finding.name}, {"state", word(finding.state)}, {"text", finding.text}});
   }
   if (options.json) {
     print(nlohmann::ordered_json{{"healthy", healthy}, {"findings", json}}.dump(

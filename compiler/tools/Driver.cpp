@@ -15,7 +15,8 @@ namespace {
 
 /// Environment first, then flags: the later wins.
 std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &diags) {
-  std::vector<dsl::Override> all = dsl::environmentOverrides([](const char *name) { return std::getenv(name); });
+  std::vector<dsl::Override> all =
+      dsl::environmentOverrides([](const char *name) { return std::getenv(name); });
   for (const std::string &flag : input.sets)
     if (auto parsed = dsl::parseOverride(flag, diags))
       all.push_back(std::move(*parsed));
@@ -23,18 +24,20 @@ std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &d
 }
 
 std::optional<dsl::Architecture> architecture(const std::string &specPath, const dsl::Spec &spec,
-                                              const std::string &modelType, dsl::Diagnostics &diags) {
+                                              const std::string &modelType,
+                                              dsl::Diagnostics &diags) {
   std::vector<std::string> folders = architectureFolders(specPath);
   const std::string &named = *spec.model.architecture;
   if (folders.empty() && (named.empty() || named == "llama"))
-    return dsl::parseArchitecture(
-        std::make_shared<dsl::SourceFile>("architectures/llama.toml", std::string(llamaArchitecture)), diags);
+    return dsl::parseArchitecture(std::make_shared<dsl::SourceFile>("architectures/llama.toml",
+                                                                    std::string(llamaArchitecture)),
+                                  diags);
   return dsl::findArchitecture(spec, modelType, folders, diags);
 }
 
 /// Opens the spec's model and binds its description to numbers. `source` stays empty without one.
-Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &source, dsl::BoundModel &model,
-               std::string &ggufArchitecture, dsl::Diagnostics &diags) {
+Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &source,
+               dsl::BoundModel &model, std::string &ggufArchitecture, dsl::Diagnostics &diags) {
   if (const auto &path = spec.model.source; !path->empty()) {
     Result<SourceFacts> read = readSourceFacts(spec.resolve(*path));
     if (!read) {
@@ -52,7 +55,8 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
   return Exit::Done;
 }
 
-void noteFormats(const SourceFacts &source, const dsl::BoundModel &model, std::map<std::string, std::string> &formats) {
+void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
+                 std::map<std::string, std::string> &formats) {
   const bool gguf = source.facts.kind == dsl::ModelFacts::Kind::Gguf;
   for (const dsl::BoundWeight &weight : model.weights)
     for (int64_t layer = 0; layer < (weight.perLayer ? model.layers : 1); ++layer)
@@ -74,7 +78,8 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diag
 
   SourceFacts source;
   std::string ggufArchitecture;
-  if (Exit bound = bindModel(input.path, out.spec, source, out.model, ggufArchitecture, diags); bound != Exit::Done)
+  if (Exit bound = bindModel(input.path, out.spec, source, out.model, ggufArchitecture, diags);
+      bound != Exit::Done)
     return bound;
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
   if (diags.hasErrors())
@@ -92,7 +97,8 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out) {
   return code;
 }
 
-Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture, dsl::Diagnostics &diags) {
+Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture,
+               dsl::Diagnostics &diags) {
   dsl::Spec spec;
   spec.model.source.value = path;
   std::error_code ignored;

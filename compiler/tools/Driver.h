@@ -1,5 +1,6 @@
 #pragma once
-// From a path on the command line to everything that compiling needs: the spec checked, the model bound, adapters chosen.
+// From a path on the command line to everything that compiling needs: the spec checked, the model
+// bound, adapters chosen.
 
 #include "compiler/tools/Commands.h"
 #include "dsl/Check.h"
@@ -16,19 +17,22 @@ struct Project {
   dsl::Spec spec;
   dsl::BoundModel model;
   std::vector<dsl::AdapterChoice> adapters;
-  /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a source.
+  /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a
+  /// source.
   std::map<std::string, std::string> sourceFormats;
 };
 
-/// Reads and checks the spec, its files and its model. Every message is in `diags`; Exit::Done only if `out` is usable.
-/// `allowCuda`: the spec is only compiled, so a target without this machine's device is fine.
+/// Reads and checks the spec, its files and its model. Every message is in `diags`; Exit::Done only
+/// if `out` is usable. `allowCuda`: the spec is only compiled, so a target without this machine's
+/// device is fine.
 Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diagnostics &diags);
 
 /// The same, with the messages said on stderr.
 Exit loadProject(const SpecInput &input, bool allowCuda, Project &out);
 
 /// A model alone, from its files; `ggufArchitecture` is its general.architecture.
-Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture, dsl::Diagnostics &diags);
+Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture,
+               dsl::Diagnostics &diags);
 /// The model of a spec, without its data.
 Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
                    dsl::Diagnostics &diags);

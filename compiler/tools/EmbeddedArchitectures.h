@@ -1,5 +1,6 @@
 #pragma once
-// Architecture files that lorac carries for when none is on disk; made from specs/architectures/ at build time.
+// Architecture files that lorac carries for when none is on disk; made from specs/architectures/ at
+// build time.
 
 #include <string_view>
 

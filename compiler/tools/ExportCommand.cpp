@@ -22,7 +22,8 @@ struct GgufNames {
 /// The effective spec that training left in the output folder; checkpoints lie one below it.
 std::string specOf(const std::string &adapter) {
   std::error_code ignored;
-  for (const fs::path &place : {fs::path(adapter) / "spec.toml", fs::absolute(adapter).parent_path() / "spec.toml"})
+  for (const fs::path &place :
+       {fs::path(adapter) / "spec.toml", fs::absolute(adapter).parent_path() / "spec.toml"})
     if (fs::is_regular_file(place, ignored))
       return place.string();
   return "";
@@ -45,10 +46,12 @@ Result<GgufNames> ggufNames(const ExportOptions &options) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code != Exit::Done)
-    return Error{"the base model of '" + options.adapter + "' cannot be read; name it with --model", code};
+    return Error{"the base model of '" + options.adapter + "' cannot be read; name it with --model",
+                 code};
   GgufNames names{architecture, {}};
   for (const dsl::BoundWeight &weight : model.weights)
-    for (int64_t layer = 0; weight.shape.size() == 2 && layer < (weight.perLayer ? model.layers : 1); ++layer)
+    for (int64_t layer = 0;
+         weight.shape.size() == 2 && layer < (weight.perLayer ? model.layers : 1); ++layer)
       names.modules.push_back({weight.module(layer), weight.ggufName(layer), weight.permuteHeads});
   return names;
 }
@@ -59,8 +62,8 @@ std::string withoutSlash(std::string path) {
   return path;
 }
 
-Result<void> write(const ExportOptions &options, const std::string &out, const formats::Adapter &adapter,
-                   const GgufNames &names) {
+Result<void> write(const ExportOptions &options, const std::string &out,
+                   const formats::Adapter &adapter, const GgufNames &names) {
   if (options.format == "gguf")
     return formats::writeGgufAdapter(out, adapter, names.architecture, names.modules);
   std::error_code code;
@@ -87,14 +90,15 @@ Exit runExport(const ExportOptions &options) {
   if (!adapter)
     return fail(adapter.error());
   const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
-  const std::string out = !options.out.empty()        ? options.out
+  const std::string out = !options.out.empty()       ? options.out
                           : options.format == "gguf" ? stem + ".gguf"
-                                                      : stem + "-peft";
+                                                     : stem + "-peft";
   if (Result<void> written = write(options, out, *adapter, names); !written)
     return fail(written.error());
   if (options.json)
-    print(nlohmann::ordered_json{{"format", options.format}, {"path", out}, {"modules", adapter->modules.size()}}.dump(
-              2, ' ', false, nlohmann::json::error_handler_t::replace) +
+    print(nlohmann::ordered_json{
+              {"format", options.format}, {"path", out}, {"modules", adapter->modules.size()}}
+              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
           "\n");
   else
     print(out + ": " + std::to_string(adapter->modules.size()) + " modules\n");

@@ -66,7 +66,8 @@ Result<void> checkReplaceable(const std::string &folder) {
     return {};
   if (!fs::is_directory(status))
     return Error{"'" + folder + "' is there and is no folder"};
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code))
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code))
     if (!isGeneratedName(entry->path().filename().string()))
       return Error{"'" + folder + "' holds '" + entry->path().filename().string() +
                    "', which lorac did not write; give it a folder of its own with -o"};
@@ -84,7 +85,8 @@ Result<void> putInPlace(const std::string &aside, const std::string &folder) {
   if (rename(aside.c_str(), folder.c_str()) != 0) {
     int code = errno;
     if (rename(old.c_str(), folder.c_str()) != 0)
-      return cannot("replace", folder, std::string(std::strerror(code)) + "; its content is in '" + old + "'");
+      return cannot("replace", folder,
+                    std::string(std::strerror(code)) + "; its content is in '" + old + "'");
     return cannot("replace", folder, std::strerror(code));
   }
   std::error_code ignored;
@@ -102,7 +104,8 @@ bool isGeneratedName(const std::string &name) {
          std::isdigit(static_cast<unsigned char>(name[1])) && name[2] == '-';
 }
 
-Result<void> writeGenerated(const std::string &folder, const std::map<std::string, std::string> &files,
+Result<void> writeGenerated(const std::string &folder,
+                            const std::map<std::string, std::string> &files,
                             const std::function<Result<void>(const std::string &aside)> &finish) {
   std::string target = fs::path(folder).lexically_normal().string();
   while (target.size() > 1 && target.back() == '/')

@@ -27,7 +27,8 @@ struct Part {
 std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
   std::vector<Part> parts;
   std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
     std::string name = entry->path().filename().string();
     std::error_code ignored;
     if (!entry->is_regular_file(ignored))
@@ -41,7 +42,8 @@ std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
     else if (isGeneratedName(name) && name.size() > 3 && name[2] == '-')
       parts.push_back({stem, "stage", path});
   }
-  std::sort(parts.begin(), parts.end(), [](const Part &a, const Part &b) { return a.name < b.name; });
+  std::sort(parts.begin(), parts.end(),
+            [](const Part &a, const Part &b) { return a.name < b.name; });
   return parts;
 }
 
@@ -59,20 +61,23 @@ Result<std::string> contents(const Part &part) {
   return contents(part.path);
 }
 
-/// The CPU's kernels are functions of one module: each from its line `  func.func @NAME.body(` to its closing brace.
+/// The CPU's kernels are functions of one module: each from its line `  func.func @NAME.body(` to
+/// its closing brace.
 Result<std::vector<Part>> kernelsOf(const Part &stage) {
   Result<std::string> text = contents(stage.path);
   if (!text)
     return text.error();
   const std::string open = "  func.func @", close = "\n  }";
   std::vector<Part> kernels;
-  for (size_t at = text->compare(0, open.size(), open) == 0 ? 0 : text->find("\n" + open); at != std::string::npos;) {
+  for (size_t at = text->compare(0, open.size(), open) == 0 ? 0 : text->find("\n" + open);
+       at != std::string::npos;) {
     size_t begin = at + ((*text)[at] == '\n' ? 1 : 0);
     size_t end = text->find(close, begin);
     if (end == std::string::npos)
       break;
     end = std::min(text->find('\n', end + 1), text->size() - 1) + 1;
-    std::string name = text->substr(begin + open.size(), text->find('(', begin) - begin - open.size());
+    std::string name =
+        text->substr(begin + open.size(), text->find('(', begin) - begin - open.size());
     if (name.size() > 5 && name.compare(name.size() - 5, 5, ".body") == 0)
       name.resize(name.size() - 5);
     kernels.push_back({name, "kernel", stage.path, text->substr(begin, end - begin)});
@@ -104,11 +109,14 @@ Exit list(const std::vector<Part> &parts, bool asJson) {
     if (!text)
       return fail(text.error());
     long long lines = std::count(text->begin(), text->end(), '\n');
-    json.push_back({{"name", part.name}, {"kind", part.kind}, {"path", part.path}, {"lines", lines}});
+    json.push_back(
+        {{"name", part.name}, {"kind", part.kind}, {"path", part.path}, {"lines", lines}});
     if (!asJson) {
       std::string count = grouped(lines);
-      print(part.kind + std::string(8 - part.kind.size(), ' ') + part.name +
-            std::string(width - part.name.size() + 2 + (9 - std::min<size_t>(9, count.size())), ' ') + count + " lines\n");
+      print(
+          part.kind + std::string(8 - part.kind.size(), ' ') + part.name +
+          std::string(width - part.name.size() + 2 + (9 - std::min<size_t>(9, count.size())), ' ') +
+          count + " lines\n");
     }
   }
   if (asJson)
@@ -123,8 +131,10 @@ Exit runInspect(const InspectOptions &options) {
   if (!fs::is_directory(options.folder, ignored))
     return fail({"there is no folder '" + options.folder + "'; `lorac compile SPEC` writes one"});
   std::vector<Part> parts = partsIn(options.folder, false);
-  if (std::none_of(parts.begin(), parts.end(), [](const Part &part) { return part.kind == "stage"; }))
-    return fail({"'" + options.folder + "' holds no stages; `lorac compile SPEC -o DIR` writes such a folder"});
+  if (std::none_of(parts.begin(), parts.end(),
+                   [](const Part &part) { return part.kind == "stage"; }))
+    return fail({"'" + options.folder +
+                 "' holds no stages; `lorac compile SPEC -o DIR` writes such a folder"});
   for (size_t i = 0; i < parts.size(); ++i)
     if (parts[i].name == "60-kernels") {
       Result<std::vector<Part>> kernels = kernelsOf(parts[i]);
@@ -144,8 +154,9 @@ Exit runInspect(const InspectOptions &options) {
     if (!text)
       return fail(text.error());
     if (options.json)
-      print(nlohmann::ordered_json{{"name", found.front()->name}, {"kind", found.front()->kind}, {"text", *text}}.dump(
-                2, ' ', false, nlohmann::json::error_handler_t::replace) +
+      print(nlohmann::ordered_json{
+                {"name", found.front()->name}, {"kind", found.front()->kind}, {"text", *text}}
+                .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
             "\n");
     else
       print(*text);
@@ -157,14 +168,15 @@ Exit runInspect(const InspectOptions &options) {
   if (found.empty()) {
     std::string best = dsl::nearest(options.part, names);
     return fail({"no stage or kernel is named '" + dsl::printable(options.part) + "'" +
-                     (best.empty() ? "; see `lorac inspect " + options.folder + "`" : "; did you mean '" + best + "'?"),
+                     (best.empty() ? "; see `lorac inspect " + options.folder + "`"
+                                   : "; did you mean '" + best + "'?"),
                  Exit::Usage});
   }
   std::string some;
   for (size_t i = 0; i < std::min<size_t>(found.size(), 4); ++i)
     some += (i ? ", " : "") + found[i]->name;
-  return fail({"'" + dsl::printable(options.part) + "' fits " + std::to_string(found.size()) + " names: " + some +
-                   (found.size() > 4 ? ", …" : ""),
+  return fail({"'" + dsl::printable(options.part) + "' fits " + std::to_string(found.size()) +
+                   " names: " + some + (found.size() > 4 ? ", …" : ""),
                Exit::Usage});
 }
 

@@ -23,7 +23,8 @@ uint64_t cgroupLimit() {
     path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
   }
   if (!lowest) // version 1 says a number near 2^63 for none
-    if (std::ifstream file("/sys/fs/cgroup/memory/memory.limit_in_bytes"); file >> lowest && lowest > (uint64_t(1) << 60))
+    if (std::ifstream file("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+        file >> lowest && lowest > (uint64_t(1) << 60))
       lowest = 0;
   return lowest;
 }

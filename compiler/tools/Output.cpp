@@ -30,7 +30,8 @@ void sayLine(std::string_view text) {
 }
 
 void sayError(std::string_view message) {
-  sayLine((coloured() ? std::string("\x1b[31merror:\x1b[0m ") : std::string("error: ")) + std::string(message));
+  sayLine((coloured() ? std::string("\x1b[31merror:\x1b[0m ") : std::string("error: ")) +
+          std::string(message));
 }
 
 Exit fail(const Error &error) {

@@ -42,13 +42,14 @@ Exit runPlan(const PlanOptions &options) {
   if (!size)
     return fail(size.error());
 
-  const int threads =
-      *project.spec.target.threads ? static_cast<int>(*project.spec.target.threads) : train::availableThreads();
+  const int threads = *project.spec.target.threads ? static_cast<int>(*project.spec.target.threads)
+                                                   : train::availableThreads();
   const uint64_t need = size->total(threads);
   const uint64_t have = machineMemory().most();
   if (have && need > have) {
-    sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) + " threads, " +
-             binaryBytes(double(need - have)) + " more than this machine gives a process");
+    sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
+             " threads, " + binaryBytes(double(need - have)) +
+             " more than this machine gives a process");
     code = Exit::DoesNotFit;
   }
   if (options.compile.json) {
@@ -56,8 +57,8 @@ Exit runPlan(const PlanOptions &options) {
     return code;
   }
   print(files["plan.md"]);
-  print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) + " threads; this machine gives " +
-        binaryBytes(double(have)) + ".\n");
+  print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) +
+        " threads; this machine gives " + binaryBytes(double(have)) + ".\n");
   return code;
 }
 

@@ -66,7 +66,8 @@ Result<std::string> linker() {
   for (const char *name : {"ld.lld-22", "ld.lld"})
     if (std::string found = onPath(name); !found.empty())
       return found;
-  return Error{"no ld.lld was found, which links the kernels; install the Debian package lld-22, or name it in $LORAC_LLD"};
+  return Error{"no ld.lld was found, which links the kernels; install the Debian package lld-22, "
+               "or name it in $LORAC_LLD"};
 }
 
 std::vector<std::string> architectureFolders(const std::string &specPath) {
@@ -74,7 +75,8 @@ std::vector<std::string> architectureFolders(const std::string &specPath) {
   std::vector<std::string> found;
   for (const fs::path &place :
        {fs::path(specPath).parent_path() / "architectures", fs::path("specs/architectures"),
-        fs::path(folder) / ".." / "specs" / "architectures", fs::path(folder) / ".." / "share" / "lorac" / "architectures"}) {
+        fs::path(folder) / ".." / "specs" / "architectures",
+        fs::path(folder) / ".." / "share" / "lorac" / "architectures"}) {
     std::error_code ignored;
     if (fs::is_directory(place, ignored))
       found.push_back(place.lexically_normal().string());

@@ -14,7 +14,8 @@ namespace lorac::tools {
 struct SourceFacts {
   dsl::ModelFacts facts;
   std::string modelType; ///< config.json's model_type, or general.architecture
-  /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such tensor.
+  /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such
+  /// tensor.
   std::function<std::optional<std::string>(const std::string &name)> tensorType;
 };
 

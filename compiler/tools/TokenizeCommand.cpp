@@ -1,7 +1,7 @@
 // `lorac tokenize`: the runtime's tokenizer over stdin.
 
-#include "compiler/tools/Commands.h"
 #include "runtime/tokenizer/TokenizeCommand.h"
+#include "compiler/tools/Commands.h"
 
 #include <iostream>
 
@@ -10,7 +10,8 @@ namespace lorac::tools {
 Exit runTokenize(const TokenizeOptions &options) {
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
-  return static_cast<Exit>(lorac::runTokenize(options.model, options.json, std::cin, std::cout, std::cerr));
+  return static_cast<Exit>(
+      lorac::runTokenize(options.model, options.json, std::cin, std::cout, std::cerr));
 }
 
 } // namespace lorac::tools

@@ -3,6 +3,7 @@
 #include "compiler/tools/CompileProject.h"
 #include "compiler/tools/Output.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <unistd.h>
@@ -29,7 +30,9 @@ Exit runTrain(const RunOptions &options) {
   Exit code = compileToFolder(options.compile, project, folder, files);
   if (code != Exit::Done)
     return code;
-  sayLine("compiled " + project.spec.path + " to " + folder);
+  const auto &words = options.arguments;
+  if (std::find(words.begin(), words.end(), "--quiet") == words.end())
+    sayLine("compiled " + project.spec.path + " to " + folder);
   if (Exit written = flushOutput(); written != Exit::Done)
     return written;
   return fail(become(folder + "/train", options.arguments));

@@ -1,5 +1,5 @@
-#include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
+#include "compiler/tools/Output.h"
 
 #include "gtest/gtest.h"
 

@@ -1,0 +1,63 @@
+"""A GGUF adapter that lorac trained and exported, loaded into llama.cpp: the same greedy text as `lorac generate`.
+
+llama_text.py LORAC SOURCE WORK. On an F32 GGUF with an F32 KV cache: over quantized blocks llama.cpp rounds activations.
+"""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gguf
+import numpy
+from llama_cpp import Llama
+
+lorac, source, work = (Path(argument).resolve() for argument in sys.argv[1:4])
+PROMPTS = ["The trouble with computers is that", "Never trust a", "A man who"]
+TOKENS = 24
+
+
+def run(*words):
+    return subprocess.run([str(word) for word in words], check=True, cwd=source, stdout=subprocess.PIPE).stdout
+
+
+def dequantized(path, out):
+    """The same model with all tensors in float32."""
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(out, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        kind = field.types[0]
+        writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+base, adapter, out = work / "smollm2-f32.gguf", work / "adapter.gguf", work / "out"
+dequantized(source / "models/SmolLM2-135M-Instruct.Q4_1.gguf", base)
+common = ["specs/smollm2_lora.toml", "--generated", work / "generated", "--set", f'model.source="{base}"',
+          "--set", "quantization.format=none"]
+run(lorac, "train", *common, "--out", out, "--steps", 4, "--quiet",
+    "--set", "optimizer.learning_rate=2e-3", "--set", "schedule.name=constant", "--set", "train.eval_steps=0",
+    "--set", "data.eval_fraction=0")
+run(lorac, "export", out, "--format", "gguf", "-o", adapter)
+ours = json.loads(run(lorac, "generate", *common, "--adapter", out, "--json", "--max-new-tokens", TOKENS,
+                      *[word for prompt in PROMPTS for word in ("--prompt", prompt)]))
+
+F32 = 0  # GGML_TYPE_F32, for the KV cache
+llama = Llama(str(base), lora_path=str(adapter), n_ctx=256, type_k=F32, type_v=F32, verbose=False)
+plain = Llama(str(base), n_ctx=256, type_k=F32, type_v=F32, verbose=False)
+failed = moved = False
+for prompt, answer in zip(PROMPTS, ours):
+    theirs = llama.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
+    without = plain.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
+    moved |= without != theirs
+    same = theirs == answer["text"]
+    failed |= not same
+    print(f"{'same' if same else 'DIFFERENT'}: {prompt!r} -> {theirs!r}" + ("" if same else f", lorac: {answer['text']!r}"))
+if failed or not moved:
+    sys.exit("llama.cpp's text differs from lorac's" if failed else "the adapter changes nothing")
