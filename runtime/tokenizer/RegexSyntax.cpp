@@ -119,11 +119,22 @@ private:
     if (auto known = classEscape(in[pos + 1])) {
       out += bracketed(*known);
       pos += 2;
+    } else if (in[pos + 1] == 'b' || in[pos + 1] == 'B') {
+      out += wordBoundary(in[pos + 1] == 'b');
+      pos += 2;
     } else if (Property property = widenedProperty(); !property.text.empty()) {
       out += (property.negated ? "[^" : "[") + property.text + "]";
     } else {
       copyEscape(out);
     }
+  }
+
+  /// PCRE2's own has no marks among the word characters.
+  static std::string wordBoundary(bool wanted) {
+    std::string word = "[" + wordCharacters() + "]";
+    std::string same = wanted ? "!" : "=";
+    return "(?:(?<=" + word + ")(?" + same + word + ")|(?<!" + word + ")(?" + (wanted ? "=" : "!") +
+           word + "))";
   }
 
   struct Property {

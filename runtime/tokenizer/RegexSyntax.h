@@ -9,7 +9,8 @@
 namespace lorac::tok {
 
 /// The pattern in PCRE2's syntax, for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE. What is rewritten:
-/// - `\s \S \d \D \w \W \h \H` to the classes that Oniguruma means (White_Space has no U+180E, `\d`
+/// - `\s \S \d \D \w \W \h \H`, and with them `\b \B`, to the classes that Oniguruma means
+/// (White_Space has no U+180E, `\d`
 ///   is Nd, `\w` has marks and letter-like symbols, `\h` is a hexadecimal digit);
 /// - general categories, widened by the characters that are newer than PCRE2's tables;
 /// - nested classes and intersections, `[a[bc]]` and `[a&&[^b]]`;

@@ -69,6 +69,9 @@ TEST(Regex, ReadsOnigurumasDialect) {
   EXPECT_EQ(pieces(R"([\W&&[^ ]]+)", "a,; b"), (Strings{"a", ",;", " b"}));
   EXPECT_EQ(pieces("[]a]+", "a]b"), (Strings{"a]", "b"}));
   EXPECT_EQ(pieces("a{,2}", "aaab"), (Strings{"aa", "a", "b"}));
+  EXPECT_EQ(pieces(R"(\bfoo)", "foo afoo"), (Strings{"foo", " afoo"}));
+  EXPECT_EQ(pieces(R"(\d{1,3}(?=(?:\d{3})*\b))", "1237\u06d8"), (Strings{"1237\u06d8"}));
+  EXPECT_EQ(pieces(R"(o\B)", "foo"), (Strings{"f", "o", "o"}));
   EXPECT_EQ(pieces("a{,", "xa{,y"), (Strings{"x", "a{,", "y"}));
 }
 
