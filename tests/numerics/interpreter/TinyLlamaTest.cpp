@@ -170,3 +170,25 @@ TEST_P(TinyLlama, StagesAgreeUnderDropout) {
       expectClose(outcome.gradients[name], gradient, 1e-11, name);
   }
 }
+
+// A budget of one byte: what saves memory is computed again, and no number moves.
+TEST_P(TinyLlama, RecomputingKeepsTheNumbers) {
+  Batch batch = firstTrainingBatch();
+  for (auto &[name, tensor] : golden(folder + "lora_init/adapter_model.safetensors"))
+    environment.symbols[name.substr(peft.size())] = tensor;
+  environment.dropout = {7, 5, 1};
+  Program program(tinyLlama(tied, 2, 0.25));
+  ASSERT_NO_FATAL_FAILURE(runStage(program, stages[0]));
+  ASSERT_NO_FATAL_FAILURE(runStage(program, stages[1]));
+  Outcome before = run(program.function("train"), batch.arguments(), environment);
+  mlir::PassManager pm(&program.context);
+  pm.addPass(createPlanRecompute({/*memory=*/1}));
+  ASSERT_TRUE(succeeded(pm.run(*program.module)));
+  int64_t again = 0;
+  program.function("train").walk([&](mlir::Operation *op) { again += op->hasAttr("recompute"); });
+  EXPECT_GT(again, 10);
+  Outcome after = run(program.function("train"), batch.arguments(), environment);
+  expectClose(after.results.at(0), before.results.at(0), 0, "row losses");
+  for (auto &[name, gradient] : before.gradients)
+    expectClose(after.gradients[name], gradient, 0, name);
+}
