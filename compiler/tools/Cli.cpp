@@ -158,7 +158,12 @@ private:
         ->type_name("NAME");
     app->add_flag("--json", compile.json, "print what was written as JSON");
     command(
-        app, [this] { return needs(compile.spec.path, "SPEC"); },
+        app,
+        [this] {
+          if (!compile.archs.empty() && compile.target != "cuda")
+            return std::string("--arch is for --target cuda");
+          return needs(compile.spec.path, "SPEC");
+        },
         [this] { return runCompile(compile); });
   }
 

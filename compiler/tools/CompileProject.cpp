@@ -2,6 +2,7 @@
 
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/tools/GeneratedFolder.h"
+#include "compiler/tools/HostCpu.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
 #include "compiler/tools/Resources.h"
@@ -59,6 +60,8 @@ Exit checkMemory(const Project &project, const std::string &plan) {
 
 Exit compileProject(const Project &project, const CompileSettings &settings,
                     std::map<std::string, std::string> &files) {
+  if (Result<void> known = checkCpuName(settings.cpu); !known)
+    return fail(known.error());
   CompileRequest request;
   request.spec = &project.spec;
   request.model = &project.model;

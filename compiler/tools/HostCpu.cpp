@@ -1,6 +1,8 @@
 #include "compiler/tools/HostCpu.h"
 
+#include "compiler/codegen/cpu/Target.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Error.h"
 #include "llvm/TargetParser/Host.h"
 
 namespace lorac::tools {
@@ -12,6 +14,15 @@ HostCpu hostCpu() {
     if (features.lookup(name))
       cpu.features.push_back(name);
   return cpu;
+}
+
+Result<void> checkCpuName(const std::string &name) {
+  if (name.empty())
+    return {};
+  llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(name);
+  if (!target)
+    return Error{"--cpu: " + llvm::toString(target.takeError()), Exit::Usage};
+  return {};
 }
 
 } // namespace lorac::tools

@@ -1,6 +1,8 @@
 #pragma once
 // The CPU at hand in LLVM's words.
 
+#include "runtime/Result.h"
+
 #include <string>
 #include <vector>
 
@@ -12,5 +14,9 @@ struct HostCpu {
 };
 
 HostCpu hostCpu();
+
+/// Whether kernels can be compiled for a CPU of this name (empty: the one at hand); the error says
+/// which is meant.
+Result<void> checkCpuName(const std::string &name);
 
 } // namespace lorac::tools
