@@ -4,13 +4,11 @@
 //
 // - Each epoch goes over all training samples once, in an order drawn from the seed and the epoch.
 // - packing: samples are put into rows of max_length, first-fit in that order over the last 64 open
-// rows; a sample keeps its
-//   own segment. Without packing a row is one sample. No padding exists: a row may hold fewer
-//   tokens.
+//   rows; a sample keeps its own segment. Without packing a row is one sample. No padding exists: a
+//   row may hold fewer tokens.
 // - A micro-batch is batch_size rows, a window gradient_accumulation_steps micro-batches. Both end
-// at the end of an epoch, as
-//   in transformers: the last ones may be shorter. Batches of a `tokens` file are its own and run
-//   round without an end.
+//   at the end of an epoch, as in transformers: the last ones may be shorter. Batches of a `tokens`
+//   file are its own and run round without an end.
 
 #include "runtime/train/Data.h"
 

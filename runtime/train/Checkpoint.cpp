@@ -2,7 +2,6 @@
 
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Safetensors.h"
-#include "runtime/train/Data.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 
@@ -150,10 +149,7 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const 
   Json json = toJson(state, identity);
   json["files"] = Json::object();
   for (const char *name : hashedFiles) {
-    Result<std::string> bytes = readFile(work + "/" + name);
-    if (!bytes)
-      return bytes.error();
-    json["files"][name] = hashHex(*bytes);
+    json["files"][name] = hashFile(work + "/" + name);
   }
   json["hash"] = hashHex(dumpJson(json));
   if (Result<void> written =
@@ -187,7 +183,7 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
   auto corrupt = [&](const std::string &what) {
     return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
   };
-  Result<std::string> text = readFile(folder + "/trainer_state.json");
+  Result<std::string> text = formats::readSmallFile(folder + "/trainer_state.json", 64 << 20);
   if (!text)
     return corrupt("it has no readable trainer_state.json");
   Result<Json> json = parseJson(*text, "trainer_state.json");
@@ -200,8 +196,8 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
   if (!error.empty() || hashHex(dumpJson(*json)) != hash)
     return corrupt("trainer_state.json has another hash");
   for (const char *name : hashedFiles) {
-    Result<std::string> bytes = readFile(folder + "/" + name);
-    if (!bytes || hashHex(*bytes) != root.maybe("files").textOr(name, ""))
+    std::string hash = hashFile(folder + "/" + name);
+    if (hash.empty() || hash != root.maybe("files").textOr(name, ""))
       return corrupt("'" + std::string(name) + "' is missing or has another hash");
   }
 

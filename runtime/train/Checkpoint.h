@@ -1,10 +1,10 @@
 #pragma once
 // checkpoint-N/: everything that a run needs to go on to the same bytes.
 //
-//   adapter_config.json, adapter_model.safetensors   PEFT's layout, so a checkpoint can be used as
-//   it is optimizer.safetensors                            exp_avg.<parameter>,
-//   exp_avg_sq.<parameter> trainer_state.json                               step, position in the
-//   data, what the run is, hashes of the other files
+//   adapter_config.json, adapter_model.safetensors   PEFT's layout: usable as it is
+//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>
+//   trainer_state.json                               step, position in the data, what the run is,
+//                                                    hashes of the other files
 //
 // Random numbers are counter-based, so there is no generator to save. The folder is written aside,
 // synced and renamed: a checkpoint is there whole or not at all.

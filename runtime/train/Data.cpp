@@ -115,7 +115,9 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
                   size_t firstPiece, Corpus &corpus) {
   int64_t count = corpus.samples - firstSample;
   int64_t held = int64_t(std::llround(table.evalFraction * double(count)));
-  if (table.evalFraction > 0 && count > 1)
+  if (corpus.batchRows > 0) // batches stand as they are
+    held = 0;
+  else if (table.evalFraction > 0 && count > 1)
     held = std::clamp<int64_t>(held, 1, count - 1);
   std::vector<bool> isEval(size_t(count), false);
   if (held > 0) {

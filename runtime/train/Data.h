@@ -3,15 +3,15 @@
 //
 // Rules
 // - text: a sample is what stands between separators (no separator: the whole file); jsonl: the
-// member "text" of each line.
-//   Samples of nothing but white space are dropped and counted. bos stands before a sample if the
-//   tokenizer adds it by itself, eos always behind it, so that the model learns to end.
+//   member "text" of each line. Samples of nothing but white space are dropped and counted. bos
+//   stands before a sample if the tokenizer adds it by itself, eos always behind it, so that the
+//   model learns to end.
 // - overlong (more tokens than max_length): split into pieces of max_length, each a segment of its
-// own; truncate keeps the
-//   first max_length; error refuses. A piece of one token has nothing to predict and is dropped.
+//   own; truncate keeps the first max_length; error refuses. A piece of one token has nothing to
+//   predict and is dropped.
 // - tokens: safetensors with input_ids and labels [steps, batch, length]; each row is a sample,
-// never split, dropped or moved.
-//   Labels stand at the input's position and are shifted here: the target at i is labels[i + 1].
+//   never split, dropped or moved. Labels stand at the input's position and are shifted here: the
+//   target at i is labels[i + 1]. Without `labels` every token is one.
 // - eval: round(eval_fraction * samples) of a [[data]] table, chosen by the seed, whole samples.
 
 #include "runtime/Result.h"

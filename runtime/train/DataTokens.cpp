@@ -40,7 +40,8 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
   Result<formats::Safetensors> file = formats::Safetensors::open(path);
   if (!file)
     return file.error();
-  Result<Grid> ids = readGrid(*file, "input_ids"), labels = readGrid(*file, "labels");
+  Result<Grid> ids = readGrid(*file, "input_ids");
+  Result<Grid> labels = file->find("labels") ? readGrid(*file, "labels") : ids;
   if (!ids)
     return ids.error();
   if (!labels)

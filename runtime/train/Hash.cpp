@@ -4,6 +4,8 @@
 #include <xxhash.h>
 
 #include <cstdio>
+#include <fstream>
+#include <vector>
 
 namespace lorac::train {
 
@@ -33,6 +35,15 @@ std::string Hasher::hex() const {
 
 std::string hashHex(std::string_view bytes) {
   return toHex(XXH3_128bits(bytes.data(), bytes.size()));
+}
+
+std::string hashFile(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<char> buffer(1 << 20);
+  Hasher hasher;
+  while (in.read(buffer.data(), std::streamsize(buffer.size())) || in.gcount() > 0)
+    hasher.add(buffer.data(), size_t(in.gcount()));
+  return in.eof() ? hasher.hex() : "";
 }
 
 } // namespace lorac::train

@@ -22,4 +22,7 @@ private:
 
 std::string hashHex(std::string_view bytes);
 
+/// Of a file, read in pieces; "" when it cannot be read.
+std::string hashFile(const std::string &path);
+
 } // namespace lorac::train

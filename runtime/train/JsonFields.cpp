@@ -1,10 +1,35 @@
 #include "runtime/train/JsonFields.h"
 
-#include <cmath>
+#include <algorithm>
 
 namespace lorac::train {
 
+namespace {
+
+/// Deepest nesting of brackets outside of strings: writing JSON out recurses, so it has to be
+/// small.
+int nesting(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool inString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (inString && c == '\\')
+      ++i;
+    else if (c == '"')
+      inString = !inString;
+    else if (!inString && (c == '[' || c == '{'))
+      deepest = std::max(deepest, ++depth);
+    else if (!inString && (c == ']' || c == '}'))
+      --depth;
+  }
+  return deepest;
+}
+
+} // namespace
+
 Result<Json> parseJson(std::string_view text, const std::string &what) {
+  if (nesting(text) > 64)
+    return Error{what + " is nested deeper than 64", Exit::ForeignFile};
   Json value = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded())
     return Error{what + " is not JSON", Exit::ForeignFile};

@@ -17,7 +17,8 @@ namespace lorac::train {
 
 using Json = nlohmann::ordered_json;
 
-/// Parses `text`; `what` names it in the error. Comments and trailing text are refused.
+/// Parses `text`; `what` names it in the error. Comments, trailing text and nesting beyond 64 are
+/// refused.
 Result<Json> parseJson(std::string_view text, const std::string &what);
 
 class Fields {

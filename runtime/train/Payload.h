@@ -2,10 +2,10 @@
 // Files appended to the runtime executable: the train binary carries its kernels, plan and spec.
 //
 //   executable | file bytes one after another | table | footer
-//   table: for each file  u32 name length, name, u64 offset, u64 size, XXH3-128 (16 bytes,
-//   canonical) footer (64 bytes): u64 table offset, u64 table size, u32 files, u32 version 1, u64
-//   first byte of the payload,
-//                      XXH3-128 of table and the 32 bytes before, 16 bytes "lorac payload\r\n\x1a"
+//   table: for each file  u32 name length, name, u64 offset, u64 size, XXH3-128 (canonical)
+//   footer (64 bytes): u64 table offset, u64 table size, u32 files, u32 version 1, u64 first byte
+//     of the payload, XXH3-128 of table and the 32 bytes before, "lorac payload\r\n\x1a"
+//
 // All numbers little-endian. The files fill the space between executable and table without a hole,
 // so each byte of the payload is covered by a hash or by the comparison of the magic.
 

@@ -1,6 +1,7 @@
 #include "runtime/train/Session.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/Signals.h"
 
 #include <fmt/format.h>
 
@@ -104,12 +105,15 @@ const float *Session::logits(int64_t begin, int64_t count) {
   return arena.at<float>(plan.io.logits);
 }
 
-double evalLoss(Session &session, const Corpus &corpus, const std::vector<uint32_t> &pieces) {
+std::optional<double> evalLoss(Session &session, const Corpus &corpus,
+                               const std::vector<uint32_t> &pieces) {
   double sum = 0;
   int64_t labels = 0;
   MicroBatch batch;
   for (const std::vector<uint32_t> &group :
        evalBatches(corpus, pieces, session.plan.maxTokens, session.plan.maxSegments)) {
+    if (stopSignal())
+      return std::nullopt;
     batch.clear();
     for (uint32_t index : group)
       batch.add(corpus, corpus.pieces[index]);

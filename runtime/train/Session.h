@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lorac::train {
@@ -56,7 +57,9 @@ private:
   Session() = default;
 };
 
-/// Mean loss over `pieces` by the programs `hidden` and `loss`; NaN when they have no labels.
-double evalLoss(Session &session, const Corpus &corpus, const std::vector<uint32_t> &pieces);
+/// Mean loss over `pieces` by the programs `hidden` and `loss`; NaN when they have no labels,
+/// nothing when a signal asked to stop meanwhile.
+std::optional<double> evalLoss(Session &session, const Corpus &corpus,
+                               const std::vector<uint32_t> &pieces);
 
 } // namespace lorac::train

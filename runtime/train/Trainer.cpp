@@ -36,17 +36,15 @@ public:
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
       return ready.error();
-    if (state.step == 0)
-      if (Result<void> done = evaluate(); !done)
-        return done.error();
+    if (Result<void> done = evaluate(); !done)
+      return done.error();
     progress.begin(state.step, total);
     while (state.step < total && !stopSignal()) {
       if (Result<void> done = step(); !done)
         return done.error();
+      if (Result<void> done = evaluate(); !done)
+        return done.error();
       bool last = state.step == total;
-      if (last || (run.evalSteps > 0 && state.step % run.evalSteps == 0))
-        if (Result<void> done = evaluate(); !done)
-          return done.error();
       bool stopped = stopSignal() != 0;
       if (last || stopped || (run.saveSteps > 0 && state.step % run.saveSteps == 0))
         if (Result<void> saved = save(); !saved)
@@ -60,6 +58,7 @@ private:
   Result<void> prepare();
   Result<void> resume();
   Result<void> step();
+  /// Where one is due and not done yet.
   Result<void> evaluate();
   Result<void> save();
   Result<TrainOutcome> finish();
@@ -228,9 +227,15 @@ Result<void> Loop::step() {
 }
 
 Result<void> Loop::evaluate() {
-  if (corpus.eval.empty())
+  bool due = state.step == 0 || state.step == total ||
+             (run.evalSteps > 0 && state.step % run.evalSteps == 0);
+  bool done = !state.evals.empty() && state.evals.back().first == state.step;
+  if (corpus.eval.empty() || !due || done)
     return {};
-  double loss = evalLoss(session, corpus, corpus.eval);
+  std::optional<double> finished = evalLoss(session, corpus, corpus.eval);
+  if (!finished) // stopped: a resumed run does it
+    return {};
+  double loss = *finished;
   if (std::isfinite(loss))
     state.evals.emplace_back(state.step, loss);
   MetricsLine line;

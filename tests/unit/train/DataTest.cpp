@@ -198,6 +198,13 @@ TEST_F(DataTest, Tokens) {
   EXPECT_EQ(corpus->target(corpus->pieces[0], 2), -100);
   EXPECT_EQ(corpus->target(corpus->pieces[3], 0), 11);
 
+  std::vector<formats::TensorToWrite> alone = {
+      {"input_ids", formats::DType::I32, {2, 2, 3}, ids.data()}};
+  ASSERT_TRUE(formats::writeSafetensors(path, alone));
+  Result<Corpus> unmasked = loadCorpus({table}, {}, limits);
+  ASSERT_TRUE(unmasked);
+  EXPECT_EQ(unmasked->target(unmasked->pieces[0], 0), 2);
+
   ids[7] = 32;
   save({2, 2, 3});
   EXPECT_EQ(errorOf({table}),

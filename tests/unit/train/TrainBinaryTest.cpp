@@ -349,6 +349,115 @@ TEST_F(TrainBinary, ProfileAndMetricsFiles) {
             fileBytes((folder / "out/metrics.jsonl").string()));
 }
 
+/// A Hugging Face folder with a vocabulary of letters, so that text, evaluation and generation run.
+class TextBinary : public TrainBinary {
+protected:
+  void SetUp() override {
+    TrainBinary::SetUp();
+    fs::create_directories(folder / "model");
+    write("model/config.json", R"({"model_type": "llama", "vocab_size": 8})");
+    write("model/tokenizer.json",
+          R"({"version": "1.0", "added_tokens": [{"id": 7, "content": "<e>", "single_word": false,
+      "lstrip": false, "rstrip": false, "normalized": false, "special": true}], "normalizer": null,
+      "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+      "post_processor": null, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+      "use_regex": true}, "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+      "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+      "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}, "merges": []}})");
+    write("model/tokenizer_config.json", R"({"eos_token": "<e>", "add_bos_token": false})");
+    // Token t is one-hot in t % 4, twice as long from 4 on: a prefix's head prefers the like of its
+    // last token.
+    std::vector<float> table(32);
+    for (size_t t = 0; t < 8; ++t)
+      table[t * 4 + t % 4] = t < 4 ? 1.0f : 2.0f;
+    std::vector<formats::TensorToWrite> tensors = {
+        {"model.embed_tokens.weight", formats::DType::F32, {8, 4}, table.data()}};
+    ASSERT_TRUE(formats::writeSafetensors((folder / "model/model.safetensors").string(), tensors));
+    std::string text;
+    for (int i = 0; i < 40; ++i)
+      text += std::string("abcdefg").substr(size_t(i % 3), size_t(2 + i % 4)) + "\n%\n";
+    write("text.txt", text);
+    build(asText);
+  }
+  static void asText(Json &json) {
+    json["model"]["source"] = "model";
+    json["data"][0]["format"] = "text";
+    json["data"][0]["path"] = {"text.txt"};
+    json["data"][0]["separator"] = "\n%\n";
+    json["data"][0]["eval_fraction"] = 0.2;
+    json["train"]["eval_steps"] = 4;
+    json["train"]["packing"] = true;
+    json["train"]["steps"] = 10;
+  }
+  void write(const std::string &name, const std::string &bytes) {
+    std::ofstream(folder / name, std::ios::binary) << bytes;
+  }
+};
+
+TEST_F(TextBinary, EvaluatesFromStepZeroToTheEnd) {
+  Ended ended = run({});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  std::vector<int64_t> steps;
+  std::vector<double> losses;
+  for (const Json &line : metrics())
+    if (line.contains("eval_loss")) {
+      steps.push_back(line["step"].get<int64_t>());
+      losses.push_back(line["eval_loss"].get<double>());
+    }
+  EXPECT_EQ(steps, (std::vector<int64_t>{0, 4, 8, 10}));
+  EXPECT_LT(losses.back(), losses.front());
+  EXPECT_NE(ended.err.find("40 samples"), std::string::npos);
+  EXPECT_NE(ended.err.find("8 samples held out"), std::string::npos);
+  // The held-out loss of --eval with the trained adapter is the last eval_loss.
+  Json json = Json::parse(run({"--eval", "--json", "--adapter", "out"}).out);
+  double sum = 0, labels = 0;
+  for (const Json &sample : json["samples"])
+    if (sample["held_out"] == true) {
+      sum += sample["loss"].get<double>() * sample["labels"].get<double>();
+      labels += sample["labels"].get<double>();
+    }
+  EXPECT_NEAR(sum / labels, losses.back(), 1e-6);
+  EXPECT_NE(fileBytes(out + "/README.md").find("| 10 | "), std::string::npos);
+}
+
+TEST_F(TextBinary, ResumesInTheMiddleOfPackedText) {
+  ASSERT_EQ(run({"--out", "whole"}).code, 0);
+  ASSERT_EQ(run({}).code, 0);
+  fs::remove_all(folder / "out/checkpoint-10");
+  Ended ended = run({"--resume"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_NE(ended.err.find("goes on from 'out/checkpoint-5'"), std::string::npos);
+  EXPECT_EQ(adapter(), adapter("whole"));
+  EXPECT_EQ(metrics().size(), metrics("whole").size());
+  EXPECT_EQ(metrics().back()["eval_loss"], metrics("whole").back()["eval_loss"]);
+}
+
+TEST_F(TextBinary, Generates) {
+  // The likeliest token behind 'b' (one-hot 1, weight 1) is 'f' (one-hot 1, weight 2), and then 'f'
+  // again.
+  Ended ended = run({"--generate", "--prompt", "ab", "--max-new-tokens", "3", "--prompt", "d"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(ended.out, "fff\n\n") << "'<e>' is the like of 'd', and ends the text";
+  Json json = Json::parse(run({"--generate", "--prompt", "a", "--json"}).out);
+  EXPECT_EQ(json[0]["text"], "eeeeeeee");
+  EXPECT_EQ(json[0]["finish_reason"], "context") << "max_length is 8";
+  Ended seeded = run({"--generate", "--prompt", "a", "--temperature", "5", "--seed", "3"});
+  EXPECT_EQ(seeded.out,
+            run({"--generate", "--prompt", "a", "--temperature", "5", "--seed", "3"}).out);
+  EXPECT_EQ(run({"--generate", "--prompt", "abcdefabcdef"}).code, 3);
+}
+
+TEST_F(TextBinary, AnotherModelIsNamed) {
+  std::vector<float> table(16);
+  std::vector<formats::TensorToWrite> tensors = {
+      {"model.embed_tokens.weight", formats::DType::F32, {4, 4}, table.data()}};
+  ASSERT_TRUE(formats::writeSafetensors((folder / "model/model.safetensors").string(), tensors));
+  Ended ended = run({});
+  EXPECT_EQ(ended.code, 5);
+  EXPECT_NE(ended.err.find("model.embed_tokens.weight"), std::string::npos) << ended.err;
+  EXPECT_FALSE(fs::exists(folder / "out/metrics.jsonl"));
+}
+
 TEST(TrainRuntime, WithoutAPayload) {
   EXPECT_EQ(system(LORAC_TRAIN " --version > /dev/null"), 0);
   EXPECT_EQ(WEXITSTATUS(system(LORAC_TRAIN " 2> /dev/null")), int(Exit::ForeignFile));
