@@ -7,8 +7,8 @@ using namespace lorac::cpu;
 
 GemmBlocks GemmBlocks::forProduct(int64_t steps, int64_t panels) {
   GemmBlocks blocks{roundUp(ceilDiv(steps, ceilDiv(steps, 576)), 64)};
-  if (steps >= 8192 && panels > blocks.group && panels <= 3 * blocks.group)
-    blocks = {blocks.group * blocks.depth / panels / 64 * 64, blocks.rows, panels};
+  if (steps >= 8192)
+    blocks.panelsOfTile = std::clamp<int64_t>(panels / 4, 1, blocks.group);
   return blocks;
 }
 
@@ -80,6 +80,12 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
   for (int64_t r = 0; r < height; ++r)
     for (int64_t v = 0; v < tile.vectors; ++v)
       k.vstore(values[r * tile.vectors + v], c, {k.add(row, r), k.add(column, v * tile.lanes)});
+}
+
+void PanelGemm::buildTiles(KernelBuilder &k, int64_t panels) {
+  Value first = k.mul(k.begin(), blocks.panelsOfTile);
+  Value last = k.min(k.mul(k.end(), blocks.panelsOfTile), k.index(panels));
+  build(k, first, last, k.index(0), k.rows());
 }
 
 void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value firstRow, Value lastRow) {

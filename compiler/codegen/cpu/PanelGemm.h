@@ -9,9 +9,10 @@ namespace lorac::cpu {
 /// Measured on Zen 4 (32 KB L1d, 1 MB L2): whole rows of up to 576 steps beat blocks of 192 by 5 % of the peak.
 struct GemmBlocks {
   int64_t depth, rows = 240, group = 16;
+  int64_t panelsOfTile = 1; ///< panels that one tile of a launch covers
 
-  /// Equal blocks of at most 576 steps, multiples of 64. Very long sums over few panels (dX of the head) take all panels
-  /// into one group and shorter blocks, so that A passes once.
+  /// Equal blocks of at most 576 steps, multiples of 64. Where sums are very long and panels few (dX of the head), tiles
+  /// are coarse: each reads all of A.
   static GemmBlocks forProduct(int64_t steps, int64_t panels);
   /// Floats of scratch for a copy of A's block; 0 where its rows, `lda` floats apart, do not crowd into few sets of L2.
   int64_t copyOfA(int64_t lda) const;
@@ -39,6 +40,8 @@ struct PanelGemm {
   /// A view of `floats` floats of scratch for `copy`.
   void useCopy(KernelBuilder &k, int64_t scratchOffset);
 
+  /// Emits the loops over the panels of the launch's tiles, of `panels` in all, and all rows.
+  void buildTiles(KernelBuilder &k, int64_t panels);
   /// Emits the loops over panels [firstPanel, lastPanel) and rows [firstRow, lastRow).
   void build(KernelBuilder &k, mlir::Value firstPanel, mlir::Value lastPanel, mlir::Value firstRow, mlir::Value lastRow);
 

@@ -1,5 +1,5 @@
 // GFLOP/s of the GEMM families at SmolLM2-135M's shapes, one thread, beside the FMA peak measured in the same window.
-// usage: bench_gemm [cpu] [filter]
+// usage: bench_gemm [cpu] [filter] [tiles a call, as a thread pool would cut; 0: all]
 
 #include "tests/numerics/gemm/PackedMatrix.h"
 #include <chrono>
@@ -50,6 +50,7 @@ std::string i64(int64_t v) { return std::to_string(v) + " : i64"; }
 
 int main(int argc, char **argv) {
   std::string cpu = argc > 1 ? argv[1] : "native", filter = argc > 2 ? argv[2] : "";
+  int64_t tilesOfCall = argc > 3 ? std::atoll(argv[3]) : 0;
   CompiledKernels kernels(cpu);
   std::vector<PackedMatrix> weights;
   weights.reserve(64);
@@ -119,7 +120,10 @@ int main(int argc, char **argv) {
       int repeats = std::max<int64_t>(1, 20000000 / (job.kernel->flops * job.rows + 1));
       double start = seconds();
       for (int i = 0; i < repeats; ++i)
-        job.kernel->function(job.buffers.data(), &step, job.rows, 0, job.kernel->tiles(job.rows), scratch.data());
+        for (int64_t tile = 0, tiles = job.kernel->tiles(job.rows), end; tile < tiles; tile = end) {
+          end = tilesOfCall > 0 ? std::min(tiles, tile + tilesOfCall) : tiles;
+          job.kernel->function(job.buffers.data(), &step, job.rows, tile, end, scratch.data());
+        }
       double took = (seconds() - start) / repeats, gflops = job.kernel->flops * job.rows / took / 1e9;
       job.best = std::min(job.best, took);
       job.bestShare = std::max(job.bestShare, gflops / now);

@@ -33,7 +33,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "lddx") < roundUp(columns, panelRows))
     return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least " << roundUp(columns, panelRows);
   Plan plan(*format, intParam(params, "n"), columns, intParam(params, "rank"), intParam(params, "lddy"));
-  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(columns, panelRows), plan.bytes};
+  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(ceilDiv(columns, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
 
 // Columns [16·first, min(16·last, k)) of rows [from, to) of W, transposed; rows beyond n are 0.
@@ -125,7 +125,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
       return k.vload(extra, {k.sub(panel, first), s, k.index(v * k.lanes())});
     };
   }
-  gemm.build(k, k.begin(), k.end(), k.index(0), k.rows());
+  gemm.buildTiles(k, ceilDiv(columns, panelRows));
   return success();
 }
 

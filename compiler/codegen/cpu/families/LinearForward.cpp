@@ -35,7 +35,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "ldy") < roundUp(n, panelRows))
     return emitError(loc) << "linear_forward stores whole panels: ldy must be at least " << roundUp(n, panelRows);
   Plan plan(*format, n, intParam(params, "k"), intParam(params, "rank"), intParam(params, "ldx"));
-  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(n, panelRows), plan.bytes};
+  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(ceilDiv(n, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
@@ -114,7 +114,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
       return k.vload(panels, {k.sub(panel, first), s, k.index(v * k.lanes())});
     };
   }
-  gemm.build(k, k.begin(), k.end(), k.index(0), k.rows());
+  gemm.buildTiles(k, ceilDiv(n, panelRows));
   return success();
 }
 
