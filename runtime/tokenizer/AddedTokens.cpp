@@ -86,14 +86,14 @@ void AddedTokenFinder::split(std::string_view text, std::vector<Part> &parts) co
     if (token->singleWord && !standsAlone(text, span))
       continue;
     if (token->lstrip)
-      span.begin = spaceBefore(text, span.begin, last);
+      span.begin = std::max(last, spaceBefore(text, span.begin, last));
     if (token->rstrip)
       span.end = spaceBehind(text, span.end);
     if (last < span.begin)
       parts.push_back({{last, span.begin}, nullptr});
-    parts.push_back({span, token});
-    last = span.end;
-    pos = std::max(pos, last);
+    if (span.begin < span.end) // otherwise the white space before it has taken it
+      parts.push_back({span, token});
+    last = span.end; // a match inside the white space that this one took counts all the same
   }
   if (last < text.size())
     parts.push_back({{last, text.size()}, nullptr});

@@ -37,7 +37,7 @@ bool isWord(uint32_t c) {
   return (of >= UTF8PROC_CATEGORY_LU && of <= UTF8PROC_CATEGORY_ME) || of == UTF8PROC_CATEGORY_ND ||
          of == UTF8PROC_CATEGORY_NL || of == UTF8PROC_CATEGORY_PC || (c >= 0x24b6 && c <= 0x24e9) ||
          (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
-         (c >= 0x1f170 && c <= 0x1f189);
+         (c >= 0x1f170 && c <= 0x1f189) || c == 0x200c || c == 0x200d;
 }
 
 } // namespace lorac::tok

@@ -13,7 +13,8 @@ bool isNumeric(uint32_t codePoint);
 bool isPunctuation(uint32_t codePoint);
 /// General category Mn.
 bool isNonSpacingMark(uint32_t codePoint);
-/// Letters, marks, decimal digits, letter numbers and connectors: what `\w` matches.
+/// Letters, marks, decimal digits, letter numbers, connectors and joiners: what makes a word for
+/// added tokens.
 bool isWord(uint32_t codePoint);
 
 } // namespace lorac::tok

@@ -76,8 +76,10 @@ struct Decoder {
 /// GPT-2's split into words, numbers, other characters and white space.
 extern const char *const gpt2Pattern;
 
-/// Applies the steps in order. Errors: a pattern that exceeds its limits.
-Result<std::string> normalize(const std::vector<Normalizer> &steps, std::string_view text);
+/// Applies the steps in order. `atStart`: the text begins where the whole input does; false where
+/// its beginning has been stripped. Errors: a pattern that exceeds its limits.
+Result<std::string> normalize(const std::vector<Normalizer> &steps, std::string_view text,
+                              bool &atStart);
 
 /// Cuts `text` into `out`. `atStart`: the text begins where the whole input does.
 Result<void> preTokenize(const std::vector<PreTokenizer> &steps, std::string_view text,

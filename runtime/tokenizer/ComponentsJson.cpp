@@ -140,8 +140,8 @@ Result<void> preTokenizerLeaf(Fields &fields, const std::string &type,
     step.prepend = readPrepend(fields);
     step.split = fields.flag("split", true);
   } else if (type == "Whitespace") {
-    step.kind = Kind::Whitespace;
-    step.pattern = compiled(R"(\w+|[^\w\s]+)");
+    step.kind = Kind::Whitespace; // here alone `\w` has the joiners: it runs on another engine
+    step.pattern = compiled(R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)");
     step.behavior = Behavior::Removed;
     step.invert = true;
   } else if (type == "WhitespaceSplit") {

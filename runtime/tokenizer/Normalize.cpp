@@ -146,9 +146,16 @@ Result<std::string> apply(const Normalizer &step, std::string text) {
 
 } // namespace
 
-Result<std::string> normalize(const std::vector<Normalizer> &steps, std::string_view text) {
+Result<std::string> normalize(const std::vector<Normalizer> &steps, std::string_view text,
+                              bool &atStart) {
   std::string current(text);
   for (const Normalizer &step : steps) {
+    if (size_t at = 0; !current.empty()) {
+      uint32_t first = nextCodePoint(current, at);
+      if ((step.kind == Normalizer::Kind::Strip && step.left && isSpace(first)) ||
+          (step.kind == Normalizer::Kind::StripAccents && isNonSpacingMark(first)))
+        atStart = false;
+    }
     auto next = apply(step, std::move(current));
     if (!next)
       return next.error();

@@ -56,7 +56,8 @@ private:
   }
 
   void add(std::string_view piece, Behavior behavior) {
-    if (index == 0 && behavior == Behavior::Removed && !parts.empty() && parts.front().isMatch)
+    if (index == 0 && behavior == Behavior::Removed && !parts.empty() && parts.front().isMatch &&
+        parts.front().span.end > 0)
       atStart = false;
     addParts(out, piece, parts, behavior);
   }

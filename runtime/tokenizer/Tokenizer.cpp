@@ -24,7 +24,8 @@ StringIndex indexOf(const VocabularyData &data, bool ofModel) {
 
 /// What BPE sees of an added token that is sought in normalized text.
 std::string normalizedContent(const VocabularyData &data, const AddedToken &token) {
-  auto text = normalize(data.normalizers, token.content);
+  bool atStart = false;
+  auto text = normalize(data.normalizers, token.content, atStart);
   return text ? *text : token.content;
 }
 
@@ -42,12 +43,13 @@ struct Tokenizer::Parts {
   explicit Parts(VocabularyData given)
       : data(std::move(given)), all(indexOf(data, false)), ofModel(indexOf(data, true)),
         bpe(data, ofModel, all), addedById(data.tokens.size()) {
-    for (const AddedToken &token : data.added) {
-      addedById[static_cast<size_t>(token.id)] = &token;
-      if (token.normalized)
-        normalized.add(token, normalizedContent(data, token));
-      else
-        raw.add(token, token.content);
+    for (const AddedToken &token : data.added)
+      addedById[static_cast<size_t>(token.id)] = &token; // of two for one id the later counts
+    for (const AddedToken *token : addedById) {
+      if (token && token->normalized)
+        normalized.add(*token, normalizedContent(data, *token));
+      else if (token)
+        raw.add(*token, token->content);
     }
     raw.prepare();
     normalized.prepare();
@@ -95,7 +97,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8) const {
 /// A stretch without raw added tokens.
 Result<void> Tokenizer::encodeText(std::string_view text, bool atStart,
                                    EncodeScratch &scratch) const {
-  auto normal = normalize(parts->data.normalizers, text);
+  auto normal = normalize(parts->data.normalizers, text, atStart);
   if (!normal)
     return normal.error();
   parts->normalized.split(*normal, scratch.inner);

@@ -148,6 +148,9 @@ def byte_level_patches(base):
     yield "added normalized", {**with_added(base, special("THE", special=False, normalized=True), special("<S>", normalized=True),
                                             special("Caf\u00e9", special=False, normalized=True, lstrip=True)),
                                **norm({"type": "NFC"}, {"type": "Lowercase"})}
+    for left, right in ((False, True), (True, False), (True, True)):
+        yield f"white space token {left} {right}", with_added(
+            base, special("\n", lstrip=left, rstrip=right), special("  ", lstrip=right, special=False), special("e", single_word=True))
     yield "pairs of merges", {"model": {"merges": [list(m) if isinstance(m, list) else m.split(" ") for m in base["model"]["merges"]]}}
     yield "lines of merges", {"model": {"merges": [" ".join(m) if isinstance(m, list) else m for m in base["model"]["merges"]]}}
 
