@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -130,6 +131,24 @@ Result<void> lockOutput(const std::string &outDir) {
                      "'; --out names another folder",
                  Exit::Usage};
   return {};
+}
+
+void removeLeftovers(const std::string &outDir) {
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (const fs::directory_entry &entry : fs::directory_iterator(outDir, error)) {
+    std::string name = entry.path().filename().string();
+    size_t mark = name.find(".tmp-");
+    if (mark == std::string::npos)
+      continue;
+    std::string stem = name.substr(0, mark);
+    bool ours = stem.rfind("checkpoint-", 0) == 0 ||
+                std::find(std::begin(runFiles), std::end(runFiles), stem) != std::end(runFiles);
+    if (ours)
+      found.push_back(entry.path());
+  }
+  for (const fs::path &path : found)
+    fs::remove_all(path, error);
 }
 
 Result<void> removeRun(const std::string &outDir) {

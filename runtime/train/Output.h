@@ -22,6 +22,9 @@ Result<void> checkOutput(const std::string &outDir, bool resume, bool overwrite)
 /// the process ends.
 Result<void> lockOutput(const std::string &outDir);
 
+/// Removes what a run that was killed while it wrote left half-done (checkpoint-N.tmp-…).
+void removeLeftovers(const std::string &outDir);
+
 /// Removes the files of an earlier run, and only those.
 Result<void> removeRun(const std::string &outDir);
 

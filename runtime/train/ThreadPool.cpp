@@ -10,7 +10,9 @@ namespace lorac::train {
 
 namespace {
 
-constexpr int chunksOfShare = 4;
+// A kernel walks its input once a call, so few calls; more than one, so that there is something to
+// take from a worker that lost its core.
+constexpr int chunksOfShare = 2;
 // About 30 µs: longer than the gap between two launches, shorter than a scheduler's slice. Spinning
 // on would take the core from a neighbour that has work, and collapse when there are more threads
 // than cores.

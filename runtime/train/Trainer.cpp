@@ -94,6 +94,7 @@ Result<void> Loop::prepare() {
               run.schedule != ScheduleKind::Constant};
   state.totalSteps = total;
 
+  removeLeftovers(options.outDir);
   if (options.resume)
     if (Result<void> resumed = resume(); !resumed)
       return resumed;

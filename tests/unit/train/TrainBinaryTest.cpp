@@ -171,14 +171,15 @@ TEST_F(TrainBinary, NeverOverwritesInSilence) {
 }
 
 TEST_F(TrainBinary, KilledAnywhereAndResumedEndsInTheSameBytes) {
-  build([](Json &json) { json["train"]["steps"] = 150; });
+  build([](Json &json) { json["train"]["steps"] = 300; });
   ASSERT_EQ(run({"--out", "whole"}).code, 0);
   uint32_t random = 12345;
   int kills = 0;
-  for (int attempt = 0; attempt < 60; ++attempt) {
+  for (int attempt = 0; attempt < 40; ++attempt) {
     pid_t child = start({"--out", "cut", attempt ? "--resume" : "--overwrite"});
     random = random * 1664525u + 1013904223u;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10 + (random >> 16) % 120));
+    // Longer and longer, so that some die while they load and some late.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5 + (random >> 16) % (20 + 8 * attempt)));
     kill(child, SIGKILL);
     Ended ended = wait(child);
     if (ended.code == 0)
@@ -189,9 +190,11 @@ TEST_F(TrainBinary, KilledAnywhereAndResumedEndsInTheSameBytes) {
   Ended last = run({"--out", "cut", "--resume"});
   ASSERT_EQ(last.code, 0) << last.err;
   EXPECT_GT(kills, 0);
+  for (const fs::directory_entry &entry : fs::directory_iterator(folder / "cut"))
+    EXPECT_EQ(entry.path().string().find(".tmp-"), std::string::npos) << entry.path();
   EXPECT_EQ(adapter("cut"), adapter("whole"));
-  EXPECT_EQ(fileBytes((folder / "cut/checkpoint-150/optimizer.safetensors").string()),
-            fileBytes((folder / "whole/checkpoint-150/optimizer.safetensors").string()));
+  EXPECT_EQ(fileBytes((folder / "cut/checkpoint-300/optimizer.safetensors").string()),
+            fileBytes((folder / "whole/checkpoint-300/optimizer.safetensors").string()));
   std::vector<Json> a = metrics("cut"), b = metrics("whole");
   ASSERT_EQ(a.size(), b.size()) << "no line twice, none lost";
   for (size_t i = 0; i < a.size(); ++i)
@@ -203,8 +206,10 @@ TEST_F(TrainBinary, KilledAnywhereAndResumedEndsInTheSameBytes) {
 TEST_F(TrainBinary, SignalsLeaveACheckpoint) {
   build([](Json &json) { json["train"]["steps"] = 1000000, json["train"]["save_steps"] = 0; });
   for (auto [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
-    pid_t child = start({"--overwrite"});
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    fs::remove_all(out);
+    pid_t child = start({});
+    for (int i = 0; i < 3000 && fileBytes(out + "/metrics.jsonl").empty(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     Ended second = run({"--overwrite"});
     EXPECT_EQ(second.code, 2) << "two runs in one folder";
     EXPECT_NE(second.err.find("another run writes to the output folder 'out'"), std::string::npos);
