@@ -35,6 +35,21 @@ std::optional<dsl::Architecture> architecture(const std::string &specPath, const
   return dsl::findArchitecture(spec, modelType, folders, diags);
 }
 
+/// Whether some error is about what the model's files say, and not about the spec.
+bool blamesFiles(const dsl::Spec &spec, const SourceFacts &source, const dsl::Diagnostics &diags) {
+  if (source.facts.kind == dsl::ModelFacts::Kind::None)
+    return false;
+  const dsl::SourceRange &named = spec.model.source.range;
+  for (const dsl::Diagnostic &diagnostic : diags.all()) {
+    const dsl::SourceRange &at = diagnostic.range;
+    if (diagnostic.severity == dsl::Severity::Error && at.file &&
+        (at.file->path == source.facts.path ||
+         (at.file == named.file && at.beginLine == named.beginLine)))
+      return true;
+  }
+  return false;
+}
+
 /// Opens the spec's model and binds its description to numbers. `source` stays empty without one.
 Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &source,
                dsl::BoundModel &model, std::string &ggufArchitecture, dsl::Diagnostics &diags) {
@@ -48,7 +63,12 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
   }
   auto described = architecture(specPath, spec, source.modelType, diags);
   if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags))
-    return source.facts.kind == dsl::ModelFacts::Kind::None ? Exit::Refused : Exit::ForeignFile;
+    return blamesFiles(spec, source, diags) ? Exit::ForeignFile : Exit::Refused;
+  if (source.checkWeights)
+    if (Result<void> whole = source.checkWeights(model); !whole) {
+      diags.error(spec.model.source.range, whole.error().message);
+      return whole.error().code;
+    }
   ggufArchitecture = source.facts.ggufArchitecture;
   if (ggufArchitecture.empty() && !described->ggufArchitectures.empty())
     ggufArchitecture = described->ggufArchitectures.front();

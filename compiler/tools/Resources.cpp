@@ -78,7 +78,10 @@ std::vector<std::string> architectureFolders(const std::string &specPath) {
         fs::path(folder) / ".." / "specs" / "architectures",
         fs::path(folder) / ".." / "share" / "lorac" / "architectures"}) {
     std::error_code ignored;
-    if (fs::is_directory(place, ignored))
+    bool known = false;
+    for (const std::string &other : found)
+      known |= fs::equivalent(other, place, ignored);
+    if (!known && fs::is_directory(place, ignored))
       found.push_back(place.lexically_normal().string());
   }
   return found;

@@ -15,6 +15,19 @@ std::string lowered(std::string text) {
   return text;
 }
 
+Result<void> findAll(const formats::ModelSource &source, const dsl::BoundModel &model) {
+  std::vector<formats::WantedWeight> wanted;
+  for (const dsl::BoundWeight &weight : model.weights)
+    for (int64_t layer = 0; weight.tiedTo.empty() && layer < (weight.perLayer ? model.layers : 1);
+         ++layer)
+      wanted.push_back(
+          {weight.hfName(layer), weight.ggufName(layer), weight.shape, weight.permuteHeads});
+  auto found = source.find(wanted);
+  if (!found)
+    return found.error();
+  return {};
+}
+
 } // namespace
 
 Result<SourceFacts> readSourceFacts(const std::string &path) {
@@ -39,6 +52,7 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
     auto found = types->find(name);
     return found == types->end() ? std::nullopt : std::optional(found->second);
   };
+  result.checkWeights = [source](const dsl::BoundModel &model) { return findAll(*source, model); };
   return result;
 }
 

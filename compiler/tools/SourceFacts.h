@@ -17,6 +17,9 @@ struct SourceFacts {
   /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such
   /// tensor.
   std::function<std::optional<std::string>(const std::string &name)> tensorType;
+  /// Whether the files hold every weight of the model, in its shape and in a type that is read
+  /// here.
+  std::function<Result<void>(const dsl::BoundModel &model)> checkWeights;
 };
 
 /// Opens a GGUF file or a Hugging Face directory; it stays open as long as the functions are held.

@@ -41,3 +41,7 @@ head -c 100 /dev/zero >"$work/zero.gguf"
 expect 5 "$lorac" check "$spec" --set "model.source=\"$work/zero.gguf\""
 says "zero.gguf"
 expect 5 "$lorac" tokenize --model "$work/zero.gguf"
+mkdir "$work/mixed"
+cp tests/golden/tiny/untied/config.json tests/golden/tiny/tied/model.safetensors "$work/mixed/"
+expect 5 "$lorac" check "$spec" --set "model.source=\"$work/mixed\"" --set 'model.shape={}'
+says "tensor 'lm_head.weight' is absent"
