@@ -105,7 +105,7 @@ LogicalResult AttentionOp::verify() {
 
 LogicalResult MapOp::verify() {
   auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
-  if (getBody().getNumArguments() != getInputs().size() || !yield || yield.getValues().size() != getOutputs().size()) // map_c1
+  if (getOutputs().empty() || getBody().getNumArguments() != getInputs().size() || !yield || yield.getValues().size() != getOutputs().size()) // map_c1
     return emitOpError("needs one block argument an operand and one yielded value a result");
   Type type = getOutputs().front().getType();
   for (Value value : llvm::concat<Value>(llvm::to_vector(getInputs()), llvm::to_vector(getOutputs())))

@@ -67,6 +67,9 @@ FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
   if (key.body) {
     IRMapping copy;
     key.body->cloneInto(&kernel.getBody(), copy);
+  } else if (key.family == "map") {
+    Block *block = b.createBlock(&kernel.getBody(), {}, {b.getF32Type()}, {loc});
+    YieldOp::create(b, loc, ValueRange{block->getArgument(0)});
   }
   return symbol = FlatSymbolRefAttr::get(context, name);
 }

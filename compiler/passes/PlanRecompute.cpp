@@ -78,8 +78,11 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
     }
     if (budget > 0)
       fitBudget(train, border, budget, again);
-    for (Operation *op : llvm::reverse(again))
-      recompute(op, border, again);
+    // Consumers before producers: a clone is one more user of what it reads.
+    SmallVector<Operation *> order(again.getArrayRef());
+    llvm::sort(order, [](Operation *x, Operation *y) { return y->isBeforeInBlock(x); });
+    for (Operation *op : order)
+      recompute(op, border);
   }
 
   // Everything that is kept across the border if `again` is computed again.
@@ -127,7 +130,7 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
   }
 
   // Clones the op in front of the first of its users after the border; users that are clones themselves come first.
-  void recompute(Operation *op, Operation *border, const llvm::SetVector<Operation *> &again) {
+  void recompute(Operation *op, Operation *border) {
     Operation *first = nullptr;
     for (Value result : op->getResults())
       for (Operation *user : result.getUsers())

@@ -423,6 +423,7 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       module.emitError("needs the attributes 'lora.max_tokens' and 'lora.max_length'");
       return signalPassFailure();
     }
+    headRows = std::min<int64_t>(headRows, tokens.getInt());
     KernelTable kernels(module);
     for (auto func : module.getOps<func::FuncOp>())
       if (failed(Selector(func, kernels, tokens.getInt(), length.getInt(), headRows).run()))

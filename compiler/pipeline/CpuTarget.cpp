@@ -5,7 +5,7 @@
 #include "compiler/codegen/cpu/GenerateKernels.h"
 #include "compiler/codegen/cpu/LowerToLLVM.h"
 #include "compiler/codegen/cpu/ObjectFile.h"
-#include "compiler/pipeline/Dump.h"
+#include "compiler/frontend/Locations.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -57,6 +57,27 @@ void lorac::addDescribeKernels(PassManager &pm, const std::string &cpu) {
   pm.addPass(std::make_unique<DescribeKernels>(cpu));
 }
 
+// One file a kernel, with its formula and the first op that needs it above; 60-kernels declares them all.
+static void dumpKernels(ModuleOp planned, ModuleOp kernels, CompileResult &result) {
+  std::string index;
+  for (KernelOp kernel : planned.getOps<KernelOp>()) {
+    StringRef name = kernel.getSymName();
+    auto body = kernels.lookupSymbol<func::FuncOp>((name + ".body").str());
+    assert(body && "generateKernels made one for each kernel");
+    std::string head = ("// " + cpu::findFamily(kernel.getFamily())->formula + "\n// first of: " + nameOf(kernel.getLoc()) + " (" +
+                        placeOf(kernel.getLoc()) + ")\n")
+                           .str();
+    std::string text = head;
+    llvm::raw_string_ostream os(text);
+    body.print(os, OpPrintingFlags().enableDebugInfo(false));
+    os << "\n";
+    result.files["kernels/" + name.str() + ".mlir"] = text;
+    index += head + "// kernels/" + name.str() + ".mlir\n";
+    llvm::raw_string_ostream(index) << "func.func private @" << body.getName() << body.getFunctionType() << "\n\n";
+  }
+  result.files["60-kernels.mlir"] = index;
+}
+
 void lorac::registerCpuDialects(DialectRegistry &registry) {
   registry.insert<scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
 }
@@ -68,7 +89,7 @@ LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request, Com
   FailureOr<OwningOpRef<ModuleOp>> kernels = cpu::generateKernels(module, *target);
   if (failed(kernels))
     return failure();
-  result.files["60-kernels.mlir"] = dumpText(**kernels);
+  dumpKernels(module, **kernels, result);
   if (failed(cpu::lowerToLLVM(**kernels)))
     return failure();
 

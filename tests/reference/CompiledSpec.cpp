@@ -29,6 +29,10 @@ std::string smolModel() {
 
 CompiledSpec::CompiledSpec(const std::string &name, const std::string &toml)
     : root(fs::temp_directory_path() / ("lorac-" + name + "-" + std::to_string(getpid()))) {
+  open(name, toml);
+}
+
+void CompiledSpec::open(const std::string &name, const std::string &toml) {
   fs::remove_all(root);
   fs::create_directories(root);
   const fs::path spec = root / (name + ".toml");
@@ -107,6 +111,7 @@ std::vector<std::map<std::string, double>> CompiledSpec::train() {
   train::TrainOptions options;
   options.outDir = opened->run.outputDir;
   options.overwrite = true;
+  fs::create_directories(options.outDir);
   train::Progress progress(true);
   auto outcome = train::train(*opened, corpus, options, progress);
   std::vector<std::map<std::string, double>> lines;

@@ -43,6 +43,8 @@ public:
   std::vector<std::map<std::string, double>> train();
 
 private:
+  void open(const std::string &name, const std::string &toml);
+
   std::filesystem::path root;
   std::unique_ptr<train::Session> opened;
   train::Corpus corpus;

@@ -20,9 +20,11 @@ struct Family {
   llvm::StringRef name;
   llvm::StringRef formula; ///< for the reader of 60-kernels
   /// The tile space for `params`; an error names the parameter that the family cannot serve.
-  mlir::FailureOr<KernelShape> (*describe)(mlir::Location loc, mlir::DictionaryAttr params, const CpuTarget &target);
+  mlir::FailureOr<KernelShape> (*describe)(mlir::Location loc, mlir::DictionaryAttr params,
+                                           const CpuTarget &target);
   /// Emits `func.func @<kernel>.body` at the builder's place, through KernelBuilder.
-  mlir::LogicalResult (*build)(lora::KernelOp kernel, mlir::OpBuilder &builder, const CpuTarget &target);
+  mlir::LogicalResult (*build)(lora::KernelOp kernel, mlir::OpBuilder &builder,
+                               const CpuTarget &target);
   /// Floating-point operations of a launch over `rows` rows; 0 where nobody counts them.
   int64_t (*flops)(mlir::DictionaryAttr params, int64_t rows);
 };

@@ -13,25 +13,28 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
 
-FailureOr<OwningOpRef<ModuleOp>> lorac::cpu::generateKernels(ModuleOp planned, const CpuTarget &target) {
+FailureOr<OwningOpRef<ModuleOp>> lorac::cpu::generateKernels(ModuleOp planned,
+                                                             const CpuTarget &target) {
   planned.getContext()
-      ->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-                    scf::SCFDialect, vector::VectorDialect>();
+      ->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                    memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(planned.getLoc());
   OpBuilder builder = OpBuilder::atBlockEnd(kernels->getBody());
   for (auto kernel : planned.getOps<lora::KernelOp>()) {
     const Family *family = findFamily(kernel.getFamily());
     if (!family)
-      return kernel.emitOpError("no kernel family of the cpu target is named '") << kernel.getFamily() << "'";
+      return kernel.emitOpError("no kernel family of the cpu target is named '")
+             << kernel.getFamily() << "'";
     FailureOr<KernelShape> shape = family->describe(kernel.getLoc(), kernel.getParams(), target);
     if (failed(shape))
       return failure();
-    if (shape->space != kernel.getSpace() || shape->tile != static_cast<int64_t>(kernel.getTile()) ||
+    if (shape->space != kernel.getSpace() ||
+        shape->tile != static_cast<int64_t>(kernel.getTile()) ||
         shape->count != static_cast<int64_t>(kernel.getCount()) ||
         shape->scratch > static_cast<int64_t>(kernel.getScratch()))
       return kernel.emitOpError("was planned with other tiles or less scratch than family '")
-             << family->name << "' states: " << lora::stringifyTileSpace(shape->space) << " tile " << shape->tile << " count "
-             << shape->count << " scratch " << shape->scratch;
+             << family->name << "' states: " << lora::stringifyTileSpace(shape->space) << " tile "
+             << shape->tile << " count " << shape->count << " scratch " << shape->scratch;
     if (failed(family->build(kernel, builder, target)))
       return failure();
   }

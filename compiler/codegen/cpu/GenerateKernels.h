@@ -7,8 +7,9 @@
 
 namespace lorac::cpu {
 
-/// A module with one `func.func @<name>.body` for every `lora.kernel` of the planned module, in its order, written in
-/// scf, vector, memref and arith. Errors are reported at the kernel's location.
-mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> generateKernels(mlir::ModuleOp planned, const CpuTarget &target);
+/// A module with one `func.func @<name>.body` for every `lora.kernel` of the planned module, in its
+/// order, written in scf, vector, memref and arith. Errors are reported at the kernel's location.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> generateKernels(mlir::ModuleOp planned,
+                                                                   const CpuTarget &target);
 
 } // namespace lorac::cpu

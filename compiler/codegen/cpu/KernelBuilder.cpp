@@ -17,7 +17,8 @@ KernelBuilder::KernelBuilder(lora::KernelOp kernel, OpBuilder &builder, const Cp
   Type index = b.getIndexType(), i32 = b.getI32Type();
   types.append({index, index, b.getF32Type(), i32, i32, i32, index, index, index});
   types.push_back(dense({std::max<int64_t>(kernel.getScratch(), 64)}, b.getI8Type()));
-  func = func::FuncOp::create(b, loc, (kernel.getSymName() + ".body").str(), b.getFunctionType(types, {}));
+  func = func::FuncOp::create(b, loc, (kernel.getSymName() + ".body").str(),
+                              b.getFunctionType(types, {}));
   func->setAttr("lora.params", kernel.getParams());
   if (const Family *family = findFamily(kernel.getFamily())) {
     func->setAttr("lora.family", b.getStringAttr(family->name));
@@ -39,10 +40,13 @@ MemRefType KernelBuilder::activation(MLIRContext *context, int64_t ld) {
   return dense({manyRows, ld}, Float32Type::get(context));
 }
 
-MemRefType KernelBuilder::dense(ArrayRef<int64_t> shape, Type element) { return MemRefType::get(shape, element); }
+MemRefType KernelBuilder::dense(ArrayRef<int64_t> shape, Type element) {
+  return MemRefType::get(shape, element);
+}
 
 Value KernelBuilder::scratch(int64_t byteOffset, ArrayRef<int64_t> shape, Type element) {
-  return memref::ViewOp::create(b, loc, dense(shape, element), arguments.back(), index(byteOffset), ValueRange{});
+  return memref::ViewOp::create(b, loc, dense(shape, element), arguments.back(), index(byteOffset),
+                                ValueRange{});
 }
 
 Value KernelBuilder::constant(TypedAttr value) {
@@ -78,13 +82,15 @@ Type KernelBuilder::withElement(Value like, Type element) {
 
 Value KernelBuilder::splatLike(Value like, double value) {
   if (auto vector = dyn_cast<VectorType>(like.getType()))
-    return constant(DenseElementsAttr::get(VectorType::get(vector.getShape(), f32()), static_cast<float>(value)));
+    return constant(DenseElementsAttr::get(VectorType::get(vector.getShape(), f32()),
+                                           static_cast<float>(value)));
   return constF32(value);
 }
 
 Value KernelBuilder::splatLikeInt(Value like, int64_t value) {
   if (auto vector = dyn_cast<VectorType>(like.getType()))
-    return constant(DenseElementsAttr::get(VectorType::get(vector.getShape(), i32()), static_cast<int32_t>(value)));
+    return constant(DenseElementsAttr::get(VectorType::get(vector.getShape(), i32()),
+                                           static_cast<int32_t>(value)));
   return constI32(value);
 }
 
@@ -96,10 +102,15 @@ Value KernelBuilder::fma(Value x, Value y, Value sum) {
 
 Value KernelBuilder::sqrtf(Value x) { return math::SqrtOp::create(b, loc, x); }
 
-Value KernelBuilder::maxf(Value x, Value y) { return select(cmpf(arith::CmpFPredicate::OGT, x, y), x, y); }
-Value KernelBuilder::minf(Value x, Value y) { return select(cmpf(arith::CmpFPredicate::OLT, x, y), x, y); }
+Value KernelBuilder::maxf(Value x, Value y) {
+  return select(cmpf(arith::CmpFPredicate::OGT, x, y), x, y);
+}
+Value KernelBuilder::minf(Value x, Value y) {
+  return select(cmpf(arith::CmpFPredicate::OLT, x, y), x, y);
+}
 
-void KernelBuilder::forLoop(Value lower, Value upper, int64_t step, llvm::function_ref<void(Value)> body) {
+void KernelBuilder::forLoop(Value lower, Value upper, int64_t step,
+                            llvm::function_ref<void(Value)> body) {
   scf::ForOp::create(b, loc, lower, upper, index(step), ValueRange{},
                      [&](OpBuilder &, Location, Value iv, ValueRange) {
                        body(iv);
@@ -107,7 +118,8 @@ void KernelBuilder::forLoop(Value lower, Value upper, int64_t step, llvm::functi
                      });
 }
 
-KernelBuilder::Values KernelBuilder::forLoop(Value lower, Value upper, int64_t step, ValueRange inits,
+KernelBuilder::Values KernelBuilder::forLoop(Value lower, Value upper, int64_t step,
+                                             ValueRange inits,
                                              llvm::function_ref<Values(Value, ValueRange)> body) {
   auto loop = scf::ForOp::create(b, loc, lower, upper, index(step), inits,
                                  [&](OpBuilder &, Location, Value iv, ValueRange carried) {
@@ -123,7 +135,8 @@ void KernelBuilder::ifThen(Value condition, llvm::function_ref<void()> then) {
   });
 }
 
-KernelBuilder::Values KernelBuilder::ifElse(Value condition, TypeRange, llvm::function_ref<Values()> then,
+KernelBuilder::Values KernelBuilder::ifElse(Value condition, TypeRange,
+                                            llvm::function_ref<Values()> then,
                                             llvm::function_ref<Values()> otherwise) {
   auto branch = scf::IfOp::create(
       b, loc, condition, [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, then()); },
@@ -131,7 +144,9 @@ KernelBuilder::Values KernelBuilder::ifElse(Value condition, TypeRange, llvm::fu
   return Values(branch.getResults());
 }
 
-Value KernelBuilder::load(Value memory, ValueRange at) { return memref::LoadOp::create(b, loc, memory, at); }
+Value KernelBuilder::load(Value memory, ValueRange at) {
+  return memref::LoadOp::create(b, loc, memory, at);
+}
 void KernelBuilder::store(Value value, Value memory, ValueRange at) {
   memref::StoreOp::create(b, loc, value, memory, at);
 }
@@ -145,7 +160,8 @@ void KernelBuilder::vstore(Value value, Value memory, ValueRange at) {
 }
 
 void KernelBuilder::prefetch(Value memory, ValueRange at) {
-  memref::PrefetchOp::create(b, loc, memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+  memref::PrefetchOp::create(b, loc, memory, at, /*isWrite=*/false, /*localityHint=*/3,
+                             /*isDataCache=*/true);
 }
 
 Value KernelBuilder::vloadMasked(Value memory, ValueRange at, Value mask) {
@@ -176,7 +192,9 @@ Value KernelBuilder::broadcast(Value scalar, int64_t n) {
   return vector::BroadcastOp::create(b, loc, vec(scalar.getType(), n), scalar);
 }
 
-Value KernelBuilder::extract(Value vector, int64_t lane) { return vector::ExtractOp::create(b, loc, vector, lane); }
+Value KernelBuilder::extract(Value vector, int64_t lane) {
+  return vector::ExtractOp::create(b, loc, vector, lane);
+}
 
 Value KernelBuilder::insert(Value scalar, Value vector, int64_t lane) {
   return vector::InsertOp::create(b, loc, scalar, vector, lane);
@@ -219,29 +237,35 @@ Value KernelBuilder::vexp(Value x) {
   Value r = fma(n, c(-0.693359375), x);
   r = fma(n, c(2.12194440e-4), r);
   Value p = c(1.9875691500e-4);
-  for (double coefficient : {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1})
+  for (double coefficient :
+       {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1})
     p = fma(p, r, c(coefficient));
   p = addf(fma(mulf(r, r), p, r), c(1.0));
-  Value exponent = shl(add(bitcast(shifted, withElement(x, i32())), splatLikeInt(x, 127)), splatLikeInt(x, 23));
+  Value exponent =
+      shl(add(bitcast(shifted, withElement(x, i32())), splatLikeInt(x, 127)), splatLikeInt(x, 23));
   return mulf(p, bitcast(exponent, withElement(x, f32())));
 }
 
 Value KernelBuilder::f16ToF32(Value bits) {
   if (target.f16c)
-    return arith::ExtFOp::create(b, loc, withElement(bits, f32()), bitcast(bits, withElement(bits, b.getF16Type())));
-  // Exponent and mantissa moved into place and scaled by 2^112; infinities and NaN get the top exponent.
+    return arith::ExtFOp::create(b, loc, withElement(bits, f32()),
+                                 bitcast(bits, withElement(bits, b.getF16Type())));
+  // Exponent and mantissa moved into place and scaled by 2^112; infinities and NaN get the top
+  // exponent.
   Value wide = zext(bits, withElement(bits, i32()));
   auto c = [&](int64_t value) { return splatLikeInt(bits, value); };
   Value sign = shl(andi(wide, c(0x8000)), c(16));
   Value magnitude = shl(andi(wide, c(0x7fff)), c(13));
   Value scaled = mulf(bitcast(magnitude, withElement(bits, f32())), splatLike(bits, 0x1p112));
   Value special = cmpi(arith::CmpIPredicate::uge, magnitude, c(0x0f800000));
-  Value result = select(special, ori(magnitude, c(0x7f800000)), bitcast(scaled, withElement(bits, i32())));
+  Value result =
+      select(special, ori(magnitude, c(0x7f800000)), bitcast(scaled, withElement(bits, i32())));
   return bitcast(ori(result, sign), withElement(bits, f32()));
 }
 
 Value KernelBuilder::bf16ToF32(Value bits) {
-  return bitcast(shl(zext(bits, withElement(bits, i32())), splatLikeInt(bits, 16)), withElement(bits, f32()));
+  return bitcast(shl(zext(bits, withElement(bits, i32())), splatLikeInt(bits, 16)),
+                 withElement(bits, f32()));
 }
 
 Value KernelBuilder::intrinsic(StringRef name, Type result, ValueRange args) {

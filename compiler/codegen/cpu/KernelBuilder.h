@@ -1,5 +1,6 @@
 #pragma once
-// Writes one kernel body in func/scf/vector/memref/arith: short names for what kernels do all the time.
+// Writes one kernel body in func/scf/vector/memref/arith: short names for what kernels do all the
+// time.
 
 #include "compiler/codegen/cpu/Target.h"
 #include "compiler/dialect/LoraOps.h"
@@ -10,7 +11,8 @@
 
 namespace lorac::cpu {
 
-/// Rows of a buffer whose real number of rows is known at run time: static shapes give bare pointers.
+/// Rows of a buffer whose real number of rows is known at run time: static shapes give bare
+/// pointers.
 constexpr int64_t manyRows = 1 << 24;
 
 class KernelBuilder {
@@ -18,8 +20,9 @@ public:
   using Value = mlir::Value;
   using Values = llvm::SmallVector<mlir::Value>;
 
-  /// Opens `func.func @<kernel>.body(buffers…, tokens, segments, loss_scale, seed, step, micro, rows, begin, end, scratch)`
-  /// at the builder's place. `buffers` are static memref types in the family's order; see activation(), dense().
+  /// Opens `func.func @<kernel>.body(buffers…, tokens, segments, loss_scale, seed, step, micro,
+  /// rows, begin, end, scratch)` at the builder's place. `buffers` are static memref types in the
+  /// family's order; see activation(), dense().
   KernelBuilder(lora::KernelOp kernel, mlir::OpBuilder &builder, const CpuTarget &target,
                 llvm::ArrayRef<mlir::MemRefType> buffers);
   /// Closes the function.
@@ -42,7 +45,9 @@ public:
   Value end() { return arguments[numBuffers + 8]; }       ///< index: one past the last tile
   /// A view of the worker's scratch at a byte offset (a multiple of 64).
   Value scratch(int64_t byteOffset, llvm::ArrayRef<int64_t> shape, mlir::Type element);
-  Value scratchF32(int64_t byteOffset, llvm::ArrayRef<int64_t> shape) { return scratch(byteOffset, shape, f32()); }
+  Value scratchF32(int64_t byteOffset, llvm::ArrayRef<int64_t> shape) {
+    return scratch(byteOffset, shape, f32());
+  }
 
   // Types.
   mlir::Type f32() { return b.getF32Type(); }
@@ -51,7 +56,9 @@ public:
   mlir::Type i16() { return b.getI16Type(); }
   mlir::Type indexType() { return b.getIndexType(); }
   int64_t lanes() const { return target.vectorLanes; }
-  mlir::VectorType vec(mlir::Type element, int64_t n) { return mlir::VectorType::get({n}, element); }
+  mlir::VectorType vec(mlir::Type element, int64_t n) {
+    return mlir::VectorType::get({n}, element);
+  }
   mlir::VectorType vecF32() { return vec(f32(), lanes()); }
   mlir::VectorType vecI32() { return vec(i32(), lanes()); }
 
@@ -102,7 +109,9 @@ public:
   }
   Value less(Value x, Value y) { return cmpi(mlir::arith::CmpIPredicate::slt, x, y); }
   Value equal(Value x, Value y) { return cmpi(mlir::arith::CmpIPredicate::eq, x, y); }
-  Value select(Value condition, Value x, Value y) { return mlir::arith::SelectOp::create(b, loc, condition, x, y); }
+  Value select(Value condition, Value x, Value y) {
+    return mlir::arith::SelectOp::create(b, loc, condition, x, y);
+  }
 
   // Conversions; scalars and vectors alike.
   Value zext(Value x, mlir::Type to) { return mlir::arith::ExtUIOp::create(b, loc, to, x); }
@@ -114,8 +123,12 @@ public:
   /// Signed integer (i32) to index and back.
   Value toIndex(Value x) { return mlir::arith::IndexCastOp::create(b, loc, indexType(), x); }
   /// Unsigned: i8, i16 or i32 to index.
-  Value toIndexUnsigned(Value x) { return mlir::arith::IndexCastUIOp::create(b, loc, indexType(), x); }
-  Value fromIndex(Value x, mlir::Type to) { return mlir::arith::IndexCastOp::create(b, loc, to, x); }
+  Value toIndexUnsigned(Value x) {
+    return mlir::arith::IndexCastUIOp::create(b, loc, indexType(), x);
+  }
+  Value fromIndex(Value x, mlir::Type to) {
+    return mlir::arith::IndexCastOp::create(b, loc, to, x);
+  }
 
   // Control. The lambdas write the bodies; loops carry `inits`.
   void forLoop(Value lower, Value upper, int64_t step, llvm::function_ref<void(Value)> body);
@@ -125,7 +138,8 @@ public:
   Values ifElse(Value condition, mlir::TypeRange results, llvm::function_ref<Values()> then,
                 llvm::function_ref<Values()> otherwise);
 
-  // Memory: scalars, and the target's f32 vectors unless a type is given. Vector accesses need no alignment.
+  // Memory: scalars, and the target's f32 vectors unless a type is given. Vector accesses need no
+  // alignment.
   Value load(Value memory, mlir::ValueRange at);
   void store(Value value, Value memory, mlir::ValueRange at);
   Value vload(Value memory, mlir::ValueRange at) { return vload(vecF32(), memory, at); }
@@ -150,7 +164,8 @@ public:
   Value reduceMax(Value vector);
 
   // Functions without libm.
-  /// e^x, relative error about 2e-7. Clamped to e^±87: never 0, infinite or NaN. Scalars and vectors.
+  /// e^x, relative error about 2e-7. Clamped to e^±87: never 0, infinite or NaN. Scalars and
+  /// vectors.
   Value vexp(Value x);
   /// Bits of an f16 (i16, scalar or vector) as f32; exact, also for subnormals, infinities and NaN.
   Value f16ToF32(Value bits);

@@ -8,10 +8,12 @@
 
 using namespace mlir;
 
-// Arguments of a body after its buffers: tokens, segments, loss_scale, seed, step, micro, rows, begin, end, scratch.
+// Arguments of a body after its buffers: tokens, segments, loss_scale, seed, step, micro, rows,
+// begin, end, scratch.
 static constexpr unsigned fixedArguments = 10;
 
-// void name(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end, void *scratch)
+// void name(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end,
+// void *scratch)
 static void addEntryPoint(LLVM::LLVMFuncOp body) {
   OpBuilder b(body);
   Location loc = body.getLoc();
@@ -24,7 +26,8 @@ static void addEntryPoint(LLVM::LLVMFuncOp body) {
   b.setInsertionPointToStart(entry.addEntryBlock(b));
 
   auto loadAt = [&](Type element, Value base, int64_t byteOffset) -> Value {
-    Value at = LLVM::GEPOp::create(b, loc, pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(byteOffset)});
+    Value at = LLVM::GEPOp::create(b, loc, pointer, b.getI8Type(), base,
+                                   ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(byteOffset)});
     return LLVM::LoadOp::create(b, loc, element, at);
   };
   SmallVector<Value> arguments;

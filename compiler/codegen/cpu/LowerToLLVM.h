@@ -5,7 +5,8 @@
 
 namespace lorac::cpu {
 
-/// Lowers a module of generateKernels in place. `@name.body` becomes an internal function with bare pointers; an exported
+/// Lowers a module of generateKernels in place. `@name.body` becomes an internal function with bare
+/// pointers; an exported
 /// `@name` of the type LoracKernel loads buffers and step and calls it.
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp kernels);
 

@@ -37,9 +37,9 @@ static Expected<std::unique_ptr<TargetMachine>> makeTargetMachine(const CpuTarge
   if (!x86)
     return createStringError("LLVM has no x86-64 target: " + message);
   // The base CPU and a list: a CPU's name would bring features that the runtime cannot check.
-  return std::unique_ptr<TargetMachine>(x86->createTargetMachine(Triple(triple), "x86-64", target.features,
-                                                                 TargetOptions(), Reloc::PIC_, CodeModel::Small,
-                                                                 CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<TargetMachine>(
+      x86->createTargetMachine(Triple(triple), "x86-64", target.features, TargetOptions(),
+                               Reloc::PIC_, CodeModel::Small, CodeGenOptLevel::Aggressive));
 }
 
 namespace {
@@ -174,8 +174,9 @@ static Error link(ArrayRef<Unit> units, StringRef path, const ObjectOptions &opt
     return file.str().str();
   };
   std::string words = inFolder("words.txt"), partial = (path + ".partial").str();
-  std::vector<std::string> arguments{*linker,        "-shared", "-nostdlib", "--no-undefined",  "-z", "noexecstack",
-                                     "--build-id=none", "--threads=1", "-o", partial};
+  std::vector<std::string> arguments{*linker, "-shared",     "-nostdlib",       "--no-undefined",
+                                     "-z",    "noexecstack", "--build-id=none", "--threads=1",
+                                     "-o",    partial};
   for (const auto &[i, unit] : enumerate(units)) {
     arguments.push_back(inFolder(Twine(i) + ".o"));
     if (Error error = writeFile(arguments.back(), unit.output))
@@ -202,7 +203,8 @@ Error lorac::cpu::writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &tar
   units.push_back(abiVersion());
   for (auto function : lowered.getOps<mlir::LLVM::LLVMFuncOp>()) {
     if (function.isExternal())
-      return createStringError("kernels call '" + function.getSymName() + "', which nothing defines");
+      return createStringError("kernels call '" + function.getSymName() +
+                               "', which nothing defines");
     if (function.getLinkage() != mlir::LLVM::Linkage::External)
       continue;
     Expected<Unit> unit = translate(lowered, function);
@@ -224,7 +226,8 @@ Error lorac::cpu::writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &tar
   return link(units, path, options);
 }
 
-Expected<std::string> lorac::cpu::assembleKernel(mlir::ModuleOp lowered, const CpuTarget &target, StringRef kernel) {
+Expected<std::string> lorac::cpu::assembleKernel(mlir::ModuleOp lowered, const CpuTarget &target,
+                                                 StringRef kernel) {
   auto function = lowered.lookupSymbol<mlir::LLVM::LLVMFuncOp>(kernel);
   if (!function)
     return createStringError("no kernel is named '" + kernel + "'");

@@ -13,23 +13,26 @@ int64_t PanelDecoder::groupSize(const WeightFormat &format, int64_t columnsOfW, 
   return format.block == 0 ? alignment : std::gcd(std::gcd(columnsOfW, format.block), alignment);
 }
 
-int64_t PanelDecoder::scratchBytes(const WeightFormat &format, int64_t columnsOfW, int64_t columns, int64_t alignment) {
+int64_t PanelDecoder::scratchBytes(const WeightFormat &format, int64_t columnsOfW, int64_t columns,
+                                   int64_t alignment) {
   if (format.block == 0)
     return 0;
   int64_t groups = ceilDiv(columns, groupSize(format, columnsOfW, alignment));
   return groups * panelRows * sizeof(float) * (format.kind == FormatKind::Q4_1 ? 2 : 1);
 }
 
-PanelDecoder::PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t n, int64_t columnsOfW, unsigned firstPart,
-                           int64_t columns, int64_t alignment, int64_t scratchOffset)
-    : k(k), format(format), n(n), columnsOfW(columnsOfW), group(groupSize(format, columnsOfW, alignment)),
-      firstPart(firstPart) {
+PanelDecoder::PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t n,
+                           int64_t columnsOfW, unsigned firstPart, int64_t columns,
+                           int64_t alignment, int64_t scratchOffset)
+    : k(k), format(format), n(n), columnsOfW(columnsOfW),
+      group(groupSize(format, columnsOfW, alignment)), firstPart(firstPart) {
   if (format.block == 0)
     return;
   int64_t groups = ceilDiv(columns, group);
   scaleMemory = k.scratchF32(scratchOffset, {groups, panelRows});
   if (format.kind == FormatKind::Q4_1)
-    offsetMemory = k.scratchF32(scratchOffset + groups * panelRows * sizeof(float), {groups, panelRows});
+    offsetMemory =
+        k.scratchF32(scratchOffset + groups * panelRows * sizeof(float), {groups, panelRows});
 }
 
 // The scale of element (row, column), for row < n.
@@ -76,11 +79,13 @@ PanelDecoder::Scales PanelDecoder::scales(Value groupIndex) {
   return result;
 }
 
-// The 16 codes of a column as vectors of i32: low nibbles first. Bits above the nibble may be set in the low ones.
+// The 16 codes of a column as vectors of i32: low nibbles first. Bits above the nibble may be set
+// in the low ones.
 Values PanelDecoder::nibbles(Value panel, Value kk) {
   Values low, high;
   for (int64_t byte = 0; byte < 8; byte += k.lanes()) {
-    Value bytes = k.vload(k.vec(k.i8(), k.lanes()), k.buffer(firstPart), {panel, kk, k.index(byte)});
+    Value bytes =
+        k.vload(k.vec(k.i8(), k.lanes()), k.buffer(firstPart), {panel, kk, k.index(byte)});
     Value wide = k.zext(bytes, k.vecI32());
     low.push_back(wide);
     high.push_back(k.shr(wide, k.splatI32(4)));
@@ -99,7 +104,8 @@ static Value tableInMemory(KernelBuilder &k, const WeightFormat &format) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
     auto values = DenseElementsAttr::get(RankedTensorType::get({16}, k.f32()), format.codebook());
-    memref::GlobalOp::create(b, k.location(), name, b.getStringAttr("private"), type, values, /*constant=*/true, IntegerAttr());
+    memref::GlobalOp::create(b, k.location(), name, b.getStringAttr("private"), type, values,
+                             /*constant=*/true, IntegerAttr());
   }
   return memref::GetGlobalOp::create(b, k.location(), type, name);
 }
@@ -113,7 +119,8 @@ Value PanelDecoder::lookUp(Value codes) {
       return k.intrinsic("llvm.x86.avx512.vpermi2var.ps.256", k.vecF32(), {low, codes, high});
     Value fromLow = k.intrinsic("llvm.x86.avx2.permps", k.vecF32(), {low, codes});
     Value fromHigh = k.intrinsic("llvm.x86.avx2.permps", k.vecF32(), {high, codes});
-    Value isHigh = k.less(k.shl(codes, k.splatI32(28)), k.splatI32(0)); // bit 3 as the sign: one blend
+    Value isHigh =
+        k.less(k.shl(codes, k.splatI32(28)), k.splatI32(0)); // bit 3 as the sign: one blend
     return k.select(isHigh, fromHigh, fromLow);
   }
   Value memory = tableInMemory(k, format);
@@ -144,9 +151,11 @@ Values PanelDecoder::decode(Value panel, Value kk, const Scales &scales) {
     return result;
   case FormatKind::Q8_0:
     for (int64_t lane = 0; lane < panelRows; lane += k.lanes())
-      result.push_back(k.mulf(k.toFloat(k.sext(code(k.i8(), lane), k.vecI32()), k.vecF32()), scales.scale[lane / k.lanes()]));
+      result.push_back(k.mulf(k.toFloat(k.sext(code(k.i8(), lane), k.vecI32()), k.vecF32()),
+                              scales.scale[lane / k.lanes()]));
     return result;
-  default: break;
+  default:
+    break;
   }
   for (const auto &[i, codes] : llvm::enumerate(nibbles(panel, kk))) {
     if (format.isFlatBlocked()) {

@@ -6,16 +6,20 @@
 
 namespace lorac::cpu {
 
-/// `W [n, k]` in a storage format. Use: loadScales for a panel and a range of columns, then decode any of its columns.
-/// Scales stand in scratch as `[group][16]`, a group being `groupSize` columns from the range's start.
+/// `W [n, k]` in a storage format. Use: loadScales for a panel and a range of columns, then decode
+/// any of its columns. Scales stand in scratch as `[group][16]`, a group being `groupSize` columns
+/// from the range's start.
 class PanelDecoder {
 public:
-  /// The parts are buffers `firstPart…` of the kernel. `columns` bounds the ranges that are asked for; they start at
-  /// multiples of `alignment`. `scratchOffset`: scratchBytes() bytes of the worker's scratch.
-  PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t n, int64_t columnsOfW, unsigned firstPart,
-               int64_t columns, int64_t alignment, int64_t scratchOffset);
-  static int64_t scratchBytes(const WeightFormat &format, int64_t columnsOfW, int64_t columns, int64_t alignment);
-  /// Columns that share a scale, counted from the range's start: a divisor of `alignment`, block and k.
+  /// The parts are buffers `firstPart…` of the kernel. `columns` bounds the ranges that are asked
+  /// for; they start at multiples of `alignment`. `scratchOffset`: scratchBytes() bytes of the
+  /// worker's scratch.
+  PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t n, int64_t columnsOfW,
+               unsigned firstPart, int64_t columns, int64_t alignment, int64_t scratchOffset);
+  static int64_t scratchBytes(const WeightFormat &format, int64_t columnsOfW, int64_t columns,
+                              int64_t alignment);
+  /// Columns that share a scale, counted from the range's start: a divisor of `alignment`, block
+  /// and k.
   static int64_t groupSize(const WeightFormat &format, int64_t columnsOfW, int64_t alignment);
   int64_t groupSize() const { return group; }
 

@@ -32,13 +32,17 @@ void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {
   Value whole = k.add(place.from, k.mul(k.div(k.sub(place.to, place.from), lanes), lanes));
   k.forLoop(place.rowBlock, rowEnd, 1, [&](Value row) {
     Value target = k.sub(row, place.rowBlock);
-    k.forLoop(place.from, whole, lanes,
-              [&](Value s) { k.vstore(k.vload(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
-    k.forLoop(whole, place.to, 1, [&](Value s) { k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
+    k.forLoop(place.from, whole, lanes, [&](Value s) {
+      k.vstore(k.vload(a, {row, s}), copy, {target, k.sub(s, place.from)});
+    });
+    k.forLoop(whole, place.to, 1, [&](Value s) {
+      k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)});
+    });
   });
 }
 
-void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value panel, const Place &place) {
+void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value panel,
+                          const Place &place) {
   Value column = k.mul(panel, tile.width());
   auto at = [&](Value memory, int64_t r, int64_t v) {
     return k.vload(memory, {k.add(row, r), k.add(column, v * tile.lanes)});
@@ -56,9 +60,11 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
     values = loadTile(start);
   else
     values = k.ifElse(
-        k.equal(place.from, k.index(0)), {}, [&] { return loadTile(start); }, [&] { return loadTile(c); });
+        k.equal(place.from, k.index(0)), {}, [&] { return loadTile(start); },
+        [&] { return loadTile(c); });
   auto scalarOfA = [&](int64_t r, Value s) {
-    return copy ? k.load(copy, {k.add(k.sub(row, place.rowBlock), r), k.sub(s, place.from)}) : k.load(a, {k.add(row, r), s});
+    return copy ? k.load(copy, {k.add(k.sub(row, place.rowBlock), r), k.sub(s, place.from)})
+                : k.load(a, {k.add(row, r), s});
   };
   // The rows of the next tile: hardware does not see so many short streams coming.
   auto nextRows = [&](Value s) {
@@ -74,7 +80,9 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
       extra = k.select(k.equal(place.to, k.index(steps)), extra, k.index(0));
     values = accumulate(
         k, height, tile.vectors, k.index(0), extra, extraSteps, values,
-        [&](int64_t r, Value s) { return k.load(extraA, {k.add(row, r), s}); },
+        [&](int64_t r, Value s) {
+          return k.load(extraA, {k.add(row, r), s});
+        },
         [&](int64_t v, Value s) { return extraAt(panel, place.group, s, v); });
   }
   for (int64_t r = 0; r < height; ++r)
@@ -88,8 +96,10 @@ void PanelGemm::buildTiles(KernelBuilder &k, int64_t panels) {
   build(k, first, last, k.index(0), k.rows());
 }
 
-void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value firstRow, Value lastRow) {
-  // Few steps: C is what moves, so its rows are walked along; else panels stay while A's rows go by.
+void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value firstRow,
+                      Value lastRow) {
+  // Few steps: C is what moves, so its rows are walked along; else panels stay while A's rows go
+  // by.
   int64_t rowsOfBlock = steps < stepsWorthPrefetching ? tile.height : blocks.rows;
   k.forLoop(firstPanel, lastPanel, blocks.group, [&](Value group) {
     Value groupEnd = k.min(k.add(group, blocks.group), lastPanel);

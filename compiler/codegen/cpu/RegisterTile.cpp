@@ -15,9 +15,11 @@ RegisterTile RegisterTile::forColumns(const CpuTarget &target, int64_t columns) 
   return {heights[vectors], vectors, lanes};
 }
 
-TileValues lorac::cpu::accumulate(KernelBuilder &k, int64_t height, int64_t vectors, Value from, Value to, int64_t multiple,
-                                  TileValues tile, llvm::function_ref<Value(int64_t, Value)> a,
-                                  llvm::function_ref<Value(int64_t, Value)> b, llvm::function_ref<void(Value)> ahead) {
+TileValues lorac::cpu::accumulate(KernelBuilder &k, int64_t height, int64_t vectors, Value from,
+                                  Value to, int64_t multiple, TileValues tile,
+                                  llvm::function_ref<Value(int64_t, Value)> a,
+                                  llvm::function_ref<Value(int64_t, Value)> b,
+                                  llvm::function_ref<void(Value)> ahead) {
   int64_t unroll = 1;
   while (unroll < 4 && multiple % (2 * unroll) == 0)
     unroll *= 2;
@@ -56,7 +58,8 @@ void lorac::cpu::forRowTiles(KernelBuilder &k, int64_t height, Value from, Value
   }
 }
 
-// Interleaves pairs, then pairs of pairs; masks are those of unpcklps, unpckhps, shufpd and vperm2f128.
+// Interleaves pairs, then pairs of pairs; masks are those of unpcklps, unpckhps, shufpd and
+// vperm2f128.
 Values lorac::cpu::transpose(KernelBuilder &k, Values rows) {
   int64_t lanes = rows.size();
   auto interleave = [&](int64_t distance, ArrayRef<int64_t> low, ArrayRef<int64_t> high) {

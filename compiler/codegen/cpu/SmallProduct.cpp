@@ -4,7 +4,8 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
 
-// Rows that one tile of the launch covers: enough that packing the factor again is small beside them.
+// Rows that one tile of the launch covers: enough that packing the factor again is small beside
+// them.
 static constexpr int64_t rowsOfTile = 48;
 
 // Packed steps over all panels of a group: 128 KB, so that A's rows pass once.
@@ -17,16 +18,19 @@ SmallProductPlan::SmallProductPlan(const CpuTarget &target, int64_t j, int64_t s
   bytes = roundUp(blocks.group * blocks.depth * tile.width() * 4, 64);
 }
 
-FailureOr<KernelShape> lorac::cpu::describeSmallProduct(Location loc, DictionaryAttr params, const CpuTarget &target) {
+FailureOr<KernelShape> lorac::cpu::describeSmallProduct(Location loc, DictionaryAttr params,
+                                                        const CpuTarget &target) {
   int64_t j = intParam(params, "j");
   SmallProductPlan plan(target, j, intParam(params, "k"));
   if (intParam(params, "ldc") < roundUp(j, plan.tile.width()))
-    return emitError(loc) << "products over rows store whole tiles: ldc must be at least " << roundUp(j, plan.tile.width());
+    return emitError(loc) << "products over rows store whole tiles: ldc must be at least "
+                          << roundUp(j, plan.tile.width());
   return KernelShape{lora::TileSpace::Rows, rowsOfTile, 0, plan.bytes};
 }
 
-LogicalResult lorac::cpu::buildSmallProduct(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target,
-                                            ArrayRef<int64_t> factorShape, PackFactor pack) {
+LogicalResult lorac::cpu::buildSmallProduct(lora::KernelOp kernel, OpBuilder &builder,
+                                            const CpuTarget &target, ArrayRef<int64_t> factorShape,
+                                            PackFactor pack) {
   int64_t j = kernel.intParam("j"), steps = kernel.intParam("k");
   double scale = kernel.floatParam("scale");
   SmallProductPlan plan(target, j, steps);

@@ -11,9 +11,9 @@ using namespace llvm;
 using namespace lorac::cpu;
 
 // The features that kernels gain from and that the runtime can check for; others stay off.
-static constexpr StringRef usedFeatures[] = {"sse3", "ssse3", "sse4.1", "sse4.2",  "popcnt",   "avx",      "avx2",    "fma",
-                                             "f16c", "bmi",   "bmi2",   "lzcnt",   "movbe",    "avx512f",  "avx512cd",
-                                             "avx512bw", "avx512dq", "avx512vl"};
+static constexpr StringRef usedFeatures[] = {
+    "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt",  "avx",      "avx2",     "fma",      "f16c",
+    "bmi",  "bmi2",  "lzcnt",  "movbe",  "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"};
 
 Expected<CpuTarget> CpuTarget::get(StringRef name) {
   CpuTarget target;
@@ -52,8 +52,9 @@ Expected<CpuTarget> CpuTarget::get(StringRef name) {
   target.fma = present.contains("fma");
   target.f16c = present.contains("f16c");
   target.avx2 = present.contains("avx2") && target.fma && target.f16c;
-  target.avx512 = target.avx2 && all_of(ArrayRef<StringRef>{"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-                                        [&](StringRef feature) { return present.contains(feature); });
+  target.avx512 =
+      target.avx2 && all_of(ArrayRef<StringRef>{"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+                            [&](StringRef feature) { return present.contains(feature); });
   target.vectorLanes = target.avx2 ? 8 : 4;
   return target;
 }

@@ -18,7 +18,9 @@ struct WeightFormat {
 
   /// The types of the parts of `W [n, k]`, in the order in which a launch passes them.
   llvm::SmallVector<mlir::MemRefType> parts(mlir::MLIRContext *context, int64_t n, int64_t k) const;
-  bool isFlatBlocked() const { return kind == lora::FormatKind::NF4 || kind == lora::FormatKind::FP4; }
+  bool isFlatBlocked() const {
+    return kind == lora::FormatKind::NF4 || kind == lora::FormatKind::FP4;
+  }
   bool isFourBit() const {
     return isFlatBlocked() || kind == lora::FormatKind::Q4_0 || kind == lora::FormatKind::Q4_1;
   }

@@ -1,4 +1,5 @@
-// dx [+]= dy·W + dt·a from the panels of the forward pass: blocks of 16 rows by 16 columns are decoded and transposed.
+// dx [+]= dy·W + dt·a from the panels of the forward pass: blocks of 16 rows by 16 columns are
+// decoded and transposed.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/PanelDecoder.h"
@@ -10,8 +11,8 @@ using namespace lorac::cpu;
 
 namespace {
 
-/// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of a `[group][rank][16]`, a
-/// copy of dy.
+/// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of
+/// a `[group][rank][16]`, a copy of dy.
 struct Plan {
   GemmBlocks blocks;
   int64_t scales, extra, copy, bytes;
@@ -31,46 +32,52 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
     return failure();
   int64_t columns = intParam(params, "k");
   if (intParam(params, "lddx") < roundUp(columns, panelRows))
-    return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least " << roundUp(columns, panelRows);
-  Plan plan(*format, intParam(params, "n"), columns, intParam(params, "rank"), intParam(params, "lddy"));
-  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(ceilDiv(columns, panelRows), plan.blocks.panelsOfTile), plan.bytes};
+    return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least "
+                          << roundUp(columns, panelRows);
+  Plan plan(*format, intParam(params, "n"), columns, intParam(params, "rank"),
+            intParam(params, "lddy"));
+  return KernelShape{lora::TileSpace::Const, 1,
+                     ceilDiv(ceilDiv(columns, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
 
 // Columns [16·first, min(16·last, k)) of rows [from, to) of W, transposed; rows beyond n are 0.
-void packTransposed(KernelBuilder &k, PanelDecoder &decoder, Value panels, int64_t columns, Value first, Value last,
-                    Value from, Value to) {
+void packTransposed(KernelBuilder &k, PanelDecoder &decoder, Value panels, int64_t columns,
+                    Value first, Value last, Value from, Value to) {
   int64_t lanes = k.lanes(), group = decoder.groupSize();
   Value firstColumn = k.mul(first, panelRows);
   Value lastColumn = k.min(k.mul(last, panelRows), k.index(columns));
-  k.forLoop(k.div(from, panelRows), k.div(k.add(to, panelRows - 1), panelRows), 1, [&](Value panel) {
-    decoder.loadScales(panel, firstColumn, lastColumn);
-    Value step = k.sub(k.mul(panel, panelRows), from);
-    k.forLoop(first, last, 1, [&](Value tile) {
-      Value slot = k.sub(tile, first);
-      for (int64_t part = 0; part < panelRows; part += lanes) {
-        Value start = k.add(k.mul(tile, panelRows), part);
-        SmallVector<KernelBuilder::Values> blocks(panelRows / lanes);
-        PanelDecoder::Scales scales;
-        for (int64_t i = 0; i < lanes; ++i) {
-          // Beyond k the last column is repeated: dx's padding may hold anything.
-          Value column = k.add(start, i);
-          if (columns % panelRows != 0)
-            column = k.min(column, k.index(columns - 1));
-          if (i % group == 0 || columns % panelRows != 0)
-            scales = decoder.scales(k.div(k.sub(column, firstColumn), group));
-          for (const auto &[block, vector] : llvm::enumerate(decoder.decode(panel, column, scales)))
-            blocks[block].push_back(vector);
-        }
-        for (const auto &[block, rows] : llvm::enumerate(blocks))
-          for (const auto &[lane, row] : llvm::enumerate(transpose(k, rows)))
-            k.vstore(row, panels, {slot, k.add(step, block * lanes + lane), k.index(part)});
-      }
-    });
-  });
+  k.forLoop(
+      k.div(from, panelRows), k.div(k.add(to, panelRows - 1), panelRows), 1, [&](Value panel) {
+        decoder.loadScales(panel, firstColumn, lastColumn);
+        Value step = k.sub(k.mul(panel, panelRows), from);
+        k.forLoop(first, last, 1, [&](Value tile) {
+          Value slot = k.sub(tile, first);
+          for (int64_t part = 0; part < panelRows; part += lanes) {
+            Value start = k.add(k.mul(tile, panelRows), part);
+            SmallVector<KernelBuilder::Values> blocks(panelRows / lanes);
+            PanelDecoder::Scales scales;
+            for (int64_t i = 0; i < lanes; ++i) {
+              // Beyond k the last column is repeated: dx's padding may hold anything.
+              Value column = k.add(start, i);
+              if (columns % panelRows != 0)
+                column = k.min(column, k.index(columns - 1));
+              if (i % group == 0 || columns % panelRows != 0)
+                scales = decoder.scales(k.div(k.sub(column, firstColumn), group));
+              for (const auto &[block, vector] :
+                   llvm::enumerate(decoder.decode(panel, column, scales)))
+                blocks[block].push_back(vector);
+            }
+            for (const auto &[block, rows] : llvm::enumerate(blocks))
+              for (const auto &[lane, row] : llvm::enumerate(transpose(k, rows)))
+                k.vstore(row, panels, {slot, k.add(step, block * lanes + lane), k.index(part)});
+          }
+        });
+      });
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format =
+      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"), rank = kernel.intParam("rank");
@@ -96,7 +103,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);
 
-  PanelDecoder decoder(k, *format, n, columns, 1, plan.blocks.group * panelRows, panelRows, plan.scales);
+  PanelDecoder decoder(k, *format, n, columns, 1, plan.blocks.group * panelRows, panelRows,
+                       plan.scales);
   Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});
   gemm.pack = [&](Value first, Value last, Value from, Value to) {
     packTransposed(k, decoder, panels, columns, first, last, from, to);
@@ -107,15 +115,17 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (rank > 0) {
     gemm.extraSteps = rank;
     gemm.extraA = k.buffer(low);
-    Value a = k.buffer(low + 1), extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
+    Value a = k.buffer(low + 1),
+          extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
     gemm.packExtra = [&k, a, extra, columns, rank](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), k.index(rank), 1, [&](Value s) {
           for (int64_t part = 0; part < panelRows; part += k.lanes()) {
             Value column = k.add(k.mul(panel, panelRows), part);
-            Value values = columns % panelRows == 0
-                               ? k.vload(a, {s, column})
-                               : k.vloadMasked(a, {s, column}, k.mask(k.sub(k.index(columns), column)));
+            Value values =
+                columns % panelRows == 0
+                    ? k.vload(a, {s, column})
+                    : k.vloadMasked(a, {s, column}, k.mask(k.sub(k.index(columns), column)));
             k.vstore(values, extra, {k.sub(panel, first), s, k.index(part)});
           }
         });

@@ -1,4 +1,5 @@
-// y = [res +] x·Wᵀ + scale·t·bᵀ: panels of W are decoded to scratch, the low-rank update rides along as extra steps.
+// y = [res +] x·Wᵀ + scale·t·bᵀ: panels of W are decoded to scratch, the low-rank update rides
+// along as extra steps.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/PanelDecoder.h"
@@ -10,7 +11,8 @@ using namespace lorac::cpu;
 
 namespace {
 
-/// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`, a copy of x.
+/// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`, a copy of
+/// x.
 struct Plan {
   GemmBlocks blocks;
   bool decodes; ///< f32 panels are used where they lie
@@ -33,13 +35,16 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
     return failure();
   int64_t n = intParam(params, "n");
   if (intParam(params, "ldy") < roundUp(n, panelRows))
-    return emitError(loc) << "linear_forward stores whole panels: ldy must be at least " << roundUp(n, panelRows);
+    return emitError(loc) << "linear_forward stores whole panels: ldy must be at least "
+                          << roundUp(n, panelRows);
   Plan plan(*format, n, intParam(params, "k"), intParam(params, "rank"), intParam(params, "ldx"));
-  return KernelShape{lora::TileSpace::Const, 1, ceilDiv(ceilDiv(n, panelRows), plan.blocks.panelsOfTile), plan.bytes};
+  return KernelShape{lora::TileSpace::Const, 1,
+                     ceilDiv(ceilDiv(n, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format =
+      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"), rank = kernel.intParam("rank");
@@ -77,7 +82,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
         decoder.loadScales(panel, from, to);
         Value slot = k.sub(panel, first);
         k.forLoop(from, to, decoder.groupSize(), [&](Value start) {
-          PanelDecoder::Scales scales = decoder.scales(k.div(k.sub(start, from), decoder.groupSize()));
+          PanelDecoder::Scales scales =
+              decoder.scales(k.div(k.sub(start, from), decoder.groupSize()));
           Value end = k.min(k.add(start, decoder.groupSize()), to);
           k.forLoop(start, end, 1, [&](Value s) {
             for (const auto &[v, vector] : llvm::enumerate(decoder.decode(panel, s, scales)))
@@ -98,7 +104,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (rank > 0) {
     gemm.extraSteps = rank;
     gemm.extraA = k.buffer(low);
-    Value b = k.buffer(low + 1), panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
+    Value b = k.buffer(low + 1),
+          panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
     gemm.packExtra = [&k, b, panels, n, rank, scale](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), k.index(panelRows), 1, [&](Value lane) {
@@ -126,5 +133,6 @@ int64_t flops(DictionaryAttr params, int64_t rows) {
 
 namespace lorac::cpu {
 extern const Family linearForwardFamily;
-const Family linearForwardFamily{"linear_forward", "y = [res +] x·Wᵀ + scale·t·bᵀ", describe, build, flops};
+const Family linearForwardFamily{"linear_forward", "y = [res +] x·Wᵀ + scale·t·bᵀ", describe, build,
+                                 flops};
 } // namespace lorac::cpu

@@ -6,10 +6,10 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
 
-// Blocks of lanes × lanes through registers, what is left of the columns one by one. Rows beyond j repeat the last:
-// C's padding may hold anything.
-static void packRows(KernelBuilder &k, const SmallProductPlan &plan, Value factor, Value panels, Value panel, Value slot,
-                     Value from, Value to, double scale) {
+// Blocks of lanes × lanes through registers, what is left of the columns one by one. Rows beyond j
+// repeat the last: C's padding may hold anything.
+static void packRows(KernelBuilder &k, const SmallProductPlan &plan, Value factor, Value panels,
+                     Value panel, Value slot, Value from, Value to, double scale) {
   int64_t lanes = k.lanes(), width = plan.tile.width();
   int64_t last = cast<MemRefType>(factor.getType()).getDimSize(0) - 1;
   auto rowOf = [&](int64_t lane) { return k.min(k.add(k.mul(panel, width), lane), k.index(last)); };
@@ -26,15 +26,18 @@ static void packRows(KernelBuilder &k, const SmallProductPlan &plan, Value facto
   }
   k.forLoop(whole, to, 1, [&](Value s) {
     for (int64_t lane = 0; lane < width; ++lane)
-      k.store(scaled(k.load(factor, {rowOf(lane), s}), k.constF32(scale)), panels, {slot, k.sub(s, from), k.index(lane)});
+      k.store(scaled(k.load(factor, {rowOf(lane), s}), k.constF32(scale)), panels,
+              {slot, k.sub(s, from), k.index(lane)});
   });
 }
 
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  return buildSmallProduct(kernel, builder, target, {kernel.intParam("j"), kernel.intParam("ldb")}, packRows);
+  return buildSmallProduct(kernel, builder, target, {kernel.intParam("j"), kernel.intParam("ldb")},
+                           packRows);
 }
 
 namespace lorac::cpu {
 extern const Family matmulNtFamily;
-const Family matmulNtFamily{"matmul_nt", "C[m,j] [+]= scale·Σk A[m,k]·B[j,k]", describeSmallProduct, build, smallProductFlops};
+const Family matmulNtFamily{"matmul_nt", "C[m,j] [+]= scale·Σk A[m,k]·B[j,k]", describeSmallProduct,
+                            build, smallProductFlops};
 } // namespace lorac::cpu

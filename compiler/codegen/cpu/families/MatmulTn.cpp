@@ -1,5 +1,5 @@
-// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]: gradients of the factors. The sum over rows is one ascending chain an element, so
-// threads share the columns or the rows of C, never the sum.
+// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]: gradients of the factors. The sum over rows is one ascending
+// chain an element, so threads share the columns or the rows of C, never the sum.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/RegisterTile.h"
@@ -20,7 +20,8 @@ struct Plan {
 
   Plan(const CpuTarget &target, int64_t i, int64_t j)
       : tile(RegisterTile::forColumns(target, j)), byColumns(j >= i), rowsOfGroup(4 * tile.height),
-        panels(ceilDiv(j, tile.width())), groups(ceilDiv(i, rowsOfGroup)), bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
+        panels(ceilDiv(j, tile.width())), groups(ceilDiv(i, rowsOfGroup)),
+        bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
   int64_t count() const { return byColumns ? panels : groups; }
 };
 
@@ -37,7 +38,9 @@ struct Builder {
   bool accumulates, scales;
 
   // The lanes of C's last panel that exist; null for whole panels.
-  Value maskOf(Value column) { return j % plan.tile.width() == 0 ? Value() : k.mask(k.sub(k.index(j), column)); }
+  Value maskOf(Value column) {
+    return j % plan.tile.width() == 0 ? Value() : k.mask(k.sub(k.index(j), column));
+  }
 
   // One tile of C over rows [from, to) of A and B.
   void tile(int64_t height, Value row, Value panel, Value from, Value to) {
@@ -60,10 +63,12 @@ struct Builder {
       values = load();
     else
       values = k.ifElse(
-          k.equal(from, k.index(0)), {}, [&] { return TileValues(height * plan.tile.vectors, k.splatF32(0.0)); }, load);
+          k.equal(from, k.index(0)), {},
+          [&] { return TileValues(height * plan.tile.vectors, k.splatF32(0.0)); }, load);
     auto broadcastOf = [&](int64_t r, Value m) { return k.load(a, {m, k.add(row, r)}); };
     auto vectorOf = [&](int64_t v, Value m) {
-      return scales ? k.vload(strip, {k.sub(m, from), k.index(v * k.lanes())}) : k.vload(b, {m, columnOf(v)});
+      return scales ? k.vload(strip, {k.sub(m, from), k.index(v * k.lanes())})
+                    : k.vload(b, {m, columnOf(v)});
     };
     // The next strips' lines, row by row: no stream that hardware would follow.
     auto nextStrips = [&](Value m) {
@@ -75,8 +80,10 @@ struct Builder {
       }
     };
     Value unrolled = k.add(from, k.mul(k.div(k.sub(to, from), 4), 4));
-    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf, vectorOf, nextStrips);
-    values = accumulate(k, height, plan.tile.vectors, unrolled, to, 1, values, broadcastOf, vectorOf);
+    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf,
+                        vectorOf, nextStrips);
+    values =
+        accumulate(k, height, plan.tile.vectors, unrolled, to, 1, values, broadcastOf, vectorOf);
     for (int64_t r = 0; r < height; ++r)
       for (int64_t v = 0; v < plan.tile.vectors; ++v) {
         SmallVector<Value> at{k.add(row, r), columnOf(v)};
@@ -92,7 +99,8 @@ struct Builder {
     k.forLoop(from, to, 1, [&](Value m) {
       for (int64_t v = 0; v < plan.tile.vectors; ++v) {
         Value column = k.add(k.mul(panel, plan.tile.width()), v * k.lanes());
-        k.vstore(k.mulf(k.vload(b, {m, column}), k.splatF32(scale)), strip, {k.sub(m, from), k.index(v * k.lanes())});
+        k.vstore(k.mulf(k.vload(b, {m, column}), k.splatF32(scale)), strip,
+                 {k.sub(m, from), k.index(v * k.lanes())});
       }
     });
   }
@@ -112,7 +120,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   product.scales = scale != 1.0;
   product.accumulates = kernel.intParam("accumulate") != 0;
 
-  Value firstRow = k.index(0), lastRow = k.index(i), firstPanel = k.index(0), lastPanel = k.index(plan.panels);
+  Value firstRow = k.index(0), lastRow = k.index(i), firstPanel = k.index(0),
+        lastPanel = k.index(plan.panels);
   if (plan.byColumns) {
     firstPanel = k.begin();
     lastPanel = k.end();
@@ -144,5 +153,6 @@ int64_t flops(DictionaryAttr params, int64_t rows) {
 
 namespace lorac::cpu {
 extern const Family matmulTnFamily;
-const Family matmulTnFamily{"matmul_tn", "C[i,j] [+]= scale·Σm A[m,i]·B[m,j]", describe, build, flops};
+const Family matmulTnFamily{"matmul_tn", "C[i,j] [+]= scale·Σm A[m,i]·B[m,j]", describe, build,
+                            flops};
 } // namespace lorac::cpu
