@@ -23,7 +23,9 @@ TEST_F(SmolLm2, EncodesAndDecodesAsUpstream) {
 
 TEST_F(SmolLm2, DecodesArbitraryIds) {
   Tokenizer tokenizer = mustLoad(smollm2Path());
-  for (const auto &expected : readJsonFile(goldenPath("tokenizer_cases.json"))["decode_only"]) {
+  auto golden = readJsonFile(goldenPath("tokenizer_cases.json"));
+  ASSERT_FALSE(golden["decode_only"].empty());
+  for (const auto &expected : golden["decode_only"]) {
     auto ids = expected["ids"].get<std::vector<int32_t>>();
     EXPECT_EQ(textOf(tokenizer, ids), expected["decoded"]) << expected.dump();
     EXPECT_EQ(streamed(tokenizer, ids), expected["decoded"]) << expected.dump();
