@@ -39,17 +39,20 @@ CompiledKernels::~CompiledKernels() {
     dlclose(library);
 }
 
-void CompiledKernels::add(const std::string &name, const std::string &family, const std::string &params) {
-  auto attributes = llvm::dyn_cast_or_null<mlir::DictionaryAttr>(mlir::parseAttribute("{" + params + "}", &context));
+void CompiledKernels::add(const std::string &name, const std::string &family,
+                          const std::string &params) {
+  auto attributes = llvm::dyn_cast_or_null<mlir::DictionaryAttr>(
+      mlir::parseAttribute("{" + params + "}", &context));
   const cpu::Family *known = cpu::findFamily(family);
   if (!attributes || !known)
     llvm::report_fatal_error("no such family, or bad parameters");
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockEnd(planned->getBody());
-  mlir::FailureOr<cpu::KernelShape> shape = known->describe(builder.getUnknownLoc(), attributes, target);
+  mlir::FailureOr<cpu::KernelShape> shape =
+      known->describe(builder.getUnknownLoc(), attributes, target);
   if (failed(shape))
     llvm::report_fatal_error("the family refuses the parameters");
-  lora::KernelOp::create(builder, builder.getUnknownLoc(), name, family, shape->space, shape->tile, shape->count,
-                         shape->scratch, attributes);
+  lora::KernelOp::create(builder, builder.getUnknownLoc(), name, family, shape->space, shape->tile,
+                         shape->count, shape->scratch, attributes);
   kernels[name] = {*shape, nullptr, known->flops(attributes, 1)};
 }
 
@@ -92,7 +95,8 @@ int64_t CompiledKernels::Kernel::tiles(int64_t rows) const {
   return shape.space == lora::TileSpace::Rows ? cpu::ceilDiv(rows, shape.tile) : shape.count;
 }
 
-void CompiledKernels::Kernel::run(const std::vector<void *> &buffers, int64_t rows, int64_t begin, int64_t end) const {
+void CompiledKernels::Kernel::run(const std::vector<void *> &buffers, int64_t rows, int64_t begin,
+                                  int64_t end) const {
   Aligned scratch(shape.scratch);
   std::memset(scratch.data(), 0xff, shape.scratch);
   LoracStep step{rows, 1, 1.0f, 0, 0, 0};
@@ -101,5 +105,6 @@ void CompiledKernels::Kernel::run(const std::vector<void *> &buffers, int64_t ro
 
 bool lorac::testing::runsHere(const std::string &cpu) {
   auto has = targetOf("native").featureNames(), wanted = targetOf(cpu).featureNames();
-  return llvm::all_of(wanted, [&](const std::string &feature) { return llvm::is_contained(has, feature); });
+  return llvm::all_of(wanted,
+                      [&](const std::string &feature) { return llvm::is_contained(has, feature); });
 }

@@ -45,7 +45,9 @@ public:
     int64_t tiles(int64_t rows) const;
     /// Tiles [begin, end); the scratch is full of NaN before.
     void run(const std::vector<void *> &buffers, int64_t rows, int64_t begin, int64_t end) const;
-    void run(const std::vector<void *> &buffers, int64_t rows) const { run(buffers, rows, 0, tiles(rows)); }
+    void run(const std::vector<void *> &buffers, int64_t rows) const {
+      run(buffers, rows, 0, tiles(rows));
+    }
   };
   const Kernel &operator[](const std::string &name) const { return kernels.at(name); }
   const cpu::CpuTarget &cpuTarget() const { return target; }

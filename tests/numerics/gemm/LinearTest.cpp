@@ -1,5 +1,5 @@
-// linear_forward and linear_backward over every storage format: bit for bit the chain that docs/design.md states, close
-// to the product in float64, the same for every cut of the tiles.
+// linear_forward and linear_backward over every storage format: bit for bit the chain that
+// docs/design.md states, close to the product in float64, the same for every cut of the tiles.
 
 #include "tests/numerics/gemm/PackedMatrix.h"
 #include <cmath>
@@ -16,10 +16,13 @@ struct Shape {
   bool residual; ///< backward: accumulate
 };
 
-// Straddling blocks, ragged panels, several blocks of the inner dimension, ranks that are no multiple of anything.
-const Shape shapes[] = {{176, 96, 4, true}, {32, 172, 0, false}, {7, 176, 3, true}, {1, 264, 1, false}, {512, 576, 16, true}, {40, 576, 100, false}};
+// Straddling blocks, ragged panels, several blocks of the inner dimension, ranks that are no
+// multiple of anything.
+const Shape shapes[] = {{176, 96, 4, true}, {32, 172, 0, false},  {7, 176, 3, true},
+                        {1, 264, 1, false}, {512, 576, 16, true}, {40, 576, 100, false}};
 const int64_t rowCounts[] = {1, 5, 6, 7, 33};
-// Rows that crowd into few sets of the cache, and a long sum over few panels: blocks of another kind.
+// Rows that crowd into few sets of the cache, and a long sum over few panels: blocks of another
+// kind.
 const Shape longShapes[] = {{24, 4096, 2, false}, {8224, 272, 2, true}};
 
 bool fits(const std::string &format, int64_t k) {
@@ -82,8 +85,8 @@ protected:
 
   // Runs whole and in pieces, compares every element of `out` [rows, n] with `terms(row, column)`.
   template <typename Terms>
-  void check(const CompiledKernels &kernels, const std::string &name, std::vector<void *> buffers, Aligned &out,
-             const std::vector<float> &start, int64_t rows, int64_t n, Terms terms) {
+  void check(const CompiledKernels &kernels, const std::string &name, std::vector<void *> buffers,
+             Aligned &out, const std::vector<float> &start, int64_t rows, int64_t n, Terms terms) {
     SCOPED_TRACE(name + " rows " + std::to_string(rows));
     const auto &kernel = kernels[name];
     Aligned before(out.bytes());
@@ -94,18 +97,22 @@ protected:
       for (int64_t column = 0; column < n; ++column) {
         float initial = start.empty() ? 0.0f : start[row * n + column];
         std::vector<Term> list = terms(row, column);
-        float expected = chain(kernels.cpuTarget().fma, initial, list), got = out.floats()[row * padded(n) + column];
+        float expected = chain(kernels.cpuTarget().fma, initial, list),
+              got = out.floats()[row * padded(n) + column];
         double sum = initial, size = std::fabs(initial);
         for (const Term &t : list) {
           sum += double(t.x) * t.y;
           size += std::fabs(double(t.x) * t.y);
         }
-        ASSERT_NEAR(got, sum, 1e-7 * (list.size() + 1) * size) << "row " << row << " column " << column;
+        ASSERT_NEAR(got, sum, 1e-7 * (list.size() + 1) * size)
+            << "row " << row << " column " << column;
         wrong += std::memcmp(&got, &expected, 4) != 0;
       }
     EXPECT_EQ(wrong, 0) << "elements are not the ascending chain";
     // The row after the last is untouched.
-    EXPECT_EQ(std::memcmp(out.floats() + rows * padded(n), before.floats() + rows * padded(n), padded(n) * 4), 0);
+    EXPECT_EQ(std::memcmp(out.floats() + rows * padded(n), before.floats() + rows * padded(n),
+                          padded(n) * 4),
+              0);
 
     Aligned whole(out.bytes());
     std::memcpy(whole.data(), out.data(), out.bytes());
@@ -117,32 +124,38 @@ protected:
       end = begin;
     }
     for (int64_t row = 0; row < rows; ++row)
-      EXPECT_EQ(std::memcmp(out.floats() + row * padded(n), whole.floats() + row * padded(n), n * 4), 0) << "cut into pieces, row " << row;
+      EXPECT_EQ(
+          std::memcmp(out.floats() + row * padded(n), whole.floats() + row * padded(n), n * 4), 0)
+          << "cut into pieces, row " << row;
   }
 };
 
 std::string params(const Shape &s, const std::string &format, bool backward) {
   auto i = [](int64_t v) { return std::to_string(v) + " : i64"; };
-  std::string text = "n = " + i(s.n) + ", k = " + i(s.k) + ", format = \"" + format + "\", rank = " + i(s.rank);
+  std::string text =
+      "n = " + i(s.n) + ", k = " + i(s.k) + ", format = \"" + format + "\", rank = " + i(s.rank);
   if (backward)
-    return text + ", lddy = " + i(padded(s.n)) + ", lddx = " + i(padded(s.k)) + ", lddt = " + i(padded(s.rank)) +
-           ", accumulate = " + i(s.residual);
-  return text + ", ldx = " + i(padded(s.k)) + ", ldy = " + i(padded(s.n)) + ", ldt = " + i(padded(s.rank)) +
-         ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) + ", residual = " + i(s.residual);
+    return text + ", lddy = " + i(padded(s.n)) + ", lddx = " + i(padded(s.k)) +
+           ", lddt = " + i(padded(s.rank)) + ", accumulate = " + i(s.residual);
+  return text + ", ldx = " + i(padded(s.k)) + ", ldy = " + i(padded(s.n)) +
+         ", ldt = " + i(padded(s.rank)) + ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) +
+         ", residual = " + i(s.residual);
 }
 
 void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts) {
   CompiledKernels kernels(GetParam().cpu);
   for (const Shape &s : shapes)
     if (fits(GetParam().format, s.k))
-      kernels.add("f" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_forward", params(s, GetParam().format, false));
+      kernels.add("f" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_forward",
+                  params(s, GetParam().format, false));
   kernels.compile();
   for (const Shape &s : shapes) {
     if (!fits(GetParam().format, s.k))
       continue;
     PackedMatrix w(GetParam().format, s.n, s.k, 7);
     for (int64_t rows : rowCounts) {
-      std::vector<float> x = randomValues(rows * s.k, 1), t = randomValues(rows * s.rank, 2), b = randomValues(s.n * s.rank, 3);
+      std::vector<float> x = randomValues(rows * s.k, 1), t = randomValues(rows * s.rank, 2),
+                         b = randomValues(s.n * s.rank, 3);
       std::vector<float> residual = s.residual ? randomValues(rows * s.n, 4) : std::vector<float>();
       Aligned xs = activation(x, rows, s.k), ts = activation(t, rows, s.rank), bs = dense(b);
       std::vector<float> junk(rows * s.n, -7.0f);
@@ -155,14 +168,15 @@ void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCo
       if (s.residual)
         buffers.push_back(y.data());
       buffers.push_back(y.data());
-      check(kernels, "f" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, y, residual, rows, s.n, [&](int64_t row, int64_t column) {
-        std::vector<Term> terms;
-        for (int64_t i = 0; i < s.k; ++i)
-          terms.push_back({x[row * s.k + i], w.at(column, i)});
-        for (int64_t i = 0; i < s.rank; ++i)
-          terms.push_back({t[row * s.rank + i], b[column * s.rank + i] * 2.5f});
-        return terms;
-      });
+      check(kernels, "f" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, y, residual,
+            rows, s.n, [&](int64_t row, int64_t column) {
+              std::vector<Term> terms;
+              for (int64_t i = 0; i < s.k; ++i)
+                terms.push_back({x[row * s.k + i], w.at(column, i)});
+              for (int64_t i = 0; i < s.rank; ++i)
+                terms.push_back({t[row * s.rank + i], b[column * s.rank + i] * 2.5f});
+              return terms;
+            });
     }
   }
 }
@@ -171,16 +185,19 @@ void Linear::backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowC
   CompiledKernels kernels(GetParam().cpu);
   for (const Shape &s : shapes)
     if (fits(GetParam().format, s.k))
-      kernels.add("b" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_backward", params(s, GetParam().format, true));
+      kernels.add("b" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_backward",
+                  params(s, GetParam().format, true));
   kernels.compile();
   for (const Shape &s : shapes) {
     if (!fits(GetParam().format, s.k))
       continue;
     PackedMatrix w(GetParam().format, s.n, s.k, 8);
     for (int64_t rows : rowCounts) {
-      std::vector<float> dy = randomValues(rows * s.n, 1), dt = randomValues(rows * s.rank, 2), a = randomValues(s.rank * s.k, 3);
+      std::vector<float> dy = randomValues(rows * s.n, 1), dt = randomValues(rows * s.rank, 2),
+                         a = randomValues(s.rank * s.k, 3);
       std::vector<float> before = randomValues(rows * s.k, 4);
-      Aligned dys = activation(dy, rows, s.n), dts = activation(dt, rows, s.rank), as = dense(a), dx = activation(before, rows, s.k);
+      Aligned dys = activation(dy, rows, s.n), dts = activation(dt, rows, s.rank), as = dense(a),
+              dx = activation(before, rows, s.k);
       std::vector<void *> buffers{dys.data()};
       for (const Aligned &part : w.parts)
         buffers.push_back(part.data());
@@ -189,14 +206,15 @@ void Linear::backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowC
       buffers.push_back(dx.data());
       if (!s.residual)
         before.clear();
-      check(kernels, "b" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, dx, before, rows, s.k, [&](int64_t row, int64_t column) {
-        std::vector<Term> terms;
-        for (int64_t i = 0; i < s.n; ++i)
-          terms.push_back({dy[row * s.n + i], w.at(i, column)});
-        for (int64_t i = 0; i < s.rank; ++i)
-          terms.push_back({dt[row * s.rank + i], a[i * s.k + column]});
-        return terms;
-      });
+      check(kernels, "b" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, dx, before,
+            rows, s.k, [&](int64_t row, int64_t column) {
+              std::vector<Term> terms;
+              for (int64_t i = 0; i < s.n; ++i)
+                terms.push_back({dy[row * s.n + i], w.at(i, column)});
+              for (int64_t i = 0; i < s.rank; ++i)
+                terms.push_back({dt[row * s.rank + i], a[i * s.k + column]});
+              return terms;
+            });
     }
   }
 }
@@ -211,8 +229,10 @@ TEST_P(LongLinear, Backward) { backward(longShapes[1], 7); }
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char *cpu : {"x86-64-v3", "x86-64-v4", "x86-64"})
-    for (const char *format : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "nf4<64>", "nf4<64, dq256>", "nf4<128, dq256>", "fp4<64>", "fp4<32, dq256>"})
-      if (std::string(cpu) != "x86-64-v4" || std::string(format).find("f4") != std::string::npos) // differs in lookups alone
+    for (const char *format : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "nf4<64>",
+                               "nf4<64, dq256>", "nf4<128, dq256>", "fp4<64>", "fp4<32, dq256>"})
+      if (std::string(cpu) != "x86-64-v4" ||
+          std::string(format).find("f4") != std::string::npos) // differs in lookups alone
         all.push_back({cpu, format});
   return all;
 }
@@ -225,6 +245,8 @@ std::string nameOf(const ::testing::TestParamInfo<Case> &info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Linear, ::testing::ValuesIn(cases()), nameOf);
-INSTANTIATE_TEST_SUITE_P(Formats, LongLinear, ::testing::Values(Case{"x86-64-v3", "f32"}, Case{"x86-64-v3", "nf4<64>"}), nameOf);
+INSTANTIATE_TEST_SUITE_P(Formats, LongLinear,
+                         ::testing::Values(Case{"x86-64-v3", "f32"}, Case{"x86-64-v3", "nf4<64>"}),
+                         nameOf);
 
 } // namespace

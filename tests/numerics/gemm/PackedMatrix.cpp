@@ -7,7 +7,8 @@ using namespace lorac::testing;
 
 float lorac::testing::fromHalf(uint16_t bits) {
   int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  double value =
+      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
   return static_cast<float>(bits & 0x8000 ? -value : value);
 }
 
@@ -15,17 +16,33 @@ uint16_t lorac::testing::toHalf(float value) {
   double magnitude = std::fabs(static_cast<double>(value));
   uint16_t sign = std::signbit(value) ? 0x8000 : 0;
   int exponent = magnitude == 0 ? -14 : std::max(-14, std::ilogb(magnitude));
-  auto units = static_cast<uint16_t>(std::nearbyint(std::ldexp(magnitude, 10 - exponent))); // 1024 + mantissa, or subnormal
+  auto units = static_cast<uint16_t>(
+      std::nearbyint(std::ldexp(magnitude, 10 - exponent))); // 1024 + mantissa, or subnormal
   return sign + (units < 1024 ? units : units - 1024 + ((exponent + 15) << 10));
 }
 
 // QLoRA's quantiles and bitsandbytes' fp4, as their tables print them.
-static const float nf4[16] = {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
-                              -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
-                              0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
-static const float fp4[8] = {0.0f, 0.0625f / 12, 8.0f / 12, 12.0f / 12, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12};
+static const float nf4[16] = {-1.0f,
+                              -0.6961928009986877f,
+                              -0.5250730514526367f,
+                              -0.39491748809814453f,
+                              -0.28444138169288635f,
+                              -0.18477343022823334f,
+                              -0.09105003625154495f,
+                              0.0f,
+                              0.07958029955625534f,
+                              0.16093020141124725f,
+                              0.24611230194568634f,
+                              0.33791524171829224f,
+                              0.44070982933044434f,
+                              0.5626170039176941f,
+                              0.7229568362236023f,
+                              1.0f};
+static const float fp4[8] = {0.0f,      0.0625f / 12, 8.0f / 12, 12.0f / 12,
+                             4.0f / 12, 6.0f / 12,    2.0f / 12, 3.0f / 12};
 
-PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsigned seed) : n(n), k(k), values(n * k) {
+PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsigned seed)
+    : n(n), k(k), values(n * k) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, 0.5f);
   std::string name = format.substr(0, format.find('<'));
@@ -39,13 +56,15 @@ PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsi
 
   if (name == "f32") {
     auto *panel = static_cast<float *>(part(panels * k * 64));
-    forEach([&](int64_t, int64_t, float &value, int64_t at) { panel[at] = value = normal(random); });
+    forEach(
+        [&](int64_t, int64_t, float &value, int64_t at) { panel[at] = value = normal(random); });
     return;
   }
   if (name == "f16" || name == "bf16") {
     auto *panel = static_cast<uint16_t *>(part(panels * k * 32));
     forEach([&](int64_t row, int64_t, float &value, int64_t at) {
-      float exact = normal(random) * (row % 5 == 0 ? 1e-6f : 1.0f); // halves of the first kind are subnormal
+      float exact =
+          normal(random) * (row % 5 == 0 ? 1e-6f : 1.0f); // halves of the first kind are subnormal
       panel[at] = name == "f16" ? toHalf(exact) : std::bit_cast<uint32_t>(exact) >> 16;
       value = name == "f16" ? fromHalf(panel[at]) : std::bit_cast<float>(uint32_t(panel[at]) << 16);
     });

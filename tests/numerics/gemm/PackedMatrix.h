@@ -1,4 +1,5 @@
-// A random frozen weight in any storage format: its parts as docs/design.md lays them out, and its values.
+// A random frozen weight in any storage format: its parts as docs/design.md lays them out, and its
+// values.
 #ifndef LORAC_TESTS_NUMERICS_GEMM_PACKEDMATRIX_H
 #define LORAC_TESTS_NUMERICS_GEMM_PACKEDMATRIX_H
 
@@ -12,7 +13,8 @@ struct PackedMatrix {
   std::vector<Aligned> parts;
   std::vector<float> values; ///< [n][k]
 
-  /// `format` as docs/design.md spells it. Scales of rows beyond n and padding are poisoned where the format allows it.
+  /// `format` as docs/design.md spells it. Scales of rows beyond n and padding are poisoned where
+  /// the format allows it.
   PackedMatrix(const std::string &format, int64_t n, int64_t k, unsigned seed);
   float at(int64_t row, int64_t column) const { return values[row * k + column]; }
 };

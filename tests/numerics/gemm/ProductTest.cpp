@@ -1,5 +1,5 @@
-// matmul_nt, matmul_nn, matmul_tn at odd sizes: bit for bit the ascending chain, the same for every cut of the tiles,
-// and nothing written beside C.
+// matmul_nt, matmul_nn, matmul_tn at odd sizes: bit for bit the ascending chain, the same for every
+// cut of the tiles, and nothing written beside C.
 
 #include "tests/numerics/gemm/CompiledKernels.h"
 #include <cmath>
@@ -33,9 +33,11 @@ struct Matrix {
 
 std::string i64(int64_t v) { return std::to_string(v) + " : i64"; }
 
-std::string params(const char *rowName, int64_t rowValue, int64_t j, int64_t lda, int64_t ldb, int64_t ldc, double scale, bool accumulate) {
-  return std::string(rowName) + " = " + i64(rowValue) + ", j = " + i64(j) + ", lda = " + i64(lda) + ", ldb = " + i64(ldb) +
-         ", ldc = " + i64(ldc) + ", scale = " + std::to_string(scale) + " : f64, accumulate = " + i64(accumulate);
+std::string params(const char *rowName, int64_t rowValue, int64_t j, int64_t lda, int64_t ldb,
+                   int64_t ldc, double scale, bool accumulate) {
+  return std::string(rowName) + " = " + i64(rowValue) + ", j = " + i64(j) + ", lda = " + i64(lda) +
+         ", ldb = " + i64(ldb) + ", ldc = " + i64(ldc) + ", scale = " + std::to_string(scale) +
+         " : f64, accumulate = " + i64(accumulate);
 }
 
 struct Size {
@@ -43,8 +45,9 @@ struct Size {
   double scale;
   bool accumulate;
 };
-const Size sizes[] = {{16, 576, 1.0, false}, {4, 64, 2.0, true}, {3, 173, 0.5, false}, {1, 200, 1.0, true},
-                      {100, 33, 1.0, false}, {172, 4, 1.0, true}, {264, 16, 4.0, false}, {9, 1, 1.0, true}};
+const Size sizes[] = {{16, 576, 1.0, false}, {4, 64, 2.0, true},    {3, 173, 0.5, false},
+                      {1, 200, 1.0, true},   {100, 33, 1.0, false}, {172, 4, 1.0, true},
+                      {264, 16, 4.0, false}, {9, 1, 1.0, true}};
 
 class Product : public ::testing::TestWithParam<const char *> {
 protected:
@@ -55,8 +58,8 @@ protected:
 
   // Runs whole and in pieces; `term(row, column, s)` gives the two factors of step s.
   template <typename Term>
-  void check(const CompiledKernels &kernels, const std::string &name, Matrix &a, Matrix &b, Matrix &c, int64_t rows,
-             int64_t steps, bool accumulate, Term term) {
+  void check(const CompiledKernels &kernels, const std::string &name, Matrix &a, Matrix &b,
+             Matrix &c, int64_t rows, int64_t steps, bool accumulate, Term term) {
     SCOPED_TRACE(name + " rows " + std::to_string(rows));
     const auto &kernel = kernels[name];
     bool fma = kernels.cpuTarget().fma;
@@ -80,7 +83,9 @@ protected:
         wrong += std::memcmp(&got, &expected, 4) != 0;
       }
     EXPECT_EQ(wrong, 0) << "elements are not the ascending chain";
-    EXPECT_EQ(std::memcmp(c.memory.floats() + c.rows * c.ld, before.floats() + c.rows * c.ld, 64), 0) << "wrote beyond C";
+    EXPECT_EQ(std::memcmp(c.memory.floats() + c.rows * c.ld, before.floats() + c.rows * c.ld, 64),
+              0)
+        << "wrote beyond C";
 
     Aligned whole(c.memory.bytes());
     std::memcpy(whole.data(), c.data(), c.memory.bytes());
@@ -91,56 +96,72 @@ protected:
       end = begin;
     }
     for (int64_t row = 0; row < c.rows; ++row)
-      EXPECT_EQ(std::memcmp(&c.at(row, 0), whole.floats() + row * c.ld, c.columns * 4), 0) << "cut into pieces, row " << row;
+      EXPECT_EQ(std::memcmp(&c.at(row, 0), whole.floats() + row * c.ld, c.columns * 4), 0)
+          << "cut into pieces, row " << row;
   }
 };
 
-std::string nameOf(const Size &s) { return "k" + std::to_string(s.j) + "_" + std::to_string(s.inner); }
+std::string nameOf(const Size &s) {
+  return "k" + std::to_string(s.j) + "_" + std::to_string(s.inner);
+}
 
 TEST_P(Product, Nt) {
   CompiledKernels kernels(GetParam());
   for (const Size &s : sizes)
-    kernels.add(nameOf(s), "matmul_nt", params("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), s.scale, s.accumulate));
+    kernels.add(
+        nameOf(s), "matmul_nt",
+        params("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), s.scale, s.accumulate));
   kernels.compile();
   for (const Size &s : sizes)
     for (int64_t rows : {1, 7, 48, 131}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.j, s.inner, s.inner, 2), c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, [&](int64_t row, int64_t column, int64_t step) {
-        return std::pair(a.at(row, step), b.at(column, step) * float(s.scale));
-      });
+      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.j, s.inner, s.inner, 2),
+          c(rows, s.j, padded(s.j), 3);
+      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate,
+            [&](int64_t row, int64_t column, int64_t step) {
+              return std::pair(a.at(row, step), b.at(column, step) * float(s.scale));
+            });
     }
 }
 
 TEST_P(Product, Nn) {
   CompiledKernels kernels(GetParam());
   for (const Size &s : sizes)
-    kernels.add(nameOf(s), "matmul_nn", params("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), s.scale, s.accumulate));
+    kernels.add(
+        nameOf(s), "matmul_nn",
+        params("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), s.scale, s.accumulate));
   kernels.compile();
   for (const Size &s : sizes)
     for (int64_t rows : {1, 7, 48, 131}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.inner, s.j, s.j, 2), c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, [&](int64_t row, int64_t column, int64_t step) {
-        return std::pair(a.at(row, step), b.at(step, column) * float(s.scale));
-      });
+      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.inner, s.j, s.j, 2),
+          c(rows, s.j, padded(s.j), 3);
+      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate,
+            [&](int64_t row, int64_t column, int64_t step) {
+              return std::pair(a.at(row, step), b.at(step, column) * float(s.scale));
+            });
     }
 }
 
 TEST_P(Product, Tn) {
   CompiledKernels kernels(GetParam());
   for (const Size &s : sizes)
-    kernels.add(nameOf(s), "matmul_tn", params("i", s.inner, s.j, padded(s.inner), padded(s.j), s.j, s.scale, s.accumulate));
+    kernels.add(
+        nameOf(s), "matmul_tn",
+        params("i", s.inner, s.j, padded(s.inner), padded(s.j), s.j, s.scale, s.accumulate));
   kernels.compile();
   for (const Size &s : sizes)
     for (int64_t rows : {0, 1, 7, 192, 401}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(rows, s.j, padded(s.j), 2), c(s.inner, s.j, s.j, 3);
-      check(kernels, nameOf(s), a, b, c, rows, rows, s.accumulate, [&](int64_t row, int64_t column, int64_t step) {
-        return std::pair(a.at(step, row), b.at(step, column) * float(s.scale));
-      });
+      Matrix a(rows, s.inner, padded(s.inner), 1), b(rows, s.j, padded(s.j), 2),
+          c(s.inner, s.j, s.j, 3);
+      check(kernels, nameOf(s), a, b, c, rows, rows, s.accumulate,
+            [&](int64_t row, int64_t column, int64_t step) {
+              return std::pair(a.at(step, row), b.at(step, column) * float(s.scale));
+            });
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Product, ::testing::Values("x86-64-v3", "x86-64"), [](const auto &info) {
-  return std::string(info.param) == "x86-64" ? "Portable" : "Avx2";
-});
+INSTANTIATE_TEST_SUITE_P(Cpu, Product, ::testing::Values("x86-64-v3", "x86-64"),
+                         [](const auto &info) {
+                           return std::string(info.param) == "x86-64" ? "Portable" : "Avx2";
+                         });
 
 } // namespace

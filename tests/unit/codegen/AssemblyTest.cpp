@@ -1,4 +1,5 @@
-// What the machine code of the inner loops must look like: a scalarised or spilled tile is correct, silent and 20 times slower.
+// What the machine code of the inner loops must look like: a scalarised or spilled tile is correct,
+// silent and 20 times slower.
 
 #include "tests/numerics/gemm/CompiledKernels.h"
 #include <gmock/gmock.h>
@@ -38,7 +39,8 @@ std::string hottestLoop(const std::string &assembly, size_t &fmas) {
 
 std::string linear(const char *format) {
   return "n = 576 : i64, k = 576 : i64, format = \"" + std::string(format) +
-         "\", rank = 16 : i64, ldt = 16 : i64, scale = 2.0 : f64, residual = 1 : i64, ldx = 576 : i64, ldy = 576 : i64, ldr = "
+         "\", rank = 16 : i64, ldt = 16 : i64, scale = 2.0 : f64, residual = 1 : i64, ldx = 576 : "
+         "i64, ldy = 576 : i64, ldr = "
          "576 : i64, lddy = 576 : i64, lddx = 576 : i64, lddt = 16 : i64, accumulate = 0 : i64";
 }
 
@@ -57,13 +59,17 @@ TEST_P(Assembly, TileStaysInRegisters) {
   for (StringRef line : lines)
     EXPECT_FALSE(line.contains("ymm") && line.contains("%rsp")) << "spilled: " << line.str();
   EXPECT_EQ(StringRef(text).count("call"), 0u) << "kernels call nothing";
-  EXPECT_EQ(StringRef(text).count("vpermd") + StringRef(text).count("vpermps"), StringRef(text).count("vblendvps") * 2)
+  EXPECT_EQ(StringRef(text).count("vpermd") + StringRef(text).count("vpermps"),
+            StringRef(text).count("vblendvps") * 2)
       << "a 4-bit lookup is two permutes and a blend";
   EXPECT_GT(StringRef(text).count("vblendvps"), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Linear, Assembly, ::testing::Values("linear_forward", "linear_backward"),
-                         [](const auto &info) { return info.param == std::string("linear_forward") ? "Forward" : "Backward"; });
+                         [](const auto &info) {
+                           return info.param == std::string("linear_forward") ? "Forward"
+                                                                              : "Backward";
+                         });
 
 TEST(AssemblyOfOtherCpus, WideTargetsLookUpInOnePermute) {
   CompiledKernels kernels("x86-64-v4");

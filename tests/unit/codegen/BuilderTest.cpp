@@ -1,4 +1,5 @@
-// Functions that KernelBuilder writes out because kernels have no libm, and the entry points of runtime/abi.h.
+// Functions that KernelBuilder writes out because kernels have no libm, and the entry points of
+// runtime/abi.h.
 
 #include "compiler/codegen/cpu/GenerateKernels.h"
 #include "compiler/codegen/cpu/KernelBuilder.h"
@@ -42,10 +43,12 @@ struct Written {
       dlclose(library);
   }
 
-  void write(const std::string &name, llvm::ArrayRef<mlir::MemRefType> buffers, llvm::function_ref<void(KernelBuilder &)> body) {
+  void write(const std::string &name, llvm::ArrayRef<mlir::MemRefType> buffers,
+             llvm::function_ref<void(KernelBuilder &)> body) {
     mlir::OpBuilder builder = mlir::OpBuilder::atBlockEnd(planned->getBody());
-    auto kernel = lora::KernelOp::create(builder, builder.getUnknownLoc(), name, "test", lora::TileSpace::Rows, 1, 0, 4096,
-                                         builder.getDictionaryAttr({}));
+    auto kernel =
+        lora::KernelOp::create(builder, builder.getUnknownLoc(), name, "test",
+                               lora::TileSpace::Rows, 1, 0, 4096, builder.getDictionaryAttr({}));
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelBuilder k(kernel, builder, target, buffers);
     body(k);
@@ -86,9 +89,8 @@ TEST_P(Builder, ExpIsAccurateAndNeverInfinite) {
   Written written(GetParam());
   auto type = KernelBuilder::dense({cpu::manyRows}, mlir::Float32Type::get(&written.context));
   written.write("exponential", {type, type}, [](KernelBuilder &k) {
-    k.forLoop(k.index(0), k.rows(), k.lanes(), [&](Value i) {
-      k.vstore(k.vexp(k.vload(k.buffer(0), {i})), k.buffer(1), {i});
-    });
+    k.forLoop(k.index(0), k.rows(), k.lanes(),
+              [&](Value i) { k.vstore(k.vexp(k.vload(k.buffer(0), {i})), k.buffer(1), {i}); });
   });
   std::vector<float> x;
   for (int i = -87000; i < 87000; ++i)
@@ -103,17 +105,21 @@ TEST_P(Builder, ExpIsAccurateAndNeverInfinite) {
     if (std::fabs(x[i]) < 87)
       worst = std::max(worst, std::fabs(y[i] / std::exp(double(x[i])) - 1));
   }
-  EXPECT_LT(worst, GetParam() == std::string("x86-64") ? 1e-6 : 2.5e-7); // without FMA the argument is reduced less exactly
+  EXPECT_LT(worst, GetParam() == std::string("x86-64")
+                       ? 1e-6
+                       : 2.5e-7); // without FMA the argument is reduced less exactly
 }
 
 TEST_P(Builder, EveryHalf) {
   Written written(GetParam());
   mlir::OpBuilder b(&written.context);
-  auto halves = KernelBuilder::dense({cpu::manyRows}, b.getI16Type()), floats = KernelBuilder::dense({cpu::manyRows}, b.getF32Type());
+  auto halves = KernelBuilder::dense({cpu::manyRows}, b.getI16Type()),
+       floats = KernelBuilder::dense({cpu::manyRows}, b.getF32Type());
   auto convert = [&](const char *name, Value (KernelBuilder::*function)(Value)) {
     written.write(name, {halves, floats}, [&](KernelBuilder &k) {
       k.forLoop(k.index(0), k.rows(), k.lanes(), [&](Value i) {
-        k.vstore((k.*function)(k.vload(k.vec(k.i16(), k.lanes()), k.buffer(0), {i})), k.buffer(1), {i});
+        k.vstore((k.*function)(k.vload(k.vec(k.i16(), k.lanes()), k.buffer(0), {i})), k.buffer(1),
+                 {i});
       });
     });
   };
@@ -127,7 +133,8 @@ TEST_P(Builder, EveryHalf) {
   call(written.load("bfloat"), {bits.data(), bfloat.data()}, 65536);
   for (int i = 0; i < 65536; ++i) {
     int exponent = i >> 10 & 31, mantissa = i & 1023;
-    double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+    double value =
+        exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
     if (exponent == 31)
       ASSERT_TRUE(mantissa ? std::isnan(half[i]) : std::isinf(half[i])) << i;
     else
@@ -141,24 +148,28 @@ TEST_P(Builder, EveryHalf) {
 TEST_P(Builder, EntryPointPassesTheLaunch) {
   Written written(GetParam());
   mlir::OpBuilder b(&written.context);
-  written.write("launch", {KernelBuilder::dense({16}, b.getI64Type()), KernelBuilder::dense({1}, b.getF32Type())}, [](KernelBuilder &k) {
-    mlir::Type i64 = k.builder().getI64Type();
-    KernelBuilder::Values values{k.tokens(), k.segments(), k.rows(), k.begin(), k.end()};
-    for (Value &value : values)
-      value = k.fromIndex(value, i64);
-    for (Value value : {k.seed(), k.step(), k.micro()})
-      values.push_back(k.zext(value, i64));
-    for (auto [i, value] : llvm::enumerate(values))
-      k.store(value, k.buffer(0), {k.index(i)});
-    k.store(k.lossScale(), k.buffer(1), {k.index(0)});
-    Value bytes = k.scratch(64, {8}, k.i32());
-    k.store(k.constI32(42), bytes, {k.index(3)});
-    k.store(k.zext(k.load(bytes, {k.index(3)}), i64), k.buffer(0), {k.index(8)});
-  });
+  written.write(
+      "launch",
+      {KernelBuilder::dense({16}, b.getI64Type()), KernelBuilder::dense({1}, b.getF32Type())},
+      [](KernelBuilder &k) {
+        mlir::Type i64 = k.builder().getI64Type();
+        KernelBuilder::Values values{k.tokens(), k.segments(), k.rows(), k.begin(), k.end()};
+        for (Value &value : values)
+          value = k.fromIndex(value, i64);
+        for (Value value : {k.seed(), k.step(), k.micro()})
+          values.push_back(k.zext(value, i64));
+        for (auto [i, value] : llvm::enumerate(values))
+          k.store(value, k.buffer(0), {k.index(i)});
+        k.store(k.lossScale(), k.buffer(1), {k.index(0)});
+        Value bytes = k.scratch(64, {8}, k.i32());
+        k.store(k.constI32(42), bytes, {k.index(3)});
+        k.store(k.zext(k.load(bytes, {k.index(3)}), i64), k.buffer(0), {k.index(8)});
+      });
   int64_t out[16] = {};
   float scale = 0;
   call(written.load("launch"), {out, &scale}, 4);
-  EXPECT_THAT(std::vector<int64_t>(out, out + 9), ::testing::ElementsAre(7, 3, 4, 5, 9, 11, 12, 13, 42));
+  EXPECT_THAT(std::vector<int64_t>(out, out + 9),
+              ::testing::ElementsAre(7, 3, 4, 5, 9, 11, 12, 13, 42));
   EXPECT_EQ(scale, 0.25f);
   auto *version = static_cast<const uint32_t *>(dlsym(written.library, "lorac_abi_version"));
   ASSERT_NE(version, nullptr);
@@ -183,9 +194,10 @@ TEST_P(Builder, MasksCutTails) {
   EXPECT_EQ(y[33], 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, Builder, ::testing::Values("x86-64-v3", "x86-64"), [](const auto &info) {
-  return std::string(info.param) == "x86-64" ? "Portable" : "Avx2";
-});
+INSTANTIATE_TEST_SUITE_P(Cpu, Builder, ::testing::Values("x86-64-v3", "x86-64"),
+                         [](const auto &info) {
+                           return std::string(info.param) == "x86-64" ? "Portable" : "Avx2";
+                         });
 
 std::string bytesOf(llvm::StringRef path) {
   auto buffer = llvm::MemoryBuffer::getFile(path);
@@ -198,7 +210,9 @@ TEST(ObjectFile, SameBytesOnAnyNumberOfThreads) {
     Written written("x86-64-v3");
     auto type = KernelBuilder::dense({64}, mlir::Float32Type::get(&written.context));
     for (const char *name : {"one", "two", "three"})
-      written.write(name, {type}, [&](KernelBuilder &k) { k.vstore(k.vexp(k.vload(k.buffer(0), {k.index(name[1])})), k.buffer(0), {k.index(0)}); });
+      written.write(name, {type}, [&](KernelBuilder &k) {
+        k.vstore(k.vexp(k.vload(k.buffer(0), {k.index(name[1])})), k.buffer(0), {k.index(0)});
+      });
     ASSERT_TRUE(succeeded(cpu::lowerToLLVM(*written.kernels)));
     llvm::SmallString<128> path;
     ASSERT_FALSE(llvm::sys::fs::createTemporaryFile("lorac-object", "so", path));
@@ -214,13 +228,17 @@ TEST(ObjectFile, SameBytesOnAnyNumberOfThreads) {
 TEST(ObjectFile, SaysWhatIsWrong) {
   Written written("x86-64-v3");
   ASSERT_TRUE(succeeded(cpu::lowerToLLVM(*written.kernels)));
-  EXPECT_THAT(llvm::toString(written.link("/nonexistent-folder/module.so")), ::testing::HasSubstr("/nonexistent-folder/module.so"));
-  EXPECT_THAT(llvm::toString(cpu::writeSharedObject(*written.kernels, written.target, "unused.so", {"/nonexistent/ld", 1})),
+  EXPECT_THAT(llvm::toString(written.link("/nonexistent-folder/module.so")),
+              ::testing::HasSubstr("/nonexistent-folder/module.so"));
+  EXPECT_THAT(llvm::toString(cpu::writeSharedObject(*written.kernels, written.target, "unused.so",
+                                                    {"/nonexistent/ld", 1})),
               ::testing::HasSubstr("'/nonexistent/ld' cannot be executed"));
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockEnd(written.kernels->getBody());
-  auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(&written.context), {});
+  auto type =
+      mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(&written.context), {});
   mlir::LLVM::LLVMFuncOp::create(builder, builder.getUnknownLoc(), "memcpy", type);
-  EXPECT_THAT(llvm::toString(written.link("unused.so")), ::testing::HasSubstr("kernels call 'memcpy', which nothing defines"));
+  EXPECT_THAT(llvm::toString(written.link("unused.so")),
+              ::testing::HasSubstr("kernels call 'memcpy', which nothing defines"));
 }
 
 } // namespace

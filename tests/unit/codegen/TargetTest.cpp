@@ -41,5 +41,6 @@ TEST(CpuTarget, NativeIsACpuThatLlvmKnows) {
 TEST(CpuTarget, UnknownNameSuggests) {
   llvm::Expected<CpuTarget> target = CpuTarget::get("znver44");
   ASSERT_FALSE(static_cast<bool>(target));
-  EXPECT_THAT(llvm::toString(target.takeError()), HasSubstr("no CPU is named 'znver44'; did you mean 'znver4'?"));
+  EXPECT_THAT(llvm::toString(target.takeError()),
+              HasSubstr("no CPU is named 'znver44'; did you mean 'znver4'?"));
 }
