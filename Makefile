@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup build test demo bench test-interop generated format format-check clean help
+.PHONY: setup build programs test demo bench test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -15,19 +15,22 @@ setup: ## install the Debian packages that are missing
 build: ## cmake and ninja, in build/
 	@bash $(SCRIPTS)/build.sh $(BUILD)
 
+programs: # what a user runs, without the tests
+	@bash $(SCRIPTS)/build.sh $(BUILD) lorac lorac-train
+
 test: setup build ## every test
 	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS)
 
-demo: setup build ## fine-tune SmolLM2-135M on this machine, and see what it says
+demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it says
 	@bash $(SCRIPTS)/demo.sh $(BUILD)
 
-bench: setup build ## speed and memory of the SmolLM2 step
+bench: setup programs ## speed and memory of the SmolLM2 step
 	@bash $(SCRIPTS)/bench.sh $(BUILD)
 
-test-interop: setup build ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
+test-interop: setup programs ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
 	@bash $(SCRIPTS)/interop.sh $(BUILD)
 
-generated: setup build ## renew the committed dumps of the tiny specs
+generated: setup programs ## renew the committed dumps of the tiny specs
 	@for spec in tiny_lora tiny_qlora tiny_loraplus; do \
 	  $(BUILD)/lorac compile specs/$$spec.toml --cpu x86-64-v3 -o generated/$$spec || exit 1; done
 
