@@ -7,7 +7,7 @@ build=$1
 spec=specs/smollm2_qlora.toml
 out=out/smollm2_qlora
 generated=generated/smollm2_qlora
-prompts=("A man who cannot make up his mind" "The trouble with computers is that" "Never trust a")
+prompts=("A good friend is" "The trouble with computers is that" "Never trust a")
 
 heading() { printf '\n%s\n' "== $*"; }
 # The value of a key in a line of metrics.
@@ -35,7 +35,7 @@ fi
 heading "Loss on held-out texts"
 before=$(grep '"eval_loss"' "$out/metrics.jsonl" | head -1)
 after=$(grep '"eval_loss"' "$out/metrics.jsonl" | tail -1)
-printf 'before: %s\nafter:  %s (step %s)\n' \
+printf 'before: %.4f\nafter:  %.4f (step %s)\n' \
   "$(value eval_loss <<<"$before")" "$(value eval_loss <<<"$after")" "$(value step <<<"$after")"
 
 heading "What it writes (greedy)"
@@ -46,16 +46,15 @@ for prompt in "${prompts[@]}"; do
 done
 
 heading "Where things are"
-cat <<EOF
-$out/            the adapter, as PEFT and vLLM take it; checkpoints; metrics.jsonl
-$generated/      dumps of every stage, kernels, plan.md, and train: the program that ran
-EOF
+row() { printf '%-44s %s\n' "$1" "$2"; }
+row "$out/" "the adapter, as PEFT and vLLM take it; checkpoints; metrics.jsonl"
+row "$generated/" "dumps of every stage, kernels, plan.md; train, the program that ran"
 
 heading "What to try next"
+row "$build/lorac inspect $generated 40" "what the compiler made of the step"
+row "$build/lorac plan $spec" "memory and work, before a run"
+row "$build/lorac export $out --format gguf" "the adapter for llama.cpp"
 cat <<EOF
-$build/lorac inspect $generated 40                   what the compiler made of the training step
-$build/lorac plan $spec                         memory and work, before a run
 $build/lorac train $spec --set adapter.r=4 --out out/r4
 $build/lorac generate $spec --adapter $out --prompt "Computers are" --temperature 0.8
-$build/lorac export $out --format gguf          for llama.cpp
 EOF
