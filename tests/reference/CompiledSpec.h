@@ -39,7 +39,7 @@ public:
   std::vector<float> logits(const train::MicroBatch &batch);
   /// Mean loss and, by PEFT's names, the gradients of one batch.
   double lossAndGradients(const train::MicroBatch &batch, std::map<std::string, std::vector<float>> &gradients);
-  /// Trains as the spec says; the lines of metrics.jsonl.
+  /// Runs the generated binary as the spec says, into folder()/out; the lines of metrics.jsonl.
   std::vector<std::map<std::string, double>> train();
 
 private:

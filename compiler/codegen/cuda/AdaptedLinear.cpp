@@ -162,7 +162,10 @@ FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weig
   kernel.preface += llvm::formatv("\ngrid ({0}, ceil(rows / {1})), {2} threads; activations [rows, n], row-major, dense.",
                                   (shape.width() + Tile - 1) / Tile, Tile, Threads);
   OpBuilder builder = OpBuilder::atBlockEnd(device.getBody());
-  kernel.function = Kernel(builder, op->getLoc(), name, shape).build();
+  Location place = op->getLoc(); // without its name: names are for values that the reader of the CUDA text meets
+  if (auto named = dyn_cast<NameLoc>(place))
+    place = named.getChildLoc();
+  kernel.function = Kernel(builder, place, name, shape).build();
   return kernel;
 }
 
