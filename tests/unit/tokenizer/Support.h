@@ -21,7 +21,7 @@ inline std::string goldenPath(const std::string &name) {
   return std::string(LORAC_SOURCE_DIR) + "/tests/golden/tokenizer/" + name;
 }
 
-/// /work/shared/data, where a checkout has it beside.
+/// ../shared/data, where a checkout has it beside.
 inline std::string sharedPath(const std::string &name) {
   return std::string(LORAC_SOURCE_DIR) + "/../shared/data/" + name;
 }
