@@ -71,6 +71,8 @@ Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &sourc
     auto found = (*model)->find(wanted);
     if (!found)
       return found.error();
+    if (auto nothingElse = (*model)->checkNothingElse(wanted); !nothingElse)
+      return nothingElse.error();
     rows = std::move(*found);
   }
 
