@@ -12,8 +12,10 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
 find_program(LORAC_CCACHE ccache)
 if(LORAC_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${LORAC_CCACHE}")
-  set(CMAKE_C_COMPILER_LAUNCHER "${LORAC_CCACHE}")
+  # Paths below the checkout count as relative: a second clone finds the objects of the first.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros "${LORAC_CCACHE}")
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 find_program(LORAC_LLD NAMES ld.lld-22 ld.lld HINTS /usr/lib/llvm-22/bin)
 find_package(Threads REQUIRED)
