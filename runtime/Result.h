@@ -1,5 +1,6 @@
 #pragma once
-// Result<T>: a value or one error that has been worded for the user, with the exit code that it means.
+// Result<T>: a value or one error that has been worded for the user, with the exit code that it
+// means.
 
 #include <cassert>
 #include <optional>

@@ -1,8 +1,9 @@
 /* The one header that compiler and runtime share: plain C, versioned.
  *
- * A compiled program is a `module.so` (kernels, no undefined symbols) and a `plan.json` (buffers with offsets, launches in
- * order; docs/design.md, "The plan"). Every kernel has the type LoracKernel and is found in the module by its name. The
- * module also exports `const uint32_t lorac_abi_version`. */
+ * A compiled program is a `module.so` (kernels, no undefined symbols) and a `plan.json` (buffers
+ * with offsets, launches in order; docs/design.md, "The plan"). Every kernel has the type
+ * LoracKernel and is found in the module by its name. The module also exports `const uint32_t
+ * lorac_abi_version`. */
 #ifndef LORAC_RUNTIME_ABI_H
 #define LORAC_RUNTIME_ABI_H
 
@@ -15,18 +16,20 @@
 
 /* What changes from one micro-batch to the next while the launches stay the same. */
 typedef struct LoracStep {
-  int64_t tokens;     /* rows in this micro-batch, at most the plan's max_tokens */
-  int64_t segments;   /* samples in it; segment_starts has one entry more */
-  float loss_scale;   /* gradient of the step's loss by one token's loss: 1 / labels in the accumulation window */
-  uint32_t seed;      /* of the run */
-  uint32_t step;      /* optimizer step, from 0 */
-  uint32_t micro;     /* micro-batch in the accumulation window, from 0 */
+  int64_t tokens;   /* rows in this micro-batch, at most the plan's max_tokens */
+  int64_t segments; /* samples in it; segment_starts has one entry more */
+  float loss_scale; /* gradient of the step's loss by one token's loss: 1 / labels in the
+                       accumulation window */
+  uint32_t seed;    /* of the run */
+  uint32_t step;    /* optimizer step, from 0 */
+  uint32_t micro;   /* micro-batch in the accumulation window, from 0 */
 } LoracStep;
 
-/* One launch runs tiles [begin, end) of its tile space (plan: `tiles`); ranges that cut the space may run on different
- * threads and write the same bytes as one range would. `rows` is the launch's number of rows (plan: `rows`).
- * `buffers` are in the order that the kernel family states; `scratch` is the worker's own, 64-byte aligned. */
-typedef void (*LoracKernel)(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end,
-                            void *scratch);
+/* One launch runs tiles [begin, end) of its tile space (plan: `tiles`); ranges that cut the space
+ * may run on different threads and write the same bytes as one range would. `rows` is the launch's
+ * number of rows (plan: `rows`). `buffers` are in the order that the kernel family states;
+ * `scratch` is the worker's own, 64-byte aligned. */
+typedef void (*LoracKernel)(void *const *buffers, const LoracStep *step, int64_t rows,
+                            int64_t begin, int64_t end, void *scratch);
 
 #endif

@@ -47,7 +47,8 @@ Type WeightType::parse(AsmParser &parser) {
   SmallVector<int64_t> shape;
   StringRef kindName;
   SMLoc kindLoc;
-  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false, /*withTrailingX=*/false) ||
+  if (parser.parseLess() ||
+      parser.parseDimensionList(shape, /*allowDynamic=*/false, /*withTrailingX=*/false) ||
       parser.parseComma() || parser.getCurrentLocation(&kindLoc) || parser.parseKeyword(&kindName))
     return {};
   std::optional<FormatKind> kind = symbolizeFormatKind(kindName);
@@ -73,8 +74,9 @@ Type WeightType::parse(AsmParser &parser) {
   return parser.getChecked<WeightType>(parser.getContext(), shape, *kind, block, doubleQuant);
 }
 
-LogicalResult WeightType::verify(llvm::function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape,
-                                 FormatKind format, int64_t block, bool doubleQuant) {
+LogicalResult WeightType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                                 ArrayRef<int64_t> shape, FormatKind format, int64_t block,
+                                 bool doubleQuant) {
   size_t rank = format == FormatKind::Vector ? 1 : 2;
   if (shape.size() != rank)
     return emitError() << "a weight in format '" << stringifyFormatKind(format) << "' has " << rank
@@ -82,9 +84,11 @@ LogicalResult WeightType::verify(llvm::function_ref<InFlightDiagnostic()> emitEr
   bool blocked = format == FormatKind::NF4 || format == FormatKind::FP4;
   if (blocked && (block < 32 || block > 4096 || (block & (block - 1)) != 0))
     return emitError() << "block size must be a power of two from 32 to 4096, got " << block;
-  bool ggufBlocks = format == FormatKind::Q8_0 || format == FormatKind::Q4_0 || format == FormatKind::Q4_1;
+  bool ggufBlocks =
+      format == FormatKind::Q8_0 || format == FormatKind::Q4_0 || format == FormatKind::Q4_1;
   if (ggufBlocks && shape[1] % 32 != 0)
-    return emitError() << "rows of format '" << stringifyFormatKind(format) << "' are multiples of 32, got " << shape[1];
+    return emitError() << "rows of format '" << stringifyFormatKind(format)
+                       << "' are multiples of 32, got " << shape[1];
   return success();
 }
 
@@ -96,5 +100,6 @@ int64_t lorac::lora::columns(RankedTensorType type) {
 }
 
 void lorac::lora::registerLoraDialects(DialectRegistry &registry) {
-  registry.insert<LoraDialect, arith::ArithDialect, func::FuncDialect, math::MathDialect, memref::MemRefDialect>();
+  registry.insert<LoraDialect, arith::ArithDialect, func::FuncDialect, math::MathDialect,
+                  memref::MemRefDialect>();
 }

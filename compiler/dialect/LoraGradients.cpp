@@ -14,7 +14,9 @@ using Values = SmallVector<Value>;
 Values RmsNormOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
   if (!wanted[0])
     return {Value(), Value()};
-  return {RmsNormBackwardOp::create(b, getLoc(), getX().getType(), getX(), getWeight(), dy[0], Value(), getEpsAttr()), Value()};
+  return {RmsNormBackwardOp::create(b, getLoc(), getX().getType(), getX(), getWeight(), dy[0],
+                                    Value(), getEpsAttr()),
+          Value()};
 }
 
 Values LinearOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
@@ -40,14 +42,16 @@ Values RopeOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
 Values AttentionOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
   if (!llvm::is_contained(wanted, true))
     return Values(4);
-  auto op = AttentionBackwardOp::create(b, getLoc(), TypeRange{getQ().getType(), getK().getType(), getV().getType()}, getQ(),
-                                        getK(), getV(), getSegments(), getO(), getLse(), dy[0], getScaleAttr());
+  auto op = AttentionBackwardOp::create(
+      b, getLoc(), TypeRange{getQ().getType(), getK().getType(), getV().getType()}, getQ(), getK(),
+      getV(), getSegments(), getO(), getLse(), dy[0], getScaleAttr());
   return {op.getDq(), op.getDk(), op.getDv(), Value()};
 }
 
 Values LowRankOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
-  auto op = LowRankBackwardOp::create(b, getLoc(), getA().getType(), getB().getType(), wanted[0] ? getX().getType() : Type(),
-                                      getX(), getA(), getB(), dy[0], getScaleAttr());
+  auto op = LowRankBackwardOp::create(b, getLoc(), getA().getType(), getB().getType(),
+                                      wanted[0] ? getX().getType() : Type(), getX(), getA(), getB(),
+                                      dy[0], getScaleAttr());
   return {op.getDx(), op.getDa(), op.getDb()};
 }
 
@@ -57,7 +61,8 @@ Values DropoutOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
   return {DropoutOp::create(b, getLoc(), getX().getType(), dy[0], getPAttr(), getStreamAttr())};
 }
 
-// The gradient of an elementwise function is elementwise: one map over the inputs and the results' gradients.
+// The gradient of an elementwise function is elementwise: one map over the inputs and the results'
+// gradients.
 Values MapOp::backward(OpBuilder &b, ValueRange dys, ArrayRef<bool> wanted) {
   Values operands(getInputs());
   SmallVector<int> place(dys.size(), -1);
@@ -77,12 +82,14 @@ Values MapOp::backward(OpBuilder &b, ValueRange dys, ArrayRef<bool> wanted) {
   Type type = getInputs().front().getType();
   auto map = MapOp::create(b, getLoc(), SmallVector<Type>(targets.size(), type), operands);
   OpBuilder::InsertionGuard guard(b);
-  Block *block = b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
-                               SmallVector<Location>(operands.size(), getLoc()));
+  Block *block =
+      b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
+                    SmallVector<Location>(operands.size(), getLoc()));
   Values seeds;
   for (int at : place)
     seeds.push_back(at < 0 ? Value() : Value(block->getArgument(at)));
-  Values gradients = differentiateScalars(b, getLoc(), getBody().front(), block->getArguments().take_front(getInputs().size()), seeds);
+  Values gradients = differentiateScalars(
+      b, getLoc(), getBody().front(), block->getArguments().take_front(getInputs().size()), seeds);
   Values yielded;
   for (unsigned target : targets)
     yielded.push_back(gradients[target]);

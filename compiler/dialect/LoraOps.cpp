@@ -26,7 +26,8 @@ LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!declared) // use_c1
     return emitOpError("no frozen weight or param is named ") << getSymbolAttr();
   if (declared != getValue().getType()) // use_c1
-    return emitOpError() << getSymbolAttr() << " has type " << declared << ", used as " << getValue().getType();
+    return emitOpError() << getSymbolAttr() << " has type " << declared << ", used as "
+                         << getValue().getType();
   return success();
 }
 
@@ -35,22 +36,25 @@ LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!param) // gradient_c1
     return emitOpError("no param is named ") << getSymbolAttr();
   if (param.getType() != getValue().getType()) // gradient_c1
-    return emitOpError() << getSymbolAttr() << " has type " << param.getType() << ", its gradient has "
-                         << getValue().getType();
+    return emitOpError() << getSymbolAttr() << " has type " << param.getType()
+                         << ", its gradient has " << getValue().getType();
   return success();
 }
 
 LogicalResult EmbedOp::verify() {
   WeightType weight = weightOf(getWeight());
   if (weight.getShape().size() != 2 || dim(getY(), 1) != weight.getShape()[1]) // embed_c1
-    return emitOpError("needs rows of length ") << weight.getShape().back() << ", got " << getY().getType();
+    return emitOpError("needs rows of length ")
+           << weight.getShape().back() << ", got " << getY().getType();
   return success();
 }
 
 LogicalResult RmsNormOp::verify() {
   WeightType weight = weightOf(getWeight());
-  if (weight.getShape().size() != 1 || columns(tensorOf(getX())) != weight.getShape()[0]) // rms_norm_c1
-    return emitOpError("needs a weight as long as a row, got ") << getX().getType() << " and " << weight;
+  if (weight.getShape().size() != 1 ||
+      columns(tensorOf(getX())) != weight.getShape()[0]) // rms_norm_c1
+    return emitOpError("needs a weight as long as a row, got ")
+           << getX().getType() << " and " << weight;
   return success();
 }
 
@@ -59,10 +63,12 @@ static LogicalResult verifyProduct(Op op, Value in, Value out, Value weight, boo
   WeightType type = weightOf(weight);
   if (type.getShape().size() != 2)
     return op.emitOpError("needs a weight [out, in], got ") << type;
-  int64_t inWanted = type.getShape()[transposed ? 0 : 1], outWanted = type.getShape()[transposed ? 1 : 0];
+  int64_t inWanted = type.getShape()[transposed ? 0 : 1],
+          outWanted = type.getShape()[transposed ? 1 : 0];
   if (dim(in, 1) != inWanted || dim(out, 1) != outWanted)
-    return op.emitOpError("needs [tokens, ") << inWanted << "] and [tokens, " << outWanted << "] for " << type
-                                             << ", got " << in.getType() << " and " << out.getType();
+    return op.emitOpError("needs [tokens, ")
+           << inWanted << "] and [tokens, " << outWanted << "] for " << type << ", got "
+           << in.getType() << " and " << out.getType();
   return success();
 }
 
@@ -75,14 +81,16 @@ LogicalResult LinearBackwardOp::verify() { // linear_backward_c1
 
 LogicalResult ViewOp::verify() {
   if (columns(tensorOf(getX())) != columns(tensorOf(getY()))) // view_c1
-    return emitOpError("needs the same number of elements a token, got ") << getX().getType() << " and " << getY().getType();
+    return emitOpError("needs the same number of elements a token, got ")
+           << getX().getType() << " and " << getY().getType();
   return success();
 }
 
 OpFoldResult ViewOp::fold(FoldAdaptor) {
   if (getX().getType() == getY().getType())
     return getX();
-  if (auto inner = getX().getDefiningOp<ViewOp>(); inner && inner.getX().getType() == getY().getType())
+  if (auto inner = getX().getDefiningOp<ViewOp>();
+      inner && inner.getX().getType() == getY().getType())
     return inner.getX();
   return {};
 }
@@ -96,8 +104,10 @@ LogicalResult RopeOp::verify() {
 
 LogicalResult AttentionOp::verify() {
   int64_t heads = dim(getQ(), 1), kvHeads = dim(getK(), 1), d = dim(getQ(), 2);
-  if (kvHeads <= 0 || heads % kvHeads != 0 || dim(getK(), 2) != d || getK().getType() != getV().getType()) // attention_c1
-    return emitOpError("needs heads a multiple of kv heads and one head size, got ") << getQ().getType() << " and " << getK().getType();
+  if (kvHeads <= 0 || heads % kvHeads != 0 || dim(getK(), 2) != d ||
+      getK().getType() != getV().getType()) // attention_c1
+    return emitOpError("needs heads a multiple of kv heads and one head size, got ")
+           << getQ().getType() << " and " << getK().getType();
   if (dim(getO(), 1) != heads * d || dim(getLse(), 1) != heads) // attention_c2
     return emitOpError("needs results [tokens, ") << heads * d << "] and [tokens, " << heads << "]";
   return success();
@@ -105,10 +115,12 @@ LogicalResult AttentionOp::verify() {
 
 LogicalResult MapOp::verify() {
   auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
-  if (getOutputs().empty() || getBody().getNumArguments() != getInputs().size() || !yield || yield.getValues().size() != getOutputs().size()) // map_c1
+  if (getOutputs().empty() || getBody().getNumArguments() != getInputs().size() || !yield ||
+      yield.getValues().size() != getOutputs().size()) // map_c1
     return emitOpError("needs one block argument an operand and one yielded value a result");
   Type type = getOutputs().front().getType();
-  for (Value value : llvm::concat<Value>(llvm::to_vector(getInputs()), llvm::to_vector(getOutputs())))
+  for (Value value :
+       llvm::concat<Value>(llvm::to_vector(getInputs()), llvm::to_vector(getOutputs())))
     if (value.getType() != type) // map_c1
       return emitOpError("needs one shape, got ") << value.getType() << " and " << type;
   for (BlockArgument argument : getBody().getArguments())
@@ -120,7 +132,8 @@ LogicalResult MapOp::verify() {
 LogicalResult CrossEntropyOp::verify() {
   WeightType weight = weightOf(getWeight());
   if (weight.getShape().size() != 2 || dim(getH(), 1) != weight.getShape()[1]) // cross_entropy_c1
-    return emitOpError("needs h [tokens, ") << weight.getShape().back() << "], got " << getH().getType();
+    return emitOpError("needs h [tokens, ")
+           << weight.getShape().back() << "], got " << getH().getType();
   return success();
 }
 
@@ -129,8 +142,9 @@ LogicalResult LowRankOp::verify() {
   if (rankOfA != rankOfB) // low_rank_c1
     return emitOpError("needs one rank, got ") << rankOfA << " and " << rankOfB;
   if (dim(getA(), 1) != dim(getX(), 1) || dim(getB(), 0) != dim(getY(), 1)) // low_rank_c1
-    return emitOpError("needs A [r, ") << dim(getX(), 1) << "] and B [" << dim(getY(), 1) << ", r], got "
-                                       << getA().getType() << " and " << getB().getType();
+    return emitOpError("needs A [r, ")
+           << dim(getX(), 1) << "] and B [" << dim(getY(), 1) << ", r], got " << getA().getType()
+           << " and " << getB().getType();
   return success();
 }
 
@@ -146,18 +160,21 @@ LogicalResult MatmulOp::verify() {
   int64_t sumA = dim(getA(), ta ? 0 : 1), sumB = dim(getB(), tb ? 1 : 0);
   int64_t rows = dim(getA(), ta ? 1 : 0), cols = dim(getB(), tb ? 0 : 1);
   if (sumA != sumB || dim(getC(), 0) != rows || dim(getC(), 1) != cols) // matmul_c1
-    return emitOpError("shapes do not multiply: ") << getA().getType() << ", " << getB().getType() << " -> " << getC().getType();
+    return emitOpError("shapes do not multiply: ")
+           << getA().getType() << ", " << getB().getType() << " -> " << getC().getType();
   return success();
 }
 
-static LogicalResult verifyExtraPanel(Operation *op, Value t, Value factor, int64_t factorDim, int64_t width) {
+static LogicalResult verifyExtraPanel(Operation *op, Value t, Value factor, int64_t factorDim,
+                                      int64_t width) {
   if (!t != !factor)
     return op->emitOpError("needs both low-rank operands or neither");
   if (!t)
     return success();
   int64_t rank = dim(t, 1), other = dim(factor, 1 - factorDim);
   if (rank != dim(factor, factorDim) || other != width)
-    return op->emitOpError("low-rank operands do not fit: ") << t.getType() << " and " << factor.getType();
+    return op->emitOpError("low-rank operands do not fit: ")
+           << t.getType() << " and " << factor.getType();
   return success();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// The `lora` dialect: its types, interfaces and ops. docs/dialect.md is generated from the .td files.
+// The `lora` dialect: its types, interfaces and ops. docs/dialect.md is generated from the .td
+// files.
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -21,7 +22,8 @@
 
 namespace lorac::lora {
 
-/// Leading dimension of an activation with `n` columns, in floats (docs/design.md, "Memory layout").
+/// Leading dimension of an activation with `n` columns, in floats (docs/design.md, "Memory
+/// layout").
 inline int64_t leadingDimension(int64_t n) { return (n + 15) / 16 * 16; }
 
 /// Elements a token: the product of all dimensions but the first.

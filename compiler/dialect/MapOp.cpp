@@ -13,7 +13,8 @@ bool MapOp::isSum() {
   if (body.getNumArguments() != 2 || getOutputs().size() != 1)
     return false;
   auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
-  return sum && &body.front() == sum && sum.getLhs() == body.getArgument(0) && sum.getRhs() == body.getArgument(1);
+  return sum && &body.front() == sum && sum.getLhs() == body.getArgument(0) &&
+         sum.getRhs() == body.getArgument(1);
 }
 
 // A result that is one of the inputs is that input; results and inputs that nobody uses go.
@@ -60,7 +61,8 @@ LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
   for (unsigned i : results)
     types.push_back(op.getOutputs()[i].getType());
   auto smaller = MapOp::create(rewriter, op.getLoc(), types, inputs);
-  Block *block = rewriter.createBlock(&smaller.getBody(), {}, SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
+  Block *block = rewriter.createBlock(&smaller.getBody(), {},
+                                      SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
                                       SmallVector<Location>(inputs.size(), op.getLoc()));
   IRMapping copy;
   for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))

@@ -30,7 +30,9 @@ struct Reverse {
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](arith::AddFOp o) { add(o.getLhs(), g), add(o.getRhs(), g); })
         .Case([&](arith::SubFOp o) { add(o.getLhs(), g), add(o.getRhs(), neg(g)); })
-        .Case([&](arith::MulFOp o) { add(o.getLhs(), mul(g, o.getRhs())), add(o.getRhs(), mul(g, o.getLhs())); })
+        .Case([&](arith::MulFOp o) {
+          add(o.getLhs(), mul(g, o.getRhs())), add(o.getRhs(), mul(g, o.getLhs()));
+        })
         .Case([&](arith::DivFOp o) { // d(x/y) = dx/y - (x/y)·dy/y
           Value share = div(g, o.getRhs());
           add(o.getLhs(), share);
@@ -39,13 +41,15 @@ struct Reverse {
         .Case([&](arith::NegFOp o) { add(o.getOperand(), neg(g)); })
         .Case([&](math::ExpOp o) { add(o.getOperand(), mul(g, o.getResult())); })
         .Case([&](arith::ConstantOp) {})
-        .Default([](Operation *) { llvm_unreachable("ImportSpec emits only ops that have a rule here"); });
+        .Default([](Operation *) {
+          llvm_unreachable("ImportSpec emits only ops that have a rule here");
+        });
   }
 };
 } // namespace
 
-SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Location loc, Block &body, ValueRange arguments,
-                                                     ValueRange seeds) {
+SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Location loc, Block &body,
+                                                     ValueRange arguments, ValueRange seeds) {
   IRMapping copy;
   copy.map(body.getArguments(), arguments);
   SmallVector<Operation *> forward;
@@ -63,7 +67,8 @@ SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Locatio
   SmallVector<Value> result;
   for (Value argument : arguments) {
     Value g = reverse.gradient.lookup(argument);
-    result.push_back(g ? g : Value(arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0))));
+    result.push_back(
+        g ? g : Value(arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0))));
   }
   return result;
 }

@@ -1,4 +1,5 @@
-// Spec + bound architecture -> 10-model: each node of the described graph becomes one op, layer by layer.
+// Spec + bound architecture -> 10-model: each node of the described graph becomes one op, layer by
+// layer.
 
 #include "compiler/frontend/ImportSpec.h"
 #include "compiler/dialect/LoraOps.h"
@@ -20,7 +21,8 @@ class Importer {
 public:
   Importer(MLIRContext &context, const ImportInput &input)
       : context(context), input(input), builder(&context),
-        module(ModuleOp::create(builder, locationOf(context, input.spec.model.range, input.spec.name))) {}
+        module(ModuleOp::create(builder,
+                                locationOf(context, input.spec.model.range, input.spec.name))) {}
 
   OwningOpRef<ModuleOp> run() {
     describe();
@@ -47,15 +49,18 @@ private:
     llvm::append_range(all, shape);
     return RankedTensorType::get(all, builder.getF32Type());
   }
-  RankedTensorType intRows() { return RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type()); }
+  RankedTensorType intRows() {
+    return RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  }
 
   void describe() {
     builder.setInsertionPointToEnd(module->getBody());
     SmallVector<NamedAttribute> hyper;
     for (const auto &[name, value] : input.model.hyper) {
       bool whole = value == std::floor(value) && std::abs(value) < 1e15;
-      hyper.push_back(builder.getNamedAttr(name, whole ? Attribute(builder.getI64IntegerAttr(int64_t(value)))
-                                                       : Attribute(builder.getF64FloatAttr(value))));
+      hyper.push_back(
+          builder.getNamedAttr(name, whole ? Attribute(builder.getI64IntegerAttr(int64_t(value)))
+                                           : Attribute(builder.getF64FloatAttr(value))));
     }
     SmallVector<Attribute> adapters;
     for (const dsl::AdapterChoice &choice : input.adapters)
@@ -72,12 +77,14 @@ private:
     op->setAttr("lora.hyper", builder.getDictionaryAttr(hyper));
     op->setAttr("lora.adapters", builder.getArrayAttr(adapters));
     op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
-    op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength * *input.spec.train.batchSize));
+    op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
+                                                             *input.spec.train.batchSize));
     if (*input.spec.target.memory)
       op->setAttr("lora.memory", builder.getI64IntegerAttr(*input.spec.target.memory));
   }
 
-  // The storage of one frozen weight: what the spec asks for linears of a block, the file's own type for embedding and head.
+  // The storage of one frozen weight: what the spec asks for linears of a block, the file's own
+  // type for embedding and head.
   WeightType weightType(const dsl::BoundWeight &weight, StringRef tensor) {
     if (weight.kind == dsl::WeightKind::Norm)
       return WeightType::get(&context, weight.shape, FormatKind::Vector, 0, false);
@@ -85,7 +92,8 @@ private:
     dsl::BaseFormat format = *quantization.format;
     bool quantized = format == dsl::BaseFormat::Nf4 || format == dsl::BaseFormat::Fp4;
     if (weight.kind == dsl::WeightKind::Linear && quantized)
-      return WeightType::get(&context, weight.shape, format == dsl::BaseFormat::Nf4 ? FormatKind::NF4 : FormatKind::FP4,
+      return WeightType::get(&context, weight.shape,
+                             format == dsl::BaseFormat::Nf4 ? FormatKind::NF4 : FormatKind::FP4,
                              *quantization.blockSize, *quantization.doubleQuant);
     FormatKind kind = FormatKind::F32;
     auto found = input.sourceTypes.find(tensor.str());
@@ -102,7 +110,8 @@ private:
         std::string tensor = weight.hfName(i);
         WeightType type = weightType(weight, tensor);
         weightTypes[tensor] = type;
-        auto op = FrozenOp::create(builder, locationOf(context, weight.range, tensor), builder.getStringAttr(tensor), TypeAttr::get(type));
+        auto op = FrozenOp::create(builder, locationOf(context, weight.range, tensor),
+                                   builder.getStringAttr(tensor), TypeAttr::get(type));
         op->setAttr("gguf", builder.getStringAttr(weight.ggufName(i)));
         op->setAttr("kind", builder.getStringAttr(dsl::toString(weight.kind)));
         if (weight.permuteHeads)
@@ -128,9 +137,11 @@ private:
     return locationOf(context, node.range, name);
   }
 
-  func::FuncOp openFunction(StringRef name, ArrayRef<Type> inputs, ArrayRef<Type> results, ArrayRef<StringRef> names) {
+  func::FuncOp openFunction(StringRef name, ArrayRef<Type> inputs, ArrayRef<Type> results,
+                            ArrayRef<StringRef> names) {
     builder.setInsertionPointToEnd(module->getBody());
-    auto func = func::FuncOp::create(builder, module->getLoc(), name, builder.getFunctionType(inputs, results));
+    auto func = func::FuncOp::create(builder, module->getLoc(), name,
+                                     builder.getFunctionType(inputs, results));
     Block *block = func.addEntryBlock();
     for (auto [argument, label] : llvm::zip(block->getArguments(), names))
       argument.setLoc(NameLoc::get(builder.getStringAttr(label)));
@@ -150,25 +161,29 @@ private:
   }
 
   Value buildNode(const dsl::GraphNode &node, ArrayRef<Value> values, Value x) {
-    auto in = [&](unsigned i) { return node.inputs[i] == dsl::SectionInput ? x : values[node.inputs[i]]; };
+    auto in = [&](unsigned i) {
+      return node.inputs[i] == dsl::SectionInput ? x : values[node.inputs[i]];
+    };
     Location loc = locationFor(node);
     RankedTensorType type = rows(node.shape);
     switch (node.op) {
     case dsl::GraphOp::Embed:
       return EmbedOp::create(builder, loc, type, ids, use(node));
     case dsl::GraphOp::RmsNorm:
-      return RmsNormOp::create(builder, loc, type, in(0), use(node), builder.getF64FloatAttr(input.model.rmsNormEps));
+      return RmsNormOp::create(builder, loc, type, in(0), use(node),
+                               builder.getF64FloatAttr(input.model.rmsNormEps));
     case dsl::GraphOp::Linear:
       return LinearOp::create(builder, loc, type, in(0), use(node));
     case dsl::GraphOp::Heads:
       return ViewOp::create(builder, loc, type, in(0));
     case dsl::GraphOp::Rope:
-      return RopeOp::create(builder, loc, type, in(0), positions, builder.getF64FloatAttr(input.model.ropeTheta), UnitAttr());
+      return RopeOp::create(builder, loc, type, in(0), positions,
+                            builder.getF64FloatAttr(input.model.ropeTheta), UnitAttr());
     case dsl::GraphOp::Attention: {
       auto q = cast<RankedTensorType>(in(0).getType());
       double scale = 1.0 / std::sqrt(double(q.getDimSize(2)));
-      return AttentionOp::create(builder, loc, TypeRange{type, rows({q.getDimSize(1)})}, in(0), in(1), in(2), segments,
-                                 builder.getF64FloatAttr(scale))
+      return AttentionOp::create(builder, loc, TypeRange{type, rows({q.getDimSize(1)})}, in(0),
+                                 in(1), in(2), segments, builder.getF64FloatAttr(scale))
           .getO();
     }
     default:
@@ -183,7 +198,8 @@ private:
   Value buildMap(const dsl::GraphNode &node, ArrayRef<Value> operands, Type type, Location loc) {
     auto map = MapOp::create(builder, loc, TypeRange{type}, operands);
     OpBuilder::InsertionGuard guard(builder);
-    Block *block = builder.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), builder.getF32Type()),
+    Block *block = builder.createBlock(&map.getBody(), {},
+                                       SmallVector<Type>(operands.size(), builder.getF32Type()),
                                        SmallVector<Location>(operands.size(), loc));
     YieldOp::create(builder, loc, scalar(node, block->getArguments(), loc));
     return map.getOutputs().front();
@@ -205,7 +221,8 @@ private:
     case dsl::GraphOp::Scale:
       return arith::MulFOp::create(builder, loc, in[0], constant(node.number));
     case dsl::GraphOp::Silu: { // x / (1 + exp(-x))
-      Value e = math::ExpOp::create(builder, loc, Value(arith::NegFOp::create(builder, loc, in[0])));
+      Value e =
+          math::ExpOp::create(builder, loc, Value(arith::NegFOp::create(builder, loc, in[0])));
       Value below = arith::AddFOp::create(builder, loc, constant(1), e);
       return arith::DivFOp::create(builder, loc, in[0], below);
     }
@@ -214,18 +231,22 @@ private:
     }
   }
 
-  const dsl::GraphNode &headProduct() const { return input.model.head.nodes[input.model.head.output]; }
+  const dsl::GraphNode &headProduct() const {
+    return input.model.head.nodes[input.model.head.output];
+  }
 
   void buildHidden() {
     RankedTensorType hidden = rows({input.model.hiddenSize});
-    func::FuncOp func = openFunction("hidden", {intRows(), intRows(), intRows()}, {hidden}, {"ids", "positions", "segments"});
+    func::FuncOp func = openFunction("hidden", {intRows(), intRows(), intRows()}, {hidden},
+                                     {"ids", "positions", "segments"});
     ids = func.getArgument(0), positions = func.getArgument(1), segments = func.getArgument(2);
     layer = 0;
     Value x = buildSection(input.model.embed, Value());
     for (layer = 0; layer < input.model.layers; ++layer)
       x = buildSection(input.model.block, x);
     layer = 0;
-    SmallVector<Value> values = buildNodes(input.model.head, x, /*leftOut=*/input.model.head.output);
+    SmallVector<Value> values =
+        buildNodes(input.model.head, x, /*leftOut=*/input.model.head.output);
     int at = headProduct().inputs[0];
     func::ReturnOp::create(builder, func.getLoc(), at == dsl::SectionInput ? x : values[at]);
   }
@@ -234,15 +255,18 @@ private:
     const dsl::GraphNode &product = headProduct();
     RankedTensorType logits = rows(product.shape);
     func::FuncOp func = openFunction("head", {rows({input.model.hiddenSize})}, {logits}, {"h"});
-    Value y = LinearOp::create(builder, locationFor(product), logits, func.getArgument(0), use(product));
+    Value y =
+        LinearOp::create(builder, locationFor(product), logits, func.getArgument(0), use(product));
     func::ReturnOp::create(builder, func.getLoc(), y);
   }
 
   void buildLoss() {
     const dsl::GraphNode &product = headProduct();
     RankedTensorType losses = rows({});
-    func::FuncOp func = openFunction("loss", {rows({input.model.hiddenSize}), intRows()}, {losses}, {"h", "labels"});
-    Value loss = CrossEntropyOp::create(builder, locationFor(product), losses, func.getArgument(0), use(product), func.getArgument(1));
+    func::FuncOp func = openFunction("loss", {rows({input.model.hiddenSize}), intRows()}, {losses},
+                                     {"h", "labels"});
+    Value loss = CrossEntropyOp::create(builder, locationFor(product), losses, func.getArgument(0),
+                                        use(product), func.getArgument(1));
     func::ReturnOp::create(builder, func.getLoc(), loss);
   }
 };

@@ -11,8 +11,9 @@
 
 namespace lorac {
 
-/// What ImportSpec is given beside the spec: the model as bound, adapters as resolved, and for each tensor of the source
-/// (Hugging Face name) its type there (`f32`, `f16`, `bf16`, `q8_0`, `q4_0`, `q4_1`). Tensors that are missing count as f32.
+/// What ImportSpec is given beside the spec: the model as bound, adapters as resolved, and for each
+/// tensor of the source (Hugging Face name) its type there (`f32`, `f16`, `bf16`, `q8_0`, `q4_0`,
+/// `q4_1`). Tensors that are missing count as f32.
 struct ImportInput {
   const dsl::Spec &spec;
   const dsl::BoundModel &model;
@@ -21,8 +22,10 @@ struct ImportInput {
 };
 
 /// A module with the symbols of all frozen weights and three functions:
-/// `@hidden(ids, positions, segments) -> [tokens, hidden]` (after the final norm), `@head(h) -> logits`,
-/// `@loss(h, labels) -> row losses`. The rank pattern stands in the module's attribute `lora.adapters`. No target is known.
+/// `@hidden(ids, positions, segments) -> [tokens, hidden]` (after the final norm), `@head(h) ->
+/// logits`,
+/// `@loss(h, labels) -> row losses`. The rank pattern stands in the module's attribute
+/// `lora.adapters`. No target is known.
 mlir::OwningOpRef<mlir::ModuleOp> importSpec(mlir::MLIRContext &context, const ImportInput &input);
 
 } // namespace lorac

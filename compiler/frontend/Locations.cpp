@@ -8,8 +8,8 @@ using namespace mlir;
 Location lorac::locationOf(MLIRContext &context, const dsl::SourceRange &range, StringRef name) {
   Location place = UnknownLoc::get(&context);
   if (range)
-    place = FileLineColRange::get(StringAttr::get(&context, range.file->path), range.beginLine, range.beginColumn, range.endLine,
-                                  range.endColumn);
+    place = FileLineColRange::get(StringAttr::get(&context, range.file->path), range.beginLine,
+                                  range.beginColumn, range.endLine, range.endColumn);
   return name.empty() ? place : Location(NameLoc::get(StringAttr::get(&context, name), place));
 }
 
@@ -23,6 +23,8 @@ std::string lorac::placeOf(Location location) {
   if (auto named = dyn_cast<NameLoc>(location))
     location = named.getChildLoc();
   if (auto place = dyn_cast<FileLineColRange>(location))
-    return (place.getFilename().strref() + ":" + Twine(place.getStartLine()) + ":" + Twine(place.getStartColumn())).str();
+    return (place.getFilename().strref() + ":" + Twine(place.getStartLine()) + ":" +
+            Twine(place.getStartColumn()))
+        .str();
   return "";
 }

@@ -9,7 +9,8 @@
 namespace lorac {
 
 /// `name` at the range (a FileLineColRange), or `name` alone where there is no range.
-mlir::Location locationOf(mlir::MLIRContext &context, const dsl::SourceRange &range, llvm::StringRef name);
+mlir::Location locationOf(mlir::MLIRContext &context, const dsl::SourceRange &range,
+                          llvm::StringRef name);
 
 /// The name of a location made by locationOf, or "".
 std::string nameOf(mlir::Location location);

@@ -1,4 +1,5 @@
-// 10-model -> 20-adapted. Stands first: everything after it sees a low-rank update as an op of its own.
+// 10-model -> 20-adapted. Stands first: everything after it sees a low-rank update as an op of its
+// own.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -65,17 +66,21 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
       auto rank = table ? table.getAs<IntegerAttr>("r") : nullptr;
       auto scale = table ? table.getAs<FloatAttr>("scale") : nullptr;
       if (!name || !rank || !scale || rank.getInt() < 0)
-        return module.emitError("each of 'lora.adapters' needs 'module', 'r' >= 0 and 'scale', got ") << entry;
+        return module.emitError(
+                   "each of 'lora.adapters' needs 'module', 'r' >= 0 and 'scale', got ")
+               << entry;
       auto dropout = table.getAs<FloatAttr>("dropout");
       auto loc = table.getAs<LocationAttr>("loc");
       adapters.try_emplace(name.getValue(),
-                           Adapter{name.str(), rank.getInt(), scale.getValueAsDouble(), dropout ? dropout.getValueAsDouble() : 0.0,
+                           Adapter{name.str(), rank.getInt(), scale.getValueAsDouble(),
+                                   dropout ? dropout.getValueAsDouble() : 0.0,
                                    loc ? Location(loc) : module.getLoc()});
     }
     return success();
   }
 
-  Value declare(OpBuilder &b, LinearOp op, const Adapter &adapter, StringRef group, ArrayRef<int64_t> shape) {
+  Value declare(OpBuilder &b, LinearOp op, const Adapter &adapter, StringRef group,
+                ArrayRef<int64_t> shape) {
     ModuleOp module = getOperation();
     auto type = RankedTensorType::get(shape, b.getF32Type());
     std::string name = adapter.module + "." + group.str() + ".weight";
@@ -83,7 +88,8 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     for (Operation &other : *module.getBody())
       if (isa<FrozenOp, ParamOp>(other))
         atModule.setInsertionPointAfter(&other);
-    auto param = ParamOp::create(atModule, adapter.loc, atModule.getStringAttr(name), TypeAttr::get(type));
+    auto param =
+        ParamOp::create(atModule, adapter.loc, atModule.getStringAttr(name), TypeAttr::get(type));
     param->setAttr("group", b.getStringAttr(group));
     param->setAttr("module", b.getStringAttr(adapter.module));
     param->setAttr("scale", b.getF64FloatAttr(adapter.scale));
@@ -97,12 +103,15 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     Location loc = NameLoc::get(b.getStringAttr(adapter.module), adapter.loc);
     Value x = op.getX();
     if (adapter.dropout > 0)
-      x = DropoutOp::create(b, loc, x.getType(), x, b.getF64FloatAttr(adapter.dropout), b.getI64IntegerAttr(stream));
+      x = DropoutOp::create(b, loc, x.getType(), x, b.getF64FloatAttr(adapter.dropout),
+                            b.getI64IntegerAttr(stream));
     Value a = declare(b, op, adapter, "lora_A", {adapter.rank, weight.getShape()[1]});
     Value bFactor = declare(b, op, adapter, "lora_B", {weight.getShape()[0], adapter.rank});
-    Value update = LowRankOp::create(b, loc, op.getY().getType(), x, a, bFactor, b.getF64FloatAttr(adapter.scale));
+    Value update = LowRankOp::create(b, loc, op.getY().getType(), x, a, bFactor,
+                                     b.getF64FloatAttr(adapter.scale));
     Value sum = addMap(b, loc, op.getY(), update);
-    op.getY().replaceUsesWithIf(sum, [&](OpOperand &use) { return use.getOwner() != sum.getDefiningOp(); });
+    op.getY().replaceUsesWithIf(
+        sum, [&](OpOperand &use) { return use.getOwner() != sum.getDefiningOp(); });
   }
 };
 

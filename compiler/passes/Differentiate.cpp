@@ -1,4 +1,5 @@
-// 20-adapted -> 30-backward. Reverse mode over the ops' own gradients (LoraInterfaces.td), before any fusion.
+// 20-adapted -> 30-backward. Reverse mode over the ops' own gradients (LoraInterfaces.td), before
+// any fusion.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -34,14 +35,16 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
       signalPassFailure();
   }
 
-  // @train(ids, positions, segments, labels) -> row losses: the body of @hidden, then the loss with its gradient by h.
+  // @train(ids, positions, segments, labels) -> row losses: the body of @hidden, then the loss with
+  // its gradient by h.
   func::FuncOp copyForward(func::FuncOp hidden, func::FuncOp loss) {
     gradient.clear(), reached.clear();
     OpBuilder b(hidden);
     b.setInsertionPointAfter(loss);
     SmallVector<Type> inputs(hidden.getArgumentTypes());
     inputs.push_back(loss.getArgument(1).getType());
-    auto train = func::FuncOp::create(b, hidden.getLoc(), "train", b.getFunctionType(inputs, loss.getResultTypes()));
+    auto train = func::FuncOp::create(b, hidden.getLoc(), "train",
+                                      b.getFunctionType(inputs, loss.getResultTypes()));
     Block *block = train.addEntryBlock();
     IRMapping copy;
     for (auto [from, to] : llvm::zip(hidden.getArguments(), block->getArguments())) {
@@ -56,8 +59,9 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
 
     auto entropy = *loss.getOps<CrossEntropyOp>().begin();
     auto use = cast<UseOp>(b.clone(*entropy.getWeight().getDefiningOp()));
-    auto seed = CrossEntropyBackwardOp::create(b, entropy.getLoc(), TypeRange{entropy.getRowLoss().getType(), h.getType()}, h,
-                                               use.getValue(), block->getArguments().back());
+    auto seed = CrossEntropyBackwardOp::create(
+        b, entropy.getLoc(), TypeRange{entropy.getRowLoss().getType(), h.getType()}, h,
+        use.getValue(), block->getArguments().back());
     func::ReturnOp::create(b, train.getLoc(), seed.getRowLoss());
     gradient[h] = seed.getDh();
     return train;

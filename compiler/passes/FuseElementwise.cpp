@@ -1,5 +1,5 @@
-// Elementwise chains become one map. Runs before Differentiate, so that a chain has one gradient, and again after recomputation. Sums
-// stay apart: FuseKernels takes them into products.
+// Elementwise chains become one map. Runs before Differentiate, so that a chain has one gradient,
+// and again after recomputation. Sums stay apart: FuseKernels takes them into products.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/IR/IRMapping.h"
@@ -22,7 +22,8 @@ struct FuseMaps : OpRewritePattern<MapOp> {
   LogicalResult matchAndRewrite(MapOp op, PatternRewriter &rewriter) const override {
     for (auto [at, input] : llvm::enumerate(op.getInputs())) {
       auto inner = input.getDefiningOp<MapOp>();
-      if (!inner || inner.getOutputs().size() != 1 || !input.hasOneUse() || inner.isSum() || op.isSum())
+      if (!inner || inner.getOutputs().size() != 1 || !input.hasOneUse() || inner.isSum() ||
+          op.isSum())
         continue;
       merge(inner, op, at, rewriter);
       return success();
@@ -36,7 +37,8 @@ struct FuseMaps : OpRewritePattern<MapOp> {
       if (i != at)
         inputs.push_back(input);
     auto merged = MapOp::create(rewriter, outer.getLoc(), outer.getResultTypes(), inputs);
-    Block *block = rewriter.createBlock(&merged.getBody(), {}, SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
+    Block *block = rewriter.createBlock(&merged.getBody(), {},
+                                        SmallVector<Type>(inputs.size(), rewriter.getF32Type()),
                                         SmallVector<Location>(inputs.size(), outer.getLoc()));
     unsigned innerCount = inner.getInputs().size();
     IRMapping copy;

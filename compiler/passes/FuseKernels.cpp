@@ -1,9 +1,9 @@
-// 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value that it is added to. Last of the
-// shared stages: what comes after it knows the target.
+// 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value
+// that it is added to. Last of the shared stages: what comes after it knows the target.
 
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace lorac::lora {
@@ -45,8 +45,8 @@ Value sumOf(OpBuilder &b, Location loc, Value x, Value y) {
   return map.getOutputs().front();
 }
 
-// A sum of base products, low-rank products and other values: the others first, then one fused op after another, each onto the
-// value so far, so that every element stays one chain.
+// A sum of base products, low-rank products and other values: the others first, then one fused op
+// after another, each onto the value so far, so that every element stays one chain.
 struct FuseSum : OpRewritePattern<MapOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -98,13 +98,15 @@ struct FuseSum : OpRewritePattern<MapOp> {
     auto fits = [&](MatmulOp panel) {
       if (isa<LinearOp>(base))
         return panel.getKind() == ProductKind::NT;
-      return isa<LinearBackwardOp>(base) && panel.getKind() == ProductKind::NN && panel.getScale().isExactlyValue(1.0);
+      return isa<LinearBackwardOp>(base) && panel.getKind() == ProductKind::NN &&
+             panel.getScale().isExactlyValue(1.0);
     };
     auto sameModule = [&](MatmulOp panel) {
       auto a = dyn_cast<NameLoc>(base->getLoc()), b = dyn_cast<NameLoc>(panel.getLoc());
       return a && b && a.getName() == b.getName();
     };
-    MatmulOp *found = llvm::find_if(panels, [&](MatmulOp panel) { return fits(panel) && sameModule(panel); });
+    MatmulOp *found =
+        llvm::find_if(panels, [&](MatmulOp panel) { return fits(panel) && sameModule(panel); });
     if (found == panels.end() && panels.size() == 1 && fits(panels.front()))
       found = panels.begin();
     if (found == panels.end())
@@ -117,14 +119,16 @@ struct FuseSum : OpRewritePattern<MapOp> {
   static Value fuse(PatternRewriter &rewriter, Operation *base, MatmulOp panel, Value onto) {
     Value t = panel ? panel.getA() : Value(), factor = panel ? panel.getB() : Value();
     if (auto linear = dyn_cast<LinearOp>(base))
-      return AdaptedLinearOp::create(rewriter, base->getLoc(), linear.getY().getType(), linear.getX(), linear.getWeight(), t,
-                                     factor, onto, panel ? panel.getScaleAttr() : rewriter.getF64FloatAttr(1.0));
+      return AdaptedLinearOp::create(rewriter, base->getLoc(), linear.getY().getType(),
+                                     linear.getX(), linear.getWeight(), t, factor, onto,
+                                     panel ? panel.getScaleAttr() : rewriter.getF64FloatAttr(1.0));
     if (auto backward = dyn_cast<LinearBackwardOp>(base))
-      return AdaptedLinearBackwardOp::create(rewriter, base->getLoc(), backward.getDx().getType(), backward.getDy(),
-                                             backward.getWeight(), t, factor, onto);
+      return AdaptedLinearBackwardOp::create(rewriter, base->getLoc(), backward.getDx().getType(),
+                                             backward.getDy(), backward.getWeight(), t, factor,
+                                             onto);
     auto norm = cast<RmsNormBackwardOp>(base);
-    return RmsNormBackwardOp::create(rewriter, base->getLoc(), norm.getDx().getType(), norm.getX(), norm.getWeight(), norm.getDy(),
-                                     onto, norm.getEpsAttr());
+    return RmsNormBackwardOp::create(rewriter, base->getLoc(), norm.getDx().getType(), norm.getX(),
+                                     norm.getWeight(), norm.getDy(), onto, norm.getEpsAttr());
   }
 };
 
@@ -132,7 +136,8 @@ struct FuseSum : OpRewritePattern<MapOp> {
 struct FuseLinear : OpRewritePattern<LinearOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(LinearOp op, PatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<AdaptedLinearOp>(op, op.getY().getType(), op.getX(), op.getWeight(), Value(), Value(), Value(),
+    rewriter.replaceOpWithNewOp<AdaptedLinearOp>(op, op.getY().getType(), op.getX(), op.getWeight(),
+                                                 Value(), Value(), Value(),
                                                  rewriter.getF64FloatAttr(1.0));
     return success();
   }
@@ -140,8 +145,8 @@ struct FuseLinear : OpRewritePattern<LinearOp> {
 struct FuseLinearBackward : OpRewritePattern<LinearBackwardOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(LinearBackwardOp op, PatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<AdaptedLinearBackwardOp>(op, op.getDx().getType(), op.getDy(), op.getWeight(), Value(), Value(),
-                                                         Value());
+    rewriter.replaceOpWithNewOp<AdaptedLinearBackwardOp>(op, op.getDx().getType(), op.getDy(),
+                                                         op.getWeight(), Value(), Value(), Value());
     return success();
   }
 };

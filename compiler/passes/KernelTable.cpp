@@ -61,9 +61,10 @@ FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
     name += "_" + std::to_string(copies + 1);
   OpBuilder b(context);
   b.setInsertionPoint(*module.getOps<func::FuncOp>().begin());
-  auto kernel = KernelOp::create(b, loc, b.getStringAttr(name), b.getStringAttr(key.family),
-                                 TileSpaceAttr::get(context, TileSpace::Rows), b.getI64IntegerAttr(0), b.getI64IntegerAttr(0),
-                                 b.getI64IntegerAttr(0), params);
+  auto kernel =
+      KernelOp::create(b, loc, b.getStringAttr(name), b.getStringAttr(key.family),
+                       TileSpaceAttr::get(context, TileSpace::Rows), b.getI64IntegerAttr(0),
+                       b.getI64IntegerAttr(0), b.getI64IntegerAttr(0), params);
   if (key.body) {
     IRMapping copy;
     key.body->cloneInto(&kernel.getBody(), copy);

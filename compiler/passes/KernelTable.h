@@ -17,7 +17,8 @@ class KernelTable {
 public:
   explicit KernelTable(mlir::ModuleOp module) : module(module) {}
 
-  /// The symbol of the kernel with this content; declares it at its first use. Tile space and scratch stay open
+  /// The symbol of the kernel with this content; declares it at its first use. Tile space and
+  /// scratch stay open
   /// (`rows tile 0 count 0 scratch 0`) until the target describes them.
   mlir::FlatSymbolRefAttr get(const KernelKey &key, mlir::Location loc);
 

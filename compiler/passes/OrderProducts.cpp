@@ -1,4 +1,5 @@
-// 30-backward -> 35-ordered. After Differentiate, so that both directions of an adapter are there to be compared and shared.
+// 30-backward -> 35-ordered. After Differentiate, so that both directions of an adapter are there
+// to be compared and shared.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -19,9 +20,11 @@ struct Sizes {
   int64_t tokens, in, out, r;
 };
 
-// Backward FLOPs through the narrow middle: t (shared with forward), dt = dy·B, dA = dtᵀ·x, dB = dyᵀ·t.
+// Backward FLOPs through the narrow middle: t (shared with forward), dt = dy·B, dA = dtᵀ·x, dB =
+// dyᵀ·t.
 int64_t narrowCost(const Sizes &s) { return 2 * s.tokens * s.r * (2 * s.out + s.in); }
-// Through the wide one: Z = dyᵀ·x [out, in], dA = Bᵀ·Z, dB = Z·Aᵀ. dt is still formed where dx is wanted.
+// Through the wide one: Z = dyᵀ·x [out, in], dA = Bᵀ·Z, dB = Z·Aᵀ. dt is still formed where dx is
+// wanted.
 int64_t wideCost(const Sizes &s) { return 2 * s.tokens * s.out * s.in + 4 * s.r * s.out * s.in; }
 
 struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPass> {
@@ -39,11 +42,14 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
     }
   }
 
-  static Value product(OpBuilder &b, Location loc, ProductKind kind, Value a, Value c, double scale) {
+  static Value product(OpBuilder &b, Location loc, ProductKind kind, Value a, Value c,
+                       double scale) {
     auto left = cast<RankedTensorType>(a.getType()), right = cast<RankedTensorType>(c.getType());
-    int64_t rows = left.getDimSize(kind == ProductKind::TN ? 1 : 0), cols = right.getDimSize(kind == ProductKind::NT ? 0 : 1);
+    int64_t rows = left.getDimSize(kind == ProductKind::TN ? 1 : 0),
+            cols = right.getDimSize(kind == ProductKind::NT ? 0 : 1);
     auto type = RankedTensorType::get({rows, cols}, b.getF32Type());
-    return MatmulOp::create(b, loc, type, ProductKindAttr::get(b.getContext(), kind), a, c, b.getF64FloatAttr(scale));
+    return MatmulOp::create(b, loc, type, ProductKindAttr::get(b.getContext(), kind), a, c,
+                            b.getF64FloatAttr(scale));
   }
 
   Value down(OpBuilder &b, Location loc, Value x, Value a) {
@@ -56,7 +62,8 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
   void orderForward(LowRankOp op) {
     OpBuilder b(op);
     Value t = down(b, op.getLoc(), op.getX(), op.getA());
-    op.getY().replaceAllUsesWith(product(b, op.getLoc(), ProductKind::NT, t, op.getB(), op.getScale().convertToDouble()));
+    op.getY().replaceAllUsesWith(
+        product(b, op.getLoc(), ProductKind::NT, t, op.getB(), op.getScale().convertToDouble()));
     op.erase();
   }
 
@@ -71,10 +78,11 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
     Value dt = product(b, loc, ProductKind::NN, op.getDy(), op.getB(), scale);
     Value da = product(b, loc, ProductKind::TN, dt, op.getX(), 1.0);
     Value db = product(b, loc, ProductKind::TN, op.getDy(), t, scale);
-    // The wide order would need products whose sum is not over tokens; it is cheaper only for ranks above in·out/(in+2·out),
-    // where an adapter has more parameters than its target.
+    // The wide order would need products whose sum is not over tokens; it is cheaper only for ranks
+    // above in·out/(in+2·out), where an adapter has more parameters than its target.
     if (wideCost(sizes) < narrowCost(sizes))
-      op.emitRemark("rank ") << sizes.r << " is so large that the full gradient of W would cost less ("
+      op.emitRemark("rank ") << sizes.r
+                             << " is so large that the full gradient of W would cost less ("
                              << wideCost(sizes) << " FLOPs against " << narrowCost(sizes) << ")";
     op.getDa().replaceAllUsesWith(da);
     op.getDb().replaceAllUsesWith(db);

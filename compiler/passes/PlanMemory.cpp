@@ -1,4 +1,5 @@
-// 50-planned: lifetimes -> one arena with offsets. After SelectKernels, when every buffer and its uses are known.
+// 50-planned: lifetimes -> one arena with offsets. After SelectKernels, when every buffer and its
+// uses are known.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,7 +18,9 @@ namespace {
 constexpr int64_t Alignment = 64;
 int64_t aligned(int64_t bytes) { return (bytes + Alignment - 1) / Alignment * Alignment; }
 
-int64_t bytesOf(MemRefType type) { return type.getNumElements() * type.getElementTypeBitWidth() / 8; }
+int64_t bytesOf(MemRefType type) {
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+}
 
 struct Lifetime {
   BufferOp buffer;
@@ -35,10 +38,12 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     Builder b(module.getContext());
     SmallVector<NamedAttribute> arena;
     auto region = [&](StringRef name, int64_t offset, int64_t count) {
-      arena.push_back(b.getNamedAttr(name, b.getDictionaryAttr({b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
-                                                               b.getNamedAttr("count", b.getI64IntegerAttr(count))})));
+      arena.push_back(b.getNamedAttr(
+          name, b.getDictionaryAttr({b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
+                                     b.getNamedAttr("count", b.getI64IntegerAttr(count))})));
     };
-    // Parameters, gradients and moments: four regions of one order, so that the optimizer is one flat pass.
+    // Parameters, gradients and moments: four regions of one order, so that the optimizer is one
+    // flat pass.
     int64_t count = 0;
     for (ParamOp param : module.getOps<ParamOp>()) {
       param->setAttr("offset", b.getI64IntegerAttr(count));
@@ -53,7 +58,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
         if (name == "grads")
           fixed[("grad/" + param.getSymName()).str()] = at;
       }
-      top += aligned(4 * count + Alignment); // kernels may read, not write, up to 64 bytes behind a factor
+      top += aligned(4 * count +
+                     Alignment); // kernels may read, not write, up to 64 bytes behind a factor
     }
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
@@ -68,19 +74,22 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
   void placeFixed(BufferOp buffer) {
     if (buffer.getRole() == BufferRole::Local)
       return;
-    auto [entry, isNew] = fixed.try_emplace((stringifyBufferRole(buffer.getRole()) + "/" + buffer.getLabel()).str(), top);
+    auto [entry, isNew] = fixed.try_emplace(
+        (stringifyBufferRole(buffer.getRole()) + "/" + buffer.getLabel()).str(), top);
     if (isNew)
       top += aligned(bytesOf(buffer.getMemory().getType()));
     buffer.setOffset(entry->second);
   }
 
-  // Largest first, each at the lowest offset that no overlapping lifetime holds. Returns the function's peak.
+  // Largest first, each at the lowest offset that no overlapping lifetime holds. Returns the
+  // function's peak.
   int64_t placeLocals(func::FuncOp func, int64_t base) {
     SmallVector<Lifetime> all = lifetimesOf(func);
     SmallVector<Lifetime *> order, placed;
     for (Lifetime &lifetime : all)
       order.push_back(&lifetime);
-    llvm::stable_sort(order, [](const Lifetime *x, const Lifetime *y) { return x->bytes > y->bytes; });
+    llvm::stable_sort(order,
+                      [](const Lifetime *x, const Lifetime *y) { return x->bytes > y->bytes; });
     int64_t peak = base;
     for (Lifetime *lifetime : order) {
       SmallVector<Lifetime *> busy;

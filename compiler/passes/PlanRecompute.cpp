@@ -1,5 +1,5 @@
-// What the backward pass computes again instead of keeping. After OrderProducts, when all uses are known; before FuseKernels,
-// which would hide the cheap ops in kernels.
+// What the backward pass computes again instead of keeping. After OrderProducts, when all uses are
+// known; before FuseKernels, which would hide the cheap ops in kernels.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -24,7 +24,8 @@ int64_t bytesOf(Value value, int64_t tokens) {
   return tokens * 4 * leadingDimension(columns(type));
 }
 
-// FLOPs to compute an op again; -1: never again (its result is the loss, or belongs to the backward pass).
+// FLOPs to compute an op again; -1: never again (its result is the loss, or belongs to the backward
+// pass).
 int64_t flopsOf(Operation *op, int64_t tokens, int64_t length) {
   if (isa<RmsNormOp, MapOp, DropoutOp, RopeOp, EmbedOp>(op))
     return tokens * 8 * columns(cast<RankedTensorType>(op->getResult(0).getType()));
@@ -57,7 +58,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
     if (auto limit = module->getAttrOfType<IntegerAttr>("lora.max_length"))
       length = limit.getInt();
     int64_t budget = memory;
-    if (auto limit = module->getAttrOfType<IntegerAttr>("lora.activation_memory"); limit && budget == 0)
+    if (auto limit = module->getAttrOfType<IntegerAttr>("lora.activation_memory");
+        limit && budget == 0)
       budget = limit.getInt();
 
     auto seeds = train.getOps<CrossEntropyBackwardOp>();
@@ -86,7 +88,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
   }
 
   // Everything that is kept across the border if `again` is computed again.
-  int64_t keptInAll(func::FuncOp train, Operation *border, const llvm::SetVector<Operation *> &again) {
+  int64_t keptInAll(func::FuncOp train, Operation *border,
+                    const llvm::SetVector<Operation *> &again) {
     llvm::SetVector<Value> kept;
     std::function<void(Value)> need = [&](Value value) {
       Operation *def = value.getDefiningOp();
@@ -107,7 +110,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
   }
 
   // The cheapest FLOP a saved byte first, until the kept values fit.
-  void fitBudget(func::FuncOp train, Operation *border, int64_t budget, llvm::SetVector<Operation *> &again) {
+  void fitBudget(func::FuncOp train, Operation *border, int64_t budget,
+                 llvm::SetVector<Operation *> &again) {
     int64_t kept = keptInAll(train, border, again);
     while (kept > budget) {
       Operation *best = nullptr;
@@ -129,7 +133,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
     }
   }
 
-  // Clones the op in front of the first of its users after the border; users that are clones themselves come first.
+  // Clones the op in front of the first of its users after the border; users that are clones
+  // themselves come first.
   void recompute(Operation *op, Operation *border) {
     Operation *first = nullptr;
     for (Value result : op->getResults())
@@ -142,7 +147,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
     Operation *clone = b.clone(*op);
     clone->setAttr("recompute", b.getUnitAttr());
     for (auto [from, to] : llvm::zip(op->getResults(), clone->getResults()))
-      from.replaceUsesWithIf(to, [&](OpOperand &use) { return clone->isBeforeInBlock(use.getOwner()); });
+      from.replaceUsesWithIf(
+          to, [&](OpOperand &use) { return clone->isBeforeInBlock(use.getOwner()); });
   }
 };
 

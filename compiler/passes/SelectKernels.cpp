@@ -1,4 +1,5 @@
-// 40-fused -> 50-planned: ops become launches over buffers. The first pass that knows how activations lie in memory.
+// 40-fused -> 50-planned: ops become launches over buffers. The first pass that knows how
+// activations lie in memory.
 
 #include "compiler/passes/KernelTable.h"
 #include "compiler/passes/Passes.h"
@@ -23,8 +24,10 @@ int64_t ld(Value value) { return leadingDimension(cols(value)); }
 // One function's ops, turned into launches one after another.
 class Selector {
 public:
-  Selector(func::FuncOp func, KernelTable &kernels, int64_t maxTokens, int64_t maxLength, int64_t headRows)
-      : func(func), kernels(kernels), b(func.getContext()), maxTokens(maxTokens), maxLength(maxLength), headRows(headRows) {}
+  Selector(func::FuncOp func, KernelTable &kernels, int64_t maxTokens, int64_t maxLength,
+           int64_t headRows)
+      : func(func), kernels(kernels), b(func.getContext()), maxTokens(maxTokens),
+        maxLength(maxLength), headRows(headRows) {}
 
   LogicalResult run() {
     findLastUses();
@@ -55,7 +58,7 @@ private:
   OpBuilder b;
   int64_t maxTokens, maxLength, headRows, now = 0;
   bool isHead = false;
-  llvm::DenseMap<Value, Value> buffers; // tensor -> memref
+  llvm::DenseMap<Value, Value> buffers;   // tensor -> memref
   llvm::DenseMap<Value, int64_t> lastUse; // by storage root
   llvm::DenseMap<Value, Value> weights;
   llvm::StringMap<Value> named; // io, table, param, grad buffers
@@ -77,7 +80,9 @@ private:
   }
 
   // Buffers.
-  MemRefType rowsType(int64_t rows, int64_t n) { return MemRefType::get({rows, leadingDimension(n)}, b.getF32Type()); }
+  MemRefType rowsType(int64_t rows, int64_t n) {
+    return MemRefType::get({rows, leadingDimension(n)}, b.getF32Type());
+  }
 
   Value place(BufferRole role, StringRef label, MemRefType type) {
     Value &buffer = named[(stringifyBufferRole(role) + "/" + label).str()];
@@ -98,7 +103,8 @@ private:
         buffers[argument] = place(BufferRole::IO, starts ? "segment_starts" : name,
                                   MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
       } else {
-        buffers[argument] = place(BufferRole::IO, isHead ? "head_in" : "hidden", rowsType(isHead ? headRows : maxTokens, cols(argument)));
+        buffers[argument] = place(BufferRole::IO, isHead ? "head_in" : "hidden",
+                                  rowsType(isHead ? headRows : maxTokens, cols(argument)));
       }
     }
   }
@@ -113,7 +119,11 @@ private:
     // What the function returns has a place that the runtime reads.
     for (OpOperand &use : tensor.getUses())
       if (isa<func::ReturnOp>(use.getOwner()))
-        return place(BufferRole::IO, type.getRank() == 1 ? "row_loss" : isHead ? "logits" : "hidden", memory);
+        return place(BufferRole::IO,
+                     type.getRank() == 1 ? "row_loss"
+                     : isHead            ? "logits"
+                                         : "hidden",
+                     memory);
     std::string label = what.str();
     if (auto named = dyn_cast<NameLoc>(loc))
       label = (named.getName().strref() + "." + what).str();
@@ -121,17 +131,20 @@ private:
   }
 
   bool isReturned(Value tensor) {
-    return llvm::any_of(tensor.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+    return llvm::any_of(tensor.getUsers(),
+                        [](Operation *user) { return isa<func::ReturnOp>(user); });
   }
 
-  // The operand's buffer where its value dies here, the op reads it once and it is ours to overwrite; a fresh one otherwise.
+  // The operand's buffer where its value dies here, the op reads it once and it is ours to
+  // overwrite; a fresh one otherwise.
   Value over(Value operand, Value result, Location loc, StringRef what) {
     if (!operand)
       return fresh(result, loc, what);
     Value root = rootOf(operand);
-    auto reads = llvm::count_if(result.getDefiningOp()->getOperands(), [&](Value v) { return rootOf(v) == root; });
-    if (lastUse.lookup(root) == now && reads == 1 && !isa<BlockArgument>(root) && !isReturned(result) &&
-        cols(operand) == cols(result))
+    auto reads = llvm::count_if(result.getDefiningOp()->getOperands(),
+                                [&](Value v) { return rootOf(v) == root; });
+    if (lastUse.lookup(root) == now && reads == 1 && !isa<BlockArgument>(root) &&
+        !isReturned(result) && cols(operand) == cols(result))
       return buffers.lookup(operand);
     return fresh(result, loc, what);
   }
@@ -153,15 +166,23 @@ private:
   }
 
   // Launches.
-  NamedAttribute integer(StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); }
-  NamedAttribute number(StringRef name, double value) { return b.getNamedAttr(name, b.getF64FloatAttr(value)); }
-  NamedAttribute flag(StringRef name, bool value) { return b.getNamedAttr(name, b.getBoolAttr(value)); }
+  NamedAttribute integer(StringRef name, int64_t value) {
+    return b.getNamedAttr(name, b.getI64IntegerAttr(value));
+  }
+  NamedAttribute number(StringRef name, double value) {
+    return b.getNamedAttr(name, b.getF64FloatAttr(value));
+  }
+  NamedAttribute flag(StringRef name, bool value) {
+    return b.getNamedAttr(name, b.getBoolAttr(value));
+  }
   NamedAttribute formatOf(Value w) {
     return b.getNamedAttr("format", b.getStringAttr(cast<WeightType>(w.getType()).formatName()));
   }
 
-  void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops, int64_t begin, int64_t count) {
-    auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin), b.getI64IntegerAttr(count));
+  void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops, int64_t begin,
+              int64_t count) {
+    auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
+                               b.getI64IntegerAttr(count));
     op->setAttr("flops", b.getI64IntegerAttr(flops));
   }
   void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops) {
@@ -171,21 +192,24 @@ private:
 
   LogicalResult select(Operation *op) {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-        .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp, MapOp, DropoutOp, MatmulOp,
-              AdaptedLinearOp, AdaptedLinearBackwardOp, CrossEntropyOp, CrossEntropyBackwardOp, GradientOp, UseOp, ViewOp>(
-            [&](auto typed) {
-              selectOp(typed);
-              return success();
-            })
+        .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp,
+              MapOp, DropoutOp, MatmulOp, AdaptedLinearOp, AdaptedLinearBackwardOp, CrossEntropyOp,
+              CrossEntropyBackwardOp, GradientOp, UseOp, ViewOp>([&](auto typed) {
+          selectOp(typed);
+          return success();
+        })
         .Case([](func::ReturnOp) { return success(); })
-        .Default([](Operation *other) { return other->emitOpError("has no kernel: FuseKernels should have taken it in"); });
+        .Default([](Operation *other) {
+          return other->emitOpError("has no kernel: FuseKernels should have taken it in");
+        });
   }
 
   void selectOp(UseOp op) {
     if (isa<WeightType>(op.getValue().getType()))
       return;
     auto type = cast<RankedTensorType>(op.getValue().getType());
-    buffers[op.getValue()] = place(BufferRole::Param, op.getSymbol(), MemRefType::get(type.getShape(), b.getF32Type()));
+    buffers[op.getValue()] =
+        place(BufferRole::Param, op.getSymbol(), MemRefType::get(type.getShape(), b.getF32Type()));
   }
   void selectOp(ViewOp op) { buffers[op.getY()] = in(op.getX()); }
   void selectOp(GradientOp op) {} // its matmul writes into the gradient's place
@@ -193,25 +217,34 @@ private:
   void selectOp(EmbedOp op) {
     Value y = fresh(op.getY(), op.getLoc(), "out");
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    launch(op.getLoc(), {"embed", {integer("n", shape[0]), integer("k", shape[1]), integer("ldy", ld(op.getY())), formatOf(op.getWeight())}},
+    launch(op.getLoc(),
+           {"embed",
+            {integer("n", shape[0]), integer("k", shape[1]), integer("ldy", ld(op.getY())),
+             formatOf(op.getWeight())}},
            {in(op.getIds()), weight(op.getWeight()), y}, 0);
     buffers[op.getY()] = y;
   }
 
   void selectOp(RmsNormOp op) {
     Value y = fresh(op.getY(), op.getLoc(), "norm");
-    launch(op.getLoc(), {"rms_norm_forward", {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                                              number("eps", op.getEps().convertToDouble())}},
+    launch(op.getLoc(),
+           {"rms_norm_forward",
+            {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())),
+             integer("ldy", ld(op.getY())), number("eps", op.getEps().convertToDouble())}},
            {in(op.getX()), weight(op.getWeight()), y}, tokens() * 4 * cols(op.getX()));
     buffers[op.getY()] = y;
   }
 
   void selectOp(RmsNormBackwardOp op) {
-    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc()) : fresh(op.getDx(), op.getLoc(), "dnorm");
-    launch(op.getLoc(), {"rms_norm_backward", {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())), integer("lddy", ld(op.getDy())),
-                                               integer("lddx", ld(op.getDx())), number("eps", op.getEps().convertToDouble()),
-                                               flag("accumulate", bool(op.getOnto()))}},
-           {in(op.getX()), weight(op.getWeight()), in(op.getDy()), dx}, tokens() * 10 * cols(op.getX()));
+    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
+                            : fresh(op.getDx(), op.getLoc(), "dnorm");
+    launch(op.getLoc(),
+           {"rms_norm_backward",
+            {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())),
+             integer("lddy", ld(op.getDy())), integer("lddx", ld(op.getDx())),
+             number("eps", op.getEps().convertToDouble()), flag("accumulate", bool(op.getOnto()))}},
+           {in(op.getX()), weight(op.getWeight()), in(op.getDy()), dx},
+           tokens() * 10 * cols(op.getX()));
     buffers[op.getDx()] = dx;
   }
 
@@ -225,8 +258,11 @@ private:
 
   void copy(Location loc, Value from, Value to) {
     int64_t n = cols(from), lead = leadingDimension(n);
-    launch(loc, {"map", {integer("cols", n), integer("ins", 1), integer("outs", 1), b.getNamedAttr("lds", b.getDenseI64ArrayAttr({lead, lead}))},
-                 nullptr},
+    launch(loc,
+           {"map",
+            {integer("cols", n), integer("ins", 1), integer("outs", 1),
+             b.getNamedAttr("lds", b.getDenseI64ArrayAttr({lead, lead}))},
+            nullptr},
            {in(from), to}, 0);
   }
 
@@ -234,10 +270,15 @@ private:
     auto type = cast<RankedTensorType>(op.getX().getType());
     int64_t d = type.getDimSize(2);
     Value y = over(op.getX(), op.getY(), op.getLoc(), "rope");
-    Value table = place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(), MemRefType::get({maxLength, d}, b.getF32Type()));
+    Value table =
+        place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(),
+              MemRefType::get({maxLength, d}, b.getF32Type()));
     table.getDefiningOp()->setAttr("theta", op.getThetaAttr());
-    launch(op.getLoc(), {"rope", {integer("heads", type.getDimSize(1)), integer("head_dim", d), integer("ldx", ld(op.getX())),
-                                  integer("ldy", ld(op.getY())), flag("inverse", op.getInverse())}},
+    launch(op.getLoc(),
+           {"rope",
+            {integer("heads", type.getDimSize(1)), integer("head_dim", d),
+             integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+             flag("inverse", op.getInverse())}},
            {in(op.getX()), in(op.getPositions()), table, y}, tokens() * 3 * cols(op.getX()));
     buffers[op.getY()] = y;
   }
@@ -245,24 +286,38 @@ private:
   SmallVector<NamedAttribute> attentionParams(Value q, Value k, double scale) {
     auto qType = cast<RankedTensorType>(q.getType()), kType = cast<RankedTensorType>(k.getType());
     int64_t heads = qType.getDimSize(1);
-    return {integer("heads", heads), integer("kv_heads", kType.getDimSize(1)), integer("head_dim", qType.getDimSize(2)),
-            integer("ldq", ld(q)), integer("ldk", ld(k)), integer("ldv", ld(k)), integer("ldo", ld(q)),
-            integer("ldl", leadingDimension(heads)), number("scale", scale), integer("max_segment", maxLength)};
+    return {integer("heads", heads),
+            integer("kv_heads", kType.getDimSize(1)),
+            integer("head_dim", qType.getDimSize(2)),
+            integer("ldq", ld(q)),
+            integer("ldk", ld(k)),
+            integer("ldv", ld(k)),
+            integer("ldo", ld(q)),
+            integer("ldl", leadingDimension(heads)),
+            number("scale", scale),
+            integer("max_segment", maxLength)};
   }
 
   void selectOp(AttentionOp op) {
-    Value o = fresh(op.getO(), op.getLoc(), "attention"), lse = fresh(op.getLse(), op.getLoc(), "lse");
-    launch(op.getLoc(), {"attention_forward", attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble())},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), o, lse}, 2 * tokens() * maxLength * cols(op.getO()));
+    Value o = fresh(op.getO(), op.getLoc(), "attention"),
+          lse = fresh(op.getLse(), op.getLoc(), "lse");
+    launch(op.getLoc(),
+           {"attention_forward",
+            attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble())},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), o, lse},
+           2 * tokens() * maxLength * cols(op.getO()));
     buffers[op.getO()] = o, buffers[op.getLse()] = lse;
   }
 
   void selectOp(AttentionBackwardOp op) {
-    Value dq = fresh(op.getDq(), op.getLoc(), "dq"), dk = fresh(op.getDk(), op.getLoc(), "dk"), dv = fresh(op.getDv(), op.getLoc(), "dv");
+    Value dq = fresh(op.getDq(), op.getLoc(), "dq"), dk = fresh(op.getDk(), op.getLoc(), "dk"),
+          dv = fresh(op.getDv(), op.getLoc(), "dv");
     auto params = attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble());
-    params.append({integer("lddo", ld(op.getDout())), integer("lddq", ld(op.getDq())), integer("lddk", ld(op.getDk())), integer("lddv", ld(op.getDv()))});
+    params.append({integer("lddo", ld(op.getDout())), integer("lddq", ld(op.getDq())),
+                   integer("lddk", ld(op.getDk())), integer("lddv", ld(op.getDv()))});
     launch(op.getLoc(), {"attention_backward", params},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), in(op.getO()), in(op.getLse()), in(op.getDout()), dq, dk, dv},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), in(op.getO()),
+            in(op.getLse()), in(op.getDout()), dq, dk, dv},
            5 * tokens() * maxLength * cols(op.getO()));
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
@@ -277,16 +332,19 @@ private:
     for (Value output : op.getOutputs()) {
       Value buffer;
       for (Value input : op.getInputs())
-        if (!buffer && lastUse.lookup(rootOf(input)) == now && !isa<BlockArgument>(rootOf(input)) && !isReturned(output) &&
-            taken.insert(in(input)).second)
+        if (!buffer && lastUse.lookup(rootOf(input)) == now && !isa<BlockArgument>(rootOf(input)) &&
+            !isReturned(output) && taken.insert(in(input)).second)
           buffer = in(input);
       outputs.push_back(buffer ? buffer : fresh(output, op.getLoc(), "map"));
       lds.push_back(ld(output));
     }
     operands.append(outputs);
     int64_t n = cols(op.getOutputs().front());
-    launch(op.getLoc(), {"map", {integer("cols", n), integer("ins", op.getInputs().size()), integer("outs", outputs.size()),
-                                 b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))}, &op.getBody()},
+    launch(op.getLoc(),
+           {"map",
+            {integer("cols", n), integer("ins", op.getInputs().size()),
+             integer("outs", outputs.size()), b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
+            &op.getBody()},
            operands, tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
     for (auto [output, buffer] : llvm::zip(op.getOutputs(), outputs))
       buffers[output] = buffer;
@@ -294,8 +352,11 @@ private:
 
   void selectOp(DropoutOp op) {
     Value y = fresh(op.getY(), op.getLoc(), "dropout");
-    launch(op.getLoc(), {"dropout", {number("p", op.getP().convertToDouble()), integer("cols", cols(op.getX())), integer("ldx", ld(op.getX())),
-                                     integer("ldy", ld(op.getY())), integer("stream", op.getStream()), flag("accumulate", false)}},
+    launch(op.getLoc(),
+           {"dropout",
+            {number("p", op.getP().convertToDouble()), integer("cols", cols(op.getX())),
+             integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+             integer("stream", op.getStream()), flag("accumulate", false)}},
            {in(op.getX()), y}, tokens() * cols(op.getX()));
     buffers[op.getY()] = y;
   }
@@ -307,7 +368,8 @@ private:
   }
 
   void selectOp(MatmulOp op) {
-    auto a = cast<RankedTensorType>(op.getA().getType()), c = cast<RankedTensorType>(op.getC().getType());
+    auto a = cast<RankedTensorType>(op.getA().getType()),
+         c = cast<RankedTensorType>(op.getC().getType());
     SmallVector<NamedAttribute> params;
     Value out;
     int64_t flops;
@@ -317,7 +379,8 @@ private:
       flops = 2 * tokens() * c.getDimSize(0) * c.getDimSize(1);
       auto sink = dyn_cast<GradientOp>(*op.getC().user_begin());
       assert(sink && op.getC().hasOneUse() && "products over tokens are gradients of factors");
-      out = place(BufferRole::Grad, sink.getSymbol(), MemRefType::get(c.getShape(), b.getF32Type()));
+      out =
+          place(BufferRole::Grad, sink.getSymbol(), MemRefType::get(c.getShape(), b.getF32Type()));
       accumulate = true;
     } else {
       params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1))};
@@ -325,9 +388,12 @@ private:
       out = fresh(op.getC(), op.getLoc(), "t");
       buffers[op.getC()] = out;
     }
-    params.append({integer("lda", leading(op.getA())), integer("ldb", leading(op.getB())), integer("ldc", leading(op.getC())),
-                   number("scale", op.getScale().convertToDouble()), flag("accumulate", accumulate)});
-    launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params}, {in(op.getA()), in(op.getB()), out}, flops);
+    params.append({integer("lda", leading(op.getA())), integer("ldb", leading(op.getB())),
+                   integer("ldc", leading(op.getC())),
+                   number("scale", op.getScale().convertToDouble()),
+                   flag("accumulate", accumulate)});
+    launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params},
+           {in(op.getA()), in(op.getB()), out}, flops);
   }
 
   void selectOp(AdaptedLinearOp op) {
@@ -340,23 +406,31 @@ private:
     if (op.getResidual())
       operands.push_back(in(op.getResidual()));
     operands.push_back(y);
-    launch(op.getLoc(), {"linear_forward", linearParams(op.getWeight(), {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())), integer("rank", rank),
-                                           integer("ldt", op.getT() ? ld(op.getT()) : 0), number("scale", op.getScale().convertToDouble()),
-                                           integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0), flag("residual", bool(op.getResidual()))})},
+    launch(op.getLoc(),
+           {"linear_forward",
+            linearParams(op.getWeight(),
+                         {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+                          integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
+                          number("scale", op.getScale().convertToDouble()),
+                          integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
+                          flag("residual", bool(op.getResidual()))})},
            operands, 2 * tokens() * shape[0] * (shape[1] + rank));
     buffers[op.getY()] = y;
   }
 
   void selectOp(AdaptedLinearBackwardOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc()) : fresh(op.getDx(), op.getLoc(), "dx");
+    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
+                            : fresh(op.getDx(), op.getLoc(), "dx");
     int64_t rank = op.getDt() ? cols(op.getDt()) : 0;
     SmallVector<Value> operands{in(op.getDy()), weight(op.getWeight())};
     if (op.getDt())
       operands.append({in(op.getDt()), in(op.getA())});
     operands.push_back(dx);
-    launch(op.getLoc(), {"linear_backward", linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
-                                                                 op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
+    launch(op.getLoc(),
+           {"linear_backward",
+            linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
+                                 op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
            operands, 2 * tokens() * shape[1] * (shape[0] + rank));
     buffers[op.getDx()] = dx;
   }
@@ -367,8 +441,10 @@ private:
     llvm::append_range(params, more);
     return params;
   }
-  SmallVector<NamedAttribute> linearBackwardParams(Value w, int64_t lddy, int64_t lddx, int64_t rank, int64_t lddt, bool accumulate) {
-    return linearParams(w, {integer("lddy", lddy), integer("lddx", lddx), integer("rank", rank), integer("lddt", lddt), flag("accumulate", accumulate)});
+  SmallVector<NamedAttribute> linearBackwardParams(Value w, int64_t lddy, int64_t lddx,
+                                                   int64_t rank, int64_t lddt, bool accumulate) {
+    return linearParams(w, {integer("lddy", lddy), integer("lddx", lddx), integer("rank", rank),
+                            integer("lddt", lddt), flag("accumulate", accumulate)});
   }
 
   void selectOp(CrossEntropyOp op) {
@@ -377,26 +453,36 @@ private:
     buffers[op.getRowLoss()] = losses;
   }
   void selectOp(CrossEntropyBackwardOp op) {
-    Value losses = fresh(op.getRowLoss(), op.getLoc(), "row_loss"), dh = fresh(op.getDh(), op.getLoc(), "dh");
+    Value losses = fresh(op.getRowLoss(), op.getLoc(), "row_loss"),
+          dh = fresh(op.getDh(), op.getLoc(), "dh");
     selectLoss(op.getLoc(), op.getH(), op.getWeight(), op.getLabels(), losses, dh);
     buffers[op.getRowLoss()] = losses, buffers[op.getDh()] = dh;
   }
 
-  // Head, cross entropy and the head's dX for one chunk of rows after another: logits never exist as a whole.
+  // Head, cross entropy and the head's dX for one chunk of rows after another: logits never exist
+  // as a whole.
   void selectLoss(Location loc, Value h, Value w, Value labels, Value losses, Value dh) {
     auto shape = cast<WeightType>(w.getType()).getShape();
     int64_t vocab = shape[0], ldl = leadingDimension(vocab), rows = std::min(headRows, maxTokens);
-    Value logits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, b.getF32Type()), BufferRole::Local, "logits of a chunk", -1);
-    KernelKey forward{"linear_forward", linearParams(w, {integer("ldx", ld(h)), integer("ldy", ldl), integer("rank", 0), integer("ldt", 0),
-                                                         number("scale", 1.0), integer("ldr", 0), flag("residual", false)})};
-    KernelKey entropy{"cross_entropy", {integer("vocab", vocab), integer("ld", ldl), flag("backward", bool(dh))}};
+    Value logits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, b.getF32Type()),
+                                    BufferRole::Local, "logits of a chunk", -1);
+    KernelKey forward{"linear_forward",
+                      linearParams(w, {integer("ldx", ld(h)), integer("ldy", ldl),
+                                       integer("rank", 0), integer("ldt", 0), number("scale", 1.0),
+                                       integer("ldr", 0), flag("residual", false)})};
+    KernelKey entropy{"cross_entropy",
+                      {integer("vocab", vocab), integer("ld", ldl), flag("backward", bool(dh))}};
     KernelKey backward{"linear_backward", linearBackwardParams(w, ldl, ld(h), 0, 0, false)};
     for (int64_t begin = 0; begin < maxTokens; begin += rows) {
       int64_t count = std::min(rows, maxTokens - begin), flops = 2 * count * vocab * shape[1];
-      launch(loc, forward, {slice(loc, in(h), begin, count), weight(w), logits}, flops, begin, count);
-      launch(loc, entropy, {logits, slice(loc, in(labels), begin, count), slice(loc, losses, begin, count)}, 5 * count * vocab, begin, count);
+      launch(loc, forward, {slice(loc, in(h), begin, count), weight(w), logits}, flops, begin,
+             count);
+      launch(loc, entropy,
+             {logits, slice(loc, in(labels), begin, count), slice(loc, losses, begin, count)},
+             5 * count * vocab, begin, count);
       if (dh)
-        launch(loc, backward, {logits, weight(w), slice(loc, dh, begin, count)}, flops, begin, count);
+        launch(loc, backward, {logits, weight(w), slice(loc, dh, begin, count)}, flops, begin,
+               count);
     }
   }
 
@@ -409,7 +495,8 @@ private:
     for (int64_t n : ArrayRef(shape).drop_front())
       rowBytes *= n;
     shape[0] = count;
-    return SliceOp::create(b, loc, MemRefType::get(shape, type.getElementType()), memory, begin * rowBytes);
+    return SliceOp::create(b, loc, MemRefType::get(shape, type.getElementType()), memory,
+                           begin * rowBytes);
   }
 };
 
@@ -418,7 +505,8 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto tokens = module->getAttrOfType<IntegerAttr>("lora.max_tokens"), length = module->getAttrOfType<IntegerAttr>("lora.max_length");
+    auto tokens = module->getAttrOfType<IntegerAttr>("lora.max_tokens"),
+         length = module->getAttrOfType<IntegerAttr>("lora.max_length");
     if (!tokens || !length) {
       module.emitError("needs the attributes 'lora.max_tokens' and 'lora.max_length'");
       return signalPassFailure();
@@ -428,7 +516,8 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
     for (auto func : module.getOps<func::FuncOp>())
       if (failed(Selector(func, kernels, tokens.getInt(), length.getInt(), headRows).run()))
         return signalPassFailure();
-    module->setAttr("lora.head_rows", IntegerAttr::get(IntegerType::get(&getContext(), 64), headRows));
+    module->setAttr("lora.head_rows",
+                    IntegerAttr::get(IntegerType::get(&getContext(), 64), headRows));
   }
 };
 

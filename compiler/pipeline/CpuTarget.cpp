@@ -40,7 +40,8 @@ struct DescribeKernels : PassWrapper<DescribeKernels, OperationPass<ModuleOp>> {
         kernel.emitOpError("the CPU target has no family '") << kernel.getFamily() << "'";
         return signalPassFailure();
       }
-      FailureOr<cpu::KernelShape> shape = family->describe(kernel.getLoc(), kernel.getParams(), *target);
+      FailureOr<cpu::KernelShape> shape =
+          family->describe(kernel.getLoc(), kernel.getParams(), *target);
       if (failed(shape))
         return signalPassFailure();
       kernel.setSpace(shape->space);
@@ -57,15 +58,16 @@ void lorac::addDescribeKernels(PassManager &pm, const std::string &cpu) {
   pm.addPass(std::make_unique<DescribeKernels>(cpu));
 }
 
-// One file a kernel, with its formula and the first op that needs it above; 60-kernels declares them all.
+// One file a kernel, with its formula and the first op that needs it above; 60-kernels declares
+// them all.
 static void dumpKernels(ModuleOp planned, ModuleOp kernels, CompileResult &result) {
   std::string index;
   for (KernelOp kernel : planned.getOps<KernelOp>()) {
     StringRef name = kernel.getSymName();
     auto body = kernels.lookupSymbol<func::FuncOp>((name + ".body").str());
     assert(body && "generateKernels made one for each kernel");
-    std::string head = ("// " + cpu::findFamily(kernel.getFamily())->formula + "\n// first of: " + nameOf(kernel.getLoc()) + " (" +
-                        placeOf(kernel.getLoc()) + ")\n")
+    std::string head = ("// " + cpu::findFamily(kernel.getFamily())->formula + "\n// first of: " +
+                        nameOf(kernel.getLoc()) + " (" + placeOf(kernel.getLoc()) + ")\n")
                            .str();
     std::string text = head;
     llvm::raw_string_ostream os(text);
@@ -73,7 +75,8 @@ static void dumpKernels(ModuleOp planned, ModuleOp kernels, CompileResult &resul
     os << "\n";
     result.files["kernels/" + name.str() + ".mlir"] = text;
     index += head + "// kernels/" + name.str() + ".mlir\n";
-    llvm::raw_string_ostream(index) << "func.func private @" << body.getName() << body.getFunctionType() << "\n\n";
+    llvm::raw_string_ostream(index)
+        << "func.func private @" << body.getName() << body.getFunctionType() << "\n\n";
   }
   result.files["60-kernels.mlir"] = index;
 }
@@ -82,7 +85,8 @@ void lorac::registerCpuDialects(DialectRegistry &registry) {
   registry.insert<scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
 }
 
-LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request, CompileResult &result) {
+LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request,
+                             CompileResult &result) {
   llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(request.cpu);
   if (!target)
     return module.emitError(llvm::toString(target.takeError()));
@@ -97,9 +101,11 @@ LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request, Com
   if (std::error_code error = llvm::sys::fs::createTemporaryFile("lorac", "so", path))
     return module.emitError("cannot create a temporary file for module.so: ") << error.message();
   llvm::FileRemover remover(path);
-  if (llvm::Error error = cpu::writeSharedObject(**kernels, *target, path, {request.linker, unsigned(request.threads)}))
+  if (llvm::Error error = cpu::writeSharedObject(**kernels, *target, path,
+                                                 {request.linker, unsigned(request.threads)}))
     return module.emitError("module.so: ") << llvm::toString(std::move(error));
-  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  auto buffer =
+      llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer)
     return module.emitError("cannot read the linked module.so: ") << buffer.getError().message();
   result.files["module.so"] = (*buffer)->getBuffer().str();

@@ -10,10 +10,12 @@ namespace lorac {
 /// The dialects of 60-kernels.
 void registerCpuDialects(mlir::DialectRegistry &registry);
 
-/// Adds the pass that fills in tile space and scratch of every lora.kernel, as the CPU's families describe them.
+/// Adds the pass that fills in tile space and scratch of every lora.kernel, as the CPU's families
+/// describe them.
 void addDescribeKernels(mlir::PassManager &pm, const std::string &cpu);
 
 /// 60-kernels and module.so. `module` is at stage 50-planned.
-mlir::LogicalResult emitCpu(mlir::ModuleOp module, const CompileRequest &request, CompileResult &result);
+mlir::LogicalResult emitCpu(mlir::ModuleOp module, const CompileRequest &request,
+                            CompileResult &result);
 
 } // namespace lorac

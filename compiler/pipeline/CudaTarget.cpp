@@ -20,7 +20,8 @@ void lorac::registerCudaDialects(DialectRegistry &registry) {
 }
 
 // The kernel of each adapted linear with another shape, in program order.
-static LogicalResult buildKernels(ModuleOp module, ModuleOp device, SmallVectorImpl<cuda::LinearKernel> &kernels) {
+static LogicalResult buildKernels(ModuleOp module, ModuleOp device,
+                                  SmallVectorImpl<cuda::LinearKernel> &kernels) {
   llvm::StringSet<> seen;
   auto add = [&](Operation *op, FailureOr<cuda::LinearKernel> kernel) -> LogicalResult {
     if (failed(kernel))
@@ -29,21 +30,25 @@ static LogicalResult buildKernels(ModuleOp module, ModuleOp device, SmallVectorI
       kernel->function.erase();
       return success();
     }
-    kernel->preface += "\nfirst of: " + nameOf(op->getLoc()) + " (" + placeOf(op->getLoc()) + "), lora op: " + op->getName().getStringRef().str();
+    kernel->preface += "\nfirst of: " + nameOf(op->getLoc()) + " (" + placeOf(op->getLoc()) +
+                       "), lora op: " + op->getName().getStringRef().str();
     kernels.push_back(*kernel);
     return success();
   };
   auto result = module.walk([&](Operation *op) {
-    if (auto linear = dyn_cast<AdaptedLinearOp>(op); linear && cast<WeightType>(linear.getWeight().getType()).getFormat() == FormatKind::NF4)
+    if (auto linear = dyn_cast<AdaptedLinearOp>(op);
+        linear && cast<WeightType>(linear.getWeight().getType()).getFormat() == FormatKind::NF4)
       return WalkResult(add(op, cuda::buildAdaptedLinear(linear, device)));
-    if (auto backward = dyn_cast<AdaptedLinearBackwardOp>(op); backward && cast<WeightType>(backward.getWeight().getType()).getFormat() == FormatKind::NF4)
+    if (auto backward = dyn_cast<AdaptedLinearBackwardOp>(op);
+        backward && cast<WeightType>(backward.getWeight().getType()).getFormat() == FormatKind::NF4)
       return WalkResult(add(op, cuda::buildAdaptedLinearBackward(backward, device)));
     return WalkResult::advance();
   });
   return failure(result.wasInterrupted());
 }
 
-LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request, CompileResult &result) {
+LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
+                              CompileResult &result) {
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);
   if (!nvrtc)
     return module.emitError(llvm::toString(nvrtc.takeError()));
@@ -52,7 +57,8 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request, Co
   if (failed(buildKernels(module, *device, kernels)))
     return failure();
   if (kernels.empty())
-    return module.emitError("the CUDA target has kernels for double-quantized NF4 linears so far, and this spec has none: set [quantization] format = \"nf4\"");
+    return module.emitError("the CUDA target has kernels for double-quantized NF4 linears so far, "
+                            "and this spec has none: set [quantization] format = \"nf4\"");
   result.files["60-kernels.mlir"] = dumpText(*device);
   for (cuda::LinearKernel &kernel : kernels) {
     std::string name = kernel.function.getName().str();

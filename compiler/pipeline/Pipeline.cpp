@@ -26,10 +26,12 @@ using AddPasses = llvm::function_ref<void(PassManager &)>;
 
 class Compilation {
 public:
-  Compilation(const CompileRequest &request, MLIRContext &context) : request(request), context(context) {}
+  Compilation(const CompileRequest &request, MLIRContext &context)
+      : request(request), context(context) {}
 
   FailureOr<CompileResult> run() {
-    module = importSpec(context, {*request.spec, *request.model, request.adapters, request.sourceTypes});
+    module =
+        importSpec(context, {*request.spec, *request.model, request.adapters, request.sourceTypes});
     if (failed(verify(*module)))
       return failure();
     setActivationMemory();
@@ -52,7 +54,8 @@ public:
       return failure();
     // From here on the target is known.
     if (!request.cudaArchs.empty())
-      return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure()) : std::move(result);
+      return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
+                                                        : std::move(result);
     if (failed(stage("50-planned", [&](PassManager &pm) {
           pm.addPass(createSelectKernels());
           addDescribeKernels(pm, request.cpu);
@@ -75,7 +78,8 @@ private:
   OwningOpRef<ModuleOp> module;
   CompileResult result;
 
-  // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters are always there.
+  // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters
+  // are always there.
   void setActivationMemory() {
     int64_t memory = *request.spec->target.memory, adapters = 0;
     if (memory == 0)
@@ -83,10 +87,12 @@ private:
     for (const dsl::AdapterChoice &choice : request.adapters) {
       auto frozen = module->lookupSymbol<FrozenOp>(choice.module + ".weight");
       if (frozen)
-        adapters += choice.r * (cast<WeightType>(frozen.getType()).getShape()[0] + cast<WeightType>(frozen.getType()).getShape()[1]);
+        adapters += choice.r * (cast<WeightType>(frozen.getType()).getShape()[0] +
+                                cast<WeightType>(frozen.getType()).getShape()[1]);
     }
     int64_t left = std::max<int64_t>(memory - frozenBytes(*module) - 16 * adapters, 1);
-    (*module)->setAttr("lora.activation_memory", IntegerAttr::get(IntegerType::get(&context, 64), left));
+    (*module)->setAttr("lora.activation_memory",
+                       IntegerAttr::get(IntegerType::get(&context, 64), left));
   }
 
   LogicalResult stage(StringRef name, AddPasses add) {

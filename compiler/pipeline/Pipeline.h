@@ -18,7 +18,8 @@ struct CompileRequest {
   const dsl::Spec *spec = nullptr;
   const dsl::BoundModel *model = nullptr;
   std::vector<dsl::AdapterChoice> adapters;
-  /// For each tensor of the source (Hugging Face name) its type there: f32, f16, bf16, q8_0, q4_0, q4_1. Missing: f32.
+  /// For each tensor of the source (Hugging Face name) its type there: f32, f16, bf16, q8_0, q4_0,
+  /// q4_1. Missing: f32.
   std::map<std::string, std::string> sourceTypes;
   std::string cpu = "native";         ///< CPU name for 60-kernels, as `--cpu` has it
   std::vector<std::string> cudaArchs; ///< sm_80, …: write the CUDA kernels instead of the CPU's
@@ -28,13 +29,16 @@ struct CompileRequest {
   bool kernels = true;                ///< false: stop after 50-planned (`lorac plan`)
 };
 
-/// Files of generated/<spec>/ by relative name: "10-model.mlir" … "plan.json", "plan.md", "kernels/…", "module.so".
+/// Files of generated/<spec>/ by relative name: "10-model.mlir" … "plan.json", "plan.md",
+/// "kernels/…", "module.so".
 struct CompileResult {
   std::map<std::string, std::string> files;
 };
 
-/// Told each diagnostic: severity ("error", "warning", "remark"), "file:line:column" or "", message.
-using DiagnosticSink = std::function<void(const std::string &severity, const std::string &place, const std::string &message)>;
+/// Told each diagnostic: severity ("error", "warning", "remark"), "file:line:column" or "",
+/// message.
+using DiagnosticSink = std::function<void(const std::string &severity, const std::string &place,
+                                          const std::string &message)>;
 
 /// Runs all stages. Failure: the sink has been told.
 llvm::FailureOr<CompileResult> compile(const CompileRequest &request, const DiagnosticSink &sink);

@@ -63,7 +63,8 @@ private:
 
   void writeModel() {
     json.attributeObject("model", [&] {
-      json.attribute("architecture", module->getAttrOfType<StringAttr>("lora.architecture").getValue());
+      json.attribute("architecture",
+                     module->getAttrOfType<StringAttr>("lora.architecture").getValue());
       json.attributeObject("hyper", [&] {
         for (NamedAttribute entry : hyper())
           if (auto whole = dyn_cast<IntegerAttr>(entry.getValue()))
@@ -83,7 +84,10 @@ private:
           json.attribute("name", op.getSymName());
           json.attribute("gguf", op->getAttrOfType<StringAttr>("gguf").getValue());
           json.attribute("kind", op->getAttrOfType<StringAttr>("kind").getValue());
-          json.attributeArray("shape", [&] { for (int64_t n : type.getShape()) json.value(n); });
+          json.attributeArray("shape", [&] {
+            for (int64_t n : type.getShape())
+              json.value(n);
+          });
           json.attribute("format", type.formatName());
           auto heads = op->getAttrOfType<IntegerAttr>("permute_heads");
           json.attribute("permute_heads", heads ? heads.getInt() : 0);
@@ -108,7 +112,10 @@ private:
           json.attribute("name", op.getSymName());
           json.attribute("module", op->getAttrOfType<StringAttr>("module").getValue());
           json.attribute("group", group);
-          json.attributeArray("shape", [&] { for (int64_t n : type.getShape()) json.value(n); });
+          json.attributeArray("shape", [&] {
+            for (int64_t n : type.getShape())
+              json.value(n);
+          });
           json.attribute("offset", op->getAttrOfType<IntegerAttr>("offset").getInt());
           json.attribute("rank", type.getDimSize(group == "lora_A" ? 0 : 1));
           json.attribute("scale", op->getAttrOfType<FloatAttr>("scale").getValueAsDouble());
@@ -193,7 +200,9 @@ private:
         for (Value operand : launch.getBuffers())
           writeArgs(operand);
       });
-      json.attributeArray("rows", [&] { json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount())); });
+      json.attributeArray("rows", [&] {
+        json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount()));
+      });
       json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));
@@ -218,7 +227,8 @@ private:
 
 } // namespace
 
-FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec, const std::string &cpu) {
+FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
+                                       const std::string &cpu) {
   llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(cpu);
   if (!target) {
     module.emitError(llvm::toString(target.takeError()));

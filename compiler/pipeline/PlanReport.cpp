@@ -11,7 +11,9 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
 
-static std::string mib(int64_t bytes) { return llvm::formatv("{0:F2} MiB", double(bytes) / (1 << 20)).str(); }
+static std::string mib(int64_t bytes) {
+  return llvm::formatv("{0:F2} MiB", double(bytes) / (1 << 20)).str();
+}
 
 static void reportWeights(ModuleOp module, raw_ostream &os) {
   llvm::MapVector<StringRef, std::pair<int64_t, int64_t>> byFormat; // count, bytes
@@ -23,7 +25,8 @@ static void reportWeights(ModuleOp module, raw_ostream &os) {
     byFormat[entry->getKey()].second += weightBytes(type);
   }
   for (auto &[format, entry] : byFormat)
-    os << llvm::formatv("| frozen weights, {0}: {1} tensors | {2} |\n", format, entry.first, mib(entry.second));
+    os << llvm::formatv("| frozen weights, {0}: {1} tensors | {2} |\n", format, entry.first,
+                        mib(entry.second));
 }
 
 static void reportKernels(ModuleOp module, raw_ostream &os) {
@@ -40,10 +43,12 @@ static void reportKernels(ModuleOp module, raw_ostream &os) {
     total += flops;
   }
   os << "\n## A step of " << module->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt()
-     << " tokens\n\nGFLOP count a multiply-add as two; attention counts half of the causal square.\n\n"
+     << " tokens\n\nGFLOP count a multiply-add as two; attention counts half of the causal "
+        "square.\n\n"
      << "| kernel | launches | GFLOP |\n|---|---:|---:|\n";
   for (auto &[kernel, work] : byKernel)
-    os << llvm::formatv("| `{0}` | {1} | {2:F3} |\n", kernel, work.launches, double(work.flops) / 1e9);
+    os << llvm::formatv("| `{0}` | {1} | {2:F3} |\n", kernel, work.launches,
+                        double(work.flops) / 1e9);
   os << llvm::formatv("| all | | {0:F3} |\n", double(total) / 1e9);
 }
 
@@ -52,16 +57,21 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec) {
   llvm::raw_string_ostream os(text);
   auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
   auto number = [&](StringRef name) { return arena.getAs<IntegerAttr>(name).getInt(); };
-  int64_t count = arena.getAs<DictionaryAttr>("params").getAs<IntegerAttr>("count").getInt(), scratch = 0;
+  int64_t count = arena.getAs<DictionaryAttr>("params").getAs<IntegerAttr>("count").getInt(),
+          scratch = 0;
   for (KernelOp kernel : module.getOps<KernelOp>())
     scratch = std::max<int64_t>(scratch, kernel.getScratch());
 
-  os << "# The plan of " << spec.name << "\n\n## Memory\n\nEvery byte of a step is allocated before the first one.\n\n"
+  os << "# The plan of " << spec.name
+     << "\n\n## Memory\n\nEvery byte of a step is allocated before the first one.\n\n"
      << "| what | size |\n|---|---:|\n";
   reportWeights(module, os);
-  os << llvm::formatv("| adapters, gradients and moments: 4 x {0} parameters | {1} |\n", count, mib(16 * count));
-  os << llvm::formatv("| inputs, outputs and tables | {0} |\n", mib(number("persistent") - 16 * count));
-  os << llvm::formatv("| activations, shared by lifetime | {0} |\n", mib(number("bytes") - number("persistent")));
+  os << llvm::formatv("| adapters, gradients and moments: 4 x {0} parameters | {1} |\n", count,
+                      mib(16 * count));
+  os << llvm::formatv("| inputs, outputs and tables | {0} |\n",
+                      mib(number("persistent") - 16 * count));
+  os << llvm::formatv("| activations, shared by lifetime | {0} |\n",
+                      mib(number("bytes") - number("persistent")));
   os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module) + number("bytes")));
   os << llvm::formatv("| scratch, for each thread | {0} |\n", mib(scratch));
   reportKernels(module, os);

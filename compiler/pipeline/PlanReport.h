@@ -8,7 +8,8 @@
 
 namespace lorac {
 
-/// Memory by what it is for, and the work of a step by kernel, as Markdown. `module` is at stage 50-planned.
+/// Memory by what it is for, and the work of a step by kernel, as Markdown. `module` is at stage
+/// 50-planned.
 std::string planReport(mlir::ModuleOp module, const dsl::Spec &spec);
 
 } // namespace lorac

@@ -12,7 +12,8 @@ std::vector<WeightPart> lorac::weightParts(WeightType type) {
   auto shape = type.getShape();
   std::vector<WeightPart> parts;
   for (int i = 0; i < formats::partCount(*format); ++i)
-    parts.push_back({formats::partName(*format, i), formats::partBytes(*format, i, shape[0], shape.size() > 1 ? shape[1] : 1)});
+    parts.push_back({formats::partName(*format, i),
+                     formats::partBytes(*format, i, shape[0], shape.size() > 1 ? shape[1] : 1)});
   return parts;
 }
 

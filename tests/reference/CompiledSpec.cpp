@@ -56,7 +56,8 @@ void CompiledSpec::open(const std::string &name, const std::string &toml) {
   ASSERT_TRUE(session) << session.error().message;
   opened = std::move(*session);
   const train::Plan &plan = opened->plan;
-  auto loaded = train::loadCorpus(opened->run.data, {}, {plan.vocab, plan.maxLength, plan.maxTokens, opened->run.seed});
+  auto loaded = train::loadCorpus(opened->run.data, {},
+                                  {plan.vocab, plan.maxLength, plan.maxTokens, opened->run.seed});
   ASSERT_TRUE(loaded) << loaded.error().message;
   corpus = std::move(*loaded);
 }
@@ -67,7 +68,8 @@ CompiledSpec::~CompiledSpec() {
 }
 
 void CompiledSpec::loadAdapter(const fs::path &adapter) {
-  auto done = train::loadAdapter(opened->plan, opened->arena, adapter, train::AdapterScale::Trained);
+  auto done =
+      train::loadAdapter(opened->plan, opened->arena, adapter, train::AdapterScale::Trained);
   ASSERT_TRUE(done) << done.error().message;
 }
 
@@ -94,7 +96,8 @@ std::vector<float> CompiledSpec::logits(const train::MicroBatch &batch) {
   return all;
 }
 
-double CompiledSpec::lossAndGradients(const train::MicroBatch &batch, std::map<std::string, std::vector<float>> &gradients) {
+double CompiledSpec::lossAndGradients(const train::MicroBatch &batch,
+                                      std::map<std::string, std::vector<float>> &gradients) {
   const train::Plan &plan = opened->plan;
   std::fill_n(opened->grads(), plan.gradRegion.count, 0.0f);
   opened->feed(batch);
@@ -109,7 +112,8 @@ double CompiledSpec::lossAndGradients(const train::MicroBatch &batch, std::map<s
 std::vector<std::map<std::string, double>> CompiledSpec::train() {
   std::vector<std::map<std::string, double>> lines;
   const fs::path out = root / "out";
-  const std::string command = (root / "generated/train").string() + " --quiet --overwrite --out " + out.string();
+  const std::string command =
+      (root / "generated/train").string() + " --quiet --overwrite --out " + out.string();
   if (int status = std::system(command.c_str())) {
     ADD_FAILURE() << command << " ended with status " << status;
     return lines;

@@ -1,5 +1,6 @@
 #pragma once
-// A spec compiled as `lorac compile` does and opened as `train` does, for comparisons with numbers made elsewhere.
+// A spec compiled as `lorac compile` does and opened as `train` does, for comparisons with numbers
+// made elsewhere.
 
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/Data.h"
@@ -18,7 +19,8 @@ namespace lorac::test {
 /// tests/golden/<name>, or its like in ../shared/golden.
 std::filesystem::path golden(const std::string &name);
 
-/// SmolLM2-135M-Instruct.Q4_1.gguf: $LORAC_SMOLLM2, else models/ at the root; "" where it is absent.
+/// SmolLM2-135M-Instruct.Q4_1.gguf: $LORAC_SMOLLM2, else models/ at the root; "" where it is
+/// absent.
 std::string smolModel();
 
 class CompiledSpec {
@@ -38,7 +40,8 @@ public:
   /// Logits of all rows of a batch, [tokens][vocab].
   std::vector<float> logits(const train::MicroBatch &batch);
   /// Mean loss and, by PEFT's names, the gradients of one batch.
-  double lossAndGradients(const train::MicroBatch &batch, std::map<std::string, std::vector<float>> &gradients);
+  double lossAndGradients(const train::MicroBatch &batch,
+                          std::map<std::string, std::vector<float>> &gradients);
   /// Runs the generated binary as the spec says, into folder()/out; the lines of metrics.jsonl.
   std::vector<std::map<std::string, double>> train();
 

@@ -1,5 +1,6 @@
-// SmolLM2-135M against transformers, PEFT and bitsandbytes: logits of prompts, and the first ten losses of LoRA and QLoRA.
-// The model is not in the repository (`make demo` obtains it): these tests are skipped where it is absent.
+// SmolLM2-135M against transformers, PEFT and bitsandbytes: logits of prompts, and the first ten
+// losses of LoRA and QLoRA. The model is not in the repository (`make demo` obtains it): these
+// tests are skipped where it is absent.
 
 #include "tests/reference/CompiledSpec.h"
 
@@ -14,13 +15,18 @@ namespace lorac::test {
 namespace {
 
 std::string smolSpec(bool nf4) {
-  std::string toml = fmt::format("[model]\nsource = \"{}\"\n[quantization]\nformat = \"{}\"\n", smolModel(), nf4 ? "nf4" : "keep");
-  toml += fmt::format("[adapter]\nr = 8\nlora_alpha = 16\ntarget_modules = [\"q_proj\", \"v_proj\"]\ninit_from = \"{}\"\n",
+  std::string toml = fmt::format("[model]\nsource = \"{}\"\n[quantization]\nformat = \"{}\"\n",
+                                 smolModel(), nf4 ? "nf4" : "keep");
+  toml += fmt::format("[adapter]\nr = 8\nlora_alpha = 16\ntarget_modules = [\"q_proj\", "
+                      "\"v_proj\"]\ninit_from = \"{}\"\n",
                       golden("smollm2/adapter_init").string());
   toml += "[optimizer]\nlearning_rate = 2e-4\nweight_decay = 0.01\nmax_grad_norm = 0.0\n";
   toml += "[schedule]\nname = \"constant\"\nwarmup_steps = 0\n";
-  toml += fmt::format("[[data]]\npath = \"{}\"\nformat = \"tokens\"\n", (std::filesystem::temp_directory_path() / "lorac-smol-data.safetensors").string());
-  return toml + "[train]\nsteps = 10\nbatch_size = 2\nmax_length = 128\neval_steps = 0\nsave_steps = 0\n[target]\ndevice = \"cpu\"\n";
+  toml += fmt::format(
+      "[[data]]\npath = \"{}\"\nformat = \"tokens\"\n",
+      (std::filesystem::temp_directory_path() / "lorac-smol-data.safetensors").string());
+  return toml + "[train]\nsteps = 10\nbatch_size = 2\nmax_length = 128\neval_steps = 0\nsave_steps "
+                "= 0\n[target]\ndevice = \"cpu\"\n";
 }
 
 // The golden file has input_ids alone: labels are the ids.
@@ -32,11 +38,14 @@ void writeData() {
   std::vector<int64_t> shape = source->find("input_ids")->shape;
   const formats::TensorToWrite tensors[] = {{"input_ids", formats::DType::I32, shape, ids.data()},
                                             {"labels", formats::DType::I32, shape, ids.data()}};
-  auto written = formats::writeSafetensors(std::filesystem::temp_directory_path() / "lorac-smol-data.safetensors", tensors);
+  auto written = formats::writeSafetensors(
+      std::filesystem::temp_directory_path() / "lorac-smol-data.safetensors", tensors);
   ASSERT_TRUE(written) << written.error().message;
 }
 
-nlohmann::json reference() { return nlohmann::json::parse(std::ifstream(golden("smollm2/reference.json"))); }
+nlohmann::json reference() {
+  return nlohmann::json::parse(std::ifstream(golden("smollm2/reference.json")));
+}
 
 train::MicroBatch promptBatch(const nlohmann::json &prompt) {
   train::MicroBatch batch;
@@ -77,34 +86,43 @@ TEST_P(SmolGolden, Prompts) {
       double nll = top + std::log(total) - row[batch.ids[i + 1]];
       sum += nll;
       if (!GetParam()) {
-        EXPECT_NEAR(nll, prompt.at("nll")[i].get<double>(), 1e-3) << "prompt " << p << ", token " << i;
+        EXPECT_NEAR(nll, prompt.at("nll")[i].get<double>(), 1e-3)
+            << "prompt " << p << ", token " << i;
       }
     }
-    double expected = GetParam() ? all.at("nf4_nll")[p].get<double>() : prompt.at("mean_nll").get<double>();
+    double expected =
+        GetParam() ? all.at("nf4_nll")[p].get<double>() : prompt.at("mean_nll").get<double>();
     EXPECT_NEAR(sum / double(batch.labels), expected, 1e-4) << "prompt " << p;
     if (GetParam())
       continue;
     const float *last = logits.data() + (batch.ids.size() - 1) * vocab;
     for (size_t i = 0; i < 20; ++i)
-      EXPECT_NEAR(last[prompt.at("top20_ids")[i].get<int>()], prompt.at("top20_logits")[i].get<double>(), 1e-3) << "prompt " << p << ", rank " << i;
+      EXPECT_NEAR(last[prompt.at("top20_ids")[i].get<int>()],
+                  prompt.at("top20_logits")[i].get<double>(), 1e-3)
+          << "prompt " << p << ", rank " << i;
   }
 }
 
 TEST_P(SmolGolden, FirstTenLosses) {
   CompiledSpec compiled(GetParam() ? "smol_steps_nf4" : "smol_steps", smolSpec(GetParam()));
   ASSERT_TRUE(compiled.session());
-  nlohmann::json expected = reference().at("train").at(GetParam() ? "qlora_nf4_dq_fp32_q_proj_v_proj_same_init" : "lora_q_proj_v_proj");
+  nlohmann::json expected = reference().at("train").at(
+      GetParam() ? "qlora_nf4_dq_fp32_q_proj_v_proj_same_init" : "lora_q_proj_v_proj");
   size_t step = 0;
   for (auto &line : compiled.train())
     if (line.count("loss")) {
-      EXPECT_LT(std::abs(line["loss"] / expected.at("losses")[step].get<double>() - 1), 1e-3) << "step " << step << ": " << line["loss"];
-      EXPECT_LT(std::abs(line["grad_norm"] / expected.at("grad_norms")[step].get<double>() - 1), 1e-2) << "step " << step;
+      EXPECT_LT(std::abs(line["loss"] / expected.at("losses")[step].get<double>() - 1), 1e-3)
+          << "step " << step << ": " << line["loss"];
+      EXPECT_LT(std::abs(line["grad_norm"] / expected.at("grad_norms")[step].get<double>() - 1),
+                1e-2)
+          << "step " << step;
       ++step;
     }
   EXPECT_EQ(step, 10u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SmolGolden, testing::Bool(), [](const auto &info) { return info.param ? "nf4" : "keep"; });
+INSTANTIATE_TEST_SUITE_P(All, SmolGolden, testing::Bool(),
+                         [](const auto &info) { return info.param ? "nf4" : "keep"; });
 
 } // namespace
 } // namespace lorac::test

@@ -1,5 +1,5 @@
-// The tiny Llama, tied and untied, against PEFT and bitsandbytes (tests/golden/README.md): logits, loss, every adapter gradient,
-// 20 AdamW steps and the final adapter, through compiled kernels.
+// The tiny Llama, tied and untied, against PEFT and bitsandbytes (tests/golden/README.md): logits,
+// loss, every adapter gradient, 20 AdamW steps and the final adapter, through compiled kernels.
 
 #include "tests/reference/CompiledSpec.h"
 
@@ -24,7 +24,8 @@ class TinyGolden : public testing::TestWithParam<Variant> {
 protected:
   std::string kind() const { return GetParam().kind; }
   std::filesystem::path folder() const {
-    return golden(kind() == "qlora" ? std::string("qlora/") + GetParam().model : std::string("tiny/") + GetParam().model);
+    return golden(kind() == "qlora" ? std::string("qlora/") + GetParam().model
+                                    : std::string("tiny/") + GetParam().model);
   }
   std::filesystem::path file(const std::string &what) const {
     return folder() / (kind() == "qlora" ? what : kind() + "_" + what);
@@ -34,17 +35,23 @@ protected:
   }
 
   std::string spec() const {
-    std::string toml = fmt::format("[model]\nsource = \"{}\"\n", golden(std::string("tiny/") + GetParam().model).string());
+    std::string toml = fmt::format("[model]\nsource = \"{}\"\n",
+                                   golden(std::string("tiny/") + GetParam().model).string());
     if (kind() == "qlora")
       toml += "[quantization]\nformat = \"nf4\"\nblock_size = 64\ndouble_quant = true\n";
-    toml += fmt::format("[adapter]\nr = 4\nlora_alpha = 8\nuse_rslora = {}\ntarget_modules = \"all-linear\"\ninit_from = \"{}\"\n",
+    toml += fmt::format("[adapter]\nr = 4\nlora_alpha = 8\nuse_rslora = {}\ntarget_modules = "
+                        "\"all-linear\"\ninit_from = \"{}\"\n",
                         kind() == "rslora", adapter("init").string());
     if (kind() == "loraplus")
       toml += "[adapter.loraplus]\nloraplus_lr_ratio = 16\n";
-    toml += fmt::format("[optimizer]\nlearning_rate = {}\nweight_decay = 0.01\nmax_grad_norm = 0.0\n", kind() == "loraplus" ? 0.00125 : 0.005);
+    toml +=
+        fmt::format("[optimizer]\nlearning_rate = {}\nweight_decay = 0.01\nmax_grad_norm = 0.0\n",
+                    kind() == "loraplus" ? 0.00125 : 0.005);
     toml += "[schedule]\nname = \"constant\"\nwarmup_steps = 0\n";
-    toml += fmt::format("[[data]]\npath = \"{}\"\nformat = \"tokens\"\n", golden("tiny/train_data.safetensors").string());
-    return toml + "[train]\nsteps = 20\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 0\n[target]\ndevice = \"cpu\"\n";
+    toml += fmt::format("[[data]]\npath = \"{}\"\nformat = \"tokens\"\n",
+                        golden("tiny/train_data.safetensors").string());
+    return toml + "[train]\nsteps = 20\nbatch_size = 2\nmax_length = 24\neval_steps = "
+                  "0\nsave_steps = 0\n[target]\ndevice = \"cpu\"\n";
   }
 };
 
@@ -80,7 +87,8 @@ TEST_P(TinyGolden, TwentySteps) {
   for (auto &line : lines)
     if (line.count("loss")) {
       ASSERT_LT(step, losses.size());
-      EXPECT_LT(std::abs(line["loss"] / losses[step] - 1), 1e-5) << "step " << step << ": " << line["loss"];
+      EXPECT_LT(std::abs(line["loss"] / losses[step] - 1), 1e-5)
+          << "step " << step << ": " << line["loss"];
       ++step;
     }
   EXPECT_EQ(step, 20u);
@@ -98,8 +106,9 @@ TEST_P(TinyGolden, TwentySteps) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TinyGolden,
-                         testing::Values(Variant{"tied", "lora"}, Variant{"tied", "rslora"}, Variant{"tied", "loraplus"},
-                                         Variant{"tied", "qlora"}, Variant{"untied", "lora"}, Variant{"untied", "rslora"},
+                         testing::Values(Variant{"tied", "lora"}, Variant{"tied", "rslora"},
+                                         Variant{"tied", "loraplus"}, Variant{"tied", "qlora"},
+                                         Variant{"untied", "lora"}, Variant{"untied", "rslora"},
                                          Variant{"untied", "loraplus"}, Variant{"untied", "qlora"}),
                          nameOf);
 

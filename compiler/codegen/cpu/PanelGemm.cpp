@@ -35,9 +35,8 @@ void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {
     k.forLoop(place.from, whole, lanes, [&](Value s) {
       k.vstore(k.vload(a, {row, s}), copy, {target, k.sub(s, place.from)});
     });
-    k.forLoop(whole, place.to, 1, [&](Value s) {
-      k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)});
-    });
+    k.forLoop(whole, place.to, 1,
+              [&](Value s) { k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
   });
 }
 
@@ -80,9 +79,7 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
       extra = k.select(k.equal(place.to, k.index(steps)), extra, k.index(0));
     values = accumulate(
         k, height, tile.vectors, k.index(0), extra, extraSteps, values,
-        [&](int64_t r, Value s) {
-          return k.load(extraA, {k.add(row, r), s});
-        },
+        [&](int64_t r, Value s) { return k.load(extraA, {k.add(row, r), s}); },
         [&](int64_t v, Value s) { return extraAt(panel, place.group, s, v); });
   }
   for (int64_t r = 0; r < height; ++r)

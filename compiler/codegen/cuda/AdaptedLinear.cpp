@@ -1,5 +1,6 @@
-// out = [base +] in·M [+ scale·t·F]: the adapted NF4 linear and its dX share one shape of kernel, a 64x64 tile of outputs, 16 deep.
-// Forward: M = Wᵀ, F = Bᵀ. Backward: M = W, F = A. W is decoded while its tile is filled, so it never exists as a matrix.
+// out = [base +] in·M [+ scale·t·F]: the adapted NF4 linear and its dX share one shape of kernel, a
+// 64x64 tile of outputs, 16 deep. Forward: M = Wᵀ, F = Bᵀ. Backward: M = W, F = A. W is decoded
+// while its tile is filled, so it never exists as a matrix.
 
 #include "compiler/codegen/cuda/AdaptedLinear.h"
 #include "compiler/codegen/cuda/DeviceBuilder.h"
@@ -11,13 +12,26 @@ using namespace lorac::lora;
 
 namespace {
 
-constexpr int64_t Tile = 64, Depth = 16, Threads = 256, PerThread = 4; // 16x16 threads, 4x4 outputs each
+constexpr int64_t Tile = 64, Depth = 16, Threads = 256,
+                  PerThread = 4; // 16x16 threads, 4x4 outputs each
 
 // bitsandbytes functional.py: the 16 values by code (Dettmers et al. 2023, appendix E).
-constexpr float nf4Codes[16] = {-1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
-                                -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
-                                0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f,
-                                0.7229568362236023f, 1.0f};
+constexpr float nf4Codes[16] = {-1.0f,
+                                -0.6961928009986877f,
+                                -0.5250730514526367f,
+                                -0.39491748809814453f,
+                                -0.28444138169288635f,
+                                -0.18477343022823334f,
+                                -0.09105003625154495f,
+                                0.0f,
+                                0.07958029955625534f,
+                                0.16093020141124725f,
+                                0.24611230194568634f,
+                                0.33791524171829224f,
+                                0.44070982933044434f,
+                                0.5626170039176941f,
+                                0.7229568362236023f,
+                                1.0f};
 
 struct Shape {
   bool backward;
@@ -32,9 +46,11 @@ class Kernel {
   using Value = mlir::Value;
 
 public:
-  Kernel(OpBuilder &builder, Location loc, StringRef name, const Shape &shape) : shape(shape), d(builder, loc, name, Threads, arguments(builder)) {
+  Kernel(OpBuilder &builder, Location loc, StringRef name, const Shape &shape)
+      : shape(shape), d(builder, loc, name, Threads, arguments(builder)) {
     unsigned next = 0;
-    in = d.argument(next++), codes = d.argument(next++), absmax = d.argument(next++), nested = d.argument(next++);
+    in = d.argument(next++), codes = d.argument(next++), absmax = d.argument(next++),
+    nested = d.argument(next++);
     if (shape.rank)
       t = d.argument(next++), factor = d.argument(next++);
     if (shape.base)
@@ -45,23 +61,31 @@ public:
   func::FuncOp build() {
     nf4 = d.table("nf4_codes", nf4Codes);
     thread = d.thread("thread");
-    Value rowBlock = d.block("row_block", gpu::Dimension::y), colBlock = d.block("col_block", gpu::Dimension::x);
+    Value rowBlock = d.block("row_block", gpu::Dimension::y),
+          colBlock = d.block("col_block", gpu::Dimension::x);
     firstRow = d.named("first_row", d.mul(rowBlock, Tile));
     firstCol = d.named("first_col", d.mul(colBlock, Tile));
     myRow = d.named("my_row", d.mul(d.div(thread, Tile / PerThread), PerThread));
     myCol = d.named("my_col", d.mul(d.rem(thread, Tile / PerThread), PerThread));
-    inTile = d.allocate("in_tile", {Depth, Tile + 4}, d.f32(), Space::Shared); // + 4: rows begin in different banks
+    inTile = d.allocate("in_tile", {Depth, Tile + 4}, d.f32(),
+                        Space::Shared); // + 4: rows begin in different banks
     mTile = d.allocate("m_tile", {Depth, Tile + 4}, d.f32(), Space::Shared);
     sum = d.allocate("sum", {PerThread, PerThread}, d.f32(), Space::Local);
 
-    d.comment(shape.base ? "each sum is one chain that starts from the value it is added to" : "each sum is one chain");
+    d.comment(shape.base ? "each sum is one chain that starts from the value it is added to"
+                         : "each sum is one chain");
     eachOutput([&](Value i, Value j, Value row, Value col, Value inside) {
-      Value start = shape.base ? d.loadWhere("start", inside, base, {at(row, shape.width(), col)}) : d.number(0);
+      Value start = shape.base ? d.loadWhere("start", inside, base, {at(row, shape.width(), col)})
+                               : d.number(0);
       d.store(start, sum, {i, j});
     });
-    panels(shape.depth(), in, [&](Value deep, Value col) { return decodeAt(deep, col); }, "panels of the frozen weight, decoded as they are read");
+    panels(
+        shape.depth(), in, [&](Value deep, Value col) { return decodeAt(deep, col); },
+        "panels of the frozen weight, decoded as they are read");
     if (shape.rank)
-      panels(shape.rank, t, [&](Value deep, Value col) { return factorAt(deep, col); }, "the low-rank update: the same product over the rank");
+      panels(
+          shape.rank, t, [&](Value deep, Value col) { return factorAt(deep, col); },
+          "the low-rank update: the same product over the rank");
     eachOutput([&](Value i, Value j, Value row, Value col, Value inside) {
       d.where(inside, [&] { d.store(d.load(sum, {i, j}), out, {at(row, shape.width(), col)}); });
     });
@@ -77,7 +101,8 @@ private:
   SmallVector<DeviceBuilder::Argument> arguments(OpBuilder &b) {
     auto flat = [&](Type element) { return MemRefType::get({ShapedType::kDynamic}, element); };
     Type f = flat(b.getF32Type()), u = flat(b.getI8Type());
-    SmallVector<DeviceBuilder::Argument> all{{shape.backward ? "dy" : "x", f}, {"codes", u}, {"absmax", u}, {"nested", f}};
+    SmallVector<DeviceBuilder::Argument> all{
+        {shape.backward ? "dy" : "x", f}, {"codes", u}, {"absmax", u}, {"nested", f}};
     if (shape.rank)
       all.append({{shape.backward ? "dt" : "t", f}, {shape.backward ? "lora_A" : "lora_B", f}});
     if (shape.base)
@@ -94,27 +119,32 @@ private:
       d.loop("j", 0, PerThread, 1, true, [&](Value j) {
         Value row = d.named("row", d.add(d.add(firstRow, myRow), i));
         Value col = d.named("col", d.add(d.add(firstCol, myCol), j));
-        Value inside = d.named("inside", d.both(d.less(row, rows), d.less(col, d.constant(shape.width()))));
+        Value inside =
+            d.named("inside", d.both(d.less(row, rows), d.less(col, d.constant(shape.width()))));
         body(i, j, row, col, inside);
       });
     });
   }
 
   // sum += left[rows, depth]·right[depth, width], tile by tile.
-  void panels(int64_t depth, Value left, llvm::function_ref<Value(Value, Value)> right, StringRef words) {
+  void panels(int64_t depth, Value left, llvm::function_ref<Value(Value, Value)> right,
+              StringRef words) {
     d.comment(words);
     d.loop("deep", 0, depth, Depth, false, [&](Value deep) {
       d.loop("e", thread, d.constant(Tile * Depth), Threads, false, [&](Value e) {
         Value r = d.named("r", d.div(e, Depth)), k = d.named("k", d.rem(e, Depth));
-        Value inside = d.both(d.less(d.add(firstRow, r), rows), d.less(d.add(deep, k), d.constant(depth)));
-        d.store(d.loadWhere("value", inside, left, {at(d.add(firstRow, r), depth, d.add(deep, k))}), inTile, {k, r});
+        Value inside =
+            d.both(d.less(d.add(firstRow, r), rows), d.less(d.add(deep, k), d.constant(depth)));
+        d.store(d.loadWhere("value", inside, left, {at(d.add(firstRow, r), depth, d.add(deep, k))}),
+                inTile, {k, r});
       });
       d.loop("e", thread, d.constant(Tile * Depth), Threads, false, [&](Value e) {
         // Neighbouring threads read neighbouring elements of W's rows.
         Value k = d.named("k", shape.backward ? d.div(e, Tile) : d.rem(e, Depth));
         Value c = d.named("c", shape.backward ? d.rem(e, Tile) : d.div(e, Depth));
         d.store(d.number(0), mTile, {k, c});
-        Value inside = d.both(d.less(d.add(deep, k), d.constant(depth)), d.less(d.add(firstCol, c), d.constant(shape.width())));
+        Value inside = d.both(d.less(d.add(deep, k), d.constant(depth)),
+                              d.less(d.add(firstCol, c), d.constant(shape.width())));
         d.where(inside, [&] { d.store(right(d.add(deep, k), d.add(firstCol, c)), mTile, {k, c}); });
       });
       d.barrier();
@@ -135,10 +165,13 @@ private:
     Value flat = d.named("flat", shape.backward ? at(deep, shape.k, col) : at(col, shape.k, deep));
     Value pair = d.wide(d.load(codes, {d.div(flat, 2)}));
     Value even = d.less(d.rem(flat, 2), d.constant(1)); // the first of a pair is in the high nibble
-    Value code = d.named("code", d.andi(d.shr(pair, d.select(even, d.constant(4), d.constant(0))), d.constant(15)));
+    Value code = d.named(
+        "code", d.andi(d.shr(pair, d.select(even, d.constant(4), d.constant(0))), d.constant(15)));
     Value block = d.named("block", d.div(flat, shape.block));
     Value map = d.load(nested, {d.wide(d.load(absmax, {block}))});
-    Value scale = d.named("scale", d.addf(d.mulf(map, d.load(nested, {d.add(d.div(block, 256), 257)})), d.load(nested, {d.constant(256)})));
+    Value scale =
+        d.named("scale", d.addf(d.mulf(map, d.load(nested, {d.add(d.div(block, 256), 257)})),
+                                d.load(nested, {d.constant(256)})));
     return d.mulf(d.load(nf4, {code}), scale);
   }
 
@@ -149,20 +182,30 @@ private:
   }
 };
 
-FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weight, ModuleOp device) {
+FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weight,
+                              ModuleOp device) {
   if (weight.getFormat() != FormatKind::NF4 || !weight.getDoubleQuant())
-    return op->emitError("the CUDA target has kernels for double-quantized NF4 weights so far, got ") << weight;
-  std::string name = llvm::formatv("adapted_linear{0}_nf4_{1}x{2}{3}{4}", shape.backward ? "_backward" : "", shape.n, shape.k,
-                                   shape.rank ? "_r" + std::to_string(shape.rank) : "", shape.base ? (shape.backward ? "_onto" : "_residual") : "");
+    return op->emitError(
+               "the CUDA target has kernels for double-quantized NF4 weights so far, got ")
+           << weight;
+  std::string name =
+      llvm::formatv("adapted_linear{0}_nf4_{1}x{2}{3}{4}", shape.backward ? "_backward" : "",
+                    shape.n, shape.k, shape.rank ? "_r" + std::to_string(shape.rank) : "",
+                    shape.base ? (shape.backward ? "_onto" : "_residual") : "");
   LinearKernel kernel;
-  kernel.preface = shape.backward ? "dx = " + std::string(shape.base ? "onto + " : "") + "dy·W" + (shape.rank ? " + dt·lora_A" : "")
-                                  : "y = " + std::string(shape.base ? "residual + " : "") + "x·Wᵀ" + (shape.rank ? " + scale·t·lora_Bᵀ" : "");
-  kernel.preface += llvm::formatv("\nW [{0}, {1}] is NF4 in blocks of {2}, scales in 8 bits: nested = map[256], offset, nested absmax.",
+  kernel.preface = shape.backward ? "dx = " + std::string(shape.base ? "onto + " : "") + "dy·W" +
+                                        (shape.rank ? " + dt·lora_A" : "")
+                                  : "y = " + std::string(shape.base ? "residual + " : "") + "x·Wᵀ" +
+                                        (shape.rank ? " + scale·t·lora_Bᵀ" : "");
+  kernel.preface += llvm::formatv("\nW [{0}, {1}] is NF4 in blocks of {2}, scales in 8 bits: "
+                                  "nested = map[256], offset, nested absmax.",
                                   shape.n, shape.k, shape.block);
-  kernel.preface += llvm::formatv("\ngrid ({0}, ceil(rows / {1})), {2} threads; activations [rows, n], row-major, dense.",
-                                  (shape.width() + Tile - 1) / Tile, Tile, Threads);
+  kernel.preface += llvm::formatv(
+      "\ngrid ({0}, ceil(rows / {1})), {2} threads; activations [rows, n], row-major, dense.",
+      (shape.width() + Tile - 1) / Tile, Tile, Threads);
   OpBuilder builder = OpBuilder::atBlockEnd(device.getBody());
-  Location place = op->getLoc(); // without its name: names are for values that the reader of the CUDA text meets
+  Location place =
+      op->getLoc(); // without its name: names are for values that the reader of the CUDA text meets
   if (auto named = dyn_cast<NameLoc>(place))
     place = named.getChildLoc();
   kernel.function = Kernel(builder, place, name, shape).build();
@@ -174,12 +217,18 @@ FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weig
 FailureOr<LinearKernel> lorac::cuda::buildAdaptedLinear(AdaptedLinearOp op, ModuleOp device) {
   auto weight = cast<WeightType>(op.getWeight().getType());
   int64_t rank = op.getT() ? cast<RankedTensorType>(op.getT().getType()).getDimSize(1) : 0;
-  return build(op, {false, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(), bool(op.getResidual()), op.getScale().convertToDouble()},
+  return build(op,
+               {false, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(),
+                bool(op.getResidual()), op.getScale().convertToDouble()},
                weight, device);
 }
 
-FailureOr<LinearKernel> lorac::cuda::buildAdaptedLinearBackward(AdaptedLinearBackwardOp op, ModuleOp device) {
+FailureOr<LinearKernel> lorac::cuda::buildAdaptedLinearBackward(AdaptedLinearBackwardOp op,
+                                                                ModuleOp device) {
   auto weight = cast<WeightType>(op.getWeight().getType());
   int64_t rank = op.getDt() ? cast<RankedTensorType>(op.getDt().getType()).getDimSize(1) : 0;
-  return build(op, {true, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(), bool(op.getOnto()), 1.0}, weight, device);
+  return build(op,
+               {true, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(),
+                bool(op.getOnto()), 1.0},
+               weight, device);
 }

@@ -36,7 +36,8 @@ private:
   func::FuncOp kernel;
   std::string text;
   llvm::raw_string_ostream os;
-  llvm::DenseMap<Value, std::string> names; // a name, or an expression where the value is used in place
+  llvm::DenseMap<Value, std::string>
+      names; // a name, or an expression where the value is used in place
   llvm::StringMap<int> taken;
   unsigned depth = 0;
 
@@ -62,11 +63,15 @@ private:
     return copies ? base + "_" + std::to_string(copies + 1) : base;
   }
   static bool isNamed(Value value) { return isa<NameLoc>(value.getLoc()); }
-  StringRef use(Value value) { return names.lookup(value).empty() ? StringRef("?") : StringRef(names[value]); }
+  StringRef use(Value value) {
+    return names.lookup(value).empty() ? StringRef("?") : StringRef(names[value]);
+  }
 
   LogicalResult printTables() {
     for (auto global : module.getOps<memref::GlobalOp>()) {
-      if (!llvm::any_of(module.getOps<func::FuncOp>(), [&](func::FuncOp f) { return f == kernel; }) || !global.getInitialValue())
+      if (!llvm::any_of(module.getOps<func::FuncOp>(),
+                        [&](func::FuncOp f) { return f == kernel; }) ||
+          !global.getInitialValue())
         return global.emitError("the CUDA printer knows only tables with values");
       auto values = cast<DenseElementsAttr>(*global.getInitialValue()).getValues<float>();
       os << "__constant__ float " << global.getSymName() << "[" << values.size() << "] = {";
@@ -87,7 +92,8 @@ private:
 
   LogicalResult printSignature() {
     auto threads = kernel->getAttrOfType<IntegerAttr>("cuda.threads");
-    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") " << kernel.getName() << "(";
+    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") "
+       << kernel.getName() << "(";
     for (BlockArgument argument : kernel.getArguments()) {
       std::string name = names[argument] = nameFor(argument);
       os << (argument.getArgNumber() ? ",\n    " : "\n    ");
@@ -134,7 +140,8 @@ private:
     if (failed(type))
       return failure();
     std::string rhs = expression.str();
-    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs) << ";\n";
+    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs)
+           << ";\n";
     return success();
   }
 
@@ -150,7 +157,8 @@ private:
   }
 
   LogicalResult infix(Operation *op, StringRef sign) {
-    return define(op, "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
+    return define(op,
+                  "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
   }
 
   LogicalResult printOp(Operation *op) {
@@ -170,14 +178,20 @@ private:
           return infix(o, "<");
         })
         .Case([&](arith::SelectOp o) {
-          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " + use(o.getFalseValue()) + ")");
+          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " +
+                               use(o.getFalseValue()) + ")");
         })
         .Case<arith::IndexCastOp, arith::ExtUIOp>([&](auto o) { return define(o, use(o.getIn())); })
         .Case([&](math::FmaOp o) {
-          return define(o, "fmaf(" + unwrapped(use(o.getA())) + ", " + unwrapped(use(o.getB())) + ", " + unwrapped(use(o.getC())) + ")");
+          return define(o, "fmaf(" + unwrapped(use(o.getA())) + ", " + unwrapped(use(o.getB())) +
+                               ", " + unwrapped(use(o.getC())) + ")");
         })
-        .Case([&](gpu::ThreadIdOp o) { return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension())); })
-        .Case([&](gpu::BlockIdOp o) { return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension())); })
+        .Case([&](gpu::ThreadIdOp o) {
+          return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
+        })
+        .Case([&](gpu::BlockIdOp o) {
+          return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension()));
+        })
         .Case([&](gpu::BarrierOp) {
           line() << "__syncthreads();\n";
           return success();
@@ -189,13 +203,16 @@ private:
         })
         .Case([&](memref::LoadOp o) { return define(o, element(o.getMemRef(), o.getIndices())); })
         .Case([&](memref::StoreOp o) {
-          line() << element(o.getMemRef(), o.getIndices()) << " = " << unwrapped(use(o.getValue())) << ";\n";
+          line() << element(o.getMemRef(), o.getIndices()) << " = " << unwrapped(use(o.getValue()))
+                 << ";\n";
           return success();
         })
         .Case([&](scf::ForOp o) { return printFor(o); })
         .Case([&](scf::IfOp o) { return printIf(o); })
         .Case<scf::YieldOp, func::ReturnOp>([](auto) { return success(); })
-        .Default([](Operation *other) { return other->emitError("the CUDA printer does not know this op"); });
+        .Default([](Operation *other) {
+          return other->emitError("the CUDA printer does not know this op");
+        });
   }
 
   LogicalResult printConstant(arith::ConstantOp op) {
@@ -213,16 +230,19 @@ private:
     FailureOr<std::string> type = typeName(op.getType().getElementType(), op);
     if (failed(type))
       return failure();
-    if (!space || (space.getValue() != gpu::AddressSpace::Workgroup && space.getValue() != gpu::AddressSpace::Private))
+    if (!space || (space.getValue() != gpu::AddressSpace::Workgroup &&
+                   space.getValue() != gpu::AddressSpace::Private))
       return op.emitError("the CUDA printer knows only shared and local memory here");
-    line() << (space.getValue() == gpu::AddressSpace::Workgroup ? "__shared__ " : "") << *type << " " << (names[op] = nameFor(op));
+    line() << (space.getValue() == gpu::AddressSpace::Workgroup ? "__shared__ " : "") << *type
+           << " " << (names[op] = nameFor(op));
     for (int64_t n : op.getType().getShape())
       os << "[" << n << "]";
     os << ";\n";
     return success();
   }
 
-  // Global buffers are flat pointers: their index is one expression. Shared and local ones are arrays.
+  // Global buffers are flat pointers: their index is one expression. Shared and local ones are
+  // arrays.
   std::string element(Value memory, ValueRange indices) {
     std::string result = use(memory).str();
     for (Value i : indices)
@@ -238,8 +258,9 @@ private:
     llvm::StringMap<int> outside = taken; // names of a loop are free again behind it
     Value variable = op.getInductionVar();
     std::string name = names[variable] = nameFor(variable);
-    line() << "for (int " << name << " = " << unwrapped(use(op.getLowerBound())) << "; " << name << " < " << unwrapped(use(op.getUpperBound()))
-           << "; " << name << " += " << use(op.getStep()) << ") {\n";
+    line() << "for (int " << name << " = " << unwrapped(use(op.getLowerBound())) << "; " << name
+           << " < " << unwrapped(use(op.getUpperBound())) << "; " << name
+           << " += " << use(op.getStep()) << ") {\n";
     if (failed(printNested(*op.getBody())))
       return failure();
     line() << "}\n";
@@ -257,14 +278,16 @@ private:
       Operation *otherwise = op.elseYield().getOperand(0).getDefiningOp();
       if (failed(printOp(otherwise)))
         return failure();
-      line() << *type << " " << (names[op.getResult(0)] = nameFor(op.getResult(0))) << " = " << use(otherwise->getResult(0)) << ";\n";
+      line() << *type << " " << (names[op.getResult(0)] = nameFor(op.getResult(0))) << " = "
+             << use(otherwise->getResult(0)) << ";\n";
     }
     line() << "if (" << unwrapped(use(op.getCondition())) << ") {\n";
     llvm::StringMap<int> outside = taken;
     if (failed(printNested(*op.thenBlock())))
       return failure();
     if (op.getNumResults() == 1)
-      line().indent(2) << names[op.getResult(0)] << " = " << unwrapped(use(op.thenYield().getOperand(0))) << ";\n";
+      line().indent(2) << names[op.getResult(0)] << " = "
+                       << unwrapped(use(op.thenYield().getOperand(0))) << ";\n";
     line() << "}\n";
     taken = outside;
     return success();
@@ -273,6 +296,7 @@ private:
 
 } // namespace
 
-FailureOr<std::string> lorac::cuda::printCuda(ModuleOp module, func::FuncOp kernel, StringRef preface) {
+FailureOr<std::string> lorac::cuda::printCuda(ModuleOp module, func::FuncOp kernel,
+                                              StringRef preface) {
   return Printer(module, kernel).print(preface);
 }

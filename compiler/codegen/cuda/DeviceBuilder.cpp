@@ -6,7 +6,8 @@
 using namespace mlir;
 using namespace lorac::cuda;
 
-DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location loc, StringRef name, int64_t threads, ArrayRef<Argument> arguments)
+DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location loc, StringRef name, int64_t threads,
+                             ArrayRef<Argument> arguments)
     : b(builder), loc(loc) {
   SmallVector<Type> types;
   for (const Argument &argument : arguments)
@@ -32,7 +33,9 @@ MemRefType DeviceBuilder::memory(ArrayRef<int64_t> shape, Type element, Space sp
   MLIRContext *context = element.getContext();
   Attribute where;
   if (space != Space::Global)
-    where = gpu::AddressSpaceAttr::get(context, space == Space::Shared ? gpu::AddressSpace::Workgroup : gpu::AddressSpace::Private);
+    where =
+        gpu::AddressSpaceAttr::get(context, space == Space::Shared ? gpu::AddressSpace::Workgroup
+                                                                   : gpu::AddressSpace::Private);
   return MemRefType::get(shape, element, MemRefLayoutAttrInterface(), where);
 }
 
@@ -46,7 +49,8 @@ Value DeviceBuilder::table(StringRef name, ArrayRef<float> values) {
   if (!module.lookupSymbol<memref::GlobalOp>(name)) {
     OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
     auto data = DenseElementsAttr::get(RankedTensorType::get(type.getShape(), f32()), values);
-    memref::GlobalOp::create(top, loc, name, b.getStringAttr("private"), type, data, /*constant=*/true, IntegerAttr());
+    memref::GlobalOp::create(top, loc, name, b.getStringAttr("private"), type, data,
+                             /*constant=*/true, IntegerAttr());
   }
   return memref::GetGlobalOp::create(b, at(name), type, name);
 }
@@ -66,7 +70,9 @@ Value DeviceBuilder::named(StringRef name, Value value) {
   return value;
 }
 
-Value DeviceBuilder::fma(Value x, Value y, Value sum) { return math::FmaOp::create(b, loc, x, y, sum); }
+Value DeviceBuilder::fma(Value x, Value y, Value sum) {
+  return math::FmaOp::create(b, loc, x, y, sum);
+}
 
 Value DeviceBuilder::load(Value from, ArrayRef<Value> indices) {
   SmallVector<Value> cast;
@@ -82,9 +88,11 @@ void DeviceBuilder::store(Value value, Value to, ArrayRef<Value> indices) {
   memref::StoreOp::create(b, loc, value, to, cast);
 }
 
-Value DeviceBuilder::loadWhere(StringRef name, Value condition, Value from, ArrayRef<Value> indices) {
+Value DeviceBuilder::loadWhere(StringRef name, Value condition, Value from,
+                               ArrayRef<Value> indices) {
   Type element = cast<MemRefType>(from.getType()).getElementType();
-  auto branch = scf::IfOp::create(b, at(name), TypeRange{element}, condition, /*withElseRegion=*/true);
+  auto branch =
+      scf::IfOp::create(b, at(name), TypeRange{element}, condition, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
   scf::YieldOp::create(b, loc, load(from, indices));
@@ -94,7 +102,8 @@ Value DeviceBuilder::loadWhere(StringRef name, Value condition, Value from, Arra
   return branch.getResult(0);
 }
 
-void DeviceBuilder::loop(StringRef name, Value from, Value to, int64_t step, bool unroll, Body body) {
+void DeviceBuilder::loop(StringRef name, Value from, Value to, int64_t step, bool unroll,
+                         Body body) {
   auto loop = scf::ForOp::create(b, loc, from, to, constant(step));
   takeComment(loop);
   if (unroll)

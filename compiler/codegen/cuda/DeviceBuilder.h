@@ -1,6 +1,7 @@
 #pragma once
-// Writes one device kernel in func/scf/arith/memref/gpu: short names, and a name for every value that a reader of the CUDA text
-// will meet. Nothing here knows tensor cores yet; CudaPrinter refuses what it does not know.
+// Writes one device kernel in func/scf/arith/memref/gpu: short names, and a name for every value
+// that a reader of the CUDA text will meet. Nothing here knows tensor cores yet; CudaPrinter
+// refuses what it does not know.
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -27,14 +28,16 @@ public:
   };
 
   /// Opens `func.func @name` for `threads` threads a block at the builder's place.
-  DeviceBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, int64_t threads, llvm::ArrayRef<Argument> arguments);
+  DeviceBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, int64_t threads,
+                llvm::ArrayRef<Argument> arguments);
   ~DeviceBuilder();
 
   mlir::func::FuncOp function() { return func; }
   Value argument(unsigned i) { return func.getArgument(i); }
 
   static mlir::MemRefType memory(llvm::ArrayRef<int64_t> shape, mlir::Type element, Space space);
-  Value allocate(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type element, Space space);
+  Value allocate(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type element,
+                 Space space);
   /// A table in constant memory, by its values.
   Value table(llvm::StringRef name, llvm::ArrayRef<float> values);
 
@@ -42,8 +45,12 @@ public:
   mlir::Type i32() { return b.getI32Type(); }
   mlir::Type u8() { return b.getI8Type(); }
 
-  Value constant(int64_t value) { return mlir::arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value)); }
-  Value number(double value) { return mlir::arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value)); }
+  Value constant(int64_t value) {
+    return mlir::arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+  }
+  Value number(double value) {
+    return mlir::arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
+  }
   Value thread(llvm::StringRef name);
   Value block(llvm::StringRef name, mlir::gpu::Dimension dimension);
 
@@ -58,10 +65,14 @@ public:
   Value rem(Value x, int64_t y) { return rem(x, constant(y)); }
   Value andi(Value x, Value y) { return mlir::arith::AndIOp::create(b, loc, x, y); }
   Value shr(Value x, Value y) { return mlir::arith::ShRUIOp::create(b, loc, x, y); }
-  Value less(Value x, Value y) { return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y); }
+  Value less(Value x, Value y) {
+    return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y);
+  }
   Value both(Value x, Value y) { return mlir::arith::AndIOp::create(b, loc, x, y); }
   Value wide(Value x) { return mlir::arith::ExtUIOp::create(b, loc, i32(), x); }
-  Value select(Value condition, Value x, Value y) { return mlir::arith::SelectOp::create(b, loc, condition, x, y); }
+  Value select(Value condition, Value x, Value y) {
+    return mlir::arith::SelectOp::create(b, loc, condition, x, y);
+  }
   Value addf(Value x, Value y) { return mlir::arith::AddFOp::create(b, loc, x, y); }
   Value mulf(Value x, Value y) { return mlir::arith::MulFOp::create(b, loc, x, y); }
   Value fma(Value x, Value y, Value sum);
@@ -82,7 +93,9 @@ public:
 
 private:
   mlir::Location at(llvm::StringRef name) { return mlir::NameLoc::get(b.getStringAttr(name), loc); }
-  Value index(Value value) { return mlir::arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
+  Value index(Value value) {
+    return mlir::arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+  }
 
   void takeComment(mlir::Operation *op);
 

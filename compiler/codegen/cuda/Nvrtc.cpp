@@ -1,4 +1,5 @@
-// NVRTC by dlopen: the dozen functions that lorac needs, declared here so that the build needs no toolkit.
+// NVRTC by dlopen: the dozen functions that lorac needs, declared here so that the build needs no
+// toolkit.
 
 #include "compiler/codegen/cuda/Nvrtc.h"
 #include "llvm/ADT/SmallVector.h"
@@ -19,7 +20,8 @@ struct Nvrtc::Library {
   // NVRTC's C API; 0 is NVRTC_SUCCESS, a program is an opaque pointer.
   int (*version)(int *, int *) = nullptr;
   const char *(*errorString)(int) = nullptr;
-  int (*create)(void **, const char *, const char *, int, const char *const *, const char *const *) = nullptr;
+  int (*create)(void **, const char *, const char *, int, const char *const *,
+                const char *const *) = nullptr;
   int (*destroy)(void **) = nullptr;
   int (*compile)(void *, int, const char *const *) = nullptr;
   int (*logSize)(void *, size_t *) = nullptr;
@@ -40,10 +42,12 @@ struct Nvrtc::Library {
     return function != nullptr;
   }
   bool bindAll() {
-    return bind(version, "nvrtcVersion") && bind(errorString, "nvrtcGetErrorString") && bind(create, "nvrtcCreateProgram") &&
-           bind(destroy, "nvrtcDestroyProgram") && bind(compile, "nvrtcCompileProgram") && bind(logSize, "nvrtcGetProgramLogSize") &&
-           bind(log, "nvrtcGetProgramLog") && bind(cubinSize, "nvrtcGetCUBINSize") && bind(cubin, "nvrtcGetCUBIN") &&
-           bind(ptxSize, "nvrtcGetPTXSize") && bind(ptx, "nvrtcGetPTX");
+    return bind(version, "nvrtcVersion") && bind(errorString, "nvrtcGetErrorString") &&
+           bind(create, "nvrtcCreateProgram") && bind(destroy, "nvrtcDestroyProgram") &&
+           bind(compile, "nvrtcCompileProgram") && bind(logSize, "nvrtcGetProgramLogSize") &&
+           bind(log, "nvrtcGetProgramLog") && bind(cubinSize, "nvrtcGetCUBINSize") &&
+           bind(cubin, "nvrtcGetCUBIN") && bind(ptxSize, "nvrtcGetPTXSize") &&
+           bind(ptx, "nvrtcGetPTX");
   }
 };
 
@@ -53,10 +57,11 @@ static std::vector<std::string> candidates(StringRef path) {
   if (const char *set = std::getenv("LORAC_NVRTC"))
     return {set};
   std::vector<std::string> all{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-  for (const char *pattern : {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]", "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
-                              "/usr/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
-                              "/usr/local/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
-                              "/usr/local/lib/python3*/dist-packages/nvidia/*/lib/libnvrtc.so.1[0-9]"}) {
+  for (const char *pattern :
+       {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]", "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
+        "/usr/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
+        "/usr/local/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
+        "/usr/local/lib/python3*/dist-packages/nvidia/*/lib/libnvrtc.so.1[0-9]"}) {
     glob_t found;
     if (glob(pattern, 0, nullptr, &found) == 0)
       for (size_t i = 0; i < found.gl_pathc; ++i)
@@ -78,8 +83,9 @@ Expected<Nvrtc> Nvrtc::open(StringRef path) {
     nvrtc.library = library;
     return nvrtc;
   }
-  return createStringError("NVRTC is not on this machine; looked for " + join(looked, ", ") +
-                           "; install the CUDA toolkit or PyPI's nvidia-cuda-nvrtc, or set LORAC_NVRTC to libnvrtc.so");
+  return createStringError(
+      "NVRTC is not on this machine; looked for " + join(looked, ", ") +
+      "; install the CUDA toolkit or PyPI's nvidia-cuda-nvrtc, or set LORAC_NVRTC to libnvrtc.so");
 }
 
 const std::string &Nvrtc::path() const { return library->path; }
@@ -92,7 +98,8 @@ std::string Nvrtc::version() const {
 
 Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, StringRef arch) const {
   const Library &nvrtc = *library;
-  std::string text = source.str(), file = name.str() + ".cu", archOption = "--gpu-architecture=" + arch.str();
+  std::string text = source.str(), file = name.str() + ".cu",
+              archOption = "--gpu-architecture=" + arch.str();
   void *program = nullptr;
   if (int error = nvrtc.create(&program, text.c_str(), file.c_str(), 0, nullptr, nullptr))
     return createStringError(nvrtc.errorString(error));
@@ -119,6 +126,7 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   }
   nvrtc.destroy(&program);
   if (status != 0 || kernel.cubin.empty())
-    return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " + nvrtc.errorString(status) + "\n" + log);
+    return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " +
+                             nvrtc.errorString(status) + "\n" + log);
   return kernel;
 }

@@ -15,16 +15,18 @@ struct CompiledKernel {
 
 class Nvrtc {
 public:
-  /// Opens libnvrtc: `path`, $LORAC_NVRTC, the loader's search, the usual toolkit folders, PyPI's nvidia-cuda-nvrtc. The error
-  /// lists what was looked for and what to do.
+  /// Opens libnvrtc: `path`, $LORAC_NVRTC, the loader's search, the usual toolkit folders, PyPI's
+  /// nvidia-cuda-nvrtc. The error lists what was looked for and what to do.
   static llvm::Expected<Nvrtc> open(llvm::StringRef path = "");
 
   const std::string &path() const;
   /// "13.0".
   std::string version() const;
 
-  /// Compiles a header-free translation unit for one architecture ("sm_80"). The error is NVRTC's log.
-  llvm::Expected<CompiledKernel> compile(llvm::StringRef source, llvm::StringRef name, llvm::StringRef arch) const;
+  /// Compiles a header-free translation unit for one architecture ("sm_80"). The error is NVRTC's
+  /// log.
+  llvm::Expected<CompiledKernel> compile(llvm::StringRef source, llvm::StringRef name,
+                                         llvm::StringRef arch) const;
 
 private:
   struct Library;

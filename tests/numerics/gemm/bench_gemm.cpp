@@ -128,7 +128,7 @@ int main(int argc, char **argv) {
     small("matmul_nn", "k", n, r, n, r, r, 2, {wide, factor, narrow}, false); // dt = scale·dy·B
     small("matmul_nn", "k", r, n, r, n, n, 1, {narrow, factor, wide}, true);  // dx += dt·A
     small("matmul_tn", "i", r, n, r, n, n, 1, {narrow, wide, factor}, true);  // dA = dtᵀ·x
-    small("matmul_tn", "i", n, r, n, r, r, 2, {wide, narrow, factor}, true); // dB = scale·dyᵀ·t
+    small("matmul_tn", "i", n, r, n, r, r, 2, {wide, narrow, factor}, true);  // dB = scale·dyᵀ·t
   }
   double begin = seconds();
   kernels.compile();

@@ -97,8 +97,8 @@ TEST(Executor, NamesAMissingKernel) {
   Result<Module> module = Module::load(fileBytes(FAKE_MODULE));
   Result<Arena> arena = Arena::allocate(uint64_t(plan->arenaBytes), "test");
   ThreadPool pool(1);
-  Result<Executor> executor = Executor::create(
-      *plan, *module, *arena, [](int, int) { return nullptr; }, pool);
+  Result<Executor> executor =
+      Executor::create(*plan, *module, *arena, [](int, int) { return nullptr; }, pool);
   ASSERT_FALSE(executor);
   EXPECT_EQ(executor.error().message,
             "module.so has no kernel 'fake_hood'; compile the spec again");

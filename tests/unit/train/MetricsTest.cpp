@@ -37,9 +37,13 @@ TEST(Metrics, FileGoesOnBehindTheCheckpoint) {
     }
     EXPECT_EQ(file->bytes(), 4 * 12u);
   }
-  { ASSERT_TRUE(MetricsFile::open(path, 36)); }
+  {
+    ASSERT_TRUE(MetricsFile::open(path, 36));
+  }
   EXPECT_EQ(fileBytes(path), "{\"step\": 0}\n{\"step\": 1}\n{\"step\": 2}\n");
-  { ASSERT_TRUE(MetricsFile::openAtStep(path, 1)); }
+  {
+    ASSERT_TRUE(MetricsFile::openAtStep(path, 1));
+  }
   EXPECT_EQ(fileBytes(path), "{\"step\": 0}\n{\"step\": 1}\n");
   EXPECT_FALSE(MetricsFile::open(testing::TempDir() + "no/such/folder", 0));
   std::remove(path.c_str());

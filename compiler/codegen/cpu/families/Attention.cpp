@@ -44,12 +44,8 @@ void lorac::cpu::blockScores(KernelBuilder &k, const BlockPair &pair, Value a, V
       Values sums = accumulate(
           k, rows, vectors, k.index(0), k.index(columns), columns,
           Values(rows * vectors, k.splatF32(0)),
-          [&](int64_t r, Value c) {
-            return k.load(a, {k.add(m, r), c});
-          },
-          [&](int64_t v, Value c) {
-            return k.vload(packed, {panel, c, k.index(v * k.lanes())});
-          });
+          [&](int64_t r, Value c) { return k.load(a, {k.add(m, r), c}); },
+          [&](int64_t v, Value c) { return k.vload(packed, {panel, c, k.index(v * k.lanes())}); });
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t v = 0; v < vectors; ++v)
           k.vstore(sums[r * vectors + v], scores, {k.add(m, r), k.add(strip, v * k.lanes())});
@@ -65,9 +61,6 @@ void lorac::cpu::weighKeys(KernelBuilder &k, const BlockPair &pair, Value weight
     Value seen = pair.seenBy(k, k.add(m, rows - 1));
     accumulateRows(
         k, m, columns, k.index(0), seen,
-        [&](int64_t r, Value n) {
-          return k.load(weights, {k.add(m, r), n});
-        },
-        values, sums);
+        [&](int64_t r, Value n) { return k.load(weights, {k.add(m, r), n}); }, values, sums);
   });
 }

@@ -87,9 +87,8 @@ private:
     copyRows(k, {k.buffer(DO), row, column}, top(dOutput), pair.queries, sizes.dim,
              sizes.paddedDim);
     zeroRows(k, top(dQueries), k.index(blockRows), sizes.paddedDim);
-    k.forLoop(zero, pair.queries, 1, [&](Value r) {
-      delta({k.buffer(O), k.add(row, r), column}, r);
-    });
+    k.forLoop(zero, pair.queries, 1,
+              [&](Value r) { delta({k.buffer(O), k.add(row, r), column}, r); });
     k.forLoop(zero, k.add(query, pair.queries), blockRows, [&](Value key) {
       pair.key = key;
       pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
@@ -153,9 +152,7 @@ private:
     k.forLoop(zero, pair.keys, rows, [&](Value n) {
       Value first = k.max(k.sub(k.add(pair.key, n), pair.query), zero);
       accumulateRows(k, n, sizes.paddedDim, first, pair.queries,
-                     [&](int64_t r, Value m) {
-                       return k.load(factors, {m, k.add(n, r)});
-                     },
+                     [&](int64_t r, Value m) { return k.load(factors, {m, k.add(n, r)}); },
                      top(queryRows), {target, pair.key, zero});
     });
   }

@@ -85,9 +85,8 @@ private:
 
   /// Columns from..ld, padding included.
   void zero(int64_t from) {
-    k.forLoop(k.index(from), k.index(ld), k.lanes(), [&](Value column) {
-      k.vstore(k.splatF32(0), logits, {m, column});
-    });
+    k.forLoop(k.index(from), k.index(ld), k.lanes(),
+              [&](Value column) { k.vstore(k.splatF32(0), logits, {m, column}); });
   }
 
   KernelBuilder &k;

@@ -23,7 +23,8 @@ static Value vectorise(KernelBuilder &k, Operation &op, IRMapping &known) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return k.splatF32(cast<FloatAttr>(constant.getValue()).getValueAsDouble());
   if (auto exp = dyn_cast<math::ExpOp>(op))
-    // Clamped, not infinite: a product of its result with a zero gradient must not be NaN (silu of -100, backward).
+    // Clamped, not infinite: a product of its result with a zero gradient must not be NaN (silu of
+    // -100, backward).
     return k.vexp(known.lookup(exp.getOperand()));
   SmallVector<Value> operands;
   for (Value operand : op.getOperands())
