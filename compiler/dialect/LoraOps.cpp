@@ -16,15 +16,41 @@ static int64_t dim(Value value, unsigned i) {
   return i < type.getRank() ? type.getDimSize(i) : -1;
 }
 
+// The type of a param or a stack; null for anything else.
+static RankedTensorType trainableType(Operation *symbol) {
+  if (auto param = dyn_cast_or_null<ParamOp>(symbol))
+    return cast<RankedTensorType>(param.getType());
+  if (auto stack = dyn_cast_or_null<StackOp>(symbol))
+    return cast<RankedTensorType>(stack.getType());
+  return {};
+}
+
+LogicalResult StackOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t rows = 0;
+  for (auto part : getParts().getAsRange<FlatSymbolRefAttr>()) {
+    auto param = symbols.lookupNearestSymbolFrom<ParamOp>(*this, part);
+    if (!param) // stack_c1
+      return emitOpError("no param is named ") << part;
+    auto partType = cast<RankedTensorType>(param.getType());
+    if (partType.getRank() != 2 || partType.getDimSize(1) != type.getDimSize(1)) // stack_c1
+      return emitOpError() << part << " has type " << partType << ", the stack has " << type;
+    rows += partType.getDimSize(0);
+  }
+  if (rows != type.getDimSize(0)) // stack_c1
+    return emitOpError("its parts have ") << rows << " rows, its type has " << type.getDimSize(0);
+  return success();
+}
+
 LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbols) {
   Operation *target = symbols.lookupNearestSymbolFrom(*this, getSymbolAttr());
   Type declared;
   if (auto frozen = dyn_cast_or_null<FrozenOp>(target))
     declared = frozen.getType();
-  else if (auto param = dyn_cast_or_null<ParamOp>(target))
-    declared = param.getType();
+  else if (RankedTensorType trainable = trainableType(target))
+    declared = trainable;
   if (!declared) // use_c1
-    return emitOpError("no frozen weight or param is named ") << getSymbolAttr();
+    return emitOpError("no frozen weight, param or stack is named ") << getSymbolAttr();
   if (declared != getValue().getType()) // use_c1
     return emitOpError() << getSymbolAttr() << " has type " << declared << ", used as "
                          << getValue().getType();
@@ -32,12 +58,13 @@ LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  auto param = symbols.lookupNearestSymbolFrom<ParamOp>(*this, getSymbolAttr());
-  if (!param) // gradient_c1
-    return emitOpError("no param is named ") << getSymbolAttr();
-  if (param.getType() != getValue().getType()) // gradient_c1
-    return emitOpError() << getSymbolAttr() << " has type " << param.getType()
-                         << ", its gradient has " << getValue().getType();
+  RankedTensorType declared =
+      trainableType(symbols.lookupNearestSymbolFrom(*this, getSymbolAttr()));
+  if (!declared) // gradient_c1
+    return emitOpError("no param or stack is named ") << getSymbolAttr();
+  if (declared != getValue().getType()) // gradient_c1
+    return emitOpError() << getSymbolAttr() << " has type " << declared << ", its gradient has "
+                         << getValue().getType();
   return success();
 }
 
@@ -123,9 +150,10 @@ LogicalResult MapOp::verify() {
        llvm::concat<Value>(llvm::to_vector(getInputs()), llvm::to_vector(getOutputs())))
     if (value.getType() != type) // map_c1
       return emitOpError("needs one shape, got ") << value.getType() << " and " << type;
-  for (BlockArgument argument : getBody().getArguments())
-    if (!argument.getType().isF32()) // map_c1
-      return emitOpError("needs f32 block arguments, got ") << argument.getType();
+  for (Value value : llvm::concat<Value>(llvm::to_vector_of<Value>(getBody().getArguments()),
+                                         llvm::to_vector(yield.getValues())))
+    if (!value.getType().isF32()) // map_c1
+      return emitOpError("needs f32 block arguments and yields, got ") << value.getType();
   return success();
 }
 
@@ -162,6 +190,56 @@ LogicalResult MatmulOp::verify() {
   if (sumA != sumB || dim(getC(), 0) != rows || dim(getC(), 1) != cols) // matmul_c1
     return emitOpError("shapes do not multiply: ")
            << getA().getType() << ", " << getB().getType() << " -> " << getC().getType();
+  return success();
+}
+
+LogicalResult ColumnsOp::verify() {
+  int64_t wide = dim(getX(), 1), n = dim(getY(), 1), from = getFrom();
+  if (dim(getX(), 0) != dim(getY(), 0) || from < 0 || n <= 0 || from + n > wide) // columns_c1
+    return emitOpError("columns [")
+           << from << ", " << from + n << ") are not in " << getX().getType();
+  return success();
+}
+
+LogicalResult ConcatOp::verify() {
+  int64_t sum = 0;
+  for (Value part : getParts())
+    sum += dim(part, 1);
+  if (sum != dim(getY(), 1)) // concat_c1
+    return emitOpError("its operands have ")
+           << sum << " columns, its result has " << dim(getY(), 1);
+  return success();
+}
+
+Operation *FusedOp::product() { return &getBody().front().front(); }
+
+Operation *FusedOp::epilogue() { return getBody().front().getTerminator()->getPrevNode(); }
+
+LogicalResult FusedOp::verifyRegions() {
+  Block &block = getBody().front();
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield || yield.getValues().getTypes() != getResultTypes())
+    return emitOpError("needs one yielded value a result");
+  if (!isa<AdaptedLinearOp, AdaptedLinearBackwardOp>(product())) // fused_c1
+    return emitOpError("needs a product over a frozen weight first");
+  if (!isa<MapOp, RopeOp>(epilogue())) // fused_c1
+    return emitOpError("needs a map or a rope last");
+  Value read = product()->getResult(0);
+  for (Operation *op = product()->getNextNode(); op != epilogue(); op = op->getNextNode()) {
+    auto view = dyn_cast<ViewOp>(op);
+    if (!view || view.getX() != read) // fused_c1
+      return emitOpError("needs nothing but views of the product between it and its epilogue");
+    read = view.getY();
+  }
+  if (!llvm::is_contained(epilogue()->getOperands(), read)) // fused_c1
+    return emitOpError("its epilogue does not read its product");
+  size_t results = epilogue()->getNumResults();
+  for (auto [i, value] : llvm::enumerate(yield.getValues()))
+    if (i < results ? value != epilogue()->getResult(i)
+                    : value != product()->getResult(0)) // fused_c2
+      return emitOpError("yields the epilogue's results, then the product");
+  if (yield.getValues().size() < results || yield.getValues().size() > results + 1) // fused_c2
+    return emitOpError("yields the epilogue's results, then the product");
   return success();
 }
 

@@ -37,10 +37,24 @@ def Lora_ParamOp : Lora_Op<"param", [Symbol]> {
   let assemblyFormat = "$sym_name `:` $type attr-dict";
 }
 
-def Lora_UseOp : Lora_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
-  let summary = "the value of a frozen weight or a trainable tensor";
+def Lora_StackOp : Lora_Op<"stack", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "trainable tensors as the rows of one matrix";
   let description = [{
-    - (C1) the symbol is a `lora.frozen` or a `lora.param` and has the result's type.
+    A name for params that lie one after another in the arena, so that products with each of them are one product: `x·Aᵀ` of q, k
+    and v (OrderProducts). `lora.use` reads all rows, `lora.gradient` adds to the gradients of all parts.
+    - (C1) the parts are `lora.param`s as wide as the stack, and their rows add up to its rows.
+    ```mlir
+    lora.stack @"self_attn.q_proj+k_proj.lora_A" [@"self_attn.q_proj.lora_A.weight", @"self_attn.k_proj.lora_A.weight"] : tensor<8x64xf32>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypedArrayAttrBase<FlatSymbolRefAttr, "params">:$parts, TypeAttrOf<Lora_Tensor>:$type);
+  let assemblyFormat = "$sym_name $parts `:` $type attr-dict";
+}
+
+def Lora_UseOp : Lora_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "the value of a frozen weight, a trainable tensor or a stack of them";
+  let description = [{
+    - (C1) the symbol is a `lora.frozen`, a `lora.param` or a `lora.stack` and has the result's type.
     ```mlir
     %a = lora.use @"model.layers.0.self_attn.q_proj.lora_A.weight" : tensor<4x64xf32>
     ```
@@ -53,7 +67,7 @@ def Lora_UseOp : Lora_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInt
 def Lora_GradientOp : Lora_Op<"gradient", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "adds a value to the gradient of a trainable tensor";
   let description = [{
-    - (C1) the symbol is a `lora.param` of the value's type.
+    - (C1) the symbol is a `lora.param` or a `lora.stack` of the value's type.
     ```mlir
     lora.gradient @"model.layers.0.self_attn.q_proj.lora_A.weight", %da : tensor<4x64xf32>
     ```
@@ -230,9 +244,9 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
 }
 
 def Lora_YieldOp : Lora_Op<"yield", [Pure, Terminator, ReturnLike]> {
-  let summary = "the values of a map's element";
-  let description = "See `lora.map`.";
-  let arguments = (ins Variadic<F32>:$values);
+  let summary = "the values of a map's element, or of a fused kernel";
+  let description = "See `lora.map` and `lora.fused`.";
+  let arguments = (ins Variadic<AnyTypeOf<[F32, Lora_Tensor]>>:$values);
   let assemblyFormat = "$values attr-dict `:` type($values)";
 }
 
@@ -335,6 +349,35 @@ def Lora_MatmulOp : Lora_Op<"matmul", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Lora_ColumnsOp : Lora_Op<"columns", [Pure]> {
+  let summary = "some columns of a matrix, where they lie";
+  let description = [{
+    - (C1) columns `[from, from + n)` exist; the rows stay.
+    ```mlir
+    %tk = lora.columns %t from 4 : tensor<?x12xf32> to tensor<?x4xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x, I64Attr:$from);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x `from` $from attr-dict `:` type($x) `to` type($y)";
+  let hasVerifier = 1;
+}
+
+def Lora_ConcatOp : Lora_Op<"concat", [Pure]> {
+  let summary = "matrices side by side";
+  let description = [{
+    The products that the operands come from write into the result's buffer: nothing is copied.
+    - (C1) the operands' columns add up to the result's.
+    ```mlir
+    %dt = lora.concat %dtq, %dtk : (tensor<?x8xf32>, tensor<?x4xf32>) -> tensor<?x12xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<Lora_Tensor>:$parts);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$parts attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Lora_AdaptedLinearOp : Lora_Op<"adapted_linear", [Pure, AttrSizedOperandSegments]> {
   let summary = "`y = [residual +] x·Wᵀ [+ scale·t·Bᵀ]` in one kernel";
   let description = [{
@@ -370,6 +413,33 @@ def Lora_AdaptedLinearBackwardOp : Lora_Op<"adapted_linear_backward", [Pure, Att
     `(` $dy `,` $weight `)` (`low_rank` `(` $dt^ `,` $a `)`)? (`onto` `(` $onto^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
+}
+
+def Lora_FusedOp : Lora_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMemoryEffects]> {
+  let summary = "a product over a frozen weight and what is done with it, in one kernel";
+  let description = [{
+    The epilogue works on tiles of the product while they are in cache or registers. It means what its body means.
+    - (C1) the body is one `lora.adapted_linear` or `lora.adapted_linear_backward`, then one `lora.map` or `lora.rope` that reads it,
+      with views between them.
+    - (C2) it yields the epilogue's results, then the product itself where others read it.
+    ```mlir
+    %q = lora.fused : tensor<?x4x16xf32> {
+      %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x64xf32>, !lora.weight<64x64, f32>) -> tensor<?x64xf32>
+      %heads = lora.view %y : tensor<?x64xf32> to tensor<?x4x16xf32>
+      %r = lora.rope %heads, %positions theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+      lora.yield %r : tensor<?x4x16xf32>
+    }
+    ```
+  }];
+  let results = (outs Variadic<Lora_Tensor>:$outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "attr-dict-with-keyword `:` type($outputs) $body";
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The product, and the map or rope that reads it.
+    ::mlir::Operation *product();
+    ::mlir::Operation *epilogue();
+  }];
 }
 
 #endif

@@ -70,14 +70,15 @@ def Lora_SliceOp : Lora_Op<"slice", [Pure]> {
 def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel over rows `[begin, begin + count)` of the micro-batch";
   let description = [{
+    With `fixed` the rows are no tokens (those of a gradient of W, say): all of them, whatever the micro-batch holds.
     - (C1) the symbol is a `lora.kernel`.
     ```mlir
     lora.launch @rms_norm_forward_64(%x, %w, %h) rows [0, 128] : memref<128x64xf32>, !lora.weight<64, vector>, memref<128x64xf32>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyTypeOf<[AnyMemRef, Lora_WeightType]>>:$buffers, I64Attr:$begin,
-                       I64Attr:$count);
-  let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` attr-dict `:` type($buffers)";
+                       I64Attr:$count, UnitAttr:$fixed);
+  let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` (`fixed` $fixed^)? attr-dict `:` type($buffers)";
 }
 
 #endif

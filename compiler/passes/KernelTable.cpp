@@ -24,9 +24,11 @@ static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   name += "_" + sizes;
   if (std::string rank = integer("rank"); !rank.empty() && rank != "0")
     name += "_r" + rank;
-  for (StringRef param : {"residual", "accumulate", "inverse", "backward"})
+  for (StringRef param : {"residual", "accumulate", "exact", "inverse", "backward"})
     if (auto value = params.getAs<BoolAttr>(param); value && value.getValue())
       name += "_" + param.str();
+  if (key.body && key.family != "map")
+    name += "_map";
   return name;
 }
 

@@ -42,15 +42,20 @@ def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
 }
 
 def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {
-  let summary = "30-backward -> 35-ordered: low-rank updates become products in the cheapest order";
+  let summary = "30-backward -> 35-ordered: low-rank updates become products in the cheapest order, stacked where they share x";
   let description = [{
-    Compares the equivalent orders by FLOPs for the concrete shapes (RunLoRA, Cherniuk et al. 2023) and writes the small products
-    as `lora.matmul`; `x·Aᵀ` is formed once for forward and backward.
+    Writes the small products as `lora.matmul`. `x·Aᵀ` is formed once for forward and backward, and once for all updates that read the
+    same x: their A are rows of one `lora.stack`, and so are their gradients. The gradients of A and B come through the narrow middle
+    (dt = dy·B) or, where that costs more FLOPs and bytes at these shapes, through the gradient of W (RunLoRA, Cherniuk et al. 2023).
     ```mlir
-    %y = lora.low_rank %x, %a, %b scale 2.0
+    %q = lora.low_rank %x, %aq, %bq scale 2.0
+    %k = lora.low_rank %x, %ak, %bk scale 2.0
     ==>
-    %t = lora.matmul nt %x, %a scale 1.0
-    %y = lora.matmul nt %t, %b scale 2.0
+    %t = lora.matmul nt %x, %a scale 1.0       // %a = lora.use @"q_proj+k_proj.lora_A"
+    %tq = lora.columns %t from 0
+    %tk = lora.columns %t from 4
+    %q = lora.matmul nt %tq, %bq scale 2.0
+    %k = lora.matmul nt %tk, %bk scale 2.0
     ```
   }];
 }
@@ -74,6 +79,24 @@ def FuseKernels : Pass<"lora-fuse-kernels", "::mlir::ModuleOp"> {
     %y = lora.map %base, %up { add }
     ==>
     %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0
+    ```
+  }];
+}
+
+def FuseEpilogues : Pass<"lora-fuse-epilogues", "::mlir::ModuleOp"> {
+  let summary = "40-fused: the map or rope that reads a product joins its kernel";
+  let description = [{
+    Where everything else that the map or rope reads is there when the product is formed: SwiGLU behind the later of gate and up, its
+    gradients behind dX of down, rope behind q and k. What is recomputed stays where it is.
+    ```mlir
+    %up = lora.adapted_linear(%x, %w) ...
+    %act = lora.map %gate, %up { silu(gate) * up }
+    ==>
+    %act, %up = lora.fused {
+      %y = lora.adapted_linear(%x, %w) ...
+      %z = lora.map %gate, %y { silu(gate) * up }
+      lora.yield %z, %y
+    }
     ```
   }];
 }

@@ -45,21 +45,23 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     // Parameters, gradients and moments: four regions of one order, so that the optimizer is one
     // flat pass.
     int64_t count = 0;
-    for (ParamOp param : module.getOps<ParamOp>()) {
+    for (ParamOp param : paramsInOrder()) {
       param->setAttr("offset", b.getI64IntegerAttr(count));
       count += cast<RankedTensorType>(param.getType()).getNumElements();
     }
-    for (StringRef name : {"params", "grads", "exp_avg", "exp_avg_sq"}) {
+    for (auto [name, role] : {std::pair("params", "param/"), std::pair("grads", "grad/"),
+                              std::pair("exp_avg", ""), std::pair("exp_avg_sq", "")}) {
       region(name, top, count);
-      for (ParamOp param : module.getOps<ParamOp>()) {
-        int64_t at = top + 4 * param->getAttrOfType<IntegerAttr>("offset").getInt();
-        if (name == "params")
-          fixed[("param/" + param.getSymName()).str()] = at;
-        if (name == "grads")
-          fixed[("grad/" + param.getSymName()).str()] = at;
+      if (StringRef prefix = role; !prefix.empty()) {
+        for (ParamOp param : module.getOps<ParamOp>())
+          fixed[(prefix + param.getSymName()).str()] =
+              top + 4 * param->getAttrOfType<IntegerAttr>("offset").getInt();
+        for (StackOp stack : module.getOps<StackOp>())
+          fixed[(prefix + stack.getSymName()).str()] =
+              fixed[(prefix + cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue()).str()];
       }
-      top += aligned(4 * count +
-                     Alignment); // kernels may read, not write, up to 64 bytes behind a factor
+      // kernels may read, not write, up to 64 bytes behind a factor
+      top += aligned(4 * count + Alignment);
     }
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
@@ -69,6 +71,30 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
     arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + Alignment))));
     module->setAttr("lora.arena", b.getDictionaryAttr(arena));
+  }
+
+  // As declared, but the parts of a stack follow its first part.
+  SmallVector<ParamOp> paramsInOrder() {
+    ModuleOp module = getOperation();
+    SymbolTable symbols(module);
+    llvm::DenseMap<Attribute, StackOp> begins;
+    llvm::DenseSet<Attribute> follows;
+    for (StackOp stack : module.getOps<StackOp>()) {
+      begins[stack.getParts()[0]] = stack;
+      for (Attribute part : stack.getParts().getValue().drop_front())
+        follows.insert(part);
+    }
+    SmallVector<ParamOp> order;
+    for (ParamOp param : module.getOps<ParamOp>()) {
+      auto symbol = FlatSymbolRefAttr::get(param.getSymNameAttr());
+      if (follows.contains(symbol))
+        continue;
+      order.push_back(param);
+      if (StackOp stack = begins.lookup(symbol))
+        for (auto part : llvm::drop_begin(stack.getParts().getAsRange<FlatSymbolRefAttr>()))
+          order.push_back(symbols.lookup<ParamOp>(part.getValue()));
+    }
+    return order;
   }
 
   void placeFixed(BufferOp buffer) {

@@ -41,6 +41,9 @@ int64_t flopsOf(Operation *op, int64_t tokens, int64_t length) {
   return -1;
 }
 
+// No kernel: another name for what lies in memory already.
+bool isName(Operation *op) { return isa<ViewOp, ColumnsOp, UseOp>(op); }
+
 // Cheap enough to be computed again whatever the budget.
 bool isCheap(Operation *op) { return isa<RmsNormOp, MapOp, DropoutOp>(op); }
 
@@ -80,11 +83,14 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
     }
     if (budget > 0)
       fitBudget(train, border, budget, again);
-    // Consumers before producers: a clone is one more user of what it reads.
+    // Consumers before producers: a clone is one more user of what it reads. Views go along.
     SmallVector<Operation *> order(again.getArrayRef());
+    for (Operation &op : train.front())
+      if (op.isBeforeInBlock(border) && isa<ViewOp, ColumnsOp>(op))
+        order.push_back(&op);
     llvm::sort(order, [](Operation *x, Operation *y) { return y->isBeforeInBlock(x); });
     for (Operation *op : order)
-      recompute(op, border);
+      repeat(op, border);
   }
 
   // Everything that is kept across the border if `again` is computed again.
@@ -95,7 +101,7 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
       Operation *def = value.getDefiningOp();
       if (!def || !def->isBeforeInBlock(border))
         return;
-      if (again.contains(def) || isa<ViewOp, UseOp>(def))
+      if (again.contains(def) || isName(def))
         llvm::for_each(def->getOperands(), need);
       else
         kept.insert(value);
@@ -135,7 +141,7 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
 
   // Clones the op in front of the first of its users after the border; users that are clones
   // themselves come first.
-  void recompute(Operation *op, Operation *border) {
+  void repeat(Operation *op, Operation *border) {
     Operation *first = nullptr;
     for (Value result : op->getResults())
       for (Operation *user : result.getUsers())
@@ -145,7 +151,8 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
       return;
     OpBuilder b(first);
     Operation *clone = b.clone(*op);
-    clone->setAttr("recompute", b.getUnitAttr());
+    if (!isName(op))
+      clone->setAttr("recompute", b.getUnitAttr());
     for (auto [from, to] : llvm::zip(op->getResults(), clone->getResults()))
       from.replaceUsesWithIf(
           to, [&](OpOperand &use) { return clone->isBeforeInBlock(use.getOwner()); });

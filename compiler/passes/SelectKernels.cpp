@@ -19,7 +19,35 @@ using namespace lorac::lora;
 namespace {
 
 int64_t cols(Value value) { return columns(cast<RankedTensorType>(value.getType())); }
-int64_t ld(Value value) { return leadingDimension(cols(value)); }
+
+// What a value is called outside of the fused kernel that yields it.
+Value outside(Value value) {
+  for (OpOperand &use : value.getUses())
+    if (auto fused = dyn_cast<FusedOp>(use.getOwner()->getParentOp());
+        fused && isa<YieldOp>(use.getOwner()))
+      return fused.getResult(use.getOperandNumber());
+  return value;
+}
+
+// The concatenation that a value is written into; null where it has a buffer of its own.
+ConcatOp concatOf(Value value) {
+  for (Operation *user : outside(value).getUsers())
+    if (auto concat = dyn_cast<ConcatOp>(user))
+      return concat;
+  return {};
+}
+
+// Leading dimension: activations are padded, factors and their gradients are dense.
+int64_t ld(Value value) {
+  if (auto view = value.getDefiningOp<ViewOp>())
+    return ld(view.getX());
+  if (auto columns = value.getDefiningOp<ColumnsOp>())
+    return ld(columns.getX());
+  if (ConcatOp concat = concatOf(value))
+    return ld(concat.getY());
+  auto type = cast<RankedTensorType>(value.getType());
+  return type.isDynamicDim(0) ? leadingDimension(columns(type)) : columns(type);
+}
 
 // One function's ops, turned into launches one after another.
 class Selector {
@@ -62,19 +90,26 @@ private:
   llvm::DenseMap<Value, int64_t> lastUse; // by storage root
   llvm::DenseMap<Value, Value> weights;
   llvm::StringMap<Value> named; // io, table, param, grad buffers
+  llvm::DenseMap<Operation *, Value> concats;
 
   static Value rootOf(Value value) {
-    while (auto view = value.getDefiningOp<ViewOp>())
-      value = view.getX();
-    return value;
+    while (true)
+      if (auto view = value.getDefiningOp<ViewOp>())
+        value = view.getX();
+      else if (auto columns = value.getDefiningOp<ColumnsOp>())
+        value = columns.getX();
+      else
+        return value;
   }
 
   void findLastUses() {
     int64_t index = 0;
     for (Operation &op : func.front()) {
-      if (!isa<ViewOp>(op))
-        for (Value operand : op.getOperands())
-          lastUse[rootOf(operand)] = index;
+      op.walk([&](Operation *reader) {
+        if (!isa<ViewOp, ColumnsOp>(reader))
+          for (Value operand : reader->getOperands())
+            lastUse[rootOf(operand)] = index;
+      });
       ++index;
     }
   }
@@ -110,14 +145,18 @@ private:
   }
 
   Value fresh(Value tensor, Location loc, StringRef what) {
+    if (ConcatOp concat = concatOf(tensor))
+      return placeIn(concat, tensor);
     auto type = cast<RankedTensorType>(tensor.getType());
     MemRefType memory;
-    if (type.getRank() == 1)
+    if (!type.isDynamicDim(0))
+      memory = MemRefType::get(type.getShape(), b.getF32Type());
+    else if (type.getRank() == 1)
       memory = MemRefType::get({maxTokens}, b.getF32Type());
     else
       memory = rowsType(isHead ? headRows : maxTokens, columns(type));
     // What the function returns has a place that the runtime reads.
-    for (OpOperand &use : tensor.getUses())
+    for (OpOperand &use : outside(tensor).getUses())
       if (isa<func::ReturnOp>(use.getOwner()))
         return place(BufferRole::IO,
                      type.getRank() == 1 ? "row_loss"
@@ -130,8 +169,28 @@ private:
     return BufferOp::create(b, loc, memory, BufferRole::Local, label, -1);
   }
 
+  // The columns of a concatenation that one of its operands is written to; the first one to come
+  // brings the buffer with it.
+  Value placeIn(ConcatOp concat, Value tensor) {
+    Value &whole = concats[concat];
+    if (!whole)
+      whole = fresh(concat.getY(), concat.getLoc(), "t");
+    int64_t from = 0;
+    for (Value part : concat.getParts()) {
+      if (part == tensor)
+        break;
+      from += cols(part);
+    }
+    return columnsOf(concat.getLoc(), whole, from);
+  }
+
+  // A buffer from one of its columns on; the rows stay as long.
+  Value columnsOf(Location loc, Value memory, int64_t from) {
+    return from == 0 ? memory : SliceOp::create(b, loc, memory.getType(), memory, 4 * from);
+  }
+
   bool isReturned(Value tensor) {
-    return llvm::any_of(tensor.getUsers(),
+    return llvm::any_of(outside(tensor).getUsers(),
                         [](Operation *user) { return isa<func::ReturnOp>(user); });
   }
 
@@ -140,13 +199,31 @@ private:
   Value over(Value operand, Value result, Location loc, StringRef what) {
     if (!operand)
       return fresh(result, loc, what);
-    Value root = rootOf(operand);
-    auto reads = llvm::count_if(result.getDefiningOp()->getOperands(),
-                                [&](Value v) { return rootOf(v) == root; });
-    if (lastUse.lookup(root) == now && reads == 1 && !isa<BlockArgument>(root) &&
-        !isReturned(result) && cols(operand) == cols(result))
+    Operation *kernel = result.getDefiningOp();
+    if (auto fused = dyn_cast<FusedOp>(kernel->getParentOp()))
+      kernel = fused;
+    int64_t reads = 0;
+    kernel->walk([&](Operation *op) {
+      reads +=
+          llvm::count_if(op->getOperands(), [&](Value v) { return rootOf(v) == rootOf(operand); });
+    });
+    if (diesHere(operand) && reads == 1 && !isInColumns(result) && !isReturned(result) &&
+        cols(operand) == cols(result))
       return buffers.lookup(operand);
     return fresh(result, loc, what);
+  }
+
+  // Whether the value's columns are some of a wider buffer's.
+  static bool isInColumns(Value value) {
+    while (auto view = value.getDefiningOp<ViewOp>())
+      value = view.getX();
+    return value.getDefiningOp<ColumnsOp>() || concatOf(value);
+  }
+
+  // Whether nobody reads the value after this op and its buffer is ours to write over.
+  bool diesHere(Value value) {
+    Value root = rootOf(value);
+    return lastUse.lookup(root) == now && !isa<BlockArgument>(root) && !isInColumns(value);
   }
 
   Value in(Value tensor) {
@@ -179,11 +256,12 @@ private:
     return b.getNamedAttr("format", b.getStringAttr(cast<WeightType>(w.getType()).formatName()));
   }
 
-  void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops, int64_t begin,
-              int64_t count) {
+  LaunchOp launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops,
+                  int64_t begin, int64_t count) {
     auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
-                               b.getI64IntegerAttr(count));
+                               b.getI64IntegerAttr(count), /*fixed=*/UnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(flops));
+    return op;
   }
   void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops) {
     launch(loc, key, operands, flops, 0, isHead ? headRows : maxTokens);
@@ -194,10 +272,11 @@ private:
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
         .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp,
               MapOp, DropoutOp, MatmulOp, AdaptedLinearOp, AdaptedLinearBackwardOp, CrossEntropyOp,
-              CrossEntropyBackwardOp, GradientOp, UseOp, ViewOp>([&](auto typed) {
-          selectOp(typed);
-          return success();
-        })
+              CrossEntropyBackwardOp, GradientOp, FusedOp, UseOp, ViewOp, ColumnsOp, ConcatOp>(
+            [&](auto typed) {
+              selectOp(typed);
+              return success();
+            })
         .Case([](func::ReturnOp) { return success(); })
         .Default([](Operation *other) {
           return other->emitOpError("has no kernel: FuseKernels should have taken it in");
@@ -212,6 +291,13 @@ private:
         place(BufferRole::Param, op.getSymbol(), MemRefType::get(type.getShape(), b.getF32Type()));
   }
   void selectOp(ViewOp op) { buffers[op.getY()] = in(op.getX()); }
+  void selectOp(ColumnsOp op) {
+    buffers[op.getY()] = columnsOf(op.getLoc(), in(op.getX()), op.getFrom());
+  }
+  void selectOp(ConcatOp op) {
+    assert(concats.contains(op) && "the products that it reads have brought its buffer");
+    buffers[op.getY()] = concats[op];
+  }
   void selectOp(GradientOp op) {} // its matmul writes into the gradient's place
 
   void selectOp(EmbedOp op) {
@@ -322,32 +408,39 @@ private:
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
 
-  void selectOp(MapOp op) {
+  struct MapBuffers {
+    SmallVector<NamedAttribute> params;
+    SmallVector<Value> operands;
+    int64_t flops;
+  };
+
+  // Results take over the buffers of inputs that die here, but for those that are `taken`.
+  MapBuffers buffersOf(MapOp op, llvm::DenseSet<Value> taken) {
     SmallVector<Value> operands;
     SmallVector<int64_t> lds;
     for (Value input : op.getInputs())
       operands.push_back(in(input)), lds.push_back(ld(input));
-    llvm::DenseSet<Value> taken;
-    SmallVector<Value> outputs;
     for (Value output : op.getOutputs()) {
       Value buffer;
       for (Value input : op.getInputs())
-        if (!buffer && lastUse.lookup(rootOf(input)) == now && !isa<BlockArgument>(rootOf(input)) &&
-            !isReturned(output) && taken.insert(in(input)).second)
+        if (!buffer && diesHere(input) && !isReturned(output) && taken.insert(in(input)).second)
           buffer = in(input);
-      outputs.push_back(buffer ? buffer : fresh(output, op.getLoc(), "map"));
+      buffers[output] = buffer ? buffer : fresh(output, op.getLoc(), "map");
+      operands.push_back(buffers[output]);
       lds.push_back(ld(output));
     }
-    operands.append(outputs);
     int64_t n = cols(op.getOutputs().front());
-    launch(op.getLoc(),
-           {"map",
-            {integer("cols", n), integer("ins", op.getInputs().size()),
-             integer("outs", outputs.size()), b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
-            &op.getBody()},
-           operands, tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
-    for (auto [output, buffer] : llvm::zip(op.getOutputs(), outputs))
-      buffers[output] = buffer;
+    return {{integer("ins", op.getInputs().size()), integer("outs", op.getOutputs().size()),
+             b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
+            operands,
+            tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1)};
+  }
+
+  void selectOp(MapOp op) {
+    MapBuffers elementwise = buffersOf(op, {});
+    KernelKey key{"map", {integer("cols", cols(op.getOutputs().front()))}, &op.getBody()};
+    key.params.append(elementwise.params);
+    launch(op.getLoc(), key, elementwise.operands, elementwise.flops);
   }
 
   void selectOp(DropoutOp op) {
@@ -361,44 +454,43 @@ private:
     buffers[op.getY()] = y;
   }
 
-  // Leading dimension of a product's operand: activations are padded, factors are dense.
-  static int64_t leading(Value value) {
-    auto type = cast<RankedTensorType>(value.getType());
-    return type.isDynamicDim(0) ? leadingDimension(columns(type)) : type.getDimSize(1);
-  }
-
   void selectOp(MatmulOp op) {
     auto a = cast<RankedTensorType>(op.getA().getType()),
          c = cast<RankedTensorType>(op.getC().getType());
+    // The rows that a launch counts: tokens, or those of a gradient of W.
+    bool fixed = !a.isDynamicDim(0), isTn = op.getKind() == ProductKind::TN;
+    int64_t rows = fixed ? a.getDimSize(0) : tokens();
+    auto sink =
+        op.getC().hasOneUse() ? dyn_cast<GradientOp>(*op.getC().user_begin()) : GradientOp();
+    Value out = sink ? place(BufferRole::Grad, sink.getSymbol(),
+                             MemRefType::get(c.getShape(), b.getF32Type()))
+                     : fresh(op.getC(), op.getLoc(), "t");
+    buffers[op.getC()] = out;
     SmallVector<NamedAttribute> params;
-    Value out;
-    int64_t flops;
-    bool accumulate = false;
-    if (op.getKind() == ProductKind::TN) {
+    if (isTn)
       params = {integer("i", c.getDimSize(0)), integer("j", c.getDimSize(1))};
-      flops = 2 * tokens() * c.getDimSize(0) * c.getDimSize(1);
-      auto sink = dyn_cast<GradientOp>(*op.getC().user_begin());
-      assert(sink && op.getC().hasOneUse() && "products over tokens are gradients of factors");
-      out =
-          place(BufferRole::Grad, sink.getSymbol(), MemRefType::get(c.getShape(), b.getF32Type()));
-      accumulate = true;
-    } else {
-      params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1))};
-      flops = 2 * tokens() * c.getDimSize(1) * a.getDimSize(1);
-      out = fresh(op.getC(), op.getLoc(), "t");
-      buffers[op.getC()] = out;
-    }
-    params.append({integer("lda", leading(op.getA())), integer("ldb", leading(op.getB())),
-                   integer("ldc", leading(op.getC())),
-                   number("scale", op.getScale().convertToDouble()),
-                   flag("accumulate", accumulate)});
-    launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params},
-           {in(op.getA()), in(op.getB()), out}, flops);
+    else
+      params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1)),
+                flag("exact", bool(sink) || isInColumns(op.getC()))};
+    params.append({integer("lda", ld(op.getA())), integer("ldb", ld(op.getB())),
+                   integer("ldc", ld(op.getC())), number("scale", op.getScale().convertToDouble()),
+                   flag("accumulate", bool(sink))});
+    int64_t other = isTn ? c.getDimSize(0) : a.getDimSize(1);
+    auto made =
+        launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params},
+               {in(op.getA()), in(op.getB()), out}, 2 * rows * c.getDimSize(1) * other, 0, rows);
+    made.setFixed(fixed);
   }
 
-  void selectOp(AdaptedLinearOp op) {
+  // A launch before its epilogue is known.
+  struct Product {
+    KernelKey key;
+    SmallVector<Value> operands; ///< the last one is written
+    int64_t flops;
+  };
+
+  Product productOf(AdaptedLinearOp op, Value y) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    Value y = over(op.getResidual(), op.getY(), op.getLoc(), "out");
     int64_t rank = op.getT() ? cols(op.getT()) : 0;
     SmallVector<Value> operands{in(op.getX()), weight(op.getWeight())};
     if (op.getT())
@@ -406,33 +498,82 @@ private:
     if (op.getResidual())
       operands.push_back(in(op.getResidual()));
     operands.push_back(y);
-    launch(op.getLoc(),
-           {"linear_forward",
-            linearParams(op.getWeight(),
-                         {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                          integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
-                          number("scale", op.getScale().convertToDouble()),
-                          integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
-                          flag("residual", bool(op.getResidual()))})},
-           operands, 2 * tokens() * shape[0] * (shape[1] + rank));
-    buffers[op.getY()] = y;
+    return {{"linear_forward",
+             linearParams(op.getWeight(),
+                          {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+                           integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
+                           number("scale", op.getScale().convertToDouble()),
+                           integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
+                           flag("residual", bool(op.getResidual()))})},
+            operands,
+            2 * tokens() * shape[0] * (shape[1] + rank)};
   }
 
-  void selectOp(AdaptedLinearBackwardOp op) {
+  Product productOf(AdaptedLinearBackwardOp op, Value dx) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
-                            : fresh(op.getDx(), op.getLoc(), "dx");
     int64_t rank = op.getDt() ? cols(op.getDt()) : 0;
     SmallVector<Value> operands{in(op.getDy()), weight(op.getWeight())};
     if (op.getDt())
       operands.append({in(op.getDt()), in(op.getA())});
     operands.push_back(dx);
-    launch(op.getLoc(),
-           {"linear_backward",
-            linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
-                                 op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
-           operands, 2 * tokens() * shape[1] * (shape[0] + rank));
-    buffers[op.getDx()] = dx;
+    return {{"linear_backward",
+             linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
+                                  op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
+            operands,
+            2 * tokens() * shape[1] * (shape[0] + rank)};
+  }
+
+  // Where a product's value goes.
+  Value placeOf(AdaptedLinearOp op) {
+    return over(op.getResidual(), op.getY(), op.getLoc(), "out");
+  }
+  Value placeOf(AdaptedLinearBackwardOp op) {
+    return op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
+                        : fresh(op.getDx(), op.getLoc(), "dx");
+  }
+
+  template <typename Op>
+  void selectProduct(Op op) {
+    Value y = placeOf(op);
+    Product product = productOf(op, y);
+    launch(op.getLoc(), product.key, product.operands, product.flops);
+    buffers[op->getResult(0)] = y;
+  }
+  void selectOp(AdaptedLinearOp op) { selectProduct(op); }
+  void selectOp(AdaptedLinearBackwardOp op) { selectProduct(op); }
+
+  // A product with a map is one kernel. A rope is a launch of its own here: kept whole, heads would
+  // cut the product into too few tiles for even shares (k of SmolLM2: 3 instead of 12), which costs
+  // more than reading q and k once more.
+  void selectOp(FusedOp op) {
+    if (auto rope = dyn_cast<RopeOp>(op.epilogue())) {
+      for (Operation &inner : op.getBody().front().without_terminator())
+        (void)select(&inner);
+    } else if (auto linear = dyn_cast<AdaptedLinearOp>(op.product())) {
+      selectFused(linear, cast<MapOp>(op.epilogue()));
+    } else {
+      selectFused(cast<AdaptedLinearBackwardOp>(op.product()), cast<MapOp>(op.epilogue()));
+    }
+    auto yield = op.getBody().front().getTerminator();
+    for (auto [outer, inner] : llvm::zip(op.getOutputs(), yield->getOperands()))
+      buffers[outer] = in(inner);
+  }
+
+  template <typename Op>
+  void selectFused(Op op, MapOp map) {
+    Value y = placeOf(op);
+    Product product = productOf(op, y);
+    buffers[op->getResult(0)] = y;
+    // Other threads read the product's operands until the end: the map must not write over them,
+    // nor over a product that others read.
+    llvm::DenseSet<Value> taken(product.operands.begin(), product.operands.end());
+    if (outside(op->getResult(0)) == op->getResult(0))
+      taken.erase(y);
+    MapBuffers elementwise = buffersOf(map, taken);
+    product.key.params.append(elementwise.params);
+    product.key.body = &map.getBody();
+    product.operands.append(elementwise.operands);
+    launch(op.getLoc(), product.key, product.operands, product.flops + elementwise.flops);
   }
 
   SmallVector<NamedAttribute> linearParams(Value w, ArrayRef<NamedAttribute> more) {

@@ -50,6 +50,7 @@ public:
           pm.addPass(createFuseKernels());
           pm.addPass(createFuseElementwise());
           pm.addPass(createCanonicalizerPass());
+          pm.addPass(createFuseEpilogues());
         })))
       return failure();
     // From here on the target is known.

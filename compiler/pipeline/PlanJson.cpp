@@ -203,6 +203,8 @@ private:
       json.attributeArray("rows", [&] {
         json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount()));
       });
+      if (launch.getFixed())
+        json.attribute("fixed", true);
       json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));

@@ -74,6 +74,46 @@ HostTensor lorac::reference::dropout(const HostTensor &x, double p, int64_t stre
   return y;
 }
 
+HostTensor lorac::reference::rowsOf(const HostTensor &x, int64_t from, int64_t n) {
+  HostTensor y = HostTensor::zeros({n, x.columns()});
+  for (int64_t m = 0; m < n; ++m)
+    for (int64_t j = 0; j < x.columns(); ++j)
+      y.at(m, j) = x.at(from + m, j);
+  return y;
+}
+
+HostTensor lorac::reference::columnsOf(const HostTensor &x, int64_t from, int64_t n) {
+  HostTensor y = HostTensor::zeros({x.rows(), n});
+  for (int64_t m = 0; m < x.rows(); ++m)
+    for (int64_t j = 0; j < n; ++j)
+      y.at(m, j) = x.at(m, from + j);
+  return y;
+}
+
+HostTensor lorac::reference::stackRows(const std::vector<HostTensor> &parts) {
+  HostTensor y = parts.front();
+  for (size_t i = 1; i < parts.size(); ++i) {
+    assert(parts[i].columns() == y.columns());
+    y.data.insert(y.data.end(), parts[i].data.begin(), parts[i].data.end());
+    y.shape.front() += parts[i].rows();
+  }
+  return y;
+}
+
+HostTensor lorac::reference::concatColumns(const std::vector<HostTensor> &parts) {
+  int64_t n = 0, from = 0;
+  for (const HostTensor &part : parts)
+    n += part.columns();
+  HostTensor y = HostTensor::zeros({parts.front().rows(), n});
+  for (const HostTensor &part : parts) {
+    for (int64_t m = 0; m < y.rows(); ++m)
+      for (int64_t j = 0; j < part.columns(); ++j)
+        y.at(m, from + j) = part.at(m, j);
+    from += part.columns();
+  }
+  return y;
+}
+
 HostTensor lorac::reference::add(const HostTensor &a, const HostTensor &b) {
   assert(a.shape == b.shape);
   HostTensor sum = a;

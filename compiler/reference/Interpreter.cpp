@@ -63,15 +63,36 @@ struct Machine {
   FailureOr<Tensors> gradient(GradientOp op);
   FailureOr<Tensors> map(MapOp op);
   FailureOr<Tensors> elementwise(Operation &op);
+  FailureOr<Tensors> fused(FusedOp op);
   HostTensor view(ViewOp op);
   HostTensor adaptedLinear(AdaptedLinearOp op);
   HostTensor adaptedLinearBackward(AdaptedLinearBackwardOp op);
   LogicalResult checkIndices(Operation &op);
+  LogicalResult walk(Block &block);
   LogicalResult run(Block &block);
 };
 } // namespace
 
+// The params of a stack, in order; none where the symbol is no stack.
+static SmallVector<ParamOp> partsOf(Operation *user, FlatSymbolRefAttr symbol) {
+  SmallVector<ParamOp> parts;
+  if (auto stack = SymbolTable::lookupNearestSymbolFrom<StackOp>(user, symbol))
+    for (auto part : stack.getParts().getAsRange<FlatSymbolRefAttr>())
+      parts.push_back(SymbolTable::lookupNearestSymbolFrom<ParamOp>(user, part));
+  return parts;
+}
+
 FailureOr<Tensors> Machine::use(UseOp op) {
+  if (SmallVector<ParamOp> parts = partsOf(op, op.getSymbolAttr()); !parts.empty()) {
+    std::vector<HostTensor> values;
+    for (ParamOp part : parts) {
+      auto found = environment.symbols.find(part.getSymName().str());
+      if (found == environment.symbols.end())
+        return op.emitOpError("the environment holds no value named '") << part.getSymName() << "'";
+      values.push_back(found->second);
+    }
+    return Tensors{stackRows(values)};
+  }
   auto found = environment.symbols.find(op.getSymbol().str());
   if (found == environment.symbols.end())
     return op.emitOpError("the environment holds no value named '") << op.getSymbol() << "'";
@@ -79,10 +100,31 @@ FailureOr<Tensors> Machine::use(UseOp op) {
 }
 
 FailureOr<Tensors> Machine::gradient(GradientOp op) {
-  auto [place, isFirst] = outcome.gradients.try_emplace(op.getSymbol().str(), at(op.getValue()));
-  if (!isFirst)
-    place->second = add(place->second, at(op.getValue()));
+  auto addTo = [&](StringRef name, const HostTensor &value) {
+    auto [place, isFirst] = outcome.gradients.try_emplace(name.str(), value);
+    if (!isFirst)
+      place->second = add(place->second, value);
+  };
+  SmallVector<ParamOp> parts = partsOf(op, op.getSymbolAttr());
+  if (parts.empty())
+    addTo(op.getSymbol(), at(op.getValue()));
+  int64_t row = 0;
+  for (ParamOp part : parts) {
+    int64_t rows = cast<RankedTensorType>(part.getType()).getDimSize(0);
+    addTo(part.getSymName(), rowsOf(at(op.getValue()), row, rows));
+    row += rows;
+  }
   return Tensors{};
+}
+
+FailureOr<Tensors> Machine::fused(FusedOp op) {
+  Block &body = op.getBody().front();
+  if (failed(walk(body)))
+    return failure();
+  Tensors outputs;
+  for (Value value : body.getTerminator()->getOperands())
+    outputs.push_back(at(value));
+  return outputs;
 }
 
 FailureOr<Tensors> Machine::map(MapOp op) {
@@ -233,12 +275,23 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
                                                         : matmulTN;
         return Tensors{product(at(o.getA()), at(o.getB()), number(o.getScale()))};
       })
+      .Case([&](ColumnsOp o) -> Answer {
+        int64_t n = cast<RankedTensorType>(o.getY().getType()).getDimSize(1);
+        return Tensors{columnsOf(at(o.getX()), o.getFrom(), n)};
+      })
+      .Case([&](ConcatOp o) -> Answer {
+        std::vector<HostTensor> parts;
+        for (Value part : o.getParts())
+          parts.push_back(at(part));
+        return Tensors{concatColumns(parts)};
+      })
+      .Case([&](FusedOp o) { return fused(o); })
       .Case([&](AdaptedLinearOp o) -> Answer { return Tensors{adaptedLinear(o)}; })
       .Case([&](AdaptedLinearBackwardOp o) -> Answer { return Tensors{adaptedLinearBackward(o)}; })
       .Default([&](Operation *o) { return elementwise(*o); });
 }
 
-LogicalResult Machine::run(Block &block) {
+LogicalResult Machine::walk(Block &block) {
   for (Operation &op : block.without_terminator()) {
     if (failed(checkIndices(op)))
       return failure();
@@ -251,6 +304,12 @@ LogicalResult Machine::run(Block &block) {
       values[value] = result;
     }
   }
+  return success();
+}
+
+LogicalResult Machine::run(Block &block) {
+  if (failed(walk(block)))
+    return failure();
   for (Value value : block.getTerminator()->getOperands())
     outcome.results.push_back(at(value));
   return success();

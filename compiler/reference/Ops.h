@@ -86,6 +86,12 @@ HostTensor matmulNN(const HostTensor &a, const HostTensor &b, double scale);
 /// `C[i,j] = scale·Σm A[m,i]·B[m,j]`
 HostTensor matmulTN(const HostTensor &a, const HostTensor &b, double scale);
 
+/// Rows `[from, from + n)`, columns `[from, from + n)`; matrices below and beside each other.
+HostTensor rowsOf(const HostTensor &x, int64_t from, int64_t n);
+HostTensor columnsOf(const HostTensor &x, int64_t from, int64_t n);
+HostTensor stackRows(const std::vector<HostTensor> &parts);
+HostTensor concatColumns(const std::vector<HostTensor> &parts);
+
 /// `a + b`, elementwise
 HostTensor add(const HostTensor &a, const HostTensor &b);
 

@@ -37,6 +37,7 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       launch.tiles = kernel.tiles;
       launch.rowBegin = from.rowBegin;
       launch.rowCount = from.rowCount;
+      launch.fixedRows = from.fixedRows;
       // A sum over no rows is zero and has to be written; everything else writes rows.
       launch.needsRows = kernel.family != "matmul_tn";
       launch.evenTiles = kernel.tiles.space != PlanTiles::Segments;
@@ -52,7 +53,9 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
 void Executor::run(Program program, const LoracStep &step) {
   using Clock = std::chrono::steady_clock;
   for (Launch &launch : programs[int(program)]) {
-    int64_t rows = std::clamp<int64_t>(step.tokens - launch.rowBegin, 0, launch.rowCount);
+    int64_t rows = launch.fixedRows
+                       ? launch.rowCount
+                       : std::clamp<int64_t>(step.tokens - launch.rowBegin, 0, launch.rowCount);
     if (rows == 0 && launch.needsRows)
       continue;
     int64_t tiles = launch.tiles.count;

@@ -48,6 +48,7 @@ private:
     std::vector<void *> buffers;
     PlanTiles tiles;
     int64_t rowBegin, rowCount;
+    bool fixedRows;
     bool needsRows; ///< writes nothing without rows: skipped then
     bool evenTiles;
     const PlanLaunch *plan;

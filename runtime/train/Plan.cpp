@@ -103,7 +103,10 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   });
   if (in.has("rows")) {
     std::vector<int64_t> rows;
-    in.at("rows").forEach([&](const Fields &row) { rows.push_back(row.asInteger(0, maxRows)); });
+    // Rows that are no tokens are those of a weight's gradient.
+    launch.fixedRows = in.truthOr("fixed", false);
+    int64_t most = launch.fixedRows ? maxCount : maxRows;
+    in.at("rows").forEach([&](const Fields &row) { rows.push_back(row.asInteger(0, most)); });
     if (rows.size() != 2)
       in.at("rows").fail("needs [begin, count]");
     else

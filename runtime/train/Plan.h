@@ -34,6 +34,7 @@ struct PlanLaunch {
   int32_t kernel = 0;
   std::vector<PlanArg> args;
   int64_t rowBegin = 0, rowCount = 0;
+  bool fixedRows = false; ///< the rows are no tokens: all of them, whatever the micro-batch holds
   double flops = 0, bytes = 0; ///< at max_tokens
   std::string op, loc;
 };

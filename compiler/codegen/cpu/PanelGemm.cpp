@@ -27,6 +27,16 @@ void PanelGemm::useCopy(KernelBuilder &k, int64_t scratchOffset) {
   copy = k.scratchF32(scratchOffset, {blocks.rows, blocks.depth + 16});
 }
 
+void PanelGemm::finishWith(KernelBuilder &k, Elementwise body) {
+  finish = [&k, body, width = tile.width()](Value first, Value last, Value firstRow,
+                                            Value lastRow) mutable {
+    k.forLoop(firstRow, lastRow, 1, [&](Value row) {
+      k.forLoop(k.mul(first, width), k.mul(last, width), k.lanes(),
+                [&](Value column) { body.build(k, row, column); });
+    });
+  };
+}
+
 void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {
   int64_t lanes = k.lanes();
   Value whole = k.add(place.from, k.mul(k.div(k.sub(place.to, place.from), lanes), lanes));
@@ -82,9 +92,17 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
         [&](int64_t r, Value s) { return k.load(extraA, {k.add(row, r), s}); },
         [&](int64_t v, Value s) { return extraAt(panel, place.group, s, v); });
   }
-  for (int64_t r = 0; r < height; ++r)
-    for (int64_t v = 0; v < tile.vectors; ++v)
-      k.vstore(values[r * tile.vectors + v], c, {k.add(row, r), k.add(column, v * tile.lanes)});
+  for (int64_t v = 0; v < tile.vectors; ++v) {
+    Value first = k.add(column, v * tile.lanes);
+    Value live = columns ? k.mask(k.sub(k.index(columns), first)) : Value();
+    for (int64_t r = 0; r < height; ++r) {
+      Value value = values[r * tile.vectors + v];
+      if (live)
+        k.vstoreMasked(value, c, {k.add(row, r), first}, live);
+      else
+        k.vstore(value, c, {k.add(row, r), first});
+    }
+  }
 }
 
 void PanelGemm::buildTiles(KernelBuilder &k, int64_t panels) {
@@ -115,6 +133,10 @@ void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value
           forRowTiles(k, tile.height, rowBlock, rowEnd,
                       [&](int64_t height, Value row) { buildTile(k, height, row, panel, place); });
         });
+        if (finish && steps <= blocks.depth)
+          finish(group, groupEnd, rowBlock, rowEnd);
+        else if (finish)
+          k.ifThen(k.equal(to, k.index(steps)), [&] { finish(group, groupEnd, rowBlock, rowEnd); });
       });
     });
   });

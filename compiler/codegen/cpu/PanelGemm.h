@@ -1,6 +1,7 @@
 #pragma once
 // C[m, 16p..] = start + Σs A[m, s] · P[p][s][16]: the blocked product that the GEMM families share.
 
+#include "compiler/codegen/cpu/Elementwise.h"
 #include "compiler/codegen/cpu/RegisterTile.h"
 
 namespace lorac::cpu {
@@ -28,7 +29,7 @@ struct PanelGemm {
   GemmBlocks blocks;
   int64_t steps;     ///< length of the inner dimension
   mlir::Value a;     ///< [rows, lda]: at least `steps` columns
-  mlir::Value c;     ///< [rows, ldc]: whole tiles are stored
+  mlir::Value c;     ///< [rows, ldc]: whole tiles are stored, unless `columns` is set
   mlir::Value start; ///< memory of C's shape to start from; may be `c`; null for 0
   /// Fills panels [first, last) for steps [from, to) of this group; null where panels need no
   /// packing.
@@ -39,12 +40,21 @@ struct PanelGemm {
                             int64_t v)>
       panelAt;
   mlir::Value copy; ///< `[blocks.rows][depth + 16]` for A's blocks; null where A is read in place
+  int64_t columns = 0;    ///< not 0: what stands in C's rows behind so many columns is left alone
   int64_t extraSteps = 0; ///< 0: no extra term
   mlir::Value extraA;     ///< [rows, ld]
   std::function<void(mlir::Value first, mlir::Value last)> packExtra;
   std::function<mlir::Value(mlir::Value panel, mlir::Value first, mlir::Value s, int64_t v)>
       extraAt;
 
+  /// Called when panels [first, last) of rows [firstRow, lastRow) are done and still in cache; may
+  /// be null.
+  std::function<void(mlir::Value first, mlir::Value last, mlir::Value firstRow,
+                     mlir::Value lastRow)>
+      finish;
+
+  /// `finish` by an elementwise function of C and other activations of its shape.
+  void finishWith(KernelBuilder &k, Elementwise body);
   /// A view of `floats` floats of scratch for `copy`.
   void useCopy(KernelBuilder &k, int64_t scratchOffset);
 

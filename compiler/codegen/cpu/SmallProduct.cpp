@@ -22,9 +22,10 @@ FailureOr<KernelShape> lorac::cpu::describeSmallProduct(Location loc, Dictionary
                                                         const CpuTarget &target) {
   int64_t j = intParam(params, "j");
   SmallProductPlan plan(target, j, intParam(params, "k"));
-  if (intParam(params, "ldc") < roundUp(j, plan.tile.width()))
-    return emitError(loc) << "products over rows store whole tiles: ldc must be at least "
-                          << roundUp(j, plan.tile.width());
+  if (intParam(params, "exact") == 0 && intParam(params, "ldc") < roundUp(j, plan.tile.width()))
+    return emitError(loc)
+           << "products over rows store whole tiles unless they are exact: ldc must be at least "
+           << roundUp(j, plan.tile.width());
   return KernelShape{lora::TileSpace::Rows, rowsOfTile, 0, plan.bytes};
 }
 
@@ -44,6 +45,8 @@ LogicalResult lorac::cpu::buildSmallProduct(lora::KernelOp kernel, OpBuilder &bu
   gemm.c = k.buffer(2);
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
+  if (kernel.intParam("exact") != 0 && j % plan.tile.width() != 0)
+    gemm.columns = j;
   Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, plan.tile.width()});
   gemm.pack = [&](Value first, Value last, Value from, Value to) {
     k.forLoop(first, last, 1, [&](Value panel) {

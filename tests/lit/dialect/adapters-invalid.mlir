@@ -155,3 +155,93 @@ func.func @f(%h: memref<8x16xf32>) {
   lora.launch @f(%h) rows [0, 128] : memref<8x16xf32>
   return
 }
+
+// -----
+
+// stack_c1: a part that is no param
+lora.param @a : tensor<2x8xf32>
+// expected-error@+1 {{no param is named @b}}
+lora.stack @s [@a, @b] : tensor<4x8xf32>
+
+// -----
+
+// stack_c1: other columns
+lora.param @a : tensor<2x8xf32>
+lora.param @b : tensor<2x7xf32>
+// expected-error@+1 {{@b has type 'tensor<2x7xf32>', the stack has 'tensor<4x8xf32>'}}
+lora.stack @s [@a, @b] : tensor<4x8xf32>
+
+// -----
+
+// stack_c1: rows
+lora.param @a : tensor<2x8xf32>
+lora.param @b : tensor<3x8xf32>
+// expected-error@+1 {{its parts have 5 rows, its type has 4}}
+lora.stack @s [@a, @b] : tensor<4x8xf32>
+
+// -----
+
+// columns_c1
+func.func @f(%t: tensor<?x8xf32>) {
+  // expected-error@+1 {{columns [6, 9) are not in 'tensor<?x8xf32>'}}
+  %y = lora.columns %t from 6 : tensor<?x8xf32> to tensor<?x3xf32>
+  return
+}
+
+// -----
+
+// concat_c1
+func.func @f(%t: tensor<?x8xf32>) {
+  // expected-error@+1 {{its operands have 16 columns, its result has 15}}
+  %y = lora.concat %t, %t : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x15xf32>
+  return
+}
+
+// -----
+
+// fused_c1: begins with a product
+func.func @f(%x: tensor<?x8xf32>) {
+  // expected-error@+1 {{needs a product over a frozen weight first}}
+  %0 = lora.fused : tensor<?x8xf32> {
+    %z = lora.map %x : (tensor<?x8xf32>) -> tensor<?x8xf32> {
+    ^bb0(%e: f32):
+      lora.yield %e : f32
+    }
+    lora.yield %z : tensor<?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// fused_c1: the epilogue reads the product
+func.func @f(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, f32>) {
+  // expected-error@+1 {{its epilogue does not read its product}}
+  %0 = lora.fused : tensor<?x8xf32> {
+    %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x8xf32>, !lora.weight<8x8, f32>) -> tensor<?x8xf32>
+    %z = lora.map %x : (tensor<?x8xf32>) -> tensor<?x8xf32> {
+    ^bb0(%e: f32):
+      %n = arith.negf %e : f32
+      lora.yield %n : f32
+    }
+    lora.yield %z : tensor<?x8xf32>
+  }
+  return
+}
+
+// -----
+
+// fused_c2: the order of results
+func.func @f(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, f32>) {
+  // expected-error@+1 {{yields the epilogue's results, then the product}}
+  %0:2 = lora.fused : tensor<?x8xf32>, tensor<?x8xf32> {
+    %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x8xf32>, !lora.weight<8x8, f32>) -> tensor<?x8xf32>
+    %z = lora.map %y : (tensor<?x8xf32>) -> tensor<?x8xf32> {
+    ^bb0(%e: f32):
+      %n = arith.negf %e : f32
+      lora.yield %n : f32
+    }
+    lora.yield %y, %z : tensor<?x8xf32>, tensor<?x8xf32>
+  }
+  return
+}

@@ -8,6 +8,9 @@ lora.frozen @norm : !lora.weight<64, vector>
 // CHECK: lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.000000e+00 : f64}
 lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.0 : f64}
 lora.param @q.lora_B.weight : tensor<32x4xf32>
+lora.param @k.lora_A.weight : tensor<2x64xf32>
+// CHECK: lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
+lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
 
 // CHECK-LABEL: func @low_rank
 func.func @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
@@ -68,4 +71,44 @@ func.func @fused(%x: tensor<?x64xf32>, %r: tensor<?x32xf32>) {
   // CHECK: lora.adapted_linear_backward(%{{.*}}, %{{.*}}) :
   %4 = lora.adapted_linear_backward(%r, %w) : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
   return
+}
+
+// CHECK-LABEL: func @stacked
+func.func @stacked(%x: tensor<?x64xf32>) -> tensor<?x10xf32> {
+  // CHECK: %[[A:.*]] = lora.use @"q+k.lora_A" : tensor<6x64xf32>
+  %a = lora.use @"q+k.lora_A" : tensor<6x64xf32>
+  // CHECK: %[[T:.*]] = lora.matmul nt %{{.*}}, %[[A]]
+  %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x64xf32>, tensor<6x64xf32>) -> tensor<?x6xf32>
+  // CHECK: %[[K:.*]] = lora.columns %[[T]] from 4 : tensor<?x6xf32> to tensor<?x2xf32>
+  %tk = lora.columns %t from 4 : tensor<?x6xf32> to tensor<?x2xf32>
+  // CHECK: lora.concat %[[K]], %[[T]], %[[K]] : (tensor<?x2xf32>, tensor<?x6xf32>, tensor<?x2xf32>) -> tensor<?x10xf32>
+  %c = lora.concat %tk, %t, %tk : (tensor<?x2xf32>, tensor<?x6xf32>, tensor<?x2xf32>) -> tensor<?x10xf32>
+  return %c : tensor<?x10xf32>
+}
+
+// CHECK-LABEL: func @epilogues
+func.func @epilogues(%x: tensor<?x64xf32>, %positions: tensor<?xi32>) -> (tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>) {
+  %w = lora.use @w : !lora.weight<32x64, nf4<64>>
+  // CHECK: %[[Q:.*]] = lora.fused : tensor<?x2x16xf32> {
+  %q = lora.fused : tensor<?x2x16xf32> {
+    // CHECK-NEXT: %[[Y:.*]] = lora.adapted_linear
+    %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x32xf32>
+    // CHECK-NEXT: %[[V:.*]] = lora.view %[[Y]]
+    %v = lora.view %y : tensor<?x32xf32> to tensor<?x2x16xf32>
+    // CHECK-NEXT: %[[R:.*]] = lora.rope %[[V]]
+    %r = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
+    // CHECK-NEXT: lora.yield %[[R]] : tensor<?x2x16xf32>
+    lora.yield %r : tensor<?x2x16xf32>
+  }
+  // CHECK: lora.fused : tensor<?x32xf32>, tensor<?x32xf32> {
+  %0:2 = lora.fused : tensor<?x32xf32>, tensor<?x32xf32> {
+    %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x32xf32>
+    %z = lora.map %y : (tensor<?x32xf32>) -> tensor<?x32xf32> {
+    ^bb0(%e: f32):
+      %n = arith.negf %e : f32
+      lora.yield %n : f32
+    }
+    lora.yield %z, %y : tensor<?x32xf32>, tensor<?x32xf32>
+  }
+  return %q, %0#0, %0#1 : tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>
 }

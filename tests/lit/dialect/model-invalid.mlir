@@ -3,7 +3,7 @@
 
 // use_c1: no such symbol
 func.func @f() {
-  // expected-error@+1 {{no frozen weight or param is named @w}}
+  // expected-error@+1 {{no frozen weight, param or stack is named @w}}
   %w = lora.use @w : !lora.weight<4x4, f32>
   return
 }
@@ -12,7 +12,7 @@ func.func @f() {
 
 // use_c1: the symbol is something else
 func.func @f() {
-  // expected-error@+1 {{no frozen weight or param is named @f}}
+  // expected-error@+1 {{no frozen weight, param or stack is named @f}}
   %w = lora.use @f : !lora.weight<4x4, f32>
   return
 }
@@ -32,7 +32,7 @@ func.func @f() {
 // gradient_c1: frozen weights have none
 lora.frozen @w : !lora.weight<4x4, f32>
 func.func @f(%g: tensor<4x4xf32>) {
-  // expected-error@+1 {{no param is named @w}}
+  // expected-error@+1 {{no param or stack is named @w}}
   lora.gradient @w, %g : tensor<4x4xf32>
   return
 }
@@ -236,7 +236,7 @@ func.func @f(%a: tensor<?x4xf32>, %b: tensor<?x5xf32>) {
 
 // map_c1: block arguments
 func.func @f(%a: tensor<?x4xf32>) {
-  // expected-error@+1 {{needs f32 block arguments, got 'f64'}}
+  // expected-error@+1 {{needs f32 block arguments and yields, got 'f64'}}
   %y = lora.map %a : (tensor<?x4xf32>) -> tensor<?x4xf32> {
   ^bb0(%x: f64):
     %c = arith.constant 1.0 : f32

@@ -251,6 +251,107 @@ TEST(OneOp, Map) {
                     "%out", rows(37)));
 }
 
+// Products with a stack of factors, with some columns of a matrix, and into some columns of one.
+TEST(OneOp, StackedProducts) {
+  expectMatch(oneOp({{"x", 20}, {"dy", 37}},
+                    "lora.param @q : tensor<5x20xf32>\nlora.param @other : tensor<3x3xf32>\n"
+                    "lora.param @k : tensor<3x20xf32>\nlora.param @b : tensor<37x5xf32>\n"
+                    "lora.stack @a [@q, @k] : tensor<8x20xf32>\n",
+                    R"(
+    %a = lora.use @a : tensor<8x20xf32>
+    %b = lora.use @b : tensor<37x5xf32>
+    %other = lora.use @other : tensor<3x3xf32>
+    %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x20xf32>, tensor<8x20xf32>) -> tensor<?x8xf32>
+    %tq = lora.columns %t from 0 : tensor<?x8xf32> to tensor<?x5xf32>
+    %tk = lora.columns %t from 5 : tensor<?x8xf32> to tensor<?x3xf32>
+    %dtq = lora.matmul nn %dy, %b scale 2.0 : (tensor<?x37xf32>, tensor<37x5xf32>) -> tensor<?x5xf32>
+    %dtk = lora.matmul nt %tk, %other scale 3.0 : (tensor<?x3xf32>, tensor<3x3xf32>) -> tensor<?x3xf32>
+    %dt = lora.concat %dtq, %dtk : (tensor<?x5xf32>, tensor<?x3xf32>) -> tensor<?x8xf32>
+    %da = lora.matmul tn %dt, %x scale 1.0 : (tensor<?x8xf32>, tensor<?x20xf32>) -> tensor<8x20xf32>
+    lora.gradient @a, %da : tensor<8x20xf32>
+    %db = lora.matmul tn %dy, %tq scale 2.0 : (tensor<?x37xf32>, tensor<?x5xf32>) -> tensor<37x5xf32>
+    lora.gradient @b, %db : tensor<37x5xf32>
+    %dx = lora.matmul nn %dt, %a scale 1.0 : (tensor<?x8xf32>, tensor<8x20xf32>) -> tensor<?x20xf32>
+    )" + twice("%dx", 20),
+                    "%out", rows(20)));
+}
+
+// The gradients of A and B through the gradient of W, whose rows are no tokens.
+TEST(OneOp, GradientsThroughW) {
+  expectMatch(oneOp({{"x", 20}, {"dy", 37}},
+                    "lora.param @a : tensor<9x20xf32>\nlora.param @b : tensor<37x9xf32>\n", R"(
+    %a = lora.use @a : tensor<9x20xf32>
+    %b = lora.use @b : tensor<37x9xf32>
+    %z = lora.matmul tn %dy, %x scale 1.0 : (tensor<?x37xf32>, tensor<?x20xf32>) -> tensor<37x20xf32>
+    %da = lora.matmul tn %b, %z scale 2.0 : (tensor<37x9xf32>, tensor<37x20xf32>) -> tensor<9x20xf32>
+    %db = lora.matmul nt %z, %a scale 2.0 : (tensor<37x20xf32>, tensor<9x20xf32>) -> tensor<37x9xf32>
+    lora.gradient @a, %da : tensor<9x20xf32>
+    lora.gradient @b, %db : tensor<37x9xf32>
+    )" + twice("%x", 20),
+                    "%out", rows(20)));
+}
+
+// Epilogues, at a depth of one block and of several: the product itself is read elsewhere, or not.
+TEST(OneOp, Epilogues) {
+  const std::string map = R"(
+      %m:2 = lora.map %g, %y : (tensor<?x37xf32>, tensor<?x37xf32>) -> (tensor<?x37xf32>, tensor<?x37xf32>) {
+      ^bb0(%a: f32, %b: f32):
+        %p = arith.mulf %a, %b : f32
+        %q = arith.subf %b, %a : f32
+        lora.yield %p, %q : f32, f32
+      }
+)";
+  const std::string after = R"(
+    %out = lora.map %f#0, %f#1 : (tensor<?x37xf32>, tensor<?x37xf32>) -> tensor<?x37xf32> {
+    ^bb0(%a: f32, %b: f32):
+      %s = arith.subf %a, %b : f32
+      lora.yield %s : f32
+    })";
+  for (int k : {44, 700}) {
+    const std::string forward = "!lora.weight<37x" + std::to_string(k) + ", nf4<64>>",
+                      backward = "!lora.weight<" + std::to_string(k) + "x37, nf4<64>>";
+    expectMatch(oneOp({{"x", k}, {"g", 37}}, "lora.frozen @w : " + forward + "\n",
+                      "%w = lora.use @w : " + forward + R"(
+    %f:3 = lora.fused : tensor<?x37xf32>, tensor<?x37xf32>, tensor<?x37xf32> {
+      %y = lora.adapted_linear(%x, %w) residual(%g) scale 1.0 : ()" +
+                          rows(k) + ", " + forward + ", tensor<?x37xf32>) -> tensor<?x37xf32>" +
+                          map +
+                          "lora.yield %m#0, %m#1, %y : tensor<?x37xf32>, tensor<?x37xf32>, "
+                          "tensor<?x37xf32>\n}" +
+                          R"(
+    %out = lora.map %f#0, %f#1, %f#2 : (tensor<?x37xf32>, tensor<?x37xf32>, tensor<?x37xf32>) -> tensor<?x37xf32> {
+    ^bb0(%a: f32, %b: f32, %c: f32):
+      %r = arith.subf %a, %b : f32
+      %s = arith.addf %r, %c : f32
+      lora.yield %s : f32
+    })",
+                      "%out", rows(37)),
+                1e-4);
+    expectMatch(oneOp({{"dy", k}, {"g", 37}}, "lora.frozen @w : " + backward + "\n",
+                      "%w = lora.use @w : " + backward + R"(
+    %f:2 = lora.fused : tensor<?x37xf32>, tensor<?x37xf32> {
+      %y = lora.adapted_linear_backward(%dy, %w) : ()" +
+                          rows(k) + ", " + backward + ") -> tensor<?x37xf32>" + map +
+                          "lora.yield %m#0, %m#1 : tensor<?x37xf32>, tensor<?x37xf32>\n}" + after,
+                      "%out", rows(37)),
+                1e-4);
+  }
+}
+
+TEST(OneOp, RopeBehindAProduct) {
+  expectMatch(oneOp({{"x", 20}}, "lora.frozen @w : !lora.weight<48x20, f32>\n", R"(
+    %w = lora.use @w : !lora.weight<48x20, f32>
+    %r = lora.fused : tensor<?x2x24xf32> {
+      %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x20xf32>, !lora.weight<48x20, f32>) -> tensor<?x48xf32>
+      %v = lora.view %y : tensor<?x48xf32> to tensor<?x2x24xf32>
+      %t = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x24xf32>, tensor<?xi32>) -> tensor<?x2x24xf32>
+      lora.yield %t : tensor<?x2x24xf32>
+    }
+    %flat = lora.view %r : tensor<?x2x24xf32> to tensor<?x48xf32>
+    )" + twice("%flat", 48),
+                    "%out", rows(48)));
+}
+
 TEST(OneOp, Dropout) {
   expectMatch(oneOp({{"x", 37}}, "", "%y = lora.dropout %x p 3.0e-01 stream 9 : tensor<?x37xf32>",
                     "%y", rows(37)));

@@ -118,6 +118,17 @@ void *PlannedProgram::address(Value buffer) {
   return aligned(arena) + offset + buffer.getDefiningOp<BufferOp>().getOffset();
 }
 
+// The params that a place of role param or grad holds: one, or those of a stack.
+static std::vector<std::string> symbolsOf(BufferOp buffer) {
+  auto stack = SymbolTable::lookupNearestSymbolFrom<StackOp>(buffer, buffer.getLabelAttr());
+  if (!stack)
+    return {buffer.getLabel().str()};
+  std::vector<std::string> names;
+  for (auto part : stack.getParts().getAsRange<FlatSymbolRefAttr>())
+    names.push_back(part.getValue().str());
+  return names;
+}
+
 // What a place holds before the first launch.
 static void fill(BufferOp buffer, char *memory, const Inputs &inputs,
                  const std::map<std::string, HostTensor> &symbols) {
@@ -126,10 +137,12 @@ static void fill(BufferOp buffer, char *memory, const Inputs &inputs,
   auto *asInts = reinterpret_cast<int32_t *>(memory);
   auto shape = cast<MemRefType>(buffer.getMemory().getType()).getShape();
   if (buffer.getRole() == BufferRole::Param) {
-    std::vector<float> values = floats(symbols.at(label));
-    std::copy(values.begin(), values.end(), asFloats);
+    for (const std::string &symbol : symbolsOf(buffer)) {
+      std::vector<float> values = floats(symbols.at(symbol));
+      asFloats = std::copy(values.begin(), values.end(), asFloats);
+    }
   } else if (buffer.getRole() == BufferRole::Grad) {
-    std::fill_n(asFloats, symbols.at(label).size(), 0.0f);
+    std::fill_n(asFloats, cast<MemRefType>(buffer.getMemory().getType()).getNumElements(), 0.0f);
   } else if (buffer.getRole() == BufferRole::Table) { // rope: cosines, then sines
     double theta = cast<FloatAttr>(buffer->getAttr("theta")).getValueAsDouble();
     for (int64_t position = 0; position < shape[0]; ++position)
@@ -186,8 +199,9 @@ Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs,
       else
         buffers.push_back(address(operand));
     }
-    int64_t rows =
-        std::clamp<int64_t>(tokens - int64_t(launch.getBegin()), 0, int64_t(launch.getCount()));
+    int64_t rows = launch.getFixed() ? int64_t(launch.getCount())
+                                     : std::clamp<int64_t>(tokens - int64_t(launch.getBegin()), 0,
+                                                           int64_t(launch.getCount()));
     if (rows == 0 && kernel.getFamily() != "matmul_tn")
       return;
     int64_t tiles = kernel.getCount();
@@ -204,9 +218,12 @@ Outcome PlannedProgram::run(const std::string &name, const Inputs &inputs,
     auto *memory = static_cast<float *>(address(buffer));
     std::string label = buffer.getLabel().str();
     if (buffer.getRole() == BufferRole::Grad) {
-      HostTensor gradient = HostTensor::zeros(seen.at(label).shape);
-      std::copy_n(memory, gradient.size(), gradient.data.begin());
-      outcome.gradients[label] = gradient;
+      for (const std::string &symbol : symbolsOf(buffer)) {
+        HostTensor gradient = HostTensor::zeros(seen.at(symbol).shape);
+        std::copy_n(memory, gradient.size(), gradient.data.begin());
+        memory += gradient.size();
+        outcome.gradients[symbol] = gradient;
+      }
     }
     int64_t n = signatures.at(name).resultColumns.at(0);
     if (buffer.getRole() == BufferRole::IO && label == (n == 0           ? "row_loss"

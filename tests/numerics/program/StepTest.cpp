@@ -26,6 +26,7 @@ static std::string fused(const std::string &text) {
   pm.addPass(createFuseKernels());
   pm.addPass(createFuseElementwise());
   pm.addPass(mlir::createCanonicalizerPass());
+  pm.addPass(createFuseEpilogues());
   EXPECT_TRUE(succeeded(pm.run(*program.module)));
   std::string result;
   llvm::raw_string_ostream os(result);

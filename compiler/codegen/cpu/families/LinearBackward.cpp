@@ -92,13 +92,22 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
     buffers.push_back(KernelBuilder::dense({rank, columns}, builder.getF32Type()));
   }
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddx")));
+  unsigned dx = buffers.size() - 1;
+  Elementwise epilogue(kernel, buffers.size());
+  if (epilogue) {
+    if (failed(epilogue.check()))
+      return failure();
+    buffers.append(epilogue.buffers());
+  }
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, n};
   gemm.a = k.buffer(0);
-  gemm.c = k.buffer(buffers.size() - 1);
+  gemm.c = k.buffer(dx);
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
+  if (epilogue)
+    gemm.finishWith(k, epilogue);
 
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);

@@ -63,13 +63,22 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (residual)
     buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldr")));
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldy")));
+  unsigned y = buffers.size() - 1;
+  Elementwise epilogue(kernel, buffers.size());
+  if (epilogue) {
+    if (failed(epilogue.check()))
+      return failure();
+    buffers.append(epilogue.buffers());
+  }
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, depth};
   gemm.a = k.buffer(0);
-  gemm.c = k.buffer(buffers.size() - 1);
+  gemm.c = k.buffer(y);
   if (residual)
-    gemm.start = k.buffer(buffers.size() - 2);
+    gemm.start = k.buffer(y - 1);
+  if (epilogue)
+    gemm.finishWith(k, epilogue);
 
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);
