@@ -213,7 +213,7 @@ TEST_F(HostileRun, FilesThatShrinkWhileTraining) {
 }
 
 TEST_F(HostileRun, TheCommandThatGoesOnSurvivesAShell) {
-  build([](Json &json) { json["train"]["steps"] = 20000, json["train"]["save_steps"] = 0; });
+  build([](Json &json) { json["train"]["steps"] = 4000, json["train"]["save_steps"] = 0; });
   const std::string odd = "a b'$(id)`id`\"*;\n";
   pid_t child = start({"--out", odd, "--metrics", ""});
   waitForSteps(odd, 1);
