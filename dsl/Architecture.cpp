@@ -11,6 +11,8 @@ namespace lorac::dsl {
 
 namespace {
 
+constexpr size_t MaxTensorName = 200;
+
 // A string of the TOML with the place of its first character. The text must stand as it is meant:
 // escapes would move columns.
 std::optional<EmbeddedText> embedded(const TomlValue &value, Diagnostics &diags) {
@@ -181,6 +183,23 @@ private:
     out.expects.push_back(std::move(expects));
   }
 
+  /// A weight's name in a file. It goes on into dumps, comments of kernels and adapter files, so
+  /// it is plain.
+  std::string tensorName(TableReader &t, std::string_view key) {
+    Field<std::string> name;
+    t.string(key, name);
+    bool plain = name->size() <= MaxTensorName &&
+                 std::all_of(name->begin(), name->end(), [](unsigned char c) {
+                   return std::isalnum(c) ||
+                          std::string_view("._-{}").find(char(c)) != std::string_view::npos;
+                 });
+    if (!plain)
+      diags.error(name.range, "'" + printable(*name) + "' is no name of a tensor: at most " +
+                                  std::to_string(MaxTensorName) +
+                                  " letters, digits and '.', '_', '-'");
+    return *name;
+  }
+
   void weight(const TomlEntry &entry) {
     TableReader t(&entry.value, "weights." + entry.key, context);
     WeightDecl decl;
@@ -193,8 +212,8 @@ private:
       missing(entry.keyRange, "'kind' of '" + entry.key + "'");
     decl.kind = *kind;
     shape(t, entry, decl, kind.refused);
-    decl.hf = text(t, "hf");
-    decl.gguf = text(t, "gguf");
+    decl.hf = tensorName(t, "hf");
+    decl.gguf = tensorName(t, "gguf");
     if (decl.hf.empty() || decl.gguf.empty())
       missing(entry.keyRange, std::string(decl.hf.empty() ? "'hf'" : "'gguf'") + " of '" +
                                   entry.key + "', its name in a file,");

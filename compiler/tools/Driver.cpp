@@ -60,6 +60,9 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       return read.error().code;
     }
     source = std::move(*read);
+    for (const std::string &key : source.ignoredKeys)
+      diags.warning(path.range, "config.json has '" + key +
+                                    "', which names code of the model's own: it is not run");
   }
   auto described = architecture(specPath, spec, source.modelType, diags);
   if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags))

@@ -25,7 +25,7 @@ Result<void> findAll(const formats::ModelSource &source, const dsl::BoundModel &
   auto found = source.find(wanted);
   if (!found)
     return found.error();
-  return {};
+  return source.checkNothingElse(wanted);
 }
 
 } // namespace
@@ -46,6 +46,8 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   result.facts.path = path;
   if (gguf)
     result.facts.ggufArchitecture = source->architecture();
+  else
+    result.ignoredKeys = source->config()->ignored();
   result.facts.lookup = [source](const std::string &key) { return source->hyper(key); };
   result.facts.hasTensor = [source](const std::string &name) { return source->hasTensor(name); };
   result.tensorType = [types](const std::string &name) -> std::optional<std::string> {

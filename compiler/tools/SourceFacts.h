@@ -8,17 +8,19 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lorac::tools {
 
 struct SourceFacts {
   dsl::ModelFacts facts;
-  std::string modelType; ///< config.json's model_type, or general.architecture
+  std::string modelType;                ///< config.json's model_type, or general.architecture
+  std::vector<std::string> ignoredKeys; ///< of config.json: they name code, which is never run
   /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such
   /// tensor.
   std::function<std::optional<std::string>(const std::string &name)> tensorType;
   /// Whether the files hold every weight of the model, in its shape and in a type that is read
-  /// here.
+  /// here, and nothing else.
   std::function<Result<void>(const dsl::BoundModel &model)> checkWeights;
 };
 

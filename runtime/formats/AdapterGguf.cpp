@@ -102,6 +102,9 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
   Result<double> alpha = file->number("adapter.lora.alpha");
   if (!alpha)
     return alpha.error();
+  if (!std::isfinite(*alpha))
+    return Error{fmt::format("'{}': key 'adapter.lora.alpha' is no finite number", path),
+                 Exit::ForeignFile};
 
   Adapter adapter;
   adapter.alpha = *alpha;

@@ -82,9 +82,11 @@ std::string PeftConfig::take(JsonPath path, const JsonEvent &event) {
     peftType = event.text;
   else if (key == "bias" && event.text != "none")
     return fmt::format("'bias' is '{}'; only 'none' is in this version", shown(event.text));
-  else if (key == "use_rslora")
+  else if (key == "use_rslora") {
+    if (event.kind != JsonEvent::Bool && event.kind != JsonEvent::Null)
+      return "'use_rslora' is neither true nor false";
     plain.useRslora = event.truth;
-  else if (key == "base_model_name_or_path")
+  } else if (key == "base_model_name_or_path")
     plain.baseModel = event.text;
   else if (key == "r") {
     if (event.kind != JsonEvent::Integer || event.integer < 1)
@@ -253,10 +255,10 @@ Result<Adapter> readAdapter(const std::string &path) {
     module.out = pair.b->shape[0];
     double alpha = double(module.rank); // of a lone file: scale 1
     if (!configPath.empty()) {
-      const auto stated = int64_t(patternValue(config.ranks, name, double(adapter.r)));
-      if (stated != module.rank)
+      const double stated = patternValue(config.ranks, name, double(adapter.r));
+      if (stated != double(module.rank))
         return refuse(
-            fmt::format("its rank is {}, but '{}' says {}", module.rank, configPath, stated));
+            fmt::format("its rank is {}, but '{}' says {:.0f}", module.rank, configPath, stated));
       alpha = patternValue(config.alphas, name, adapter.alpha);
     }
     module.scale =

@@ -12,9 +12,8 @@ namespace {
 
 constexpr uint64_t longestConfig = 16 << 20;
 
-/// Keys by which transformers finds code or files.
-constexpr std::string_view codeKeys[] = {"auto_map", "custom_pipelines", "trust_remote_code",
-                                         "_name_or_path", "_commit_hash"};
+/// Keys by which transformers finds code.
+constexpr std::string_view codeKeys[] = {"auto_map", "custom_pipelines", "trust_remote_code"};
 
 } // namespace
 
@@ -56,10 +55,10 @@ Result<HfConfig> HfConfig::parse(const std::string &path, std::string_view json)
           config.values[key] = std::string(event.text);
           return "";
         case JsonEvent::Array:
-          config.values[key] = int64_t(event.count);
+          config.values[key] = fmt::format("an array of {}", event.count);
           return "";
         case JsonEvent::Object:
-          config.values[key] = true;
+          config.values[key] = std::string("an object");
           return "";
         }
         return "";

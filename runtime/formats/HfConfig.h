@@ -25,10 +25,9 @@ public:
   static Result<HfConfig> parse(const std::string &path, std::string_view json);
 
   /// The value at a dotted key ("rope_parameters.rope_theta"). Nothing when absent or null. An
-  /// array answers with its length, an object with true.
+  /// array or an object answers with words for it ("an array of 2"), which fit no number.
   std::optional<HyperValue> lookup(const std::string &key) const;
-  /// Keys that name code, files or URLs to follow (auto_map, custom_pipelines, …): known, never
-  /// acted on.
+  /// Keys that name code to run (auto_map, custom_pipelines, …): known, never acted on.
   const std::vector<std::string> &ignored() const { return ignoredKeys; }
   const std::string &path() const { return file; }
 

@@ -1,4 +1,5 @@
 #include "runtime/formats/MappedFile.h"
+#include "runtime/formats/Checked.h"
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace lorac::formats {
 namespace {
@@ -83,16 +85,39 @@ Error notRegular(const std::string &path, const struct stat &status) {
   return {fmt::format("'{}' is {}, not a regular file", path, what), Exit::Failed};
 }
 
-/// O_NONBLOCK: a FIFO without a writer must not hang us; it is refused after fstat.
-Result<int> openRegular(const std::string &path) {
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (descriptor < 0)
-    return openError(path, errno);
-  struct stat status;
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(descriptor);
-    return notRegular(path, status);
+/// Closes itself.
+class Descriptor {
+public:
+  explicit Descriptor(int number) : number(number) {}
+  Descriptor(Descriptor &&other) noexcept : number(std::exchange(other.number, -1)) {}
+  ~Descriptor() {
+    if (number >= 0)
+      ::close(number);
   }
+  int operator*() const { return number; }
+
+private:
+  int number;
+};
+
+/// O_NONBLOCK: a FIFO without a writer must not hang us; it is refused after fstat.
+constexpr int readOnly = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+Result<void> checkRegular(const Descriptor &descriptor, const std::string &path) {
+  struct stat status;
+  if (::fstat(*descriptor, &status) != 0)
+    return openError(path, errno);
+  if (!S_ISREG(status.st_mode))
+    return notRegular(path, status);
+  return {};
+}
+
+Result<Descriptor> openRegular(const std::string &path) {
+  Descriptor descriptor(::open(path.c_str(), readOnly));
+  if (*descriptor < 0)
+    return openError(path, errno);
+  if (Result<void> regular = checkRegular(descriptor, path); !regular)
+    return regular.error();
   return descriptor;
 }
 
@@ -101,68 +126,52 @@ Result<int> openRegular(const std::string &path) {
 Result<std::shared_ptr<const MappedFile>> MappedFile::mapDescriptor(int descriptor,
                                                                     std::string path) {
   struct stat status;
-  if (::fstat(descriptor, &status) != 0) {
-    const int error = errno;
-    ::close(descriptor);
-    return openError(path, error);
-  }
+  if (::fstat(descriptor, &status) != 0)
+    return openError(path, errno);
   std::shared_ptr<MappedFile> file(new MappedFile);
   file->name = std::move(path);
   const auto size = size_t(status.st_size);
   if (size > 0) {
     void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (address == MAP_FAILED) {
-      const int error = errno;
-      ::close(descriptor);
-      return Error{fmt::format("cannot map '{}' ({} bytes): {}", file->name, size, strerror(error)),
+    if (address == MAP_FAILED)
+      return Error{fmt::format("cannot map '{}' ({} bytes): {}", file->name, size, strerror(errno)),
                    Exit::Failed};
-    }
     file->view = {static_cast<const uint8_t *>(address), size};
     file->guardSlot = guard(file->view, file->name.c_str());
   }
-  ::close(descriptor);
   return std::shared_ptr<const MappedFile>(std::move(file));
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string &path) {
-  Result<int> descriptor = openRegular(path);
+  Result<Descriptor> descriptor = openRegular(path);
   if (!descriptor)
     return descriptor.error();
-  return mapDescriptor(*descriptor, path);
+  return mapDescriptor(**descriptor, path);
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::string &folder,
                                                                   const std::string &name) {
-  const std::string shown = folder + "/" + name;
+  const std::string path = folder + "/" + shown(name);
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
       name.find('\0') != std::string::npos)
     return Error{
         fmt::format("'{}' names the file '{}', which is not a plain name inside the folder", folder,
-                    name.substr(0, name.find('\0'))),
+                    shown(name)),
         Exit::ForeignFile};
-  const int folderDescriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folderDescriptor < 0)
+  const Descriptor inside(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (*inside < 0)
     return openError(folder, errno);
-  const int descriptor = ::openat(folderDescriptor, name.c_str(),
-                                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
-  const int error = errno;
-  ::close(folderDescriptor);
-  if (descriptor < 0 && error == ELOOP)
+  const Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
+  if (*descriptor < 0 && errno == ELOOP)
     return Error{
         fmt::format(
-            "'{}' is a link; a file that another file names must stand in the folder itself",
-            shown),
+            "'{}' is a link; a file that another file names must stand in the folder itself", path),
         Exit::ForeignFile};
-  if (descriptor < 0)
-    return openError(shown, error);
-  struct stat status;
-  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(descriptor);
-    Error refused = notRegular(shown, status);
-    refused.code = Exit::ForeignFile;
-    return refused;
-  }
-  return mapDescriptor(descriptor, shown);
+  if (*descriptor < 0)
+    return openError(path, errno);
+  if (Result<void> regular = checkRegular(descriptor, path); !regular)
+    return Error{regular.error().message, Exit::ForeignFile};
+  return mapDescriptor(*descriptor, path);
 }
 
 std::shared_ptr<const MappedFile> MappedFile::ofBytes(std::string name,
@@ -207,18 +216,16 @@ void installSigbusGuard() {
 }
 
 Result<std::string> readSmallFile(const std::string &path, uint64_t limit) {
-  Result<int> descriptor = openRegular(path);
+  Result<Descriptor> descriptor = openRegular(path);
   if (!descriptor)
     return descriptor.error();
   std::string text;
   char chunk[1 << 16];
   ssize_t n;
-  while ((n = ::read(*descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
+  while ((n = ::read(**descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
     text.append(chunk, size_t(n));
-  const int error = errno;
-  ::close(*descriptor);
   if (n < 0)
-    return Error{fmt::format("cannot read '{}': {}", path, strerror(error)), Exit::Failed};
+    return Error{fmt::format("cannot read '{}': {}", path, strerror(errno)), Exit::Failed};
   if (text.size() > limit)
     return Error{fmt::format("'{}' is longer than {} bytes", path, limit), Exit::ForeignFile};
   return text;

@@ -39,6 +39,7 @@ public:
 
 private:
   MappedFile() = default;
+  /// The descriptor stays the caller's.
   static Result<std::shared_ptr<const MappedFile>> mapDescriptor(int descriptor, std::string path);
 
   std::string name;

@@ -150,7 +150,9 @@ std::optional<HyperValue> ModelSource::hyper(const std::string &key) const {
     return std::nullopt;
   switch (found->type) {
   case GgufType::Array:
-    return HyperValue(int64_t(found->count));
+    if (key == "tokenizer.ggml.tokens" && found->element == GgufType::String)
+      return HyperValue(int64_t(found->count));
+    return HyperValue(fmt::format("an array of {} {}", found->count, toString(found->element)));
   case GgufType::Bool:
     return HyperValue(*ggufFile->truth(key));
   case GgufType::String:

@@ -63,7 +63,8 @@ public:
   /// general.architecture, or config.json's model_type.
   const std::string &architecture() const { return archName; }
   /// By a dotted key of config.json or a GGUF key (without {arch}: filled in by the caller).
-  /// Nothing when absent or null; an array answers with its length.
+  /// Nothing when absent or null. The tokens' array answers with its length, any other array or
+  /// object with words that fit no number.
   std::optional<HyperValue> hyper(const std::string &key) const;
   const std::vector<SourceTensor> &tensors() const { return list; }
   bool hasTensor(const std::string &name) const;

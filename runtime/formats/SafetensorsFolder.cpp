@@ -90,7 +90,7 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
     for (const TensorInfo &tensor : shards[i].tensors())
       if (auto at = shardOf.find(tensor.name); at == shardOf.end() || at->second != name)
         return Error{fmt::format("'{}/{}' holds tensor '{}', which '{}' does not give it", folder,
-                                 name, shown(tensor.name), index),
+                                 shown(name), shown(tensor.name), index),
                      Exit::ForeignFile};
   return shards;
 }

@@ -1,6 +1,7 @@
 #include "runtime/tokenizer/ComponentsJson.h"
 
 #include "runtime/tokenizer/Fields.h"
+#include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/Utf8.h"
 
 #include <functional>
@@ -37,8 +38,8 @@ Result<void> eachComponent(const JsonNode &node, const std::string &where, const
 }
 
 Result<void> unknownType(const Fields &fields, const std::string &type, const char *known) {
-  return Error{"'" + fields.name() + "' has type '" + type + "', which is not known; known are " +
-                   known,
+  return Error{"'" + fields.name() + "' has type " + quoted(type) +
+                   ", which is not known; known are " + known,
                Exit::ForeignFile};
 }
 
@@ -83,8 +84,8 @@ Behavior readBehavior(Fields &fields, const char *fallback) {
   if (name == "Contiguous")
     return Behavior::Contiguous;
   if (name != "Isolated")
-    fields.fail("has behavior '" + name +
-                "', which is not known; known are Removed, Isolated, "
+    fields.fail("has behavior " + quoted(name) +
+                ", which is not known; known are Removed, Isolated, "
                 "MergedWithPrevious, MergedWithNext, Contiguous");
   return Behavior::Isolated;
 }
@@ -98,8 +99,8 @@ PreTokenizer::Prepend readPrepend(Fields &fields) {
   if (scheme == "always")
     return PreTokenizer::Prepend::Always;
   if (scheme != "never")
-    fields.fail("has prepend_scheme '" + scheme +
-                "', which is not known; known are always, first, never");
+    fields.fail("has prepend_scheme " + quoted(scheme) +
+                ", which is not known; known are always, first, never");
   return PreTokenizer::Prepend::Never;
 }
 
@@ -244,7 +245,7 @@ void appendTemplateIds(Fields &fields, const std::string &name, std::vector<int6
   const JsonNode *entry = table ? table->get(name) : nullptr;
   const JsonNode *list = entry ? entry->get("ids") : nullptr;
   if (!list || !list->isArray()) {
-    fields.fail("names '" + name + "', which its 'special_tokens' lacks");
+    fields.fail("names " + quoted(name) + ", which its 'special_tokens' lacks");
     return;
   }
   for (const JsonNode &id : list->children)

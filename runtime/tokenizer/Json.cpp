@@ -1,4 +1,5 @@
 #include "runtime/tokenizer/Json.h"
+#include "runtime/tokenizer/Quoted.h"
 
 #include <nlohmann/json.hpp>
 
@@ -165,7 +166,7 @@ private:
     std::sort(names.begin(), names.end());
     auto twice = std::adjacent_find(names.begin(), names.end());
     if (twice != names.end())
-      return fail("key '" + std::string(*twice) + "' stands twice in one object");
+      return fail("key " + quoted(*twice) + " stands twice in one object");
     return true;
   }
 

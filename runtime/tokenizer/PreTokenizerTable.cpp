@@ -1,6 +1,7 @@
 // Sources: the names and their patterns in llama.cpp's src/llama-vocab.cpp; for models whose own
 // tokenizer.json says more (classes of upper and lower case, possessive repeats, NFC), that file.
 #include "runtime/tokenizer/PreTokenizerTable.h"
+#include "runtime/tokenizer/Quoted.h"
 
 #include <vector>
 
@@ -181,7 +182,7 @@ Result<void> applyPreTokenizer(std::string_view name, VocabularyData &data) {
       return {};
     }
   }
-  return Error{"pre-tokenizer '" + std::string(name) + "' is not known; known are " + known,
+  return Error{"pre-tokenizer " + quoted(name) + " is not known; known are " + known,
                Exit::ForeignFile};
 }
 

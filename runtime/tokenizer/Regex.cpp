@@ -1,5 +1,6 @@
 #include "runtime/tokenizer/Regex.h"
 
+#include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/RegexSyntax.h"
 #include "runtime/tokenizer/Utf8.h"
 
@@ -19,16 +20,6 @@ std::string pcreMessage(int code) {
   PCRE2_UCHAR text[160];
   pcre2_get_error_message(code, text, sizeof text);
   return reinterpret_cast<const char *>(text);
-}
-
-std::string quoted(std::string_view pattern) {
-  constexpr size_t shown = 80;
-  if (pattern.size() <= shown)
-    return "'" + std::string(pattern) + "'";
-  size_t end = shown;
-  while (end > 0 && (static_cast<unsigned char>(pattern[end]) & 0xc0) == 0x80)
-    --end;
-  return "'" + std::string(pattern.substr(0, end)) + "...'";
 }
 
 } // namespace

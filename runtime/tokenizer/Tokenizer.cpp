@@ -22,6 +22,15 @@ StringIndex indexOf(const VocabularyData &data, bool ofModel) {
   return index;
 }
 
+/// Offsets and ids are 32 bits wide inside; a text may grow when it is normalized.
+Result<void> checkLength(size_t bytes) {
+  if (bytes < size_t{1} << 31)
+    return {};
+  return Error{"a text of " + std::to_string(bytes) +
+                   " bytes is too long for one call; cut it below 2 GiB",
+               Exit::Refused};
+}
+
 /// What BPE sees of an added token that is sought in normalized text.
 std::string normalizedContent(const VocabularyData &data, const AddedToken &token) {
   bool atStart = false;
@@ -73,10 +82,8 @@ Tokenizer Tokenizer::fromData(VocabularyData data) {
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8) const {
-  if (utf8.size() >= size_t{1} << 31)
-    return Error{"a text of " + std::to_string(utf8.size()) +
-                     " bytes is too long for one call; cut it below 2 GiB",
-                 Exit::Refused};
+  if (Result<void> fits = checkLength(utf8.size()); !fits)
+    return fits.error();
   if (auto at = firstInvalidUtf8(utf8))
     return Error{"the text is not UTF-8 at byte " + std::to_string(*at) + "; convert it to UTF-8",
                  Exit::Refused};
@@ -100,6 +107,8 @@ Result<void> Tokenizer::encodeText(std::string_view text, bool atStart,
   auto normal = normalize(parts->data.normalizers, text, atStart);
   if (!normal)
     return normal.error();
+  if (Result<void> fits = checkLength(normal->size()); !fits)
+    return fits.error();
   parts->normalized.split(*normal, scratch.inner);
   for (const AddedTokenFinder::Part &part : scratch.inner) {
     if (part.token) {

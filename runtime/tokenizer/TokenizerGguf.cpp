@@ -1,6 +1,7 @@
 #include "runtime/tokenizer/TokenizerGguf.h"
 
 #include "runtime/tokenizer/PreTokenizerTable.h"
+#include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/StringIndex.h"
 #include "runtime/tokenizer/Utf8.h"
 
@@ -19,11 +20,6 @@ constexpr const char *metaspace = "\xe2\x96\x81";
 
 Error wrong(const std::string &what) { return Error{what, Exit::ForeignFile}; }
 
-std::string shown(std::string_view token) {
-  constexpr size_t most = 60;
-  return "'" + std::string(token.substr(0, most)) + (token.size() > most ? "...'" : "'");
-}
-
 class Loader {
 public:
   explicit Loader(const Gguf &file) : file(file) {}
@@ -33,7 +29,7 @@ public:
     if (!model)
       return model.error();
     if (*model != "gpt2" && *model != "llama")
-      return wrong("'tokenizer.ggml.model' is " + shown(*model) +
+      return wrong("'tokenizer.ggml.model' is " + quoted(*model) +
                    "; only 'gpt2' and 'llama' are read");
     bool bytes = *model == "gpt2";
     for (auto step :
@@ -59,7 +55,7 @@ private:
       if (views[id].empty())
         continue;
       if (int32_t other = index.add(views[id], static_cast<int32_t>(id)); other >= 0)
-        return wrong("'tokenizer.ggml.tokens' has " + shown(views[id]) + " twice, as " +
+        return wrong("'tokenizer.ggml.tokens' has " + quoted(views[id]) + " twice, as " +
                      std::to_string(other) + " and " + std::to_string(id));
     }
     data.tokens.assign(views.begin(), views.end());
@@ -131,7 +127,7 @@ private:
       size_t space = line.find(' ', 1);
       std::string where = "'tokenizer.ggml.merges[" + std::to_string(i) + "]'";
       if (space == std::string_view::npos || space + 1 == line.size())
-        return wrong(where + " must be two texts with a space between them, got " + shown(line));
+        return wrong(where + " must be two texts with a space between them, got " + quoted(line));
       std::string_view left = line.substr(0, space);
       std::string_view right = line.substr(space + 1);
       whole.assign(left).append(right);
@@ -140,8 +136,8 @@ private:
                               {merge.right, right},
                               {merge.result, whole}})
         if (id < 0)
-          return wrong(where + " joins " + shown(left) + " and " + shown(right) + ", but " +
-                       shown(text) + " is no token");
+          return wrong(where + " joins " + quoted(left) + " and " + quoted(right) + ", but " +
+                       quoted(text) + " is no token");
       data.merges.push_back(merge);
     }
     return {};

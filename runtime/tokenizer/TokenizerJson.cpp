@@ -2,6 +2,7 @@
 
 #include "runtime/tokenizer/ComponentsJson.h"
 #include "runtime/tokenizer/Fields.h"
+#include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/StringIndex.h"
 
 #include <algorithm>
@@ -44,7 +45,7 @@ private:
       return "'model.vocab' must be an object from text to id, as model type BPE has it";
     }
     if (event.kind != JsonEvent::Kind::Integer)
-      return "'model.vocab' needs an integer as id of '" + std::string(event.key) + "'";
+      return "'model.vocab' needs an integer as id of " + quoted(event.key);
     entries.push_back({tokenTexts.size(), event.key.size(), event.integer});
     tokenTexts += event.key;
     return "";
@@ -82,8 +83,7 @@ private:
       return "";
     size_t space = line.find(' ');
     if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
-      return which + " must be two texts with one space between them, got '" +
-             std::string(line.substr(0, 80)) + "'";
+      return which + " must be two texts with one space between them, got " + quoted(line);
     pairs.push_back({mergeTexts.size(), space, line.size() - space - 1});
     mergeTexts.append(line.substr(0, space)).append(line.substr(space + 1));
     return "";
@@ -91,11 +91,6 @@ private:
 
   int halves = 0;
 };
-
-std::string shown(std::string_view token) {
-  constexpr size_t most = 60;
-  return "'" + std::string(token.substr(0, most)) + (token.size() > most ? "...'" : "'");
-}
 
 Result<AddedToken> readAdded(const JsonNode &node, size_t i) {
   Fields fields(node, "added_tokens[" + std::to_string(i) + "]");
@@ -122,17 +117,17 @@ Result<void> placeTokens(const Collector &collected, VocabularyData &data) {
   size_t count = 0;
   auto place = [&](std::string_view text, int64_t id, const std::string &where) -> Result<void> {
     if (id < 0 || static_cast<size_t>(id) >= most)
-      return wrong(where + " gives " + shown(text) + " the id " + std::to_string(id) +
+      return wrong(where + " gives " + quoted(text) + " the id " + std::to_string(id) +
                    ", but there are only " + std::to_string(most) +
                    " tokens; ids must be 0 to n-1");
     auto at = static_cast<size_t>(id);
     int32_t standing = index.add(text, static_cast<int32_t>(id));
     if (standing >= 0)
-      return wrong(where + " gives " + shown(text) + " the id " + std::to_string(id) +
+      return wrong(where + " gives " + quoted(text) + " the id " + std::to_string(id) +
                    ", but it has the id " + std::to_string(standing) + " already");
     if (taken[at])
-      return wrong(where + " gives " + shown(text) + " the id " + std::to_string(id) +
-                   ", which belongs to " + shown(byId[at]));
+      return wrong(where + " gives " + quoted(text) + " the id " + std::to_string(id) +
+                   ", which belongs to " + quoted(byId[at]));
     byId[at] = text;
     taken[at] = true;
     ++count;
@@ -175,8 +170,8 @@ Result<void> resolveMerges(const Collector &collected, const StringIndex &index,
     std::string_view tail = right;
     if (!data.subwordPrefix.empty()) {
       if (right.substr(0, data.subwordPrefix.size()) != data.subwordPrefix)
-        return wrong("'model.merges[" + std::to_string(i) + "]': the right side " + shown(right) +
-                     " does not begin with the prefix " + shown(data.subwordPrefix));
+        return wrong("'model.merges[" + std::to_string(i) + "]': the right side " + quoted(right) +
+                     " does not begin with the prefix " + quoted(data.subwordPrefix));
       tail.remove_prefix(data.subwordPrefix.size());
     }
     whole.assign(left).append(tail);
@@ -185,8 +180,8 @@ Result<void> resolveMerges(const Collector &collected, const StringIndex &index,
                             {merge.right, right},
                             {merge.result, whole}})
       if (id < 0)
-        return wrong("'model.merges[" + std::to_string(i) + "]' joins " + shown(left) + " and " +
-                     shown(right) + ", but " + shown(text) + " is not in 'model.vocab'");
+        return wrong("'model.merges[" + std::to_string(i) + "]' joins " + quoted(left) + " and " +
+                     quoted(right) + ", but " + quoted(text) + " is not in 'model.vocab'");
     data.merges.push_back(merge);
   }
   return {};
@@ -199,7 +194,7 @@ Result<void> readModel(const JsonNode &root, VocabularyData &data, std::string &
   Fields fields(*model, "model");
   std::string type = fields.text("type", "BPE");
   if (!fields.failed() && type != "BPE")
-    return wrong("'model.type' is '" + type + "'; only BPE is read");
+    return wrong("'model.type' is " + quoted(type) + "; only BPE is read");
   unknownText = fields.text("unk_token", "");
   data.fuseUnknown = fields.flag("fuse_unk", false);
   data.byteFallback = fields.flag("byte_fallback", false);
@@ -282,7 +277,7 @@ Result<VocabularyData> readTokenizerJson(std::string_view text) {
   if (!unknownText.empty()) {
     data.unknown = index.lookup(unknownText);
     if (data.unknown < 0)
-      return wrong("'model.unk_token' is " + shown(unknownText) +
+      return wrong("'model.unk_token' is " + quoted(unknownText) +
                    ", which is not in the vocabulary");
   }
   if (Result<void> done = readComponents(*root, data); !done)
@@ -302,7 +297,7 @@ Result<void> applyTokenizerConfig(std::string_view text, VocabularyData &data) {
       return;
     auto at = std::find(data.tokens.begin(), data.tokens.end(), content->string);
     if (at == data.tokens.end())
-      fields.fail("has " + shown(content->string) + " as '" + key +
+      fields.fail("has " + quoted(content->string) + " as '" + key +
                   "', which is not in the vocabulary");
     else
       id = static_cast<int32_t>(at - data.tokens.begin());

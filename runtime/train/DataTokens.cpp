@@ -38,8 +38,9 @@ std::string at(int64_t index, const std::vector<int64_t> &shape) {
 
 Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpus &corpus) {
   Result<formats::Safetensors> file = formats::Safetensors::open(path);
-  if (!file)
-    return file.error();
+  if (!file) // one that is missing is refused as other data is
+    return Error{file.error().message,
+                 file.error().code == Exit::Failed ? Exit::Refused : file.error().code};
   Result<Grid> ids = readGrid(*file, "input_ids");
   Result<Grid> labels = file->find("labels") ? readGrid(*file, "labels") : ids;
   if (!ids)

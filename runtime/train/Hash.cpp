@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <vector>
 
@@ -38,8 +39,10 @@ std::string hashHex(std::string_view bytes) {
 }
 
 std::string hashFile(const std::string &path) {
+  if (std::error_code error; !std::filesystem::is_regular_file(path, error))
+    return ""; // a pipe would never end
   std::ifstream in(path, std::ios::binary);
-  std::vector<char> buffer(1 << 20);
+  std::vector<char> buffer(1 << 16);
   Hasher hasher;
   while (in.read(buffer.data(), std::streamsize(buffer.size())) || in.gcount() > 0)
     hasher.add(buffer.data(), size_t(in.gcount()));

@@ -22,7 +22,7 @@ private:
 
 std::string hashHex(std::string_view bytes);
 
-/// Of a file, read in pieces; "" when it cannot be read.
+/// Of a regular file, read in pieces; "" when it cannot be read.
 std::string hashFile(const std::string &path);
 
 } // namespace lorac::train

@@ -16,7 +16,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 namespace lorac::train {
@@ -25,6 +27,20 @@ namespace {
 int fail(const Error &error) {
   fmt::print(stderr, "error: {}\n", error.message);
   return int(error.code);
+}
+
+/// What was printed, fmt's way but without its exceptions: a full disk is no bug.
+template <typename... Args>
+void print(fmt::format_string<Args...> format, Args &&...args) {
+  const std::string text = fmt::format(format, std::forward<Args>(args)...);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+/// The exit code of a command that has printed its last.
+int printed() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout))
+    return 0;
+  return fail({std::string("cannot write to stdout: ") + std::strerror(errno)});
 }
 
 /// --data: the table's paths become those given.
@@ -86,21 +102,21 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
                       {"tokens", sample.tokens},
                       {"held_out", sample.heldOut}});
     else if (sample.labels)
-      fmt::print("sample {}  loss {:.6f}  labels {}{}\n", i, loss, sample.labels,
-                 sample.heldOut ? "  held out" : "");
+      print("sample {}  loss {:.6f}  labels {}{}\n", i, loss, sample.labels,
+            sample.heldOut ? "  held out" : "");
     else
-      fmt::print("sample {}  no labels\n", i);
+      print("sample {}  no labels\n", i);
   }
   if (args.json) {
     Json json = {{"loss", labels ? Json(sum / double(labels)) : Json(nullptr)},
                  {"labels", labels},
                  {"samples", list}};
-    fmt::print("{}\n", json.dump(1));
+    print("{}\n", json.dump(1));
   } else {
-    fmt::print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0,
-               labels, samples->size());
+    print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0, labels,
+          samples->size());
   }
-  return 0;
+  return printed();
 }
 
 int runGenerate(Session &session, const Arguments &args) {
@@ -126,13 +142,13 @@ int runGenerate(Session &session, const Arguments &args) {
                       {"ids", made->ids},
                       {"finish_reason", made->finish}});
     else
-      fmt::print("\n");
+      print("\n");
     if (int signal = stopSignal())
       return 128 + signal;
   }
   if (args.json)
-    fmt::print("{}\n", list.dump(1, ' ', false, Json::error_handler_t::replace));
-  return 0;
+    print("{}\n", list.dump(1, ' ', false, Json::error_handler_t::replace));
+  return printed();
 }
 
 int run(int argc, const char *const *argv) {
@@ -141,6 +157,7 @@ int run(int argc, const char *const *argv) {
     return parsed.exitCode;
   const Arguments &args = *parsed.arguments;
   formats::installSigbusGuard();
+  ignoreWriteSignals();
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
   if (!payload)

@@ -1,6 +1,11 @@
-// GGUF files made to break a reader: rows 1-8, 10-13 and 18 of what has broken others.
+// GGUF files made to break a reader: rows 1-13 and 18 of what has broken others. Vocabularies:
+// TokenizerTest.
 #include "runtime/formats/Gguf.h"
+#include "runtime/formats/Adapter.h"
+#include "runtime/formats/ModelSource.h"
 #include "tests/hostile/Refuse.h"
+
+#include <cmath>
 
 namespace lorac::hostile {
 namespace {
@@ -112,7 +117,8 @@ TEST(HostileGguf, paddedSizes) { // 6
   const uint64_t quarter = 0x7FFFFFFFFFFFFFC0 / 4;
   expectRefused("sum", withTensors({{"a", {quarter}}, {"b", {quarter}, 0, 0x7FFFFFFFFFFFFFC0}}, 64),
                 "needs", read);
-  expectRefused("padding", withTensors({{"a", {SIZE_MAX - 3}, 24}}, 64), "", read);
+  expectRefused("padding", withTensors({{"a", {SIZE_MAX - 3}, 24}}, 64),
+                "dimension 0 is 18446744073709551612", read);
   expectRefused("padding of i8", withTensors({{"a", {INT64_MAX}, 24}}, 64), "needs", read);
 }
 
@@ -149,6 +155,28 @@ TEST(HostileGguf, alignment) { // 8
   expectRefused("string", aligned(8, uint64_t(0)), "'general.alignment' is string", read);
   EXPECT_TRUE(read(MappedFile::ofBytes("ok", aligned(4, 1u).vector())));
   EXPECT_TRUE(read(MappedFile::ofBytes("ok", aligned(4, 64u).vector())));
+}
+
+/// What a model file answers for a key that should be one number.
+TEST(HostileGguf, hyperParameters) { // 9
+  GgufWriter writer;
+  writer.text("general.architecture", "llama");
+  writer.u64("u64", UINT64_MAX);
+  writer.i32("negative", -1);
+  writer.texts("texts", std::vector<std::string>{"a", "b"});
+  writer.integers("integers", std::vector<int32_t>{4, 4});
+  writer.texts("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "c"});
+  const std::string path = testing::TempDir() + "hyper.gguf";
+  ASSERT_TRUE(writer.write(path));
+  const auto source = ModelSource::open(path);
+  ASSERT_TRUE(source) << source.error().message;
+  EXPECT_EQ((*source)->hyper("u64"), HyperValue(0x1p63)) << "too large for every range";
+  EXPECT_EQ((*source)->hyper("negative"), HyperValue(int64_t(-1)));
+  EXPECT_EQ((*source)->hyper("texts"), HyperValue(std::string("an array of 2 string")))
+      << "two of something are no number 2";
+  EXPECT_EQ((*source)->hyper("integers"), HyperValue(std::string("an array of 2 i32")));
+  EXPECT_EQ((*source)->hyper("tokenizer.ggml.tokens"), HyperValue(int64_t(3)));
+  EXPECT_FALSE((*source)->hyper("absent"));
 }
 
 TEST(HostileGguf, cutAndChangedEverywhere) { // 10
@@ -205,6 +233,84 @@ TEST(HostileGguf, names) { // 38, as far as messages go
   expectRefused("control characters", header(0, 1).text("a\n\x1b[31m'").u32(99).zeros(20),
                 "'a\\x0a\\x1b[31m\\x27'", read);
   expectRefused("long", header(0, 1).text(std::string(60000, 'x')).u32(99).zeros(20), "xxx…", read);
+}
+
+class HostileGgufAdapter : public InOwnFolder {
+protected:
+  /// An adapter of one module with one thing changed.
+  static Bytes adapter(const std::function<void(GgufWriter &)> &keys,
+                       const std::vector<Tensor> &tensors = {
+                           {"blk.0.attn_q.weight.lora_a", {3, 2}},
+                           {"blk.0.attn_q.weight.lora_b", {2, 4}}}) {
+    GgufWriter writer;
+    keys(writer);
+    const std::vector<float> values(12, 0.5f);
+    for (const Tensor &tensor : tensors)
+      writer.tensor(tensor.name, GgmlType::F32, {int64_t(tensor.dims[1]), int64_t(tensor.dims[0])},
+                    std::span<const float>(values).first(tensor.dims[0] * tensor.dims[1]));
+    const std::vector<uint8_t> bytes = writer.bytes();
+    return Bytes().raw({reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+  }
+  static void good(GgufWriter &writer) {
+    kinds(writer);
+    writer.f32("adapter.lora.alpha", 4);
+  }
+  static void kinds(GgufWriter &writer) {
+    writer.text("general.type", "adapter");
+    writer.text("adapter.type", "lora");
+  }
+};
+
+const auto readGguf = onDisk([](const std::string &path) {
+  const GgufModule q{"q", "blk.0.attn_q.weight", 2};
+  return readGgufAdapter(path, std::span(&q, 1));
+});
+
+TEST_F(HostileGgufAdapter, keys) { // 9
+  EXPECT_TRUE(readGguf(MappedFile::ofBytes("ok", adapter(good).vector())));
+  const auto refused = [&](const std::string &words,
+                           const std::function<void(GgufWriter &)> &change) {
+    expectRefused(words, adapter(change), words, readGguf);
+  };
+  refused("has no key 'general.type'", [](GgufWriter &) {});
+  refused("holds 'model' of type 'lora', not a LoRA adapter", [](GgufWriter &writer) {
+    writer.text("general.type", "model");
+    writer.text("adapter.type", "lora");
+  });
+  refused("holds 'adapter' of type 'x\\x0a', not", [](GgufWriter &writer) {
+    writer.text("general.type", "adapter");
+    writer.text("adapter.type", "x\n");
+  });
+  refused("has no key 'adapter.lora.alpha'", kinds);
+  refused("key 'adapter.lora.alpha' at byte", [](GgufWriter &writer) {
+    kinds(writer);
+    writer.text("adapter.lora.alpha", "4");
+  });
+  refused("key 'adapter.lora.alpha' at byte", [](GgufWriter &writer) {
+    kinds(writer);
+    writer.floats("adapter.lora.alpha", std::vector<float>{4});
+  });
+  for (const float alpha : {NAN, INFINITY})
+    refused("key 'adapter.lora.alpha' is no finite number", [&](GgufWriter &writer) {
+      kinds(writer);
+      writer.f32("adapter.lora.alpha", alpha);
+    });
+}
+
+TEST_F(HostileGgufAdapter, tensors) { // 7
+  const Tensor a{"blk.0.attn_q.weight.lora_a", {3, 2}}, b{"blk.0.attn_q.weight.lora_b", {2, 4}};
+  const auto refused = [&](const std::string &words, const std::vector<Tensor> &tensors) {
+    expectRefused(words, adapter(good, tensors), words, readGguf);
+  };
+  refused("holds no adapter tensors", {});
+  refused("'blk.0.attn_q.weight' has no lora_b", {a});
+  refused("'blk.0.attn_q.weight' has no lora_a", {b});
+  refused("has lora_a [2, 3] and lora_b [4, 3]", {a, {b.name, {3, 4}}});
+  refused("has lora_a [2, 3] and lora_b [3, 2]", {a, {b.name, {2, 3}}}); // 3 rows in 2 heads
+  refused("tensor 'other.lora_a' belongs to no module", {a, b, {"other.lora_a", {3, 2}}});
+  const std::vector<uint8_t> whole = adapter(good).vector();
+  cutEverywhere(whole, whole.size() - 32, readGguf);
+  changeEverywhere(whole, readGguf);
 }
 
 TEST(HostileGguf, foreignTypesAreNamed) {

@@ -1,12 +1,18 @@
-// config.json and PEFT's adapters made to break a reader or to make it do something: rows 29, 35
-// and 36.
+// config.json and PEFT's adapters made to break a reader or to make it do something: rows 9, 11,
+// 29, 35, 36 and 38.
 #include "runtime/formats/Adapter.h"
+#include "runtime/formats/Checked.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/HfConfig.h"
+#include "runtime/formats/ModelSource.h"
 #include "runtime/formats/Safetensors.h"
+#include "runtime/tokenizer/Tokenizer.h"
 #include "tests/hostile/Refuse.h"
 
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 namespace lorac::hostile {
@@ -43,14 +49,85 @@ TEST(HostileConfig, linearInItsLength) {
   EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC);
 }
 
-TEST(HostileConfig, keysThatNameCodeAreReportedAndInert) {
-  Result<HfConfig> config = HfConfig::parse(
-      "config.json", R"({"auto_map": {"AutoModel": "/tmp/evil.py"}, "hidden_size": 4294967296,
-    "trust_remote_code": true, "num_hidden_layers": "many", "rope_theta": [1, 2]})");
+TEST(HostileConfig, failingAllocations) { // 11
+  failEveryAllocation(Bytes()
+                          .raw(R"({"model_type": "llama", "rope_parameters": {"rope_theta": 1},
+                                      "architectures": ["a"], "hidden_size": 64})")
+                          .vector(),
+                      readConfig);
+}
+
+TEST(HostileConfig, numbersOfOtherKinds) { // 9; what each key takes: tests/unit/dsl/GraphTest.cpp
+  Result<HfConfig> config =
+      HfConfig::parse("config.json", R"({"hidden_size": 4294967296, "num_hidden_layers": "many",
+    "rope_theta": [1, 2], "head_dim": {"a": 1}})");
   ASSERT_TRUE(config);
-  EXPECT_EQ(config->ignored(), (std::vector<std::string>{"auto_map", "trust_remote_code"}));
-  EXPECT_EQ(std::get<int64_t>(*config->lookup("hidden_size")), int64_t(1) << 32);
-  EXPECT_TRUE(std::holds_alternative<std::string>(*config->lookup("num_hidden_layers")));
+  EXPECT_EQ(config->lookup("hidden_size"), HyperValue(int64_t(1) << 32));
+  EXPECT_EQ(config->lookup("num_hidden_layers"), HyperValue(std::string("many")));
+  EXPECT_EQ(config->lookup("rope_theta"), HyperValue(std::string("an array of 2")));
+  EXPECT_EQ(config->lookup("head_dim"), HyperValue(std::string("an object")));
+}
+
+/// Counts who opens the files of a folder.
+class Watch {
+public:
+  explicit Watch(const std::string &folder) {
+    EXPECT_GE(inotify_add_watch(descriptor, folder.c_str(), IN_OPEN | IN_ACCESS), 0);
+  }
+  ~Watch() { close(descriptor); }
+  bool quiet() const {
+    char event[4096];
+    return ::read(descriptor, event, sizeof event) < 0 && errno == EAGAIN;
+  }
+
+private:
+  int descriptor = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+};
+
+class HostileKeys : public InOwnFolder {};
+
+TEST_F(HostileKeys, nameFilesThatNobodyOpens) { // 36
+  std::filesystem::create_directories("bait");
+  std::filesystem::create_directories("model");
+  for (const char *name : {"bait/evil.py", "bait/adapter_config.json", "bait/config.json"})
+    write(name, "{}");
+  const std::string bait = (folder / "bait").string(), evil = "\"" + bait + "/evil.py\"";
+  write("model/config.json", R"({"model_type": "llama", "auto_map": {"AutoModel": )" + evil +
+                                 R"(}, "custom_pipelines": {"a": {"impl": )" + evil +
+                                 R"(}}, "trust_remote_code": true, "_name_or_path": ")" + bait +
+                                 R"(", "tokenizer_class": )" + evil + "}");
+  write("model/tokenizer.json",
+        R"({"model": {"vocab": {"a": 0}, "merges": [], "cache": )" + evil + "}}");
+  write("model/tokenizer_config.json", R"({"auto_map": {"AutoTokenizer": [)" + evil +
+                                           R"(, null]}, "tokenizer_file": )" + evil +
+                                           R"(, "vocab_file": )" + evil + "}");
+  const std::vector<float> values(8, 0.5f);
+  ASSERT_TRUE(
+      writeSafetensors("model/model.safetensors",
+                       std::vector<TensorToWrite>{{"w", DType::F32, {2, 4}, values.data()}}));
+  std::filesystem::create_directories("adapter");
+  write("adapter/adapter_config.json",
+        R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": ")" + bait +
+            R"(", "auto_mapping": {"parent_library": )" + evil + R"(}, "megatron_core": )" + evil +
+            R"(, "revision": )" + evil + R"(, "corda_config": {"cache_file": )" + evil + "}}");
+  ASSERT_TRUE(writeSafetensors(
+      "adapter/adapter_model.safetensors",
+      std::vector<TensorToWrite>{
+          {"base_model.model.q.lora_A.weight", DType::F32, {2, 3}, values.data()},
+          {"base_model.model.q.lora_B.weight", DType::F32, {4, 2}, values.data()}}));
+  const Watch watch("bait");
+  const auto model = ModelSource::open("model");
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ((*model)->config()->ignored(),
+            (std::vector<std::string>{"auto_map", "custom_pipelines", "trust_remote_code"}))
+      << "and reported by the compiler";
+  const auto tokenizer = Tokenizer::load("model");
+  EXPECT_TRUE(tokenizer) << tokenizer.error().message;
+  const auto adapter = readAdapter("adapter");
+  EXPECT_TRUE(adapter) << adapter.error().message;
+  EXPECT_TRUE(watch.quiet());
+  std::ifstream("bait/evil.py").get();
+  EXPECT_FALSE(watch.quiet()) << "the watch works";
 }
 
 /// An adapter of one module on disk.
@@ -97,6 +174,10 @@ TEST(HostileAdapter, configs) {
            {R"({"peft_type": "LORA", "r": -2})", "'r' is no positive whole number"},
            {R"({"peft_type": "LORA", "r": "2"})", "'r' is no positive whole number"},
            {R"({"peft_type": "LORA", "r": 4294967298})", "its rank is 2, but"},
+           {R"({"peft_type": "LORA", "r": 9223372036854775807})", "says 9223372036854775808"},
+           {R"({"peft_type": "LORA", "r": 2, "use_rslora": "yes"})",
+            "'use_rslora' is neither true nor false"},
+           {R"({"peft_type": "LORA", "r": 2, "lora_alpha": [4]})", "'lora_alpha' is no number"},
            {R"({"peft_type": "LORA", "r": 3})", "its rank is 2, but"},
            {R"({"peft_type": "LORA", "r": 2, "lora_alpha": "x"})", "'lora_alpha' is no number"},
            {R"({"peft_type": "LORA", "r": 2, "use_dora": true})", "'use_dora' asks for DoRA"},
@@ -112,10 +193,30 @@ TEST(HostileAdapter, configs) {
     folder.config(text);
     folder.refused(words);
   }
-  folder.config(
-      R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "auto_mapping": {"base_model_class": "/tmp/evil.py"},
-                    "base_model_name_or_path": "/etc/passwd", "megatron_core": "os"})");
-  EXPECT_TRUE(readAdapter(folder.path)) << "words that name files and modules are never followed";
+}
+
+TEST(HostileAdapter, namesInMessages) { // 38
+  AdapterFolder folder;
+  for (const std::string name : {"\"; #include", "$(id)", "../../x", "a\nb", "\x1b[31m"}) {
+    folder.tensors({{"base_model.model." + name + ".lora_A.weight", {2, 3}}});
+    folder.refused("module '" + shown(name) + "': lora_B is absent");
+  }
+  const std::string name(1 << 20, 'x');
+  folder.tensors({{"base_model.model." + name + ".lora_A.weight", {2, 3}}});
+  Result<Adapter> adapter = readAdapter(folder.path);
+  ASSERT_FALSE(adapter);
+  EXPECT_LT(adapter.error().message.size(), 500u);
+}
+
+TEST(HostileAdapter, failingAllocations) { // 11
+  AdapterFolder folder;
+  const auto open = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
+  };
+  const auto before = open();
+  failEveryAllocation({}, [&](const File &) { return readAdapter(folder.path); });
+  EXPECT_EQ(open(), before) << "a file was left open";
 }
 
 TEST(HostileAdapter, tensors) {

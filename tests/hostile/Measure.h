@@ -50,8 +50,8 @@ public:
   std::string data;
 };
 
-/// What the issue allows a reader of a hostile file.
-constexpr size_t memoryFor(size_t fileSize) { return (size_t(16) << 20) + 8 * fileSize; }
+/// What a reader of a hostile file may use.
+constexpr size_t memoryFor(size_t fileSize) { return (size_t(1) << 20) + 8 * fileSize; }
 constexpr int64_t millisecondsAllowed = 100;
 
 } // namespace lorac::hostile

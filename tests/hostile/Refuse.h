@@ -9,10 +9,44 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
 
 namespace lorac::hostile {
 
 using File = std::shared_ptr<const formats::MappedFile>;
+
+/// A test that runs in an empty folder of its own.
+class InOwnFolder : public testing::Test {
+protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "lorac-hostile-XXXXXX";
+    folder = mkdtemp(pattern.data());
+    before = std::filesystem::current_path();
+    std::filesystem::current_path(folder);
+  }
+  void TearDown() override {
+    std::filesystem::current_path(before);
+    std::filesystem::remove_all(folder);
+  }
+  static void write(const std::string &name, std::string_view bytes) {
+    std::ofstream(name, std::ios::binary) << bytes;
+  }
+
+  std::filesystem::path folder, before;
+};
+
+/// A reader of paths as one of files: the bytes are put on the disk first, under their name.
+template <typename Read>
+auto onDisk(Read read) {
+  return [read](const File &file) {
+    std::ofstream(file->path(), std::ios::binary)
+        .write(reinterpret_cast<const char *>(file->bytes().data()),
+               std::streamsize(file->bytes().size()));
+    return read(file->path());
+  };
+}
 
 /// `read` must fail with Exit::ForeignFile, naming the file, with `words` in the message.
 template <typename Read>
@@ -22,19 +56,17 @@ void expectRefused(const std::string &what, const Bytes &bytes, const std::strin
   const File file = formats::MappedFile::ofBytes("hostile.file", bytes.vector());
   const size_t before = liveBytes();
   startMeasuring();
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   {
     auto result = read(file);
-    const auto spent = std::chrono::steady_clock::now() - start;
-    EXPECT_LE(std::chrono::duration_cast<std::chrono::milliseconds>(spent).count(),
-              millisecondsAllowed);
+    EXPECT_LE((std::clock() - start) * 1000 / CLOCKS_PER_SEC, millisecondsAllowed);
     EXPECT_LE(peakBytes() - before, memoryFor(bytes.data.size()));
     ASSERT_FALSE(result) << "was read";
     EXPECT_EQ(result.error().code, Exit::ForeignFile) << result.error().message;
     EXPECT_NE(result.error().message.find(words), std::string::npos) << result.error().message;
     EXPECT_NE(result.error().message.find("'hostile.file'"), std::string::npos)
         << result.error().message;
-    EXPECT_LE(result.error().message.size(), 1000u);
+    EXPECT_LE(result.error().message.size(), 1200u);
     for (const char c : result.error().message)
       ASSERT_TRUE(static_cast<unsigned char>(c) >= 0x20)
           << "a control character in " << result.error().message;

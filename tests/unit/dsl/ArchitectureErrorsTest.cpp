@@ -195,6 +195,17 @@ TEST(ArchitectureErrors, Tables) {
           "13:35: error: a size of 'up' must be a whole number from 1 to 2147483647, got 0"));
   EXPECT_THAT(with("gguf = \"b.{layer}.ln\"", "gguf = \"b.ln\""),
               ElementsAre("11:1: error: 'hf' and 'gguf' of 'ln' disagree about {layer}"));
+  // Names that would leave the comment, string or folder in which they end up.
+  for (const char *name :
+       {"\\\"; #include", "$(id)", "../../x/", "a\\nb", "a\\u0000b", "a b", "a\\\\"})
+    EXPECT_THAT(with("hf = \"h\"", "hf = \"" + std::string(name) + "\""),
+                ElementsAre(testing::HasSubstr("is no name of a tensor: at most 200 letters")))
+        << name;
+  EXPECT_THAT(with("gguf = \"h\"", "gguf = '" + std::string(1 << 20, 'x') + "'"),
+              ElementsAre(testing::AllOf(
+                  testing::HasSubstr("xxx…' is no name of a tensor"),
+                  testing::ResultOf([](const std::string &text) { return text.size(); },
+                                    testing::Lt(300u)))));
   EXPECT_THAT(with("[embed]", "[embedd]"),
               ElementsAre("1:1: error: [embed] is missing",
                           "15:2: error: unknown table 'embedd' of an architecture; did you "

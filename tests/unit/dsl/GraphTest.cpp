@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 using namespace lorac::dsl;
 using namespace lorac::dsl::test;
 using testing::ElementsAre;
@@ -198,6 +200,39 @@ TEST(Llama, BadFacts) {
               ElementsAre("m.gguf: error: the file has a tensor 'rope_freqs.weight', which 'llama' "
                           "does not use: scaled "
                           "rotary positions are known, not in this version"));
+}
+
+// Every number that is read, as every kind of nonsense: one error that names the key.
+TEST(Llama, EveryKeyIsChecked) {
+  const Keys hf = {{"num_hidden_layers", int64_t(2)},
+                   {"hidden_size", int64_t(64)},
+                   {"intermediate_size", int64_t(176)},
+                   {"num_attention_heads", int64_t(4)},
+                   {"num_key_value_heads", int64_t(2)},
+                   {"head_dim", int64_t(16)},
+                   {"vocab_size", int64_t(512)},
+                   {"rms_norm_eps", 1e-5},
+                   {"max_position_embeddings", int64_t(64)},
+                   {"rope_theta", 10000.0}};
+  const HyperValue never[] = {
+      int64_t(0), int64_t(-1), std::string("4"), std::string("an array of 2"), true, NAN, INFINITY};
+  for (const auto &[kind, good] :
+       {std::pair{ModelFacts::Kind::HuggingFace, hf}, {ModelFacts::Kind::Gguf, smol}}) {
+    Diagnostics diags;
+    BoundModel model;
+    EXPECT_TRUE(bind(llama(), {}, facts(kind, good), model, diags)) << diags.text();
+    for (const auto &[key, value] : good) {
+      std::vector<HyperValue> bad(std::begin(never), std::end(never));
+      if (std::holds_alternative<int64_t>(value))
+        bad.insert(bad.end(), {int64_t(1) << 32, INT64_MAX, 0x1p63, 2.5});
+      for (const HyperValue &other : bad) {
+        Keys keys = good;
+        keys[key] = other;
+        EXPECT_THAT(bound(keys, kind), ElementsAre(testing::HasSubstr("'" + key + "' must be ")))
+            << other.index();
+      }
+    }
+  }
 }
 
 TEST(Llama, BadShapes) {

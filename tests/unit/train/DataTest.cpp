@@ -149,6 +149,18 @@ TEST_F(DataTest, Jsonl) {
             "data file '" + table.paths[0] + "', line 1: needs an object with the string \"text\"");
   table.paths = {write("deep.jsonl", std::string(100000, '[') + "\n")};
   EXPECT_NE(errorOf({table}).find("not JSON"), std::string::npos);
+  // Nested, but closed: no text, and no stack used up on its way out.
+  table.paths = {write("closed.jsonl", std::string(100000, '[') + std::string(100000, ']') + "\n")};
+  EXPECT_NE(errorOf({table}).find("line 1: needs an object"), std::string::npos);
+  table.paths = {write("surrogate.jsonl", "{\"text\": \"\\ud800\"}\n")};
+  EXPECT_NE(errorOf({table}).find("line 1: not JSON"), std::string::npos);
+}
+
+TEST_F(DataTest, ATokenizerOfAnotherModelIsRefused) {
+  limits.vocab = 3;
+  EXPECT_EQ(errorOf({text(write("a.txt", "abc"))}),
+            "token 3 at 2 is outside of the model's vocabulary of 3; the tokenizer and the model "
+            "do not belong together");
 }
 
 TEST_F(DataTest, EvalSplitIsSeededAndWhole) {
@@ -189,6 +201,11 @@ TEST_F(DataTest, Tokens) {
   save({2, 2, 3});
   DataConfig table = text(path);
   table.format = "tokens";
+  table.paths = {(folder / "none").string()};
+  Result<Corpus> missing = loadCorpus({table}, {}, limits);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Exit::Refused) << "as with text";
+  table.paths = {path};
   Result<Corpus> corpus = loadCorpus({table}, {}, limits);
   ASSERT_TRUE(corpus) << corpus.error().message;
   EXPECT_EQ(corpus->batchRows, 2);

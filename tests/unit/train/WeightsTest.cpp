@@ -1,5 +1,7 @@
 #include "FakeProgram.h"
 
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Gguf.h"
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/AdapterState.h"
@@ -9,6 +11,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <unistd.h>
 
 namespace lorac::train {
 namespace {
@@ -68,6 +72,100 @@ TEST(Weights, MisfitsAreNamed) {
   EXPECT_NE(
       WeightStore::load(*plan, "", 7, pool).error().message.find("of 256 bytes, expected 128"),
       std::string::npos);
+}
+
+/// One model in both layouts: what is missing, misshapen or more than the program uses is named.
+TEST(Weights, ModelsThatDoNotFitAreNamed) {
+  Result<Plan> plan = parsePlan(fakePlanJson());
+  ASSERT_TRUE(plan);
+  ThreadPool pool(1);
+  const std::string folder = testing::TempDir() + "weights";
+  std::filesystem::create_directories(folder);
+  ASSERT_TRUE(formats::writeDurably(folder + "/config.json",
+                                    R"({"model_type": "llama", "tie_word_embeddings": true})"));
+  const std::vector<float> values(64, 0.5f);
+  struct Tensor {
+    std::string hf, gguf;
+    std::vector<int64_t> shape;
+  };
+  const auto load = [&](bool gguf, const std::vector<Tensor> &tensors) {
+    if (!gguf) {
+      std::vector<formats::TensorToWrite> all;
+      for (const Tensor &t : tensors)
+        all.push_back({t.hf, formats::DType::F32, t.shape, values.data()});
+      EXPECT_TRUE(formats::writeSafetensors(folder + "/model.safetensors", all));
+      return WeightStore::load(*plan, folder, 7, pool);
+    }
+    formats::GgufWriter writer;
+    writer.text("general.architecture", "llama");
+    for (const Tensor &t : tensors) {
+      const size_t count = size_t(t.shape[0] * (t.shape.size() > 1 ? t.shape[1] : 1));
+      writer.tensor(t.gguf, formats::GgmlType::F32, t.shape, std::span(values).first(count));
+    }
+    EXPECT_TRUE(writer.write(folder + "/model.gguf"));
+    return WeightStore::load(*plan, folder + "/model.gguf", 7, pool);
+  };
+  const Tensor table{"model.embed_tokens.weight", "token_embd.weight", {8, 4}},
+      bias{"model.layers.0.self_attn.q_proj.bias", "blk.0.attn_q.bias", {4}},
+      layer{"model.layers.7.mlp.up_proj.weight", "blk.7.ffn_up.weight", {8, 4}};
+  for (const bool gguf : {false, true}) {
+    SCOPED_TRACE(gguf);
+    const auto name = [&](const Tensor &t) { return "tensor '" + (gguf ? t.gguf : t.hf) + "' "; };
+    const auto refused = [&](const std::vector<Tensor> &tensors, const std::string &misfits) {
+      Result<WeightStore> store = load(gguf, tensors);
+      ASSERT_FALSE(store) << misfits;
+      EXPECT_EQ(store.error().code, Exit::ForeignFile);
+      EXPECT_EQ(store.error().message, "'" + folder + (gguf ? "/model.gguf" : "") +
+                                           "' does not fit the architecture: " + misfits);
+    };
+    EXPECT_TRUE(load(gguf, {table}));
+    refused({bias}, name(table) + "is absent");
+    refused({{table.hf, table.gguf, {4, 8}}}, name(table) + "is F32 [4, 8], expected [8, 4]");
+    refused({{table.hf, table.gguf, {32}}}, name(table) + "is F32 [32], expected [8, 4]");
+    refused({table, bias}, name(bias) + "[4] has no place in it");
+    std::vector<Tensor> more = {table, bias, layer};
+    Result<WeightStore> both = load(gguf, more);
+    ASSERT_FALSE(both);
+    for (const Tensor &t : {bias, layer})
+      EXPECT_NE(both.error().message.find(name(t)), std::string::npos) << both.error().message;
+    for (int i = 0; i < 40; ++i)
+      more.push_back({"extra." + std::to_string(i), "extra." + std::to_string(i), {1}});
+    Result<WeightStore> many = load(gguf, more);
+    ASSERT_FALSE(many);
+    EXPECT_NE(many.error().message.find("; and 26 more"), std::string::npos)
+        << many.error().message;
+  }
+  // What changes nothing: tables that older writers saved, the head of a tied model.
+  EXPECT_TRUE(load(false, {table,
+                           {"model.layers.0.self_attn.rotary_emb.inv_freq", "", {2}},
+                           {"lm_head.weight", "", {8, 4}}}));
+  ASSERT_TRUE(formats::writeDurably(folder + "/config.json", R"({"model_type": "llama"})"));
+  EXPECT_FALSE(load(false, {table, {"lm_head.weight", "", {8, 4}}})) << "not tied";
+}
+
+/// The source of a weight shrinks between its check and its packing.
+TEST(WeightsDeathTest, AFileThatShrinksWhileItIsPackedIsNamed) {
+  Result<Plan> plan = parsePlan(fakePlanJson());
+  ASSERT_TRUE(plan);
+  const std::string path = testing::TempDir() + "shrinks.gguf";
+  formats::GgufWriter writer;
+  writer.text("general.architecture", "llama");
+  const std::vector<float> values(size_t(64) * 1024, 0.5f);
+  writer.tensor("w", formats::GgmlType::F32, {64, 1024}, std::span(values));
+  ASSERT_TRUE(writer.write(path));
+  const auto pack = [&] {
+    formats::installSigbusGuard();
+    auto model = formats::ModelSource::open(path);
+    const formats::WantedWeight wanted{"w", "w", {64, 1024}, 0};
+    auto rows = (*model)->find(std::span(&wanted, 1));
+    std::filesystem::resize_file(path, 100);
+    std::vector<uint8_t> packed(values.size() * 4);
+    void *part = packed.data();
+    (void)formats::packWeight(*(*rows)[0], {formats::WeightFormat::F32}, std::span(&part, 1));
+    _exit(0);
+  };
+  EXPECT_EXIT(pack(), testing::ExitedWithCode(int(Exit::ForeignFile)),
+              "^error: '.*shrinks.gguf' was cut short");
 }
 
 TEST(AdapterState, InitAndFiles) {

@@ -1,0 +1,216 @@
+// Checkpoints that were damaged, mixed or forged: never loaded, and the arena stays as it was.
+#include "FakeProgram.h"
+
+#include "runtime/formats/Safetensors.h"
+#include "runtime/train/AdapterState.h"
+#include "runtime/train/Checkpoint.h"
+#include "runtime/train/Hash.h"
+#include "runtime/train/JsonFields.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <sys/stat.h>
+
+namespace lorac::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char *const files[] = {"adapter_config.json", "adapter_model.safetensors",
+                             "optimizer.safetensors", "trainer_state.json"};
+
+class CheckpointTest : public testing::Test {
+protected:
+  void SetUp() override {
+    out = fs::path(testing::TempDir()) /
+          ("checkpoint." +
+           std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(out);
+    Result<Plan> parsed = parsePlan(fakePlanJson());
+    ASSERT_TRUE(parsed);
+    plan = *parsed;
+    Result<Arena> allocated = Arena::allocate(uint64_t(plan.arenaBytes), "test");
+    ASSERT_TRUE(allocated);
+    arena = std::move(*allocated);
+    for (int64_t i = 0; i < plan.arenaBytes / 4; ++i)
+      arena.at<float>(0)[i] = float(i) / 7;
+    state.step = 10;
+    state.updates = 9;
+    state.totalSteps = 20;
+    state.position = {1, 2};
+    state.tokensSeen = 240;
+    state.metricsBytes = 1000;
+    state.firstLoss = 3.25;
+    state.lastLoss = 0.1;
+    state.evals = {{0, 3.5}, {10, 0.25}};
+    folder = save();
+  }
+  void TearDown() override { fs::remove_all(out); }
+
+  std::string save() {
+    RunConfig run;
+    run.r = 1;
+    Result<void> written = writeCheckpoint(out.string(), plan, arena,
+                                           takeAdapter(plan, arena, run, "base"), state, identity);
+    EXPECT_TRUE(written) << written.error().message;
+    return checkpointPath(out.string(), state.step);
+  }
+  std::string path(const std::string &name) const { return folder + "/" + name; }
+  void write(const std::string &name, const std::string &bytes) {
+    std::ofstream(path(name), std::ios::binary) << bytes;
+  }
+  Result<TrainerState> read() { return readCheckpoint(folder, plan, arena, identity); }
+  std::string arenaBytes() const {
+    return {arena.at<char>(0), arena.at<char>(0) + plan.arenaBytes};
+  }
+  /// It must be refused with these words, and nothing be loaded.
+  void refused(const std::string &what, const std::string &words) {
+    const std::string before = arenaBytes();
+    Result<TrainerState> result = read();
+    ASSERT_FALSE(result) << what;
+    EXPECT_EQ(result.error().code, Exit::ForeignFile) << result.error().message;
+    EXPECT_NE(result.error().message.find("'" + folder + "' is " + words), std::string::npos)
+        << what << ": " << result.error().message;
+    EXPECT_TRUE(arenaBytes() == before) << what;
+  }
+  /// Changes the state, and makes its hashes right again.
+  void forge(const std::function<void(Json &)> &change) {
+    Json json = Json::parse(fileBytes(path("trainer_state.json")));
+    change(json);
+    for (auto &[name, hash] : json["files"].items())
+      hash = hashFile(path(name));
+    json.erase("hash");
+    json["hash"] = hashHex(json.dump());
+    write("trainer_state.json", json.dump(1) + "\n");
+  }
+
+  fs::path out;
+  std::string folder;
+  Plan plan;
+  Arena arena;
+  TrainerState state;
+  RunIdentity identity{"model", "data", {{"optimizer.name", "adamw"}}, 20, true};
+};
+
+TEST_F(CheckpointTest, ReadsWhatItWrote) {
+  const std::string before = arenaBytes();
+  for (const PlanRegion &region : {plan.paramRegion, plan.expAvg, plan.expAvgSq})
+    std::fill_n(arena.at<float>(region.offset), region.count, 0.0f);
+  Result<TrainerState> result = read();
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_TRUE(arenaBytes() == before);
+  EXPECT_EQ(result->step, 10);
+  EXPECT_EQ(result->updates, 9);
+  EXPECT_EQ(result->position.epoch, 1);
+  EXPECT_EQ(result->position.micro, 2);
+  EXPECT_EQ(result->metricsBytes, 1000u);
+  EXPECT_EQ(result->lastLoss, 0.1);
+  EXPECT_EQ(result->evals, state.evals);
+}
+
+TEST_F(CheckpointTest, EveryFlippedByteIsFound) {
+  for (const std::string name : files) {
+    const std::string good = fileBytes(path(name));
+    for (size_t at = 0; at < good.size(); ++at) {
+      std::string bad = good;
+      bad[at] = char(bad[at] ^ (at % 2 ? 0x01 : 0x80));
+      write(name, bad);
+      refused(name + " at byte " + std::to_string(at), "corrupt: ");
+    }
+    write(name, good);
+  }
+  EXPECT_TRUE(read());
+}
+
+TEST_F(CheckpointTest, EveryTruncationIsFound) {
+  for (const std::string name : files) {
+    const std::string good = fileBytes(path(name));
+    for (size_t size = 0; size + 1 < good.size();
+         size += 3) { // the last byte of JSON is a line's end
+      write(name, good.substr(0, size));
+      refused(name + " cut at " + std::to_string(size), "corrupt: ");
+    }
+    write(name, good);
+  }
+}
+
+TEST_F(CheckpointTest, MissingAndOtherFiles) {
+  for (const std::string name : files) {
+    fs::rename(path(name), path("aside"));
+    refused("no " + name, "corrupt: ");
+    // A pickle beside it is not looked at; a pipe does not hang.
+    write("optimizer.pt", "\x80\x02}q");
+    refused("a pickle instead of " + name, "corrupt: ");
+    ASSERT_EQ(mkfifo(path(name).c_str(), 0600), 0);
+    refused("a pipe as " + name, "corrupt: ");
+    fs::remove(path(name));
+    fs::create_directory(path(name));
+    refused("a folder as " + name, "corrupt: ");
+    fs::remove(path(name));
+    fs::rename(path("aside"), path(name));
+  }
+  EXPECT_TRUE(read());
+}
+
+TEST_F(CheckpointTest, FilesOfAnotherCheckpoint) {
+  state.step = 11;
+  arena.at<float>(plan.expAvg.offset)[0] = 5;
+  const std::string other = save();
+  fs::copy_file(other + "/optimizer.safetensors", path("optimizer.safetensors"),
+                fs::copy_options::overwrite_existing);
+  refused("swapped", "corrupt: 'optimizer.safetensors' is missing or has another hash");
+}
+
+TEST_F(CheckpointTest, NumbersThatCannotBe) {
+  const std::string good = fileBytes(path("trainer_state.json"));
+  for (const auto &[key, value, words] : std::vector<std::tuple<const char *, Json, const char *>>{
+           {"step", -1, "'trainer_state.step' is -1, outside of"},
+           {"step", int64_t(1) << 60, "'trainer_state.step' is 1152921504606846976, outside of"},
+           {"step", UINT64_MAX, "'trainer_state.step' is not an integer"},
+           {"updates", 11, "'trainer_state.updates' is 11, outside of [0, 10]"},
+           {"epoch", "1", "'trainer_state.epoch' is not an integer"},
+           {"micro", -3, "'trainer_state.micro' is -3"},
+           {"metrics_bytes", -1, "'trainer_state.metrics_bytes' is -1"},
+           {"last_loss", nullptr, "'trainer_state.last_loss' is not a number"},
+           {"evals", 3, "'trainer_state.evals' is not a list"},
+           {"evals", Json::array({{1}}), "'trainer_state.evals[0]' is not [step, loss]"}}) {
+    forge([&](Json &json) { json[key] = value; });
+    refused(words, std::string("corrupt: ") + words);
+    write("trainer_state.json", good);
+  }
+  forge([](Json &json) { json.erase("step"); });
+  refused("no step", "corrupt: 'trainer_state' has no 'step'");
+  write("trainer_state.json", std::string(100000, '['));
+  refused("deep", "corrupt: trainer_state.json is not JSON");
+}
+
+TEST_F(CheckpointTest, TensorsThatDoNotFitAreNamed) {
+  const std::vector<double> values(8, 0.5);
+  const std::string words = "of another model or adapter: ";
+  const auto optimizer = [&](const std::vector<formats::TensorToWrite> &tensors,
+                             const std::string &misfit) {
+    ASSERT_TRUE(formats::writeSafetensors(path("optimizer.safetensors"), tensors));
+    forge([](Json &) {});
+    refused(misfit, words + misfit);
+  };
+  std::vector<formats::TensorToWrite> good;
+  for (const PlanParam &param : plan.params)
+    for (const char *moment : {"exp_avg.", "exp_avg_sq."})
+      good.push_back({moment + param.name, formats::DType::F32, param.shape, values.data()});
+  std::vector<formats::TensorToWrite> other = good;
+  other.erase(other.begin());
+  optimizer(other, "'exp_avg.bias.lora_A.weight' is missing");
+  other = good;
+  other[3].shape = {1, 4};
+  optimizer(other, "'exp_avg_sq.bias.lora_B.weight' has another shape or type");
+  other = good;
+  other[0].dtype = formats::DType::F64;
+  optimizer(other, "'exp_avg.bias.lora_A.weight' has another shape or type");
+  other = good;
+  other.push_back({"more", formats::DType::F32, {1}, values.data()});
+  optimizer(other, "it has 5 tensors, the program 4");
+}
+
+} // namespace
+} // namespace lorac::train
