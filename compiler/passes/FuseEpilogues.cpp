@@ -1,5 +1,5 @@
-// 40-fused: what is done with a product goes into its kernel. After FuseKernels and the last merge of
-// elementwise ops, when products and maps are what they stay.
+// 40-fused: what is done with a product goes into its kernel. After FuseKernels and the last merge
+// of elementwise ops, when products and maps are what they stay.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/IR/Builders.h"
@@ -49,9 +49,8 @@ struct FuseEpiloguesPass : lorac::lora::impl::FuseEpiloguesBase<FuseEpiloguesPas
       if (canStandAt(product, read, user))
         found.push_back(epilogue);
     }
-    auto first = llvm::min_element(found, [](const Epilogue &x, const Epilogue &y) {
-      return x.op->isBeforeInBlock(y.op);
-    });
+    auto first = llvm::min_element(
+        found, [](const Epilogue &x, const Epilogue &y) { return x.op->isBeforeInBlock(y.op); });
     return first == found.end() ? Epilogue() : *first;
   }
 
@@ -86,9 +85,8 @@ struct FuseEpiloguesPass : lorac::lora::impl::FuseEpiloguesBase<FuseEpiloguesPas
     b.setInsertionPointToEnd(body);
     YieldOp::create(b, product->getLoc(), results);
     for (auto [inner, outer] : llvm::zip(results, fused.getResults()))
-      inner.replaceUsesWithIf(outer, [&](OpOperand &use) {
-        return !fused->isProperAncestor(use.getOwner());
-      });
+      inner.replaceUsesWithIf(
+          outer, [&](OpOperand &use) { return !fused->isProperAncestor(use.getOwner()); });
   }
 };
 

@@ -9,9 +9,9 @@ func.func private @embed_f32_512x64.body(memref<16777216xi32>, memref<32x64x16xf
 func.func private @rms_norm_forward_64.body(memref<16777216x64xf32>, memref<64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
-// first of: model.layers.0.self_attn.q_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nt_4x64.mlir
-func.func private @matmul_nt_4x64.body(memref<16777216x64xf32>, memref<4x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+// first of: model.layers.0.self_attn.q_proj+k_proj+v_proj ()
+// kernels/matmul_nt_12x64.mlir
+func.func private @matmul_nt_12x64.body(memref<16777216x64xf32>, memref<12x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.q_proj (specs/architectures/llama.toml:54:16)
@@ -38,20 +38,30 @@ func.func private @rope_2x16.body(memref<16777216x32xf32>, memref<16777216xi32>,
 // kernels/attention_forward_4x2x16.mlir
 func.func private @attention_forward_4x2x16.body(memref<16777216x64xf32>, memref<16777216x32xf32>, memref<16777216x32xf32>, memref<16777216xi32>, memref<16777216x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<24128xi8>) -> ()
 
+// C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
+// first of: model.layers.0.self_attn.o_proj (specs/tiny_loraplus.toml:13:18)
+// kernels/matmul_nt_4x64.mlir
+func.func private @matmul_nt_4x64.body(memref<16777216x64xf32>, memref<4x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.o_proj (specs/architectures/llama.toml:57:9)
 // kernels/linear_forward_f32_64x64_r4_residual.mlir
 func.func private @linear_forward_f32_64x64_r4_residual.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x16xf32>, memref<64x4xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+
+// C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
+// first of: model.layers.0.mlp.gate_proj+up_proj ()
+// kernels/matmul_nt_8x64.mlir
+func.func private @matmul_nt_8x64.body(memref<16777216x64xf32>, memref<8x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.gate_proj (specs/architectures/llama.toml:59:21)
 // kernels/linear_forward_f32_176x64_r4.mlir
 func.func private @linear_forward_f32_176x64_r4.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<176x4xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
 
-// an elementwise function of its operands
-// first of:  (specs/architectures/llama.toml:59:16)
-// kernels/map_176.mlir
-func.func private @map_176.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+// y = [res +] x·Wᵀ + scale·t·bᵀ
+// first of: model.layers.0.mlp.up_proj (specs/architectures/llama.toml:59:45)
+// kernels/linear_forward_f32_176x64_r4_map.mlir
+func.func private @linear_forward_f32_176x64_r4_map.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<176x4xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
 // first of: model.layers.0.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
@@ -93,6 +103,11 @@ func.func private @rms_norm_backward_64.body(memref<16777216x64xf32>, memref<64x
 // kernels/matmul_nn_4x64.mlir
 func.func private @matmul_nn_4x64.body(memref<16777216x64xf32>, memref<64x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
 
+// an elementwise function of its operands
+// first of:  (specs/architectures/llama.toml:59:16)
+// kernels/map_176.mlir
+func.func private @map_176.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
 // kernels/matmul_tn_4x176_accumulate.mlir
@@ -105,43 +120,43 @@ func.func private @matmul_tn_64x4_accumulate.body(memref<16777216x64xf32>, memre
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
-// kernels/linear_backward_f32_64x176_r4.mlir
-func.func private @linear_backward_f32_64x176_r4.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<4x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
-
-// an elementwise function of its operands
-// first of:  (specs/architectures/llama.toml:59:16)
-// kernels/map_176_2.mlir
-func.func private @map_176_2.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+// kernels/linear_backward_f32_64x176_r4_map.mlir
+func.func private @linear_backward_f32_64x176_r4_map.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<4x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x176.mlir
-func.func private @matmul_nn_4x176.body(memref<16777216x176xf32>, memref<176x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<5632xi8>) -> ()
-
-// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
-// first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_4x64_accumulate.mlir
-func.func private @matmul_tn_4x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<4x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+// kernels/matmul_nn_4x176_exact.mlir
+func.func private @matmul_nn_4x176_exact.body(memref<16777216x176xf32>, memref<176x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<5632xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)
 // kernels/matmul_tn_176x4_accumulate.mlir
 func.func private @matmul_tn_176x4_accumulate.body(memref<16777216x176xf32>, memref<16777216x16xf32>, memref<176x4xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<6144xi8>) -> ()
 
+// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
+// first of: model.layers.1.mlp.gate_proj+up_proj ()
+// kernels/matmul_tn_8x64_accumulate.mlir
+func.func private @matmul_tn_8x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<8x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.up_proj (specs/architectures/llama.toml:59:45)
-// kernels/linear_backward_f32_176x64_r4.mlir
-func.func private @linear_backward_f32_176x64_r4.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<200704xi8>) -> ()
+// kernels/linear_backward_f32_176x64_r8.mlir
+func.func private @linear_backward_f32_176x64_r8.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<8x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<204800xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.gate_proj (specs/architectures/llama.toml:59:21)
-// kernels/linear_backward_f32_176x64_r4_accumulate.mlir
-func.func private @linear_backward_f32_176x64_r4_accumulate.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<200704xi8>) -> ()
+// kernels/linear_backward_f32_176x64_accumulate.mlir
+func.func private @linear_backward_f32_176x64_accumulate.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<196608xi8>) -> ()
 
 // dx [+]= s·g - x·s³·mean(g·x), s = 1/sqrt(mean(x²) + eps), g = dy·w
 // first of: model.layers.1.post_attention_layernorm (specs/architectures/llama.toml:58:5)
 // kernels/rms_norm_backward_64_accumulate.mlir
 func.func private @rms_norm_backward_64_accumulate.body(memref<16777216x64xf32>, memref<64xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
+// first of: model.layers.1.self_attn.o_proj (specs/tiny_loraplus.toml:13:18)
+// kernels/matmul_tn_4x64_accumulate.mlir
+func.func private @matmul_tn_4x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<4x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.o_proj (specs/architectures/llama.toml:57:9)
@@ -155,8 +170,8 @@ func.func private @attention_backward_4x2x16.body(memref<16777216x64xf32>, memre
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.self_attn.v_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x32.mlir
-func.func private @matmul_nn_4x32.body(memref<16777216x32xf32>, memref<32x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<1024xi8>) -> ()
+// kernels/matmul_nn_4x32_exact.mlir
+func.func private @matmul_nn_4x32_exact.body(memref<16777216x32xf32>, memref<32x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<1024xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.self_attn.v_proj (specs/tiny_loraplus.toml:13:18)
@@ -173,18 +188,28 @@ func.func private @rope_2x16_inverse.body(memref<16777216x32xf32>, memref<167772
 // kernels/rope_4x16_inverse.mlir
 func.func private @rope_4x16_inverse.body(memref<16777216x64xf32>, memref<16777216xi32>, memref<16777216x16xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 
+// C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
+// first of: model.layers.1.self_attn.q_proj (specs/tiny_loraplus.toml:13:18)
+// kernels/matmul_nn_4x64_exact.mlir
+func.func private @matmul_nn_4x64_exact.body(memref<16777216x64xf32>, memref<64x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
+// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
+// first of: model.layers.1.self_attn.q_proj+k_proj+v_proj ()
+// kernels/matmul_tn_12x64_accumulate.mlir
+func.func private @matmul_tn_12x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<12x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.v_proj (specs/architectures/llama.toml:56:11)
-// kernels/linear_backward_f32_32x64_r4.mlir
-func.func private @linear_backward_f32_32x64_r4.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_32x64_r12.mlir
+func.func private @linear_backward_f32_32x64_r12.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<16777216x16xf32>, memref<12x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<77824xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.k_proj (specs/architectures/llama.toml:55:16)
-// kernels/linear_backward_f32_32x64_r4_accumulate.mlir
-func.func private @linear_backward_f32_32x64_r4_accumulate.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_32x64_accumulate.mlir
+func.func private @linear_backward_f32_32x64_accumulate.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<65536xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.q_proj (specs/architectures/llama.toml:54:16)
-// kernels/linear_backward_f32_64x64_r4_accumulate.mlir
-func.func private @linear_backward_f32_64x64_r4_accumulate.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_64x64_accumulate.mlir
+func.func private @linear_backward_f32_64x64_accumulate.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<65536xi8>) -> ()
 

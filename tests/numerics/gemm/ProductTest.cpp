@@ -34,20 +34,23 @@ struct Matrix {
 std::string i64(int64_t v) { return std::to_string(v) + " : i64"; }
 
 std::string params(const char *rowName, int64_t rowValue, int64_t j, int64_t lda, int64_t ldb,
-                   int64_t ldc, double scale, bool accumulate) {
+                   int64_t ldc, double scale, bool accumulate, bool exact = false) {
   return std::string(rowName) + " = " + i64(rowValue) + ", j = " + i64(j) + ", lda = " + i64(lda) +
          ", ldb = " + i64(ldb) + ", ldc = " + i64(ldc) + ", scale = " + std::to_string(scale) +
-         " : f64, accumulate = " + i64(accumulate);
+         " : f64, accumulate = " + i64(accumulate) + ", exact = " + i64(exact);
 }
 
 struct Size {
   int64_t j, inner; ///< tn: j and i
   double scale;
   bool accumulate;
+  bool exact = false; ///< nt, nn: what stands in a row behind column j is somebody else's
 };
-const Size sizes[] = {{16, 576, 1.0, false}, {4, 64, 2.0, true},    {3, 173, 0.5, false},
-                      {1, 200, 1.0, true},   {100, 33, 1.0, false}, {172, 4, 1.0, true},
-                      {264, 16, 4.0, false}, {9, 1, 1.0, true}};
+const Size sizes[] = {
+    {16, 576, 1.0, false},     {4, 64, 2.0, true},         {3, 173, 0.5, false},
+    {1, 200, 1.0, true},       {100, 33, 1.0, false},      {172, 4, 1.0, true},
+    {264, 16, 4.0, false},     {9, 1, 1.0, true},          {5, 70, 1.0, false, true},
+    {37, 12, 2.0, true, true}, {16, 20, 1.0, false, true}, {2, 700, 0.5, false, true}};
 
 class Product : public ::testing::TestWithParam<const char *> {
 protected:
@@ -59,7 +62,7 @@ protected:
   // Runs whole and in pieces; `term(row, column, s)` gives the two factors of step s.
   template <typename Term>
   void check(const CompiledKernels &kernels, const std::string &name, Matrix &a, Matrix &b,
-             Matrix &c, int64_t rows, int64_t steps, bool accumulate, Term term) {
+             Matrix &c, int64_t rows, int64_t steps, bool accumulate, bool exact, Term term) {
     SCOPED_TRACE(name + " rows " + std::to_string(rows));
     const auto &kernel = kernels[name];
     bool fma = kernels.cpuTarget().fma;
@@ -83,6 +86,11 @@ protected:
         wrong += std::memcmp(&got, &expected, 4) != 0;
       }
     EXPECT_EQ(wrong, 0) << "elements are not the ascending chain";
+    for (int64_t row = 0; exact && row < c.rows; ++row)
+      EXPECT_EQ(std::memcmp(&c.at(row, 0) + c.columns, before.floats() + row * c.ld + c.columns,
+                            (c.ld - c.columns) * 4),
+                0)
+          << "wrote behind the columns of row " << row;
     EXPECT_EQ(std::memcmp(c.memory.floats() + c.rows * c.ld, before.floats() + c.rows * c.ld, 64),
               0)
         << "wrote beyond C";
@@ -102,21 +110,21 @@ protected:
 };
 
 std::string nameOf(const Size &s) {
-  return "k" + std::to_string(s.j) + "_" + std::to_string(s.inner);
+  return "k" + std::to_string(s.j) + "_" + std::to_string(s.inner) + (s.exact ? "_exact" : "");
 }
 
 TEST_P(Product, Nt) {
   CompiledKernels kernels(GetParam());
   for (const Size &s : sizes)
-    kernels.add(
-        nameOf(s), "matmul_nt",
-        params("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), s.scale, s.accumulate));
+    kernels.add(nameOf(s), "matmul_nt",
+                params("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), s.scale,
+                       s.accumulate, s.exact));
   kernels.compile();
   for (const Size &s : sizes)
     for (int64_t rows : {1, 7, 48, 131}) {
       Matrix a(rows, s.inner, padded(s.inner), 1), b(s.j, s.inner, s.inner, 2),
           c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate,
+      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, s.exact,
             [&](int64_t row, int64_t column, int64_t step) {
               return std::pair(a.at(row, step), b.at(column, step) * float(s.scale));
             });
@@ -126,15 +134,15 @@ TEST_P(Product, Nt) {
 TEST_P(Product, Nn) {
   CompiledKernels kernels(GetParam());
   for (const Size &s : sizes)
-    kernels.add(
-        nameOf(s), "matmul_nn",
-        params("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), s.scale, s.accumulate));
+    kernels.add(nameOf(s), "matmul_nn",
+                params("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), s.scale, s.accumulate,
+                       s.exact));
   kernels.compile();
   for (const Size &s : sizes)
     for (int64_t rows : {1, 7, 48, 131}) {
       Matrix a(rows, s.inner, padded(s.inner), 1), b(s.inner, s.j, s.j, 2),
           c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate,
+      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, s.exact,
             [&](int64_t row, int64_t column, int64_t step) {
               return std::pair(a.at(row, step), b.at(step, column) * float(s.scale));
             });
@@ -152,7 +160,7 @@ TEST_P(Product, Tn) {
     for (int64_t rows : {0, 1, 7, 192, 401}) {
       Matrix a(rows, s.inner, padded(s.inner), 1), b(rows, s.j, padded(s.j), 2),
           c(s.inner, s.j, s.j, 3);
-      check(kernels, nameOf(s), a, b, c, rows, rows, s.accumulate,
+      check(kernels, nameOf(s), a, b, c, rows, rows, s.accumulate, false,
             [&](int64_t row, int64_t column, int64_t step) {
               return std::pair(a.at(step, row), b.at(step, column) * float(s.scale));
             });

@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
       add(std::string(family) + " " + std::to_string(i) + " " + std::to_string(j), family,
           std::string(first) + " = " + i64(i) + ", j = " + i64(j) + ", lda = " + i64(lda) +
               ", ldb = " + i64(ldb) + ", ldc = " + i64(ldc) + ", scale = " + std::to_string(scale) +
-              " : f64, accumulate = " + i64(accumulate),
+              " : f64, accumulate = " + i64(accumulate) + ", exact = 0 : i64",
           std::move(buffers), rows);
     };
     void *wide = floats(rows * n), *narrow = floats(rows * r), *factor = floats(n * r);
