@@ -27,8 +27,6 @@ static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   for (StringRef param : {"residual", "accumulate", "exact", "inverse", "backward"})
     if (auto value = params.getAs<BoolAttr>(param); value && value.getValue())
       name += "_" + param.str();
-  if (key.body && key.family != "map")
-    name += "_map";
   return name;
 }
 

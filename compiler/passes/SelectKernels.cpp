@@ -204,8 +204,9 @@ private:
       kernel = fused;
     int64_t reads = 0;
     kernel->walk([&](Operation *op) {
-      reads +=
-          llvm::count_if(op->getOperands(), [&](Value v) { return rootOf(v) == rootOf(operand); });
+      if (!isa<ViewOp, ColumnsOp>(op))
+        reads += llvm::count_if(op->getOperands(),
+                                [&](Value v) { return rootOf(v) == rootOf(operand); });
     });
     if (diesHere(operand) && reads == 1 && !isInColumns(result) && !isReturned(result) &&
         cols(operand) == cols(result))
@@ -223,7 +224,8 @@ private:
   // Whether nobody reads the value after this op and its buffer is ours to write over.
   bool diesHere(Value value) {
     Value root = rootOf(value);
-    return lastUse.lookup(root) == now && !isa<BlockArgument>(root) && !isInColumns(value);
+    return lastUse.lookup(root) == now && outside(root) == root && !isa<BlockArgument>(root) &&
+           !isInColumns(value);
   }
 
   Value in(Value tensor) {
@@ -408,18 +410,12 @@ private:
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
 
-  struct MapBuffers {
-    SmallVector<NamedAttribute> params;
-    SmallVector<Value> operands;
-    int64_t flops;
-  };
-
-  // Results take over the buffers of inputs that die here, but for those that are `taken`.
-  MapBuffers buffersOf(MapOp op, llvm::DenseSet<Value> taken) {
+  void selectOp(MapOp op) {
     SmallVector<Value> operands;
     SmallVector<int64_t> lds;
     for (Value input : op.getInputs())
       operands.push_back(in(input)), lds.push_back(ld(input));
+    llvm::DenseSet<Value> taken;
     for (Value output : op.getOutputs()) {
       Value buffer;
       for (Value input : op.getInputs())
@@ -430,17 +426,13 @@ private:
       lds.push_back(ld(output));
     }
     int64_t n = cols(op.getOutputs().front());
-    return {{integer("ins", op.getInputs().size()), integer("outs", op.getOutputs().size()),
+    launch(op.getLoc(),
+           {"map",
+            {integer("cols", n), integer("ins", op.getInputs().size()),
+             integer("outs", op.getOutputs().size()),
              b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
-            operands,
-            tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1)};
-  }
-
-  void selectOp(MapOp op) {
-    MapBuffers elementwise = buffersOf(op, {});
-    KernelKey key{"map", {integer("cols", cols(op.getOutputs().front()))}, &op.getBody()};
-    key.params.append(elementwise.params);
-    launch(op.getLoc(), key, elementwise.operands, elementwise.flops);
+            &op.getBody()},
+           operands, tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
   }
 
   void selectOp(DropoutOp op) {
@@ -482,15 +474,9 @@ private:
     made.setFixed(fixed);
   }
 
-  // A launch before its epilogue is known.
-  struct Product {
-    KernelKey key;
-    SmallVector<Value> operands; ///< the last one is written
-    int64_t flops;
-  };
-
-  Product productOf(AdaptedLinearOp op, Value y) {
+  void selectOp(AdaptedLinearOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
+    Value y = over(op.getResidual(), op.getY(), op.getLoc(), "out");
     int64_t rank = op.getT() ? cols(op.getT()) : 0;
     SmallVector<Value> operands{in(op.getX()), weight(op.getWeight())};
     if (op.getT())
@@ -498,82 +484,43 @@ private:
     if (op.getResidual())
       operands.push_back(in(op.getResidual()));
     operands.push_back(y);
-    return {{"linear_forward",
-             linearParams(op.getWeight(),
-                          {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                           integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
-                           number("scale", op.getScale().convertToDouble()),
-                           integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
-                           flag("residual", bool(op.getResidual()))})},
-            operands,
-            2 * tokens() * shape[0] * (shape[1] + rank)};
+    launch(op.getLoc(),
+           {"linear_forward",
+            linearParams(op.getWeight(),
+                         {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+                          integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
+                          number("scale", op.getScale().convertToDouble()),
+                          integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
+                          flag("residual", bool(op.getResidual()))})},
+           operands, 2 * tokens() * shape[0] * (shape[1] + rank));
+    buffers[op.getY()] = y;
   }
 
-  Product productOf(AdaptedLinearBackwardOp op, Value dx) {
+  void selectOp(AdaptedLinearBackwardOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
+    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
+                            : fresh(op.getDx(), op.getLoc(), "dx");
     int64_t rank = op.getDt() ? cols(op.getDt()) : 0;
     SmallVector<Value> operands{in(op.getDy()), weight(op.getWeight())};
     if (op.getDt())
       operands.append({in(op.getDt()), in(op.getA())});
     operands.push_back(dx);
-    return {{"linear_backward",
-             linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
-                                  op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
-            operands,
-            2 * tokens() * shape[1] * (shape[0] + rank)};
+    launch(op.getLoc(),
+           {"linear_backward",
+            linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
+                                 op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
+           operands, 2 * tokens() * shape[1] * (shape[0] + rank));
+    buffers[op.getDx()] = dx;
   }
 
-  // Where a product's value goes.
-  Value placeOf(AdaptedLinearOp op) {
-    return over(op.getResidual(), op.getY(), op.getLoc(), "out");
-  }
-  Value placeOf(AdaptedLinearBackwardOp op) {
-    return op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
-                        : fresh(op.getDx(), op.getLoc(), "dx");
-  }
-
-  template <typename Op>
-  void selectProduct(Op op) {
-    Value y = placeOf(op);
-    Product product = productOf(op, y);
-    launch(op.getLoc(), product.key, product.operands, product.flops);
-    buffers[op->getResult(0)] = y;
-  }
-  void selectOp(AdaptedLinearOp op) { selectProduct(op); }
-  void selectOp(AdaptedLinearBackwardOp op) { selectProduct(op); }
-
-  // A product with a map is one kernel. A rope is a launch of its own here: kept whole, heads would
-  // cut the product into too few tiles for even shares (k of SmolLM2: 3 instead of 12), which costs
-  // more than reading q and k once more.
+  // A launch after another: on a CPU this is as fast as one kernel (docs/design.md, "What fusion is
+  // for, and where it stops").
   void selectOp(FusedOp op) {
-    if (auto rope = dyn_cast<RopeOp>(op.epilogue())) {
-      for (Operation &inner : op.getBody().front().without_terminator())
-        (void)select(&inner);
-    } else if (auto linear = dyn_cast<AdaptedLinearOp>(op.product())) {
-      selectFused(linear, cast<MapOp>(op.epilogue()));
-    } else {
-      selectFused(cast<AdaptedLinearBackwardOp>(op.product()), cast<MapOp>(op.epilogue()));
-    }
+    for (Operation &inner : op.getBody().front().without_terminator())
+      (void)select(&inner); // ops of the kinds that the verifier allows have kernels
     auto yield = op.getBody().front().getTerminator();
     for (auto [outer, inner] : llvm::zip(op.getOutputs(), yield->getOperands()))
       buffers[outer] = in(inner);
-  }
-
-  template <typename Op>
-  void selectFused(Op op, MapOp map) {
-    Value y = placeOf(op);
-    Product product = productOf(op, y);
-    buffers[op->getResult(0)] = y;
-    // Other threads read the product's operands until the end: the map must not write over them,
-    // nor over a product that others read.
-    llvm::DenseSet<Value> taken(product.operands.begin(), product.operands.end());
-    if (outside(op->getResult(0)) == op->getResult(0))
-      taken.erase(y);
-    MapBuffers elementwise = buffersOf(map, taken);
-    product.key.params.append(elementwise.params);
-    product.key.body = &map.getBody();
-    product.operands.append(elementwise.operands);
-    launch(op.getLoc(), product.key, product.operands, product.flops + elementwise.flops);
   }
 
   SmallVector<NamedAttribute> linearParams(Value w, ArrayRef<NamedAttribute> more) {

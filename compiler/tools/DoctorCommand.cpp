@@ -2,6 +2,7 @@
 
 #include "compiler/tools/Commands.h"
 #include "compiler/tools/HostCpu.h"
+#include "compiler/tools/HostNvrtc.h"
 #include "compiler/tools/Machine.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -66,6 +67,11 @@ Finding library(const char *name, const std::vector<std::string> &candidates, co
   return {name, "none (looked for " + joined(candidates) + "): " + meaning, State::Absent};
 }
 
+Finding nvrtc() {
+  HostNvrtc host = hostNvrtc();
+  return {"nvrtc", host.text, host.found ? State::Good : State::Absent};
+}
+
 Finding cache() {
   std::string folder = cacheFolder();
   if (folder.empty())
@@ -99,8 +105,7 @@ std::vector<Finding> examine() {
       {"architectures", architectures.empty() ? "built in" : architectures},
       cache(),
       library("cuda driver", {"libcuda.so.1"}, "training on a GPU is out of reach"),
-      library("nvrtc", {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"},
-              "kernels for CUDA cannot be compiled here"),
+      nvrtc(),
   };
 }
 

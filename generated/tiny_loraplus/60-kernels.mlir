@@ -58,10 +58,10 @@ func.func private @matmul_nt_8x64.body(memref<16777216x64xf32>, memref<8x64xf32>
 // kernels/linear_forward_f32_176x64_r4.mlir
 func.func private @linear_forward_f32_176x64_r4.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<176x4xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
 
-// y = [res +] x·Wᵀ + scale·t·bᵀ
-// first of: model.layers.0.mlp.up_proj (specs/architectures/llama.toml:59:45)
-// kernels/linear_forward_f32_176x64_r4_map.mlir
-func.func private @linear_forward_f32_176x64_r4_map.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<176x4xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// an elementwise function of its operands
+// first of:  (specs/architectures/llama.toml:59:16)
+// kernels/map_176.mlir
+func.func private @map_176.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
 // first of: model.layers.0.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
@@ -103,11 +103,6 @@ func.func private @rms_norm_backward_64.body(memref<16777216x64xf32>, memref<64x
 // kernels/matmul_nn_4x64.mlir
 func.func private @matmul_nn_4x64.body(memref<16777216x64xf32>, memref<64x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
 
-// an elementwise function of its operands
-// first of:  (specs/architectures/llama.toml:59:16)
-// kernels/map_176.mlir
-func.func private @map_176.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
-
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
 // kernels/matmul_tn_4x176_accumulate.mlir
@@ -120,8 +115,13 @@ func.func private @matmul_tn_64x4_accumulate.body(memref<16777216x64xf32>, memre
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
-// kernels/linear_backward_f32_64x176_r4_map.mlir
-func.func private @linear_backward_f32_64x176_r4_map.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<4x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_64x176_r4.mlir
+func.func private @linear_backward_f32_64x176_r4.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<4x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+
+// an elementwise function of its operands
+// first of:  (specs/architectures/llama.toml:59:16)
+// kernels/map_176_2.mlir
+func.func private @map_176_2.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)

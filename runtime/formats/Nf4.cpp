@@ -1,4 +1,5 @@
 #include "runtime/formats/Nf4.h"
+#include "runtime/formats/Codebooks.h"
 
 #include <algorithm>
 #include <array>
@@ -7,29 +8,6 @@
 
 namespace lorac::formats {
 namespace {
-
-constexpr float nf4Codes[16] = {-1.0f,
-                                -0.6961928009986877f,
-                                -0.5250730514526367f,
-                                -0.39491748809814453f,
-                                -0.28444138169288635f,
-                                -0.18477343022823334f,
-                                -0.09105003625154495f,
-                                0.0f,
-                                0.07958029955625534f,
-                                0.16093020141124725f,
-                                0.24611230194568634f,
-                                0.33791524171829224f,
-                                0.44070982933044434f,
-                                0.5626170039176941f,
-                                0.7229568362236023f,
-                                1.0f};
-
-// Sign, then 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6, 1/4: bitsandbytes divides 0, 0.0625, 8, 12, 4, 6, 2,
-// 3 by 12.
-constexpr float fp4Codes[16] = {
-    0.0f,  0.0625f / 12,  8.0f / 12,  12.0f / 12,  4.0f / 12,  6.0f / 12,  2.0f / 12,  3.0f / 12,
-    -0.0f, -0.0625f / 12, -8.0f / 12, -12.0f / 12, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12};
 
 /// Smallest divisor of bitsandbytes' CPU path.
 constexpr float tiny = 1e-38f;

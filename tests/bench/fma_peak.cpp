@@ -9,28 +9,23 @@
 
 typedef float Vector __attribute__((vector_size(32)));
 
-// 12 independent chains hide the latency of two FMA units.
+// 12 independent chains hide the latency of two FMA units. Named one by one: g++ keeps an array of
+// them in memory.
 static double work(long rounds) {
-  Vector sums[12], factor, step;
+  Vector factor, step;
   for (int lane = 0; lane < 8; ++lane)
     factor[lane] = 0.999f, step[lane] = 0.001f;
-  for (Vector &sum : sums)
-    sum = step;
-  for (long i = 0; i < rounds; ++i) {
-    for (Vector &sum : sums)
-      sum = sum * factor + step;
+  Vector a = step, b = step, c = step, d = step, e = step, f = step, g = step, h = step, i = step,
+         j = step, k = step, l = step;
+  for (long round = 0; round < rounds; ++round) {
+    a = a * factor + step, b = b * factor + step, c = c * factor + step, d = d * factor + step;
+    e = e * factor + step, f = f * factor + step, g = g * factor + step, h = h * factor + step;
+    i = i * factor + step, j = j * factor + step, k = k * factor + step, l = l * factor + step;
     // Keeps the chains in registers and the loop in place.
-    asm volatile(""
-                 : "+x"(sums[0]), "+x"(sums[1]), "+x"(sums[2]), "+x"(sums[3]), "+x"(sums[4]),
-                   "+x"(sums[5]));
-    asm volatile(""
-                 : "+x"(sums[6]), "+x"(sums[7]), "+x"(sums[8]), "+x"(sums[9]), "+x"(sums[10]),
-                   "+x"(sums[11]));
+    asm volatile("" : "+x"(a), "+x"(b), "+x"(c), "+x"(d), "+x"(e), "+x"(f));
+    asm volatile("" : "+x"(g), "+x"(h), "+x"(i), "+x"(j), "+x"(k), "+x"(l));
   }
-  double total = 0;
-  for (const Vector &sum : sums)
-    total += sum[0];
-  return total;
+  return a[0] + b[0] + c[0] + d[0] + e[0] + f[0] + g[0] + h[0] + i[0] + j[0] + k[0] + l[0];
 }
 
 int main(int argc, char **argv) {

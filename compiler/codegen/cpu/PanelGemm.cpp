@@ -27,13 +27,17 @@ void PanelGemm::useCopy(KernelBuilder &k, int64_t scratchOffset) {
   copy = k.scratchF32(scratchOffset, {blocks.rows, blocks.depth + 16});
 }
 
-void PanelGemm::finishWith(KernelBuilder &k, Elementwise body) {
-  finish = [&k, body, width = tile.width()](Value first, Value last, Value firstRow,
-                                            Value lastRow) mutable {
-    k.forLoop(firstRow, lastRow, 1, [&](Value row) {
-      k.forLoop(k.mul(first, width), k.mul(last, width), k.lanes(),
-                [&](Value column) { body.build(k, row, column); });
-    });
+void PanelGemm::panelsFrom(KernelBuilder &k, Value packed) {
+  panelAt = [&k, packed](Value panel, Value first, Value s, Value from, int64_t v) {
+    return k.vload(packed, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
+  };
+}
+
+void PanelGemm::extraFrom(KernelBuilder &k, int64_t n, Value a, Value packed) {
+  extraSteps = n;
+  extraA = a;
+  extraAt = [&k, packed](Value panel, Value first, Value s, int64_t v) {
+    return k.vload(packed, {k.sub(panel, first), s, k.index(v * k.lanes())});
   };
 }
 
@@ -133,10 +137,6 @@ void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value
           forRowTiles(k, tile.height, rowBlock, rowEnd,
                       [&](int64_t height, Value row) { buildTile(k, height, row, panel, place); });
         });
-        if (finish && steps <= blocks.depth)
-          finish(group, groupEnd, rowBlock, rowEnd);
-        else if (finish)
-          k.ifThen(k.equal(to, k.index(steps)), [&] { finish(group, groupEnd, rowBlock, rowEnd); });
       });
     });
   });

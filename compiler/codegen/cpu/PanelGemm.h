@@ -1,7 +1,6 @@
 #pragma once
 // C[m, 16p..] = start + Σs A[m, s] · P[p][s][16]: the blocked product that the GEMM families share.
 
-#include "compiler/codegen/cpu/Elementwise.h"
 #include "compiler/codegen/cpu/RegisterTile.h"
 
 namespace lorac::cpu {
@@ -47,14 +46,11 @@ struct PanelGemm {
   std::function<mlir::Value(mlir::Value panel, mlir::Value first, mlir::Value s, int64_t v)>
       extraAt;
 
-  /// Called when panels [first, last) of rows [firstRow, lastRow) are done and still in cache; may
-  /// be null.
-  std::function<void(mlir::Value first, mlir::Value last, mlir::Value firstRow,
-                     mlir::Value lastRow)>
-      finish;
-
-  /// `finish` by an elementwise function of C and other activations of its shape.
-  void finishWith(KernelBuilder &k, Elementwise body);
+  /// Reads panels from where `pack` puts them: `[group][depth][width]`.
+  void panelsFrom(KernelBuilder &k, mlir::Value packed);
+  /// `n` extra steps of `a` [rows, ld] with panels from where `packExtra` puts them:
+  /// `[group][n][width]`.
+  void extraFrom(KernelBuilder &k, int64_t n, mlir::Value a, mlir::Value packed);
   /// A view of `floats` floats of scratch for `copy`.
   void useCopy(KernelBuilder &k, int64_t scratchOffset);
 

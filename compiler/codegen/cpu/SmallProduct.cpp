@@ -53,9 +53,7 @@ LogicalResult lorac::cpu::buildSmallProduct(lora::KernelOp kernel, OpBuilder &bu
       pack(k, plan, k.buffer(1), panels, panel, k.sub(panel, first), from, to, scale);
     });
   };
-  gemm.panelAt = [&](Value panel, Value first, Value s, Value from, int64_t v) {
-    return k.vload(panels, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
-  };
+  gemm.panelsFrom(k, panels);
   Value firstRow = k.mul(k.begin(), rowsOfTile);
   Value lastRow = k.min(k.mul(k.end(), rowsOfTile), k.rows());
   gemm.build(k, k.index(0), k.index(ceilDiv(j, plan.tile.width())), firstRow, lastRow);

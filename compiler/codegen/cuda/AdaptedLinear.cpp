@@ -4,6 +4,7 @@
 
 #include "compiler/codegen/cuda/AdaptedLinear.h"
 #include "compiler/codegen/cuda/DeviceBuilder.h"
+#include "runtime/formats/Codebooks.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -14,24 +15,6 @@ namespace {
 
 constexpr int64_t Tile = 64, Depth = 16, Threads = 256,
                   PerThread = 4; // 16x16 threads, 4x4 outputs each
-
-// bitsandbytes functional.py: the 16 values by code (Dettmers et al. 2023, appendix E).
-constexpr float nf4Codes[16] = {-1.0f,
-                                -0.6961928009986877f,
-                                -0.5250730514526367f,
-                                -0.39491748809814453f,
-                                -0.28444138169288635f,
-                                -0.18477343022823334f,
-                                -0.09105003625154495f,
-                                0.0f,
-                                0.07958029955625534f,
-                                0.16093020141124725f,
-                                0.24611230194568634f,
-                                0.33791524171829224f,
-                                0.44070982933044434f,
-                                0.5626170039176941f,
-                                0.7229568362236023f,
-                                1.0f};
 
 struct Shape {
   bool backward;
@@ -59,7 +42,7 @@ public:
   }
 
   func::FuncOp build() {
-    nf4 = d.table("nf4_codes", nf4Codes);
+    nf4 = d.table("nf4_codes", lorac::formats::nf4Codes);
     thread = d.thread("thread");
     Value rowBlock = d.block("row_block", gpu::Dimension::y),
           colBlock = d.block("col_block", gpu::Dimension::x);

@@ -92,22 +92,13 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
     buffers.push_back(KernelBuilder::dense({rank, columns}, builder.getF32Type()));
   }
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddx")));
-  unsigned dx = buffers.size() - 1;
-  Elementwise epilogue(kernel, buffers.size());
-  if (epilogue) {
-    if (failed(epilogue.check()))
-      return failure();
-    buffers.append(epilogue.buffers());
-  }
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, n};
   gemm.a = k.buffer(0);
-  gemm.c = k.buffer(dx);
+  gemm.c = k.buffer(buffers.size() - 1);
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
-  if (epilogue)
-    gemm.finishWith(k, epilogue);
 
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);
@@ -118,12 +109,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   gemm.pack = [&](Value first, Value last, Value from, Value to) {
     packTransposed(k, decoder, panels, columns, first, last, from, to);
   };
-  gemm.panelAt = [&](Value panel, Value first, Value s, Value from, int64_t v) {
-    return k.vload(panels, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
-  };
+  gemm.panelsFrom(k, panels);
   if (rank > 0) {
-    gemm.extraSteps = rank;
-    gemm.extraA = k.buffer(low);
     Value a = k.buffer(low + 1),
           extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
     gemm.packExtra = [&k, a, extra, columns, rank](Value first, Value last) {
@@ -140,9 +127,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
         });
       });
     };
-    gemm.extraAt = [&k, extra](Value panel, Value first, Value s, int64_t v) {
-      return k.vload(extra, {k.sub(panel, first), s, k.index(v * k.lanes())});
-    };
+    gemm.extraFrom(k, rank, k.buffer(low), extra);
   }
   gemm.buildTiles(k, ceilDiv(columns, panelRows));
   return success();

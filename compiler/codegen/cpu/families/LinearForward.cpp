@@ -63,22 +63,13 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (residual)
     buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldr")));
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldy")));
-  unsigned y = buffers.size() - 1;
-  Elementwise epilogue(kernel, buffers.size());
-  if (epilogue) {
-    if (failed(epilogue.check()))
-      return failure();
-    buffers.append(epilogue.buffers());
-  }
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, depth};
   gemm.a = k.buffer(0);
-  gemm.c = k.buffer(y);
+  gemm.c = k.buffer(buffers.size() - 1);
   if (residual)
-    gemm.start = k.buffer(y - 1);
-  if (epilogue)
-    gemm.finishWith(k, epilogue);
+    gemm.start = k.buffer(buffers.size() - 2);
 
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);
@@ -101,9 +92,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
         });
       });
     };
-    gemm.panelAt = [&k, panels](Value panel, Value first, Value s, Value from, int64_t v) {
-      return k.vload(panels, {k.sub(panel, first), k.sub(s, from), k.index(v * k.lanes())});
-    };
+    gemm.panelsFrom(k, panels);
   } else {
     gemm.panelAt = [&k](Value panel, Value, Value s, Value, int64_t v) {
       return k.vload(k.buffer(1), {panel, s, k.index(v * k.lanes())});
@@ -111,8 +100,6 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   }
 
   if (rank > 0) {
-    gemm.extraSteps = rank;
-    gemm.extraA = k.buffer(low);
     Value b = k.buffer(low + 1),
           panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
     gemm.packExtra = [&k, b, panels, n, rank, scale](Value first, Value last) {
@@ -126,9 +113,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
         });
       });
     };
-    gemm.extraAt = [&k, panels](Value panel, Value first, Value s, int64_t v) {
-      return k.vload(panels, {k.sub(panel, first), s, k.index(v * k.lanes())});
-    };
+    gemm.extraFrom(k, rank, k.buffer(low), panels);
   }
   gemm.buildTiles(k, ceilDiv(n, panelRows));
   return success();
