@@ -78,6 +78,18 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
   return Exit::Done;
 }
 
+/// Errors of one run belong together: what a wrong spec asks of its model is said too, as far as the
+/// model can be read for all that is wrong.
+void noteUnmatchedModules(const std::string &specPath, const dsl::Spec &spec,
+                          dsl::Diagnostics &diags) {
+  SourceFacts source;
+  dsl::BoundModel model;
+  std::string ggufArchitecture;
+  dsl::Diagnostics ofModel; // another run's
+  if (bindModel(specPath, spec, source, model, ggufArchitecture, ofModel) == Exit::Done)
+    dsl::resolveAdapters(spec, model.adaptableModules(), diags);
+}
+
 void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
                  std::map<std::string, std::string> &formats) {
   const bool gguf = source.facts.kind == dsl::ModelFacts::Kind::Gguf;
@@ -96,8 +108,10 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diag
   out.spec = dsl::loadSpec(input.path, changes, allowCuda, diags);
   if (!diags.hasErrors())
     dsl::checkFiles(out.spec, diags);
-  if (diags.hasErrors())
+  if (diags.hasErrors()) {
+    noteUnmatchedModules(input.path, out.spec, diags);
     return Exit::Refused;
+  }
 
   SourceFacts source;
   std::string ggufArchitecture;
