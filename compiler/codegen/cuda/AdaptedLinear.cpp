@@ -18,7 +18,10 @@ constexpr int64_t Tile = 64, Depth = 16, Threads = 256,
 
 struct Shape {
   bool backward;
-  int64_t n, k, rank, block;
+  int64_t n, k, rank;
+  int64_t
+      ldt; ///< floats from a row of t to the next: more than the rank where t is a stack's columns
+  int64_t block;
   bool base;
   double scale;
   int64_t depth() const { return backward ? n : k; }
@@ -63,11 +66,12 @@ public:
       d.store(start, sum, {i, j});
     });
     panels(
-        shape.depth(), in, [&](Value deep, Value col) { return decodeAt(deep, col); },
+        shape.depth(), in, shape.depth(),
+        [&](Value deep, Value col) { return decodeAt(deep, col); },
         "panels of the frozen weight, decoded as they are read");
     if (shape.rank)
       panels(
-          shape.rank, t, [&](Value deep, Value col) { return factorAt(deep, col); },
+          shape.rank, t, shape.ldt, [&](Value deep, Value col) { return factorAt(deep, col); },
           "the low-rank update: the same product over the rank");
     eachOutput([&](Value i, Value j, Value row, Value col, Value inside) {
       d.where(inside, [&] { d.store(d.load(sum, {i, j}), out, {at(row, shape.width(), col)}); });
@@ -109,8 +113,8 @@ private:
     });
   }
 
-  // sum += left[rows, depth]·right[depth, width], tile by tile.
-  void panels(int64_t depth, Value left, llvm::function_ref<Value(Value, Value)> right,
+  // sum += left[rows, depth]·right[depth, width], tile by tile; rows of left are `ld` apart.
+  void panels(int64_t depth, Value left, int64_t ld, llvm::function_ref<Value(Value, Value)> right,
               StringRef words) {
     d.comment(words);
     d.loop("deep", 0, depth, Depth, false, [&](Value deep) {
@@ -118,7 +122,7 @@ private:
         Value r = d.named("r", d.div(e, Depth)), k = d.named("k", d.rem(e, Depth));
         Value inside =
             d.both(d.less(d.add(firstRow, r), rows), d.less(d.add(deep, k), d.constant(depth)));
-        d.store(d.loadWhere("value", inside, left, {at(d.add(firstRow, r), depth, d.add(deep, k))}),
+        d.store(d.loadWhere("value", inside, left, {at(d.add(firstRow, r), ld, d.add(deep, k))}),
                 inTile, {k, r});
       });
       d.loop("e", thread, d.constant(Tile * Depth), Threads, false, [&](Value e) {
@@ -171,10 +175,14 @@ FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weig
     return op->emitError(
                "the CUDA target has kernels for double-quantized NF4 weights so far, got ")
            << weight;
-  std::string name =
-      llvm::formatv("adapted_linear{0}_nf4_{1}x{2}{3}{4}", shape.backward ? "_backward" : "",
-                    shape.n, shape.k, shape.rank ? "_r" + std::to_string(shape.rank) : "",
-                    shape.base ? (shape.backward ? "_onto" : "_residual") : "");
+  std::string rank;
+  if (shape.rank)
+    rank = "_r" + std::to_string(shape.rank);
+  if (shape.ldt != shape.rank)
+    rank += "of" + std::to_string(shape.ldt);
+  std::string name = llvm::formatv("adapted_linear{0}_nf4_{1}x{2}{3}{4}",
+                                   shape.backward ? "_backward" : "", shape.n, shape.k, rank,
+                                   shape.base ? (shape.backward ? "_onto" : "_residual") : "");
   LinearKernel kernel;
   kernel.preface = shape.backward ? "dx = " + std::string(shape.base ? "onto + " : "") + "dy·W" +
                                         (shape.rank ? " + dt·lora_A" : "")
@@ -186,6 +194,9 @@ FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weig
   kernel.preface += llvm::formatv(
       "\ngrid ({0}, ceil(rows / {1})), {2} threads; activations [rows, n], row-major, dense.",
       (shape.width() + Tile - 1) / Tile, Tile, Threads);
+  if (shape.ldt != shape.rank)
+    kernel.preface += llvm::formatv("\n{0}: {1} of {2} columns, those of one module of a stack.",
+                                    shape.backward ? "dt" : "t", shape.rank, shape.ldt);
   OpBuilder builder = OpBuilder::atBlockEnd(device.getBody());
   Location place =
       op->getLoc(); // without its name: names are for values that the reader of the CUDA text meets
@@ -197,21 +208,30 @@ FailureOr<LinearKernel> build(Operation *op, const Shape &shape, WeightType weig
 
 } // namespace
 
+static int64_t columnsOf(Value t) {
+  return t ? cast<RankedTensorType>(t.getType()).getDimSize(1) : 0;
+}
+
+// Columns of the matrix that t lies in.
+static int64_t strideOf(Value t) {
+  auto columns = t ? t.getDefiningOp<ColumnsOp>() : ColumnsOp();
+  return columnsOf(columns ? columns.getX() : t);
+}
+
 FailureOr<LinearKernel> lorac::cuda::buildAdaptedLinear(AdaptedLinearOp op, ModuleOp device) {
   auto weight = cast<WeightType>(op.getWeight().getType());
-  int64_t rank = op.getT() ? cast<RankedTensorType>(op.getT().getType()).getDimSize(1) : 0;
   return build(op,
-               {false, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(),
-                bool(op.getResidual()), op.getScale().convertToDouble()},
+               {false, weight.getShape()[0], weight.getShape()[1], columnsOf(op.getT()),
+                strideOf(op.getT()), weight.getBlock(), bool(op.getResidual()),
+                op.getScale().convertToDouble()},
                weight, device);
 }
 
 FailureOr<LinearKernel> lorac::cuda::buildAdaptedLinearBackward(AdaptedLinearBackwardOp op,
                                                                 ModuleOp device) {
   auto weight = cast<WeightType>(op.getWeight().getType());
-  int64_t rank = op.getDt() ? cast<RankedTensorType>(op.getDt().getType()).getDimSize(1) : 0;
   return build(op,
-               {true, weight.getShape()[0], weight.getShape()[1], rank, weight.getBlock(),
-                bool(op.getOnto()), 1.0},
+               {true, weight.getShape()[0], weight.getShape()[1], columnsOf(op.getDt()),
+                strideOf(op.getDt()), weight.getBlock(), bool(op.getOnto()), 1.0},
                weight, device);
 }
