@@ -78,8 +78,8 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
   return Exit::Done;
 }
 
-/// Errors of one run belong together: what a wrong spec asks of its model is said too, as far as the
-/// model can be read for all that is wrong.
+/// Errors of one run belong together: what a wrong spec asks of its model is said too, as far as
+/// the model can be read for all that is wrong.
 void noteUnmatchedModules(const std::string &specPath, const dsl::Spec &spec,
                           dsl::Diagnostics &diags) {
   SourceFacts source;
