@@ -25,6 +25,19 @@ typedef struct LoracStep {
   uint32_t micro;   /* micro-batch in the accumulation window, from 0 */
 } LoracStep;
 
+/* The optimizer's step on a device (Loshchilov & Hutter 2019, algorithm 2, in torch's order of
+ * operations): g = grad*clip; m += one_minus_beta1*(g - m); v = v*beta2 + one_minus_beta2*g*g;
+ * p = p*decay + minus_step*m / (sqrt(v)/correction2_sqrt + eps). */
+#define LORAC_MAX_GROUPS 8
+typedef struct LoracUpdate {
+  float one_minus_beta1, beta2, one_minus_beta2, correction2_sqrt, eps;
+  float max_norm; /* of the gradient; 0: no clipping */
+  float norm;     /* written by the program `norm` */
+  float clip;     /* written by it: min(1, max_norm / (norm + 1e-6)), 1 without clipping */
+  float decay[LORAC_MAX_GROUPS];      /* 1 - lr*weight_decay, by group */
+  float minus_step[LORAC_MAX_GROUPS]; /* -lr / (1 - beta1^t), by group */
+} LoracUpdate;
+
 /* One launch runs tiles [begin, end) of its tile space (plan: `tiles`); ranges that cut the space
  * may run on different threads and write the same bytes as one range would. `rows` is the launch's
  * number of rows (plan: `rows`). `buffers` are in the order that the kernel family states;
