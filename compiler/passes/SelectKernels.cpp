@@ -277,8 +277,10 @@ private:
 
   LaunchOp launch(Location loc, KernelKey key, ValueRange operands, int64_t flops, int64_t begin,
                   int64_t count) {
-    if (target.isCuda)
+    if (target.isCuda) {
       key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
+      key.params.push_back(integer("rows", count));
+    }
     auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
                                b.getI64IntegerAttr(count), /*fixed=*/UnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(flops));

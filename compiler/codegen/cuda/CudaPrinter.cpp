@@ -119,6 +119,7 @@ private:
   LogicalResult printSignature() {
     auto threads = kernel->getAttrOfType<IntegerAttr>("cuda.threads");
     os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") " << kernel.getName() << "(";
+    taken["step"] = taken["shared"] = 1;
     unsigned last = kernel.getNumArguments() - 2; // begin and count come behind the step
     for (BlockArgument argument : kernel.getArguments()) {
       if (argument.getArgNumber() == last)
@@ -181,6 +182,8 @@ private:
 
   // Memory that the kernel does not write.
   bool isConstant(Value memory) {
+    while (auto advance = memory.getDefiningOp<device::AdvanceOp>())
+      memory = advance.getMemory();
     auto argument = dyn_cast<BlockArgument>(memory);
     return argument && argument.getOwner() == &kernel.front() &&
            !kernel.getArgAttr(argument.getArgNumber(), "cuda.written");
@@ -246,6 +249,12 @@ private:
         .Case<arith::MinSIOp>([&](auto o) { return function(o, "min"); })
         .Case<arith::MaxSIOp>([&](auto o) { return function(o, "max"); })
         .Case([&](arith::MaxNumFOp o) { return function(o, "fmaxf"); })
+        .Case([&](arith::MinNumFOp o) { return function(o, "fminf"); })
+        .Case([&](arith::CmpFOp o) {
+          if (o.getPredicate() != arith::CmpFPredicate::OLT)
+            return LogicalResult(o.emitError("the CUDA printer knows only < of floats"));
+          return infix(o, "<");
+        })
         .Case([&](arith::NegFOp o) { return define(o, "-" + use(o.getOperand())); })
         .Case([&](arith::CmpIOp o) { return printCompare(o); })
         .Case([&](arith::SelectOp o) {
@@ -281,9 +290,9 @@ private:
         })
         .Case([&](scf::ForOp o) { return printFor(o); })
         .Case([&](scf::IfOp o) { return printIf(o); })
-        .Case<device::SharedOp, device::CopyOp, device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp, device::MmaOp,
-              device::PackOp, device::UnpackOp, device::MulPairsOp, device::CodeTableOp, device::DecodeOp, device::ByteOp, device::StepOp,
-              device::ReturnIfOp>([&](auto o) { return printDevice(o); })
+        .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp, device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp, device::MmaOp,
+              device::PackOp, device::UnpackOp, device::MulPairsOp, device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp, device::StorePairOp,
+              device::StepOp, device::ReturnIfOp>([&](auto o) { return printDevice(o); })
         .Case<scf::YieldOp, func::ReturnOp>([](auto) { return success(); })
         .Default([](Operation *other) { return other->emitError("the CUDA printer does not know this op"); });
   }
@@ -339,7 +348,8 @@ private:
       return failure();
     if (spaceOf(op) != gpu::AddressSpace::Private)
       return op.emitError("the CUDA printer knows only local memory here");
-    line() << *type << " " << (names[op] = nameFor(op));
+    bool isWords = op.getType().getElementType().isUnsignedInteger(32); // copied four or sixteen bytes at a time
+    line() << (isWords && op.getType().getRank() ? "alignas(16) " : "") << *type << " " << (names[op] = nameFor(op));
     for (int64_t n : op.getType().getShape())
       os << "[" << n << "]";
     os << ";\n";
@@ -412,12 +422,26 @@ private:
            << "]\n";
     return success();
   }
+  LogicalResult printDevice(device::AdvanceOp op) {
+    FailureOr<std::string> element = typeName(cast<MemRefType>(op.getType()).getElementType(), op);
+    if (failed(element))
+      return failure();
+    std::string from = address(op.getMemory(), op.getIndex());
+    bool constant = isConstant(op.getMemory());
+    line() << (constant ? "const " : "") << *element << " *" << (names[op] = nameFor(op)) << " = " << from << ";\n";
+    return success();
+  }
+  LogicalResult printDevice(device::KeepOp op) { return define(op, call("keep") + "(" + bare(op.getValue()) + ")"); }
   LogicalResult printDevice(device::CopyOp op) {
     StringRef type = op.getBytes() == 16 ? "uint4" : op.getBytes() == 8 ? "uint2" : op.getBytes() == 4 ? "u32" : "";
     if (type.empty())
       return op.emitError("copies 4, 8 or 16 bytes");
     line() << "*(" << type << " *)" << address(op.getTo(), op.getToIndices()) << " = *(const " << type << " *)"
            << address(op.getFrom(), op.getFromIndices()) << ";\n";
+    return success();
+  }
+  LogicalResult printDevice(device::StorePairOp op) {
+    line() << "*(u32 *)" << address(op.getTo(), op.getIndex()) << " = " << bare(op.getPair()) << ";\n";
     return success();
   }
   LogicalResult printDevice(device::CopyAsyncOp op) {
@@ -453,7 +477,7 @@ private:
   LogicalResult printDevice(device::MulPairsOp op) { return function(op, call("mul_pairs_" + halfName(op.getElement()))); }
   LogicalResult printDevice(device::DecodeOp op) {
     line() << call("decode") << "(" << bare(op.getWord()) << ", " << use(op.getTable()) << ", "
-           << element(op.getRegisters(), op.getIndices()) << ");\n";
+           << address(op.getRegisters(), op.getIndices()) << ");\n";
     return success();
   }
   LogicalResult printDevice(device::ByteOp op) {
@@ -479,6 +503,12 @@ private:
     line() << "const Codes " << name << " = " << call("code_table") << "(" << use(op.getScratch()) << ", " << name << "_low, " << name
            << "_high);\n";
     return success();
+  }
+  LogicalResult printDevice(device::PhiloxOp op) {
+    std::string text = (call("philox") + "((long long)" + use(op.getRow()) + " * " + use(op.getColumns()) + " + " + use(op.getColumn())).str();
+    for (Value word : {op.getStream(), op.getMicro(), op.getSeed(), op.getStep()})
+      text += ", " + bare(word).str();
+    return define(op, "(" + text + ") >= " + std::to_string(op.getThreshold()) + "u)");
   }
   LogicalResult printDevice(device::StepOp op) {
     return define(op, (op.getType().isF32() ? "step->" : "(int)step->") + op.getField());

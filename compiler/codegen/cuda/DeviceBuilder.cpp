@@ -60,6 +60,17 @@ Value DeviceBuilder::shared(StringRef name, int64_t elements, Type element) {
   return device::SharedOp::create(b, at(name), memory({elements}, element, Space::Shared), b.getI64IntegerAttr(offset));
 }
 
+Value DeviceBuilder::bytesOf(StringRef name, Value shared) {
+  auto type = llvm::cast<MemRefType>(shared.getType());
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  return device::SharedOp::create(b, at(name), memory({bytes}, u8(), Space::Shared), shared.getDefiningOp<device::SharedOp>().getOffsetAttr());
+}
+
+Int DeviceBuilder::keep(StringRef name, Int value) { return {this, device::KeepOp::create(b, at(name), i32(), value.v)}; }
+Value DeviceBuilder::pointer(StringRef name, Value memory, Int index) {
+  return device::AdvanceOp::create(b, at(name), memory.getType(), memory, index.v);
+}
+
 Value DeviceBuilder::index(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
 
 SmallVector<Value> DeviceBuilder::cast(Indices indices) {
@@ -207,6 +218,7 @@ Int DeviceBuilder::bits(Num x) { return {this, arith::BitcastOp::create(b, loc, 
 
 void DeviceBuilder::loopOf(StringRef name, Int from, Int to, Int step, bool unroll, IntBody body) {
   if (known(from) && known(to) && known(step) && *known(to) - *known(from) <= *known(step)) {
+    pending.clear(); // the words were for a loop
     if (*known(from) < *known(to))
       body(from);
     return;
@@ -273,6 +285,11 @@ Num DeviceBuilder::warpMax(Num x) {
 
 //===--- device ops ---===//
 
+Bool DeviceBuilder::philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro, Int seed, Int step, uint32_t threshold) {
+  return {this, device::PhiloxOp::create(b, loc, b.getI1Type(), row.v, constant(columns).v, column.v, constant(stream).v, micro.v, seed.v,
+                                         step.v, b.getI64IntegerAttr(threshold))};
+}
+
 void DeviceBuilder::copy(Value from, Indices fromIndices, Value to, Indices toIndices, int64_t bytes) {
   device::CopyOp::create(b, loc, from, values(fromIndices), to, values(toIndices), b.getI64IntegerAttr(bytes));
 }
@@ -297,6 +314,7 @@ Num DeviceBuilder::unpack(Value word, bool high) {
 Value DeviceBuilder::mulPairs(Value x, Value y) {
   return device::MulPairsOp::create(b, loc, word(), x, y, TypeAttr::get(computeType));
 }
+void DeviceBuilder::storePair(Value pair, Value to, Int index) { device::StorePairOp::create(b, loc, pair, to, index.v); }
 Value DeviceBuilder::codeTable(StringRef name, Value scratch, ArrayRef<float> values) {
   return device::CodeTableOp::create(b, at(name), device::CodesType::get(b.getContext()), scratch, b.getDenseF32ArrayAttr(values),
                                      TypeAttr::get(computeType));

@@ -53,6 +53,8 @@ public:
   static mlir::MemRefType memory(llvm::ArrayRef<int64_t> shape, Type element, Space space);
   Value local(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, Type element);
   Value shared(llvm::StringRef name, int64_t elements, Type element);
+  /// The bytes of a place that `shared` has dealt out.
+  Value bytesOf(llvm::StringRef name, Value shared);
   int64_t sharedBytes() const { return sharedTop; }
 
   // Values.
@@ -78,6 +80,10 @@ public:
     return value;
   }
 
+  /// In a register of its own from here on.
+  Int keep(llvm::StringRef name, Int value);
+  /// The memory from an element on, as a pointer with a name.
+  Value pointer(llvm::StringRef name, Value memory, Int index);
   Num fma(Num x, Num y, Num sum);
   Num select(Bool condition, Num x, Num y);
   Int select(Bool condition, Int x, Int y);
@@ -105,6 +111,7 @@ public:
   Value variable(llvm::StringRef name, Num initial);
   Value variable(llvm::StringRef name, Int initial);
   Num get(Value variable) { return loadNum(variable, {}); }
+  Int getInt(Value variable) { return loadInt(variable, {}); }
   void set(Value variable, Value value) { store(value, variable, {}); }
 
   // Control.
@@ -132,6 +139,7 @@ public:
   Num warpMax(Num x);
 
   // Device ops.
+  Bool philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro, Int seed, Int step, uint32_t threshold);
   void copy(Value from, Indices fromIndices, Value to, Indices toIndices, int64_t bytes);
   void copyAsync(Value from, Int fromIndex, Value to, Int toIndex);
   void copyAsync(Value from, Int fromIndex, Value to, Int toIndex, Int size);
@@ -142,6 +150,12 @@ public:
   Value pack(Num low, Num high);
   Num unpack(Value word, bool high);
   Value mulPairs(Value x, Value y);
+  /// Two neighbouring 16-bit numbers at an even index.
+  void storePair(Value pair, Value to, Int index);
+  Value namedWord(llvm::StringRef name, Value word) {
+    setName(name, word);
+    return word;
+  }
   Value codeTable(llvm::StringRef name, Value scratch, llvm::ArrayRef<float> values);
   void decode(Value word, Value table, Value registers, Indices indices);
   Num byteOf(Value word, int64_t byte);

@@ -41,6 +41,22 @@ def Device_SharedOp : Device_Op<"shared", [Pure]> {
   let assemblyFormat = "`at` $offset attr-dict `:` type($memory)";
 }
 
+def Device_AdvanceOp : Device_Op<"advance", [Pure, AllTypesMatch<["memory", "result"]>]> {
+  let summary = "the same memory from an element on";
+  let description = "A pointer under a name of its own: constant distances from it cost no arithmetic.";
+  let arguments = (ins AnyMemRef:$memory, I32:$index);
+  let results = (outs AnyMemRef:$result);
+  let assemblyFormat = "$memory `[` $index `]` attr-dict `:` type($memory)";
+}
+
+def Device_KeepOp : Device_Op<"keep", [AllTypesMatch<["value", "result"]>]> {
+  let summary = "the same number, in a register of its own";
+  let description = "The compiler does not see through it, so it cannot compute the number again in each round of a loop.";
+  let arguments = (ins I32:$value);
+  let results = (outs I32:$result);
+  let assemblyFormat = "$value attr-dict";
+}
+
 def Device_CopyOp : Device_Op<"copy", [AttrSizedOperandSegments]> {
   let summary = "4, 8 or 16 bytes in one instruction";
   let description = [{
@@ -53,6 +69,12 @@ def Device_CopyOp : Device_Op<"copy", [AttrSizedOperandSegments]> {
   let assemblyFormat = [{
     $from `[` $fromIndices `]` `to` $to `[` $toIndices `]` `bytes` $bytes attr-dict `:` type($from) `,` type($to)
   }];
+}
+
+def Device_StorePairOp : Device_Op<"store_pair"> {
+  let summary = "a register's two 16-bit numbers to an even place in memory";
+  let arguments = (ins Device_Word:$pair, AnyMemRef:$to, I32:$index);
+  let assemblyFormat = "$pair `,` $to `[` $index `]` attr-dict `:` type($to)";
 }
 
 def Device_CopyAsyncOp : Device_Op<"copy_async"> {
@@ -152,9 +174,10 @@ def Device_CodeTableOp : Device_Op<"code_table", []> {
 def Device_DecodeOp : Device_Op<"decode", []> {
   let summary = "the eight 4-bit codes of a register as four registers of pairs";
   let description = [{
-    Code j, in bits 4j..4j+3, becomes number j: register j / 2 of `registers`. Eight byte permutations and three masks for four codes.
+    Code j, in bits 4j..4j+3, becomes number j: register j / 2 from the indexed one on. Eight byte permutations and three masks for four
+    codes.
     ```mlir
-    device.decode %word by %table to %pairs[%c0] : memref<4xui32, #gpu.address_space<private>>
+    device.decode %word by %table to %pairs[%c4] : memref<8xui32, #gpu.address_space<private>>
     ```
   }];
   let arguments = (ins Device_Word:$word, Device_CodesType:$table, AnyMemRef:$registers, Variadic<I32>:$indices);
@@ -166,6 +189,17 @@ def Device_ByteOp : Device_Op<"byte", [Pure]> {
   let arguments = (ins Device_Word:$word, I64Attr:$byte);
   let results = (outs F32:$value);
   let assemblyFormat = "$word `[` $byte `]` attr-dict";
+}
+
+def Device_PhiloxOp : Device_Op<"philox", [Pure]> {
+  let summary = "whether an element is kept: its word of Philox4x32-10 is at least `threshold`";
+  let description = [{
+    Element `e = row * columns + column` has word `e % 4` at counter `{e/4 low, e/4 high, stream, micro}` under key `{seed, step}`
+    (Salmon et al. 2011).
+  }];
+  let arguments = (ins I32:$row, I32:$columns, I32:$column, I32:$stream, I32:$micro, I32:$seed, I32:$step, I64Attr:$threshold);
+  let results = (outs I1:$keep);
+  let assemblyFormat = "$row `,` $columns `,` $column `,` $stream `,` $micro `,` $seed `,` $step `at_least` $threshold attr-dict";
 }
 
 //===--- the step ---===//

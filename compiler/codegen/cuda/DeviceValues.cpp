@@ -101,3 +101,7 @@ Num cuda::operator*(Num x, Num y) { return make<arith::MulFOp>(x, y); }
 Num cuda::operator/(Num x, Num y) { return make<arith::DivFOp>(x, y); }
 Num cuda::operator*(Num x, double y) { return y == 1.0 ? x : x * x.d->number(y); }
 Num cuda::max(Num x, Num y) { return make<arith::MaxNumFOp>(x, y); }
+Num cuda::min(Num x, Num y) { return make<arith::MinNumFOp>(x, y); }
+Bool cuda::operator<(Num x, Num y) {
+  return {x.d, arith::CmpFOp::create(x.d->builder(), x.d->location(), arith::CmpFPredicate::OLT, x.v, y.v)};
+}

@@ -54,5 +54,7 @@ Num operator*(Num x, Num y);
 Num operator/(Num x, Num y);
 Num operator*(Num x, double y);
 Num max(Num x, Num y);
+Num min(Num x, Num y);
+Bool operator<(Num x, Num y);
 
 } // namespace lorac::cuda

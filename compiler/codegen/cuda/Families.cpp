@@ -39,6 +39,7 @@ llvm::Expected<CudaTarget> CudaTarget::get(llvm::ArrayRef<std::string> archs, St
         names.push_back(one.arch);
       return llvm::createStringError("no architecture is named '" + arch + "'; known are " + llvm::join(names, ", "));
     }
+    target.multiprocessors = limits->multiprocessors;
     target.sharedPerBlock = std::min(target.sharedPerBlock, limits->sharedPerBlock);
   }
   return target;

@@ -16,6 +16,7 @@ struct CudaTarget {
   std::string compute = "bf16";   ///< bf16 | f16
   std::vector<std::string> archs; ///< sm_80, …; kernels fit all of them
   int64_t sharedPerBlock = 101376;
+  int64_t multiprocessors = 108; ///< that a launch should fill
 
   /// An error names the architecture that is not in the table.
   static llvm::Expected<CudaTarget> get(llvm::ArrayRef<std::string> archs, llvm::StringRef compute);

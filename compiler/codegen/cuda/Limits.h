@@ -14,6 +14,7 @@ struct Limits {
   int64_t sharedPerMultiprocessor;
   int64_t threadsPerMultiprocessor;
   int64_t blocksPerMultiprocessor;
+  int64_t multiprocessors; ///< of the largest common device
   int64_t registersPerMultiprocessor = 65536;
 };
 

@@ -125,7 +125,8 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
       kernel.ptx.pop_back();
   }
   nvrtc.destroy(&program);
-  if (status != 0 || kernel.cubin.empty())
+  bool wantsCubin = arch.starts_with("sm_"); // compute_NN: PTX alone
+  if (status != 0 || (wantsCubin ? kernel.cubin : kernel.ptx).empty())
     return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " +
                              nvrtc.errorString(status) + "\n" + log);
   return kernel;

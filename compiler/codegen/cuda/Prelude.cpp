@@ -25,6 +25,13 @@ const std::vector<Function> &functions() {
   u32 seed, step, micro;
 };
 )"},
+      {"keep", {}, R"(// The same number; ptxas computes what it sees again in every round of a loop.
+DEVICE int keep(int x) {
+  int r;
+  asm volatile("mov.s32 %0, %1;" : "=r"(r) : "r"(x));
+  return r;
+}
+)"},
       {"shared_address", {}, R"(DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
 )"},
       {"copy_async", {"shared_address"}, R"(DEVICE void copy_async(void *to, const void *from) {
@@ -117,7 +124,7 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
 )"},
       {"code_table", {}, R"(// Sixteen numbers of 16 bits by their bytes: low ones in l, high ones in h, four a word.
 struct Codes {
-  u32 l[4], h[4];
+  u32 l[4], h[4], identity;
 };
 // ptxas would build these constants anew before each use; what comes out of memory stays in registers.
 DEVICE Codes code_table(void *scratch, const u32 (&l)[4], const u32 (&h)[4]) {
@@ -127,19 +134,32 @@ DEVICE Codes code_table(void *scratch, const u32 (&l)[4], const u32 (&h)[4]) {
     words[4 + threadIdx.x] = threadIdx.x == 0 ? h[0] : threadIdx.x == 1 ? h[1] : threadIdx.x == 2 ? h[2] : h[3];
   }
   __syncthreads();
-  return {{words[0], words[1], words[2], words[3]}, {words[4], words[5], words[6], words[7]}};
+  u32 identity = 0x3210u;
+  asm volatile("mov.u32 %0, %0;" : "+r"(identity));
+  return {{words[0], words[1], words[2], words[3]}, {words[4], words[5], words[6], words[7]}, identity};
 }
 )"},
       {"decode", {"code_table"}, R"(// Four 4-bit codes in the low half of w as numbers: two a register.
 DEVICE void decode4(u32 w, const Codes &t, u32 &first, u32 &second) {
-  u32 low_bits = w & 0x7777u, upper_half = ((w >> 1) & 0x4444u) | 0x3210u;
+  u32 low_bits = w & 0x7777u, upper_half = ((w >> 1) & 0x4444u) | t.identity;
   u32 low = __byte_perm(__byte_perm(t.l[0], t.l[1], low_bits), __byte_perm(t.l[2], t.l[3], low_bits), upper_half);
   u32 high = __byte_perm(__byte_perm(t.h[0], t.h[1], low_bits), __byte_perm(t.h[2], t.h[3], low_bits), upper_half);
   first = __byte_perm(low, high, 0x5140), second = __byte_perm(low, high, 0x7362);
 }
-DEVICE void decode(u32 w, const Codes &t, u32 (&pairs)[4]) {
+DEVICE void decode(u32 w, const Codes &t, u32 *pairs) {
   decode4(w, t, pairs[0], pairs[1]);
   decode4(w >> 16, t, pairs[2], pairs[3]);
+}
+)"},
+      {"philox", {}, R"(// Word e % 4 of Philox4x32-10 (Salmon et al. 2011).
+DEVICE u32 philox(long long e, u32 stream, u32 micro, u32 seed, u32 step) {
+  u32 c[4] = {(u32)(e / 4), (u32)(e / 4 >> 32), stream, micro};
+#pragma unroll
+  for (int round = 0; round < 10; ++round) {
+    const u32 high0 = __umulhi(0xD2511F53u, c[0]), low0 = 0xD2511F53u * c[0], high1 = __umulhi(0xCD9E8D57u, c[2]), low1 = 0xCD9E8D57u * c[2];
+    c[0] = high1 ^ c[1] ^ (seed + round * 0x9E3779B9u), c[1] = low1, c[2] = high0 ^ c[3] ^ (step + round * 0xBB67AE85u), c[3] = low0;
+  }
+  return e % 4 == 0 ? c[0] : e % 4 == 1 ? c[1] : e % 4 == 2 ? c[2] : c[3];
 }
 )"},
       {"byte_of", {}, R"(DEVICE float byte_of(u32 w, int byte) { return (float)(signed char)(w >> (8 * byte)); }
