@@ -5,6 +5,7 @@
 #include "runtime/train/JsonFields.h"
 
 #include <algorithm>
+#include <set>
 
 namespace lorac::train {
 
@@ -226,13 +227,15 @@ void checkExtents(const Plan &plan, const Fields &root) {
   }
 }
 
-/// What the optimizer's kernels can take: spans of 32-bit offsets, and so many groups.
+/// What the optimizer can take: spans of 32-bit offsets on a GPU, and so many groups.
 void checkGroups(const Plan &plan, const Fields &root) {
-  if (plan.paramRegion.count > (int64_t(1) << 31) - 1)
+  if (plan.onGpu() && plan.paramRegion.count > (int64_t(1) << 31) - 1)
     return root.fail("has more than 2^31 parameters");
-  for (const PlanSpan &span : plan.spans())
-    if (span.group >= LORAC_MAX_GROUPS)
-      return root.fail("has params of more than " + std::to_string(LORAC_MAX_GROUPS) + " groups");
+  std::set<std::string> groups;
+  for (const PlanParam &param : plan.params)
+    groups.insert(param.group);
+  if (groups.size() > LORAC_MAX_GROUPS)
+    root.fail("has params of more than " + std::to_string(LORAC_MAX_GROUPS) + " groups");
 }
 
 PlanRegion readRegion(const Fields &in) {
@@ -333,8 +336,7 @@ Result<Plan> parsePlan(std::string_view text) {
       arena.fail("has regions of different counts");
   root.at("params").forEach(
       [&](const Fields &in) { plan.params.push_back(readParam(in, plan.paramRegion)); });
-  if (plan.onGpu())
-    checkGroups(plan, root);
+  checkGroups(plan, root);
 
   Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
