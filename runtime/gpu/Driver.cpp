@@ -1,6 +1,7 @@
 #include "runtime/gpu/Driver.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
 
 namespace lorac::gpu {
@@ -16,6 +17,11 @@ constexpr const char *mend =
 std::string driverLibrary() {
   const char *named = std::getenv("LORAC_LIBCUDA");
   return named && *named ? named : "libcuda.so.1";
+}
+
+bool waitsForEachLaunch() {
+  const char *set = std::getenv("LORAC_CUDA_SYNC");
+  return set && *set && std::strcmp(set, "0") != 0;
 }
 
 Result<std::shared_ptr<const Driver>> Driver::open() {
@@ -60,8 +66,11 @@ std::string Driver::words(Status status) const {
 }
 
 Error Driver::error(Status status, const std::string &what) const {
-  return {what + ": " + words(status),
-          status == status::outOfMemory ? Exit::DoesNotFit : Exit::Failed};
+  std::string text = what + ": " + words(status);
+  // What a kernel did shows at some later call.
+  if (status >= status::firstOfKernels && status <= status::lastOfKernels && !waitsForEachLaunch())
+    text += "; an earlier launch failed, LORAC_CUDA_SYNC=1 names it";
+  return {text, status == status::outOfMemory ? Exit::DoesNotFit : Exit::Failed};
 }
 
 Result<void> Driver::check(Status status, const std::string &what) const {

@@ -13,6 +13,9 @@ namespace lorac::gpu {
 /// The library that is looked for: $LORAC_LIBCUDA, else libcuda.so.1.
 std::string driverLibrary();
 
+/// LORAC_CUDA_SYNC=1: each launch is waited for, so that an error names the one that failed.
+bool waitsForEachLaunch();
+
 class Driver {
 public:
   /// Loads the library and initialises it. Exit::Failed with what was looked for, why it is not

@@ -19,7 +19,8 @@ using EventHandle = struct EventOfDriver *;
 namespace status {
 constexpr Status success = 0, outOfMemory = 2, noDevice = 100, noBinaryForGpu = 209,
                  invalidPtx = 218, jitCompilerNotFound = 221, unsupportedPtxVersion = 222,
-                 notFound = 500;
+                 notFound = 500, firstOfKernels = 700,
+                 lastOfKernels = 719; ///< illegal address … launch failed
 } // namespace status
 
 namespace attribute { // of devices

@@ -128,16 +128,8 @@ Result<void> CudaBackend::fillArena() {
       done = stream.upload(arena.at(table.offset), values.data(), 4 * values.size());
   }
   if (done)
-    done = settle();
+    done = stream.wait();
   return done;
-}
-
-Result<void> CudaBackend::settle() const {
-  Result<void> waited = stream.wait();
-  if (waited)
-    return {};
-  return Error{waited.error().message + "; with LORAC_CUDA_SYNC=1 the launch that failed is named",
-               waited.error().code};
 }
 
 Result<void> CudaBackend::feed(const MicroBatch &batch) { return inputs.feed(batch, stream); }
@@ -152,7 +144,7 @@ Result<const float *> CudaBackend::rowLoss(int64_t tokens) {
   Result<void> done =
       stream.download(losses.at(0), arena.at(plan.io.rowLoss), 4 * uint64_t(tokens));
   if (done)
-    done = settle();
+    done = stream.wait();
   if (!done)
     return done.error();
   return losses.at<const float>(0);
@@ -168,7 +160,7 @@ Result<const float *> CudaBackend::logits(int64_t begin, const LoracStep &step) 
   if (done)
     done = stream.download(logitRows.data(), arena.at(plan.io.logits), 4 * logitRows.size());
   if (done)
-    done = settle();
+    done = stream.wait();
   if (!done)
     return done.error();
   return logitRows.data();
@@ -187,7 +179,7 @@ Result<float> CudaBackend::gradNorm(LoracUpdate &update) {
   if (done)
     done = stream.download(pinned, arena.at(plan.io.update), sizeof update);
   if (done)
-    done = settle();
+    done = stream.wait();
   if (!done)
     return done.error();
   update = *pinned;
@@ -213,7 +205,7 @@ Result<TrainedFloats> CudaBackend::read() {
   if (done)
     done = download(plan.expAvgSq, expAvgSq);
   if (done)
-    done = settle();
+    done = stream.wait();
   if (!done)
     return done.error();
   return TrainedFloats{params.data(), expAvg.data(), expAvgSq.data()};
@@ -225,13 +217,13 @@ Result<void> CudaBackend::write() {
     done = upload(plan.expAvg, expAvg);
   if (done)
     done = upload(plan.expAvgSq, expAvgSq);
-  return done ? settle() : done;
+  return done ? stream.wait() : done;
 }
 
 Result<const float *> CudaBackend::grads() {
   Result<void> done = download(plan.gradRegion, gradients);
   if (done)
-    done = settle();
+    done = stream.wait();
   if (!done)
     return done.error();
   return gradients.data();

@@ -38,8 +38,6 @@ private:
   Result<void> fillArena();
   Result<void> download(const PlanRegion &region, std::vector<float> &out) const;
   Result<void> upload(const PlanRegion &region, const std::vector<float> &from) const;
-  /// Waits for all that was enqueued.
-  Result<void> settle() const;
 
   const Plan &plan;
   std::shared_ptr<const gpu::Context> context;

@@ -1,8 +1,6 @@
 #include "runtime/train/CudaExecutor.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <map>
 
 namespace lorac::train {
@@ -29,8 +27,7 @@ Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload
   CudaExecutor executor;
   executor.plan = &plan;
   executor.context = context;
-  const char *wait = std::getenv("LORAC_CUDA_SYNC");
-  executor.waitEach = wait && *wait && std::strcmp(wait, "0") != 0;
+  executor.waitEach = gpu::waitsForEachLaunch();
   for (const PlanKernel &kernel : plan.kernels) {
     const std::vector<gpu::KernelBinary> binaries = binariesOf(plan, payload, kernel.name);
     if (binaries.empty())

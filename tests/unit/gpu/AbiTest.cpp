@@ -87,6 +87,8 @@ TEST(DriverAbi, NumbersAreTheHeaders) {
   EXPECT_EQ(status::jitCompilerNotFound, CUDA_ERROR_JIT_COMPILER_NOT_FOUND);
   EXPECT_EQ(status::unsupportedPtxVersion, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
   EXPECT_EQ(status::notFound, CUDA_ERROR_NOT_FOUND);
+  EXPECT_EQ(status::firstOfKernels, CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT_EQ(status::lastOfKernels, CUDA_ERROR_LAUNCH_FAILED);
   EXPECT_EQ(attribute::maxThreadsPerBlock, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
   EXPECT_EQ(attribute::multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   EXPECT_EQ(attribute::capabilityMajor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);

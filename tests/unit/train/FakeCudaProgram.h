@@ -2,9 +2,12 @@
 // plan.json of the kernels in FakeKernels.cu: the bigram model of FakeProgram.h on a GPU, its
 // activations and table in bf16.
 
-#include "runtime/train/Plan.h"
+#include "FakeProgram.h"
+
+#include "runtime/train/Payload.h"
 
 #include <string>
+#include <vector>
 
 namespace lorac::train {
 
@@ -37,12 +40,22 @@ inline std::string fakeCudaPlanJson() {
                         {"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 8], "grid": [1, 1, 1]},
                         {"kernel": 1, "args": [3584, 1568, ["w", 0, 0], 2080], "rows": [8, 8], "grid": [1, 1, 1]},
                         {"kernel": 2, "args": [3328, 1536, ["w", 0, 0], 256], "rows": [0, 16], "grid": [1, 4, 1]}],
-              "hidden": [{"kernel": 0, "args": [1024, ["w", 0, 0], 0, 3328], "rows": [0, 16], "grid": [16, 1, 1]}],
+              "hidden": [{"kernel": 0, "args": [1024, ["w", 0, 0], 0, 3328], "rows": [0, 16], "grid": [16, 1, 1], "op": "embed", "loc": "fake.toml:1:1"}],
               "loss": [{"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 16], "grid": [1, 1, 1]}],
               "head": [{"kernel": 3, "args": [3840, ["w", 0, 0], 4096], "rows": [0, 8], "grid": [8, 1, 1]}],
               "norm": [{"kernel": 5, "args": [256, 3072, 4864], "rows": [0, 2], "grid": [2, 1, 1]},
                        {"kernel": 6, "args": [4864, 2816], "rows": [0, 2], "grid": [1, 1, 1]}],
               "update": [{"kernel": 7, "args": [0, 256, 512, 768, 3072, 2816], "rows": [0, 2], "grid": [2, 1, 1]}]}})";
+}
+
+/// Plan and kernels of a payload.
+inline std::vector<PayloadFile> fakeCudaProgram(const std::string &plan = fakeCudaPlanJson()) {
+  std::vector<PayloadFile> files = {{"plan.json", plan}};
+  const std::string ptx = fileBytes(LORAC_SOURCE_DIR "/tests/unit/train/FakeKernels.ptx");
+  const Result<Plan> parsed = parsePlan(plan);
+  for (const PlanKernel &kernel : parsed->kernels)
+    files.push_back({"kernels/sm_80/" + kernel.name + ".ptx", ptx});
+  return files;
 }
 
 } // namespace lorac::train
