@@ -132,6 +132,21 @@ uint16_t f32ToF16(float value) {
   return uint16_t(sign | ((magnitude - 0x38000000) >> 13));
 }
 
+void decodeCodes(GgmlType type, const uint8_t *source, uint8_t *out, int64_t count) {
+  const int64_t blockBytes = rowBytes(type, ggmlBlock);
+  const int64_t head = type == GgmlType::Q4_1 ? 4 : 2;
+  for (; count > 0; count -= ggmlBlock, source += blockBytes, out += ggmlBlock) {
+    if (type == GgmlType::Q8_0) {
+      memcpy(out, source + head, size_t(ggmlBlock));
+      continue;
+    }
+    for (int64_t i = 0; i < 16; ++i) {
+      out[i] = source[head + i] & 15;
+      out[i + 16] = source[head + i] >> 4;
+    }
+  }
+}
+
 int64_t rowBytes(GgmlType type, int64_t count) {
   const auto info = ggmlTypeInfo(uint32_t(type));
   return count / info->blockValues * info->blockBytes;

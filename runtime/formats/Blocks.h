@@ -46,6 +46,9 @@ void decodeRow(GgmlType type, const uint8_t *source, float *out, int64_t count);
 /// The inverse for F32, F16, BF16, and ggml's own rounding for Q8_0, Q4_0, Q4_1
 /// (quantize_row_*_ref).
 void encodeRow(GgmlType type, const float *source, uint8_t *out, int64_t count);
+/// The integers of `count` values of Q8_0 (as int8), Q4_0 or Q4_1, one a byte, in the order of the
+/// values.
+void decodeCodes(GgmlType type, const uint8_t *source, uint8_t *out, int64_t count);
 /// Bytes of `count` values (whole blocks).
 int64_t rowBytes(GgmlType type, int64_t count);
 

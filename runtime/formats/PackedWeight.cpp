@@ -1,5 +1,6 @@
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
 
 #include <fmt/format.h>
@@ -14,12 +15,6 @@ namespace {
 
 /// Panels that one thread packs before it lets the source go: bounds the file's resident pages.
 constexpr int64_t panelsAtOnce = 16;
-
-GgmlType ggmlTypeOf(WeightFormat::Kind kind) {
-  return kind == WeightFormat::Q8_0   ? GgmlType::Q8_0
-         : kind == WeightFormat::Q4_0 ? GgmlType::Q4_0
-                                      : GgmlType::Q4_1;
-}
 
 /// Codes of 16 rows, one a byte and row-major, as two a byte in panel order.
 void interleaveNibbles(const uint8_t *rows, int64_t k, uint8_t *panel) {
@@ -41,7 +36,7 @@ public:
       : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()) {}
 
   Result<void> run(const ParallelFor &parallel) {
-    if (Result<void> fits = check(); !fits)
+    if (Result<void> fits = checkPackable(source, format); !fits)
       return fits;
     if (format.kind == WeightFormat::Vector) {
       source.readRow(0, static_cast<float *>(parts[0]));
@@ -63,36 +58,13 @@ public:
     else
       body(0, panelCount(n));
     if (!finite)
-      return Error{
-          fmt::format("a weight of {} holds values that are not finite; {} cannot hold them",
-                      shownShape(std::array{n, k}), toString(format)),
-          Exit::ForeignFile};
+      return notFinite(source, format);
     if (format.doubleQuant)
       packNested();
     return {};
   }
 
 private:
-  Result<void> check() const {
-    if (format.kind == WeightFormat::Vector) {
-      if (n != 1)
-        return Error{fmt::format("a matrix of {} rows cannot be packed as a vector", n), Exit::Bug};
-      return {};
-    }
-    if (!formatFits(format, n, k))
-      return Error{fmt::format("{} cannot hold {}: a row must be whole blocks of 32",
-                               toString(format), shownShape(std::array{n, k})),
-                   Exit::Refused};
-    if (format.isGgmlBlocks() && source.rawType() != ggmlTypeOf(format.kind))
-      return Error{fmt::format("{} keeps the file's own blocks, but the file stores {}; choose "
-                               "format = \"none\" or \"nf4\"",
-                               toString(format),
-                               source.rawType() ? ggmlTypeInfo(uint32_t(*source.rawType()))->name
-                                                : "other values"),
-                   Exit::Refused};
-    return {};
-  }
-
   void packPanels(int64_t begin, int64_t end) {
     switch (format.kind) {
     case WeightFormat::F32:
@@ -128,26 +100,17 @@ private:
   void packBlocks(int64_t begin, int64_t end) {
     const GgmlType type = ggmlTypeOf(format.kind);
     const int64_t blocks = k / ggmlBlock, blockBytes = rowBytes(type, ggmlBlock);
-    const int64_t head = format.kind == WeightFormat::Q4_1 ? 4 : 2;
     std::vector<uint8_t> codes(static_cast<size_t>(panelRows * k));
     for (int64_t p = begin; p < end; ++p) {
       std::fill(codes.begin(), codes.end(), uint8_t(0));
       for (int64_t lane = 0; lane < panelRows && p * panelRows + lane < n; ++lane) {
         const int64_t row = p * panelRows + lane;
         const uint8_t *block = source.rawRow(row);
-        uint8_t *out = codes.data() + lane * k;
-        for (int64_t b = 0; b < blocks; ++b, block += blockBytes, out += ggmlBlock) {
-          for (int64_t part = 1; part * 2 <= head; ++part)
+        decodeCodes(type, block, codes.data() + lane * k, k);
+        for (int64_t b = 0; b < blocks; ++b, block += blockBytes)
+          for (int64_t part = 1; part < partCount(format); ++part)
             memcpy(static_cast<uint8_t *>(parts[size_t(part)]) + 2 * (row * blocks + b),
                    block + 2 * (part - 1), 2);
-          if (format.kind == WeightFormat::Q8_0)
-            memcpy(out, block + head, size_t(ggmlBlock));
-          else
-            for (int64_t i = 0; i < 16; ++i) {
-              out[i] = block[head + i] & 15;
-              out[i + 16] = block[head + i] >> 4;
-            }
-        }
       }
       auto panels = static_cast<uint8_t *>(parts[0]);
       if (format.kind == WeightFormat::Q8_0)
@@ -157,37 +120,15 @@ private:
     }
   }
 
-  /// Blocks run over the flat matrix, so one that straddles the range's ends needs values of
-  /// neighbouring rows; its absmax is written by the range that holds its first value.
   void packFourBit(int64_t begin, int64_t end) {
-    const FourBit type = format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4;
-    const int64_t block = format.block, total = n * k;
-    std::vector<float> values;
-    std::vector<uint8_t> codes;
+    FourBitRows rows(source, format);
     for (int64_t p = begin; p < end; ++p) {
-      const int64_t first = p * panelRows * k, last = std::min(total, first + panelRows * k);
-      const int64_t firstBlock = first / block, lastBlock = (last + block - 1) / block;
-      const int64_t firstRow = firstBlock * block / k;
-      const int64_t endRow = (std::min(total, lastBlock * block) + k - 1) / k;
-      values.resize(size_t((endRow - firstRow) * k));
-      codes.resize(values.size() +
-                   size_t(panelRows * k)); // and room for the missing rows of the last panel
-      for (int64_t row = firstRow; row < endRow; ++row)
-        source.readRow(row, values.data() + (row - firstRow) * k);
-      const int64_t base = firstRow * k;
-      std::fill(codes.begin(), codes.end(), uint8_t(0));
-      for (int64_t b = firstBlock; b < lastBlock; ++b) {
-        const int64_t at = b * block, count = std::min(block, total - at);
-        const float scale = quantizeBlock(type, values.data() + (at - base), count, count == block,
-                                          codes.data() + (at - base));
-        if (!std::isfinite(scale))
-          finite = false;
-        if (at >= first)
-          absmax[b] = scale;
-      }
-      interleaveNibbles(codes.data() + (first - base), k,
-                        static_cast<uint8_t *>(parts[0]) + p * 8 * k);
+      const int64_t first = p * panelRows, last = std::min(n, first + panelRows);
+      const uint8_t *codes = rows.quantize(first, last, (first + panelRows - last) * k, absmax);
+      interleaveNibbles(codes, k, static_cast<uint8_t *>(parts[0]) + p * 8 * k);
     }
+    if (!rows.finite())
+      finite = false;
   }
 
   void packNested() {
@@ -214,6 +155,39 @@ T loadAt(const void *base, int64_t index) {
 }
 
 } // namespace
+
+GgmlType ggmlTypeOf(WeightFormat::Kind kind) {
+  return kind == WeightFormat::Q8_0   ? GgmlType::Q8_0
+         : kind == WeightFormat::Q4_0 ? GgmlType::Q4_0
+                                      : GgmlType::Q4_1;
+}
+
+Result<void> checkPackable(const RowSource &source, const WeightFormat &format) {
+  const int64_t n = source.rows(), k = source.cols();
+  if (format.kind == WeightFormat::Vector) {
+    if (n != 1)
+      return Error{fmt::format("a matrix of {} rows cannot be packed as a vector", n), Exit::Bug};
+    return {};
+  }
+  if (!formatFits(format, n, k))
+    return Error{fmt::format("{} cannot hold {}: a row must be whole blocks of 32",
+                             toString(format), shownShape(std::array{n, k})),
+                 Exit::Refused};
+  if (format.isGgmlBlocks() && source.rawType() != ggmlTypeOf(format.kind))
+    return Error{fmt::format("{} keeps the file's own blocks, but the file stores {}; choose "
+                             "format = \"none\" or \"nf4\"",
+                             toString(format),
+                             source.rawType() ? ggmlTypeInfo(uint32_t(*source.rawType()))->name
+                                              : "other values"),
+                 Exit::Refused};
+  return {};
+}
+
+Error notFinite(const RowSource &source, const WeightFormat &format) {
+  return {fmt::format("a weight of {} holds values that are not finite; {} cannot hold them",
+                      shownShape(std::array{source.rows(), source.cols()}), toString(format)),
+          Exit::ForeignFile};
+}
 
 Result<void> packWeight(const RowSource &source, const WeightFormat &format,
                         std::span<void *const> parts, const ParallelFor &parallel) {

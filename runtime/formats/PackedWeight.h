@@ -26,6 +26,14 @@ using ParallelFor =
 Result<void> packWeight(const RowSource &source, const WeightFormat &format,
                         std::span<void *const> parts, const ParallelFor &parallel = {});
 
+/// Whether these rows can be packed in this format at all, in whatever layout; the error says what
+/// to choose.
+Result<void> checkPackable(const RowSource &source, const WeightFormat &format);
+/// That a value is not finite where the format needs it to be.
+Error notFinite(const RowSource &source, const WeightFormat &format);
+/// Of q8_0, q4_0, q4_1.
+GgmlType ggmlTypeOf(WeightFormat::Kind kind);
+
 /// One row of W as float32 from the packed parts, element by element as the format states it: the
 /// oracle of kernels.
 void unpackRow(const WeightFormat &format, int64_t n, int64_t k, std::span<const void *const> parts,

@@ -15,8 +15,8 @@ struct WeightFormat {
   int64_t block = 0;        ///< Nf4, Fp4: values per absmax; the ggml formats: 32
   bool doubleQuant = false; ///< Nf4, Fp4: absmax in 8 bits, blocks of 256
 
-  bool isNf4OrFp4() const { return kind == Nf4 || kind == Fp4; }
-  bool isGgmlBlocks() const { return kind == Q8_0 || kind == Q4_0 || kind == Q4_1; }
+  constexpr bool isNf4OrFp4() const { return kind == Nf4 || kind == Fp4; }
+  constexpr bool isGgmlBlocks() const { return kind == Q8_0 || kind == Q4_0 || kind == Q4_1; }
   bool operator==(const WeightFormat &) const = default;
 };
 

@@ -11,10 +11,6 @@ namespace lorac::train {
 
 namespace {
 
-float *values(const Plan &plan, const Arena &arena, const PlanParam &param) {
-  return arena.at<float>(plan.paramRegion.offset) + param.offset;
-}
-
 struct Pair {
   std::string module;
   const PlanParam *a = nullptr, *b = nullptr;
@@ -39,9 +35,9 @@ std::vector<Pair> pairs(const Plan &plan) {
 
 } // namespace
 
-void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed) {
+void initAdapter(const Plan &plan, float *params, uint64_t seed) {
   for (const PlanParam &param : plan.params) {
-    float *out = values(plan, arena, param);
+    float *out = params + param.offset;
     if (param.group == "lora_A")
       RandomStream(seed, param.name)
           .fillUniform(out, uint64_t(param.count()),
@@ -51,7 +47,7 @@ void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed) {
   }
 }
 
-Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string &path,
+Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
                          AdapterScale scale) {
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
@@ -66,8 +62,8 @@ Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string
   bool fold = scale == AdapterScale::AsIs && std::filesystem::is_directory(path);
   for (const Pair &pair : modules) {
     const formats::AdapterModule &from = *adapter->find(pair.module);
-    std::copy(from.a.begin(), from.a.end(), values(plan, arena, *pair.a));
-    float *b = values(plan, arena, *pair.b);
+    std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
+    float *b = params + pair.b->offset;
     std::copy(from.b.begin(), from.b.end(), b);
     if (fold && std::fabs(from.scale - pair.b->scale) > 1e-9 * std::fabs(pair.b->scale))
       for (size_t i = 0; i < from.b.size(); ++i)
@@ -76,7 +72,7 @@ Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string
   return {};
 }
 
-formats::Adapter takeAdapter(const Plan &plan, const Arena &arena, const RunConfig &run,
+formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel) {
   formats::Adapter adapter;
   adapter.r = run.r;
@@ -91,7 +87,7 @@ formats::Adapter takeAdapter(const Plan &plan, const Arena &arena, const RunConf
     module.in = pair.a->shape[1];
     module.out = pair.b->shape[0];
     module.scale = pair.b->scale;
-    const float *a = values(plan, arena, *pair.a), *b = values(plan, arena, *pair.b);
+    const float *a = params + pair.a->offset, *b = params + pair.b->offset;
     module.a.assign(a, a + pair.a->count());
     module.b.assign(b, b + pair.b->count());
     adapter.modules.push_back(std::move(module));

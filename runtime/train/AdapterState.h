@@ -1,9 +1,8 @@
 #pragma once
-// The trained parameters in the arena, and their files.
+// The trained parameters (the plan's region of them, in the host's memory) and their files.
 
 #include "runtime/Result.h"
 #include "runtime/formats/Adapter.h"
-#include "runtime/train/Arena.h"
 #include "runtime/train/Plan.h"
 #include "runtime/train/RunConfig.h"
 
@@ -13,7 +12,7 @@ namespace lorac::train {
 
 /// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn
 /// from Philox by seed and name; lora_B zero.
-void initAdapter(const Plan &plan, const Arena &arena, uint64_t seed);
+void initAdapter(const Plan &plan, float *params, uint64_t seed);
 
 enum class AdapterScale {
   Trained, ///< begin from these values; the spec's scale is what they are trained with
@@ -21,13 +20,13 @@ enum class AdapterScale {
            ///< folded into B
 };
 
-/// Reads a PEFT folder or a safetensors file into the arena. Misfits with the plan are named in one
+/// Reads a PEFT folder or a safetensors file into `params`. Misfits with the plan are named in one
 /// error (Exit::ForeignFile).
-Result<void> loadAdapter(const Plan &plan, const Arena &arena, const std::string &path,
+Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
                          AdapterScale scale);
 
 /// The parameters as PEFT's layout wants them.
-formats::Adapter takeAdapter(const Plan &plan, const Arena &arena, const RunConfig &run,
+formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel);
 
 } // namespace lorac::train

@@ -40,6 +40,7 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
   json["evals"] = Json::array();
   for (auto [step, loss] : state.evals)
     json["evals"].push_back({step, loss});
+  json["target"] = identity.target;
   json["model"] = identity.model;
   json["data"] = identity.data;
   json["spec"] = Json::object();
@@ -52,7 +53,10 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
 std::string differences(const Fields &root, const RunIdentity &identity) {
   std::string out;
   auto add = [&](const std::string &what) { out += (out.empty() ? "" : "; ") + what; };
-  if (root.textOr("model", "") != identity.model)
+  // Weights are packed as the target wants them: of another one their hash says nothing.
+  if (std::string target = root.textOr("target", "cpu"); target != identity.target)
+    add("the target was " + target + " and is " + identity.target);
+  else if (root.textOr("model", "") != identity.model)
     add("the model's weights");
   if (root.textOr("data", "") != identity.data)
     add("the data");
@@ -97,7 +101,7 @@ TrainerState fromJson(const Fields &root) {
   return state;
 }
 
-/// Where each tensor of the checkpoint goes: its name in the file and the floats in the arena.
+/// Where each tensor of the checkpoint goes: its name in the file and the floats in memory.
 struct Target {
   std::string name;
   const PlanParam *param;
@@ -127,9 +131,9 @@ std::string checkpointPath(const std::string &outDir, int64_t step) {
   return outDir + "/checkpoint-" + std::to_string(step);
 }
 
-Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const Arena &arena,
-                             const formats::Adapter &adapter, const TrainerState &state,
-                             const RunIdentity &identity) {
+Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
+                             const TrainedFloats &trained, const formats::Adapter &adapter,
+                             const TrainerState &state, const RunIdentity &identity) {
   auto folder = formats::DurableDirectory::create(checkpointPath(outDir, state.step));
   if (!folder)
     return folder.error();
@@ -138,10 +142,10 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const 
     return written;
   std::vector<formats::TensorToWrite> tensors;
   for (const PlanParam &param : plan.params) {
-    tensors.push_back({"exp_avg." + param.name, formats::DType::F32, param.shape,
-                       arena.at<float>(plan.expAvg.offset) + param.offset});
+    tensors.push_back(
+        {"exp_avg." + param.name, formats::DType::F32, param.shape, trained.expAvg + param.offset});
     tensors.push_back({"exp_avg_sq." + param.name, formats::DType::F32, param.shape,
-                       arena.at<float>(plan.expAvgSq.offset) + param.offset});
+                       trained.expAvgSq + param.offset});
   }
   if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors);
       !written)
@@ -178,8 +182,8 @@ std::vector<std::string> listCheckpoints(const std::string &outDir) {
   return paths;
 }
 
-Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan, const Arena &arena,
-                                    const RunIdentity &identity) {
+Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
+                                    const TrainedFloats &trained, const RunIdentity &identity) {
   auto corrupt = [&](const std::string &what) {
     return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
   };
@@ -209,10 +213,10 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
     return optimizer.error();
   std::vector<Target> adapterTargets, optimizerTargets;
   for (const PlanParam &param : plan.params) {
-    auto region = [&](const PlanRegion &r) { return arena.at<float>(r.offset) + param.offset; };
-    adapterTargets.push_back({adapterPrefix + param.name, &param, region(plan.paramRegion)});
-    optimizerTargets.push_back({"exp_avg." + param.name, &param, region(plan.expAvg)});
-    optimizerTargets.push_back({"exp_avg_sq." + param.name, &param, region(plan.expAvgSq)});
+    adapterTargets.push_back({adapterPrefix + param.name, &param, trained.params + param.offset});
+    optimizerTargets.push_back({"exp_avg." + param.name, &param, trained.expAvg + param.offset});
+    optimizerTargets.push_back(
+        {"exp_avg_sq." + param.name, &param, trained.expAvgSq + param.offset});
   }
   std::string misfits = tensorMisfits(*adapter, adapterTargets);
   if (misfits.empty())

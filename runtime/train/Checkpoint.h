@@ -11,7 +11,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/formats/Adapter.h"
-#include "runtime/train/Arena.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Plan.h"
 
@@ -34,6 +34,7 @@ struct TrainerState {
 
 /// What a run is: a checkpoint of another one is refused.
 struct RunIdentity {
+  std::string target = "cpu";                            ///< and the compute type of a GPU's
   std::string model;                                     ///< hash of the packed weights
   std::string data;                                      ///< hash of the corpus
   std::vector<std::pair<std::string, std::string>> spec; ///< fingerprint(RunConfig)
@@ -44,17 +45,17 @@ struct RunIdentity {
 std::string checkpointPath(const std::string &outDir, int64_t step);
 
 /// Writes `outDir/checkpoint-<step>`.
-Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan, const Arena &arena,
-                             const formats::Adapter &adapter, const TrainerState &state,
-                             const RunIdentity &identity);
+Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
+                             const TrainedFloats &trained, const formats::Adapter &adapter,
+                             const TrainerState &state, const RunIdentity &identity);
 
 /// Checkpoint folders of `outDir`, newest first.
 std::vector<std::string> listCheckpoints(const std::string &outDir);
 
-/// Reads a checkpoint into the arena. Errors: Exit::ForeignFile for what is corrupt or has other
-/// tensors, Exit::Refused for another run (each key that differs, with both values). The arena is
+/// Reads a checkpoint into `trained`. Errors: Exit::ForeignFile for what is corrupt or has other
+/// tensors, Exit::Refused for another run (each key that differs, with both values). `trained` is
 /// written only when all is well.
-Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan, const Arena &arena,
-                                    const RunIdentity &identity);
+Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
+                                    const TrainedFloats &trained, const RunIdentity &identity);
 
 } // namespace lorac::train

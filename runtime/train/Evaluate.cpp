@@ -89,21 +89,30 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     batch.clear();
     for (uint32_t index : group)
       batch.add(corpus, corpus.pieces[index]);
-    session.feed(batch);
-    session.execute(Program::Hidden, batch);
+    Result<void> done = session.feed(batch);
+    if (done)
+      done = session.execute(Program::Hidden, batch);
+    if (!done)
+      return done.error();
     if (writer)
       for (int64_t begin = 0; begin < batch.tokens(); begin += plan.headRows) {
         int64_t rows = std::min(plan.headRows, batch.tokens() - begin);
-        const float *logits = session.logits(begin, rows);
+        Result<const float *> logits = session.logits(begin, rows);
+        if (!logits)
+          return logits.error();
         for (int64_t row = 0; row < rows; ++row)
-          writer->write(logits + row * Plan::leadingDim(plan.vocab),
+          writer->write(*logits + row * Plan::leadingDim(plan.vocab),
                         size_t(plan.vocab) * sizeof(float));
       }
-    session.execute(Program::Loss, batch);
+    if (done = session.execute(Program::Loss, batch); !done)
+      return done.error();
+    Result<const float *> rowLoss = session.backend->rowLoss(batch.tokens());
+    if (!rowLoss)
+      return rowLoss.error();
     for (size_t s = 0; s < group.size(); ++s) {
       SampleLoss &sample = samples[corpus.pieces[group[s]].sample];
       for (int64_t row = batch.segmentStarts[s]; row < batch.segmentStarts[s + 1]; ++row) {
-        sample.sum += double(session.rowLoss()[row]);
+        sample.sum += double((*rowLoss)[row]);
         sample.labels += batch.targets[size_t(row)] >= 0;
       }
     }

@@ -2,30 +2,15 @@
 // Runs a plan's programs: launch after launch, the tiles of each over the thread pool. All pointers
 // are resolved once.
 
-#include "runtime/Result.h"
-#include "runtime/abi.h"
 #include "runtime/train/Arena.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/Module.h"
-#include "runtime/train/Plan.h"
-#include "runtime/train/ThreadPool.h"
 
 #include <functional>
 #include <string>
 #include <vector>
 
 namespace lorac::train {
-
-enum class Program { Train, Hidden, Loss, Head };
-
-/// What one launch of a program cost since profiling began.
-struct LaunchCount {
-  Program program;
-  const PlanLaunch *launch;
-  const PlanKernel *kernel;
-  int64_t calls = 0;
-  double seconds = 0;
-  double flops = 0, bytes = 0; ///< of the rows that ran
-};
 
 class Executor {
 public:

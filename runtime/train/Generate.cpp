@@ -56,10 +56,15 @@ Result<Generated> generate(Session &session, const Tokenizer &tokenizer,
     for (int64_t i = 0; i < count; ++i)
       batch.positions.push_back(int32_t(i));
     batch.segmentStarts.push_back(int32_t(count));
-    session.feed(batch);
-    session.execute(Program::Hidden, batch);
-    const float *logits = session.logits(count - 1, 1);
-    int32_t next = sampleToken(logits, plan.vocab, options.sampler, uint64_t(count));
+    Result<void> done = session.feed(batch);
+    if (done)
+      done = session.execute(Program::Hidden, batch);
+    if (!done)
+      return done.error();
+    Result<const float *> logits = session.logits(count - 1, 1);
+    if (!logits)
+      return logits.error();
+    int32_t next = sampleToken(*logits, plan.vocab, options.sampler, uint64_t(count));
     if (next == tokenizer.eos()) {
       out.finish = "stop";
       break;

@@ -1,6 +1,7 @@
 #include "runtime/train/Optimizer.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 namespace lorac::train {
@@ -9,22 +10,18 @@ namespace {
 
 constexpr int64_t block = 4096;
 
-/// The scalars of one update, rounded to float where torch hands them to its kernels.
-struct Scalars {
-  float decay, oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps, minusStep, clip;
-};
-
-void updateRange(const Scalars &s, int64_t count, float *__restrict p, const float *__restrict grad,
-                 float *__restrict m, float *__restrict v) {
+void updateRange(const LoracUpdate &s, size_t group, int64_t count, float *__restrict p,
+                 const float *__restrict grad, float *__restrict m, float *__restrict v) {
+  const float decay = s.decay[group], minusStep = s.minus_step[group];
   for (int64_t i = 0; i < count; ++i) {
     float g = grad[i] * s.clip;
-    float decayed = p[i] * s.decay;
-    float mean = m[i] + s.oneMinusBeta1 * (g - m[i]);
-    float square = v[i] * s.beta2 + s.oneMinusBeta2 * g * g;
+    float decayed = p[i] * decay;
+    float mean = m[i] + s.one_minus_beta1 * (g - m[i]);
+    float square = v[i] * s.beta2 + s.one_minus_beta2 * g * g;
     m[i] = mean;
     v[i] = square;
-    float denominator = std::sqrt(square) / s.correction2Sqrt + s.eps;
-    p[i] = decayed + s.minusStep * mean / denominator;
+    float denominator = std::sqrt(square) / s.correction2_sqrt + s.eps;
+    p[i] = decayed + minusStep * mean / denominator;
   }
 }
 
@@ -44,31 +41,42 @@ std::vector<ParamGroup> makeGroups(const Plan &plan, double loraPlusRatio) {
   return groups;
 }
 
-void AdamW::apply(ThreadPool &pool, const std::vector<ParamGroup> &groups, double learningRate,
-                  int64_t update, float clip, float *params, const float *grads, float *expAvg,
-                  float *expAvgSq) const {
-  struct Piece {
-    int64_t offset, count;
-    const Scalars *scalars;
-  };
+LoracUpdate AdamW::scalars(const std::vector<ParamGroup> &groups, double learningRate,
+                           int64_t update, double maxNorm) const {
+  assert(groups.size() <= LORAC_MAX_GROUPS && "parsePlan refuses more");
   double correction1 = 1.0 - std::pow(beta1, double(update));
   double correction2 = 1.0 - std::pow(beta2, double(update));
-  std::vector<Scalars> scalars;
-  scalars.reserve(groups.size());
-  std::vector<Piece> pieces;
-  for (const ParamGroup &group : groups) {
-    double lr = learningRate * group.lrRatio;
-    scalars.push_back({float(1.0 - lr * weightDecay), float(1.0 - beta1), float(beta2),
-                       float(1.0 - beta2), float(std::sqrt(correction2)), float(eps),
-                       float(-(lr / correction1)), clip});
-    for (const ParamGroup::Span &span : group.spans)
-      for (int64_t done = 0; done < span.count; done += block)
-        pieces.push_back({span.offset + done, std::min(block, span.count - done), &scalars.back()});
+  LoracUpdate out{};
+  out.one_minus_beta1 = float(1.0 - beta1);
+  out.beta2 = float(beta2);
+  out.one_minus_beta2 = float(1.0 - beta2);
+  out.correction2_sqrt = float(std::sqrt(correction2));
+  out.eps = float(eps);
+  out.max_norm = float(maxNorm);
+  out.clip = 1;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    double lr = learningRate * groups[i].lrRatio;
+    out.decay[i] = float(1.0 - lr * weightDecay);
+    out.minus_step[i] = float(-(lr / correction1));
   }
+  return out;
+}
+
+void applyUpdate(ThreadPool &pool, const std::vector<ParamGroup> &groups, const LoracUpdate &update,
+                 float *params, const float *grads, float *expAvg, float *expAvgSq) {
+  struct Piece {
+    int64_t offset, count;
+    size_t group;
+  };
+  std::vector<Piece> pieces;
+  for (size_t group = 0; group < groups.size(); ++group)
+    for (const ParamGroup::Span &span : groups[group].spans)
+      for (int64_t done = 0; done < span.count; done += block)
+        pieces.push_back({span.offset + done, std::min(block, span.count - done), group});
   pool.parallelFor(int64_t(pieces.size()), Split::Shares, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Piece &piece = pieces[size_t(i)];
-      updateRange(*piece.scalars, piece.count, params + piece.offset, grads + piece.offset,
+      updateRange(update, piece.group, piece.count, params + piece.offset, grads + piece.offset,
                   expAvg + piece.offset, expAvgSq + piece.offset);
     }
   });

@@ -1,9 +1,11 @@
 #include "runtime/train/Plan.h"
 
 #include "runtime/abi.h"
+#include "runtime/formats/RowLayout.h"
 #include "runtime/train/JsonFields.h"
 
 #include <algorithm>
+#include <set>
 
 namespace lorac::train {
 
@@ -56,10 +58,17 @@ PlanParam readParam(const Fields &in, const PlanRegion &region) {
   return param;
 }
 
-PlanKernel readKernel(const Fields &in, int64_t scratchBytes) {
+PlanKernel readKernel(const Fields &in, const Plan &plan) {
   PlanKernel kernel;
   kernel.name = in.text("name");
   kernel.family = in.text("family");
+  if (plan.onGpu()) {
+    kernel.threads = in.integer("threads", 32, 1024);
+    kernel.shared = in.integer("shared", 0, 1 << 20);
+    if (kernel.threads % 32 != 0)
+      in.fail("has " + std::to_string(kernel.threads) + " threads, no multiple of 32");
+    return kernel;
+  }
   Fields tiles = in.at("tiles");
   std::string space = tiles.text("space");
   if (space == "rows")
@@ -74,10 +83,45 @@ PlanKernel readKernel(const Fields &in, int64_t scratchBytes) {
     kernel.tiles.tile = tiles.integer("tile", 1, maxCount);
   else
     kernel.tiles.count = tiles.integer("count", 0, maxCount);
-  kernel.scratch = in.has("scratch") ? in.integer("scratch", 0, scratchBytes) : 0;
+  kernel.scratch = in.has("scratch") ? in.integer("scratch", 0, plan.scratchBytes) : 0;
   return kernel;
 }
 
+std::array<int64_t, 3> readGrid(const Fields &in) {
+  // What a launch may have in x, y and z.
+  constexpr int64_t most[3] = {(int64_t(1) << 31) - 1, 65535, 65535};
+  std::array<int64_t, 3> grid = {1, 1, 1};
+  size_t dims = 0;
+  in.forEach([&](const Fields &dim) {
+    if (dims < 3)
+      grid[dims] = dim.asInteger(1, most[dims]);
+    ++dims;
+  });
+  if (dims != 3)
+    in.fail("needs [x, y, z]");
+  return grid;
+}
+
+/// "sm_80", "sm_90a".
+PlanArch readArch(const Fields &in) {
+  PlanArch arch{in.asText()};
+  std::string_view digits = arch.name;
+  if (digits.starts_with("sm_"))
+    digits.remove_prefix(3);
+  if (digits.ends_with("a") || digits.ends_with("f")) {
+    arch.exact = true;
+    digits.remove_suffix(1);
+  }
+  const bool number = digits.size() >= 2 && digits.size() <= 4 &&
+                      digits.find_first_not_of("0123456789") == std::string_view::npos;
+  if (!arch.name.starts_with("sm_") || !number)
+    in.fail("is '" + arch.name + "', no architecture like 'sm_80'");
+  else
+    arch.capability = std::stoi(std::string(digits));
+  return arch;
+}
+
+/// `maxRows` 0: a program whose rows are no tokens.
 PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   PlanLaunch launch;
   launch.kernel = int32_t(in.integer("kernel", 0, int64_t(plan.kernels.size()) - 1));
@@ -104,16 +148,19 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   if (in.has("rows")) {
     std::vector<int64_t> rows;
     // Rows that are no tokens are those of a weight's gradient.
-    launch.fixedRows = in.truthOr("fixed", false);
-    int64_t most = launch.fixedRows ? maxCount : maxRows;
+    launch.fixedRows = maxRows == 0 || in.truthOr("fixed", false);
+    int64_t most = !launch.fixedRows ? maxRows : plan.onGpu() ? (int64_t(1) << 31) - 1 : maxCount;
     in.at("rows").forEach([&](const Fields &row) { rows.push_back(row.asInteger(0, most)); });
     if (rows.size() != 2)
       in.at("rows").fail("needs [begin, count]");
     else
       launch.rowBegin = rows[0], launch.rowCount = rows[1];
   } else {
+    launch.fixedRows = maxRows == 0;
     launch.rowCount = maxRows;
   }
+  if (plan.onGpu())
+    launch.grid = readGrid(in.at("grid"));
   launch.flops = in.numberOr("flops", 0);
   launch.bytes = in.numberOr("bytes", 0);
   launch.op = in.textOr("op", "");
@@ -130,7 +177,7 @@ struct Extent {
 /// overlap.
 void checkExtents(const Plan &plan, const Fields &root) {
   int64_t tokens = plan.maxTokens;
-  int64_t hiddenRow = 4 * Plan::leadingDim(plan.hiddenSize),
+  int64_t hiddenRow = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize),
           logitRow = 4 * Plan::leadingDim(plan.vocab);
   int64_t n = plan.paramRegion.count;
   std::vector<Extent> own = {
@@ -146,15 +193,24 @@ void checkExtents(const Plan &plan, const Fields &root) {
   };
   for (const PlanTable &table : plan.tables)
     own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
+  if (plan.onGpu()) {
+    own.push_back({"io.step", plan.io.step, sizeof(LoracStep)});
+    own.push_back({"io.row_ends", plan.io.rowEnds, 4 * tokens});
+    own.push_back({"io.update", plan.io.update, sizeof(LoracUpdate)});
+    own.push_back(
+        {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+  }
   std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
                                 {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},
                                 {"io.logits", plan.io.logits, plan.headRows * logitRow}};
+  const int64_t align = plan.onGpu() ? 256 : 4;
   for (const std::vector<Extent> *list : {&own, &shared})
     for (const Extent &extent : *list)
-      if (extent.offset % 4 != 0 || extent.bytes > plan.arenaBytes - extent.offset)
+      if (extent.offset % align != 0 || extent.bytes > plan.arenaBytes - extent.offset)
         root.fail(std::string("has '") + extent.name + "' at " + std::to_string(extent.offset) +
                   " + " + std::to_string(extent.bytes) + " bytes, outside of the arena of " +
-                  std::to_string(plan.arenaBytes) + " or unaligned");
+                  std::to_string(plan.arenaBytes) + " or not at a multiple of " +
+                  std::to_string(align));
   for (std::vector<Extent> *list : {&own, &shared}) {
     std::sort(list->begin(), list->end(),
               [](const Extent &a, const Extent &b) { return a.offset < b.offset; });
@@ -169,6 +225,17 @@ void checkExtents(const Plan &plan, const Fields &root) {
       last = extent.name;
     }
   }
+}
+
+/// What the optimizer can take: spans of 32-bit offsets on a GPU, and so many groups.
+void checkGroups(const Plan &plan, const Fields &root) {
+  if (plan.onGpu() && plan.paramRegion.count > (int64_t(1) << 31) - 1)
+    return root.fail("has more than 2^31 parameters");
+  std::set<std::string> groups;
+  for (const PlanParam &param : plan.params)
+    groups.insert(param.group);
+  if (groups.size() > LORAC_MAX_GROUPS)
+    root.fail("has params of more than " + std::to_string(LORAC_MAX_GROUPS) + " groups");
 }
 
 PlanRegion readRegion(const Fields &in) {
@@ -188,8 +255,27 @@ int64_t Plan::weightBytes() const {
   int64_t sum = 0;
   for (const PlanWeight &weight : weights)
     for (const PlanPart &part : weight.parts)
-      sum += (part.bytes + 63) / 64 * 64;
+      sum += partRoom(part.bytes);
   return sum;
+}
+
+int64_t Plan::partRoom(int64_t bytes) const {
+  return onGpu() ? formats::rowPartRoom(bytes) : (bytes + 63) / 64 * 64;
+}
+
+std::vector<PlanSpan> Plan::spans() const {
+  std::vector<PlanSpan> out;
+  std::vector<std::string> groups;
+  for (const PlanParam &param : params) {
+    auto group = std::find(groups.begin(), groups.end(), param.group);
+    const auto number = int32_t(group - groups.begin());
+    if (group == groups.end())
+      groups.push_back(param.group);
+    for (int64_t done = 0; done < param.count(); done += spanFloats)
+      out.push_back({int32_t(param.offset + done),
+                     int32_t(std::min(spanFloats, param.count() - done)), number, 0});
+  }
+  return out;
 }
 
 Result<Plan> parsePlan(std::string_view text) {
@@ -210,6 +296,14 @@ Result<Plan> parsePlan(std::string_view text) {
   Fields target = root.at("target");
   plan.device = target.text("device");
   plan.cpu = target.textOr("cpu", "");
+  if (plan.onGpu()) {
+    plan.compute = target.text("compute");
+    if (!formats::parseComputeType(plan.compute))
+      target.fail("has the compute type '" + plan.compute + "'; known: bf16, f16");
+    target.at("archs").forEach([&](const Fields &in) { plan.archs.push_back(readArch(in)); });
+    if (plan.archs.empty())
+      target.fail("has no 'archs'");
+  }
   if (target.has("features"))
     target.at("features").forEach([&](const Fields &name) {
       plan.features.push_back(name.asText());
@@ -231,7 +325,8 @@ Result<Plan> parsePlan(std::string_view text) {
 
   Fields arena = root.at("arena");
   plan.arenaBytes = arena.integer("bytes", 0, maxBytes);
-  plan.scratchBytes = arena.integer("scratch_bytes", 0, maxBytes);
+  if (!plan.onGpu())
+    plan.scratchBytes = arena.integer("scratch_bytes", 0, maxBytes);
   plan.paramRegion = readRegion(arena.at("params"));
   plan.gradRegion = readRegion(arena.at("grads"));
   plan.expAvg = readRegion(arena.at("exp_avg"));
@@ -241,11 +336,18 @@ Result<Plan> parsePlan(std::string_view text) {
       arena.fail("has regions of different counts");
   root.at("params").forEach(
       [&](const Fields &in) { plan.params.push_back(readParam(in, plan.paramRegion)); });
+  checkGroups(plan, root);
 
   Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
   plan.io = {offset("ids"),      offset("positions"), offset("labels"),  offset("segment_starts"),
              offset("row_loss"), offset("hidden"),    offset("head_in"), offset("logits")};
+  if (plan.onGpu()) {
+    plan.io.step = offset("step");
+    plan.io.rowEnds = offset("row_ends");
+    plan.io.update = offset("update");
+    plan.io.updateSpans = offset("update_spans");
+  }
   if (root.has("tables"))
     root.at("tables").forEach([&](const Fields &in) {
       PlanTable table{in.text("kind"), in.integer("offset", 0, maxBytes),
@@ -256,7 +358,7 @@ Result<Plan> parsePlan(std::string_view text) {
       plan.tables.push_back(table);
     });
   root.at("kernels").forEach(
-      [&](const Fields &in) { plan.kernels.push_back(readKernel(in, plan.scratchBytes)); });
+      [&](const Fields &in) { plan.kernels.push_back(readKernel(in, plan)); });
 
   Fields programs = root.at("programs");
   auto read = [&](const char *key, int64_t maxRows, std::vector<PlanLaunch> &out) {
@@ -267,6 +369,12 @@ Result<Plan> parsePlan(std::string_view text) {
   read("hidden", plan.maxTokens, plan.hidden);
   read("loss", plan.maxTokens, plan.loss);
   read("head", plan.headRows, plan.head);
+  if (plan.onGpu()) {
+    read("norm", 0, plan.norm);
+    read("update", 0, plan.update);
+    if (plan.norm.empty() || plan.update.empty())
+      programs.fail("has no launches of 'norm' or 'update'");
+  }
   if (error.empty())
     checkExtents(plan, root);
   if (!error.empty())

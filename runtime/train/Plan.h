@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,8 +21,19 @@ struct PlanTiles {
 
 struct PlanKernel {
   std::string name, family;
+  // cpu
   PlanTiles tiles;
   int64_t scratch = 0; ///< bytes a worker
+  // cuda
+  int64_t threads = 0; ///< of a block
+  int64_t shared = 0;  ///< bytes of dynamic shared memory
+};
+
+/// An architecture of NVIDIA's GPUs that kernels were compiled for ("sm_80").
+struct PlanArch {
+  std::string name;
+  int capability = 0; ///< 80
+  bool exact = false; ///< "sm_90a": runs on no other
 };
 
 /// An offset into the arena, or a part of a weight.
@@ -35,7 +47,8 @@ struct PlanLaunch {
   std::vector<PlanArg> args;
   int64_t rowBegin = 0, rowCount = 0;
   bool fixedRows = false; ///< the rows are no tokens: all of them, whatever the micro-batch holds
-  double flops = 0, bytes = 0; ///< at max_tokens
+  std::array<int64_t, 3> grid = {1, 1, 1}; ///< cuda: blocks
+  double flops = 0, bytes = 0;             ///< at max_tokens
   std::string op, loc;
 };
 
@@ -71,9 +84,18 @@ struct PlanTable {
   double theta = 10000;
 };
 
+/// Floats of the adapter regions that one block of the optimizer's kernels takes.
+struct PlanSpan {
+  int32_t offset, count, group, zero;
+};
+constexpr int64_t spanFloats = 4096; ///< at most
+
 struct Plan {
-  std::string version, spec, device, cpu, architecture;
-  std::vector<std::string> features;
+  std::string version, spec, device, architecture;
+  std::string cpu;                   ///< cpu
+  std::vector<std::string> features; ///< cpu
+  std::string compute;               ///< cuda: the type of activations, "bf16" or "f16"
+  std::vector<PlanArch> archs;       ///< cuda
   int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
   int64_t hiddenSize =
       0; ///< from the weight of shape [vocab, hidden] that comes first: the embedding
@@ -84,13 +106,27 @@ struct Plan {
   struct {
     int64_t ids = 0, positions = 0, labels = 0, segmentStarts = 0; ///< int32
     int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
-    int64_t hidden = 0, headIn = 0, logits = 0;                    ///< float32, padded rows
+    int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
+    int64_t logits = 0;                                            ///< float32, padded rows
+    // cuda
+    int64_t step = 0;                    ///< LoracStep
+    int64_t rowEnds = 0;                 ///< int32 [max_tokens]
+    int64_t update = 0, updateSpans = 0; ///< LoracUpdate; PlanSpan of spans()
   } io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
+  std::vector<PlanLaunch> norm, update; ///< cuda: the optimizer's
 
+  bool onGpu() const { return device == "cuda"; }
+  /// Of an element of an activation.
+  int64_t activationBytes() const { return onGpu() ? 2 : 4; }
+  /// Of all parts, each with the room to the next.
   int64_t weightBytes() const;
+  /// What a part takes.
+  int64_t partRoom(int64_t bytes) const;
+  /// The params in order, each cut; groups are numbered as they first appear.
+  std::vector<PlanSpan> spans() const;
   /// Leading dimension of an activation with n columns.
   static int64_t leadingDim(int64_t n) { return (n + 15) / 16 * 16; }
 };

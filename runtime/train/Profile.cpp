@@ -10,13 +10,13 @@ namespace lorac::train {
 
 Result<void> writeProfile(const std::string &path, const Session &session, double seconds,
                           int64_t tokens) {
-  constexpr const char *programs[] = {"train", "hidden", "loss", "head"};
+  constexpr const char *programs[] = {"train", "hidden", "loss", "head", "norm", "update"};
   struct Row {
     LaunchCount sum;
     int64_t launches = 0;
   };
   std::map<std::pair<int, std::string>, Row> rows;
-  for (const LaunchCount &count : session.executor->profile()) {
+  for (const LaunchCount &count : session.backend->profile()) {
     if (count.calls == 0)
       continue;
     Row &row = rows[{int(count.program), count.kernel->name}];
@@ -44,8 +44,10 @@ Result<void> writeProfile(const std::string &path, const Session &session, doubl
   json["tokens"] = tokens;
   json["tokens_per_second"] = seconds > 0 ? double(tokens) / seconds : 0.0;
   json["threads"] = session.pool->threads();
-  json["planned_bytes"] = session.plannedBytes();
-  json["peak_memory_bytes"] = peakMemoryBytes();
+  const MemoryUse memory = session.backend->memory();
+  json["target"] = session.plan.device;
+  json["planned_bytes"] = memory.planned;
+  json["peak_memory_bytes"] = memory.peak;
   json["kernels_seconds"] = inKernels;
   json["kernels"] = Json::array();
   for (const Row &row : sorted)

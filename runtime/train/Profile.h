@@ -8,7 +8,7 @@
 
 namespace lorac::train {
 
-/// Writes {"steps_seconds", "tokens", "tokens_per_second", "threads", "planned_bytes",
+/// Writes {"target", "steps_seconds", "tokens", "tokens_per_second", "threads", "planned_bytes",
 /// "peak_memory_bytes", "kernels_seconds", "kernels": [{"program", "kernel", "family", "calls",
 /// "seconds", "flops", "bytes"}]}, kernels by seconds. `seconds` and `tokens` are those of the
 /// training steps.

@@ -1,6 +1,7 @@
 #include "runtime/train/Trainer.h"
 
 #include "runtime/train/AdapterState.h"
+#include "runtime/train/Arena.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/Optimizer.h"
@@ -12,7 +13,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 namespace lorac::train {
 
@@ -63,9 +63,7 @@ private:
   Result<void> save();
   Result<TrainOutcome> finish();
   Result<void> write(const MetricsLine &line);
-  formats::Adapter adapter() const {
-    return takeAdapter(session.plan, session.arena, run, session.modelPath);
-  }
+  Result<void> windowLoss(const std::vector<MicroBatch> &window, int64_t labels, double &loss);
 
   Session &session;
   const RunConfig &run;
@@ -90,7 +88,12 @@ Result<void> Loop::prepare() {
   schedule = {run.schedule,
               run.warmupRatio > 0 ? warmupFromRatio(run.warmupRatio, total) : run.warmupSteps,
               total};
-  identity = {session.weights.hash(), corpus.hash, fingerprint(run), total,
+  const Plan &plan = session.plan;
+  identity = {plan.onGpu() ? plan.device + " " + plan.compute : plan.device,
+              session.backend->weightsHash(),
+              corpus.hash,
+              fingerprint(run),
+              total,
               run.schedule != ScheduleKind::Constant};
   state.totalSteps = total;
 
@@ -99,12 +102,14 @@ Result<void> Loop::prepare() {
     if (Result<void> resumed = resume(); !resumed)
       return resumed;
   if (state.step == 0) {
-    initAdapter(session.plan, session.arena, run.seed);
-    if (!run.initFrom.empty())
-      if (Result<void> loaded =
-              loadAdapter(session.plan, session.arena, run.initFrom, AdapterScale::Trained);
-          !loaded)
-        return loaded;
+    Result<void> started = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+      initAdapter(plan, trained.params, run.seed);
+      if (run.initFrom.empty())
+        return {};
+      return loadAdapter(plan, trained.params, run.initFrom, AdapterScale::Trained);
+    });
+    if (!started)
+      return started;
     if (Result<void> removed = removeRun(options.outDir); !removed)
       return removed;
   }
@@ -122,25 +127,32 @@ Result<void> Loop::prepare() {
     extraMetrics = std::move(*extra);
   }
   if (!options.profileFile.empty())
-    session.executor->startProfile();
+    return session.backend->startProfile();
   return {};
 }
 
 /// Takes the newest checkpoint that is whole; one of another run is an error, not passed over.
 Result<void> Loop::resume() {
   for (const std::string &folder : listCheckpoints(options.outDir)) {
-    Result<TrainerState> read = readCheckpoint(folder, session.plan, session.arena, identity);
+    TrainerState found;
+    Result<void> read = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+      Result<TrainerState> checkpoint = readCheckpoint(folder, session.plan, trained, identity);
+      if (!checkpoint)
+        return checkpoint.error();
+      found = *checkpoint;
+      return {};
+    });
     if (!read) {
       if (read.error().message.find("' is corrupt: ") == std::string::npos)
         return read.error();
       progress.say("warning: " + read.error().message + "; an older one is tried");
       continue;
     }
-    if (read->step > total)
-      return Error{"checkpoint '" + folder + "' is at step " + std::to_string(read->step) +
+    if (found.step > total)
+      return Error{"checkpoint '" + folder + "' is at step " + std::to_string(found.step) +
                        ", the run ends at " + std::to_string(total) + "; raise --steps",
                    Exit::Refused};
-    state = *read;
+    state = found;
     state.totalSteps = total;
     savedStep = state.step;
     stream.seek(state.position);
@@ -148,6 +160,28 @@ Result<void> Loop::resume() {
     return {};
   }
   progress.say("no checkpoint in '" + options.outDir + "' to go on from: begins at step 0");
+  return {};
+}
+
+/// Forward and backward of a window: gradients added up, and the mean loss of its labels.
+Result<void> Loop::windowLoss(const std::vector<MicroBatch> &window, int64_t labels, double &loss) {
+  if (Result<void> zeroed = session.backend->zeroGrads(); !zeroed)
+    return zeroed;
+  double sum = 0;
+  for (size_t micro = 0; micro < window.size(); ++micro) {
+    const MicroBatch &batch = window[micro];
+    if (Result<void> fed = session.feed(batch); !fed)
+      return fed;
+    if (Result<void> ran = session.execute(Program::Train, batch, 1.0f / float(labels), state.step,
+                                           int64_t(micro));
+        !ran)
+      return ran;
+    Result<double> rows = session.sumRowLoss(batch.tokens());
+    if (!rows)
+      return rows.error();
+    sum += *rows;
+  }
+  loss = sum / double(labels);
   return {};
 }
 
@@ -170,15 +204,14 @@ Result<void> Loop::step() {
     return {};
   }
 
-  std::memset(session.grads(), 0, size_t(session.plan.gradRegion.count) * sizeof(float));
-  double sum = 0;
-  for (size_t micro = 0; micro < window.size(); ++micro) {
-    session.feed(window[micro]);
-    session.execute(Program::Train, window[micro], 1.0f / float(labels), index, int64_t(micro));
-    sum += session.sumRowLoss(window[micro].tokens());
-  }
-  double loss = sum / double(labels);
-  float norm = gradNorm(*session.pool, session.grads(), session.plan.gradRegion.count);
+  double loss = 0;
+  if (Result<void> ran = windowLoss(window, labels, loss); !ran)
+    return ran;
+  LoracUpdate update = adam.scalars(groups, rate, state.updates + 1, run.maxGradNorm);
+  Result<float> found = session.backend->gradNorm(update);
+  if (!found)
+    return found.error();
+  const float norm = *found;
   auto stopped = [&](const char *what, double value) {
     progress.finish();
     return Error{fmt::format("step {}: the {} is {}; the adapter of step {} stands in the last "
@@ -194,10 +227,9 @@ Result<void> Loop::step() {
       return written;
     return std::isfinite(loss) ? stopped("gradient's norm", norm) : stopped("loss", loss);
   }
+  if (Result<void> updated = session.backend->update(update); !updated)
+    return updated;
   ++state.updates;
-  adam.apply(*session.pool, groups, rate, state.updates, clipFactor(norm, run.maxGradNorm),
-             session.params(), session.grads(), session.arena.at<float>(session.plan.expAvg.offset),
-             session.arena.at<float>(session.plan.expAvgSq.offset));
   double seconds = since(begin);
   stepSeconds += seconds;
   stepTokens += tokens;
@@ -207,7 +239,7 @@ Result<void> Loop::step() {
   ++state.step;
   state.position = stream.position();
 
-  uint64_t memory = peakMemoryBytes();
+  const MemoryUse memory = session.backend->memory();
   if (state.step % run.loggingSteps == 0 || state.step == total) {
     MetricsLine line;
     line.add("step", state.step);
@@ -219,11 +251,13 @@ Result<void> Loop::step() {
     line.add("epoch", stream.epochs());
     line.add("num_input_tokens_seen", state.tokensSeen);
     line.add("tokens_per_second", std::round(double(tokens) / seconds * 10) / 10);
-    line.add("peak_memory_bytes", int64_t(memory));
+    line.add("peak_memory_bytes", int64_t(memory.peak));
+    if (memory.ofGpu)
+      line.add("peak_host_memory_bytes", int64_t(peakMemoryBytes()));
     if (Result<void> written = write(line); !written)
       return written;
   }
-  progress.update({state.step, total, loss, double(tokens) / seconds, memory});
+  progress.update({state.step, total, loss, double(tokens) / seconds, memory.peak});
   return {};
 }
 
@@ -233,10 +267,12 @@ Result<void> Loop::evaluate() {
   bool done = !state.evals.empty() && state.evals.back().first == state.step;
   if (corpus.eval.empty() || !due || done)
     return {};
-  std::optional<double> finished = evalLoss(session, corpus, corpus.eval);
-  if (!finished) // stopped: a resumed run does it
+  Result<std::optional<double>> finished = evalLoss(session, corpus, corpus.eval);
+  if (!finished)
+    return finished.error();
+  if (!*finished) // stopped: a resumed run does it
     return {};
-  double loss = *finished;
+  double loss = **finished;
   if (std::isfinite(loss))
     state.evals.emplace_back(state.step, loss);
   MetricsLine line;
@@ -257,8 +293,12 @@ Result<void> Loop::write(const MetricsLine &line) {
 
 Result<void> Loop::save() {
   state.metricsBytes = metrics.bytes();
-  Result<void> written =
-      writeCheckpoint(options.outDir, session.plan, session.arena, adapter(), state, identity);
+  Result<TrainedFloats> trained = session.backend->read();
+  if (!trained)
+    return trained.error();
+  Result<void> written = writeCheckpoint(
+      options.outDir, session.plan, *trained,
+      takeAdapter(session.plan, trained->params, run, session.modelPath), state, identity);
   if (written)
     savedStep = state.step;
   return written;
@@ -274,8 +314,12 @@ Result<TrainOutcome> Loop::finish() {
                         ? "weights drawn from seed " + std::to_string(run.seed)
                         : session.modelPath,
                     corpus.notes, session.plan.paramRegion.count, since(begun)};
+    Result<TrainedFloats> trained = session.backend->read();
+    if (!trained)
+      return trained.error();
+    formats::Adapter adapter = takeAdapter(session.plan, trained->params, run, session.modelPath);
     if (Result<void> written =
-            writeOutput(options.outDir, adapter(), options.specToml, run, state, facts);
+            writeOutput(options.outDir, adapter, options.specToml, run, state, facts);
         !written)
       return written.error();
   }
@@ -283,8 +327,15 @@ Result<TrainOutcome> Loop::finish() {
     if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);
         !written)
       return written.error();
-  progress.say(fmt::format("memory: {} planned, {} at most resident",
-                           formatBytes(session.plannedBytes()), formatBytes(peakMemoryBytes())));
+  const MemoryUse memory = session.backend->memory();
+  if (memory.ofGpu)
+    progress.say(fmt::format("memory of the GPU: {} planned, {} taken; of the host {} at most "
+                             "resident",
+                             formatBytes(memory.planned), formatBytes(memory.peak),
+                             formatBytes(peakMemoryBytes())));
+  else
+    progress.say(fmt::format("memory: {} planned, {} at most resident", formatBytes(memory.planned),
+                             formatBytes(memory.peak)));
   if (signal)
     progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}",
                              state.step, total, checkpointPath(options.outDir, state.step),

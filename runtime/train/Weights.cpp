@@ -1,11 +1,9 @@
 #include "runtime/train/Weights.h"
 
-#include "runtime/formats/ModelSource.h"
-#include "runtime/formats/PackedWeight.h"
+#include "runtime/formats/RowLayout.h"
 #include "runtime/train/Hash.h"
 
 #include <cmath>
-#include <memory>
 
 namespace lorac::train {
 
@@ -20,8 +18,8 @@ Shape matrixShape(const PlanWeight &weight) {
   return {weight.shape[0], weight.shape.size() == 2 ? weight.shape[1] : 1};
 }
 
-/// The plan's parts against those that the format has.
-Result<formats::WeightFormat> checkParts(const PlanWeight &weight) {
+/// The plan's parts against those that the format has, in panels or by rows.
+Result<formats::WeightFormat> checkParts(const PlanWeight &weight, bool byRows) {
   auto misfit = [&](const std::string &what) {
     return Error{"plan.json: weight '" + weight.name + "' " + what + "; compile the spec again",
                  Exit::ForeignFile};
@@ -37,7 +35,8 @@ Result<formats::WeightFormat> checkParts(const PlanWeight &weight) {
     return misfit("has " + std::to_string(weight.parts.size()) + " parts, '" + weight.format +
                   "' has " + std::to_string(formats::partCount(*format)));
   for (int i = 0; i < int(weight.parts.size()); ++i)
-    if (int64_t bytes = formats::partBytes(*format, i, n, k);
+    if (int64_t bytes =
+            byRows ? formats::rowPartBytes(*format, i, n, k) : formats::partBytes(*format, i, n, k);
         weight.parts[size_t(i)].bytes != bytes)
       return misfit("has the part '" + weight.parts[size_t(i)].name + "' of " +
                     std::to_string(weight.parts[size_t(i)].bytes) + " bytes, expected " +
@@ -47,73 +46,87 @@ Result<formats::WeightFormat> checkParts(const PlanWeight &weight) {
 
 } // namespace
 
-Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &source, uint64_t seed,
-                                      ThreadPool &pool) {
-  std::vector<formats::WeightFormat> weightFormats;
+Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint64_t seed) {
+  WeightRows out;
   for (const PlanWeight &weight : plan.weights) {
-    Result<formats::WeightFormat> format = checkParts(weight);
+    Result<formats::WeightFormat> format = checkParts(weight, plan.onGpu());
     if (!format)
       return format.error();
-    weightFormats.push_back(*format);
+    out.formats.push_back(*format);
   }
-
-  std::vector<std::unique_ptr<formats::RowSource>> rows;
   if (source.empty()) {
     for (const PlanWeight &weight : plan.weights)
-      rows.push_back(formats::seededRows(seed, weight.name, weight.shape));
-  } else {
-    auto model = formats::ModelSource::open(source);
-    if (!model)
-      return model.error();
-    std::vector<formats::WantedWeight> wanted;
-    for (const PlanWeight &weight : plan.weights)
-      wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads});
-    auto found = (*model)->find(wanted);
-    if (!found)
-      return found.error();
-    if (auto nothingElse = (*model)->checkNothingElse(wanted); !nothingElse)
-      return nothingElse.error();
-    rows = std::move(*found);
+      out.rows.push_back(formats::seededRows(seed, weight.name, weight.shape));
+    return out;
   }
+  auto model = formats::ModelSource::open(source);
+  if (!model)
+    return model.error();
+  std::vector<formats::WantedWeight> wanted;
+  for (const PlanWeight &weight : plan.weights)
+    wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads});
+  auto found = (*model)->find(wanted);
+  if (!found)
+    return found.error();
+  if (auto nothingElse = (*model)->checkNothingElse(wanted); !nothingElse)
+    return nothingElse.error();
+  out.rows = std::move(*found);
+  return out;
+}
 
+formats::ParallelFor parallelOver(ThreadPool &pool) {
+  return [&pool](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
+    pool.parallelFor(count, Split::Shares,
+                     [&](int, int64_t begin, int64_t end) { body(begin, end); });
+  };
+}
+
+std::string hashWeight(const PlanWeight &weight, const std::vector<void *> &parts) {
+  Hasher hasher;
+  for (size_t p = 0; p < parts.size(); ++p)
+    hasher.add(parts[p], size_t(weight.parts[p].bytes));
+  return hasher.hex();
+}
+
+std::string hashModel(const std::vector<std::string> &hashesOfWeights) {
+  Hasher all;
+  for (const std::string &hash : hashesOfWeights)
+    all.add(hash);
+  return all.hex();
+}
+
+Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &source, uint64_t seed,
+                                      ThreadPool &pool) {
+  Result<WeightRows> from = openWeights(plan, source, seed);
+  if (!from)
+    return from.error();
   WeightStore store;
   Result<Arena> memory = Arena::allocate(uint64_t(plan.weightBytes()), "the frozen weights");
   if (!memory)
     return memory.error();
   store.memory = std::move(*memory);
-  formats::ParallelFor parallel = [&](int64_t count,
-                                      const std::function<void(int64_t, int64_t)> &body) {
-    pool.parallelFor(count, Split::Shares,
-                     [&](int, int64_t begin, int64_t end) { body(begin, end); });
-  };
+  const formats::ParallelFor parallel = parallelOver(pool);
   int64_t offset = 0;
   for (size_t w = 0; w < plan.weights.size(); ++w) {
     std::vector<void *> &parts = store.parts.emplace_back();
     for (const PlanPart &part : plan.weights[w].parts) {
       parts.push_back(store.memory.at<void>(offset));
-      offset += (part.bytes + 63) / 64 * 64;
+      offset += plan.partRoom(part.bytes);
     }
-    Result<void> packed = formats::packWeight(*rows[w], weightFormats[w], parts, parallel);
+    Result<void> packed = formats::packWeight(*from->rows[w], from->formats[w], parts, parallel);
     if (!packed)
       return Error{"weight '" + plan.weights[w].name + "': " + packed.error().message,
                    packed.error().code};
-    rows[w].reset();
+    from->rows[w].reset();
   }
 
   // Each weight by itself on some thread, then the list of hashes: no order of threads is in it.
   std::vector<std::string> hashes(plan.weights.size());
   pool.parallelFor(int64_t(hashes.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
-    for (int64_t w = begin; w < end; ++w) {
-      Hasher hasher;
-      for (size_t p = 0; p < store.parts[size_t(w)].size(); ++p)
-        hasher.add(store.parts[size_t(w)][p], size_t(plan.weights[size_t(w)].parts[p].bytes));
-      hashes[size_t(w)] = hasher.hex();
-    }
+    for (int64_t w = begin; w < end; ++w)
+      hashes[size_t(w)] = hashWeight(plan.weights[size_t(w)], store.parts[size_t(w)]);
   });
-  Hasher all;
-  for (const std::string &hash : hashes)
-    all.add(hash);
-  store.digest = all.hex();
+  store.digest = hashModel(hashes);
   return store;
 }
 

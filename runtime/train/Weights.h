@@ -3,20 +3,37 @@
 // tables.
 
 #include "runtime/Result.h"
+#include "runtime/formats/ModelSource.h"
+#include "runtime/formats/PackedWeight.h"
 #include "runtime/train/Arena.h"
 #include "runtime/train/Plan.h"
 #include "runtime/train/ThreadPool.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace lorac::train {
 
+/// Where a program's weights come from, checked against the plan.
+struct WeightRows {
+  std::vector<formats::WeightFormat> formats; ///< by weight
+  std::vector<std::unique_ptr<formats::RowSource>> rows;
+};
+
+/// Opens `source` (a GGUF file or a Hugging Face folder), or draws the weights from `seed` when it
+/// is "". Every misfit of the model with the plan is named in one error (Exit::ForeignFile).
+Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint64_t seed);
+
+formats::ParallelFor parallelOver(ThreadPool &pool);
+
+/// XXH3-128 of a weight's parts, and of all weights by theirs.
+std::string hashWeight(const PlanWeight &weight, const std::vector<void *> &parts);
+std::string hashModel(const std::vector<std::string> &hashesOfWeights);
+
 class WeightStore {
 public:
-  /// Reads `source` (a GGUF file or a Hugging Face folder), or draws the weights from `seed` when
-  /// it is "". Every misfit of the model with the plan is named in one error (Exit::ForeignFile).
-  /// Pages of the source are let go as weights are packed.
+  /// Opens the weights and packs them. Pages of the source are let go meanwhile.
   static Result<WeightStore> load(const Plan &plan, const std::string &source, uint64_t seed,
                                   ThreadPool &pool);
 

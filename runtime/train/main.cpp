@@ -188,8 +188,9 @@ int run(int argc, const char *const *argv) {
   Session &session = **opened;
   installSignalHandlers();
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded =
-            loadAdapter(session.plan, session.arena, args.adapter, AdapterScale::AsIs);
+    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) {
+          return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
+        });
         !loaded)
       return fail(loaded.error());
   if (args.mode == Mode::Generate)

@@ -14,6 +14,18 @@ namespace fs = std::filesystem;
 
 namespace lorac::test {
 
+namespace {
+
+/// Whether it was done; a failure is the test's.
+template <typename T>
+bool told(const Result<T> &result) {
+  if (!result)
+    ADD_FAILURE() << result.error().message;
+  return bool(result);
+}
+
+} // namespace
+
 fs::path golden(const std::string &name) {
   fs::path own = fs::path(LORAC_SOURCE_DIR) / "tests/golden" / name;
   return fs::exists(own) ? own : fs::path(LORAC_SOURCE_DIR) / "../shared/golden" / name;
@@ -68,8 +80,9 @@ CompiledSpec::~CompiledSpec() {
 }
 
 void CompiledSpec::loadAdapter(const fs::path &adapter) {
-  auto done =
-      train::loadAdapter(opened->plan, opened->arena, adapter, train::AdapterScale::Trained);
+  auto done = opened->edit([&](const train::TrainedFloats &trained) {
+    return train::loadAdapter(opened->plan, trained.params, adapter, train::AdapterScale::Trained);
+  });
   ASSERT_TRUE(done) << done.error().message;
 }
 
@@ -84,14 +97,16 @@ train::MicroBatch CompiledSpec::batch(int64_t index) {
 std::vector<float> CompiledSpec::logits(const train::MicroBatch &batch) {
   const train::Plan &plan = opened->plan;
   const int64_t stride = train::Plan::leadingDim(plan.vocab);
-  opened->feed(batch);
-  opened->execute(train::Program::Hidden, batch);
   std::vector<float> all;
+  if (!told(opened->feed(batch)) || !told(opened->execute(train::Program::Hidden, batch)))
+    return all;
   for (int64_t begin = 0; begin < batch.tokens(); begin += plan.headRows) {
     const int64_t count = std::min(plan.headRows, batch.tokens() - begin);
-    const float *rows = opened->logits(begin, count);
+    auto rows = opened->logits(begin, count);
+    if (!told(rows))
+      return all;
     for (int64_t i = 0; i < count; ++i)
-      all.insert(all.end(), rows + i * stride, rows + i * stride + plan.vocab);
+      all.insert(all.end(), *rows + i * stride, *rows + i * stride + plan.vocab);
   }
   return all;
 }
@@ -99,14 +114,18 @@ std::vector<float> CompiledSpec::logits(const train::MicroBatch &batch) {
 double CompiledSpec::lossAndGradients(const train::MicroBatch &batch,
                                       std::map<std::string, std::vector<float>> &gradients) {
   const train::Plan &plan = opened->plan;
-  std::fill_n(opened->grads(), plan.gradRegion.count, 0.0f);
-  opened->feed(batch);
-  opened->execute(train::Program::Train, batch, float(1.0 / double(batch.labels)));
+  if (!told(opened->backend->zeroGrads()) || !told(opened->feed(batch)) ||
+      !told(opened->execute(train::Program::Train, batch, float(1.0 / double(batch.labels)))))
+    return NAN;
+  auto loss = opened->sumRowLoss(batch.tokens());
+  auto grads = opened->backend->grads();
+  if (!told(loss) || !told(grads))
+    return NAN;
   for (const train::PlanParam &param : plan.params) {
-    const float *g = opened->grads() + param.offset;
+    const float *g = *grads + param.offset;
     gradients["base_model.model." + param.name] = std::vector<float>(g, g + param.count());
   }
-  return opened->sumRowLoss(batch.tokens()) / double(batch.labels);
+  return *loss / double(batch.labels);
 }
 
 std::vector<std::map<std::string, double>> CompiledSpec::train() {

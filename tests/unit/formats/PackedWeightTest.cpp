@@ -1,44 +1,13 @@
 // Packing and unpacking: every format against values computed without panels.
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Nf4.h"
+#include "tests/unit/formats/Matrices.h"
 #include "tests/unit/formats/Support.h"
 
 #include <cmath>
-#include <random>
-#include <thread>
 
 namespace lorac::formats {
 namespace {
-
-/// A matrix stored as blocks of one type.
-class BlockRows : public RowSource {
-public:
-  BlockRows(GgmlType stored, const std::vector<float> &values, int64_t rowCount, int64_t colCount)
-      : type(stored) {
-    n = rowCount;
-    k = colCount;
-    bytes.resize(size_t(rowBytes(type, n * k)));
-    encodeRow(type, values.data(), bytes.data(), n * k);
-  }
-  void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
-  std::optional<GgmlType> rawType() const override { return type; }
-  const uint8_t *rawRow(int64_t row) const override {
-    return bytes.data() + row * rowBytes(type, k);
-  }
-
-private:
-  GgmlType type;
-  std::vector<uint8_t> bytes;
-};
-
-std::vector<float> randomMatrix(int64_t n, int64_t k) {
-  std::mt19937 random{uint32_t(n * 1000 + k)};
-  std::normal_distribution<float> normal(0.0f, 0.05f);
-  std::vector<float> values(static_cast<size_t>(n * k));
-  for (float &v : values)
-    v = normal(random);
-  return values;
-}
 
 struct Packed {
   WeightFormat format;
@@ -89,13 +58,6 @@ std::vector<float> flatFourBit(const WeightFormat &format, const std::vector<flo
   for (size_t i = 0; i < w.size(); ++i)
     out[i] = fourBitCodes(type)[codes[i]] * scales[i / size_t(format.block)];
   return out;
-}
-
-/// Two threads, cut in an odd place.
-void twoThreads(int64_t count, const std::function<void(int64_t, int64_t)> &body) {
-  std::thread other(body, 0, count / 3);
-  body(count / 3, count);
-  other.join();
 }
 
 TEST(PackedWeight, fourBitBlocksStraddleRowsAndPanels) {

@@ -3,6 +3,7 @@
 
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/AdapterState.h"
+#include "runtime/train/Arena.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
@@ -51,8 +52,9 @@ protected:
   std::string save() {
     RunConfig run;
     run.r = 1;
-    Result<void> written = writeCheckpoint(out.string(), plan, arena,
-                                           takeAdapter(plan, arena, run, "base"), state, identity);
+    Result<void> written =
+        writeCheckpoint(out.string(), plan, trained(),
+                        takeAdapter(plan, trained().params, run, "base"), state, identity);
     EXPECT_TRUE(written) << written.error().message;
     return checkpointPath(out.string(), state.step);
   }
@@ -60,7 +62,11 @@ protected:
   void write(const std::string &name, const std::string &bytes) {
     std::ofstream(path(name), std::ios::binary) << bytes;
   }
-  Result<TrainerState> read() { return readCheckpoint(folder, plan, arena, identity); }
+  Result<TrainerState> read() { return readCheckpoint(folder, plan, trained(), identity); }
+  TrainedFloats trained() const {
+    return {arena.at<float>(plan.paramRegion.offset), arena.at<float>(plan.expAvg.offset),
+            arena.at<float>(plan.expAvgSq.offset)};
+  }
   std::string arenaBytes() const {
     return {arena.at<char>(0), arena.at<char>(0) + plan.arenaBytes};
   }
@@ -90,7 +96,7 @@ protected:
   Plan plan;
   Arena arena;
   TrainerState state;
-  RunIdentity identity{"model", "data", {{"optimizer.name", "adamw"}}, 20, true};
+  RunIdentity identity{"cpu", "model", "data", {{"optimizer.name", "adamw"}}, 20, true};
 };
 
 TEST_F(CheckpointTest, ReadsWhatItWrote) {
@@ -160,6 +166,23 @@ TEST_F(CheckpointTest, FilesOfAnotherCheckpoint) {
   fs::copy_file(other + "/optimizer.safetensors", path("optimizer.safetensors"),
                 fs::copy_options::overwrite_existing);
   refused("swapped", "corrupt: 'optimizer.safetensors' is missing or has another hash");
+}
+
+/// Weights are packed for the target, so that their hash would name the wrong culprit.
+TEST_F(CheckpointTest, OfAnotherTargetIsRefusedByName) {
+  identity.target = "cuda bf16";
+  identity.model = "packed by rows";
+  Result<TrainerState> other = read();
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Exit::Refused);
+  EXPECT_NE(other.error().message.find("the target was cpu and is cuda bf16; resume with"),
+            std::string::npos)
+      << other.error().message;
+  save();
+  EXPECT_TRUE(read());
+  forge([](Json &json) { json.erase("target"); }); // of a version that knew one target
+  identity = {"cpu", "packed by rows", "data", {{"optimizer.name", "adamw"}}, 20, true};
+  EXPECT_TRUE(read());
 }
 
 TEST_F(CheckpointTest, NumbersThatCannotBe) {

@@ -45,7 +45,9 @@ TEST(AdamW, FollowsTheFormulaOverManySteps) {
   for (int t = 1; t <= 20; ++t) {
     for (int i = 0; i < n; ++i)
       g[size_t(i)] = random.normal(uint64_t(t) * n + uint64_t(i)) * (i % 7 == 0 ? 1e-6f : 1.0f);
-    adam.apply(pool, groups, 1e-3, t, 0.5f, p.data(), g.data(), m.data(), v.data());
+    LoracUpdate update = adam.scalars(groups, 1e-3, t, 0);
+    update.clip = 0.5f;
+    applyUpdate(pool, groups, update, p.data(), g.data(), m.data(), v.data());
     for (int i = 0; i < n; ++i) {
       DoubleAdamW oracle{i < 3000 ? 1e-3 : 16e-3, 0.9, 0.999, 1e-8, 0.01};
       oracle.step(dp[size_t(i)], dm[size_t(i)], dv[size_t(i)], 0.5 * g[size_t(i)], t);
@@ -81,8 +83,9 @@ void checkTorchStep(const std::string &kind, double learningRate, double ratio) 
   ASSERT_EQ(p.size(), expected.size());
   std::vector<float> start = p, m(p.size()), v(p.size());
   ThreadPool pool(2);
-  AdamW{0.9, 0.999, 1e-8, 0.01}.apply(pool, makeGroups(plan, ratio), learningRate, 1, 1, p.data(),
-                                      g.data(), m.data(), v.data());
+  const std::vector<ParamGroup> groups = makeGroups(plan, ratio);
+  const LoracUpdate update = AdamW{0.9, 0.999, 1e-8, 0.01}.scalars(groups, learningRate, 1, 0);
+  applyUpdate(pool, groups, update, p.data(), g.data(), m.data(), v.data());
   double moved = 0;
   for (size_t i = 0; i < p.size(); ++i) {
     ASSERT_NEAR(p[i], expected[i], 1e-7 + 2e-7 * std::fabs(expected[i])) << i;
@@ -107,8 +110,8 @@ TEST(AdamW, LoraPlusAtRatioOneIsLora) {
     for (int t = 1; t <= 5; ++t) {
       for (size_t i = 0; i < 200; ++i)
         g[i] = std::sin(float(i) * float(t));
-      AdamW{0.9, 0.999, 1e-8, 0.1}.apply(pool, groups, 2e-4, t, 1, p.data(), g.data(), m.data(),
-                                         v.data());
+      applyUpdate(pool, groups, AdamW{0.9, 0.999, 1e-8, 0.1}.scalars(groups, 2e-4, t, 0), p.data(),
+                  g.data(), m.data(), v.data());
     }
     results.push_back(p);
   }

@@ -1,3 +1,4 @@
+#include "FakeCudaProgram.h"
 #include "FakeProgram.h"
 
 #include <gtest/gtest.h>
@@ -5,8 +6,8 @@
 namespace lorac::train {
 namespace {
 
-std::string replaced(const std::string &from, const std::string &to) {
-  std::string json = fakePlanJson();
+std::string replaced(const std::string &from, const std::string &to,
+                     std::string json = fakePlanJson()) {
   size_t at = json.find(from);
   EXPECT_NE(at, std::string::npos) << from;
   return json.replace(at, from.size(), to);
@@ -53,6 +54,74 @@ TEST(Plan, RefusesMisfits) {
   };
   for (const Misfit &misfit : misfits) {
     Result<Plan> plan = parsePlan(replaced(misfit.from, misfit.to));
+    ASSERT_FALSE(plan) << misfit.to;
+    EXPECT_NE(plan.error().message.find(misfit.message), std::string::npos) << plan.error().message;
+    EXPECT_EQ(plan.error().code, Exit::ForeignFile);
+  }
+}
+
+TEST(Plan, ReadsOneOfAGpu) {
+  Result<Plan> plan = parsePlan(fakeCudaPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_TRUE(plan->onGpu());
+  EXPECT_EQ(plan->compute, "bf16");
+  EXPECT_EQ(plan->archs[0].capability, 80);
+  EXPECT_FALSE(plan->archs[0].exact);
+  EXPECT_EQ(plan->activationBytes(), 2);
+  EXPECT_EQ(plan->kernels[1].shared, 128);
+  EXPECT_EQ(plan->train[4].grid, (std::array<int64_t, 3>{1, 4, 1}));
+  EXPECT_FALSE(plan->train[4].fixedRows);
+  EXPECT_TRUE(plan->norm[0].fixedRows);
+  EXPECT_EQ(plan->update[0].rowCount, 2);
+  EXPECT_EQ(plan->weightBytes(), 16384);
+  EXPECT_EQ(plan->partRoom(1), 256);
+
+  const std::vector<PlanSpan> spans = plan->spans();
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0].offset, 4) << "the params' order, not the arena's";
+  EXPECT_EQ(spans[0].group, 0);
+  EXPECT_EQ(spans[1].offset, 0);
+  EXPECT_EQ(spans[1].group, 1);
+  plan->params[0].shape = {3, 4096};
+  plan->params[1].shape = {4097, 1};
+  std::vector<int32_t> counts;
+  for (const PlanSpan &span : plan->spans())
+    counts.push_back(span.count);
+  EXPECT_EQ(counts, (std::vector<int32_t>{4096, 4096, 4096, 4096, 1}));
+
+  std::string exact = replaced("[\"sm_80\"]", "[\"sm_90a\", \"sm_120\"]", fakeCudaPlanJson());
+  plan = parsePlan(exact);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_TRUE(plan->archs[0].exact);
+  EXPECT_EQ(plan->archs[1].capability, 120);
+}
+
+TEST(Plan, RefusesMisfitsOfAGpu) {
+  const Misfit misfits[] = {
+      {R"("compute": "bf16")", R"("compute": "f64")", "has the compute type 'f64'; known: bf16"},
+      {R"("compute": "bf16", )", "", "'plan.target' has no 'compute'"},
+      {R"(["sm_80"])", R"(["sm_x0"])", "archs[0]' is 'sm_x0', no architecture like 'sm_80'"},
+      {R"(["sm_80"])", R"(["compute_80"])", "is 'compute_80', no architecture"},
+      {R"(["sm_80"])", R"([])", "has no 'archs'"},
+      {R"("step": 2304)", R"("step": 2308)", "'io.step' at 2308 + 32 bytes"},
+      {R"("row_ends": 2560)", R"("row_ends": 5120)", "'io.row_ends' at 5120 + 64 bytes"},
+      {R"("update": 2816)", R"("update": 2560)", "overlapping"},
+      {R"("update_spans": 3072)", R"("update_spans": 5376)", "'io.update_spans' at 5376 + 32"},
+      {R"("hidden": 3328)", R"("hidden": 3344)", "'io.hidden' at 3344 + 512 bytes"},
+      {R"("logits": 4096)", R"("logits": 3840)", "overlapping"},
+      {R"("update": 2816, )", "", "'plan.io' has no 'update'"},
+      {R"("grid": [16, 1, 1])", R"("grid": [16, 1])", "train[0].grid' needs [x, y, z]"},
+      {R"("grid": [16, 1, 1])", R"("grid": [16, 0, 1])", "train[0].grid[1]' is 0"},
+      {R"("grid": [16, 1, 1])", R"("grid": [16, 1, 65536])", "train[0].grid[2]' is 65536"},
+      {R"("threads": 64)", R"("threads": 48)", "has 48 threads, no multiple of 32"},
+      {R"("threads": 64)", R"("threads": 2048)", "threads' is 2048, outside of [32, 1024]"},
+      {R"("threads": 64, )", "", "has no 'threads'"},
+      {R"("shared": 0})", R"("shared": -1})", "shared' is -1"},
+      {R"("update": [{)", R"("updates": [{)", "'plan.programs' has no 'update'"},
+      {R"("rows": [0, 2])", R"("rows": [0, 2147483648])", "is 2147483648, outside of"},
+  };
+  for (const Misfit &misfit : misfits) {
+    Result<Plan> plan = parsePlan(replaced(misfit.from, misfit.to, fakeCudaPlanJson()));
     ASSERT_FALSE(plan) << misfit.to;
     EXPECT_NE(plan.error().message.find(misfit.message), std::string::npos) << plan.error().message;
     EXPECT_EQ(plan.error().code, Exit::ForeignFile);

@@ -69,12 +69,14 @@ protected:
     Json run = runJson();
     if (change)
       change(run);
-    ASSERT_TRUE(writeTrainBinary(LORAC_TRAIN,
-                                 {{"module.so", fileBytes(FAKE_MODULE)},
-                                  {"plan.json", fakePlanJson()},
-                                  {"run.json", run.dump()},
-                                  {"spec.toml", "# the spec\n"}},
-                                 binary));
+    std::vector<PayloadFile> files = program();
+    files.push_back({"run.json", run.dump()});
+    files.push_back({"spec.toml", "# the spec\n"});
+    ASSERT_TRUE(writeTrainBinary(LORAC_TRAIN, files, binary));
+  }
+  /// Plan and kernels.
+  virtual std::vector<PayloadFile> program() {
+    return {{"module.so", fileBytes(FAKE_MODULE)}, {"plan.json", fakePlanJson()}};
   }
 
   /// Starts the binary in the folder with PATH empty; its process id.

@@ -5,6 +5,7 @@
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/AdapterState.h"
+#include "runtime/train/Arena.h"
 #include "runtime/train/Weights.h"
 
 #include <gtest/gtest.h>
@@ -173,7 +174,7 @@ TEST(AdapterState, InitAndFiles) {
   Result<Arena> arena = Arena::allocate(uint64_t(plan->arenaBytes), "test");
   ASSERT_TRUE(plan && arena);
   float *p = arena->at<float>(plan->paramRegion.offset);
-  initAdapter(*plan, *arena, 7);
+  initAdapter(*plan, p, 7);
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(p[i], 0) << "lora_B";
     EXPECT_NE(p[4 + i], 0) << "lora_A";
@@ -184,26 +185,26 @@ TEST(AdapterState, InitAndFiles) {
   RunConfig run;
   run.r = 1;
   run.loraAlpha = 2;
-  formats::Adapter adapter = takeAdapter(*plan, *arena, run, "base");
+  formats::Adapter adapter = takeAdapter(*plan, p, run, "base");
   ASSERT_EQ(adapter.modules.size(), 1u);
   EXPECT_EQ(adapter.modules[0].scale, 2);
   std::string folder = testing::TempDir();
   ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
   std::memset(p, 0, 32);
-  ASSERT_TRUE(loadAdapter(*plan, *arena, folder, AdapterScale::AsIs));
+  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::AsIs));
   EXPECT_EQ(std::vector<float>(p, p + 8), before);
 
   // An adapter of half the scale acts as itself when its B is halved.
   adapter.alpha = 1;
   adapter.modules[0].scale = 1;
   ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
-  ASSERT_TRUE(loadAdapter(*plan, *arena, folder, AdapterScale::AsIs));
+  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::AsIs));
   EXPECT_EQ(p[1], 1.0f);
-  ASSERT_TRUE(loadAdapter(*plan, *arena, folder, AdapterScale::Trained));
+  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::Trained));
   EXPECT_EQ(p[1], 2.0f);
 
   plan->params[0].module = plan->params[1].module = "other";
-  Result<void> misfit = loadAdapter(*plan, *arena, folder, AdapterScale::AsIs);
+  Result<void> misfit = loadAdapter(*plan, p, folder, AdapterScale::AsIs);
   ASSERT_FALSE(misfit);
   EXPECT_EQ(misfit.error().code, Exit::ForeignFile);
   EXPECT_NE(misfit.error().message.find("other"), std::string::npos);

@@ -1,0 +1,258 @@
+#include "runtime/formats/RowWeight.h"
+#include "runtime/formats/FourBitRows.h"
+#include "runtime/formats/Nf4.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+namespace lorac::formats {
+namespace {
+
+/// Rows that one thread packs before it lets the source go: bounds the file's resident pages.
+constexpr int64_t rowsAtOnce = 32;
+
+class RowPacker {
+public:
+  RowPacker(const RowSource &source, const WeightFormat &format, ComputeType compute,
+            std::span<void *const> parts)
+      : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()),
+        np(rowsPadded(n)), kp(colsPadded(k)),
+        round(compute == ComputeType::BF16 ? f32ToBf16 : f32ToF16) {}
+
+  Result<void> run(const ParallelFor &parallel) {
+    if (Result<void> fits = checkPackable(source, format); !fits)
+      return fits;
+    if (format.kind == WeightFormat::Vector) {
+      source.readRow(0, static_cast<float *>(parts[0]));
+      return {};
+    }
+    if (format.isNf4OrFp4())
+      absmax.resize(size_t(absmaxCount(format, n, k)));
+    split(parallel, (np + rowsAtOnce - 1) / rowsAtOnce, [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin; at < end; ++at) {
+        const int64_t first = at * rowsAtOnce, last = std::min(np, first + rowsAtOnce);
+        const int64_t there = std::clamp(n, first, last);
+        packRows(first, there);
+        zeroRows(there, last);
+        if (there > first)
+          source.done(first, there);
+      }
+    });
+    if (!finite)
+      return notFinite(source, format);
+    if (format.isNf4OrFp4())
+      placeScales(parallel);
+    return {};
+  }
+
+private:
+  template <typename Body>
+  static void split(const ParallelFor &parallel, int64_t count, const Body &body) {
+    if (parallel)
+      parallel(count, body);
+    else
+      body(0, count);
+  }
+
+  uint8_t *codesOf(int64_t row) const {
+    return static_cast<uint8_t *>(parts[0]) + row * rowBytesOfCodes();
+  }
+  int64_t rowBytesOfCodes() const {
+    return format.isNf4OrFp4() || format.kind == WeightFormat::Q4_0 ||
+                   format.kind == WeightFormat::Q4_1
+               ? kp / 2
+           : format.kind == WeightFormat::Q8_0 ? kp
+                                               : kp * 2;
+  }
+  /// Where scale `s` of tile `t` of a row stands in its part.
+  int64_t scaleAt(int64_t t, int64_t s, int64_t row) const {
+    return (t * scalesPerTile(format, k) + s) * np + row;
+  }
+
+  void packRows(int64_t begin, int64_t end) {
+    switch (format.kind) {
+    case WeightFormat::F32:
+    case WeightFormat::F16:
+    case WeightFormat::BF16:
+      return packFloats(begin, end);
+    case WeightFormat::Nf4:
+    case WeightFormat::Fp4:
+      return packFourBit(begin, end);
+    default:
+      return packBlocks(begin, end);
+    }
+  }
+
+  void zeroRows(int64_t begin, int64_t end) {
+    memset(codesOf(begin), 0, size_t((end - begin) * rowBytesOfCodes()));
+    if (!format.isGgmlBlocks())
+      return;
+    for (int part = 1; part < rowPartCount(format); ++part)
+      for (int64_t at = 0; at < tilesOf(k) * scalesPerTile(format, k); ++at)
+        memset(static_cast<uint16_t *>(parts[size_t(part)]) + at * np + begin, 0,
+               size_t(end - begin) * 2);
+  }
+
+  void packFloats(int64_t begin, int64_t end) {
+    std::vector<float> row(static_cast<size_t>(k));
+    for (int64_t r = begin; r < end; ++r) {
+      source.readRow(r, row.data());
+      auto out = reinterpret_cast<uint16_t *>(codesOf(r));
+      std::transform(row.begin(), row.end(), out, round);
+      std::fill(out + k, out + kp, uint16_t(0));
+    }
+  }
+
+  /// Codes of one row, one a byte, as pairs of neighbours.
+  void putNibbles(const uint8_t *codes, int64_t row) {
+    uint8_t *out = codesOf(row);
+    memset(out + k / 2, 0, size_t((kp - k) / 2 + k % 2));
+    for (int64_t i = 0; i + 1 < k; i += 2)
+      out[i / 2] = uint8_t(codes[i] | codes[i + 1] << 4);
+    if (k % 2)
+      out[k / 2] = codes[k - 1];
+  }
+
+  void packFourBit(int64_t begin, int64_t end) {
+    if (begin == end)
+      return;
+    FourBitRows rows(source, format);
+    const uint8_t *codes = rows.quantize(begin, end, 0, absmax.data());
+    for (int64_t r = begin; r < end; ++r)
+      putNibbles(codes + (r - begin) * k, r);
+    if (!rows.finite())
+      finite = false;
+  }
+
+  /// The file's blocks: scales copied, codes re-laid.
+  void packBlocks(int64_t begin, int64_t end) {
+    const GgmlType type = ggmlTypeOf(format.kind);
+    const int64_t blocks = k / ggmlBlock, blockBytes = rowBytes(type, ggmlBlock);
+    std::vector<uint8_t> codes(static_cast<size_t>(k));
+    for (int64_t r = begin; r < end; ++r) {
+      const uint8_t *raw = source.rawRow(r);
+      decodeCodes(type, raw, codes.data(), k);
+      if (format.kind == WeightFormat::Q8_0) {
+        memcpy(codesOf(r), codes.data(), size_t(k));
+        memset(codesOf(r) + k, 0, size_t(kp - k));
+      } else {
+        putNibbles(codes.data(), r);
+      }
+      for (int part = 1; part < rowPartCount(format); ++part) {
+        auto scales = static_cast<uint16_t *>(parts[size_t(part)]);
+        for (int64_t b = 0; b < 2 * tilesOf(k); ++b) {
+          uint16_t scale = 0;
+          if (b < blocks)
+            memcpy(&scale, raw + b * blockBytes + 2 * (part - 1), 2);
+          scales[b * np + r] = scale;
+        }
+      }
+    }
+  }
+
+  /// Each row's tile gets the scales of the blocks it touches, double-quantized or not.
+  void placeScales(const ParallelFor &parallel) {
+    if (!format.doubleQuant)
+      return scatter(parallel, absmax.data(), static_cast<float *>(parts[1]));
+    std::vector<uint8_t> bytes(absmax.size());
+    auto nested = static_cast<float *>(parts[2]);
+    std::copy(dynamicMap(), dynamicMap() + 256, nested);
+    nested[256] = nestedOffset(absmax);
+    quantizeNested(absmax, nested[256], bytes.data(), nested + nestedHead);
+    scatter(parallel, bytes.data(), static_cast<uint8_t *>(parts[1]));
+  }
+
+  template <typename T>
+  void scatter(const ParallelFor &parallel, const T *ofBlocks, T *out) {
+    const int64_t perTile = scalesPerTile(format, k);
+    split(parallel, tilesOf(k), [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t s = 0; s < perTile; ++s) {
+          T *at = out + scaleAt(t, s, 0);
+          for (int64_t row = 0; row < n; ++row)
+            at[row] = ofBlocks[blockOfScale(format, n, k, row, t, s)];
+          std::fill(at + n, at + np, T(0));
+        }
+    });
+  }
+
+  const RowSource &source;
+  const WeightFormat &format;
+  std::span<void *const> parts;
+  const int64_t n, k, np, kp;
+  uint16_t (*const round)(float);
+  std::vector<float> absmax; ///< by block of the flat matrix
+  std::atomic<bool> finite{true};
+};
+
+template <typename T>
+T loadAt(const void *base, int64_t index) {
+  T v;
+  memcpy(&v, static_cast<const uint8_t *>(base) + index * int64_t(sizeof(T)), sizeof v);
+  return v;
+}
+
+} // namespace
+
+Result<void> packRowWeight(const RowSource &source, const WeightFormat &format, ComputeType compute,
+                           std::span<void *const> parts, const ParallelFor &parallel) {
+  return RowPacker(source, format, compute, parts).run(parallel);
+}
+
+void unpackRowWeight(const WeightFormat &format, ComputeType compute, int64_t n, int64_t k,
+                     std::span<const void *const> parts, int64_t row, float *out) {
+  if (format.kind == WeightFormat::Vector) {
+    memcpy(out, parts[0], size_t(n) * 4);
+    return;
+  }
+  const int64_t np = rowsPadded(n), kp = colsPadded(k), perTile = scalesPerTile(format, k);
+  for (int64_t kk = 0; kk < k; ++kk) {
+    const int64_t tile = kk / tileCols;
+    const auto nibble = [&] {
+      const auto byte = loadAt<uint8_t>(parts[0], row * (kp / 2) + kk / 2);
+      return kk % 2 ? byte >> 4 : byte & 15;
+    };
+    const auto half = [&](size_t part) {
+      const int64_t s = kk % tileCols / ggmlBlock;
+      return f16ToF32(loadAt<uint16_t>(parts[part], (tile * perTile + s) * np + row));
+    };
+    switch (format.kind) {
+    case WeightFormat::F32:
+    case WeightFormat::F16:
+    case WeightFormat::BF16: {
+      const auto bits = loadAt<uint16_t>(parts[0], row * kp + kk);
+      out[kk] = compute == ComputeType::BF16 ? bf16ToF32(bits) : f16ToF32(bits);
+      break;
+    }
+    case WeightFormat::Q8_0:
+      out[kk] = float(loadAt<int8_t>(parts[0], row * kp + kk)) * half(1);
+      break;
+    case WeightFormat::Q4_0:
+      out[kk] = float(nibble() - 8) * half(1);
+      break;
+    case WeightFormat::Q4_1:
+      out[kk] = float(nibble()) * half(1) + half(2);
+      break;
+    default: {
+      const int64_t block = (row * k + kk) / format.block;
+      const int64_t s = block - (row * k + tile * tileCols) / format.block;
+      const int64_t at = (tile * perTile + s) * np + row;
+      float scale = 0;
+      if (format.doubleQuant) {
+        const float nested = loadAt<float>(parts[2], nestedHead + block / nestedBlock);
+        const float mapped = loadAt<float>(parts[2], loadAt<uint8_t>(parts[1], at)) * nested;
+        scale = mapped + loadAt<float>(parts[2], 256);
+      } else {
+        scale = loadAt<float>(parts[1], at);
+      }
+      out[kk] =
+          fourBitCodes(format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4)[nibble()] *
+          scale;
+    }
+    }
+  }
+}
+
+} // namespace lorac::formats

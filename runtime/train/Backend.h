@@ -1,0 +1,85 @@
+#pragma once
+// Where a program runs: its memory, its launches, its optimizer. The CPU's is the oracle; a GPU's
+// does the same with copies between.
+
+#include "runtime/Result.h"
+#include "runtime/abi.h"
+#include "runtime/train/Batches.h"
+#include "runtime/train/Payload.h"
+#include "runtime/train/Plan.h"
+#include "runtime/train/ThreadPool.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lorac::train {
+
+enum class Program { Train, Hidden, Loss, Head, Norm, Update };
+
+/// What one launch of a program cost since profiling began.
+struct LaunchCount {
+  Program program;
+  const PlanLaunch *launch;
+  const PlanKernel *kernel;
+  int64_t calls = 0;
+  double seconds = 0;
+  double flops = 0, bytes = 0; ///< of the rows that ran
+};
+
+/// Adapter and moments in the host's memory, each as long as the plan's regions.
+struct TrainedFloats {
+  float *params = nullptr, *expAvg = nullptr, *expAvgSq = nullptr;
+};
+
+struct MemoryUse {
+  bool ofGpu = false;
+  uint64_t planned = 0; ///< bytes that the plan states
+  uint64_t peak = 0;    ///< at most resident, or taken of the GPU
+};
+
+/// What a backend is opened with; all but `say` outlives it.
+struct BackendInput {
+  const Payload &payload;
+  const Plan &plan;
+  ThreadPool &pool;
+  std::string modelPath; ///< "": weights drawn from the seed
+  uint64_t seed = 0;
+  std::function<void(const std::string &)> say; ///< gets lines for people
+};
+
+class Backend {
+public:
+  virtual ~Backend() = default;
+
+  /// Puts a micro-batch into the io buffers.
+  virtual Result<void> feed(const MicroBatch &batch) = 0;
+  virtual Result<void> run(Program program, const LoracStep &step) = 0;
+  /// Losses of the rows of the last program; valid until the next call of anything.
+  virtual Result<const float *> rowLoss(int64_t tokens) = 0;
+  /// Copies hidden rows [begin, begin + step.tokens) to head_in and runs `head`; the logits of row
+  /// i start at i * Plan::leadingDim(vocab). Valid until the next call of anything.
+  virtual Result<const float *> logits(int64_t begin, const LoracStep &step) = 0;
+
+  virtual Result<void> zeroGrads() = 0;
+  /// The gradient's norm; `update` gets it and the clipping factor.
+  virtual Result<float> gradNorm(LoracUpdate &update) = 0;
+  /// AdamW over all params, by the `update` that gradNorm filled.
+  virtual Result<void> update(const LoracUpdate &update) = 0;
+
+  /// Adapter and moments as they are now; valid until the next call of anything but `write`.
+  virtual Result<TrainedFloats> read() = 0;
+  /// Takes over what was changed in what `read` gave.
+  virtual Result<void> write() = 0;
+  /// The gradients as they are now.
+  virtual Result<const float *> grads() = 0;
+
+  /// From now on each launch is timed.
+  virtual Result<void> startProfile() = 0;
+  virtual const std::vector<LaunchCount> &profile() const = 0;
+  virtual MemoryUse memory() const = 0;
+  /// XXH3-128 over the packed weights: which model this is, wherever its file lies.
+  virtual const std::string &weightsHash() const = 0;
+};
+
+} // namespace lorac::train

@@ -1,0 +1,49 @@
+#pragma once
+// A program in this process: arena and packed weights in its memory, kernels of module.so over the
+// thread pool.
+
+#include "runtime/train/Backend.h"
+#include "runtime/train/Executor.h"
+#include "runtime/train/Optimizer.h"
+#include "runtime/train/Weights.h"
+
+#include <memory>
+
+namespace lorac::train {
+
+class CpuBackend : public Backend {
+public:
+  static Result<std::unique_ptr<Backend>> open(const BackendInput &input);
+
+  Result<void> feed(const MicroBatch &batch) override;
+  Result<void> run(Program program, const LoracStep &step) override;
+  Result<const float *> rowLoss(int64_t tokens) override;
+  Result<const float *> logits(int64_t begin, const LoracStep &step) override;
+  Result<void> zeroGrads() override;
+  Result<float> gradNorm(LoracUpdate &update) override;
+  Result<void> update(const LoracUpdate &update) override;
+  Result<TrainedFloats> read() override;
+  Result<void> write() override { return {}; }
+  Result<const float *> grads() override;
+  Result<void> startProfile() override {
+    executor->startProfile();
+    return {};
+  }
+  const std::vector<LaunchCount> &profile() const override { return executor->profile(); }
+  MemoryUse memory() const override;
+  const std::string &weightsHash() const override { return weights.hash(); }
+
+private:
+  CpuBackend(const Plan &plan, ThreadPool &pool)
+      : plan(plan), pool(pool), groups(makeGroups(plan)) {}
+  float *region(const PlanRegion &region) const { return arena.at<float>(region.offset); }
+
+  const Plan &plan;
+  ThreadPool &pool;
+  std::vector<ParamGroup> groups;
+  Arena arena;
+  WeightStore weights;
+  std::unique_ptr<Executor> executor;
+};
+
+} // namespace lorac::train

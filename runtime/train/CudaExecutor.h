@@ -1,0 +1,58 @@
+#pragma once
+// A plan's programs as launches on a GPU: grids and arguments are made once and never change, since
+// what does from step to step stands in the io regions.
+
+#include "runtime/gpu/LoadedKernel.h"
+#include "runtime/gpu/Stream.h"
+#include "runtime/train/Backend.h"
+
+#include <array>
+#include <memory>
+
+namespace lorac::train {
+
+class CudaExecutor {
+public:
+  /// Address of part `part` of weight `weight`.
+  using WeightPart = std::function<gpu::DevicePtr(int weight, int part)>;
+
+  /// Loads the kernels of the payload; `plan` outlives the executor.
+  static Result<CudaExecutor> load(const Plan &plan, const Payload &payload,
+                                   std::shared_ptr<const gpu::Context> context);
+  /// Makes the launches; before any `run`.
+  void prepare(gpu::DevicePtr arena, const WeightPart &weightPart);
+
+  /// Enqueues the program. With LORAC_CUDA_SYNC=1 each launch is waited for, so that an error names
+  /// the one that failed.
+  Result<void> run(Program program, const gpu::Stream &stream, int64_t tokens);
+
+  /// From now on each program is waited for and each launch timed by events.
+  Result<void> startProfile();
+  const std::vector<LaunchCount> &profile() const { return counts; }
+
+  /// "42 kernels: cubins of sm_90", "…: PTX of sm_80, compiled by the driver".
+  std::string kernelsShown() const;
+
+private:
+  struct Launch {
+    gpu::FunctionHandle function;
+    std::vector<uint64_t> values;  ///< of the arguments: pointers, begin, count
+    std::vector<void *> arguments; ///< where those stand
+    const PlanLaunch *plan;
+    const PlanKernel *kernel;
+    size_t counter;
+  };
+  Result<void> launch(const Launch &launch, const gpu::Stream &stream) const;
+  Result<void> runTimed(Program program, const gpu::Stream &stream, int64_t tokens);
+  std::string shown(const Launch &launch) const;
+
+  const Plan *plan = nullptr;
+  std::shared_ptr<const gpu::Context> context;
+  std::vector<gpu::LoadedKernel> kernels;
+  std::array<std::vector<Launch>, 6> programs;
+  std::vector<LaunchCount> counts;
+  std::vector<gpu::Event> events; ///< empty: not profiling
+  bool waitEach = false;
+};
+
+} // namespace lorac::train
