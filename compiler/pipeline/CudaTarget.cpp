@@ -3,10 +3,13 @@
 #include "compiler/pipeline/CudaTarget.h"
 #include "compiler/codegen/cuda/CudaPrinter.h"
 #include "compiler/codegen/cuda/GenerateKernels.h"
+#include "compiler/codegen/cuda/Limits.h"
 #include "compiler/codegen/cuda/Nvrtc.h"
+#include "compiler/codegen/cuda/Sass.h"
 #include "compiler/frontend/Locations.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/Dump.h"
+#include "compiler/pipeline/KernelFacts.h"
 #include "compiler/pipeline/PlanJson.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -46,6 +49,25 @@ static std::string prefaceOf(KernelOp kernel, func::FuncOp function) {
   return text;
 }
 
+static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::string &arch, const cuda::CompiledKernel &compiled,
+                                           const std::optional<cuda::Disassembler> &disassembler) {
+  const cuda::Limits &limits = *cuda::findLimits(arch);
+  KernelFacts facts{function.getName().str(), arch};
+  facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
+  facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
+  facts.registers = compiled.registers, facts.spillBytes = compiled.spillBytes;
+  facts.residentBlocks = cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
+  facts.occupancy = double(facts.residentBlocks * facts.threads) / double(limits.threadsPerMultiprocessor);
+  if (disassembler) {
+    auto loop = disassembler->mainLoop(compiled.cubin);
+    if (!loop)
+      return loop.takeError();
+    if (*loop)
+      facts.instructionsPerMma = (*loop)->perMma();
+  }
+  return facts;
+}
+
 LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
                               CompileResult &result) {
   llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
@@ -63,6 +85,8 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);
   if (!nvrtc)
     return module.emitError(llvm::toString(nvrtc.takeError()));
+  std::optional<cuda::Disassembler> disassembler = cuda::Disassembler::find();
+  std::vector<KernelFacts> facts;
   for (auto kernel : module.getOps<KernelOp>()) {
     std::string name = kernel.getSymName().str();
     auto function = (*kernels)->lookupSymbol<func::FuncOp>(name);
@@ -74,9 +98,15 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
       llvm::Expected<cuda::CompiledKernel> compiled = nvrtc->compile(*source, name, arch);
       if (!compiled)
         return kernel.emitError(llvm::toString(compiled.takeError()));
+      llvm::Expected<KernelFacts> kernelFacts = factsOf(function, arch, *compiled, disassembler);
+      if (!kernelFacts)
+        return kernel.emitError(llvm::toString(kernelFacts.takeError()));
+      facts.push_back(*kernelFacts);
       result.files["kernels/" + arch + "/" + name + ".cubin"] = compiled->cubin;
       result.files["kernels/" + arch + "/" + name + ".ptx"] = compiled->ptx;
     }
   }
+  result.files["kernels.json"] = kernelFactsJson(facts);
+  result.files["kernels.md"] = kernelFactsTable(facts);
   return success();
 }

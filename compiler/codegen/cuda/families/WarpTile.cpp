@@ -18,11 +18,11 @@ WarpTile::WarpTile(DeviceBuilder &d, const TileShape &shape)
 
 // Lanes 0-7, 8-15, 16-23 and 24-31 address the rows of the fragment's four matrices. Of a these are rows 0-7 and 8-15, then the same
 // of the next eight of the depth; of b the two halves of the depth of eight columns, then those of the next eight.
-Int WarpTile::lanePlace(const SwizzledTile &tile, bool transposed, bool isA) {
-  Int inEight = lane % 8, second = lane / 8 % 2, fourth = lane / 16, warp = isA ? warpRow : warpCol, zero = d.constant(0);
+Int lorac::cuda::fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first, bool transposed, bool isA) {
+  Int lane = d.lane(), inEight = lane % 8, second = lane / 8 % 2, fourth = lane / 16, zero = d.constant(0);
   if (isA)
-    return transposed ? tile.piece(zero, inEight + fourth * 8, warp / 8 + second) : tile.piece(zero, warp + inEight + second * 8, fourth);
-  return transposed ? tile.piece(zero, inEight + second * 8, warp / 8 + fourth) : tile.piece(zero, warp + inEight + fourth * 8, second);
+    return transposed ? tile.piece(zero, inEight + fourth * 8, first / 8 + second) : tile.piece(zero, first + inEight + second * 8, fourth);
+  return transposed ? tile.piece(zero, inEight + second * 8, first / 8 + fourth) : tile.piece(zero, first + inEight + fourth * 8, second);
 }
 
 void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom, bool transposed, int64_t depth,
@@ -31,10 +31,6 @@ void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b,
   if (!aPlace)
     prepare(a, b, transposed, aTransposed);
   Int aAt = d.named("a_at", aFrom + *aPlace), bAt = d.named("b_at", bFrom + *bPlace);
-  // 16 further along a row is two pieces, and pieces are swizzled by exclusive or: so is the way from piece to piece. 16 rows further
-  // the swizzle is the same.
-  auto along = [](Int place, Int steps) { return place ^ (steps * 32); };
-  auto down = [](Int place, const SwizzledTile &tile, Int steps) { return place + steps * (32 * tile.width); };
   d.unrolled("k", depth / 16, [&](Int k) {
     Value aWords = d.local("a", {across, 4}, d.word());
     d.unrolled("i", across, [&](Int i) {
@@ -53,8 +49,8 @@ void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b,
 }
 
 void WarpTile::prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed, bool aTransposed) {
-  aPlace = d.keep("a_place", lanePlace(a, aTransposed, true));
-  bPlace = d.keep("b_place", lanePlace(b, transposed, false));
+  aPlace = d.keep("a_place", fragmentPlace(d, a, warpRow, aTransposed, true));
+  bPlace = d.keep("b_place", fragmentPlace(d, b, warpCol, transposed, false));
 }
 
 void WarpTile::eachPair(llvm::function_ref<void(Int, Int, Num, Num)> body) {

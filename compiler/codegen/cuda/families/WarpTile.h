@@ -23,6 +23,14 @@ public:
   Int element(Int row, Int col) const { return row * width + (col / 8 ^ row % 8) * 8 + col % 8; }
 };
 
+/// The byte of a lane's row of a fragment's first matrix (PTX ISA, "mma.m16n8k16"): of a, 16 rows from `first` on; of b, 16 columns.
+/// `transposed`: the tile lies the other way round, [depth, rows], and ldmatrix transposes.
+Int fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first, bool transposed, bool isA);
+/// Two steps of eight along a tile's row: pieces are swizzled by exclusive or, and so is the way from piece to piece.
+inline Int along(Int place, Int steps) { return place ^ (steps * 32); }
+/// 16 rows down: the swizzle is the same there.
+inline Int down(Int place, const SwizzledTile &tile, Int steps) { return place + steps * (32 * tile.width); }
+
 /// How a block's rows and columns are shared out to its warps.
 struct TileShape {
   int64_t rows, cols, warpRows, warpCols; ///< of the block; of a warp (multiples of 16)
@@ -46,9 +54,6 @@ public:
   void eachPair(llvm::function_ref<void(Int row, Int col, Num low, Num high)> body);
 
 private:
-  // The byte of a lane's row of a fragment's first matrix, in a tile of such rows.
-  Int lanePlace(const SwizzledTile &tile, bool transposed, bool isA);
-
   DeviceBuilder &d;
   TileShape shape;
   mlir::Value sumsArray;
