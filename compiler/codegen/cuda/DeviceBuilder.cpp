@@ -12,7 +12,7 @@ DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef na
                              ArrayRef<Argument> arguments)
     : b(builder), loc(location), computeType(compute) {
   // Names are for values that the reader of the CUDA text meets, not for what the spec calls the op.
-  if (auto named = dyn_cast<NameLoc>(loc))
+  while (auto named = dyn_cast<NameLoc>(loc))
     loc = named.getChildLoc();
   SmallVector<Argument> all(arguments);
   all.push_back({"begin", i32()});

@@ -134,3 +134,4 @@ std::unique_ptr<PlannedProgram> lorac::test::makeProgram(const std::string &text
 }
 // Activations of 8 bits of mantissa: 2^-8 a rounding.
 double lorac::test::looserThanFloat32() { return 1000; }
+double lorac::test::roundingsOfAStep() { return 2; }

@@ -138,3 +138,4 @@ std::unique_ptr<PlannedProgram> lorac::test::makeProgram(const std::string &text
   return std::make_unique<CpuProgram>(text, std::move(given));
 }
 double lorac::test::looserThanFloat32() { return 1; }
+double lorac::test::roundingsOfAStep() { return 1; }

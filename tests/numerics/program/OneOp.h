@@ -10,6 +10,8 @@ std::unique_ptr<PlannedProgram> makeProgram(const std::string &text,
                                             std::map<std::string, reference::HostTensor> given = {});
 /// How much wider than 1e-5 that target's results may lie (docs/cuda.md, "Numbers").
 double looserThanFloat32();
+/// And a whole step's, whose every activation is rounded.
+double roundingsOfAStep();
 
 inline std::string rows(int n) { return "tensor<?x" + std::to_string(n) + "xf32>"; }
 
