@@ -21,7 +21,8 @@ static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   for (StringRef param : {"heads", "kv_heads", "head_dim", "vocab", "i", "n", "j", "k", "cols"})
     if (std::string value = integer(param); !value.empty())
       sizes += (sizes.empty() ? "" : "x") + value;
-  name += "_" + sizes;
+  if (!sizes.empty())
+    name += "_" + sizes;
   if (std::string rank = integer("rank"); !rank.empty() && rank != "0")
     name += "_r" + rank;
   for (StringRef param : {"residual", "accumulate", "exact", "inverse", "backward"})
