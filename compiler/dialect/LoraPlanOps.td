@@ -13,7 +13,7 @@ def Lora_TileSpace : I32EnumAttr<"TileSpace", "what a kernel's tiles count", [
 
 def Lora_BufferRole : I32EnumAttr<"BufferRole", "whose a place in the arena is", [
     I32EnumAttrCase<"IO", 0, "io">, I32EnumAttrCase<"Table", 1, "table">, I32EnumAttrCase<"Param", 2, "param">,
-    I32EnumAttrCase<"Grad", 3, "grad">, I32EnumAttrCase<"Local", 4, "local">]> {
+    I32EnumAttrCase<"Grad", 3, "grad">, I32EnumAttrCase<"Local", 4, "local">, I32EnumAttrCase<"Region", 5, "region">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -45,7 +45,8 @@ def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
   let summary = "a place in the arena";
   let description = [{
     `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). `role` says whose the place is: `io` (named by
-    the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime.
+    the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime. A
+    `region` is all of `params`, `grads`, `exp_avg` or `exp_avg_sq`.
     ```mlir
     %h = lora.buffer local "layers.0.h" at 4096 : memref<128x64xf32>
     ```

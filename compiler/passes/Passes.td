@@ -105,9 +105,22 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
   let summary = "40-fused -> 50-planned: ops become launches of kernels over buffers";
   let description = [{
     Values become buffers (padded leading dimension), identical ops share a `lora.kernel`, the loss is cut into chunks of rows.
-    A result takes over the buffer of an operand that dies there where the family allows it.
+    A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
+    and a kernel's parameters name the element types of its buffers (docs/cuda.md).
   }];
-  let options = [Option<"headRows", "head-rows", "int64_t", "128", "rows of logits that exist at a time">];
+  let options = [Option<"headRows", "head-rows", "int64_t", "128", "rows of logits that exist at a time">,
+                 Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">,
+                 Option<"compute", "compute", "std::string", "\"f32\"", "type of activations on cuda: bf16 or f16">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
+  let summary = "50-planned, on devices: the optimizer's step as programs @norm and @update";
+  let description = [{
+    The global norm in two stages of fixed order, then AdamW over the flat regions of parameters, gradients and moments in one launch;
+    `update_spans` says which group each span belongs to. Also declares the region that holds the step's scalars. On the CPU the runtime
+    does this itself.
+  }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
@@ -117,6 +130,7 @@ def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
     Inputs and outputs, tables, parameters, gradients and moments have places of their own; everything else shares by lifetime,
     largest first. The peak stands in the module's `lora.arena` and is what the runtime allocates.
   }];
+  let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];
 }
 
 #endif

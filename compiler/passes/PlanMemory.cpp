@@ -15,9 +15,6 @@ using namespace lorac::lora;
 
 namespace {
 
-constexpr int64_t Alignment = 64;
-int64_t aligned(int64_t bytes) { return (bytes + Alignment - 1) / Alignment * Alignment; }
-
 int64_t bytesOf(MemRefType type) {
   return type.getNumElements() * type.getElementTypeBitWidth() / 8;
 }
@@ -29,8 +26,12 @@ struct Lifetime {
 };
 
 struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
+  using Base::Base;
+
   llvm::StringMap<int64_t> fixed; // role/label -> offset
   int64_t top = 0;
+
+  int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
   void runOnOperation() override {
     fixed.clear(), top = 0;
@@ -52,6 +53,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     for (auto [name, role] : {std::pair("params", "param/"), std::pair("grads", "grad/"),
                               std::pair("exp_avg", ""), std::pair("exp_avg_sq", "")}) {
       region(name, top, count);
+      fixed[("region/" + Twine(name)).str()] = top;
       if (StringRef prefix = role; !prefix.empty()) {
         for (ParamOp param : module.getOps<ParamOp>())
           fixed[(prefix + param.getSymName()).str()] =
@@ -61,7 +63,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
               fixed[(prefix + cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue()).str()];
       }
       // kernels may read, not write, up to 64 bytes behind a factor
-      top += aligned(4 * count + Alignment);
+      top += aligned(4 * count + 64);
     }
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
@@ -69,7 +71,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     for (auto func : module.getOps<func::FuncOp>())
       peak = std::max(peak, placeLocals(func, persistent));
     arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
-    arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + Alignment))));
+    arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64))));
     module->setAttr("lora.arena", b.getDictionaryAttr(arena));
   }
 

@@ -49,12 +49,18 @@ int64_t ld(Value value) {
   return type.isDynamicDim(0) ? leadingDimension(columns(type)) : columns(type);
 }
 
+// How a target stores activations and which launches it takes.
+struct TargetChoices {
+  Type activation;    ///< of `[tokens, n]` values
+  bool isCuda = false; ///< kernels know their buffers' element types; attention's backward is three launches
+};
+
 // One function's ops, turned into launches one after another.
 class Selector {
 public:
-  Selector(func::FuncOp func, KernelTable &kernels, int64_t maxTokens, int64_t maxLength,
-           int64_t headRows)
-      : func(func), kernels(kernels), b(func.getContext()), maxTokens(maxTokens),
+  Selector(func::FuncOp func, KernelTable &kernels, const TargetChoices &target, int64_t maxTokens,
+           int64_t maxLength, int64_t headRows)
+      : func(func), kernels(kernels), target(target), b(func.getContext()), maxTokens(maxTokens),
         maxLength(maxLength), headRows(headRows) {}
 
   LogicalResult run() {
@@ -83,6 +89,7 @@ public:
 private:
   func::FuncOp func;
   KernelTable &kernels;
+  const TargetChoices &target;
   OpBuilder b;
   int64_t maxTokens, maxLength, headRows, now = 0;
   bool isHead = false;
@@ -115,8 +122,11 @@ private:
   }
 
   // Buffers.
-  MemRefType rowsType(int64_t rows, int64_t n) {
-    return MemRefType::get({rows, leadingDimension(n)}, b.getF32Type());
+  MemRefType rowsType(int64_t rows, int64_t n, Type element) {
+    return MemRefType::get({rows, leadingDimension(n)}, element);
+  }
+  static int64_t elementBytes(Value memory) {
+    return cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
   }
 
   Value place(BufferRole role, StringRef label, MemRefType type) {
@@ -139,9 +149,16 @@ private:
                                   MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
       } else {
         buffers[argument] = place(BufferRole::IO, isHead ? "head_in" : "hidden",
-                                  rowsType(isHead ? headRows : maxTokens, cols(argument)));
+                                  rowsType(isHead ? headRows : maxTokens, cols(argument), target.activation));
       }
     }
+  }
+
+  // Logarithms of sums and logits keep 32 bits on every target.
+  Type elementOf(Value tensor) {
+    auto attention = tensor.getDefiningOp<AttentionOp>();
+    bool isLse = attention && attention.getLse() == tensor, isLogits = isHead && isReturned(tensor);
+    return isLse || isLogits ? b.getF32Type() : target.activation;
   }
 
   Value fresh(Value tensor, Location loc, StringRef what) {
@@ -154,7 +171,7 @@ private:
     else if (type.getRank() == 1)
       memory = MemRefType::get({maxTokens}, b.getF32Type());
     else
-      memory = rowsType(isHead ? headRows : maxTokens, columns(type));
+      memory = rowsType(isHead ? headRows : maxTokens, columns(type), elementOf(tensor));
     // What the function returns has a place that the runtime reads.
     for (OpOperand &use : outside(tensor).getUses())
       if (isa<func::ReturnOp>(use.getOwner()))
@@ -186,7 +203,7 @@ private:
 
   // A buffer from one of its columns on; the rows stay as long.
   Value columnsOf(Location loc, Value memory, int64_t from) {
-    return from == 0 ? memory : SliceOp::create(b, loc, memory.getType(), memory, 4 * from);
+    return from == 0 ? memory : SliceOp::create(b, loc, memory.getType(), memory, elementBytes(memory) * from);
   }
 
   bool isReturned(Value tensor) {
@@ -258,12 +275,24 @@ private:
     return b.getNamedAttr("format", b.getStringAttr(cast<WeightType>(w.getType()).formatName()));
   }
 
-  LaunchOp launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops,
-                  int64_t begin, int64_t count) {
+  LaunchOp launch(Location loc, KernelKey key, ValueRange operands, int64_t flops, int64_t begin,
+                  int64_t count) {
+    if (target.isCuda) {
+      key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
+      key.params.push_back(integer("rows", count));
+    }
     auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
                                b.getI64IntegerAttr(count), /*fixed=*/UnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(flops));
     return op;
+  }
+  static std::string elementsOf(ValueRange operands) {
+    std::string names;
+    llvm::raw_string_ostream os(names);
+    for (Value operand : operands)
+      if (auto memory = dyn_cast<MemRefType>(operand.getType()))
+        os << (names.empty() ? "" : " ") << memory.getElementType();
+    return names;
   }
   void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops) {
     launch(loc, key, operands, flops, 0, isHead ? headRows : maxTokens);
@@ -392,7 +421,8 @@ private:
     launch(op.getLoc(),
            {"attention_forward",
             attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble())},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), o, lse},
+           {in(op.getQ()), in(op.getK()), in(op.getV()),
+            target.isCuda ? positions() : in(op.getSegments()), o, lse},
            2 * tokens() * maxLength * cols(op.getO()));
     buffers[op.getO()] = o, buffers[op.getLse()] = lse;
   }
@@ -403,10 +433,43 @@ private:
     auto params = attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble());
     params.append({integer("lddo", ld(op.getDout())), integer("lddq", ld(op.getDq())),
                    integer("lddk", ld(op.getDk())), integer("lddv", ld(op.getDv()))});
+    if (target.isCuda)
+      return selectAttentionBackwardCuda(op, params, dq, dk, dv);
     launch(op.getLoc(), {"attention_backward", params},
            {in(op.getQ()), in(op.getK()), in(op.getV()), in(op.getSegments()), in(op.getO()),
             in(op.getLse()), in(op.getDout()), dq, dk, dv},
            5 * tokens() * maxLength * cols(op.getO()));
+    buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
+  }
+
+  // Where samples lie: the CPU's tiles are samples, a GPU's are rows that ask for the ends of theirs.
+  Value segments(Value starts) {
+    if (!target.isCuda)
+      return in(starts);
+    return place(BufferRole::IO, "row_ends", MemRefType::get({maxTokens}, b.getI32Type()));
+  }
+  Value positions() {
+    return place(BufferRole::IO, "positions", MemRefType::get({maxTokens}, b.getI32Type()));
+  }
+
+  // delta = rowsum(do·o) of each head, then dq by blocks of queries, dk and dv by blocks of keys: no
+  // two blocks add to one place.
+  void selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<NamedAttribute> params, Value dq,
+                                   Value dk, Value dv) {
+    auto lse = cast<MemRefType>(in(op.getLse()).getType());
+    Value delta = BufferOp::create(b, op.getLoc(), lse, BufferRole::Local, "delta", -1),
+          ends = segments(op.getSegments());
+    SmallVector<NamedAttribute> all(params);
+    int64_t flops = tokens() * maxLength * cols(op.getO());
+    launch(op.getLoc(), {"attention_delta", all}, {in(op.getO()), in(op.getDout()), delta}, 0);
+    launch(op.getLoc(), {"attention_backward_q", all},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), in(op.getLse()), delta,
+            in(op.getDout()), dq},
+           2 * flops);
+    launch(op.getLoc(), {"attention_backward_kv", all},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), ends, in(op.getLse()), delta,
+            in(op.getDout()), dk, dv},
+           3 * flops);
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
 
@@ -554,6 +617,11 @@ private:
     int64_t vocab = shape[0], ldl = leadingDimension(vocab), rows = std::min(headRows, maxTokens);
     Value logits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, b.getF32Type()),
                                     BufferRole::Local, "logits of a chunk", -1);
+    // The gradient by the logits is an activation: where it is no float32 it has a place of its own.
+    Value dlogits = logits;
+    if (dh && target.activation != b.getF32Type())
+      dlogits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, target.activation),
+                                 BufferRole::Local, "gradient of a chunk's logits", -1);
     KernelKey forward{"linear_forward",
                       linearParams(w, {integer("ldx", ld(h)), integer("ldy", ldl),
                                        integer("rank", 0), integer("ldt", 0), number("scale", 1.0),
@@ -565,11 +633,13 @@ private:
       int64_t count = std::min(rows, maxTokens - begin), flops = 2 * count * vocab * shape[1];
       launch(loc, forward, {slice(loc, in(h), begin, count), weight(w), logits}, flops, begin,
              count);
-      launch(loc, entropy,
-             {logits, slice(loc, in(labels), begin, count), slice(loc, losses, begin, count)},
-             5 * count * vocab, begin, count);
+      SmallVector<Value> operands{logits, slice(loc, in(labels), begin, count),
+                                  slice(loc, losses, begin, count)};
+      if (dlogits != logits)
+        operands.push_back(dlogits);
+      launch(loc, entropy, operands, 5 * count * vocab, begin, count);
       if (dh)
-        launch(loc, backward, {logits, weight(w), slice(loc, dh, begin, count)}, flops, begin,
+        launch(loc, backward, {dlogits, weight(w), slice(loc, dh, begin, count)}, flops, begin,
                count);
     }
   }
@@ -579,7 +649,7 @@ private:
     if (begin == 0 && count == type.getDimSize(0))
       return memory;
     SmallVector<int64_t> shape(type.getShape());
-    int64_t rowBytes = 4;
+    int64_t rowBytes = elementBytes(memory);
     for (int64_t n : ArrayRef(shape).drop_front())
       rowBytes *= n;
     shape[0] = count;
@@ -600,9 +670,15 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       return signalPassFailure();
     }
     headRows = std::min<int64_t>(headRows, tokens.getInt());
+    Builder b(module.getContext());
+    TargetChoices target{b.getF32Type()};
+    if (device == "cuda") {
+      target.isCuda = true;
+      target.activation = compute == "f16" ? Type(b.getF16Type()) : Type(b.getBF16Type());
+    }
     KernelTable kernels(module);
     for (auto func : module.getOps<func::FuncOp>())
-      if (failed(Selector(func, kernels, tokens.getInt(), length.getInt(), headRows).run()))
+      if (failed(Selector(func, kernels, target, tokens.getInt(), length.getInt(), headRows).run()))
         return signalPassFailure();
     module->setAttr("lora.head_rows",
                     IntegerAttr::get(IntegerType::get(&getContext(), 64), headRows));

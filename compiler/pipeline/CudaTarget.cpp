@@ -1,78 +1,112 @@
 // What the pipeline asks of the CUDA target.
 
 #include "compiler/pipeline/CudaTarget.h"
-#include "compiler/codegen/cuda/AdaptedLinear.h"
 #include "compiler/codegen/cuda/CudaPrinter.h"
+#include "compiler/codegen/cuda/GenerateKernels.h"
+#include "compiler/codegen/cuda/Limits.h"
 #include "compiler/codegen/cuda/Nvrtc.h"
+#include "compiler/codegen/cuda/Sass.h"
 #include "compiler/frontend/Locations.h"
+#include "compiler/passes/Passes.h"
 #include "compiler/pipeline/Dump.h"
+#include "compiler/pipeline/KernelFacts.h"
+#include "compiler/pipeline/PlanJson.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
 
 void lorac::registerCudaDialects(DialectRegistry &registry) {
-  registry.insert<gpu::GPUDialect, memref::MemRefDialect, scf::SCFDialect>();
+  registry.insert<gpu::GPUDialect, memref::MemRefDialect, scf::SCFDialect, device::DeviceDialect>();
 }
 
-// The kernel of each adapted linear with another shape, in program order.
-static LogicalResult buildKernels(ModuleOp module, ModuleOp device,
-                                  SmallVectorImpl<cuda::LinearKernel> &kernels) {
-  llvm::StringSet<> seen;
-  auto add = [&](Operation *op, FailureOr<cuda::LinearKernel> kernel) -> LogicalResult {
-    if (failed(kernel))
-      return failure();
-    if (!seen.insert(kernel->function.getName()).second) {
-      kernel->function.erase();
-      return success();
-    }
-    kernel->preface += "\nfirst of: " + nameOf(op->getLoc()) + " (" + placeOf(op->getLoc()) +
-                       "), lora op: " + op->getName().getStringRef().str();
-    kernels.push_back(*kernel);
-    return success();
-  };
-  auto result = module.walk([&](Operation *op) {
-    if (auto linear = dyn_cast<AdaptedLinearOp>(op);
-        linear && cast<WeightType>(linear.getWeight().getType()).getFormat() == FormatKind::NF4)
-      return WalkResult(add(op, cuda::buildAdaptedLinear(linear, device)));
-    if (auto backward = dyn_cast<AdaptedLinearBackwardOp>(op);
-        backward && cast<WeightType>(backward.getWeight().getType()).getFormat() == FormatKind::NF4)
-      return WalkResult(add(op, cuda::buildAdaptedLinearBackward(backward, device)));
-    return WalkResult::advance();
-  });
-  return failure(result.wasInterrupted());
+std::string lorac::cudaCompute(const dsl::Spec &spec) {
+  return *spec.quantization.computeDtype == dsl::ComputeDtype::F16 ? "f16" : "bf16";
+}
+
+void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
+  SelectKernelsOptions select;
+  select.device = "cuda";
+  select.compute = cudaCompute(spec);
+  pm.addPass(createSelectKernels(select));
+  pm.addPass(createAppendUpdate());
+  PlanMemoryOptions memory;
+  memory.alignment = 256;
+  pm.addPass(createPlanMemory(memory));
+}
+
+// What stands above a kernel: its formula, the first op that needs it, its launch.
+static std::string prefaceOf(KernelOp kernel, func::FuncOp function) {
+  std::string text = cuda::findFamily(kernel.getFamily())->formula.str();
+  text += "\nfirst of: " + nameOf(kernel.getLoc()) + " (" + placeOf(kernel.getLoc()) + "), lora.kernel family " +
+          kernel.getFamily().str();
+  text += "\n" + std::to_string(function->getAttrOfType<IntegerAttr>("cuda.threads").getInt()) + " threads, " +
+          std::to_string(function->getAttrOfType<IntegerAttr>("cuda.shared").getInt()) +
+          " bytes of shared memory a block; rows are begin..begin + count of the step's tokens, all `count` where begin is -1";
+  return text;
+}
+
+static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::string &arch, const cuda::CompiledKernel &compiled,
+                                           const std::optional<cuda::Disassembler> &disassembler) {
+  const cuda::Limits &limits = *cuda::findLimits(arch);
+  KernelFacts facts{function.getName().str(), arch};
+  facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
+  facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
+  facts.registers = compiled.registers, facts.spillBytes = compiled.spillBytes;
+  facts.residentBlocks = cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
+  facts.occupancy = double(facts.residentBlocks * facts.threads) / double(limits.threadsPerMultiprocessor);
+  if (disassembler) {
+    auto loop = disassembler->mainLoop(compiled.cubin);
+    if (!loop)
+      return loop.takeError();
+    if (*loop)
+      facts.instructionsPerMma = (*loop)->perMma();
+  }
+  return facts;
 }
 
 LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
                               CompileResult &result) {
+  llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
+  if (!target)
+    return module.emitError(llvm::toString(target.takeError()));
+  FailureOr<OwningOpRef<ModuleOp>> kernels = cuda::generateKernels(module, *target);
+  if (failed(kernels) || failed(cuda::setGrids(module, *target)))
+    return failure();
+  result.files["60-kernels.mlir"] = dumpText(**kernels);
+  FailureOr<std::string> plan = planJson(module, *request.spec, {.compute = target->compute, .archs = target->archs, .kernels = **kernels});
+  if (failed(plan))
+    return failure();
+  result.files["plan.json"] = *plan;
+
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);
   if (!nvrtc)
     return module.emitError(llvm::toString(nvrtc.takeError()));
-  OwningOpRef<ModuleOp> device = ModuleOp::create(module.getLoc());
-  SmallVector<cuda::LinearKernel> kernels;
-  if (failed(buildKernels(module, *device, kernels)))
-    return failure();
-  if (kernels.empty())
-    return module.emitError("the CUDA target has kernels for double-quantized NF4 linears so far, "
-                            "and this spec has none: set [quantization] format = \"nf4\"");
-  result.files["60-kernels.mlir"] = dumpText(*device);
-  for (cuda::LinearKernel &kernel : kernels) {
-    std::string name = kernel.function.getName().str();
-    FailureOr<std::string> source = cuda::printCuda(*device, kernel.function, kernel.preface);
+  std::optional<cuda::Disassembler> disassembler = cuda::Disassembler::find();
+  std::vector<KernelFacts> facts;
+  for (auto kernel : module.getOps<KernelOp>()) {
+    std::string name = kernel.getSymName().str();
+    auto function = (*kernels)->lookupSymbol<func::FuncOp>(name);
+    FailureOr<std::string> source = cuda::printCuda(function, prefaceOf(kernel, function));
     if (failed(source))
       return failure();
     result.files["kernels/" + name + ".cu"] = *source;
     for (const std::string &arch : request.cudaArchs) {
       llvm::Expected<cuda::CompiledKernel> compiled = nvrtc->compile(*source, name, arch);
       if (!compiled)
-        return kernel.function.emitError(llvm::toString(compiled.takeError()));
+        return kernel.emitError(llvm::toString(compiled.takeError()));
+      llvm::Expected<KernelFacts> kernelFacts = factsOf(function, arch, *compiled, disassembler);
+      if (!kernelFacts)
+        return kernel.emitError(llvm::toString(kernelFacts.takeError()));
+      facts.push_back(*kernelFacts);
       result.files["kernels/" + arch + "/" + name + ".cubin"] = compiled->cubin;
       result.files["kernels/" + arch + "/" + name + ".ptx"] = compiled->ptx;
     }
   }
+  result.files["kernels.json"] = kernelFactsJson(facts);
+  result.files["kernels.md"] = kernelFactsTable(facts);
   return success();
 }

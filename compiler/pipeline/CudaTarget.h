@@ -3,15 +3,21 @@
 
 #include "compiler/pipeline/Pipeline.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
 
 namespace lorac {
 
 /// The dialects of device kernels.
 void registerCudaDialects(mlir::DialectRegistry &registry);
 
-/// Prints the adapted NF4 linears of a module at stage 40-fused (forward and dX) as CUDA C++
-/// (`kernels/*.cu`) and compiles them by NVRTC to `kernels/sm_NN/*.cubin` for each of
-/// `request.cudaArchs`.
+/// bf16 or f16: `quantization.compute_dtype`, bf16 where that is auto.
+std::string cudaCompute(const dsl::Spec &spec);
+
+/// 40-fused -> 50-planned for a device: kernels, the optimizer's programs, one arena.
+void addCudaPlanning(mlir::PassManager &pm, const dsl::Spec &spec);
+
+/// Generates the kernels of 50-planned as CUDA C++ (`kernels/*.cu`) and compiles them by NVRTC to
+/// `kernels/sm_NN/*.cubin` and PTX for each of `request.cudaArchs`; writes the launches' grids into the module.
 mlir::LogicalResult emitCuda(mlir::ModuleOp module, const CompileRequest &request,
                              CompileResult &result);
 

@@ -54,20 +54,25 @@ public:
         })))
       return failure();
     // From here on the target is known.
-    if (!request.cudaArchs.empty())
+    if (!request.cudaArchs.empty()) {
+      if (failed(stage("50-planned",
+                       [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
+        return failure();
+      result.files["plan.md"] = planReport(*module, *request.spec, layout());
       return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
                                                         : std::move(result);
+    }
     if (failed(stage("50-planned", [&](PassManager &pm) {
           pm.addPass(createSelectKernels());
           addDescribeKernels(pm, request.cpu);
           pm.addPass(createPlanMemory());
         })))
       return failure();
-    FailureOr<std::string> plan = planJson(*module, *request.spec, request.cpu);
+    FailureOr<std::string> plan = planJson(*module, *request.spec, {.cpu = request.cpu});
     if (failed(plan))
       return failure();
     result.files["plan.json"] = *plan;
-    result.files["plan.md"] = planReport(*module, *request.spec);
+    result.files["plan.md"] = planReport(*module, *request.spec, layout());
     if (request.kernels && failed(emitCpu(*module, request, result)))
       return failure();
     return std::move(result);
@@ -78,6 +83,10 @@ private:
   MLIRContext &context;
   OwningOpRef<ModuleOp> module;
   CompileResult result;
+
+  WeightLayout layout() const {
+    return request.cudaArchs.empty() ? WeightLayout::Panels : WeightLayout::Rows;
+  }
 
   // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters
   // are always there.
@@ -91,7 +100,7 @@ private:
         adapters += choice.r * (cast<WeightType>(frozen.getType()).getShape()[0] +
                                 cast<WeightType>(frozen.getType()).getShape()[1]);
     }
-    int64_t left = std::max<int64_t>(memory - frozenBytes(*module) - 16 * adapters, 1);
+    int64_t left = std::max<int64_t>(memory - frozenBytes(*module, layout()) - 16 * adapters, 1);
     (*module)->setAttr("lora.activation_memory",
                        IntegerAttr::get(IntegerType::get(&context, 64), left));
   }

@@ -17,19 +17,21 @@ namespace {
 
 class PlanWriter {
 public:
-  PlanWriter(ModuleOp module, raw_ostream &os) : module(module), json(os, 1) {}
+  PlanWriter(ModuleOp module, const PlanTarget &target, raw_ostream &os)
+      : module(module), target(target), json(os, 1) {}
 
-  void write(const dsl::Spec &spec, const cpu::CpuTarget &target) {
+  void write(const dsl::Spec &spec, ArrayRef<std::string> features) {
     json.object([&] {
       json.attribute("lorac", LORAC_VERSION);
       json.attribute("abi", int64_t(LORAC_ABI_VERSION));
       json.attribute("spec", spec.name);
       json.attributeObject("target", [&] {
-        json.attribute("device", "cpu");
-        json.attribute("cpu", target.cpu);
-        json.attributeArray("features", [&] {
-          for (const std::string &feature : target.featureNames())
-            json.value(feature);
+        json.attribute("device", target.isCuda() ? "cuda" : "cpu");
+        json.attribute(target.isCuda() ? "compute" : "cpu",
+                       target.isCuda() ? target.compute : target.cpu);
+        json.attributeArray(target.isCuda() ? "archs" : "features", [&] {
+          for (const std::string &name : features)
+            json.value(name);
         });
       });
       json.attributeObject("limits", [&] {
@@ -51,9 +53,13 @@ public:
 
 private:
   ModuleOp module;
+  PlanTarget target;
   llvm::json::OStream json;
   llvm::StringMap<int64_t> weightIndex, kernelIndex;
 
+  WeightLayout layout() {
+    return target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels;
+  }
   int64_t integer(StringRef name) { return module->getAttrOfType<IntegerAttr>(name).getInt(); }
   DictionaryAttr hyper() { return module->getAttrOfType<DictionaryAttr>("lora.hyper"); }
   int64_t hyperInteger(StringRef name) {
@@ -92,7 +98,7 @@ private:
           auto heads = op->getAttrOfType<IntegerAttr>("permute_heads");
           json.attribute("permute_heads", heads ? heads.getInt() : 0);
           json.attributeArray("parts", [&] {
-            for (const WeightPart &part : weightParts(type))
+            for (const WeightPart &part : weightParts(type, layout()))
               json.object([&] {
                 json.attribute("name", part.name);
                 json.attribute("bytes", part.bytes);
@@ -172,6 +178,8 @@ private:
         json.object([&] {
           json.attribute("name", kernel.getSymName());
           json.attribute("family", kernel.getFamily());
+          if (target.isCuda())
+            return writeBlock(kernel);
           json.attributeObject("tiles", [&] {
             json.attribute("space", stringifyTileSpace(kernel.getSpace()));
             json.attribute("tile", int64_t(kernel.getTile()));
@@ -181,6 +189,12 @@ private:
         });
       }
     });
+  }
+
+  void writeBlock(KernelOp kernel) {
+    Operation *function = target.kernels.lookupSymbol(kernel.getSymName());
+    json.attribute("threads", function->getAttrOfType<IntegerAttr>("cuda.threads").getInt());
+    json.attribute("shared", function->getAttrOfType<IntegerAttr>("cuda.shared").getInt());
   }
 
   void writePrograms() {
@@ -205,6 +219,11 @@ private:
       });
       if (launch.getFixed())
         json.attribute("fixed", true);
+      if (auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid"))
+        json.attributeArray("grid", [&] {
+          for (int64_t n : grid.asArrayRef())
+            json.value(n);
+        });
       json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));
@@ -214,7 +233,7 @@ private:
   void writeArgs(Value operand) {
     if (auto type = dyn_cast<WeightType>(operand.getType())) {
       int64_t index = weightIndex.lookup(operand.getDefiningOp<UseOp>().getSymbol());
-      for (size_t part = 0, n = weightParts(type).size(); part < n; ++part)
+      for (size_t part = 0, n = weightParts(type, layout()).size(); part < n; ++part)
         json.array([&] { json.value("w"), json.value(index), json.value(int64_t(part)); });
       return;
     }
@@ -230,15 +249,21 @@ private:
 } // namespace
 
 FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
-                                       const std::string &cpu) {
-  llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(cpu);
-  if (!target) {
-    module.emitError(llvm::toString(target.takeError()));
-    return failure();
+                                       const PlanTarget &target) {
+  PlanTarget described = target;
+  std::vector<std::string> features = target.archs;
+  if (!target.isCuda()) {
+    llvm::Expected<cpu::CpuTarget> cpu = cpu::CpuTarget::get(target.cpu);
+    if (!cpu) {
+      module.emitError(llvm::toString(cpu.takeError()));
+      return failure();
+    }
+    described.cpu = cpu->cpu;
+    features = cpu->featureNames();
   }
   std::string text;
   llvm::raw_string_ostream os(text);
-  PlanWriter(module, os).write(spec, *target);
+  PlanWriter(module, described, os).write(spec, features);
   os << "\n";
   return text;
 }

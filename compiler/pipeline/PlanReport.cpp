@@ -15,14 +15,14 @@ static std::string mib(int64_t bytes) {
   return llvm::formatv("{0:F2} MiB", double(bytes) / (1 << 20)).str();
 }
 
-static void reportWeights(ModuleOp module, raw_ostream &os) {
+static void reportWeights(ModuleOp module, WeightLayout layout, raw_ostream &os) {
   llvm::MapVector<StringRef, std::pair<int64_t, int64_t>> byFormat; // count, bytes
   llvm::StringMap<std::string> names;
   for (FrozenOp op : module.getOps<FrozenOp>()) {
     auto type = cast<WeightType>(op.getType());
     auto entry = names.try_emplace(type.formatName(), type.formatName()).first;
     byFormat[entry->getKey()].first += 1;
-    byFormat[entry->getKey()].second += weightBytes(type);
+    byFormat[entry->getKey()].second += weightBytes(type, layout);
   }
   for (auto &[format, entry] : byFormat)
     os << llvm::formatv("| frozen weights, {0}: {1} tensors | {2} |\n", format, entry.first,
@@ -52,7 +52,7 @@ static void reportKernels(ModuleOp module, raw_ostream &os) {
   os << llvm::formatv("| all | | {0:F3} |\n", double(total) / 1e9);
 }
 
-std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec) {
+std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayout layout) {
   std::string text;
   llvm::raw_string_ostream os(text);
   auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
@@ -65,14 +65,14 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec) {
   os << "# The plan of " << spec.name
      << "\n\n## Memory\n\nEvery byte of a step is allocated before the first one.\n\n"
      << "| what | size |\n|---|---:|\n";
-  reportWeights(module, os);
+  reportWeights(module, layout, os);
   os << llvm::formatv("| adapters, gradients and moments: 4 x {0} parameters | {1} |\n", count,
                       mib(16 * count));
   os << llvm::formatv("| inputs, outputs and tables | {0} |\n",
                       mib(number("persistent") - 16 * count));
   os << llvm::formatv("| activations, shared by lifetime | {0} |\n",
                       mib(number("bytes") - number("persistent")));
-  os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module) + number("bytes")));
+  os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + number("bytes")));
   os << llvm::formatv("| scratch, for each thread | {0} |\n", mib(scratch));
   reportKernels(module, os);
   return text;

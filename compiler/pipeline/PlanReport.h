@@ -2,6 +2,7 @@
 // The plan for people: plan.md.
 
 #include "dsl/Spec.h"
+#include "compiler/pipeline/WeightParts.h"
 #include "mlir/IR/BuiltinOps.h"
 
 #include <string>
@@ -10,6 +11,6 @@ namespace lorac {
 
 /// Memory by what it is for, and the work of a step by kernel, as Markdown. `module` is at stage
 /// 50-planned.
-std::string planReport(mlir::ModuleOp module, const dsl::Spec &spec);
+std::string planReport(mlir::ModuleOp module, const dsl::Spec &spec, WeightLayout layout);
 
 } // namespace lorac

@@ -13,10 +13,13 @@ struct WeightPart {
   int64_t bytes;
 };
 
-std::vector<WeightPart> weightParts(lora::WeightType type);
-int64_t weightBytes(lora::WeightType type);
+/// Panels for the CPU's kernels, rows for a device's (docs/design.md, docs/cuda.md).
+enum class WeightLayout { Panels, Rows };
+
+std::vector<WeightPart> weightParts(lora::WeightType type, WeightLayout layout);
+int64_t weightBytes(lora::WeightType type, WeightLayout layout);
 
 /// Bytes of all frozen weights as they lie in memory.
-int64_t frozenBytes(mlir::ModuleOp module);
+int64_t frozenBytes(mlir::ModuleOp module, WeightLayout layout);
 
 } // namespace lorac

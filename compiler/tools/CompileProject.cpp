@@ -115,26 +115,23 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   if (loaded != Exit::Done)
     return loaded;
   const CompileSettings settings = settingsFor(options, project.spec);
-  std::string runtime;
-  if (settings.archs.empty()) {
-    Result<std::string> found = trainRuntime();
-    if (!found)
-      return fail(found.error());
-    runtime = *found;
-  }
+  Result<std::string> runtime = trainRuntime();
+  if (!runtime)
+    return fail(runtime.error());
   Exit compiled = compileProject(project, settings, files);
   if (compiled != Exit::Done)
     return compiled;
   folder = generatedFolder(options, project.spec);
   Result<void> written =
       writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
-        if (runtime.empty())
-          return {};
+        // The program: plan and kernels, of a CPU in one module, of a device a file each.
         std::vector<train::PayloadFile> payload;
-        for (const char *name : {"module.so", "plan.json", "run.json"})
-          payload.push_back({name, files.at(name)});
+        for (const auto &[name, content] : files)
+          if (name == "module.so" || name == "plan.json" || name == "run.json" ||
+              name.ends_with(".cubin") || name.ends_with(".ptx"))
+            payload.push_back({name, content});
         payload.push_back({"spec.toml", dsl::toToml(project.spec)});
-        return train::writeTrainBinary(runtime, payload, aside + "/train");
+        return train::writeTrainBinary(*runtime, payload, aside + "/train");
       });
   return written ? Exit::Done : fail(written.error());
 }

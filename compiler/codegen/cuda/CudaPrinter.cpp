@@ -1,6 +1,8 @@
 // Device kernels as CUDA C++. One case an op; what has no case is an error.
 
 #include "compiler/codegen/cuda/CudaPrinter.h"
+#include "compiler/codegen/cuda/DeviceDialect.h"
+#include "compiler/codegen/cuda/Prelude.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -9,51 +11,95 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
+using namespace lorac;
 
 namespace {
 
+std::string floatText(double value) {
+  if (std::isinf(value))
+    return value < 0 ? "-__int_as_float(0x7f800000)" : "__int_as_float(0x7f800000)";
+  std::string digits;
+  llvm::raw_string_ostream(digits) << llvm::format("%.9g", value);
+  if (digits.find_first_of(".en") == std::string::npos)
+    digits += ".0";
+  return digits + "f";
+}
+
+// Without the outer brackets that an infix expression brings for use inside another.
+StringRef unwrapped(StringRef s) {
+  if (!s.starts_with("(") || !s.ends_with(")"))
+    return s;
+  int open = 0;
+  for (char c : s.drop_back())
+    if ((open += c == '(' ? 1 : c == ')' ? -1 : 0) == 0)
+      return s;
+  return s.drop_front().drop_back();
+}
+
+std::optional<gpu::AddressSpace> spaceOf(Value memory) {
+  auto space = dyn_cast_or_null<gpu::AddressSpaceAttr>(cast<MemRefType>(memory.getType()).getMemorySpace());
+  return space ? std::optional(space.getValue()) : std::nullopt;
+}
+
 class Printer {
 public:
-  Printer(ModuleOp module, func::FuncOp kernel) : module(module), kernel(kernel), os(text) {}
+  explicit Printer(func::FuncOp kernel) : kernel(kernel), os(body) {}
 
   FailureOr<std::string> print(StringRef preface) {
+    if (failed(printSignature()) || failed(printBlock(kernel.front())))
+      return failure();
+    os << "}\n";
+    std::string text;
     SmallVector<StringRef> lines;
     preface.split(lines, '\n', -1, false);
     for (StringRef line : lines)
-      os << "// " << line << "\n";
-    os << "typedef unsigned char u8;\n";
-    if (failed(printTables()) || failed(printSignature()) || failed(printBlock(kernel.front())))
-      return failure();
-    os << "}\n";
-    return text;
+      text += ("// " + line + "\n").str();
+    text += "typedef unsigned char u8;\ntypedef unsigned int u32;\ntypedef unsigned short bf16;\ntypedef unsigned short f16;\n"
+            "#define DEVICE static __device__ __forceinline__\n\n";
+    return text + cuda::prelude(used) + body;
   }
 
 private:
-  ModuleOp module;
   func::FuncOp kernel;
-  std::string text;
+  std::string body;
   llvm::raw_string_ostream os;
-  llvm::DenseMap<Value, std::string>
-      names; // a name, or an expression where the value is used in place
+  llvm::DenseMap<Value, std::string> names; // a name, or an expression where the value is used in place
   llvm::StringMap<int> taken;
+  llvm::StringSet<> used;
+  llvm::DenseSet<Value> changing; // expressions in place that read memory which may change
   unsigned depth = 0;
 
   raw_ostream &line() { return os.indent(2 * depth); }
 
+  // A function of the prelude.
+  StringRef call(const Twine &name) { return used.insert(name.str()).first->getKey(); }
+
   FailureOr<std::string> typeName(Type type, Operation *at) {
     if (type.isF32())
       return std::string("float");
-    if (type.isInteger(32))
+    if (type.isUnsignedInteger(32))
+      return std::string("u32");
+    if (type.isSignlessInteger(32))
       return std::string("int");
-    if (type.isInteger(8))
+    if (type.isSignlessInteger(8))
       return std::string("u8");
+    if (type.isSignedInteger(8))
+      return std::string("signed char");
     if (type.isInteger(1))
       return std::string("bool");
+    if (type.isBF16())
+      return std::string("bf16");
+    if (type.isF16())
+      return std::string("f16");
+    if (isa<device::CodesType>(type))
+      return std::string("Codes");
     return at->emitError("the CUDA printer does not know the type ") << type;
   }
+  static std::string halfName(Type type) { return type.isBF16() ? "bf16" : "f16"; }
 
   std::string nameFor(Value value) {
     std::string base = "v";
@@ -64,54 +110,39 @@ private:
   }
   static bool isNamed(Value value) { return isa<NameLoc>(value.getLoc()); }
   StringRef use(Value value) {
-    return names.lookup(value).empty() ? StringRef("?") : StringRef(names[value]);
+    auto found = names.find(value);
+    assert(found != names.end() && "values come before their uses");
+    return found->second;
   }
-
-  LogicalResult printTables() {
-    for (auto global : module.getOps<memref::GlobalOp>()) {
-      if (!llvm::any_of(module.getOps<func::FuncOp>(),
-                        [&](func::FuncOp f) { return f == kernel; }) ||
-          !global.getInitialValue())
-        return global.emitError("the CUDA printer knows only tables with values");
-      auto values = cast<DenseElementsAttr>(*global.getInitialValue()).getValues<float>();
-      os << "__constant__ float " << global.getSymName() << "[" << values.size() << "] = {";
-      for (auto [i, value] : llvm::enumerate(values))
-        os << (i ? ", " : "") << (i && i % 4 == 0 ? "\n    " : "") << floatText(value);
-      os << "};\n";
-    }
-    return success();
-  }
-
-  static std::string floatText(double value) {
-    std::string digits;
-    llvm::raw_string_ostream(digits) << llvm::format("%.9g", value);
-    if (digits.find_first_of(".en") == std::string::npos)
-      digits += ".0";
-    return digits + "f";
-  }
+  StringRef bare(Value value) { return unwrapped(use(value)); }
 
   LogicalResult printSignature() {
     auto threads = kernel->getAttrOfType<IntegerAttr>("cuda.threads");
-    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") "
-       << kernel.getName() << "(";
+    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") " << kernel.getName() << "(";
+    taken["step"] = taken["shared"] = 1;
+    unsigned last = kernel.getNumArguments() - 2; // begin and count come behind the step
     for (BlockArgument argument : kernel.getArguments()) {
+      if (argument.getArgNumber() == last)
+        os << ",\n    const " << "LoracStep *__restrict__ step";
       std::string name = names[argument] = nameFor(argument);
       os << (argument.getArgNumber() ? ",\n    " : "\n    ");
-      if (auto memory = dyn_cast<MemRefType>(argument.getType())) {
-        FailureOr<std::string> element = typeName(memory.getElementType(), kernel);
-        if (failed(element) || memory.getMemorySpace())
-          return kernel.emitError("kernel arguments lie in global memory");
-        bool written = bool(kernel.getArgAttr(argument.getArgNumber(), "cuda.written"));
-        os << (written ? "" : "const ") << *element << " *__restrict__ " << name;
-      } else {
-        FailureOr<std::string> type = typeName(argument.getType(), kernel);
-        if (failed(type))
-          return failure();
+      auto memory = dyn_cast<MemRefType>(argument.getType());
+      FailureOr<std::string> type = typeName(memory ? memory.getElementType() : argument.getType(), kernel);
+      if (failed(type))
+        return failure();
+      if (memory && memory.getMemorySpace())
+        return kernel.emitError("kernel arguments lie in global memory");
+      bool written = bool(kernel.getArgAttr(argument.getArgNumber(), "cuda.written"));
+      if (memory)
+        os << (written ? "" : "const ") << *type << (written ? " *" : " *__restrict__ ") << name;
+      else
         os << *type << " " << name;
-      }
     }
+    call("step");
     os << ") {\n";
     depth = 1;
+    if (kernel->getAttrOfType<IntegerAttr>("cuda.shared").getInt())
+      line() << "extern __shared__ __align__(128) u8 shared[];\n";
     return success();
   }
 
@@ -121,44 +152,85 @@ private:
         return failure();
     return success();
   }
-
   LogicalResult printNested(Block &block) {
+    llvm::StringMap<int> outside = taken; // names of a block are free again behind it
     ++depth;
     LogicalResult result = printBlock(block);
     --depth;
+    taken = outside;
     return result;
   }
 
-  // A value: under its own name where it has one or is used more than once, in place otherwise.
+  // Whether a value is written where it is used: it has one use, and what it reads cannot change until then.
+  bool isInPlace(Operation *op, Value value) {
+    if (isNamed(value))
+      return false;
+    if (isa<arith::IndexCastOp>(op))
+      return true;
+    if (!value.hasOneUse())
+      return false;
+    Operation *user = *value.user_begin();
+    if (auto cast = dyn_cast<arith::IndexCastOp>(user)) {
+      if (!cast->hasOneUse())
+        return !readsChanging(op);
+      user = *cast->user_begin();
+    }
+    if (isa<memref::LoadOp>(op) && op->getBlock() != user->getBlock())
+      return false;
+    return !readsChanging(op) || isRightBehind(op, user);
+  }
+
+  // Memory that the kernel does not write.
+  bool isConstant(Value memory) {
+    while (auto advance = memory.getDefiningOp<device::AdvanceOp>())
+      memory = advance.getMemory();
+    auto argument = dyn_cast<BlockArgument>(memory);
+    return argument && argument.getOwner() == &kernel.front() &&
+           !kernel.getArgAttr(argument.getArgNumber(), "cuda.written");
+  }
+
+  // Whether the op's expression reads what may change, or what other lanes have.
+  bool readsChanging(Operation *op) {
+    if (isa<gpu::ShuffleOp>(op) || llvm::any_of(op->getOperands(), [&](Value v) { return changing.contains(v); }))
+      return true;
+    auto load = dyn_cast<memref::LoadOp>(op);
+    return load && !isConstant(load.getMemRef());
+  }
+
+  // Nothing between the two writes memory or has a body.
+  static bool isRightBehind(Operation *op, Operation *user) {
+    if (op->getBlock() != user->getBlock())
+      return false;
+    for (Operation *next = op->getNextNode(); next != user; next = next->getNextNode())
+      if (!next || next->getNumRegions() || !(isMemoryEffectFree(next) || isa<memref::LoadOp>(next)))
+        return false;
+    return true;
+  }
+
   LogicalResult define(Operation *op, const Twine &expression) {
     Value value = op->getResult(0);
-    if (!isNamed(value) && (value.hasOneUse() || isa<arith::IndexCastOp, arith::ConstantOp>(op))) {
+    if (isInPlace(op, value)) {
       names[value] = expression.str();
+      if (readsChanging(op))
+        changing.insert(value);
       return success();
     }
     FailureOr<std::string> type = typeName(value.getType(), op);
     if (failed(type))
       return failure();
     std::string rhs = expression.str();
-    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs)
-           << ";\n";
+    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs) << ";\n";
     return success();
   }
 
-  // Without the outer brackets that an infix expression brings for use inside another.
-  static StringRef unwrapped(StringRef s) {
-    if (!s.starts_with("(") || !s.ends_with(")"))
-      return s;
-    int open = 0;
-    for (char c : s.drop_back())
-      if ((open += c == '(' ? 1 : c == ')' ? -1 : 0) == 0)
-        return s;
-    return s.drop_front().drop_back();
-  }
-
   LogicalResult infix(Operation *op, StringRef sign) {
-    return define(op,
-                  "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
+    return define(op, "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
+  }
+  LogicalResult function(Operation *op, const Twine &name) {
+    std::string text = name.str() + "(";
+    for (auto [i, operand] : llvm::enumerate(op->getOperands()))
+      text += (i ? ", " : "") + bare(operand).str();
+    return define(op, text + ")");
   }
 
   LogicalResult printOp(Operation *op) {
@@ -167,100 +239,142 @@ private:
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
         .Case([&](arith::ConstantOp o) { return printConstant(o); })
         .Case<arith::AddIOp, arith::AddFOp>([&](auto o) { return infix(o, "+"); })
+        .Case<arith::SubIOp, arith::SubFOp>([&](auto o) { return infix(o, "-"); })
         .Case<arith::MulIOp, arith::MulFOp>([&](auto o) { return infix(o, "*"); })
-        .Case([&](arith::DivUIOp o) { return infix(o, "/"); })
+        .Case<arith::DivUIOp, arith::DivFOp>([&](auto o) { return infix(o, "/"); })
         .Case([&](arith::RemUIOp o) { return infix(o, "%"); })
         .Case([&](arith::AndIOp o) { return infix(o, o.getType().isInteger(1) ? "&&" : "&"); })
-        .Case([&](arith::ShRUIOp o) { return infix(o, ">>"); })
-        .Case([&](arith::CmpIOp o) {
-          if (o.getPredicate() != arith::CmpIPredicate::slt)
-            return LogicalResult(o.emitError("the CUDA printer knows only signed less-than"));
+        .Case([&](arith::XOrIOp o) { return infix(o, "^"); })
+        .Case([&](arith::ShRUIOp o) { return infix(o, ">>"); }) // of numbers that are not negative
+        .Case<arith::MinSIOp>([&](auto o) { return function(o, "min"); })
+        .Case<arith::MaxSIOp>([&](auto o) { return function(o, "max"); })
+        .Case([&](arith::MaxNumFOp o) { return function(o, "fmaxf"); })
+        .Case([&](arith::MinNumFOp o) { return function(o, "fminf"); })
+        .Case([&](arith::CmpFOp o) {
+          if (o.getPredicate() != arith::CmpFPredicate::OLT)
+            return LogicalResult(o.emitError("the CUDA printer knows only < of floats"));
           return infix(o, "<");
         })
+        .Case([&](arith::NegFOp o) { return define(o, "-" + use(o.getOperand())); })
+        .Case([&](arith::CmpIOp o) { return printCompare(o); })
         .Case([&](arith::SelectOp o) {
-          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " +
-                               use(o.getFalseValue()) + ")");
+          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " + use(o.getFalseValue()) + ")");
         })
         .Case<arith::IndexCastOp, arith::ExtUIOp>([&](auto o) { return define(o, use(o.getIn())); })
-        .Case([&](math::FmaOp o) {
-          return define(o, "fmaf(" + unwrapped(use(o.getA())) + ", " + unwrapped(use(o.getB())) +
-                               ", " + unwrapped(use(o.getC())) + ")");
+        .Case([&](arith::SIToFPOp o) {
+          return define(o, (o.getIn().getType().isInteger(8) ? "(float)(signed char)" : "(float)") + use(o.getIn()));
         })
-        .Case([&](gpu::ThreadIdOp o) {
-          return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
-        })
-        .Case([&](gpu::BlockIdOp o) {
-          return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension()));
-        })
+        .Case([&](arith::BitcastOp o) { return printBitcast(o); })
+        .Case([&](arith::ExtFOp o) { return define(o, call("widen_" + halfName(o.getIn().getType())) + "(" + bare(o.getIn()) + ")"); })
+        .Case([&](arith::TruncFOp o) { return define(o, call("narrow_" + halfName(o.getType())) + "(" + bare(o.getIn()) + ")"); })
+        .Case([&](math::FmaOp o) { return function(o, "fmaf"); })
+        .Case([&](math::ExpOp o) { return function(o, "expf"); })
+        .Case([&](math::Exp2Op o) { return function(o, "exp2f"); })
+        .Case([&](math::LogOp o) { return function(o, "logf"); })
+        .Case([&](math::SqrtOp o) { return function(o, "sqrtf"); })
+        .Case([&](math::RsqrtOp o) { return function(o, "rsqrtf"); })
+        .Case([&](math::TanhOp o) { return function(o, "tanhf"); })
+        .Case([&](math::ErfOp o) { return function(o, "erff"); })
+        .Case([&](gpu::ThreadIdOp o) { return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension())); })
+        .Case([&](gpu::BlockIdOp o) { return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension())); })
         .Case([&](gpu::BarrierOp) {
           line() << "__syncthreads();\n";
           return success();
         })
+        .Case([&](gpu::ShuffleOp o) { return printShuffle(o); })
         .Case([&](memref::AllocaOp o) { return printAllocation(o); })
-        .Case([&](memref::GetGlobalOp o) {
-          names[o.getResult()] = o.getName().str();
-          return success();
-        })
         .Case([&](memref::LoadOp o) { return define(o, element(o.getMemRef(), o.getIndices())); })
         .Case([&](memref::StoreOp o) {
-          line() << element(o.getMemRef(), o.getIndices()) << " = " << unwrapped(use(o.getValue()))
-                 << ";\n";
+          line() << element(o.getMemRef(), o.getIndices()) << " = " << bare(o.getValue()) << ";\n";
           return success();
         })
         .Case([&](scf::ForOp o) { return printFor(o); })
         .Case([&](scf::IfOp o) { return printIf(o); })
+        .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp, device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp, device::MmaOp,
+              device::PackOp, device::UnpackOp, device::MulPairsOp, device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp, device::StorePairOp,
+              device::StepOp, device::ReturnIfOp>([&](auto o) { return printDevice(o); })
         .Case<scf::YieldOp, func::ReturnOp>([](auto) { return success(); })
-        .Default([](Operation *other) {
-          return other->emitError("the CUDA printer does not know this op");
-        });
+        .Default([](Operation *other) { return other->emitError("the CUDA printer does not know this op"); });
   }
 
   LogicalResult printConstant(arith::ConstantOp op) {
     if (auto whole = dyn_cast<IntegerAttr>(op.getValue()))
-      names[op] = std::to_string(whole.getInt());
+      names[op] = whole.getType().isInteger(1) ? (whole.getValue().isZero() ? "false" : "true")
+                  : whole.getInt() < 0         ? "(" + std::to_string(whole.getInt()) + ")"
+                                               : std::to_string(whole.getInt());
     else if (auto number = dyn_cast<FloatAttr>(op.getValue()))
-      names[op] = floatText(number.getValueAsDouble());
+      names[op] = number.getValueAsDouble() < 0 ? "(" + floatText(number.getValueAsDouble()) + ")" : floatText(number.getValueAsDouble());
     else
       return op.emitError("the CUDA printer knows only scalar constants");
     return success();
   }
 
+  LogicalResult printCompare(arith::CmpIOp op) {
+    switch (op.getPredicate()) {
+    case arith::CmpIPredicate::slt:
+      return infix(op, "<");
+    case arith::CmpIPredicate::sle:
+      return infix(op, "<=");
+    case arith::CmpIPredicate::eq:
+      return infix(op, "==");
+    case arith::CmpIPredicate::ne:
+      return infix(op, "!=");
+    default:
+      return op.emitError("the CUDA printer knows only <, <=, == and != of signed numbers");
+    }
+  }
+
+  LogicalResult printBitcast(arith::BitcastOp op) {
+    if (op.getIn().getType().isF32() && op.getType().isInteger(32))
+      return function(op, "__float_as_int");
+    if (op.getIn().getType().isInteger(32) && op.getType().isF32())
+      return function(op, "__int_as_float");
+    return op.emitError("the CUDA printer knows only bits of float and int");
+  }
+
+  LogicalResult printShuffle(gpu::ShuffleOp op) {
+    if (!op.getValid().use_empty())
+      return op.emitError("the CUDA printer knows shuffles of whole warps");
+    if (op.getMode() == gpu::ShuffleMode::XOR)
+      return define(op, "__shfl_xor_sync(~0u, " + bare(op.getValue()) + ", " + bare(op.getOffset()) + ")");
+    if (op.getMode() == gpu::ShuffleMode::IDX)
+      return define(op, "__shfl_sync(~0u, " + bare(op.getValue()) + ", " + bare(op.getOffset()) + ")");
+    return op.emitError("the CUDA printer knows only xor and idx shuffles");
+  }
+
   LogicalResult printAllocation(memref::AllocaOp op) {
-    auto space = dyn_cast_or_null<gpu::AddressSpaceAttr>(op.getType().getMemorySpace());
     FailureOr<std::string> type = typeName(op.getType().getElementType(), op);
     if (failed(type))
       return failure();
-    if (!space || (space.getValue() != gpu::AddressSpace::Workgroup &&
-                   space.getValue() != gpu::AddressSpace::Private))
-      return op.emitError("the CUDA printer knows only shared and local memory here");
-    line() << (space.getValue() == gpu::AddressSpace::Workgroup ? "__shared__ " : "") << *type
-           << " " << (names[op] = nameFor(op));
+    if (spaceOf(op) != gpu::AddressSpace::Private)
+      return op.emitError("the CUDA printer knows only local memory here");
+    bool isWords = op.getType().getElementType().isUnsignedInteger(32); // copied four or sixteen bytes at a time
+    line() << (isWords && op.getType().getRank() ? "alignas(16) " : "") << *type << " " << (names[op] = nameFor(op));
     for (int64_t n : op.getType().getShape())
       os << "[" << n << "]";
     os << ";\n";
     return success();
   }
 
-  // Global buffers are flat pointers: their index is one expression. Shared and local ones are
-  // arrays.
+  // Global and shared buffers are flat; local ones are arrays.
   std::string element(Value memory, ValueRange indices) {
     std::string result = use(memory).str();
     for (Value i : indices)
-      result += "[" + unwrapped(use(i)).str() + "]";
+      result += "[" + bare(i).str() + "]";
     return result;
   }
+  std::string address(Value memory, ValueRange indices) { return "&" + element(memory, indices); }
 
   LogicalResult printFor(scf::ForOp op) {
     if (op.getNumResults())
       return op.emitError("the CUDA printer knows only loops without carried values");
-    if (op->hasAttr("cuda.unroll"))
-      os << "#pragma unroll\n";
-    llvm::StringMap<int> outside = taken; // names of a loop are free again behind it
+    os << (op->hasAttr("cuda.unroll") ? "#pragma unroll\n" : "#pragma unroll 1\n");
+    llvm::StringMap<int> outside = taken;
     Value variable = op.getInductionVar();
     std::string name = names[variable] = nameFor(variable);
-    line() << "for (int " << name << " = " << unwrapped(use(op.getLowerBound())) << "; " << name
-           << " < " << unwrapped(use(op.getUpperBound())) << "; " << name
-           << " += " << use(op.getStep()) << ") {\n";
+    std::string step = use(op.getStep()).str();
+    line() << "for (int " << name << " = " << bare(op.getLowerBound()) << "; " << name << " < " << bare(op.getUpperBound()) << "; "
+           << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
     if (failed(printNested(*op.getBody())))
       return failure();
     line() << "}\n";
@@ -269,34 +383,143 @@ private:
   }
 
   LogicalResult printIf(scf::IfOp op) {
-    if (op.getNumResults() > 1)
-      return op.emitError("the CUDA printer knows only branches with one value");
-    if (op.getNumResults() == 1) {
-      FailureOr<std::string> type = typeName(op.getResult(0).getType(), op);
+    for (Value result : op.getResults()) {
+      FailureOr<std::string> type = typeName(result.getType(), op);
       if (failed(type))
         return failure();
-      Operation *otherwise = op.elseYield().getOperand(0).getDefiningOp();
-      if (failed(printOp(otherwise)))
-        return failure();
-      line() << *type << " " << (names[op.getResult(0)] = nameFor(op.getResult(0))) << " = "
-             << use(otherwise->getResult(0)) << ";\n";
+      line() << *type << " " << (names[result] = nameFor(result)) << ";\n";
     }
-    line() << "if (" << unwrapped(use(op.getCondition())) << ") {\n";
-    llvm::StringMap<int> outside = taken;
-    if (failed(printNested(*op.thenBlock())))
+    line() << "if (" << bare(op.getCondition()) << ") {\n";
+    if (failed(printBranch(op, *op.thenBlock())))
       return failure();
-    if (op.getNumResults() == 1)
-      line().indent(2) << names[op.getResult(0)] << " = "
-                       << unwrapped(use(op.thenYield().getOperand(0))) << ";\n";
+    if (op.elseBlock()) {
+      line() << "} else {\n";
+      if (failed(printBranch(op, *op.elseBlock())))
+        return failure();
+    }
     line() << "}\n";
-    taken = outside;
+    return success();
+  }
+  LogicalResult printBranch(scf::IfOp op, Block &block) {
+    if (failed(printNested(block)))
+      return failure();
+    for (auto [result, value] : llvm::zip(op.getResults(), block.getTerminator()->getOperands()))
+      line().indent(2) << use(result) << " = " << bare(value) << ";\n";
+    return success();
+  }
+
+  //===--- the device dialect ---===//
+
+  LogicalResult printDevice(device::SharedOp op) {
+    auto type = cast<MemRefType>(op.getType());
+    FailureOr<std::string> element = typeName(type.getElementType(), op);
+    if (failed(element))
+      return failure();
+    if (spaceOf(op) != gpu::AddressSpace::Workgroup)
+      return op.emitError("device.shared lies in workgroup memory");
+    std::string name = names[op] = nameFor(op);
+    line() << *element << " *" << name << " = (" << *element << " *)(shared + " << op.getOffset() << "); // [" << type.getNumElements()
+           << "]\n";
+    return success();
+  }
+  LogicalResult printDevice(device::AdvanceOp op) {
+    FailureOr<std::string> element = typeName(cast<MemRefType>(op.getType()).getElementType(), op);
+    if (failed(element))
+      return failure();
+    std::string from = address(op.getMemory(), op.getIndex());
+    bool constant = isConstant(op.getMemory());
+    line() << (constant ? "const " : "") << *element << " *" << (names[op] = nameFor(op)) << " = " << from << ";\n";
+    return success();
+  }
+  LogicalResult printDevice(device::KeepOp op) { return define(op, call("keep") + "(" + bare(op.getValue()) + ")"); }
+  LogicalResult printDevice(device::CopyOp op) {
+    StringRef type = op.getBytes() == 16 ? "uint4" : op.getBytes() == 8 ? "uint2" : op.getBytes() == 4 ? "u32" : "";
+    if (type.empty())
+      return op.emitError("copies 4, 8 or 16 bytes");
+    line() << "*(" << type << " *)" << address(op.getTo(), op.getToIndices()) << " = *(const " << type << " *)"
+           << address(op.getFrom(), op.getFromIndices()) << ";\n";
+    return success();
+  }
+  LogicalResult printDevice(device::StorePairOp op) {
+    line() << "*(u32 *)" << address(op.getTo(), op.getIndex()) << " = " << bare(op.getPair()) << ";\n";
+    return success();
+  }
+  LogicalResult printDevice(device::CopyAsyncOp op) {
+    line() << call(op.getSize() ? "copy_async_upto" : "copy_async") << "(" << address(op.getTo(), op.getToIndex()) << ", "
+           << address(op.getFrom(), op.getFromIndex());
+    if (op.getSize())
+      os << ", " << bare(op.getSize());
+    os << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::CommitOp) {
+    line() << call("copy_commit") << "();\n";
+    return success();
+  }
+  LogicalResult printDevice(device::WaitOp op) {
+    line() << call("copy_wait") << "<" << op.getGroups() << ">();\n";
+    return success();
+  }
+  LogicalResult printDevice(device::LdMatrixOp op) {
+    line() << call(op.getTrans() ? "ldmatrix_trans" : "ldmatrix") << "(" << element(op.getRegisters(), op.getIndices()) << ", "
+           << address(op.getFrom(), op.getIndex()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::MmaOp op) {
+    line() << call("mma_" + halfName(op.getElement())) << "(" << element(op.getSums(), op.getSumIndices()) << ", "
+           << element(op.getA(), op.getAIndices()) << ", " << bare(op.getB0()) << ", " << bare(op.getB1()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::PackOp op) { return function(op, call("pack_" + halfName(op.getElement()))); }
+  LogicalResult printDevice(device::UnpackOp op) {
+    return function(op, call((op.getHigh() ? "high_" : "low_") + halfName(op.getElement())));
+  }
+  LogicalResult printDevice(device::MulPairsOp op) { return function(op, call("mul_pairs_" + halfName(op.getElement()))); }
+  LogicalResult printDevice(device::DecodeOp op) {
+    line() << call("decode") << "(" << bare(op.getWord()) << ", " << use(op.getTable()) << ", "
+           << address(op.getRegisters(), op.getIndices()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::ByteOp op) {
+    return define(op, call("byte_of") + "(" + bare(op.getWord()) + ", " + std::to_string(op.getByte()) + ")");
+  }
+  LogicalResult printDevice(device::CodeTableOp op) {
+    if (op.getValues().size() != 16)
+      return op.emitError("a code table has 16 values");
+    std::string low = "{", high = "{";
+    for (int word = 0; word < 4; ++word) {
+      uint32_t l = 0, h = 0;
+      for (int i = 0; i < 4; ++i) {
+        bool lossy = false;
+        APFloat value(op.getValues()[4 * word + i]);
+        value.convert(op.getElement().isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(), APFloat::rmNearestTiesToEven, &lossy);
+        uint32_t bits = uint32_t(value.bitcastToAPInt().getZExtValue());
+        l |= (bits & 255) << (8 * i), h |= (bits >> 8) << (8 * i);
+      }
+      low += llvm::formatv("{0}{1:x}u", word ? ", " : "", l), high += llvm::formatv("{0}{1:x}u", word ? ", " : "", h);
+    }
+    std::string name = names[op] = nameFor(op);
+    line() << "const u32 " << name << "_low[4] = " << low << "}, " << name << "_high[4] = " << high << "};\n";
+    line() << "const Codes " << name << " = " << call("code_table") << "(" << use(op.getScratch()) << ", " << name << "_low, " << name
+           << "_high);\n";
+    return success();
+  }
+  LogicalResult printDevice(device::PhiloxOp op) {
+    std::string text = (call("philox") + "((long long)" + use(op.getRow()) + " * " + use(op.getColumns()) + " + " + use(op.getColumn())).str();
+    for (Value word : {op.getStream(), op.getMicro(), op.getSeed(), op.getStep()})
+      text += ", " + bare(word).str();
+    return define(op, "(" + text + ") >= " + std::to_string(op.getThreshold()) + "u)");
+  }
+  LogicalResult printDevice(device::StepOp op) {
+    return define(op, (op.getType().isF32() ? "step->" : "(int)step->") + op.getField());
+  }
+  LogicalResult printDevice(device::ReturnIfOp op) {
+    line() << "if (" << bare(op.getCondition()) << ")\n";
+    line().indent(2) << "return;\n";
     return success();
   }
 };
 
 } // namespace
 
-FailureOr<std::string> lorac::cuda::printCuda(ModuleOp module, func::FuncOp kernel,
-                                              StringRef preface) {
-  return Printer(module, kernel).print(preface);
-}
+FailureOr<std::string> lorac::cuda::printCuda(func::FuncOp kernel, StringRef preface) { return Printer(kernel).print(preface); }

@@ -96,6 +96,16 @@ std::string Nvrtc::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
+// The number in front of some words of ptxas's report; 0 where it does not say them.
+static int64_t numberBefore(StringRef log, StringRef words) {
+  StringRef before = log.take_front(log.find(words));
+  if (before.size() == log.size())
+    return 0;
+  int64_t number = 0;
+  before.take_back(before.size() - before.find_last_not_of("0123456789") - 1).getAsInteger(10, number);
+  return number;
+}
+
 Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, StringRef arch) const {
   const Library &nvrtc = *library;
   std::string text = source.str(), file = name.str() + ".cu",
@@ -103,8 +113,11 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   void *program = nullptr;
   if (int error = nvrtc.create(&program, text.c_str(), file.c_str(), 0, nullptr, nullptr))
     return createStringError(nvrtc.errorString(error));
-  const char *options[] = {archOption.c_str(), "-default-device", "--fmad=false", "-lineinfo"};
-  int status = nvrtc.compile(program, std::size(options), options);
+  bool wantsCubin = arch.starts_with("sm_"); // compute_NN: PTX alone
+  std::vector<const char *> options{archOption.c_str(), "-default-device", "--fmad=false", "-lineinfo"};
+  if (wantsCubin)
+    options.push_back("--ptxas-options=-v");
+  int status = nvrtc.compile(program, int(options.size()), options.data());
 
   CompiledKernel kernel;
   auto read = [&](auto sizeOf, auto get) {
@@ -125,7 +138,10 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
       kernel.ptx.pop_back();
   }
   nvrtc.destroy(&program);
-  if (status != 0 || kernel.cubin.empty())
+  kernel.registers = numberBefore(log, " registers");
+  kernel.spillBytes = numberBefore(log, " bytes spill stores") + numberBefore(log, " bytes spill loads");
+  kernel.stackBytes = numberBefore(log, " bytes stack frame");
+  if (status != 0 || (wantsCubin ? kernel.cubin : kernel.ptx).empty())
     return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " +
                              nvrtc.errorString(status) + "\n" + log);
   return kernel;

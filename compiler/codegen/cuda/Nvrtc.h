@@ -11,6 +11,8 @@ namespace lorac::cuda {
 
 struct CompiledKernel {
   std::string cubin, ptx;
+  // As ptxas says; of an architecture that starts with sm_.
+  int64_t registers = 0, spillBytes = 0, stackBytes = 0;
 };
 
 class Nvrtc {

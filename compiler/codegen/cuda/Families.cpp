@@ -1,0 +1,101 @@
+#include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/Limits.h"
+#include "runtime/formats/WeightFormat.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Error.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cuda;
+
+namespace lorac::cuda {
+#define LORAC_FAMILY(name) extern const Family name##Family;
+#include "compiler/codegen/cuda/Families.def"
+#undef LORAC_FAMILY
+} // namespace lorac::cuda
+
+const Family *lorac::cuda::findFamily(StringRef name) {
+  static const Family *const table[] = {
+#define LORAC_FAMILY(name) &name##Family,
+#include "compiler/codegen/cuda/Families.def"
+#undef LORAC_FAMILY
+  };
+  for (const Family *family : table)
+    if (family->name == name)
+      return family;
+  return nullptr;
+}
+
+llvm::Expected<CudaTarget> CudaTarget::get(llvm::ArrayRef<std::string> archs, StringRef compute) {
+  CudaTarget target;
+  target.compute = compute.str();
+  target.archs.assign(archs.begin(), archs.end());
+  target.sharedPerBlock = INT64_MAX;
+  for (const std::string &arch : archs) {
+    const Limits *limits = findLimits(arch);
+    if (!limits) {
+      SmallVector<StringRef> names;
+      for (const Limits &one : allLimits())
+        names.push_back(one.arch);
+      return llvm::createStringError("no architecture is named '" + arch + "'; known are " + llvm::join(names, ", "));
+    }
+    target.multiprocessors = limits->multiprocessors;
+    target.sharedPerBlock = std::min(target.sharedPerBlock, limits->sharedPerBlock);
+  }
+  return target;
+}
+
+Type CudaTarget::computeType(MLIRContext *context) const {
+  return compute == "f16" ? Type(Float16Type::get(context)) : Type(BFloat16Type::get(context));
+}
+
+Type Kernel::element(unsigned buffer) {
+  SmallVector<StringRef> names;
+  string("elements").split(names, ' ');
+  StringRef name = names[buffer];
+  MLIRContext *context = op.getContext();
+  if (name == "i32")
+    return IntegerType::get(context, 32);
+  return name == "f32" ? Type(Float32Type::get(context)) : name == "f16" ? Type(Float16Type::get(context)) : Type(BFloat16Type::get(context));
+}
+
+static MemRefType flat(Type element) { return MemRefType::get({ShapedType::kDynamic}, element); }
+
+DeviceBuilder::Argument Kernel::argument(StringRef name, unsigned buffer, bool written) {
+  return {name.str(), flat(element(buffer)), written};
+}
+
+SmallVector<DeviceBuilder::Argument> Kernel::weightArguments() {
+  MLIRContext *context = op.getContext();
+  std::optional<formats::WeightFormat> format = formats::parseWeightFormat(string("format"));
+  assert(format && "SelectKernels writes formats that the dialect knows");
+  Type f32 = Float32Type::get(context), f16 = Float16Type::get(context), u8 = IntegerType::get(context, 8);
+  using Kind = formats::WeightFormat::Kind;
+  switch (format->kind) {
+  case Kind::Vector:
+    return {{"w", flat(f32)}};
+  case Kind::Q8_0:
+  case Kind::Q4_0:
+    return {{"codes", flat(u8)}, {"d", flat(f16)}};
+  case Kind::Q4_1:
+    return {{"codes", flat(u8)}, {"d", flat(f16)}, {"m", flat(f16)}};
+  case Kind::Nf4:
+  case Kind::Fp4:
+    if (format->doubleQuant)
+      return {{"codes", flat(u8)}, {"absmax", flat(u8)}, {"nested", flat(f32)}};
+    return {{"codes", flat(u8)}, {"absmax", flat(f32)}};
+  default:
+    return {{"w", flat(compute())}};
+  }
+}
+
+int64_t lorac::cuda::intParam(DictionaryAttr params, StringRef name) {
+  auto value = params.getAs<IntegerAttr>(name);
+  assert(value && "SelectKernels writes every parameter of the family");
+  return value.getInt();
+}
+StringRef lorac::cuda::stringParam(DictionaryAttr params, StringRef name) {
+  auto value = params.getAs<StringAttr>(name);
+  assert(value && "SelectKernels writes every parameter of the family");
+  return value.getValue();
+}

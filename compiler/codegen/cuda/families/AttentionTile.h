@@ -1,0 +1,61 @@
+#pragma once
+// What the kernels of attention share: tiles of one head's rows, products of a warp's 16 rows with them, the mask.
+
+#include "compiler/codegen/cuda/families/WarpTile.h"
+
+namespace lorac::cuda {
+
+constexpr int64_t attentionRows = 64, attentionThreads = 128; ///< a warp takes 16 rows of a block
+
+struct AttentionShape {
+  int64_t heads, kvHeads, headDim, ldq, ldk, ldv, ldo, ldl;
+  double scale;
+
+  explicit AttentionShape(Kernel &kernel);
+  int64_t group() const { return heads / kvHeads; }
+  int64_t steps() const { return ceilDiv(headDim, 16); } ///< of a product over the head's dimension
+  int64_t width() const { return headDim <= 64 ? 64 : headDim <= 128 ? 128 : 256; }
+  /// Rows of the tiles that a block walks over: half where the sums would not fit the registers.
+  int64_t walked() const { return headDim <= 64 ? 64 : 32; }
+  double scaleLog2() const { return scale * 1.4426950408889634; }
+};
+
+/// Rows of one head in shared memory; rows from `rows` on and columns behind the head are zero.
+class HeadTile {
+public:
+  HeadTile(DeviceBuilder &d, llvm::StringRef name, const AttentionShape &shape, int64_t rowsOfTile);
+
+  /// Starts the copies of rows `first`..; `wait` ends them (all threads).
+  void load(mlir::Value from, int64_t ld, Int head, Int first, Int rows);
+  static void wait(DeviceBuilder &d) {
+    d.wait(0);
+    d.barrier();
+  }
+  const SwizzledTile &tile() const { return swizzled; }
+
+private:
+  DeviceBuilder &d;
+  AttentionShape shape;
+  int64_t tileRows;
+  SwizzledTile swizzled;
+};
+
+/// Sums of a warp: 16 rows, `cols` columns.
+mlir::Value warpSums(DeviceBuilder &d, llvm::StringRef name, int64_t cols);
+void clearSums(DeviceBuilder &d, mlir::Value sums, int64_t cols);
+
+/// sums [16, cols] += a·bᵀ over the head's dimension: a's fragments at `aPlace`, b [cols, dim] at `bPlace`.
+void multiplyRows(DeviceBuilder &d, mlir::Value sums, int64_t cols, const SwizzledTile &a, Int aPlace, const SwizzledTile &b, Int bPlace,
+                  int64_t steps);
+/// sums [16, dim] += p·b, where p [16, depth] lies in `weights` as sums do and b is [depth, dim].
+void multiplyWeights(DeviceBuilder &d, mlir::Value sums, int64_t dim, mlir::Value weights, int64_t depth, const SwizzledTile &b,
+                     Int bPlace);
+
+/// The four sums of a lane in a tile of eight columns: element e lies in row lane/4 + 8·(e/2), column 2·(lane%4) + e%2.
+void eachSum(DeviceBuilder &d, int64_t cols, llvm::function_ref<void(Int tile, int64_t e)> body);
+
+/// Stores a warp's [16, dim] sums, times `factor` of row half 0 and 1, as a head's columns; rows from `rows` on are left.
+void storeHead(DeviceBuilder &d, mlir::Value sums, const AttentionShape &shape, mlir::Value to, int64_t ld, Int head, Int firstRow, Int rows,
+               llvm::ArrayRef<Num> factors);
+
+} // namespace lorac::cuda

@@ -1,0 +1,66 @@
+#pragma once
+// Tiles of a frozen weight on their way into a product: copied as they are stored, decoded in shared memory. Forward reads 64 columns
+// of `cols` rows of W, dX reads `cols` columns of 64 rows, both from the one copy by rows (docs/cuda.md).
+
+#include "compiler/codegen/cuda/families/WarpTile.h"
+#include "runtime/formats/WeightFormat.h"
+
+namespace lorac::cuda {
+
+class FrozenTile {
+public:
+  struct Shape {
+    int64_t n, k;      ///< of W
+    bool backward;     ///< dX: rows of W are the depth
+    int64_t cols;      ///< of the block's tile: rows of W forward, columns of W backward
+    int64_t threads, stages;
+    bool exactScales;  ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
+  };
+
+  static int64_t sharedBytes(const formats::WeightFormat &format, const Shape &shape);
+
+  /// Takes the weight's parts from the kernel's arguments.
+  FrozenTile(DeviceBuilder &d, Kernel &kernel, const Shape &shape);
+  /// Takes its places in shared memory; before anything else is computed, with all threads.
+  void prepare(Int firstCol);
+
+  bool decodes() const { return format.block != 0; }
+  /// Starts the copies of the panel `step` (64 of the depth) into a stage.
+  void load(Int step, Int stage);
+  /// stage -> decoded tile `buffer`; where `decodes()`.
+  void decode(Int step, Int stage, Int buffer);
+
+  /// What WarpTile::multiply reads: [cols, 64], transposed [64, cols] backward.
+  SwizzledTile tile() const { return decoded; }
+  /// The first byte of the tile of a stage (of a buffer, where `decodes()`).
+  Int begin(Int which) { return which * (128 * shape.cols); }
+
+private:
+  int64_t scalesPerTile() const;
+  bool straddles() const;
+  int64_t scaleRows() const;  ///< (tile of 64 columns, scale) pairs of a panel
+  int64_t scaleCount() const; ///< entries a pair
+  int64_t codeBytes() const { return format.kind == formats::WeightFormat::Q8_0 ? 64 * shape.cols : 32 * shape.cols; }
+  int64_t codeBits() const;
+  int64_t rowElements() const;
+  int64_t pieceElements() const;
+  int64_t pieces() const;
+  void prepareDecoding();
+  void loadCodes(Int step, Int stage);
+  void loadScales(mlir::Value from, mlir::Value to, Int step, Int stage);
+  llvm::SmallVector<Num> scalesOf(mlir::Value part, Int step, Int stage, Int row, Int tile, Int group);
+  Num scaleAt(llvm::ArrayRef<Num> scales, Int offset, Int col);
+
+  DeviceBuilder &d;
+  formats::WeightFormat format;
+  Shape shape;
+  int64_t np, kp;
+  mlir::Value codes, scales, minima, nested;                    // arguments
+  mlir::Value codeStages, scaleStages, minimumStages, map, table; // shared memory, registers
+  SwizzledTile decoded;
+  mlir::Value codesFrom; // this thread's pieces
+  Int firstCol, codesTo, decodeRow, decodeGroup, decodeTo[2];
+  Num offset;
+};
+
+} // namespace lorac::cuda

@@ -1,0 +1,275 @@
+// y = [res +] x·Wᵀ + scale·t·bᵀ and dx [+]= dy·W + dt·a: panels of the frozen weight, 64 deep, come by asynchronous copies in stages; a
+// quantized panel is decoded to 16 bits in shared memory while the tensor cores work on the one before. The low-rank update is one
+// more panel, as deep as its rank.
+
+#include "compiler/codegen/cuda/families/FrozenTile.h"
+#include "compiler/codegen/cuda/Limits.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cuda;
+
+namespace lorac::cuda {
+extern const Family linearForwardFamily, linearBackwardFamily;
+}
+
+namespace {
+
+constexpr int64_t Depth = 64, Stages = 3;
+
+struct Shape {
+  bool backward;
+  int64_t n, k, rank, ldIn, ldOut, ldt, ldRes;
+  bool residual, accumulate;
+  double scale;
+  TileShape tile;
+  int64_t depth() const { return backward ? n : k; }
+  int64_t width() const { return backward ? k : n; }
+};
+
+FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileShape &tile) {
+  return {n, k, backward, tile.cols, tile.threads(), Stages, /*exactScales=*/tile.rows < 256};
+}
+
+int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen, const formats::WeightFormat &format) {
+  return Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen);
+}
+
+// The largest tile that still gives every multiprocessor a block, and fits.
+TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &target) {
+  int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"), width = backward ? k : n;
+  formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
+  for (TileShape tile : {TileShape{256, 128, 64, 64}, TileShape{128, 128, 64, 32}}) {
+    int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
+    if (blocks >= target.multiprocessors && sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock)
+      return tile;
+  }
+  return {64, 64, 32, 32};
+}
+
+class LinearKernel {
+public:
+  LinearKernel(Kernel &kernel, const Shape &shape)
+      : kernel(kernel), shape(shape), format(*formats::parseWeightFormat(kernel.string("format"))),
+        d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), shape.tile.threads(), kernel.compute(), arguments()), in(d.next()),
+        frozen(d, kernel, frozenShape(shape.backward, shape.n, shape.k, shape.tile)), rows(d.rows()), firstRow(rows), firstCol(rows), inTo(rows), inCol(rows), inMask(rows) {
+    if (shape.rank)
+      t = d.next(), factor = d.next();
+    if (shape.residual)
+      residual = d.next();
+    out = d.next();
+  }
+
+  void build() {
+    firstRow = d.named("first_row", d.blockY() * shape.tile.rows);
+    firstCol = d.named("first_col", d.blockX() * shape.tile.cols);
+    d.returnIf(rows <= firstRow);
+    inTile = SwizzledTile(d, "in_tile", Stages * shape.tile.rows * Depth, Depth);
+    frozen.prepare(firstCol);
+    prepareIn();
+    WarpTile product(d, shape.tile);
+    product.prepare(inTile, frozen.tile(), shape.backward);
+    mainLoop(product);
+    if (shape.rank)
+      lowRank(product);
+    write(product);
+  }
+
+private:
+  SmallVector<DeviceBuilder::Argument> arguments() {
+    unsigned buffer = 0;
+    SmallVector<DeviceBuilder::Argument> all{kernel.argument(shape.backward ? "dy" : "x", buffer++)};
+    llvm::append_range(all, kernel.weightArguments());
+    if (shape.rank) {
+      all.push_back(kernel.argument(shape.backward ? "dt" : "t", buffer++));
+      all.push_back(kernel.argument(shape.backward ? "lora_A" : "lora_B", buffer++));
+    }
+    if (shape.residual)
+      all.push_back(kernel.argument("residual", buffer++, /*written=*/true)); // y may lie over it
+    all.push_back(kernel.argument(shape.backward ? "dx" : "y", buffer, true));
+    return all;
+  }
+
+  Int inBegin(Int stage) { return stage * (shape.tile.rows * Depth * 2); }
+
+  int64_t copies() const { return shape.tile.rows * 8 / shape.tile.threads(); }
+  int64_t rowsACopy() const { return shape.tile.threads() / 8; }
+
+  // What a thread's copies have in common, before the loop: one piece of every few rows. Rows that are not there become zero.
+  void prepareIn() {
+    Int row = d.named("in_row", d.thread() / 8), piece = d.named("in_piece", d.thread() % 8);
+    inFrom = d.pointer("in_from", in, (firstRow + row) * shape.ldIn + piece * 8);
+    inTo = d.keep("in_to", inTile.piece(d.constant(0), row, piece));
+    inCol = piece * 8;
+    // One bit a copy.
+    Value mask = d.variable("mask", d.constant(0));
+    for (int64_t c = 0; c < copies(); ++c) {
+      Bool there = firstRow + row + c * rowsACopy() < rows;
+      d.set(mask, d.getInt(mask) + d.select(there, d.constant(int64_t(1) << c), d.constant(0)));
+    }
+    inMask = d.keep("in_mask", d.getInt(mask));
+  }
+
+  void loadIn(Int step, Int stage) {
+    Value from = d.pointer("from", inFrom, step * Depth);
+    Int to = d.named("to", inTo + inBegin(stage));
+    for (int64_t c = 0; c < copies(); ++c) {
+      Int size = d.select((inMask & (int64_t(1) << c)) == 0, d.constant(0), d.constant(16));
+      if (shape.depth() % Depth) // and columns
+        size = max(d.constant(0), min(size, (d.constant(shape.depth()) - step * Depth - inCol) * 2));
+      d.copyAsync(from, d.constant(c * rowsACopy() * shape.ldIn), inTile.bytes, to + c * rowsACopy() * Depth * 2, size);
+    }
+  }
+
+  void load(Int step, Int stage) {
+    loadIn(step, stage);
+    frozen.load(step, stage);
+  }
+
+  void mainLoop(WarpTile &product) {
+    int64_t steps = ceilDiv(shape.depth(), Depth);
+    for (int64_t stage = 0; stage < Stages - 1; ++stage) {
+      if (stage < steps)
+        load(d.constant(stage), d.constant(stage));
+      d.commit();
+    }
+    bool decodes = frozen.decodes();
+    if (decodes) {
+      d.wait(Stages - 2);
+      d.barrier();
+      frozen.decode(d.constant(0), d.constant(0), d.constant(0));
+    }
+    Value stage = d.variable("stage", d.constant(0));
+    d.comment("panels of the frozen weight");
+    d.loop("panel", 0, steps, 1, [&](Int step) {
+      // Decoding runs a panel ahead, so one panel more must have come.
+      d.wait(decodes ? Stages - 3 : Stages - 2);
+      d.barrier();
+      auto later = [&](StringRef name, int64_t ahead) {
+        Int sum = d.getInt(stage) + ahead;
+        return d.named(name, d.select(sum < Stages, sum, sum - Stages));
+      };
+      d.where(step + (Stages - 1) < steps, [&] { load(step + (Stages - 1), later("load_stage", Stages - 1)); });
+      d.commit();
+      if (decodes)
+        d.where(step + 1 < steps, [&] { frozen.decode(step + 1, later("next_stage", 1), (step + 1) % 2); });
+      Int now = d.named("now", d.getInt(stage));
+      product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(decodes ? step % 2 : now), shape.backward, Depth);
+      d.set(stage, later("after", 1));
+    });
+    d.wait(0);
+    d.barrier();
+  }
+
+  // The same product over the rank; the tiles take the place of the first stage.
+  void lowRank(WarpTile &product) {
+    for (int64_t begin = 0; begin < shape.rank; begin += Depth) {
+      int64_t depth = std::min(Depth, roundUp(shape.rank - begin, 16));
+      Int zero = d.constant(0);
+      d.comment("the low-rank update: the same product over the rank");
+      fillTile(d, inTile, shape.tile.threads(), shape.tile.rows, depth, [&](Int row, Int col) {
+        Int rank = col + begin;
+        Bool there = firstRow + row < rows && rank < shape.rank;
+        return d.loadWhere("t_value", there, t, {(firstRow + row) * shape.ldt + rank});
+      });
+      auto factorAt = [&](Int rank, Int col) {
+        Bool there = rank < shape.rank && firstCol + col < shape.width();
+        Int index = shape.backward ? rank * shape.k + firstCol + col : (firstCol + col) * shape.rank + rank;
+        return d.loadWhere("factor", there, factor, {index}) * shape.scale;
+      };
+      if (shape.backward)
+        fillTile(d, frozen.tile(), shape.tile.threads(), depth, shape.tile.cols,
+                 [&](Int rank, Int col) { return factorAt(rank + begin, col); });
+      else
+        fillTile(d, frozen.tile(), shape.tile.threads(), shape.tile.cols, depth,
+                 [&](Int col, Int rank) { return factorAt(rank + begin, col); });
+      d.barrier();
+      product.multiply(inTile, zero, frozen.tile(), zero, shape.backward, depth);
+      if (begin + Depth < shape.rank)
+        d.barrier();
+    }
+  }
+
+  void write(WarpTile &product) {
+    bool half = !cast<MemRefType>(out.getType()).getElementType().isF32();
+    product.eachPair([&](Int tileRow, Int tileCol, Num low, Num high) {
+      Int row = firstRow + tileRow, col = d.named("out_col", firstCol + tileCol);
+      d.where(row < rows && col < shape.width(), [&] {
+        Int place = d.named("place", row * shape.ldOut + col);
+        if (shape.residual || shape.accumulate) {
+          Value from = shape.residual ? residual : out;
+          Int other = shape.residual ? row * shape.ldRes + col : place;
+          Value pair = d.local("onto", {1}, d.word());
+          d.copy(from, {other}, pair, {d.constant(0)}, 4);
+          Value word = d.loadWord(pair, {d.constant(0)});
+          low = d.unpack(word, false) + low, high = d.unpack(word, true) + high;
+        }
+        // Rows are padded to multiples of 16, so the second of a pair has a place even where it is no column.
+        if (half) {
+          d.storePair(d.pack(low, high), out, place);
+        } else {
+          d.store(low, out, {place});
+          d.store(high, out, {place + 1});
+        }
+      });
+    });
+  }
+
+  Kernel &kernel;
+  Shape shape;
+  formats::WeightFormat format;
+  DeviceBuilder d;
+  Value in, t, factor, residual, out;
+  FrozenTile frozen;
+  Int rows, firstRow, firstCol, inTo, inCol, inMask;
+  SwizzledTile inTile;
+  Value inFrom;
+};
+
+LogicalResult buildForward(Kernel &k) {
+  Shape shape{false,
+              k.integer("n"),
+              k.integer("k"),
+              k.integer("rank"),
+              k.integer("ldx"),
+              k.integer("ldy"),
+              k.integer("ldt"),
+              k.integer("ldr"),
+              k.flag("residual"),
+              false,
+              k.number("scale"),
+              chooseTile(k.op.getParams(), false, k.target)};
+  LinearKernel(k, shape).build();
+  return success();
+}
+
+LogicalResult buildBackward(Kernel &k) {
+  Shape shape{true,
+              k.integer("n"),
+              k.integer("k"),
+              k.integer("rank"),
+              k.integer("lddy"),
+              k.integer("lddx"),
+              k.integer("lddt"),
+              0,
+              false,
+              k.flag("accumulate"),
+              1.0,
+              chooseTile(k.op.getParams(), true, k.target)};
+  LinearKernel(k, shape).build();
+  return success();
+}
+
+Grid forwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
+  TileShape tile = chooseTile(params, false, target);
+  return {ceilDiv(intParam(params, "n"), tile.cols), ceilDiv(rows, tile.rows), 1};
+}
+Grid backwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
+  TileShape tile = chooseTile(params, true, target);
+  return {ceilDiv(intParam(params, "k"), tile.cols), ceilDiv(rows, tile.rows), 1};
+}
+
+} // namespace
+
+const Family lorac::cuda::linearForwardFamily = {"linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ", forwardGrid, buildForward};
+const Family lorac::cuda::linearBackwardFamily = {"linear_backward", "dx [+]= dy·W + dt·lora_A", backwardGrid, buildBackward};

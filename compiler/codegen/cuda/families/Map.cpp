@@ -1,0 +1,44 @@
+// An elementwise function of its operands: the map's own ops on one element, in float32.
+
+#include "compiler/codegen/cuda/families/Rows.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/IRMapping.h"
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::cuda;
+
+namespace lorac::cuda {
+extern const Family mapFamily;
+}
+
+static LogicalResult build(Kernel &kernel) {
+  int64_t cols = kernel.integer("cols"), ins = kernel.integer("ins"), outs = kernel.integer("outs");
+  ArrayRef<int64_t> lds = kernel.op.getParams().getAs<DenseI64ArrayAttr>("lds").asArrayRef();
+  Block &body = kernel.op.getBody().front();
+  SmallVector<DeviceBuilder::Argument> arguments;
+  for (int64_t i = 0; i < ins + outs; ++i) // results may lie over operands
+    arguments.push_back(kernel.argument((i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, true));
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads, kernel.compute(), arguments);
+  SmallVector<Value> buffers;
+  for (int64_t i = 0; i < ins + outs; ++i)
+    buffers.push_back(d.next());
+  Int row = warpRow(d);
+  overColumns(d, cols, [&](Int col) {
+    IRMapping known;
+    for (int64_t i = 0; i < ins; ++i)
+      known.map(body.getArgument(i), d.named("a" + std::to_string(i), d.loadNum(buffers[i], {row * lds[i] + col})).v);
+    for (Operation &op : body.without_terminator()) {
+      Operation *copy = d.builder().clone(op, known);
+      copy->setLoc(d.location());
+      // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of -100, backward).
+      if (auto exp = dyn_cast<math::ExpOp>(copy))
+        known.map(op.getResult(0), min({&d, exp.getResult()}, d.number(1e38)).v);
+    }
+    for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
+      d.store(known.lookup(value), buffers[ins + i], {row * lds[ins + i] + col});
+  });
+  return success();
+}
+
+const Family lorac::cuda::mapFamily = {"map", "an elementwise function of its operands", rowGrid, build};
