@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup build programs test demo bench test-interop generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda demo bench test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -12,14 +12,20 @@ help: ## this list
 setup: ## install the Debian packages that are missing
 	@bash $(SCRIPTS)/setup.sh .ci/packages.txt
 
+cuda-tools: # NVRTC and nvdisasm for the tests of the CUDA target
+	@bash $(SCRIPTS)/cuda_tools.sh $(BUILD)/cuda-tools
+
 build: ## cmake and ninja, in build/
 	@bash $(SCRIPTS)/build.sh $(BUILD)
 
 programs: # what a user runs, without the tests
 	@bash $(SCRIPTS)/build.sh $(BUILD) lorac lorac-train
 
-test: setup build ## every test
+test: setup cuda-tools build ## every test
 	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS)
+
+test-cuda: setup cuda-tools build ## the tests of the CUDA target, on the PTX simulator
+	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -R '[Cc]uda|ptxsim|Gpu'
 
 demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it says
 	@bash $(SCRIPTS)/demo.sh $(BUILD)

@@ -56,10 +56,14 @@ function(lorac_executable name)
   endif()
 endfunction()
 
-# lorac_test(NAME src... [LINK lib...] [MLIR]): a GoogleTest program, one CTest entry for each TEST.
+# lorac_test(NAME src... [PREFIX prefix] [LINK lib...] [MLIR]): a GoogleTest program, one CTest entry for each TEST; PREFIX stands before
+# their names, where two programs have the same tests.
 # Tests find the repository by the definition LORAC_SOURCE_DIR.
 function(lorac_test name)
-  cmake_parse_arguments(ARG "MLIR" "" "LINK" ${ARGN})
+  cmake_parse_arguments(ARG "MLIR" "PREFIX" "LINK" ${ARGN})
+  if(ARG_PREFIX)
+    set(ARG_PREFIX TEST_PREFIX ${ARG_PREFIX})
+  endif()
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE LoracFlags ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE LORAC_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORAC_BINARY_DIR="${PROJECT_BINARY_DIR}")
@@ -67,7 +71,7 @@ function(lorac_test name)
     lorac_use_mlir(${name})
   endif()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 900)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 ${ARG_PREFIX} PROPERTIES TIMEOUT 900 ENVIRONMENT LORAC_CUDA_TOOLS=${PROJECT_BINARY_DIR}/cuda-tools)
 endfunction()
 
 if(NOT LORAC_RUNTIME_ONLY)

@@ -57,13 +57,19 @@ static std::vector<std::string> candidates(StringRef path) {
   if (const char *set = std::getenv("LORAC_NVRTC"))
     return {set};
   std::vector<std::string> all{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-  for (const char *pattern :
-       {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]", "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
+  std::vector<std::string> patterns;
+  if (const char *tools = std::getenv("LORAC_CUDA_TOOLS")) // PyPI's wheels, unpacked there
+    patterns.push_back(std::string(tools) + "/nvidia/*/lib/libnvrtc.so.1[0-9]");
+  for (const char *usual :
+       {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]",
+        "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
         "/usr/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
         "/usr/local/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
-        "/usr/local/lib/python3*/dist-packages/nvidia/*/lib/libnvrtc.so.1[0-9]"}) {
+        "/usr/local/lib/python3*/dist-packages/nvidia/*/lib/libnvrtc.so.1[0-9]"})
+    patterns.push_back(usual);
+  for (const std::string &pattern : patterns) {
     glob_t found;
-    if (glob(pattern, 0, nullptr, &found) == 0)
+    if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
       for (size_t i = 0; i < found.gl_pathc; ++i)
         all.push_back(found.gl_pathv[i]);
     globfree(&found);

@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <glob.h>
+#include <vector>
 
 using namespace llvm;
 using namespace lorac::cuda;
@@ -26,11 +27,17 @@ std::optional<Disassembler> Disassembler::find() {
     found.program = *path;
     return found;
   }
-  for (const char *pattern :
-       {"/usr/local/cuda*/bin/nvdisasm", "/usr/lib/python3*/site-packages/nvidia/*/bin/nvdisasm",
-        "/usr/local/lib/python3*/*-packages/nvidia/*/bin/nvdisasm"}) {
+  std::vector<std::string> patterns;
+  if (const char *tools = std::getenv("LORAC_CUDA_TOOLS")) // PyPI's wheels, unpacked there
+    patterns.push_back(std::string(tools) + "/nvidia/*/bin/nvdisasm");
+  for (const char *usual :
+       {"/usr/local/cuda*/bin/nvdisasm",
+        "/usr/lib/python3*/site-packages/nvidia/*/bin/nvdisasm",
+        "/usr/local/lib/python3*/*-packages/nvidia/*/bin/nvdisasm"})
+    patterns.push_back(usual);
+  for (const std::string &pattern : patterns) {
     glob_t matches;
-    if (glob(pattern, 0, nullptr, &matches) == 0 && matches.gl_pathc > 0)
+    if (glob(pattern.c_str(), 0, nullptr, &matches) == 0 && matches.gl_pathc > 0)
       found.program = matches.gl_pathv[0];
     globfree(&matches);
     if (!found.program.empty())

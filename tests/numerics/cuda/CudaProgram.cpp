@@ -132,6 +132,12 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs, const En
 std::unique_ptr<PlannedProgram> lorac::test::makeProgram(const std::string &text, std::map<std::string, HostTensor> given) {
   return std::make_unique<CudaProgram>(text, std::move(given));
 }
+std::string lorac::test::whatIsMissing() {
+  if (Simulator::path().empty())
+    return "this build has no PTX simulator";
+  llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open();
+  return nvrtc ? "" : llvm::toString(nvrtc.takeError());
+}
 // Activations of 8 bits of mantissa: 2^-8 a rounding.
 double lorac::test::looserThanFloat32() { return 1000; }
 double lorac::test::roundingsOfAStep() { return 2; }

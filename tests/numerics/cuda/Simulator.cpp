@@ -6,6 +6,16 @@
 
 using namespace lorac::test;
 
+std::string Simulator::path() {
+  if (const char *named = std::getenv("LORAC_LIBCUDA"))
+    return named;
+#ifdef PTXSIM_LIBRARY
+  return PTXSIM_LIBRARY;
+#else
+  return "";
+#endif
+}
+
 Simulator &Simulator::get() {
   static Simulator simulator;
   return simulator;
@@ -29,8 +39,7 @@ void Simulator::check(int result, const std::string &what) {
 }
 
 Simulator::Simulator() {
-  const char *path = std::getenv("LORAC_LIBCUDA");
-  library = dlopen(path ? path : PTXSIM_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  library = dlopen(path().c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     ADD_FAILURE() << dlerror();
     return;

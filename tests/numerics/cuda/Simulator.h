@@ -11,6 +11,8 @@ class Simulator {
 public:
   using Pointer = unsigned long long;
 
+  /// The library's path; "" where this build has none.
+  static std::string path();
   /// Opened once a process; failing is a test failure.
   static Simulator &get();
 

@@ -8,6 +8,8 @@ namespace lorac::test {
 /// A program of the target that the test is linked with.
 std::unique_ptr<PlannedProgram> makeProgram(const std::string &text,
                                             std::map<std::string, reference::HostTensor> given = {});
+/// Why no program of the target can run here; "" where it can.
+std::string whatIsMissing();
 /// How much wider than 1e-5 that target's results may lie (docs/cuda.md, "Numbers").
 double looserThanFloat32();
 /// And a whole step's, whose every activation is rounded.
