@@ -7,9 +7,9 @@
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "nlohmann/json.hpp"
+#include "runtime/gpu/Describe.h"
 #include "runtime/train/ThreadPool.h"
 
-#include <dlfcn.h>
 #include <fstream>
 #include <unistd.h>
 
@@ -57,14 +57,9 @@ Finding file(const char *name, const Result<std::string> &path) {
   return path ? Finding{name, *path} : Finding{name, path.error().message, State::Bad};
 }
 
-/// The first of some shared libraries that loads.
-Finding library(const char *name, const std::vector<std::string> &candidates, const char *meaning) {
-  for (const std::string &candidate : candidates)
-    if (void *handle = dlopen(candidate.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
-      dlclose(handle);
-      return {name, candidate};
-    }
-  return {name, "none (looked for " + joined(candidates) + "): " + meaning, State::Absent};
+Finding cudaDriver() {
+  gpu::CudaDescription cuda = gpu::describeCuda();
+  return {"cuda driver", cuda.text, cuda.found ? State::Good : State::Absent};
 }
 
 Finding nvrtc() {
@@ -104,7 +99,7 @@ std::vector<Finding> examine() {
       file("train", trainRuntime()),
       {"architectures", architectures.empty() ? "built in" : architectures},
       cache(),
-      library("cuda driver", {"libcuda.so.1"}, "training on a GPU is out of reach"),
+      cudaDriver(),
       nvrtc(),
   };
 }

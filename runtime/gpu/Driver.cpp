@@ -41,6 +41,10 @@ Result<std::shared_ptr<const Driver>> Driver::open() {
                  "' has no '" symbol "': it is too old, or no driver; " + mend};
   LORAC_DRIVER_FUNCTIONS(LORAC_DRIVER_LOOKUP)
 #undef LORAC_DRIVER_LOOKUP
+#define LORAC_DRIVER_TRY(member, symbol, parameters)                                               \
+  driver->api.member = reinterpret_cast<Status(*) parameters>(dlsym(library, symbol));
+  LORAC_DRIVER_OPTIONAL(LORAC_DRIVER_TRY)
+#undef LORAC_DRIVER_TRY
 
   if (Status status = driver->api.init(0); status != status::success)
     return Error{"no GPU can be used: the CUDA driver '" + driver->path + "' says " +

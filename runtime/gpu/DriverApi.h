@@ -81,9 +81,15 @@ constexpr unsigned streamNonBlocking = 1, eventDefault = 0, eventNoTiming = 2;
   F(eventSynchronize, "cuEventSynchronize", (EventHandle))                                         \
   F(eventElapsedTime, "cuEventElapsedTime", (float *milliseconds, EventHandle, EventHandle))
 
+// Those that older drivers lack: null there.
+#define LORAC_DRIVER_OPTIONAL(F)                                                                   \
+  F(funcGetParamInfo, "cuFuncGetParamInfo",                                                        \
+    (FunctionHandle, size_t index, size_t *offset, size_t *bytes))
+
 struct DriverApi {
 #define LORAC_DRIVER_MEMBER(member, symbol, parameters) Status(*member) parameters = nullptr;
   LORAC_DRIVER_FUNCTIONS(LORAC_DRIVER_MEMBER)
+  LORAC_DRIVER_OPTIONAL(LORAC_DRIVER_MEMBER)
 #undef LORAC_DRIVER_MEMBER
 };
 

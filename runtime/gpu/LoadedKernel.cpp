@@ -140,6 +140,15 @@ Result<void> LoadedKernel::check(const std::string &name, const BlockShape &shap
   return {};
 }
 
+std::optional<size_t> LoadedKernel::parameters() const {
+  if (!context->call().funcGetParamInfo)
+    return std::nullopt;
+  size_t count = 0, offset = 0, bytes = 0;
+  while (context->call().funcGetParamInfo(handle, count, &offset, &bytes) == status::success)
+    ++count;
+  return count ? std::optional(count) : std::nullopt;
+}
+
 LoadedKernel::~LoadedKernel() {
   if (module)
     context->call().moduleUnload(module);

@@ -3,6 +3,7 @@
 
 #include "runtime/gpu/Context.h"
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,6 +37,8 @@ public:
   FunctionHandle function() const { return handle; }
   bool fromPtx() const { return jitted; }
   int architecture() const { return capability; } ///< that the binary was compiled for
+  /// How many parameters it has; nothing from a driver that does not tell.
+  std::optional<size_t> parameters() const;
 
 private:
   LoadedKernel() = default;

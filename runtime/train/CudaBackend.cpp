@@ -59,9 +59,12 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   if (!weights)
     return weights.error();
   backend->weights = std::move(*weights);
-  backend->executor.prepare(backend->arena.at(0), [&](int weight, int part) {
-    return backend->weights.part(weight, part);
-  });
+  Result<void> prepared =
+      backend->executor.prepare(backend->arena.at(0), [&](int weight, int part) {
+        return backend->weights.part(weight, part);
+      });
+  if (!prepared)
+    return prepared.error();
   if (Result<void> filled = backend->fillArena(); !filled)
     return filled.error();
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",

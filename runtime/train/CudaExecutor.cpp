@@ -43,7 +43,7 @@ Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload
   return executor;
 }
 
-void CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weightPart) {
+Result<void> CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weightPart) {
   const std::vector<PlanLaunch> *sources[] = {&plan->train, &plan->hidden, &plan->loss,
                                               &plan->head,  &plan->norm,   &plan->update};
   for (size_t p = 0; p < programs.size(); ++p)
@@ -61,10 +61,17 @@ void CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weightPart) {
         launch.arguments.push_back(&value);
       launch.plan = &from;
       launch.kernel = &plan->kernels[size_t(from.kernel)];
+      if (auto takes = kernels[size_t(from.kernel)].parameters();
+          takes && *takes != launch.values.size())
+        return Error{"plan.json: a launch gives " + shown(launch) + " " +
+                         std::to_string(launch.values.size()) + " arguments, it takes " +
+                         std::to_string(*takes) + "; compile the spec again",
+                     Exit::ForeignFile};
       launch.counter = counts.size();
       counts.push_back({Program(p), &from, launch.kernel});
       programs[p].push_back(std::move(launch));
     }
+  return {};
 }
 
 std::string CudaExecutor::shown(const Launch &launch) const {

@@ -19,8 +19,9 @@ public:
   /// Loads the kernels of the payload; `plan` outlives the executor.
   static Result<CudaExecutor> load(const Plan &plan, const Payload &payload,
                                    std::shared_ptr<const gpu::Context> context);
-  /// Makes the launches; before any `run`.
-  void prepare(gpu::DevicePtr arena, const WeightPart &weightPart);
+  /// Makes the launches; before any `run`. Exit::ForeignFile where a launch and its kernel differ
+  /// in the number of arguments.
+  Result<void> prepare(gpu::DevicePtr arena, const WeightPart &weightPart);
 
   /// Enqueues the program. With LORAC_CUDA_SYNC=1 each launch is waited for, so that an error names
   /// the one that failed.

@@ -17,7 +17,8 @@ namespace {
 constexpr char magic[16] = {'l', 'o', 'r', 'a', 'c', ' ',  'p',  'a',
                             'y', 'l', 'o', 'a', 'd', '\r', '\n', '\x1a'};
 constexpr size_t footerBytes = 64, hashBytes = 16;
-constexpr uint32_t layoutVersion = 1, mostFiles = 1024;
+constexpr uint32_t layoutVersion = 1,
+                   mostFiles = 1 << 16; // two a kernel and architecture
 constexpr uint64_t mostPayload = uint64_t(1) << 32;
 
 struct Footer {

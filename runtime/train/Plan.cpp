@@ -196,9 +196,9 @@ void checkExtents(const Plan &plan, const Fields &root) {
   if (plan.onGpu()) {
     own.push_back({"io.step", plan.io.step, sizeof(LoracStep)});
     own.push_back({"io.row_ends", plan.io.rowEnds, 4 * tokens});
-    own.push_back({"io.update", plan.io.update, sizeof(LoracUpdate)});
-    own.push_back(
-        {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+    const auto spanBytes = int64_t(plan.spans().size() * sizeof(PlanSpan));
+    own.push_back({"io.update", plan.io.update, spanBytes ? int64_t(sizeof(LoracUpdate)) : 0});
+    own.push_back({"io.update_spans", plan.io.updateSpans, spanBytes});
   }
   std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
                                 {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},
@@ -345,8 +345,10 @@ Result<Plan> parsePlan(std::string_view text) {
   if (plan.onGpu()) {
     plan.io.step = offset("step");
     plan.io.rowEnds = offset("row_ends");
-    plan.io.update = offset("update");
-    plan.io.updateSpans = offset("update_spans");
+    if (!plan.params.empty()) {
+      plan.io.update = offset("update");
+      plan.io.updateSpans = offset("update_spans");
+    }
   }
   if (root.has("tables"))
     root.at("tables").forEach([&](const Fields &in) {
@@ -369,7 +371,7 @@ Result<Plan> parsePlan(std::string_view text) {
   read("hidden", plan.maxTokens, plan.hidden);
   read("loss", plan.maxTokens, plan.loss);
   read("head", plan.headRows, plan.head);
-  if (plan.onGpu()) {
+  if (plan.onGpu() && !plan.params.empty()) {
     read("norm", 0, plan.norm);
     read("update", 0, plan.update);
     if (plan.norm.empty() || plan.update.empty())

@@ -79,6 +79,10 @@ TEST(DriverAbi, FunctionsAreTheHeaders) {
   EXPECT_EQ(index, std::size(symbols));
 }
 
+#if CUDA_VERSION >= 12040
+static_assert(sameCall(decltype(DriverApi::funcGetParamInfo)(), decltype (&cuFuncGetParamInfo)()));
+#endif
+
 TEST(DriverAbi, NumbersAreTheHeaders) {
   EXPECT_EQ(status::outOfMemory, CUDA_ERROR_OUT_OF_MEMORY);
   EXPECT_EQ(status::noDevice, CUDA_ERROR_NO_DEVICE);

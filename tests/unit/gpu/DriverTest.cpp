@@ -25,7 +25,7 @@ TEST(Driver, AbsentSaysWhatWasLookedForAndWhatToDo) {
 }
 
 TEST(Driver, IsLookedForByItsName) {
-  unsetenv("LORAC_LIBCUDA");
+  FakeCuda fake("", "");
   EXPECT_EQ(driverLibrary(), "libcuda.so.1");
 }
 

@@ -94,8 +94,10 @@ FAKE cuMemFree_v2(uint64_t memory) {
   return 0;
 }
 FAKE cuMemAllocHost_v2(void **out, size_t bytes) {
+  if (long failed = setting("pin", 0))
+    return int(failed);
   *out = std::malloc(bytes);
-  return int(setting("pin", 0));
+  return 0;
 }
 FAKE cuMemFreeHost(void *memory) { return std::free(memory), 0; }
 FAKE cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *) {
@@ -134,6 +136,11 @@ FAKE cuModuleGetFunction(void **out, void *module, const char *name) {
 FAKE cuFuncGetAttribute(int *out, int attribute, void *) {
   *out = attribute == 0 ? int(setting("threads", 1024)) : 0;
   return 0;
+}
+/// Tells none unless "parameters" says how many.
+FAKE cuFuncGetParamInfo(void *, size_t index, size_t *offset, size_t *bytes) {
+  *offset = 8 * index, *bytes = 8;
+  return index < size_t(setting("parameters", 0)) ? 0 : 1;
 }
 FAKE cuFuncSetAttribute(void *, int, int) { return int(setting("attribute", 0)); }
 FAKE cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,

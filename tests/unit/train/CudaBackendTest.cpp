@@ -17,7 +17,7 @@ class CudaBackendTest : public testing::Test {
 protected:
   void SetUp() override {
     if (simulatorLibrary().empty())
-      GTEST_SKIP() << "no PTX simulator";
+      GTEST_SKIP() << "this build has no PTX simulator";
     // Row of token t is t + {0, .25, .5, .75}: exact in bf16.
     std::vector<float> table;
     for (int token = 0; token < 8; ++token)

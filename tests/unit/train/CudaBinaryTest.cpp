@@ -140,6 +140,9 @@ TEST_F(CudaBinary, SaysWhyItCannotRun) {
        "and Fake GPU (sm_80) has 19.5 KiB free of 19.5 KiB: 1.5 KiB too little; lower "
        "train.batch_size or train.max_length, or set target.memory, and compile again"},
       {FAKE_CUDA, "alloc=2", 4, "cannot get 5120 bytes of the GPU for the arena: CUDA_ERROR_2"},
+      {FAKE_CUDA, "parameters=7", 5,
+       "plan.json: a launch gives kernel 'fake_head' 6 arguments, it takes 7; compile the spec "
+       "again"},
       {FAKE_CUDA, "launch=700@3", 1,
        "CUDA_ERROR_700 (the fake driver was told to); an earlier launch failed, LORAC_CUDA_SYNC=1 "
        "names it"},

@@ -1,6 +1,8 @@
 #include "FakeCudaProgram.h"
 #include "FakeProgram.h"
 
+#include "runtime/train/JsonFields.h"
+
 #include <gtest/gtest.h>
 
 namespace lorac::train {
@@ -96,6 +98,20 @@ TEST(Plan, ReadsOneOfAGpu) {
   EXPECT_EQ(plan->archs[1].capability, 120);
 }
 
+/// Nothing to train: no optimizer.
+TEST(Plan, ReadsOneOfAGpuWithoutParams) {
+  Json json = Json::parse(fakeCudaPlanJson());
+  json["params"] = Json::array();
+  for (const char *region : {"params", "grads", "exp_avg", "exp_avg_sq"})
+    json["arena"][region]["count"] = 0;
+  for (const char *key : {"update", "update_spans"})
+    json["io"].erase(key);
+  for (const char *key : {"norm", "update"})
+    json["programs"].erase(key);
+  Result<Plan> plan = parsePlan(json.dump());
+  EXPECT_TRUE(plan) << plan.error().message;
+}
+
 TEST(Plan, RefusesMisfitsOfAGpu) {
   const Misfit misfits[] = {
       {R"("compute": "bf16")", R"("compute": "f64")", "has the compute type 'f64'; known: bf16"},
@@ -129,9 +145,9 @@ TEST(Plan, RefusesMisfitsOfAGpu) {
 }
 
 TEST(Plan, CutAnywhereIsAnError) {
-  std::string json = fakePlanJson();
-  for (size_t size = 0; size < json.size(); size += 7)
-    EXPECT_FALSE(parsePlan(std::string_view(json).substr(0, size))) << size;
+  for (const std::string &json : {fakePlanJson(), fakeCudaPlanJson()})
+    for (size_t size = 0; size < json.size(); size += 7)
+      EXPECT_FALSE(parsePlan(std::string_view(json).substr(0, size))) << size;
 }
 
 TEST(Plan, ChecksCpuFeatures) {

@@ -1,5 +1,6 @@
 #pragma once
-// tests/ptxsim in the place of libcuda for the length of a test; without it such tests are skipped.
+// What a GPU's program runs on in tests: the library that LORAC_LIBCUDA names, else the build's PTX
+// simulator; without either such tests are skipped.
 
 #include <gtest/gtest.h>
 
@@ -8,26 +9,36 @@
 
 namespace lorac::train {
 
-/// The simulator's library: the build's, or $LORAC_PTXSIM; "" where there is none.
+/// "" where there is none.
 inline std::string simulatorLibrary() {
-#ifdef PTXSIM
-  return PTXSIM;
+  if (const char *named = std::getenv("LORAC_LIBCUDA"))
+    return named;
+#ifdef PTXSIM_LIBRARY
+  return PTXSIM_LIBRARY;
 #else
-  const char *named = std::getenv("LORAC_PTXSIM");
-  return named ? named : "";
+  return "";
 #endif
 }
 
+/// In the place of libcuda for the length of a test.
 class Simulator {
 public:
-  Simulator() { setenv("LORAC_LIBCUDA", simulatorLibrary().c_str(), 1); }
-  ~Simulator() { unsetenv("LORAC_LIBCUDA"); }
+  Simulator() : before(std::getenv("LORAC_LIBCUDA") ? std::getenv("LORAC_LIBCUDA") : "") {
+    setenv("LORAC_LIBCUDA", simulatorLibrary().c_str(), 1);
+  }
+  ~Simulator() {
+    if (before.empty())
+      unsetenv("LORAC_LIBCUDA");
+  }
   Simulator(const Simulator &) = delete;
+
+private:
+  const std::string before;
 };
 
 #define LORAC_NEEDS_SIMULATOR()                                                                    \
   if (simulatorLibrary().empty())                                                                  \
-    GTEST_SKIP() << "no PTX simulator";                                                            \
+    GTEST_SKIP() << "this build has no PTX simulator";                                             \
   Simulator simulator
 
 } // namespace lorac::train

@@ -1,0 +1,144 @@
+#include "compiler/codegen/cuda/KernelCache.h"
+
+#include "runtime/formats/DurableFile.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+
+namespace lorac::cuda {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view magic = "lorac kernel 1\r\n";
+constexpr size_t hashBytes = 16;
+constexpr size_t headBytes = magic.size() + 8 + 8 + hashBytes; ///< before the checksum
+constexpr uint64_t mostBytes = uint64_t(1) << 30;
+
+std::string canonical(XXH128_hash_t hash) {
+  XXH128_canonical_t bytes;
+  XXH128_canonicalFromHash(&bytes, hash);
+  return std::string(reinterpret_cast<const char *>(bytes.digest), hashBytes);
+}
+
+/// Fields are set apart by their lengths, so that none runs into the next.
+std::string hashOf(const KernelKey &key) {
+  std::string text;
+  for (const std::string *field : {&key.source, &key.options, &key.architecture, &key.compiler})
+    text += std::to_string(field->size()) + ":" + *field;
+  return canonical(XXH3_128bits(text.data(), text.size()));
+}
+
+std::string hexOf(const std::string &bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : bytes) {
+    out += digits[uint8_t(c) >> 4];
+    out += digits[uint8_t(c) & 15];
+  }
+  return out;
+}
+
+void put(std::string &out, uint64_t value) {
+  for (int i = 0; i < 8; ++i)
+    out += char(value >> (8 * i));
+}
+uint64_t numberAt(std::string_view bytes, size_t at) {
+  uint64_t value = 0;
+  for (int i = 0; i < 8; ++i)
+    value |= uint64_t(uint8_t(bytes[at + size_t(i)])) << (8 * i);
+  return value;
+}
+
+std::string headOf(const std::string &keyHash, const StoredKernel &kernel) {
+  std::string head(magic);
+  put(head, kernel.binary.size());
+  put(head, kernel.resources.size());
+  return head + keyHash;
+}
+
+std::string checksum(std::string_view head, std::string_view body) {
+  XXH3_state_t state;
+  XXH3_128bits_reset(&state);
+  XXH3_128bits_update(&state, head.data(), head.size());
+  XXH3_128bits_update(&state, body.data(), body.size());
+  return canonical(XXH3_128bits_digest(&state));
+}
+
+/// The file's bytes; "" when it is no plain file or cannot be read.
+std::string readAll(const std::string &path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error) || fs::file_size(path, error) > mostBytes || error)
+    return "";
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(in), {});
+  return in.bad() ? "" : bytes;
+}
+
+std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::string &keyHash) {
+  if (bytes.size() < headBytes + hashBytes || bytes.compare(0, magic.size(), magic) != 0)
+    return std::nullopt;
+  const std::string_view all = bytes, head = all.substr(0, headBytes),
+                         sum = all.substr(headBytes, hashBytes),
+                         body = all.substr(headBytes + hashBytes);
+  const uint64_t binary = numberAt(all, magic.size()), resources = numberAt(all, magic.size() + 8);
+  if (binary > body.size() || resources != body.size() - binary ||
+      head.substr(magic.size() + 16) != keyHash || checksum(head, body) != sum)
+    return std::nullopt;
+  return StoredKernel{std::string(body.substr(0, binary)), std::string(body.substr(binary))};
+}
+
+} // namespace
+
+std::string KernelKey::hash() const { return hexOf(hashOf(*this)); }
+
+KernelCache::KernelCache(std::string folder, std::function<void(const std::string &)> warn)
+    : where(std::move(folder)), warn(std::move(warn)) {}
+
+std::string KernelCache::pathOf(const std::string &hash) const {
+  return where + "/" + hash + ".kernel";
+}
+
+std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
+  if (where.empty())
+    return std::nullopt;
+  const std::string keyHash = hashOf(key), path = pathOf(hexOf(keyHash));
+  const std::string bytes = readAll(path);
+  std::optional<StoredKernel> kernel = parseEntry(bytes, keyHash);
+  if (kernel) {
+    ++foundCount;
+    return kernel;
+  }
+  ++missedCount;
+  // Another writer may just have set a whole one in its place: that one is made again, no more.
+  if (std::error_code ignored; !bytes.empty())
+    fs::remove(path, ignored);
+  return std::nullopt;
+}
+
+void KernelCache::keep(const KernelKey &key, const StoredKernel &kernel) {
+  if (where.empty())
+    return;
+  const std::string keyHash = hashOf(key), head = headOf(keyHash, kernel),
+                    body = kernel.binary + kernel.resources;
+  std::error_code error;
+  fs::create_directories(where, error);
+  Result<void> written =
+      error ? Result<void>(Error{"cannot make '" + where + "': " + error.message()})
+            : formats::writeDurably(pathOf(hexOf(keyHash)), head + checksum(head, body) + body);
+  if (!written && warn)
+    std::call_once(warned, [&] {
+      warn("compiled kernels are not kept: " + written.error().message +
+           "; LORAC_CACHE_DIR names another folder");
+    });
+}
+
+} // namespace lorac::cuda
