@@ -1,0 +1,54 @@
+// A block's shared memory and, for each granule of it, who wrote and who read it when.
+#ifndef PTXSIM_MACHINE_SHAREDMEMORY_H
+#define PTXSIM_MACHINE_SHAREDMEMORY_H
+
+#include "tests/ptxsim/machine/Access.h"
+#include "tests/ptxsim/machine/Clocks.h"
+
+namespace ptxsim {
+
+/// The shadow of one granule, the smallest piece that the kernel ever accesses.
+struct SharedCell {
+  uint32_t writeClock = 0, readClock = 0;
+  uint32_t readers =
+      0; // warps that have read since the last write, those with this readClock at least
+  uint32_t writeInst = 0, readInst = 0;
+  uint8_t writer = 0;
+  enum State : uint8_t { Written, WrittenAtomically, Pending } state = Written;
+};
+
+class SharedMemory {
+public:
+  /// Fresh memory: poisoned, and nothing of it written.
+  void begin(const Kernel &kernel, uint32_t dynamicBytes, uint32_t warps);
+
+  bool holds(uint64_t address, uint64_t bytes) const {
+    return (address < fixed && fixed - address >= bytes) ||
+           (address >= dynamic && address - dynamic < dynamicBytes &&
+            dynamicBytes - (address - dynamic) >= bytes);
+  }
+  uint8_t *data() { return bytes.data(); }
+
+  /// Checks for races and for reads of what was never written, or is being copied.
+  void touch(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, AccessKind kind, int lane);
+  /// cp.async: from issue on nobody may touch the bytes; from the wait on they are the warp's
+  /// write.
+  void beginCopy(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane);
+  void endCopy(Warp &warp, uint64_t begin, uint64_t end);
+
+  Clocks clocks;
+
+private:
+  void read(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address, int lane);
+  void write(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address, int lane,
+             AccessKind kind);
+
+  std::vector<uint8_t> bytes;
+  std::vector<SharedCell> cells;
+  uint32_t granule = 4;
+  uint64_t fixed = 0, dynamic = 0, dynamicBytes = 0;
+};
+
+} // namespace ptxsim
+
+#endif

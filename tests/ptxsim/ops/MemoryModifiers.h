@@ -1,0 +1,31 @@
+// What the instructions on memory have in common: their modifiers, and the count of their traffic.
+#ifndef PTXSIM_OPS_MEMORYMODIFIERS_H
+#define PTXSIM_OPS_MEMORYMODIFIERS_H
+
+#include "tests/ptxsim/decode/Modifiers.h"
+#include "tests/ptxsim/machine/Access.h"
+#include "tests/ptxsim/machine/Report.h"
+
+namespace ptxsim {
+
+Space takeSpace(Modifiers &modifiers);
+/// .volatile, .relaxed.gpu …; true for an access that is no race by itself.
+bool takeOrder(Modifiers &modifiers);
+/// .ca, .L1::no_allocate, .L2::128B …: they change nothing here.
+void takeCacheHints(Modifiers &modifiers);
+
+/// The shadows of memories are as fine as the kernel's smallest access.
+void noteGranule(Kernel &kernel, Space space, uint32_t bytes);
+
+/// Lanes of one instruction that write different values to one place.
+void checkStoreConflict(Warp &warp, const Inst &inst, const Access &access, Mask mask);
+
+/// Sectors and wavefronts, when PTXSIM_COUNTERS asks for them.
+void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write);
+void countCopy(Warp &warp, const Inst &inst, const Access &source, const Access &destination,
+               const uint32_t *sizes);
+void countLoadMatrix(Warp &warp, const Inst &inst, const Access &rows);
+
+} // namespace ptxsim
+
+#endif
