@@ -199,10 +199,17 @@ private:
         if (shape.residual || shape.accumulate) {
           Value from = shape.residual ? residual : out;
           Int other = shape.residual ? row * shape.ldRes + col : place;
-          Value pair = d.local("onto", {1}, d.word());
-          d.copy(from, {other}, pair, {d.constant(0)}, 4);
-          Value word = d.loadWord(pair, {d.constant(0)});
-          low = d.unpack(word, false) + low, high = d.unpack(word, true) + high;
+          Num both[2] = {low, high};
+          if (shape.width() % 2 == 0) {
+            Value pair = d.local("onto", {1}, d.word());
+            d.copy(from, {other}, pair, {d.constant(0)}, 4);
+            for (int64_t second = 0; second < 2; ++second)
+              both[second] = d.unpack(d.loadWord(pair, {d.constant(0)}), second) + both[second];
+          } else { // nothing was ever written behind the last column
+            both[0] = d.loadNum(from, {other}) + low;
+            both[1] = d.loadWhere("second", col + 1 < shape.width(), from, {other + 1}) + high;
+          }
+          low = both[0], high = both[1];
         }
         // Rows are padded to multiples of 16, so the second of a pair has a place even where it is no column.
         if (half) {
