@@ -1,5 +1,5 @@
-// The optimizer's step as programs of a device: @norm writes the gradient's norm and the clipping factor, @update is AdamW over all
-// adapters. Before PlanMemory, which places their buffers.
+// The optimizer's step as programs of a device: @norm writes the gradient's norm and the clipping
+// factor, @update is AdamW over all adapters. Before PlanMemory, which places their buffers.
 
 #include "compiler/passes/KernelTable.h"
 #include "compiler/passes/Passes.h"
@@ -66,22 +66,23 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
   Value updateRegion(OpBuilder &b) {
     return buffer(b, BufferRole::IO, "update", {sizeof(LoracUpdate) / 4}, b.getF32Type());
   }
-  Value buffer(OpBuilder &b, BufferRole role, StringRef label, ArrayRef<int64_t> shape, Type element) {
+  Value buffer(OpBuilder &b, BufferRole role, StringRef label, ArrayRef<int64_t> shape,
+               Type element) {
     return BufferOp::create(b, b.getUnknownLoc(), MemRefType::get(shape, element), role, label, -1);
   }
   NamedAttribute integer(OpBuilder &b, StringRef name, int64_t value) {
     return b.getNamedAttr(name, b.getI64IntegerAttr(value));
   }
-  void launch(OpBuilder &b, KernelTable &kernels, StringRef family, SmallVector<NamedAttribute> params, ValueRange operands,
-              int64_t rows) {
+  void launch(OpBuilder &b, KernelTable &kernels, StringRef family,
+              SmallVector<NamedAttribute> params, ValueRange operands, int64_t rows) {
     Location loc = NameLoc::get(b.getStringAttr("optimizer"));
     std::string elements;
     llvm::raw_string_ostream os(elements);
     for (Value operand : operands)
       os << (elements.empty() ? "" : " ") << cast<MemRefType>(operand.getType()).getElementType();
     params.push_back(b.getNamedAttr("elements", b.getStringAttr(elements)));
-    auto op = LaunchOp::create(b, loc, kernels.get({family.str(), params}, loc), operands, b.getI64IntegerAttr(0),
-                               b.getI64IntegerAttr(rows), b.getUnitAttr());
+    auto op = LaunchOp::create(b, loc, kernels.get({family.str(), params}, loc), operands,
+                               b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows), b.getUnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(0));
   }
 };

@@ -51,8 +51,9 @@ int64_t ld(Value value) {
 
 // How a target stores activations and which launches it takes.
 struct TargetChoices {
-  Type activation;    ///< of `[tokens, n]` values
-  bool isCuda = false; ///< kernels know their buffers' element types; attention's backward is three launches
+  Type activation; ///< of `[tokens, n]` values
+  bool isCuda =
+      false; ///< kernels know their buffers' element types; attention's backward is three launches
 };
 
 // One function's ops, turned into launches one after another.
@@ -148,8 +149,9 @@ private:
         buffers[argument] = place(BufferRole::IO, starts ? "segment_starts" : name,
                                   MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
       } else {
-        buffers[argument] = place(BufferRole::IO, isHead ? "head_in" : "hidden",
-                                  rowsType(isHead ? headRows : maxTokens, cols(argument), target.activation));
+        buffers[argument] =
+            place(BufferRole::IO, isHead ? "head_in" : "hidden",
+                  rowsType(isHead ? headRows : maxTokens, cols(argument), target.activation));
       }
     }
   }
@@ -203,7 +205,9 @@ private:
 
   // A buffer from one of its columns on; the rows stay as long.
   Value columnsOf(Location loc, Value memory, int64_t from) {
-    return from == 0 ? memory : SliceOp::create(b, loc, memory.getType(), memory, elementBytes(memory) * from);
+    return from == 0
+               ? memory
+               : SliceOp::create(b, loc, memory.getType(), memory, elementBytes(memory) * from);
   }
 
   bool isReturned(Value tensor) {
@@ -442,7 +446,8 @@ private:
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
 
-  // Where samples lie: the CPU's tiles are samples, a GPU's are rows that ask for the ends of theirs.
+  // Where samples lie: the CPU's tiles are samples, a GPU's are rows that ask for the ends of
+  // theirs.
   Value segments(Value starts) {
     if (!target.isCuda)
       return in(starts);
@@ -452,10 +457,10 @@ private:
     return place(BufferRole::IO, "positions", MemRefType::get({maxTokens}, b.getI32Type()));
   }
 
-  // delta = rowsum(do·o) of each head, then dq by blocks of queries, dk and dv by blocks of keys: no
-  // two blocks add to one place.
-  void selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<NamedAttribute> params, Value dq,
-                                   Value dk, Value dv) {
+  // delta = rowsum(do·o) of each head, then dq by blocks of queries, dk and dv by blocks of keys:
+  // no two blocks add to one place.
+  void selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<NamedAttribute> params,
+                                   Value dq, Value dk, Value dv) {
     auto lse = cast<MemRefType>(in(op.getLse()).getType());
     Value delta = BufferOp::create(b, op.getLoc(), lse, BufferRole::Local, "delta", -1),
           ends = segments(op.getSegments());
@@ -617,7 +622,8 @@ private:
     int64_t vocab = shape[0], ldl = leadingDimension(vocab), rows = std::min(headRows, maxTokens);
     Value logits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, b.getF32Type()),
                                     BufferRole::Local, "logits of a chunk", -1);
-    // The gradient by the logits is an activation: where it is no float32 it has a place of its own.
+    // The gradient by the logits is an activation: where it is no float32 it has a place of its
+    // own.
     Value dlogits = logits;
     if (dh && target.activation != b.getF32Type())
       dlogits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, target.activation),

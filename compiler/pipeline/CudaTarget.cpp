@@ -41,23 +41,28 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
 // What stands above a kernel: its formula, the first op that needs it, its launch.
 static std::string prefaceOf(KernelOp kernel, func::FuncOp function) {
   std::string text = cuda::findFamily(kernel.getFamily())->formula.str();
-  text += "\nfirst of: " + nameOf(kernel.getLoc()) + " (" + placeOf(kernel.getLoc()) + "), lora.kernel family " +
-          kernel.getFamily().str();
-  text += "\n" + std::to_string(function->getAttrOfType<IntegerAttr>("cuda.threads").getInt()) + " threads, " +
+  text += "\nfirst of: " + nameOf(kernel.getLoc()) + " (" + placeOf(kernel.getLoc()) +
+          "), lora.kernel family " + kernel.getFamily().str();
+  text += "\n" + std::to_string(function->getAttrOfType<IntegerAttr>("cuda.threads").getInt()) +
+          " threads, " +
           std::to_string(function->getAttrOfType<IntegerAttr>("cuda.shared").getInt()) +
-          " bytes of shared memory a block; rows are begin..begin + count of the step's tokens, all `count` where begin is -1";
+          " bytes of shared memory a block; rows are begin..begin + count of the step's tokens, "
+          "all `count` where begin is -1";
   return text;
 }
 
-static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::string &arch, const cuda::CompiledKernel &compiled,
+static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::string &arch,
+                                           const cuda::CompiledKernel &compiled,
                                            const std::optional<cuda::Disassembler> &disassembler) {
   const cuda::Limits &limits = *cuda::findLimits(arch);
   KernelFacts facts{function.getName().str(), arch};
   facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
   facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
   facts.registers = compiled.registers, facts.spillBytes = compiled.spillBytes;
-  facts.residentBlocks = cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
-  facts.occupancy = double(facts.residentBlocks * facts.threads) / double(limits.threadsPerMultiprocessor);
+  facts.residentBlocks =
+      cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
+  facts.occupancy =
+      double(facts.residentBlocks * facts.threads) / double(limits.threadsPerMultiprocessor);
   if (disassembler) {
     auto loop = disassembler->mainLoop(compiled.cubin);
     if (!loop)
@@ -70,14 +75,17 @@ static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::str
 
 LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
                               CompileResult &result) {
-  llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
+  llvm::Expected<cuda::CudaTarget> target =
+      cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
   if (!target)
     return module.emitError(llvm::toString(target.takeError()));
   FailureOr<OwningOpRef<ModuleOp>> kernels = cuda::generateKernels(module, *target);
   if (failed(kernels) || failed(cuda::setGrids(module, *target)))
     return failure();
   result.files["60-kernels.mlir"] = dumpText(**kernels);
-  FailureOr<std::string> plan = planJson(module, *request.spec, {.compute = target->compute, .archs = target->archs, .kernels = **kernels});
+  FailureOr<std::string> plan =
+      planJson(module, *request.spec,
+               {.compute = target->compute, .archs = target->archs, .kernels = **kernels});
   if (failed(plan))
     return failure();
   result.files["plan.json"] = *plan;

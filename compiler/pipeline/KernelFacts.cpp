@@ -30,11 +30,14 @@ std::string lorac::kernelFactsJson(const std::vector<KernelFacts> &all) {
 }
 
 std::string lorac::kernelFactsTable(const std::vector<KernelFacts> &all) {
-  std::string text = "| kernel | arch | threads | registers | shared bytes | spilt bytes | blocks a multiprocessor | occupancy | instructions "
+  std::string text = "| kernel | arch | threads | registers | shared bytes | spilt bytes | blocks "
+                     "a multiprocessor | occupancy | instructions "
                      "per mma |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const KernelFacts &facts : all)
-    text += llvm::formatv("| `{0}` | {1} | {2} | {3} | {4} | {5} | {6} | {7:P0} | {8} |\n", facts.kernel, facts.arch, facts.threads,
-                          facts.registers, facts.sharedBytes, facts.spillBytes, facts.residentBlocks, facts.occupancy,
-                          facts.instructionsPerMma ? llvm::formatv("{0:F2}", *facts.instructionsPerMma).str() : "");
+    text += llvm::formatv(
+        "| `{0}` | {1} | {2} | {3} | {4} | {5} | {6} | {7:P0} | {8} |\n", facts.kernel, facts.arch,
+        facts.threads, facts.registers, facts.sharedBytes, facts.spillBytes, facts.residentBlocks,
+        facts.occupancy,
+        facts.instructionsPerMma ? llvm::formatv("{0:F2}", *facts.instructionsPerMma).str() : "");
   return text;
 }

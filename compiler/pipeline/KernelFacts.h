@@ -11,9 +11,10 @@ namespace lorac {
 struct KernelFacts {
   std::string kernel, arch;
   int64_t threads = 0, registers = 0, sharedBytes = 0, spillBytes = 0;
-  int64_t residentBlocks = 0;                   ///< on one multiprocessor
-  double occupancy = 0;                         ///< resident warps of the most that there can be
-  std::optional<double> instructionsPerMma = {}; ///< in the main loop; nothing where none multiplies, or where nvdisasm is not there
+  int64_t residentBlocks = 0; ///< on one multiprocessor
+  double occupancy = 0;       ///< resident warps of the most that there can be
+  std::optional<double> instructionsPerMma =
+      {}; ///< in the main loop; nothing where none multiplies, or where nvdisasm is not there
 };
 
 std::string kernelFactsJson(const std::vector<KernelFacts> &all);

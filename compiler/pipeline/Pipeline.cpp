@@ -55,8 +55,7 @@ public:
       return failure();
     // From here on the target is known.
     if (!request.cudaArchs.empty()) {
-      if (failed(stage("50-planned",
-                       [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
+      if (failed(stage("50-planned", [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
         return failure();
       result.files["plan.md"] = planReport(*module, *request.spec, layout());
       return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())

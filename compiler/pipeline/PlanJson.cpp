@@ -57,9 +57,7 @@ private:
   llvm::json::OStream json;
   llvm::StringMap<int64_t> weightIndex, kernelIndex;
 
-  WeightLayout layout() {
-    return target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels;
-  }
+  WeightLayout layout() { return target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels; }
   int64_t integer(StringRef name) { return module->getAttrOfType<IntegerAttr>(name).getInt(); }
   DictionaryAttr hyper() { return module->getAttrOfType<DictionaryAttr>("lora.hyper"); }
   int64_t hyperInteger(StringRef name) {

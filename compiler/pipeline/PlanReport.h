@@ -1,8 +1,8 @@
 #pragma once
 // The plan for people: plan.md.
 
-#include "dsl/Spec.h"
 #include "compiler/pipeline/WeightParts.h"
+#include "dsl/Spec.h"
 #include "mlir/IR/BuiltinOps.h"
 
 #include <string>

@@ -23,18 +23,22 @@ using namespace lorac::lora;
 #ifdef LORAC_HAS_PASSES
 namespace {
 
-// Prints the kernels of a planned module as CUDA C++, for tests and for reading; the module becomes 60-kernels.
+// Prints the kernels of a planned module as CUDA C++, for tests and for reading; the module becomes
+// 60-kernels.
 struct EmitCuda : PassWrapper<EmitCuda, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(EmitCuda)
   EmitCuda() = default;
   EmitCuda(const EmitCuda &) {}
-  ListOption<std::string> archs{*this, "arch", llvm::cl::desc("architectures that the kernels fit")};
-  Option<std::string> compute{*this, "compute", llvm::cl::desc("bf16 or f16"), llvm::cl::init("bf16")};
+  ListOption<std::string> archs{*this, "arch",
+                                llvm::cl::desc("architectures that the kernels fit")};
+  Option<std::string> compute{*this, "compute", llvm::cl::desc("bf16 or f16"),
+                              llvm::cl::init("bf16")};
 
   StringRef getArgument() const override { return "lora-emit-cuda"; }
   StringRef getDescription() const override { return "50-planned -> CUDA C++ on stdout"; }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<lorac::device::DeviceDialect, gpu::GPUDialect, scf::SCFDialect, memref::MemRefDialect>();
+    registry.insert<lorac::device::DeviceDialect, gpu::GPUDialect, scf::SCFDialect,
+                    memref::MemRefDialect>();
   }
 
   void runOnOperation() override {

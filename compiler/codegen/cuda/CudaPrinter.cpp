@@ -41,7 +41,8 @@ StringRef unwrapped(StringRef s) {
 }
 
 std::optional<gpu::AddressSpace> spaceOf(Value memory) {
-  auto space = dyn_cast_or_null<gpu::AddressSpaceAttr>(cast<MemRefType>(memory.getType()).getMemorySpace());
+  auto space =
+      dyn_cast_or_null<gpu::AddressSpaceAttr>(cast<MemRefType>(memory.getType()).getMemorySpace());
   return space ? std::optional(space.getValue()) : std::nullopt;
 }
 
@@ -58,7 +59,8 @@ public:
     preface.split(lines, '\n', -1, false);
     for (StringRef line : lines)
       text += ("// " + line + "\n").str();
-    text += "typedef unsigned char u8;\ntypedef unsigned int u32;\ntypedef unsigned short bf16;\ntypedef unsigned short f16;\n"
+    text += "typedef unsigned char u8;\ntypedef unsigned int u32;\ntypedef unsigned short "
+            "bf16;\ntypedef unsigned short f16;\n"
             "#define DEVICE static __device__ __forceinline__\n\n";
     return text + cuda::prelude(used) + body;
   }
@@ -67,7 +69,8 @@ private:
   func::FuncOp kernel;
   std::string body;
   llvm::raw_string_ostream os;
-  llvm::DenseMap<Value, std::string> names; // a name, or an expression where the value is used in place
+  llvm::DenseMap<Value, std::string>
+      names; // a name, or an expression where the value is used in place
   llvm::StringMap<int> taken;
   llvm::StringSet<> used;
   llvm::DenseSet<Value> changing; // expressions in place that read memory which may change
@@ -118,7 +121,8 @@ private:
 
   LogicalResult printSignature() {
     auto threads = kernel->getAttrOfType<IntegerAttr>("cuda.threads");
-    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") " << kernel.getName() << "(";
+    os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt() << ") "
+       << kernel.getName() << "(";
     taken["step"] = taken["shared"] = 1;
     unsigned last = kernel.getNumArguments() - 2; // begin and count come behind the step
     for (BlockArgument argument : kernel.getArguments()) {
@@ -127,7 +131,8 @@ private:
       std::string name = names[argument] = nameFor(argument);
       os << (argument.getArgNumber() ? ",\n    " : "\n    ");
       auto memory = dyn_cast<MemRefType>(argument.getType());
-      FailureOr<std::string> type = typeName(memory ? memory.getElementType() : argument.getType(), kernel);
+      FailureOr<std::string> type =
+          typeName(memory ? memory.getElementType() : argument.getType(), kernel);
       if (failed(type))
         return failure();
       if (memory && memory.getMemorySpace())
@@ -161,7 +166,8 @@ private:
     return result;
   }
 
-  // Whether a value is written where it is used: it has one use, and what it reads cannot change until then.
+  // Whether a value is written where it is used: it has one use, and what it reads cannot change
+  // until then.
   bool isInPlace(Operation *op, Value value) {
     if (isNamed(value))
       return false;
@@ -191,7 +197,8 @@ private:
 
   // Whether the op's expression reads what may change, or what other lanes have.
   bool readsChanging(Operation *op) {
-    if (isa<gpu::ShuffleOp>(op) || llvm::any_of(op->getOperands(), [&](Value v) { return changing.contains(v); }))
+    if (isa<gpu::ShuffleOp>(op) ||
+        llvm::any_of(op->getOperands(), [&](Value v) { return changing.contains(v); }))
       return true;
     auto load = dyn_cast<memref::LoadOp>(op);
     return load && !isConstant(load.getMemRef());
@@ -202,7 +209,8 @@ private:
     if (op->getBlock() != user->getBlock())
       return false;
     for (Operation *next = op->getNextNode(); next != user; next = next->getNextNode())
-      if (!next || next->getNumRegions() || !(isMemoryEffectFree(next) || isa<memref::LoadOp>(next)))
+      if (!next || next->getNumRegions() ||
+          !(isMemoryEffectFree(next) || isa<memref::LoadOp>(next)))
         return false;
     return true;
   }
@@ -219,12 +227,14 @@ private:
     if (failed(type))
       return failure();
     std::string rhs = expression.str();
-    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs) << ";\n";
+    line() << "const " << *type << " " << (names[value] = nameFor(value)) << " = " << unwrapped(rhs)
+           << ";\n";
     return success();
   }
 
   LogicalResult infix(Operation *op, StringRef sign) {
-    return define(op, "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
+    return define(op,
+                  "(" + use(op->getOperand(0)) + " " + sign + " " + use(op->getOperand(1)) + ")");
   }
   LogicalResult function(Operation *op, const Twine &name) {
     std::string text = name.str() + "(";
@@ -258,15 +268,22 @@ private:
         .Case([&](arith::NegFOp o) { return define(o, "-" + use(o.getOperand())); })
         .Case([&](arith::CmpIOp o) { return printCompare(o); })
         .Case([&](arith::SelectOp o) {
-          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " + use(o.getFalseValue()) + ")");
+          return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " +
+                               use(o.getFalseValue()) + ")");
         })
         .Case<arith::IndexCastOp, arith::ExtUIOp>([&](auto o) { return define(o, use(o.getIn())); })
         .Case([&](arith::SIToFPOp o) {
-          return define(o, (o.getIn().getType().isInteger(8) ? "(float)(signed char)" : "(float)") + use(o.getIn()));
+          return define(o, (o.getIn().getType().isInteger(8) ? "(float)(signed char)" : "(float)") +
+                               use(o.getIn()));
         })
         .Case([&](arith::BitcastOp o) { return printBitcast(o); })
-        .Case([&](arith::ExtFOp o) { return define(o, call("widen_" + halfName(o.getIn().getType())) + "(" + bare(o.getIn()) + ")"); })
-        .Case([&](arith::TruncFOp o) { return define(o, call("narrow_" + halfName(o.getType())) + "(" + bare(o.getIn()) + ")"); })
+        .Case([&](arith::ExtFOp o) {
+          return define(o, call("widen_" + halfName(o.getIn().getType())) + "(" + bare(o.getIn()) +
+                               ")");
+        })
+        .Case([&](arith::TruncFOp o) {
+          return define(o, call("narrow_" + halfName(o.getType())) + "(" + bare(o.getIn()) + ")");
+        })
         .Case([&](math::FmaOp o) { return function(o, "fmaf"); })
         .Case([&](math::ExpOp o) { return function(o, "expf"); })
         .Case([&](math::Exp2Op o) { return function(o, "exp2f"); })
@@ -275,8 +292,12 @@ private:
         .Case([&](math::RsqrtOp o) { return function(o, "rsqrtf"); })
         .Case([&](math::TanhOp o) { return function(o, "tanhf"); })
         .Case([&](math::ErfOp o) { return function(o, "erff"); })
-        .Case([&](gpu::ThreadIdOp o) { return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension())); })
-        .Case([&](gpu::BlockIdOp o) { return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension())); })
+        .Case([&](gpu::ThreadIdOp o) {
+          return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
+        })
+        .Case([&](gpu::BlockIdOp o) {
+          return define(o, "(int)blockIdx." + gpu::stringifyDimension(o.getDimension()));
+        })
         .Case([&](gpu::BarrierOp) {
           line() << "__syncthreads();\n";
           return success();
@@ -290,11 +311,16 @@ private:
         })
         .Case([&](scf::ForOp o) { return printFor(o); })
         .Case([&](scf::IfOp o) { return printIf(o); })
-        .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp, device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp, device::MmaOp,
-              device::PackOp, device::UnpackOp, device::MulPairsOp, device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp, device::StorePairOp,
-              device::StepOp, device::ReturnIfOp>([&](auto o) { return printDevice(o); })
+        .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp,
+              device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp,
+              device::MmaOp, device::PackOp, device::UnpackOp, device::MulPairsOp,
+              device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp,
+              device::StorePairOp, device::StepOp, device::ReturnIfOp>(
+            [&](auto o) { return printDevice(o); })
         .Case<scf::YieldOp, func::ReturnOp>([](auto) { return success(); })
-        .Default([](Operation *other) { return other->emitError("the CUDA printer does not know this op"); });
+        .Default([](Operation *other) {
+          return other->emitError("the CUDA printer does not know this op");
+        });
   }
 
   LogicalResult printConstant(arith::ConstantOp op) {
@@ -303,7 +329,8 @@ private:
                   : whole.getInt() < 0         ? "(" + std::to_string(whole.getInt()) + ")"
                                                : std::to_string(whole.getInt());
     else if (auto number = dyn_cast<FloatAttr>(op.getValue()))
-      names[op] = number.getValueAsDouble() < 0 ? "(" + floatText(number.getValueAsDouble()) + ")" : floatText(number.getValueAsDouble());
+      names[op] = number.getValueAsDouble() < 0 ? "(" + floatText(number.getValueAsDouble()) + ")"
+                                                : floatText(number.getValueAsDouble());
     else
       return op.emitError("the CUDA printer knows only scalar constants");
     return success();
@@ -336,9 +363,11 @@ private:
     if (!op.getValid().use_empty())
       return op.emitError("the CUDA printer knows shuffles of whole warps");
     if (op.getMode() == gpu::ShuffleMode::XOR)
-      return define(op, "__shfl_xor_sync(~0u, " + bare(op.getValue()) + ", " + bare(op.getOffset()) + ")");
+      return define(op, "__shfl_xor_sync(~0u, " + bare(op.getValue()) + ", " +
+                            bare(op.getOffset()) + ")");
     if (op.getMode() == gpu::ShuffleMode::IDX)
-      return define(op, "__shfl_sync(~0u, " + bare(op.getValue()) + ", " + bare(op.getOffset()) + ")");
+      return define(op,
+                    "__shfl_sync(~0u, " + bare(op.getValue()) + ", " + bare(op.getOffset()) + ")");
     return op.emitError("the CUDA printer knows only xor and idx shuffles");
   }
 
@@ -348,8 +377,10 @@ private:
       return failure();
     if (spaceOf(op) != gpu::AddressSpace::Private)
       return op.emitError("the CUDA printer knows only local memory here");
-    bool isWords = op.getType().getElementType().isUnsignedInteger(32); // copied four or sixteen bytes at a time
-    line() << (isWords && op.getType().getRank() ? "alignas(16) " : "") << *type << " " << (names[op] = nameFor(op));
+    bool isWords = op.getType().getElementType().isUnsignedInteger(
+        32); // copied four or sixteen bytes at a time
+    line() << (isWords && op.getType().getRank() ? "alignas(16) " : "") << *type << " "
+           << (names[op] = nameFor(op));
     for (int64_t n : op.getType().getShape())
       os << "[" << n << "]";
     os << ";\n";
@@ -373,8 +404,9 @@ private:
     Value variable = op.getInductionVar();
     std::string name = names[variable] = nameFor(variable);
     std::string step = use(op.getStep()).str();
-    line() << "for (int " << name << " = " << bare(op.getLowerBound()) << "; " << name << " < " << bare(op.getUpperBound()) << "; "
-           << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
+    line() << "for (int " << name << " = " << bare(op.getLowerBound()) << "; " << name << " < "
+           << bare(op.getUpperBound()) << "; " << (step == "1" ? "++" + name : name + " += " + step)
+           << ") {\n";
     if (failed(printNested(*op.getBody())))
       return failure();
     line() << "}\n";
@@ -418,8 +450,8 @@ private:
     if (spaceOf(op) != gpu::AddressSpace::Workgroup)
       return op.emitError("device.shared lies in workgroup memory");
     std::string name = names[op] = nameFor(op);
-    line() << *element << " *" << name << " = (" << *element << " *)(shared + " << op.getOffset() << "); // [" << type.getNumElements()
-           << "]\n";
+    line() << *element << " *" << name << " = (" << *element << " *)(shared + " << op.getOffset()
+           << "); // [" << type.getNumElements() << "]\n";
     return success();
   }
   LogicalResult printDevice(device::AdvanceOp op) {
@@ -428,24 +460,32 @@ private:
       return failure();
     std::string from = address(op.getMemory(), op.getIndex());
     bool constant = isConstant(op.getMemory());
-    line() << (constant ? "const " : "") << *element << " *" << (names[op] = nameFor(op)) << " = " << from << ";\n";
+    line() << (constant ? "const " : "") << *element << " *" << (names[op] = nameFor(op)) << " = "
+           << from << ";\n";
     return success();
   }
-  LogicalResult printDevice(device::KeepOp op) { return define(op, call("keep") + "(" + bare(op.getValue()) + ")"); }
+  LogicalResult printDevice(device::KeepOp op) {
+    return define(op, call("keep") + "(" + bare(op.getValue()) + ")");
+  }
   LogicalResult printDevice(device::CopyOp op) {
-    StringRef type = op.getBytes() == 16 ? "uint4" : op.getBytes() == 8 ? "uint2" : op.getBytes() == 4 ? "u32" : "";
+    StringRef type = op.getBytes() == 16  ? "uint4"
+                     : op.getBytes() == 8 ? "uint2"
+                     : op.getBytes() == 4 ? "u32"
+                                          : "";
     if (type.empty())
       return op.emitError("copies 4, 8 or 16 bytes");
-    line() << "*(" << type << " *)" << address(op.getTo(), op.getToIndices()) << " = *(const " << type << " *)"
-           << address(op.getFrom(), op.getFromIndices()) << ";\n";
+    line() << "*(" << type << " *)" << address(op.getTo(), op.getToIndices()) << " = *(const "
+           << type << " *)" << address(op.getFrom(), op.getFromIndices()) << ";\n";
     return success();
   }
   LogicalResult printDevice(device::StorePairOp op) {
-    line() << "*(u32 *)" << address(op.getTo(), op.getIndex()) << " = " << bare(op.getPair()) << ";\n";
+    line() << "*(u32 *)" << address(op.getTo(), op.getIndex()) << " = " << bare(op.getPair())
+           << ";\n";
     return success();
   }
   LogicalResult printDevice(device::CopyAsyncOp op) {
-    line() << call(op.getSize() ? "copy_async_upto" : "copy_async") << "(" << address(op.getTo(), op.getToIndex()) << ", "
+    line() << call(op.getSize() ? "copy_async_upto" : "copy_async") << "("
+           << address(op.getTo(), op.getToIndex()) << ", "
            << address(op.getFrom(), op.getFromIndex());
     if (op.getSize())
       os << ", " << bare(op.getSize());
@@ -461,27 +501,35 @@ private:
     return success();
   }
   LogicalResult printDevice(device::LdMatrixOp op) {
-    line() << call(op.getTrans() ? "ldmatrix_trans" : "ldmatrix") << "(" << element(op.getRegisters(), op.getIndices()) << ", "
+    line() << call(op.getTrans() ? "ldmatrix_trans" : "ldmatrix") << "("
+           << element(op.getRegisters(), op.getIndices()) << ", "
            << address(op.getFrom(), op.getIndex()) << ");\n";
     return success();
   }
   LogicalResult printDevice(device::MmaOp op) {
-    line() << call("mma_" + halfName(op.getElement())) << "(" << element(op.getSums(), op.getSumIndices()) << ", "
-           << element(op.getA(), op.getAIndices()) << ", " << bare(op.getB0()) << ", " << bare(op.getB1()) << ");\n";
+    line() << call("mma_" + halfName(op.getElement())) << "("
+           << element(op.getSums(), op.getSumIndices()) << ", "
+           << element(op.getA(), op.getAIndices()) << ", " << bare(op.getB0()) << ", "
+           << bare(op.getB1()) << ");\n";
     return success();
   }
-  LogicalResult printDevice(device::PackOp op) { return function(op, call("pack_" + halfName(op.getElement()))); }
+  LogicalResult printDevice(device::PackOp op) {
+    return function(op, call("pack_" + halfName(op.getElement())));
+  }
   LogicalResult printDevice(device::UnpackOp op) {
     return function(op, call((op.getHigh() ? "high_" : "low_") + halfName(op.getElement())));
   }
-  LogicalResult printDevice(device::MulPairsOp op) { return function(op, call("mul_pairs_" + halfName(op.getElement()))); }
+  LogicalResult printDevice(device::MulPairsOp op) {
+    return function(op, call("mul_pairs_" + halfName(op.getElement())));
+  }
   LogicalResult printDevice(device::DecodeOp op) {
     line() << call("decode") << "(" << bare(op.getWord()) << ", " << use(op.getTable()) << ", "
            << address(op.getRegisters(), op.getIndices()) << ");\n";
     return success();
   }
   LogicalResult printDevice(device::ByteOp op) {
-    return define(op, call("byte_of") + "(" + bare(op.getWord()) + ", " + std::to_string(op.getByte()) + ")");
+    return define(op, call("byte_of") + "(" + bare(op.getWord()) + ", " +
+                          std::to_string(op.getByte()) + ")");
   }
   LogicalResult printDevice(device::CodeTableOp op) {
     if (op.getValues().size() != 16)
@@ -492,20 +540,25 @@ private:
       for (int i = 0; i < 4; ++i) {
         bool lossy = false;
         APFloat value(op.getValues()[4 * word + i]);
-        value.convert(op.getElement().isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(), APFloat::rmNearestTiesToEven, &lossy);
+        value.convert(op.getElement().isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(),
+                      APFloat::rmNearestTiesToEven, &lossy);
         uint32_t bits = uint32_t(value.bitcastToAPInt().getZExtValue());
         l |= (bits & 255) << (8 * i), h |= (bits >> 8) << (8 * i);
       }
-      low += llvm::formatv("{0}{1:x}u", word ? ", " : "", l), high += llvm::formatv("{0}{1:x}u", word ? ", " : "", h);
+      low += llvm::formatv("{0}{1:x}u", word ? ", " : "", l),
+          high += llvm::formatv("{0}{1:x}u", word ? ", " : "", h);
     }
     std::string name = names[op] = nameFor(op);
-    line() << "const u32 " << name << "_low[4] = " << low << "}, " << name << "_high[4] = " << high << "};\n";
-    line() << "const Codes " << name << " = " << call("code_table") << "(" << use(op.getScratch()) << ", " << name << "_low, " << name
-           << "_high);\n";
+    line() << "const u32 " << name << "_low[4] = " << low << "}, " << name << "_high[4] = " << high
+           << "};\n";
+    line() << "const Codes " << name << " = " << call("code_table") << "(" << use(op.getScratch())
+           << ", " << name << "_low, " << name << "_high);\n";
     return success();
   }
   LogicalResult printDevice(device::PhiloxOp op) {
-    std::string text = (call("philox") + "((long long)" + use(op.getRow()) + " * " + use(op.getColumns()) + " + " + use(op.getColumn())).str();
+    std::string text = (call("philox") + "((long long)" + use(op.getRow()) + " * " +
+                        use(op.getColumns()) + " + " + use(op.getColumn()))
+                           .str();
     for (Value word : {op.getStream(), op.getMicro(), op.getSeed(), op.getStep()})
       text += ", " + bare(word).str();
     return define(op, "(" + text + ") >= " + std::to_string(op.getThreshold()) + "u)");
@@ -522,4 +575,6 @@ private:
 
 } // namespace
 
-FailureOr<std::string> lorac::cuda::printCuda(func::FuncOp kernel, StringRef preface) { return Printer(kernel).print(preface); }
+FailureOr<std::string> lorac::cuda::printCuda(func::FuncOp kernel, StringRef preface) {
+  return Printer(kernel).print(preface);
+}

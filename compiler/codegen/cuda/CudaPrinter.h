@@ -10,8 +10,8 @@
 namespace lorac::cuda {
 
 /// One kernel with the functions that it calls, as one translation unit; `preface` stands above it,
-/// a comment line for each of its lines. Any op, type or memory space that the printer does not know
-/// is an error at its location.
+/// a comment line for each of its lines. Any op, type or memory space that the printer does not
+/// know is an error at its location.
 mlir::FailureOr<std::string> printCuda(mlir::func::FuncOp kernel, llvm::StringRef preface);
 
 } // namespace lorac::cuda

@@ -8,10 +8,11 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cuda;
 
-DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef name, int64_t threads, Type compute,
-                             ArrayRef<Argument> arguments)
+DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef name, int64_t threads,
+                             Type compute, ArrayRef<Argument> arguments)
     : b(builder), loc(location), computeType(compute) {
-  // Names are for values that the reader of the CUDA text meets, not for what the spec calls the op.
+  // Names are for values that the reader of the CUDA text meets, not for what the spec calls the
+  // op.
   while (auto named = dyn_cast<NameLoc>(loc))
     loc = named.getChildLoc();
   SmallVector<Argument> all(arguments);
@@ -45,8 +46,9 @@ MemRefType DeviceBuilder::memory(ArrayRef<int64_t> shape, Type element, Space sp
   MLIRContext *context = element.getContext();
   Attribute where;
   if (space != Space::Global)
-    where = gpu::AddressSpaceAttr::get(context, space == Space::Shared ? gpu::AddressSpace::Workgroup
-                                                                       : gpu::AddressSpace::Private);
+    where =
+        gpu::AddressSpaceAttr::get(context, space == Space::Shared ? gpu::AddressSpace::Workgroup
+                                                                   : gpu::AddressSpace::Private);
   return MemRefType::get(shape, element, MemRefLayoutAttrInterface(), where);
 }
 
@@ -57,21 +59,27 @@ Value DeviceBuilder::local(StringRef name, ArrayRef<int64_t> shape, Type element
 Value DeviceBuilder::shared(StringRef name, int64_t elements, Type element) {
   int64_t offset = sharedTop, bytes = elements * element.getIntOrFloatBitWidth() / 8;
   sharedTop = (offset + bytes + 127) / 128 * 128;
-  return device::SharedOp::create(b, at(name), memory({elements}, element, Space::Shared), b.getI64IntegerAttr(offset));
+  return device::SharedOp::create(b, at(name), memory({elements}, element, Space::Shared),
+                                  b.getI64IntegerAttr(offset));
 }
 
 Value DeviceBuilder::bytesOf(StringRef name, Value shared) {
   auto type = llvm::cast<MemRefType>(shared.getType());
   int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-  return device::SharedOp::create(b, at(name), memory({bytes}, u8(), Space::Shared), shared.getDefiningOp<device::SharedOp>().getOffsetAttr());
+  return device::SharedOp::create(b, at(name), memory({bytes}, u8(), Space::Shared),
+                                  shared.getDefiningOp<device::SharedOp>().getOffsetAttr());
 }
 
-Int DeviceBuilder::keep(StringRef name, Int value) { return {this, device::KeepOp::create(b, at(name), i32(), value.v)}; }
+Int DeviceBuilder::keep(StringRef name, Int value) {
+  return {this, device::KeepOp::create(b, at(name), i32(), value.v)};
+}
 Value DeviceBuilder::pointer(StringRef name, Value memory, Int index) {
   return device::AdvanceOp::create(b, at(name), memory.getType(), memory, index.v);
 }
 
-Value DeviceBuilder::index(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
+Value DeviceBuilder::index(Value value) {
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+}
 
 SmallVector<Value> DeviceBuilder::cast(Indices indices) {
   SmallVector<Value> all;
@@ -87,7 +95,9 @@ static SmallVector<Value> values(ArrayRef<Int> indices) {
   return all;
 }
 
-static Type elementOf(Value memory) { return llvm::cast<MemRefType>(memory.getType()).getElementType(); }
+static Type elementOf(Value memory) {
+  return llvm::cast<MemRefType>(memory.getType()).getElementType();
+}
 
 Num DeviceBuilder::loadNum(Value from, Indices indices) {
   Value value = memref::LoadOp::create(b, loc, from, cast(indices));
@@ -108,7 +118,9 @@ Num DeviceBuilder::loadSigned(Value from, Indices indices) {
   return {this, arith::SIToFPOp::create(b, loc, f32(), byte)};
 }
 
-Value DeviceBuilder::loadWord(Value from, Indices indices) { return memref::LoadOp::create(b, loc, from, cast(indices)); }
+Value DeviceBuilder::loadWord(Value from, Indices indices) {
+  return memref::LoadOp::create(b, loc, from, cast(indices));
+}
 
 void DeviceBuilder::store(Value value, Value to, Indices indices) {
   Type element = elementOf(to);
@@ -121,7 +133,8 @@ template <typename T>
 T DeviceBuilder::loadOr(StringRef name, Bool condition, T zero, llvm::function_ref<T()> load) {
   if (std::optional<int64_t> always = known(condition))
     return *always ? named(name, load()) : zero;
-  auto branch = scf::IfOp::create(b, at(name), TypeRange{zero.v.getType()}, condition.v, /*withElseRegion=*/true);
+  auto branch = scf::IfOp::create(b, at(name), TypeRange{zero.v.getType()}, condition.v,
+                                  /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
   Value loaded = load().v;
@@ -156,8 +169,12 @@ Int DeviceBuilder::constant(int64_t value) {
   assert(value == int32_t(value) && "indices of a kernel fit 32 bits");
   return {this, arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(value)))};
 }
-Num DeviceBuilder::number(double value) { return {this, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)))}; }
-Bool DeviceBuilder::truth(bool value) { return {this, arith::ConstantOp::create(b, loc, b.getBoolAttr(value))}; }
+Num DeviceBuilder::number(double value) {
+  return {this, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)))};
+}
+Bool DeviceBuilder::truth(bool value) {
+  return {this, arith::ConstantOp::create(b, loc, b.getBoolAttr(value))};
+}
 
 std::optional<int64_t> DeviceBuilder::known(Value value) {
   if (auto constant = value.getDefiningOp<arith::ConstantOp>())
@@ -187,8 +204,12 @@ Int DeviceBuilder::block(gpu::Dimension dimension) {
   return {this, arith::IndexCastOp::create(b, loc, i32(), id)};
 }
 
-Int DeviceBuilder::stepInt(StringRef field) { return {this, device::StepOp::create(b, at(field), i32(), b.getStringAttr(field))}; }
-Num DeviceBuilder::stepNum(StringRef field) { return {this, device::StepOp::create(b, at(field), f32(), b.getStringAttr(field))}; }
+Int DeviceBuilder::stepInt(StringRef field) {
+  return {this, device::StepOp::create(b, at(field), i32(), b.getStringAttr(field))};
+}
+Num DeviceBuilder::stepNum(StringRef field) {
+  return {this, device::StepOp::create(b, at(field), f32(), b.getStringAttr(field))};
+}
 
 Int DeviceBuilder::rows() {
   if (!rowsValue) {
@@ -199,7 +220,9 @@ Int DeviceBuilder::rows() {
   return {this, rowsValue};
 }
 
-Num DeviceBuilder::fma(Num x, Num y, Num sum) { return {this, math::FmaOp::create(b, loc, x.v, y.v, sum.v)}; }
+Num DeviceBuilder::fma(Num x, Num y, Num sum) {
+  return {this, math::FmaOp::create(b, loc, x.v, y.v, sum.v)};
+}
 Num DeviceBuilder::select(Bool condition, Num x, Num y) {
   return {this, arith::SelectOp::create(b, loc, condition.v, x.v, y.v)};
 }
@@ -246,7 +269,8 @@ void DeviceBuilder::where(Bool condition, llvm::function_ref<void()> body) {
   body();
 }
 
-void DeviceBuilder::where(Bool condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise) {
+void DeviceBuilder::where(Bool condition, llvm::function_ref<void()> body,
+                          llvm::function_ref<void()> otherwise) {
   auto branch = scf::IfOp::create(b, loc, condition.v, /*withElseRegion=*/true);
   takeComment(branch);
   OpBuilder::InsertionGuard guard(b);
@@ -267,10 +291,13 @@ void DeviceBuilder::takeComment(Operation *op) {
 //===--- warps ---===//
 
 Num DeviceBuilder::shuffleXor(Num x, int64_t mask) {
-  return {this, gpu::ShuffleOp::create(b, loc, x.v, constant(mask).v, constant(32).v, gpu::ShuffleMode::XOR).getShuffleResult()};
+  return {this, gpu::ShuffleOp::create(b, loc, x.v, constant(mask).v, constant(32).v,
+                                       gpu::ShuffleMode::XOR)
+                    .getShuffleResult()};
 }
 Num DeviceBuilder::shuffle(Num x, Int lane) {
-  return {this, gpu::ShuffleOp::create(b, loc, x.v, lane.v, constant(32).v, gpu::ShuffleMode::IDX).getShuffleResult()};
+  return {this, gpu::ShuffleOp::create(b, loc, x.v, lane.v, constant(32).v, gpu::ShuffleMode::IDX)
+                    .getShuffleResult()};
 }
 Num DeviceBuilder::warpSum(Num x) {
   for (int64_t mask : {16, 8, 4, 2, 1})
@@ -285,39 +312,50 @@ Num DeviceBuilder::warpMax(Num x) {
 
 //===--- device ops ---===//
 
-Bool DeviceBuilder::philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro, Int seed, Int step, uint32_t threshold) {
-  return {this, device::PhiloxOp::create(b, loc, b.getI1Type(), row.v, constant(columns).v, column.v, constant(stream).v, micro.v, seed.v,
-                                         step.v, b.getI64IntegerAttr(threshold))};
+Bool DeviceBuilder::philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro,
+                                  Int seed, Int step, uint32_t threshold) {
+  return {this, device::PhiloxOp::create(b, loc, b.getI1Type(), row.v, constant(columns).v,
+                                         column.v, constant(stream).v, micro.v, seed.v, step.v,
+                                         b.getI64IntegerAttr(threshold))};
 }
 
-void DeviceBuilder::copy(Value from, Indices fromIndices, Value to, Indices toIndices, int64_t bytes) {
-  device::CopyOp::create(b, loc, from, values(fromIndices), to, values(toIndices), b.getI64IntegerAttr(bytes));
+void DeviceBuilder::copy(Value from, Indices fromIndices, Value to, Indices toIndices,
+                         int64_t bytes) {
+  device::CopyOp::create(b, loc, from, values(fromIndices), to, values(toIndices),
+                         b.getI64IntegerAttr(bytes));
 }
 void DeviceBuilder::copyAsync(Value from, Int fromIndex, Value to, Int toIndex) {
   device::CopyAsyncOp::create(b, loc, from, fromIndex.v, to, toIndex.v, Value());
 }
 void DeviceBuilder::copyAsync(Value from, Int fromIndex, Value to, Int toIndex, Int size) {
-  device::CopyAsyncOp::create(b, loc, from, fromIndex.v, to, toIndex.v, known(size) == 16 ? Value() : size.v);
+  device::CopyAsyncOp::create(b, loc, from, fromIndex.v, to, toIndex.v,
+                              known(size) == 16 ? Value() : size.v);
 }
 void DeviceBuilder::ldmatrix(Value from, Int index, bool trans, Value registers, Indices indices) {
-  device::LdMatrixOp::create(b, loc, from, index.v, registers, values(indices), trans ? b.getUnitAttr() : UnitAttr());
+  device::LdMatrixOp::create(b, loc, from, index.v, registers, values(indices),
+                             trans ? b.getUnitAttr() : UnitAttr());
 }
-void DeviceBuilder::mma(Value sums, Indices sumIndices, Value a, Indices aIndices, Value b0, Value b1) {
-  device::MmaOp::create(b, loc, sums, values(sumIndices), a, values(aIndices), b0, b1, TypeAttr::get(computeType));
+void DeviceBuilder::mma(Value sums, Indices sumIndices, Value a, Indices aIndices, Value b0,
+                        Value b1) {
+  device::MmaOp::create(b, loc, sums, values(sumIndices), a, values(aIndices), b0, b1,
+                        TypeAttr::get(computeType));
 }
 Value DeviceBuilder::pack(Num low, Num high) {
   return device::PackOp::create(b, loc, word(), low.v, high.v, TypeAttr::get(computeType));
 }
 Num DeviceBuilder::unpack(Value word, bool high) {
-  return {this, device::UnpackOp::create(b, loc, f32(), word, TypeAttr::get(computeType), high ? b.getUnitAttr() : UnitAttr())};
+  return {this, device::UnpackOp::create(b, loc, f32(), word, TypeAttr::get(computeType),
+                                         high ? b.getUnitAttr() : UnitAttr())};
 }
 Value DeviceBuilder::mulPairs(Value x, Value y) {
   return device::MulPairsOp::create(b, loc, word(), x, y, TypeAttr::get(computeType));
 }
-void DeviceBuilder::storePair(Value pair, Value to, Int index) { device::StorePairOp::create(b, loc, pair, to, index.v); }
+void DeviceBuilder::storePair(Value pair, Value to, Int index) {
+  device::StorePairOp::create(b, loc, pair, to, index.v);
+}
 Value DeviceBuilder::codeTable(StringRef name, Value scratch, ArrayRef<float> values) {
-  return device::CodeTableOp::create(b, at(name), device::CodesType::get(b.getContext()), scratch, b.getDenseF32ArrayAttr(values),
-                                     TypeAttr::get(computeType));
+  return device::CodeTableOp::create(b, at(name), device::CodesType::get(b.getContext()), scratch,
+                                     b.getDenseF32ArrayAttr(values), TypeAttr::get(computeType));
 }
 void DeviceBuilder::decode(Value word, Value table, Value registers, Indices indices) {
   device::DecodeOp::create(b, loc, word, table, registers, values(indices));

@@ -1,6 +1,6 @@
 #pragma once
-// Writes one device kernel in func/scf/arith/memref/gpu and the device dialect: short names, and a name for every value that a
-// reader of the CUDA text will meet.
+// Writes one device kernel in func/scf/arith/memref/gpu and the device dialect: short names, and a
+// name for every value that a reader of the CUDA text will meet.
 
 #include "compiler/codegen/cuda/DeviceDialect.h"
 #include "compiler/codegen/cuda/DeviceValues.h"
@@ -30,10 +30,11 @@ public:
     bool written = false; ///< false: printed as `const … *__restrict__`
   };
 
-  /// Opens `func.func @name` for `threads` threads a block at the builder's place; `compute` is the 16-bit type of activations. To
-  /// the arguments come `step` (by the op device.step), `begin` and `count`.
-  DeviceBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, int64_t threads, Type compute,
-                llvm::ArrayRef<Argument> arguments);
+  /// Opens `func.func @name` for `threads` threads a block at the builder's place; `compute` is the
+  /// 16-bit type of activations. To the arguments come `step` (by the op device.step), `begin` and
+  /// `count`.
+  DeviceBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, int64_t threads,
+                Type compute, llvm::ArrayRef<Argument> arguments);
   ~DeviceBuilder();
   DeviceBuilder(const DeviceBuilder &) = delete;
 
@@ -49,7 +50,8 @@ public:
   Type word() { return b.getIntegerType(32, /*isSigned=*/false); }
   Type compute() { return computeType; }
 
-  // Memory. Shared memory is dynamic; places in it are dealt out one behind the other, aligned to 128 bytes.
+  // Memory. Shared memory is dynamic; places in it are dealt out one behind the other, aligned to
+  // 128 bytes.
   static mlir::MemRefType memory(llvm::ArrayRef<int64_t> shape, Type element, Space space);
   Value local(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, Type element);
   Value shared(llvm::StringRef name, int64_t elements, Type element);
@@ -116,12 +118,16 @@ public:
 
   // Control.
   using IntBody = llvm::function_ref<void(Int)>;
-  void loop(llvm::StringRef name, Int from, Int to, int64_t step, IntBody body) { loopOf(name, from, to, constant(step), false, body); }
+  void loop(llvm::StringRef name, Int from, Int to, int64_t step, IntBody body) {
+    loopOf(name, from, to, constant(step), false, body);
+  }
   void loop(llvm::StringRef name, int64_t from, int64_t to, int64_t step, IntBody body) {
     loop(name, constant(from), constant(to), step, body);
   }
   /// Steps by a value that the launch knows only.
-  void loopBy(llvm::StringRef name, Int from, Int to, Int step, IntBody body) { loopOf(name, from, to, step, false, body); }
+  void loopBy(llvm::StringRef name, Int from, Int to, Int step, IntBody body) {
+    loopOf(name, from, to, step, false, body);
+  }
   void unrolled(llvm::StringRef name, int64_t count, IntBody body) {
     loopOf(name, constant(0), constant(count), constant(1), true, body);
   }
@@ -139,7 +145,8 @@ public:
   Num warpMax(Num x);
 
   // Device ops.
-  Bool philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro, Int seed, Int step, uint32_t threshold);
+  Bool philoxAtLeast(Int row, int64_t columns, Int column, int64_t stream, Int micro, Int seed,
+                     Int step, uint32_t threshold);
   void copy(Value from, Indices fromIndices, Value to, Indices toIndices, int64_t bytes);
   void copyAsync(Value from, Int fromIndex, Value to, Int toIndex);
   void copyAsync(Value from, Int fromIndex, Value to, Int toIndex, Int size);

@@ -1,5 +1,6 @@
 #pragma once
-// The `device` dialect (DeviceOps.td): the ops of a CUDA kernel that no dialect of MLIR has in the form that our printer wants.
+// The `device` dialect (DeviceOps.td): the ops of a CUDA kernel that no dialect of MLIR has in the
+// form that our printer wants.
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinTypes.h"

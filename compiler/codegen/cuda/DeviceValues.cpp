@@ -79,7 +79,8 @@ Int cuda::max(Int x, Int y) { return make<arith::MaxSIOp>(x, y); }
 
 static Bool compare(arith::CmpIPredicate predicate, Int x, Int y) {
   if (known(x) && known(y))
-    return x.d->truth(arith::applyCmpPredicate(predicate, APInt(64, *known(x), true), APInt(64, *known(y), true)));
+    return x.d->truth(arith::applyCmpPredicate(predicate, APInt(64, *known(x), true),
+                                               APInt(64, *known(y), true)));
   return {x.d, arith::CmpIOp::create(x.d->builder(), x.d->location(), predicate, x.v, y.v)};
 }
 Bool cuda::operator<(Int x, Int y) { return compare(arith::CmpIPredicate::slt, x, y); }
@@ -103,5 +104,6 @@ Num cuda::operator*(Num x, double y) { return y == 1.0 ? x : x * x.d->number(y);
 Num cuda::max(Num x, Num y) { return make<arith::MaxNumFOp>(x, y); }
 Num cuda::min(Num x, Num y) { return make<arith::MinNumFOp>(x, y); }
 Bool cuda::operator<(Num x, Num y) {
-  return {x.d, arith::CmpFOp::create(x.d->builder(), x.d->location(), arith::CmpFPredicate::OLT, x.v, y.v)};
+  return {x.d, arith::CmpFOp::create(x.d->builder(), x.d->location(), arith::CmpFPredicate::OLT,
+                                     x.v, y.v)};
 }

@@ -1,6 +1,7 @@
 #pragma once
-// Values of a kernel under construction, with the operators of arithmetic: `row * 64 + lane % 4` builds arith ops.
-// What is known while building is folded, so that the printed text holds no `x + 0`.
+// Values of a kernel under construction, with the operators of arithmetic: `row * 64 + lane % 4`
+// builds arith ops. What is known while building is folded, so that the printed text holds no `x +
+// 0`.
 
 #include "mlir/IR/Value.h"
 

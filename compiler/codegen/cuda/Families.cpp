@@ -37,7 +37,8 @@ llvm::Expected<CudaTarget> CudaTarget::get(llvm::ArrayRef<std::string> archs, St
       SmallVector<StringRef> names;
       for (const Limits &one : allLimits())
         names.push_back(one.arch);
-      return llvm::createStringError("no architecture is named '" + arch + "'; known are " + llvm::join(names, ", "));
+      return llvm::createStringError("no architecture is named '" + arch + "'; known are " +
+                                     llvm::join(names, ", "));
     }
     target.multiprocessors = limits->multiprocessors;
     target.sharedPerBlock = std::min(target.sharedPerBlock, limits->sharedPerBlock);
@@ -56,7 +57,9 @@ Type Kernel::element(unsigned buffer) {
   MLIRContext *context = op.getContext();
   if (name == "i32")
     return IntegerType::get(context, 32);
-  return name == "f32" ? Type(Float32Type::get(context)) : name == "f16" ? Type(Float16Type::get(context)) : Type(BFloat16Type::get(context));
+  return name == "f32"   ? Type(Float32Type::get(context))
+         : name == "f16" ? Type(Float16Type::get(context))
+                         : Type(BFloat16Type::get(context));
 }
 
 static MemRefType flat(Type element) { return MemRefType::get({ShapedType::kDynamic}, element); }
@@ -69,7 +72,8 @@ SmallVector<DeviceBuilder::Argument> Kernel::weightArguments() {
   MLIRContext *context = op.getContext();
   std::optional<formats::WeightFormat> format = formats::parseWeightFormat(string("format"));
   assert(format && "SelectKernels writes formats that the dialect knows");
-  Type f32 = Float32Type::get(context), f16 = Float16Type::get(context), u8 = IntegerType::get(context, 8);
+  Type f32 = Float32Type::get(context), f16 = Float16Type::get(context),
+       u8 = IntegerType::get(context, 8);
   using Kind = formats::WeightFormat::Kind;
   switch (format->kind) {
   case Kind::Vector:

@@ -1,6 +1,7 @@
 #pragma once
-// The kernel families of the CUDA target (docs/design.md, "Kernel families"; docs/cuda.md). A family is one file in families/ and one
-// line in Families.def; its parameters and buffers are those of the CPU's family of the same name.
+// The kernel families of the CUDA target (docs/design.md, "Kernel families"; docs/cuda.md). A
+// family is one file in families/ and one line in Families.def; its parameters and buffers are
+// those of the CPU's family of the same name.
 
 #include "compiler/codegen/cuda/DeviceBuilder.h"
 #include "compiler/dialect/LoraOps.h"
@@ -28,7 +29,8 @@ using Grid = std::array<int64_t, 3>;
 /// One kernel under construction: its parameters, and the buffers as arguments.
 class Kernel {
 public:
-  Kernel(lora::KernelOp op, mlir::OpBuilder &builder, const CudaTarget &target) : op(op), builder(builder), target(target) {}
+  Kernel(lora::KernelOp op, mlir::OpBuilder &builder, const CudaTarget &target)
+      : op(op), builder(builder), target(target) {}
 
   lora::KernelOp op;
   mlir::OpBuilder &builder;
@@ -40,7 +42,8 @@ public:
   llvm::StringRef string(llvm::StringRef name) { return op.stringParam(name); }
   mlir::Type compute() { return target.computeType(op.getContext()); }
 
-  /// Element types of the launch's buffers, in order, without those of weights: "bf16", "f32", "i32".
+  /// Element types of the launch's buffers, in order, without those of weights: "bf16", "f32",
+  /// "i32".
   mlir::Type element(unsigned buffer);
   /// An argument for buffer `buffer` of the launch.
   DeviceBuilder::Argument argument(llvm::StringRef name, unsigned buffer, bool written = false);
@@ -53,7 +56,8 @@ struct Family {
   llvm::StringRef formula; ///< for the reader of the kernel
   /// Blocks of a launch over `rows` rows.
   Grid (*grid)(mlir::DictionaryAttr params, const CudaTarget &target, int64_t rows);
-  /// Emits `func.func @<kernel>` at the builder's place; an error names the parameter that the family cannot serve.
+  /// Emits `func.func @<kernel>` at the builder's place; an error names the parameter that the
+  /// family cannot serve.
   mlir::LogicalResult (*build)(Kernel &kernel);
 };
 

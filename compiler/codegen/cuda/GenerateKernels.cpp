@@ -13,7 +13,8 @@ static const Family *familyOf(lora::KernelOp kernel) {
   return family;
 }
 
-FailureOr<OwningOpRef<ModuleOp>> lorac::cuda::generateKernels(ModuleOp planned, const CudaTarget &target) {
+FailureOr<OwningOpRef<ModuleOp>> lorac::cuda::generateKernels(ModuleOp planned,
+                                                              const CudaTarget &target) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(planned.getLoc());
   OpBuilder builder = OpBuilder::atBlockEnd(kernels->getBody());
   for (auto op : planned.getOps<lora::KernelOp>()) {
@@ -24,7 +25,9 @@ FailureOr<OwningOpRef<ModuleOp>> lorac::cuda::generateKernels(ModuleOp planned, 
     auto function = kernels->lookupSymbol<func::FuncOp>(op.getSymName());
     int64_t shared = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
     if (shared > target.sharedPerBlock)
-      return op.emitOpError("needs ") << shared << " bytes of shared memory a block, the device has " << target.sharedPerBlock;
+      return op.emitOpError("needs ")
+             << shared << " bytes of shared memory a block, the device has "
+             << target.sharedPerBlock;
   }
   if (failed(verify(*kernels)))
     return failure();

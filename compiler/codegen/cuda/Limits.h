@@ -10,7 +10,7 @@ namespace lorac::cuda {
 
 struct Limits {
   llvm::StringRef arch;
-  int64_t sharedPerBlock;         ///< bytes, with the opt-in
+  int64_t sharedPerBlock; ///< bytes, with the opt-in
   int64_t sharedPerMultiprocessor;
   int64_t threadsPerMultiprocessor;
   int64_t blocksPerMultiprocessor;
@@ -22,8 +22,10 @@ llvm::ArrayRef<Limits> allLimits();
 /// Null for an architecture that is not in the table.
 const Limits *findLimits(llvm::StringRef arch);
 
-/// Blocks that are resident on one multiprocessor at a time; registers are dealt out to warps in units of 256, shared memory in units
-/// of 128 bytes with 1 KiB of the system's own a block (cuda_occupancy.h).
-int64_t residentBlocks(const Limits &limits, int64_t threads, int64_t registersPerThread, int64_t sharedBytes);
+/// Blocks that are resident on one multiprocessor at a time; registers are dealt out to warps in
+/// units of 256, shared memory in units of 128 bytes with 1 KiB of the system's own a block
+/// (cuda_occupancy.h).
+int64_t residentBlocks(const Limits &limits, int64_t threads, int64_t registersPerThread,
+                       int64_t sharedBytes);
 
 } // namespace lorac::cuda

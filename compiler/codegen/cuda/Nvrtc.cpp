@@ -61,8 +61,7 @@ static std::vector<std::string> candidates(StringRef path) {
   if (const char *tools = std::getenv("LORAC_CUDA_TOOLS")) // PyPI's wheels, unpacked there
     patterns.push_back(std::string(tools) + "/nvidia/*/lib/libnvrtc.so.1[0-9]");
   for (const char *usual :
-       {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]",
-        "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
+       {"/usr/local/cuda*/lib64/libnvrtc.so.1[0-9]", "/opt/cuda*/lib64/libnvrtc.so.1[0-9]",
         "/usr/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
         "/usr/local/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[0-9]",
         "/usr/local/lib/python3*/dist-packages/nvidia/*/lib/libnvrtc.so.1[0-9]"})
@@ -108,7 +107,8 @@ static int64_t numberBefore(StringRef log, StringRef words) {
   if (before.size() == log.size())
     return 0;
   int64_t number = 0;
-  before.take_back(before.size() - before.find_last_not_of("0123456789") - 1).getAsInteger(10, number);
+  before.take_back(before.size() - before.find_last_not_of("0123456789") - 1)
+      .getAsInteger(10, number);
   return number;
 }
 
@@ -120,7 +120,8 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   if (int error = nvrtc.create(&program, text.c_str(), file.c_str(), 0, nullptr, nullptr))
     return createStringError(nvrtc.errorString(error));
   bool wantsCubin = arch.starts_with("sm_"); // compute_NN: PTX alone
-  std::vector<const char *> options{archOption.c_str(), "-default-device", "--fmad=false", "-lineinfo"};
+  std::vector<const char *> options{archOption.c_str(), "-default-device", "--fmad=false",
+                                    "-lineinfo"};
   if (wantsCubin)
     options.push_back("--ptxas-options=-v");
   int status = nvrtc.compile(program, int(options.size()), options.data());
@@ -145,7 +146,8 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   }
   nvrtc.destroy(&program);
   kernel.registers = numberBefore(log, " registers");
-  kernel.spillBytes = numberBefore(log, " bytes spill stores") + numberBefore(log, " bytes spill loads");
+  kernel.spillBytes =
+      numberBefore(log, " bytes spill stores") + numberBefore(log, " bytes spill loads");
   kernel.stackBytes = numberBefore(log, " bytes stack frame");
   if (status != 0 || (wantsCubin ? kernel.cubin : kernel.ptx).empty())
     return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " +

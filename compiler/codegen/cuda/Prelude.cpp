@@ -25,25 +25,33 @@ const std::vector<Function> &functions() {
   u32 seed, step, micro;
 };
 )"},
-      {"keep", {}, R"(// The same number; ptxas computes what it sees again in every round of a loop.
+      {"keep",
+       {},
+       R"(// The same number; ptxas computes what it sees again in every round of a loop.
 DEVICE int keep(int x) {
   int r;
   asm volatile("mov.s32 %0, %1;" : "=r"(r) : "r"(x));
   return r;
 }
 )"},
-      {"shared_address", {}, R"(DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+      {"shared_address",
+       {},
+       R"(DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
 )"},
       {"copy_async", {"shared_address"}, R"(DEVICE void copy_async(void *to, const void *from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
 }
 )"},
-      {"copy_async_upto", {"shared_address"}, R"(// Of the 16 bytes the first `size` are read, the others become zero.
+      {"copy_async_upto",
+       {"shared_address"},
+       R"(// Of the 16 bytes the first `size` are read, the others become zero.
 DEVICE void copy_async_upto(void *to, const void *from, int size) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(size) : "memory");
 }
 )"},
-      {"copy_commit", {}, R"(DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+      {"copy_commit",
+       {},
+       R"(DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 )"},
       {"copy_wait", {}, R"(template <int Groups>
 DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory"); }
@@ -53,12 +61,16 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 )"},
-      {"ldmatrix_trans", {"shared_address"}, R"(DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) {
+      {"ldmatrix_trans",
+       {"shared_address"},
+       R"(DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 )"},
-      {"mma_bf16", {}, R"(DEVICE void mma_bf16(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+      {"mma_bf16",
+       {},
+       R"(DEVICE void mma_bf16(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -70,7 +82,9 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 )"},
-      {"widen_bf16", {}, R"(DEVICE float widen_bf16(bf16 x) { return __uint_as_float((u32)x << 16); }
+      {"widen_bf16",
+       {},
+       R"(DEVICE float widen_bf16(bf16 x) { return __uint_as_float((u32)x << 16); }
 )"},
       {"narrow_bf16", {}, R"(DEVICE bf16 narrow_bf16(float x) {
   bf16 r;
@@ -86,9 +100,13 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
 )"},
       {"low_bf16", {}, R"(DEVICE float low_bf16(u32 pair) { return __uint_as_float(pair << 16); }
 )"},
-      {"high_bf16", {}, R"(DEVICE float high_bf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+      {"high_bf16",
+       {},
+       R"(DEVICE float high_bf16(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 )"},
-      {"mul_pairs_bf16", {}, R"(DEVICE u32 mul_pairs_bf16(u32 x, u32 y) { // sm_80 has no mul.bf16x2: x * y + -0
+      {"mul_pairs_bf16",
+       {},
+       R"(DEVICE u32 mul_pairs_bf16(u32 x, u32 y) { // sm_80 has no mul.bf16x2: x * y + -0
   u32 r;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(0x80008000u));
   return r;
@@ -114,7 +132,9 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
 )"},
       {"low_f16", {"widen_f16"}, R"(DEVICE float low_f16(u32 pair) { return widen_f16((f16)pair); }
 )"},
-      {"high_f16", {"widen_f16"}, R"(DEVICE float high_f16(u32 pair) { return widen_f16((f16)(pair >> 16)); }
+      {"high_f16",
+       {"widen_f16"},
+       R"(DEVICE float high_f16(u32 pair) { return widen_f16((f16)(pair >> 16)); }
 )"},
       {"mul_pairs_f16", {}, R"(DEVICE u32 mul_pairs_f16(u32 x, u32 y) {
   u32 r;
@@ -122,7 +142,9 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
   return r;
 }
 )"},
-      {"code_table", {}, R"(// Sixteen numbers of 16 bits by their bytes: low ones in l, high ones in h, four a word.
+      {"code_table",
+       {},
+       R"(// Sixteen numbers of 16 bits by their bytes: low ones in l, high ones in h, four a word.
 struct Codes {
   u32 l[4], h[4], identity;
 };
@@ -139,7 +161,9 @@ DEVICE Codes code_table(void *scratch, const u32 (&l)[4], const u32 (&h)[4]) {
   return {{words[0], words[1], words[2], words[3]}, {words[4], words[5], words[6], words[7]}, identity};
 }
 )"},
-      {"decode", {"code_table"}, R"(// Four 4-bit codes in the low half of w as numbers: two a register.
+      {"decode",
+       {"code_table"},
+       R"(// Four 4-bit codes in the low half of w as numbers: two a register.
 DEVICE void decode4(u32 w, const Codes &t, u32 &first, u32 &second) {
   u32 low_bits = w & 0x7777u, upper_half = ((w >> 1) & 0x4444u) | t.identity;
   u32 low = __byte_perm(__byte_perm(t.l[0], t.l[1], low_bits), __byte_perm(t.l[2], t.l[3], low_bits), upper_half);
@@ -162,7 +186,9 @@ DEVICE u32 philox(long long e, u32 stream, u32 micro, u32 seed, u32 step) {
   return e % 4 == 0 ? c[0] : e % 4 == 1 ? c[1] : e % 4 == 2 ? c[2] : c[3];
 }
 )"},
-      {"byte_of", {}, R"(DEVICE float byte_of(u32 w, int byte) { return (float)(signed char)(w >> (8 * byte)); }
+      {"byte_of",
+       {},
+       R"(DEVICE float byte_of(u32 w, int byte) { return (float)(signed char)(w >> (8 * byte)); }
 )"},
   };
   return all;

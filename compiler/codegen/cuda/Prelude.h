@@ -8,7 +8,8 @@
 
 namespace lorac::cuda {
 
-/// The definitions of the functions named in `used` (and of those that they call), in a fixed order. Asserts that all are known.
+/// The definitions of the functions named in `used` (and of those that they call), in a fixed
+/// order. Asserts that all are known.
 std::string prelude(const llvm::StringSet<> &used);
 
 } // namespace lorac::cuda

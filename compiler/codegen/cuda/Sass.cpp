@@ -31,8 +31,7 @@ std::optional<Disassembler> Disassembler::find() {
   if (const char *tools = std::getenv("LORAC_CUDA_TOOLS")) // PyPI's wheels, unpacked there
     patterns.push_back(std::string(tools) + "/nvidia/*/bin/nvdisasm");
   for (const char *usual :
-       {"/usr/local/cuda*/bin/nvdisasm",
-        "/usr/lib/python3*/site-packages/nvidia/*/bin/nvdisasm",
+       {"/usr/local/cuda*/bin/nvdisasm", "/usr/lib/python3*/site-packages/nvidia/*/bin/nvdisasm",
         "/usr/local/lib/python3*/*-packages/nvidia/*/bin/nvdisasm"})
     patterns.push_back(usual);
   for (const std::string &pattern : patterns) {
@@ -46,7 +45,8 @@ std::optional<Disassembler> Disassembler::find() {
   return std::nullopt;
 }
 
-// `/*0040*/  @P0 IMAD R1, R2, R3 ;` and `.L_x_1:`: instructions, and labels by the index of the next one.
+// `/*0040*/  @P0 IMAD R1, R2, R3 ;` and `.L_x_1:`: instructions, and labels by the index of the
+// next one.
 std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
   SmallVector<StringRef> code;
   StringMap<size_t> labels;
@@ -75,13 +75,15 @@ std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
     size_t at = op.find(".L");
     if (at == StringRef::npos)
       continue;
-    auto target = labels.find(op.substr(at).take_until([](char c) { return c == ')' || c == ' ' || c == ';'; }));
+    auto target = labels.find(
+        op.substr(at).take_until([](char c) { return c == ')' || c == ' ' || c == ';'; }));
     if (target == labels.end() || target->second > i)
       continue;
     MainLoop loop{int64_t(i - target->second + 1), 0};
     for (size_t j = target->second; j <= i; ++j)
       loop.mma += code[j].contains("HMMA");
-    if (loop.mma > 0 && (!best || loop.mma > best->mma || (loop.mma == best->mma && loop.instructions < best->instructions)))
+    if (loop.mma > 0 && (!best || loop.mma > best->mma ||
+                         (loop.mma == best->mma && loop.instructions < best->instructions)))
       best = loop;
   }
   return best;
@@ -103,7 +105,8 @@ Expected<std::optional<MainLoop>> Disassembler::mainLoop(StringRef cubin) const 
   StringRef arguments[] = {program, "-c", in};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(out), StringRef()};
   std::string message;
-  if (error || sys::ExecuteAndWait(program, arguments, std::nullopt, redirects, /*SecondsToWait=*/60, 0, &message) != 0)
+  if (error || sys::ExecuteAndWait(program, arguments, std::nullopt, redirects,
+                                   /*SecondsToWait=*/60, 0, &message) != 0)
     return createStringError("'" + program + "' cannot read a cubin: " + message);
   auto text = MemoryBuffer::getFile(out);
   if (!text)

@@ -1,5 +1,6 @@
 #pragma once
-// What a cubin's instructions say: by nvdisasm (the toolkit's, or PyPI's nvidia-cuda-nvdisasm), where it is.
+// What a cubin's instructions say: by nvdisasm (the toolkit's, or PyPI's nvidia-cuda-nvdisasm),
+// where it is.
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -17,7 +18,8 @@ struct MainLoop {
 
 class Disassembler {
 public:
-  /// $LORAC_NVDISASM, PATH, the places where PyPI's packages and toolkits lie; nothing where it is in none of them.
+  /// $LORAC_NVDISASM, PATH, the places where PyPI's packages and toolkits lie; nothing where it is
+  /// in none of them.
   static std::optional<Disassembler> find();
 
   /// Nothing where no loop multiplies on tensor cores.

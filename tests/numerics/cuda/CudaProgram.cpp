@@ -37,8 +37,9 @@ void CudaProgram::pack(FrozenOp op) {
   auto type = cast<WeightType>(op.getType());
   formats::WeightFormat format = *formats::parseWeightFormat(type.formatName());
   HostTensor &values = seen[op.getSymName().str()];
-  RowParts rows = packRows(format, type.getShape()[0], type.getShape().size() > 1 ? type.getShape()[1] : 0,
-                           {values.data.begin(), values.data.end()});
+  RowParts rows =
+      packRows(format, type.getShape()[0], type.getShape().size() > 1 ? type.getShape()[1] : 0,
+               {values.data.begin(), values.data.end()});
   std::copy(rows.values.begin(), rows.values.end(), values.data.begin());
   for (const std::vector<char> &bytes : rows.parts) {
     Simulator::Pointer memory = Simulator::get().allocate(bytes.size());
@@ -84,7 +85,8 @@ void CudaProgram::compile() {
     kernels[name] = Simulator::get().load(text, name, blocks[name].second);
 }
 
-Outcome CudaProgram::run(const std::string &name, const Inputs &inputs, const Environment &environment) {
+Outcome CudaProgram::run(const std::string &name, const Inputs &inputs,
+                         const Environment &environment) {
   Simulator &device = Simulator::get();
   auto plan = (*planned.module)->getAttrOfType<DictionaryAttr>("lora.arena");
   if (!plan || kernels.empty())
@@ -96,7 +98,11 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs, const En
       device.upload(arena + offsetOf(buffer), bytes->data(), bytes->size());
   });
   int64_t tokens = tokensOf(inputs);
-  LoracStep step{tokens, segmentsOf(inputs), float(environment.lossScale), environment.dropout.seed, environment.dropout.step,
+  LoracStep step{tokens,
+                 segmentsOf(inputs),
+                 float(environment.lossScale),
+                 environment.dropout.seed,
+                 environment.dropout.step,
                  environment.dropout.micro};
   Simulator::Pointer stepMemory = device.allocate(sizeof(step));
   device.upload(stepMemory, &step, sizeof(step));
@@ -109,14 +115,16 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs, const En
       else
         pointers.push_back(arena + offsetOf(operand));
     pointers.push_back(stepMemory);
-    int32_t begin = launch.getFixed() ? -1 : int32_t(launch.getBegin()), count = int32_t(launch.getCount());
+    int32_t begin = launch.getFixed() ? -1 : int32_t(launch.getBegin()),
+            count = int32_t(launch.getCount());
     std::vector<void *> arguments;
     for (Simulator::Pointer &pointer : pointers)
       arguments.push_back(&pointer);
     arguments.push_back(&begin), arguments.push_back(&count);
     auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid").asArrayRef();
     std::string kernel = launch.getKernel().str();
-    device.launch(kernels.at(kernel), {grid[0], grid[1], grid[2]}, blocks.at(kernel).first, blocks.at(kernel).second, arguments);
+    device.launch(kernels.at(kernel), {grid[0], grid[1], grid[2]}, blocks.at(kernel).first,
+                  blocks.at(kernel).second, arguments);
   });
   device.finish();
   Outcome result = outcome(name, tokens, [&](BufferOp buffer) {
@@ -129,7 +137,8 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs, const En
   return result;
 }
 
-std::unique_ptr<PlannedProgram> lorac::test::makeProgram(const std::string &text, std::map<std::string, HostTensor> given) {
+std::unique_ptr<PlannedProgram> lorac::test::makeProgram(const std::string &text,
+                                                         std::map<std::string, HostTensor> given) {
   return std::make_unique<CudaProgram>(text, std::move(given));
 }
 std::string lorac::test::whatIsMissing() {

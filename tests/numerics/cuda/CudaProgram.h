@@ -9,7 +9,8 @@ namespace lorac::test {
 class CudaProgram : public PlannedProgram {
 public:
   /// Activations are bf16.
-  explicit CudaProgram(const std::string &text, std::map<std::string, reference::HostTensor> given = {});
+  explicit CudaProgram(const std::string &text,
+                       std::map<std::string, reference::HostTensor> given = {});
   ~CudaProgram() override;
 
   /// Only inputs are written to the arena; everything else is what the allocation brought.

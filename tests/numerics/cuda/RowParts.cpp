@@ -20,7 +20,8 @@ static float fromBf16(uint16_t half) {
   return value;
 }
 
-test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k, const std::vector<float> &dense) {
+test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k,
+                              const std::vector<float> &dense) {
   RowParts rows;
   rows.values = dense;
   auto part = [&](int64_t bytes) -> std::vector<char> & { return rows.parts.emplace_back(bytes); };
@@ -67,7 +68,9 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k, 
     }
   int64_t size = format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4;
   int64_t blocks = format.isGgmlBlocks() ? 0 : (n * k + format.block - 1) / format.block;
-  int64_t perTile = format.isGgmlBlocks() ? 2 : format.block >= 64 ? (k % 64 ? 2 : 1) : (k % 32 ? 3 : 2);
+  int64_t perTile = format.isGgmlBlocks() ? 2
+                    : format.block >= 64  ? (k % 64 ? 2 : 1)
+                                          : (k % 32 ? 3 : 2);
   for (int i = 1; i < formats::partCount(format); ++i) {
     if (format.doubleQuant && i == 2) {
       int64_t all = formats::partBytes(format, 2, n, k);
@@ -78,11 +81,13 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k, 
     for (int64_t tile = 0; tile < tiles; ++tile)
       for (int64_t s = 0; s < perTile; ++s)
         for (int64_t row = 0; row < n; ++row) {
-          int64_t block = format.isGgmlBlocks() ? row * (k / 32) + 2 * tile + s
-                                                : std::min((row * k + 64 * tile) / format.block + s, blocks - 1);
+          int64_t block = format.isGgmlBlocks()
+                              ? row * (k / 32) + 2 * tile + s
+                              : std::min((row * k + 64 * tile) / format.block + s, blocks - 1);
           if (format.isGgmlBlocks() && 2 * tile + s >= k / 32)
             continue;
-          std::memcpy(&scales[((tile * perTile + s) * np + row) * size], &panels[i][block * size], size);
+          std::memcpy(&scales[((tile * perTile + s) * np + row) * size], &panels[i][block * size],
+                      size);
         }
   }
   return rows;

@@ -1,5 +1,6 @@
 #pragma once
-// Frozen weights by rows (docs/cuda.md), from the CPU's panels element by element: another way than the runtime's.
+// Frozen weights by rows (docs/cuda.md), from the CPU's panels element by element: another way than
+// the runtime's.
 
 #include "runtime/formats/WeightFormat.h"
 
@@ -9,10 +10,12 @@ namespace lorac::test {
 
 struct RowParts {
   std::vector<std::vector<char>> parts;
-  std::vector<float> values; ///< [n, k] as kernels see them, before they are rounded to the compute type
+  std::vector<float>
+      values; ///< [n, k] as kernels see them, before they are rounded to the compute type
 };
 
 /// `dense` is W [n, k] in float32; a vector has k = 0.
-RowParts packRows(const formats::WeightFormat &format, int64_t n, int64_t k, const std::vector<float> &dense);
+RowParts packRows(const formats::WeightFormat &format, int64_t n, int64_t k,
+                  const std::vector<float> &dense);
 
 } // namespace lorac::test

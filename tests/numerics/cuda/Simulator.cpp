@@ -48,7 +48,8 @@ Simulator::Simulator() {
   int device = 0;
   void *context = nullptr;
   check(find<int(int *, int)>("cuDeviceGet")(&device, 0), "cuDeviceGet");
-  check(find<int(void **, int)>("cuDevicePrimaryCtxRetain")(&context, device), "cuDevicePrimaryCtxRetain");
+  check(find<int(void **, int)>("cuDevicePrimaryCtxRetain")(&context, device),
+        "cuDevicePrimaryCtxRetain");
   check(find<int(void *)>("cuCtxSetCurrent")(context), "cuCtxSetCurrent");
 }
 
@@ -57,9 +58,12 @@ Simulator::Pointer Simulator::allocate(size_t bytes) {
   check(find<int(Pointer *, size_t)>("cuMemAlloc_v2")(&memory, bytes), "cuMemAlloc");
   return memory;
 }
-void Simulator::free(Pointer memory) { check(find<int(Pointer)>("cuMemFree_v2")(memory), "cuMemFree"); }
+void Simulator::free(Pointer memory) {
+  check(find<int(Pointer)>("cuMemFree_v2")(memory), "cuMemFree");
+}
 void Simulator::upload(Pointer to, const void *from, size_t bytes) {
-  check(find<int(Pointer, const void *, size_t)>("cuMemcpyHtoD_v2")(to, from, bytes), "cuMemcpyHtoD");
+  check(find<int(Pointer, const void *, size_t)>("cuMemcpyHtoD_v2")(to, from, bytes),
+        "cuMemcpyHtoD");
 }
 void Simulator::download(void *to, Pointer from, size_t bytes) {
   check(find<int(void *, Pointer, size_t)>("cuMemcpyDtoH_v2")(to, from, bytes), "cuMemcpyDtoH");
@@ -67,19 +71,27 @@ void Simulator::download(void *to, Pointer from, size_t bytes) {
 
 void *Simulator::load(const std::string &ptx, const std::string &name, int sharedBytes) {
   void *module = nullptr, *function = nullptr;
-  check(find<int(void **, const void *)>("cuModuleLoadData")(&module, ptx.c_str()), "cuModuleLoadData of " + name);
+  check(find<int(void **, const void *)>("cuModuleLoadData")(&module, ptx.c_str()),
+        "cuModuleLoadData of " + name);
   if (!module)
     return nullptr;
-  check(find<int(void **, void *, const char *)>("cuModuleGetFunction")(&function, module, name.c_str()), "cuModuleGetFunction " + name);
+  check(find<int(void **, void *, const char *)>("cuModuleGetFunction")(&function, module,
+                                                                        name.c_str()),
+        "cuModuleGetFunction " + name);
   constexpr int maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
   if (function && sharedBytes > 48 * 1024)
-    check(find<int(void *, int, int)>("cuFuncSetAttribute")(function, maxDynamicSharedSizeBytes, sharedBytes), "cuFuncSetAttribute");
+    check(find<int(void *, int, int)>("cuFuncSetAttribute")(function, maxDynamicSharedSizeBytes,
+                                                            sharedBytes),
+          "cuFuncSetAttribute");
   return function;
 }
 
-void Simulator::launch(void *function, const int64_t (&grid)[3], int threads, int sharedBytes, std::vector<void *> &arguments) {
-  using Launch = int(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
-  check(find<Launch>("cuLaunchKernel")(function, unsigned(grid[0]), unsigned(grid[1]), unsigned(grid[2]), unsigned(threads), 1, 1,
+void Simulator::launch(void *function, const int64_t (&grid)[3], int threads, int sharedBytes,
+                       std::vector<void *> &arguments) {
+  using Launch = int(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                     void *, void **, void **);
+  check(find<Launch>("cuLaunchKernel")(function, unsigned(grid[0]), unsigned(grid[1]),
+                                       unsigned(grid[2]), unsigned(threads), 1, 1,
                                        unsigned(sharedBytes), nullptr, arguments.data(), nullptr),
         "cuLaunchKernel");
 }

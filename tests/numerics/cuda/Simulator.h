@@ -22,7 +22,8 @@ public:
   void download(void *to, Pointer from, size_t bytes);
   /// The kernel `name` of a PTX text.
   void *load(const std::string &ptx, const std::string &name, int sharedBytes);
-  void launch(void *function, const int64_t (&grid)[3], int threads, int sharedBytes, std::vector<void *> &arguments);
+  void launch(void *function, const int64_t (&grid)[3], int threads, int sharedBytes,
+              std::vector<void *> &arguments);
   /// Waits; what the simulator reports is a test failure.
   void finish();
 

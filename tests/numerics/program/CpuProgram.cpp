@@ -129,7 +129,8 @@ Outcome CpuProgram::run(const std::string &name, const Inputs &inputs,
   return outcome(name, tokens, [&](BufferOp buffer) {
     auto type = cast<MemRefType>(buffer.getMemory().getType());
     char *from = address(buffer);
-    return std::vector<char>(from, from + type.getNumElements() * type.getElementTypeBitWidth() / 8);
+    return std::vector<char>(from,
+                             from + type.getNumElements() * type.getElementTypeBitWidth() / 8);
   });
 }
 

@@ -6,8 +6,8 @@
 namespace lorac::test {
 
 /// A program of the target that the test is linked with.
-std::unique_ptr<PlannedProgram> makeProgram(const std::string &text,
-                                            std::map<std::string, reference::HostTensor> given = {});
+std::unique_ptr<PlannedProgram>
+makeProgram(const std::string &text, std::map<std::string, reference::HostTensor> given = {});
 /// Why no program of the target can run here; "" where it can.
 std::string whatIsMissing();
 /// How much wider than 1e-5 that target's results may lie (docs/cuda.md, "Numbers").
@@ -24,8 +24,9 @@ struct Activation {
 
 // A function of one op: each activation is drawn by an embedding of its own; `result` is what the
 // kernels leave in `hidden`.
-inline std::string oneOp(const std::vector<Activation> &activations, const std::string &declarations,
-                  const std::string &body, const std::string &result, const std::string &type) {
+inline std::string oneOp(const std::vector<Activation> &activations,
+                         const std::string &declarations, const std::string &body,
+                         const std::string &result, const std::string &type) {
   std::string text =
       "module attributes {lora.max_tokens = 24 : i64, lora.max_length = 12 : i64} {\n" +
       declarations;
@@ -73,6 +74,5 @@ inline std::string twice(const std::string &value, int n) {
          " {\n^bb0(%e: f32):\n%c2 = arith.constant 2.0 : f32\n%p2 = arith.mulf %e, %c2 : "
          "f32\nlora.yield %p2 : f32\n}";
 }
-
 
 } // namespace lorac::test

@@ -72,7 +72,8 @@ static void put(Type type, char *memory, int64_t index, double value) {
   }
   bool lossy = false;
   APFloat number{float(value)};
-  number.convert(type.isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(), APFloat::rmNearestTiesToEven, &lossy);
+  number.convert(type.isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(),
+                 APFloat::rmNearestTiesToEven, &lossy);
   uint16_t bits = uint16_t(number.bitcastToAPInt().getZExtValue());
   std::memcpy(memory + 2 * index, &bits, 2);
 }
@@ -84,7 +85,8 @@ static double get(Type type, const char *memory, int64_t index) {
   }
   uint16_t bits;
   std::memcpy(&bits, memory + 2 * index, 2);
-  return APFloat(type.isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(), APInt(16, bits)).convertToDouble();
+  return APFloat(type.isBF16() ? APFloat::BFloat() : APFloat::IEEEhalf(), APInt(16, bits))
+      .convertToDouble();
 }
 
 std::optional<std::vector<char>> PlannedProgram::contents(BufferOp buffer, const Inputs &inputs) {
@@ -93,7 +95,9 @@ std::optional<std::vector<char>> PlannedProgram::contents(BufferOp buffer, const
   std::string label = buffer.getLabel().str();
   std::vector<char> bytes(type.getNumElements() * type.getElementTypeBitWidth() / 8);
   auto *asInts = reinterpret_cast<int32_t *>(bytes.data());
-  auto set = [&](int64_t index, double value) { put(type.getElementType(), bytes.data(), index, value); };
+  auto set = [&](int64_t index, double value) {
+    put(type.getElementType(), bytes.data(), index, value);
+  };
   switch (buffer.getRole()) {
   case BufferRole::Param: {
     int64_t index = 0;

@@ -1,6 +1,6 @@
-// Gradients of attention (Dao 2022, algorithm 4) without additions from several blocks to one place: delta = rowsum(do·o) first, then dq by
-// blocks of queries and dk, dv by blocks of keys. p = exp(scale·q·kᵀ - lse), ds = p·(do·vᵀ - delta), dq = scale·ds·k, dk = scale·dsᵀ·q,
-// dv = pᵀ·do.
+// Gradients of attention (Dao 2022, algorithm 4) without additions from several blocks to one
+// place: delta = rowsum(do·o) first, then dq by blocks of queries and dk, dv by blocks of keys. p =
+// exp(scale·q·kᵀ - lse), ds = p·(do·vᵀ - delta), dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·do.
 
 #include "compiler/codegen/cuda/families/AttentionTile.h"
 #include "compiler/codegen/cuda/families/Rows.h"
@@ -17,15 +17,17 @@ static constexpr double log2e = 1.4426950408889634;
 static LogicalResult buildDelta(Kernel &kernel) {
   AttentionShape shape(kernel);
   int64_t lddo = kernel.integer("lddo");
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads, kernel.compute(),
-                  {kernel.argument("o", 0), kernel.argument("dout", 1), kernel.argument("delta", 2, true)});
+  DeviceBuilder d(
+      kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads, kernel.compute(),
+      {kernel.argument("o", 0), kernel.argument("dout", 1), kernel.argument("delta", 2, true)});
   Value o = d.next(), dout = d.next(), delta = d.next();
   Int row = warpRow(d);
   d.loop("head", 0, shape.heads, 1, [&](Int head) {
     Value sum = d.variable("sum", d.number(0));
     overColumns(d, shape.headDim, [&](Int col) {
       Int at = d.named("at", head * shape.headDim + col);
-      d.set(sum, d.get(sum) + d.loadNum(o, {row * shape.ldo + at}) * d.loadNum(dout, {row * lddo + at}));
+      d.set(sum,
+            d.get(sum) + d.loadNum(o, {row * shape.ldo + at}) * d.loadNum(dout, {row * lddo + at}));
     });
     Num all = d.warpSum(d.get(sum));
     d.where(d.lane() == 0, [&] { d.store(all, delta, {row * shape.ldl + head}); });
@@ -36,15 +38,20 @@ static LogicalResult buildDelta(Kernel &kernel) {
 static LogicalResult buildQ(Kernel &kernel) {
   AttentionShape shape(kernel);
   int64_t keys = shape.walked(), lddo = kernel.integer("lddo"), lddq = kernel.integer("lddq");
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads, kernel.compute(),
-                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2), kernel.argument("positions", 3),
-                   kernel.argument("lse", 4), kernel.argument("delta", 5), kernel.argument("dout", 6), kernel.argument("dq", 7, true)});
-  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), lse = d.next(), delta = d.next(), dout = d.next(), dq = d.next();
-  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows), head = d.named("head", d.blockY());
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads,
+                  kernel.compute(),
+                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2),
+                   kernel.argument("positions", 3), kernel.argument("lse", 4),
+                   kernel.argument("delta", 5), kernel.argument("dout", 6),
+                   kernel.argument("dq", 7, true)});
+  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), lse = d.next(),
+        delta = d.next(), dout = d.next(), dq = d.next();
+  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows),
+      head = d.named("head", d.blockY());
   Int kvHead = d.named("kv_head", head / shape.group());
   d.returnIf(rows <= first);
-  HeadTile qTile(d, "q_tile", shape, attentionRows), doTile(d, "do_tile", shape, attentionRows), kTile(d, "k_tile", shape, keys),
-      vTile(d, "v_tile", shape, keys);
+  HeadTile qTile(d, "q_tile", shape, attentionRows), doTile(d, "do_tile", shape, attentionRows),
+      kTile(d, "k_tile", shape, keys), vTile(d, "v_tile", shape, keys);
   qTile.load(q, shape.ldq, head, first, rows);
   doTile.load(dout, lddo, head, first, rows);
 
@@ -54,8 +61,10 @@ static LogicalResult buildQ(Kernel &kernel) {
   for (int64_t half = 0; half < 2; ++half) {
     row.push_back(d.named("row", warpFirst + d.lane() / 4 + half * 8));
     Bool there = row[half] < rows;
-    start.push_back(d.named("start", row[half] - d.loadIntWhere("position", there, positions, {row[half]})));
-    logSum.push_back(d.named("log2_sum", d.loadWhere("lse_value", there, lse, {row[half] * shape.ldl + head}) * log2e));
+    start.push_back(
+        d.named("start", row[half] - d.loadIntWhere("position", there, positions, {row[half]})));
+    logSum.push_back(d.named(
+        "log2_sum", d.loadWhere("lse_value", there, lse, {row[half] * shape.ldl + head}) * log2e));
     mean.push_back(d.loadWhere("delta_value", there, delta, {row[half] * shape.ldl + head}));
   }
   Value sums = warpSums(d, "dq_sums", shape.steps() * 16);
@@ -66,23 +75,26 @@ static LogicalResult buildQ(Kernel &kernel) {
   Int firstKey = d.named("first_key", (first - d.loadInt(positions, {first})) / keys * keys);
 
   d.comment("tiles of keys from the first query's sample on");
-  d.loop("key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, [&](Int key) {
-    kTile.load(k, shape.ldk, kvHead, key, rows);
-    vTile.load(v, shape.ldv, kvHead, key, rows);
-    HeadTile::wait(d);
-    Value scores = warpSums(d, "scores", keys), slopes = warpSums(d, "slopes", keys);
-    multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace, shape.steps());
-    multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace, shape.steps());
-    eachSum(d, keys, [&](Int j, int64_t e) {
-      Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
-      Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
-      Num weight = d.named("weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() - logSum[e / 2]));
-      Num slope = d.loadNum(slopes, {j, d.constant(e)}) - mean[e / 2];
-      d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
-    });
-    multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown);
-    d.barrier();
-  });
+  d.loop(
+      "key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, [&](Int key) {
+        kTile.load(k, shape.ldk, kvHead, key, rows);
+        vTile.load(v, shape.ldv, kvHead, key, rows);
+        HeadTile::wait(d);
+        Value scores = warpSums(d, "scores", keys), slopes = warpSums(d, "slopes", keys);
+        multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace, shape.steps());
+        multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace, shape.steps());
+        eachSum(d, keys, [&](Int j, int64_t e) {
+          Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
+          Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
+          Num weight =
+              d.named("weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
+                                       logSum[e / 2]));
+          Num slope = d.loadNum(slopes, {j, d.constant(e)}) - mean[e / 2];
+          d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
+        });
+        multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown);
+        d.barrier();
+      });
   Num scale = d.number(shape.scale);
   storeHead(d, sums, shape, dq, lddq, head, warpFirst, rows, {scale, scale});
   return success();
@@ -91,25 +103,33 @@ static LogicalResult buildQ(Kernel &kernel) {
 // Everything the other way round: a warp has 16 keys, the columns of its scores are queries.
 static LogicalResult buildKv(Kernel &kernel) {
   AttentionShape shape(kernel);
-  int64_t queries = shape.walked(), lddo = kernel.integer("lddo"), lddk = kernel.integer("lddk"), lddv = kernel.integer("lddv");
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads, kernel.compute(),
-                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2), kernel.argument("positions", 3),
-                   kernel.argument("row_ends", 4), kernel.argument("lse", 5), kernel.argument("delta", 6), kernel.argument("dout", 7),
-                   kernel.argument("dk", 8, true), kernel.argument("dv", 9, true)});
-  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), rowEnds = d.next(), lse = d.next(), delta = d.next(), dout = d.next(),
-        dk = d.next(), dv = d.next();
-  Int rows = d.rows(), first = d.named("first_key", d.blockX() * attentionRows), kvHead = d.named("kv_head", d.blockY());
+  int64_t queries = shape.walked(), lddo = kernel.integer("lddo"), lddk = kernel.integer("lddk"),
+          lddv = kernel.integer("lddv");
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads,
+                  kernel.compute(),
+                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2),
+                   kernel.argument("positions", 3), kernel.argument("row_ends", 4),
+                   kernel.argument("lse", 5), kernel.argument("delta", 6),
+                   kernel.argument("dout", 7), kernel.argument("dk", 8, true),
+                   kernel.argument("dv", 9, true)});
+  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), rowEnds = d.next(),
+        lse = d.next(), delta = d.next(), dout = d.next(), dk = d.next(), dv = d.next();
+  Int rows = d.rows(), first = d.named("first_key", d.blockX() * attentionRows),
+      kvHead = d.named("kv_head", d.blockY());
   d.returnIf(rows <= first);
-  HeadTile kTile(d, "k_tile", shape, attentionRows), vTile(d, "v_tile", shape, attentionRows), qTile(d, "q_tile", shape, queries),
-      doTile(d, "do_tile", shape, queries);
-  Value starts = d.shared("starts", queries, d.i32()), logSums = d.shared("log2_sums", queries, d.f32()),
+  HeadTile kTile(d, "k_tile", shape, attentionRows), vTile(d, "v_tile", shape, attentionRows),
+      qTile(d, "q_tile", shape, queries), doTile(d, "do_tile", shape, queries);
+  Value starts = d.shared("starts", queries, d.i32()),
+        logSums = d.shared("log2_sums", queries, d.f32()),
         means = d.shared("deltas", queries, d.f32());
   kTile.load(k, shape.ldk, kvHead, first, rows);
   vTile.load(v, shape.ldv, kvHead, first, rows);
 
   Int warpFirst = d.named("warp_first", first + d.warp() * 16);
-  Int key[2] = {d.named("key", warpFirst + d.lane() / 4), d.named("key", warpFirst + d.lane() / 4 + 8)};
-  Value keySums = warpSums(d, "dk_sums", shape.steps() * 16), valueSums = warpSums(d, "dv_sums", shape.steps() * 16);
+  Int key[2] = {d.named("key", warpFirst + d.lane() / 4),
+                d.named("key", warpFirst + d.lane() / 4 + 8)};
+  Value keySums = warpSums(d, "dk_sums", shape.steps() * 16),
+        valueSums = warpSums(d, "dv_sums", shape.steps() * 16);
   Int zero = d.constant(0);
   Int kPlace = d.keep("k_place", fragmentPlace(d, kTile.tile(), d.warp() * 16, false, true));
   Int qPlace = d.keep("q_place", fragmentPlace(d, qTile.tile(), zero, false, false));
@@ -129,8 +149,10 @@ static LogicalResult buildKv(Kernel &kernel) {
         Bool there = row < rows;
         Int position = d.loadIntWhere("position", there, positions, {row});
         d.store(d.select(there, row - position, d.constant(INT32_MAX)), starts, {d.thread()});
-        d.store(d.loadWhere("lse_value", there, lse, {row * shape.ldl + head}) * log2e, logSums, {d.thread()});
-        d.store(d.loadWhere("delta_value", there, delta, {row * shape.ldl + head}), means, {d.thread()});
+        d.store(d.loadWhere("lse_value", there, lse, {row * shape.ldl + head}) * log2e, logSums,
+                {d.thread()});
+        d.store(d.loadWhere("delta_value", there, delta, {row * shape.ldl + head}), means,
+                {d.thread()});
       });
       HeadTile::wait(d);
       Value scores = warpSums(d, "scores", queries), slopes = warpSums(d, "slopes", queries);
@@ -139,10 +161,14 @@ static LogicalResult buildKv(Kernel &kernel) {
       eachSum(d, queries, [&](Int j, int64_t e) {
         Int col = d.named("col", j * 8 + d.lane() % 4 * 2 + e % 2);
         Bool seen = d.loadInt(starts, {col}) <= key[e / 2] && key[e / 2] <= query + col;
-        Num weight = d.named("weight", d.select(seen, d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() - d.loadNum(logSums, {col})),
-                                                d.number(0)));
+        Num weight = d.named(
+            "weight", d.select(seen,
+                               d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
+                                      d.loadNum(logSums, {col})),
+                               d.number(0)));
         d.store(weight, scores, {j, d.constant(e)});
-        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {col})), slopes, {j, d.constant(e)});
+        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {col})), slopes,
+                {j, d.constant(e)});
       });
       multiplyWeights(d, valueSums, shape.headDim, scores, queries, doTile.tile(), qDown);
       multiplyWeights(d, keySums, shape.headDim, slopes, queries, qTile.tile(), qDown);
@@ -155,11 +181,18 @@ static LogicalResult buildKv(Kernel &kernel) {
   return success();
 }
 
-static Grid headGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) { return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1}; }
-static Grid kvGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) { return {ceilDiv(rows, attentionRows), intParam(params, "kv_heads"), 1}; }
+static Grid headGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
+  return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1};
+}
+static Grid kvGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
+  return {ceilDiv(rows, attentionRows), intParam(params, "kv_heads"), 1};
+}
 
-const Family lorac::cuda::attentionDeltaFamily = {"attention_delta", "delta[m, h] = Σ do·o over head h", rowGrid, buildDelta};
-const Family lorac::cuda::attentionBackwardQFamily = {"attention_backward_q", "dq = scale·ds·k, ds = p·(do·vᵀ - delta), p = exp(scale·q·kᵀ - lse)",
-                                                      headGrid, buildQ};
-const Family lorac::cuda::attentionBackwardKvFamily = {"attention_backward_kv", "dv = pᵀ·do, dk = scale·dsᵀ·q, summed over the heads that read the key head",
-                                                       kvGrid, buildKv};
+const Family lorac::cuda::attentionDeltaFamily = {
+    "attention_delta", "delta[m, h] = Σ do·o over head h", rowGrid, buildDelta};
+const Family lorac::cuda::attentionBackwardQFamily = {
+    "attention_backward_q", "dq = scale·ds·k, ds = p·(do·vᵀ - delta), p = exp(scale·q·kᵀ - lse)",
+    headGrid, buildQ};
+const Family lorac::cuda::attentionBackwardKvFamily = {
+    "attention_backward_kv",
+    "dv = pᵀ·do, dk = scale·dsᵀ·q, summed over the heads that read the key head", kvGrid, buildKv};

@@ -1,5 +1,6 @@
-// o = softmax(scale·q·kᵀ + causal mask inside a sample)·v by blocks of 64 queries of one head (Dao 2022, algorithm 1): key tiles pass by
-// once, largest score and sum are corrected on the way. A query's sample begins at row - positions[row].
+// o = softmax(scale·q·kᵀ + causal mask inside a sample)·v by blocks of 64 queries of one head (Dao
+// 2022, algorithm 1): key tiles pass by once, largest score and sum are corrected on the way. A
+// query's sample begins at row - positions[row].
 
 #include "compiler/codegen/cuda/families/AttentionTile.h"
 
@@ -13,14 +14,19 @@ extern const Family attentionForwardFamily;
 static LogicalResult build(Kernel &kernel) {
   AttentionShape shape(kernel);
   int64_t keys = shape.walked();
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads, kernel.compute(),
-                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2), kernel.argument("positions", 3),
-                   kernel.argument("o", 4, true), kernel.argument("lse", 5, true)});
-  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), o = d.next(), lse = d.next();
-  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows), head = d.named("head", d.blockY());
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), attentionThreads,
+                  kernel.compute(),
+                  {kernel.argument("q", 0), kernel.argument("k", 1), kernel.argument("v", 2),
+                   kernel.argument("positions", 3), kernel.argument("o", 4, true),
+                   kernel.argument("lse", 5, true)});
+  Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), o = d.next(),
+        lse = d.next();
+  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows),
+      head = d.named("head", d.blockY());
   Int kvHead = d.named("kv_head", head / shape.group());
   d.returnIf(rows <= first);
-  HeadTile qTile(d, "q_tile", shape, attentionRows), kTile(d, "k_tile", shape, keys), vTile(d, "v_tile", shape, keys);
+  HeadTile qTile(d, "q_tile", shape, attentionRows), kTile(d, "k_tile", shape, keys),
+      vTile(d, "v_tile", shape, keys);
   qTile.load(q, shape.ldq, head, first, rows);
 
   // A lane's two rows: lane/4 and eight further.
@@ -48,11 +54,14 @@ static LogicalResult build(Kernel &kernel) {
     HeadTile::wait(d);
     Value scores = warpSums(d, "scores", keys);
     multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace, shape.steps());
-    Value now[2] = {d.variable("largest_now", d.get(largest[0])), d.variable("largest_now", d.get(largest[1]))};
+    Value now[2] = {d.variable("largest_now", d.get(largest[0])),
+                    d.variable("largest_now", d.get(largest[1]))};
     eachSum(d, keys, [&](Int j, int64_t e) {
       Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
       Bool seen = start[e / 2] <= at && at <= row[e / 2];
-      Num score = d.named("score", d.select(seen, d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2(), d.number(-1e38)));
+      Num score =
+          d.named("score", d.select(seen, d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2(),
+                                    d.number(-1e38)));
       d.store(score, scores, {j, d.constant(e)});
       d.set(now[e / 2], max(d.get(now[e / 2]), score));
     });
@@ -69,7 +78,8 @@ static LogicalResult build(Kernel &kernel) {
       });
     }
     eachSum(d, keys, [&](Int j, int64_t e) {
-      Num weight = d.named("weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) - d.get(largest[e / 2])));
+      Num weight =
+          d.named("weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) - d.get(largest[e / 2])));
       d.store(weight, scores, {j, d.constant(e)});
       d.set(total[e / 2], d.get(total[e / 2]) + weight);
     });
@@ -84,14 +94,19 @@ static LogicalResult build(Kernel &kernel) {
       sum = d.named("sum", sum + d.shuffleXor(sum, mask));
     inverse.push_back(d.named("inverse", d.number(1) / sum));
     d.where(d.lane() % 4 == 0 && row[half] < rows, [&] {
-      d.store(d.get(largest[half]) * 0.6931471805599453 + d.log(sum), lse, {row[half] * shape.ldl + head});
+      d.store(d.get(largest[half]) * 0.6931471805599453 + d.log(sum), lse,
+              {row[half] * shape.ldl + head});
     });
   }
   storeHead(d, out, shape, o, shape.ldo, head, warpFirst, rows, inverse);
   return success();
 }
 
-static Grid grid(DictionaryAttr params, const CudaTarget &, int64_t rows) { return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1}; }
+static Grid grid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
+  return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1};
+}
 
 const Family lorac::cuda::attentionForwardFamily = {
-    "attention_forward", "o = softmax(scale·q·kᵀ, causal inside each sample)·v; lse = log of the sums of exponentials", grid, build};
+    "attention_forward",
+    "o = softmax(scale·q·kᵀ, causal inside each sample)·v; lse = log of the sums of exponentials",
+    grid, build};

@@ -1,5 +1,6 @@
 #pragma once
-// What the kernels of attention share: tiles of one head's rows, products of a warp's 16 rows with them, the mask.
+// What the kernels of attention share: tiles of one head's rows, products of a warp's 16 rows with
+// them, the mask.
 
 #include "compiler/codegen/cuda/families/WarpTile.h"
 
@@ -44,18 +45,21 @@ private:
 mlir::Value warpSums(DeviceBuilder &d, llvm::StringRef name, int64_t cols);
 void clearSums(DeviceBuilder &d, mlir::Value sums, int64_t cols);
 
-/// sums [16, cols] += a·bᵀ over the head's dimension: a's fragments at `aPlace`, b [cols, dim] at `bPlace`.
-void multiplyRows(DeviceBuilder &d, mlir::Value sums, int64_t cols, const SwizzledTile &a, Int aPlace, const SwizzledTile &b, Int bPlace,
-                  int64_t steps);
+/// sums [16, cols] += a·bᵀ over the head's dimension: a's fragments at `aPlace`, b [cols, dim] at
+/// `bPlace`.
+void multiplyRows(DeviceBuilder &d, mlir::Value sums, int64_t cols, const SwizzledTile &a,
+                  Int aPlace, const SwizzledTile &b, Int bPlace, int64_t steps);
 /// sums [16, dim] += p·b, where p [16, depth] lies in `weights` as sums do and b is [depth, dim].
-void multiplyWeights(DeviceBuilder &d, mlir::Value sums, int64_t dim, mlir::Value weights, int64_t depth, const SwizzledTile &b,
-                     Int bPlace);
+void multiplyWeights(DeviceBuilder &d, mlir::Value sums, int64_t dim, mlir::Value weights,
+                     int64_t depth, const SwizzledTile &b, Int bPlace);
 
-/// The four sums of a lane in a tile of eight columns: element e lies in row lane/4 + 8·(e/2), column 2·(lane%4) + e%2.
+/// The four sums of a lane in a tile of eight columns: element e lies in row lane/4 + 8·(e/2),
+/// column 2·(lane%4) + e%2.
 void eachSum(DeviceBuilder &d, int64_t cols, llvm::function_ref<void(Int tile, int64_t e)> body);
 
-/// Stores a warp's [16, dim] sums, times `factor` of row half 0 and 1, as a head's columns; rows from `rows` on are left.
-void storeHead(DeviceBuilder &d, mlir::Value sums, const AttentionShape &shape, mlir::Value to, int64_t ld, Int head, Int firstRow, Int rows,
-               llvm::ArrayRef<Num> factors);
+/// Stores a warp's [16, dim] sums, times `factor` of row half 0 and 1, as a head's columns; rows
+/// from `rows` on are left.
+void storeHead(DeviceBuilder &d, mlir::Value sums, const AttentionShape &shape, mlir::Value to,
+               int64_t ld, Int head, Int firstRow, Int rows, llvm::ArrayRef<Num> factors);
 
 } // namespace lorac::cuda

@@ -1,5 +1,6 @@
-// row_loss = log Σ exp(z) - z[label]; backward: dlogits = (softmax(z) - onehot(label))·loss_scale. A row without label has loss 0 and
-// gradient 0. A block a row of logits, which pass three times: maximum, sum, gradient.
+// row_loss = log Σ exp(z) - z[label]; backward: dlogits = (softmax(z) - onehot(label))·loss_scale.
+// A row without label has loss 0 and gradient 0. A block a row of logits, which pass three times:
+// maximum, sum, gradient.
 
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/abi.h"
@@ -13,8 +14,10 @@ extern const Family crossEntropyFamily;
 
 static constexpr int64_t threads = 256;
 
-// A number that all threads of the block get, from each thread's own: over each warp, then over the warps in their order.
-static Num overBlock(DeviceBuilder &d, StringRef name, Value scratch, Num value, llvm::function_ref<Num(Num)> overWarp,
+// A number that all threads of the block get, from each thread's own: over each warp, then over the
+// warps in their order.
+static Num overBlock(DeviceBuilder &d, StringRef name, Value scratch, Num value,
+                     llvm::function_ref<Num(Num)> overWarp,
                      llvm::function_ref<Num(Num, Num)> join) {
   Num partial = overWarp(value);
   d.where(d.lane() == 0, [&] { d.store(partial, scratch, {d.warp()}); });
@@ -28,18 +31,24 @@ static Num overBlock(DeviceBuilder &d, StringRef name, Value scratch, Num value,
 static LogicalResult build(Kernel &kernel) {
   int64_t vocab = kernel.integer("vocab"), ld = kernel.integer("ld");
   bool backward = kernel.flag("backward");
-  SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("logits", 0), kernel.argument("labels", 1),
+  SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("logits", 0),
+                                                 kernel.argument("labels", 1),
                                                  kernel.argument("row_loss", 2, true)};
   if (backward)
     arguments.push_back(kernel.argument("dlogits", 3, true));
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads, kernel.compute(), arguments);
-  Value logits = d.next(), labels = d.next(), rowLoss = d.next(), dlogits = backward ? d.next() : Value();
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
+                  kernel.compute(), arguments);
+  Value logits = d.next(), labels = d.next(), rowLoss = d.next(),
+        dlogits = backward ? d.next() : Value();
   Int row = d.named("row", d.blockX());
   d.returnIf(d.rows() <= row);
-  Value largestOfWarps = d.shared("largest_of_warps", threads / 32, d.f32()), sumsOfWarps = d.shared("sums_of_warps", threads / 32, d.f32());
+  Value largestOfWarps = d.shared("largest_of_warps", threads / 32, d.f32()),
+        sumsOfWarps = d.shared("sums_of_warps", threads / 32, d.f32());
   Int label = d.named("label", d.loadInt(labels, {row}));
   Int begin = d.named("row_begin", row * ld);
-  auto columns = [&](int64_t count, llvm::function_ref<void(Int)> body) { d.loop("col", d.thread(), d.constant(count), threads, body); };
+  auto columns = [&](int64_t count, llvm::function_ref<void(Int)> body) {
+    d.loop("col", d.thread(), d.constant(count), threads, body);
+  };
   d.where(
       label == LORAC_NO_LABEL,
       [&] {
@@ -49,22 +58,30 @@ static LogicalResult build(Kernel &kernel) {
       },
       [&] {
         Value best = d.variable("best", d.number(-std::numeric_limits<float>::infinity()));
-        columns(vocab, [&](Int col) { d.set(best, max(d.get(best), d.loadNum(logits, {begin + col}))); });
+        columns(vocab,
+                [&](Int col) { d.set(best, max(d.get(best), d.loadNum(logits, {begin + col}))); });
         Num largest = overBlock(
-            d, "largest", largestOfWarps, d.get(best), [&](Num x) { return d.warpMax(x); }, [](Num x, Num y) { return max(x, y); });
+            d, "largest", largestOfWarps, d.get(best), [&](Num x) { return d.warpMax(x); },
+            [](Num x, Num y) { return max(x, y); });
         Value part = d.variable("part", d.number(0));
-        columns(vocab, [&](Int col) { d.set(part, d.get(part) + d.exp(d.loadNum(logits, {begin + col}) - largest)); });
+        columns(vocab, [&](Int col) {
+          d.set(part, d.get(part) + d.exp(d.loadNum(logits, {begin + col}) - largest));
+        });
         Num sum = overBlock(
-            d, "sum", sumsOfWarps, d.get(part), [&](Num x) { return d.warpSum(x); }, [](Num x, Num y) { return x + y; });
-        d.where(d.thread() == 0,
-                [&] { d.store(d.log(sum) + (largest - d.loadNum(logits, {begin + label})), rowLoss, {row}); });
+            d, "sum", sumsOfWarps, d.get(part), [&](Num x) { return d.warpSum(x); },
+            [](Num x, Num y) { return x + y; });
+        d.where(d.thread() == 0, [&] {
+          d.store(d.log(sum) + (largest - d.loadNum(logits, {begin + label})), rowLoss, {row});
+        });
         if (!backward)
           return;
         Num scale = d.stepNum("loss_scale");
         columns(ld, [&](Int col) {
-          Num weight = d.exp(d.loadWhere("logit", col < vocab, logits, {begin + col}) - largest) / sum;
+          Num weight =
+              d.exp(d.loadWhere("logit", col < vocab, logits, {begin + col}) - largest) / sum;
           Num hit = d.select(col == label, d.number(1), d.number(0));
-          d.store(d.select(col < vocab, (weight - hit) * scale, d.number(0)), dlogits, {begin + col});
+          d.store(d.select(col < vocab, (weight - hit) * scale, d.number(0)), dlogits,
+                  {begin + col});
         });
       });
   return success();
@@ -72,5 +89,7 @@ static LogicalResult build(Kernel &kernel) {
 
 static Grid grid(DictionaryAttr, const CudaTarget &, int64_t rows) { return {rows, 1, 1}; }
 
-const Family lorac::cuda::crossEntropyFamily = {
-    "cross_entropy", "row_loss = log Σ exp(z) - z[label]; backward: dlogits = (softmax(z) - onehot(label))·loss_scale", grid, build};
+const Family lorac::cuda::crossEntropyFamily = {"cross_entropy",
+                                                "row_loss = log Σ exp(z) - z[label]; backward: "
+                                                "dlogits = (softmax(z) - onehot(label))·loss_scale",
+                                                grid, build};

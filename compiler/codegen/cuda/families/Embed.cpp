@@ -18,7 +18,8 @@ static LogicalResult build(Kernel &kernel) {
   SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("ids", 0)};
   llvm::append_range(arguments, kernel.weightArguments());
   arguments.push_back(kernel.argument("y", 1, true));
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads, kernel.compute(), arguments);
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads,
+                  kernel.compute(), arguments);
   Value ids = d.next();
   WeightElement w(d, kernel, n, k);
   Value y = d.next();

@@ -7,11 +7,14 @@ using namespace lorac::cuda;
 using formats::WeightFormat;
 
 static bool hasMinima(const WeightFormat &format) { return format.kind == WeightFormat::Q4_1; }
-static int64_t scaleBytes(const WeightFormat &format) { return format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4; }
+static int64_t scaleBytes(const WeightFormat &format) {
+  return format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4;
+}
 
 FrozenTile::FrozenTile(DeviceBuilder &d, Kernel &kernel, const Shape &shape)
-    : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), shape(shape), np(roundUp(shape.n, 128)), kp(roundUp(shape.k, 64)),
-      firstCol(d.constant(0)), codesTo(firstCol), decodeRow(firstCol), decodeGroup(firstCol), decodeTo{firstCol, firstCol},
+    : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), shape(shape),
+      np(roundUp(shape.n, 128)), kp(roundUp(shape.k, 64)), firstCol(d.constant(0)),
+      codesTo(firstCol), decodeRow(firstCol), decodeGroup(firstCol), decodeTo{firstCol, firstCol},
       offset(d.number(0)) {
   codes = d.next();
   if (decodes())
@@ -30,8 +33,12 @@ int64_t FrozenTile::scalesPerTile() const {
   return shape.k % 32 == 0 ? 2 : 3;
 }
 // Whether a block may begin at any column of a tile.
-bool FrozenTile::straddles() const { return !format.isGgmlBlocks() && shape.k % std::min<int64_t>(format.block, 64) != 0; }
-int64_t FrozenTile::scaleRows() const { return scalesPerTile() * (shape.backward ? shape.cols / 64 : 1); }
+bool FrozenTile::straddles() const {
+  return !format.isGgmlBlocks() && shape.k % std::min<int64_t>(format.block, 64) != 0;
+}
+int64_t FrozenTile::scaleRows() const {
+  return scalesPerTile() * (shape.backward ? shape.cols / 64 : 1);
+}
 int64_t FrozenTile::scaleCount() const { return shape.backward ? 64 : shape.cols; }
 
 int64_t FrozenTile::sharedBytes(const WeightFormat &format, const Shape &shape) {
@@ -39,7 +46,9 @@ int64_t FrozenTile::sharedBytes(const WeightFormat &format, const Shape &shape) 
     return shape.stages * shape.cols * 128;
   int64_t perTile = 3 * (shape.backward ? shape.cols / 64 : 1) * (shape.backward ? 64 : shape.cols);
   int64_t codes = format.kind == WeightFormat::Q8_0 ? 64 : 32;
-  return shape.stages * (codes * shape.cols + perTile * scaleBytes(format) * (hasMinima(format) ? 2 : 1)) + 2 * shape.cols * 128 + 2048;
+  return shape.stages *
+             (codes * shape.cols + perTile * scaleBytes(format) * (hasMinima(format) ? 2 : 1)) +
+         2 * shape.cols * 128 + 2048;
 }
 
 void FrozenTile::prepare(Int first) {
@@ -51,12 +60,16 @@ void FrozenTile::prepare(Int first) {
     Type scaleType = cast<MemRefType>(scales.getType()).getElementType();
     scaleStages = d.shared("scale_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
     if (hasMinima(format))
-      minimumStages = d.shared("minimum_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
+      minimumStages =
+          d.shared("minimum_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
     prepareDecoding();
   }
-  // A thread takes one piece of every few rows: what depends on the piece is the same for all its copies.
-  Int row = d.named("w_row", d.thread() / pieces()), piece = d.named("w_piece", d.thread() % pieces());
-  Int from = shape.backward ? row * rowElements() + firstCol * codeBits() / 128 * pieceElements() : (firstCol + row) * rowElements();
+  // A thread takes one piece of every few rows: what depends on the piece is the same for all its
+  // copies.
+  Int row = d.named("w_row", d.thread() / pieces()),
+      piece = d.named("w_piece", d.thread() % pieces());
+  Int from = shape.backward ? row * rowElements() + firstCol * codeBits() / 128 * pieceElements()
+                            : (firstCol + row) * rowElements();
   codesFrom = d.pointer("w_from", codes, from + piece * pieceElements());
   if (!decodes())
     codesTo = d.keep("w_to", decoded.piece(d.constant(0), row, piece));
@@ -65,29 +78,37 @@ void FrozenTile::prepare(Int first) {
 void FrozenTile::prepareDecoding() {
   if (format.doubleQuant) {
     map = d.shared("scale_map", 256, d.f32());
-    d.loop("e", d.thread(), d.constant(256), shape.threads, [&](Int e) { d.store(d.loadNum(nested, {e}), map, {e}); });
+    d.loop("e", d.thread(), d.constant(256), shape.threads,
+           [&](Int e) { d.store(d.loadNum(nested, {e}), map, {e}); });
     offset = d.named("scale_offset", d.loadNum(nested, {d.constant(256)}));
   }
   int64_t groups = (shape.backward ? shape.cols : 64) / 16;
-  decodeRow = d.keep("decode_row", d.thread() / groups), decodeGroup = d.named("decode_group", d.thread() % groups);
+  decodeRow = d.keep("decode_row", d.thread() / groups),
+  decodeGroup = d.named("decode_group", d.thread() % groups);
   for (int64_t half = 0; half < 2; ++half)
-    decodeTo[half] = d.keep("decode_to", decoded.piece(d.constant(0), decodeRow, decodeGroup * 2 + half));
+    decodeTo[half] =
+        d.keep("decode_to", decoded.piece(d.constant(0), decodeRow, decodeGroup * 2 + half));
   if (format.kind == WeightFormat::Q8_0)
     return;
   float values[16];
   for (int code = 0; code < 16; ++code)
-    values[code] = format.kind == WeightFormat::Nf4   ? formats::nf4Codes[code]
-                   : format.kind == WeightFormat::Fp4 ? formats::fp4Codes[code]
+    values[code] = format.kind == WeightFormat::Nf4    ? formats::nf4Codes[code]
+                   : format.kind == WeightFormat::Fp4  ? formats::fp4Codes[code]
                    : format.kind == WeightFormat::Q4_0 ? float(code - 8)
                                                        : float(code);
-  table = d.codeTable(format.kind == WeightFormat::Fp4 ? "fp4" : format.kind == WeightFormat::Nf4 ? "nf4" : "codes",
+  table = d.codeTable(format.kind == WeightFormat::Fp4   ? "fp4"
+                      : format.kind == WeightFormat::Nf4 ? "nf4"
+                                                         : "codes",
                       d.shared("table_scratch", 32, d.u8()), values);
 }
 
 //===--- copies ---===//
 
-// Bits of a stored element; elements of memory a row and a piece of 16 bytes; pieces of a row that are the block's.
-int64_t FrozenTile::codeBits() const { return !decodes() ? 16 : format.kind == WeightFormat::Q8_0 ? 8 : 4; }
+// Bits of a stored element; elements of memory a row and a piece of 16 bytes; pieces of a row that
+// are the block's.
+int64_t FrozenTile::codeBits() const {
+  return !decodes() ? 16 : format.kind == WeightFormat::Q8_0 ? 8 : 4;
+}
 int64_t FrozenTile::rowElements() const { return codeBits() == 4 ? kp / 2 : kp; }
 int64_t FrozenTile::pieceElements() const { return codeBits() == 4 ? 16 : 128 / codeBits(); }
 int64_t FrozenTile::pieces() const { return (shape.backward ? shape.cols : 64) * codeBits() / 128; }
@@ -102,17 +123,22 @@ void FrozenTile::load(Int step, Int stage) {
 
 void FrozenTile::loadCodes(Int step, Int stage) {
   int64_t rows = shape.backward ? 64 : shape.cols, rowsACopy = shape.threads / pieces();
-  assert(shape.threads % pieces() == 0 && rows % rowsACopy == 0 && (decodes() || rowsACopy % 8 == 0));
-  Value from = d.pointer("w_panel", codesFrom, step * (shape.backward ? 64 * rowElements() : pieces() * pieceElements()));
-  Int to = d.named("to", decodes() ? stage * codeBytes() + d.thread() * 16 : begin(stage) + codesTo);
+  assert(shape.threads % pieces() == 0 && rows % rowsACopy == 0 &&
+         (decodes() || rowsACopy % 8 == 0));
+  Value from = d.pointer("w_panel", codesFrom,
+                         step * (shape.backward ? 64 * rowElements() : pieces() * pieceElements()));
+  Int to =
+      d.named("to", decodes() ? stage * codeBytes() + d.thread() * 16 : begin(stage) + codesTo);
   // The last block's columns may lie behind the rows' ends.
   bool beyond = shape.backward && kp % shape.cols != 0;
-  Int inside = d.select(firstCol + d.thread() % pieces() * (128 / codeBits()) < kp, d.constant(16), d.constant(0));
+  Int inside = d.select(firstCol + d.thread() % pieces() * (128 / codeBits()) < kp, d.constant(16),
+                        d.constant(0));
   for (int64_t c = 0; c < rows / rowsACopy; ++c) {
     Int source = d.constant(c * rowsACopy * rowElements());
     Int target = to + c * (decodes() ? shape.threads * 16 : rowsACopy * decoded.width * 2);
     Value memory = decodes() ? codeStages : decoded.bytes;
-    beyond ? d.copyAsync(from, source, memory, target, inside) : d.copyAsync(from, source, memory, target);
+    beyond ? d.copyAsync(from, source, memory, target, inside)
+           : d.copyAsync(from, source, memory, target);
   }
 }
 
@@ -137,19 +163,24 @@ void FrozenTile::loadScales(Value from, Value to, Int step, Int stage) {
 //===--- decoding ---===//
 
 // The scales that touch the 16 columns of a group, in their order.
-SmallVector<Num> FrozenTile::scalesOf(Value part, Int step, Int stage, Int row, Int tile, Int group) {
-  Int globalRow = shape.backward ? step * 64 + row : firstCol + row, globalTile = shape.backward ? firstCol / 64 + tile : step;
+SmallVector<Num> FrozenTile::scalesOf(Value part, Int step, Int stage, Int row, Int tile,
+                                      Int group) {
+  Int globalRow = shape.backward ? step * 64 + row : firstCol + row,
+      globalTile = shape.backward ? firstCol / 64 + tile : step;
   auto read = [&](Int which) -> Num {
     Int place = (stage * scaleRows() + tile * scalesPerTile() + which) * scaleCount() + row;
     if (!format.doubleQuant)
       return d.named("scale", d.loadNum(part, {place}));
-    // Block of the flat matrix; 256 of them share a scale of their scales. Where a row's blocks divide 256 they are the same for all
-    // tiles.
+    // Block of the flat matrix; 256 of them share a scale of their scales. Where a row's blocks
+    // divide 256 they are the same for all tiles.
     int64_t last = (shape.n * shape.k + format.block - 1) / format.block - 1;
     Int block = globalRow * (shape.k / 64) + globalTile;
     if (shape.k % 64 || format.block != 64)
       block = min((globalRow * shape.k + globalTile * 64) / format.block + which, d.constant(last));
-    Int second = shape.k % 64 == 0 && format.block == 64 && !shape.backward && 256 % (shape.k / 64) == 0 ? globalRow * (shape.k / 64) / 256 : block / 256;
+    Int second =
+        shape.k % 64 == 0 && format.block == 64 && !shape.backward && 256 % (shape.k / 64) == 0
+            ? globalRow * (shape.k / 64) / 256
+            : block / 256;
     // Rows and columns that W does not have are decoded too, to numbers that meet zeros.
     if (shape.n % 128 || shape.k % 64)
       second = min(second, d.constant(last / 256));
@@ -186,7 +217,8 @@ void FrozenTile::decode(Int step, Int stage, Int buffer) {
   Int to[2] = {begin(buffer) + decodeTo[0], begin(buffer) + decodeTo[1]};
   d.unrolled("item", rows / rowsAnItem, [&](Int item) {
     Int row = d.named("row", decodeRow + item * rowsAnItem);
-    Int tile = shape.backward ? group / 4 : d.constant(0), inTile = shape.backward ? group % 4 : group;
+    Int tile = shape.backward ? group / 4 : d.constant(0),
+        inTile = shape.backward ? group % 4 : group;
     SmallVector<Num> scale = scalesOf(scaleStages, step, stage, row, tile, inTile);
     SmallVector<Num> minimum;
     if (hasMinima(format))
@@ -195,20 +227,27 @@ void FrozenTile::decode(Int step, Int stage, Int buffer) {
     Int before = d.constant(0);
     if (straddles())
       before = d.named("before", ((shape.backward ? step * 64 + row : firstCol + row) * shape.k +
-                                  (shape.backward ? firstCol / 64 + tile : step) * 64) % format.block);
-    Value words = d.local("words", {bytes ? 4 : 2}, d.word()), pairs = d.local("pairs", {8}, d.word());
-    d.copy(codeStages, {from + item * (shape.threads * (bytes ? 16 : 8))}, words, {d.constant(0)}, bytes ? 16 : 8);
+                                  (shape.backward ? firstCol / 64 + tile : step) * 64) %
+                                     format.block);
+    Value words = d.local("words", {bytes ? 4 : 2}, d.word()),
+          pairs = d.local("pairs", {8}, d.word());
+    d.copy(codeStages, {from + item * (shape.threads * (bytes ? 16 : 8))}, words, {d.constant(0)},
+           bytes ? 16 : 8);
     if (bytes) {
       for (int64_t pair = 0; pair < 8; ++pair) {
         Value word = d.loadWord(words, {d.constant(pair / 2)});
-        d.store(d.pack(d.byteOf(word, pair % 2 * 2) * scale[0], d.byteOf(word, pair % 2 * 2 + 1) * scale[0]), pairs, {d.constant(pair)});
+        d.store(d.pack(d.byteOf(word, pair % 2 * 2) * scale[0],
+                       d.byteOf(word, pair % 2 * 2 + 1) * scale[0]),
+                pairs, {d.constant(pair)});
       }
     } else {
       for (int64_t word = 0; word < 2; ++word)
         d.decode(d.loadWord(words, {d.constant(word)}), table, pairs, {d.constant(4 * word)});
       if (!shape.exactScales && scale.size() == 1 && minimum.empty()) {
         Value both = d.namedWord("both", d.pack(scale[0], scale[0]));
-        d.unrolled("pair", 8, [&](Int pair) { d.store(d.mulPairs(d.loadWord(pairs, {pair}), both), pairs, {pair}); });
+        d.unrolled("pair", 8, [&](Int pair) {
+          d.store(d.mulPairs(d.loadWord(pairs, {pair}), both), pairs, {pair});
+        });
       } else {
         d.unrolled("pair", 8, [&](Int pair) {
           Value word = d.loadWord(pairs, {pair});
@@ -223,6 +262,7 @@ void FrozenTile::decode(Int step, Int stage, Int buffer) {
       }
     }
     for (int64_t half = 0; half < 2; ++half)
-      d.copy(pairs, {d.constant(4 * half)}, decoded.bytes, {to[half] + item * (rowsAnItem * decoded.width * 2)}, 16);
+      d.copy(pairs, {d.constant(4 * half)}, decoded.bytes,
+             {to[half] + item * (rowsAnItem * decoded.width * 2)}, 16);
   });
 }

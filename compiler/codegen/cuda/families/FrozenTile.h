@@ -1,6 +1,7 @@
 #pragma once
-// Tiles of a frozen weight on their way into a product: copied as they are stored, decoded in shared memory. Forward reads 64 columns
-// of `cols` rows of W, dX reads `cols` columns of 64 rows, both from the one copy by rows (docs/cuda.md).
+// Tiles of a frozen weight on their way into a product: copied as they are stored, decoded in
+// shared memory. Forward reads 64 columns of `cols` rows of W, dX reads `cols` columns of 64 rows,
+// both from the one copy by rows (docs/cuda.md).
 
 #include "compiler/codegen/cuda/families/WarpTile.h"
 #include "runtime/formats/WeightFormat.h"
@@ -10,11 +11,11 @@ namespace lorac::cuda {
 class FrozenTile {
 public:
   struct Shape {
-    int64_t n, k;      ///< of W
-    bool backward;     ///< dX: rows of W are the depth
-    int64_t cols;      ///< of the block's tile: rows of W forward, columns of W backward
+    int64_t n, k;  ///< of W
+    bool backward; ///< dX: rows of W are the depth
+    int64_t cols;  ///< of the block's tile: rows of W forward, columns of W backward
     int64_t threads, stages;
-    bool exactScales;  ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
+    bool exactScales; ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
   };
 
   static int64_t sharedBytes(const formats::WeightFormat &format, const Shape &shape);
@@ -40,7 +41,9 @@ private:
   bool straddles() const;
   int64_t scaleRows() const;  ///< (tile of 64 columns, scale) pairs of a panel
   int64_t scaleCount() const; ///< entries a pair
-  int64_t codeBytes() const { return format.kind == formats::WeightFormat::Q8_0 ? 64 * shape.cols : 32 * shape.cols; }
+  int64_t codeBytes() const {
+    return format.kind == formats::WeightFormat::Q8_0 ? 64 * shape.cols : 32 * shape.cols;
+  }
   int64_t codeBits() const;
   int64_t rowElements() const;
   int64_t pieceElements() const;
@@ -48,14 +51,15 @@ private:
   void prepareDecoding();
   void loadCodes(Int step, Int stage);
   void loadScales(mlir::Value from, mlir::Value to, Int step, Int stage);
-  llvm::SmallVector<Num> scalesOf(mlir::Value part, Int step, Int stage, Int row, Int tile, Int group);
+  llvm::SmallVector<Num> scalesOf(mlir::Value part, Int step, Int stage, Int row, Int tile,
+                                  Int group);
   Num scaleAt(llvm::ArrayRef<Num> scales, Int offset, Int col);
 
   DeviceBuilder &d;
   formats::WeightFormat format;
   Shape shape;
   int64_t np, kp;
-  mlir::Value codes, scales, minima, nested;                    // arguments
+  mlir::Value codes, scales, minima, nested;                      // arguments
   mlir::Value codeStages, scaleStages, minimumStages, map, table; // shared memory, registers
   SwizzledTile decoded;
   mlir::Value codesFrom; // this thread's pieces

@@ -1,9 +1,10 @@
-// y = [res +] x·Wᵀ + scale·t·bᵀ and dx [+]= dy·W + dt·a: panels of the frozen weight, 64 deep, come by asynchronous copies in stages; a
-// quantized panel is decoded to 16 bits in shared memory while the tensor cores work on the one before. The low-rank update is one
-// more panel, as deep as its rank.
+// y = [res +] x·Wᵀ + scale·t·bᵀ and dx [+]= dy·W + dt·a: panels of the frozen weight, 64 deep, come
+// by asynchronous copies in stages; a quantized panel is decoded to 16 bits in shared memory while
+// the tensor cores work on the one before. The low-rank update is one more panel, as deep as its
+// rank.
 
-#include "compiler/codegen/cuda/families/FrozenTile.h"
 #include "compiler/codegen/cuda/Limits.h"
+#include "compiler/codegen/cuda/families/FrozenTile.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -31,17 +32,20 @@ FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileSha
   return {n, k, backward, tile.cols, tile.threads(), Stages, /*exactScales=*/tile.rows < 256};
 }
 
-int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen, const formats::WeightFormat &format) {
+int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
+                    const formats::WeightFormat &format) {
   return Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen);
 }
 
 // The largest tile that still gives every multiprocessor a block, and fits.
 TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &target) {
-  int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"), width = backward ? k : n;
+  int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"),
+          width = backward ? k : n;
   formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
   for (TileShape tile : {TileShape{256, 128, 64, 64}, TileShape{128, 128, 64, 32}}) {
     int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
-    if (blocks >= target.multiprocessors && sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock)
+    if (blocks >= target.multiprocessors &&
+        sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock)
       return tile;
   }
   return {64, 64, 32, 32};
@@ -51,8 +55,10 @@ class LinearKernel {
 public:
   LinearKernel(Kernel &kernel, const Shape &shape)
       : kernel(kernel), shape(shape), format(*formats::parseWeightFormat(kernel.string("format"))),
-        d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), shape.tile.threads(), kernel.compute(), arguments()), in(d.next()),
-        frozen(d, kernel, frozenShape(shape.backward, shape.n, shape.k, shape.tile)), rows(d.rows()), firstRow(rows), firstCol(rows), inTo(rows), inCol(rows), inMask(rows) {
+        d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), shape.tile.threads(),
+          kernel.compute(), arguments()),
+        in(d.next()), frozen(d, kernel, frozenShape(shape.backward, shape.n, shape.k, shape.tile)),
+        rows(d.rows()), firstRow(rows), firstCol(rows), inTo(rows), inCol(rows), inMask(rows) {
     if (shape.rank)
       t = d.next(), factor = d.next();
     if (shape.residual)
@@ -78,7 +84,8 @@ public:
 private:
   SmallVector<DeviceBuilder::Argument> arguments() {
     unsigned buffer = 0;
-    SmallVector<DeviceBuilder::Argument> all{kernel.argument(shape.backward ? "dy" : "x", buffer++)};
+    SmallVector<DeviceBuilder::Argument> all{
+        kernel.argument(shape.backward ? "dy" : "x", buffer++)};
     llvm::append_range(all, kernel.weightArguments());
     if (shape.rank) {
       all.push_back(kernel.argument(shape.backward ? "dt" : "t", buffer++));
@@ -95,7 +102,8 @@ private:
   int64_t copies() const { return shape.tile.rows * 8 / shape.tile.threads(); }
   int64_t rowsACopy() const { return shape.tile.threads() / 8; }
 
-  // What a thread's copies have in common, before the loop: one piece of every few rows. Rows that are not there become zero.
+  // What a thread's copies have in common, before the loop: one piece of every few rows. Rows that
+  // are not there become zero.
   void prepareIn() {
     Int row = d.named("in_row", d.thread() / 8), piece = d.named("in_piece", d.thread() % 8);
     inFrom = d.pointer("in_from", in, (firstRow + row) * shape.ldIn + piece * 8);
@@ -116,8 +124,10 @@ private:
     for (int64_t c = 0; c < copies(); ++c) {
       Int size = d.select((inMask & (int64_t(1) << c)) == 0, d.constant(0), d.constant(16));
       if (shape.depth() % Depth) // and columns
-        size = max(d.constant(0), min(size, (d.constant(shape.depth()) - step * Depth - inCol) * 2));
-      d.copyAsync(from, d.constant(c * rowsACopy() * shape.ldIn), inTile.bytes, to + c * rowsACopy() * Depth * 2, size);
+        size =
+            max(d.constant(0), min(size, (d.constant(shape.depth()) - step * Depth - inCol) * 2));
+      d.copyAsync(from, d.constant(c * rowsACopy() * shape.ldIn), inTile.bytes,
+                  to + c * rowsACopy() * Depth * 2, size);
     }
   }
 
@@ -149,12 +159,15 @@ private:
         Int sum = d.getInt(stage) + ahead;
         return d.named(name, d.select(sum < Stages, sum, sum - Stages));
       };
-      d.where(step + (Stages - 1) < steps, [&] { load(step + (Stages - 1), later("load_stage", Stages - 1)); });
+      d.where(step + (Stages - 1) < steps,
+              [&] { load(step + (Stages - 1), later("load_stage", Stages - 1)); });
       d.commit();
       if (decodes)
-        d.where(step + 1 < steps, [&] { frozen.decode(step + 1, later("next_stage", 1), (step + 1) % 2); });
+        d.where(step + 1 < steps,
+                [&] { frozen.decode(step + 1, later("next_stage", 1), (step + 1) % 2); });
       Int now = d.named("now", d.getInt(stage));
-      product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(decodes ? step % 2 : now), shape.backward, Depth);
+      product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(decodes ? step % 2 : now),
+                       shape.backward, Depth);
       d.set(stage, later("after", 1));
     });
     d.wait(0);
@@ -174,7 +187,8 @@ private:
       });
       auto factorAt = [&](Int rank, Int col) {
         Bool there = rank < shape.rank && firstCol + col < shape.width();
-        Int index = shape.backward ? rank * shape.k + firstCol + col : (firstCol + col) * shape.rank + rank;
+        Int index =
+            shape.backward ? rank * shape.k + firstCol + col : (firstCol + col) * shape.rank + rank;
         return d.loadWhere("factor", there, factor, {index}) * shape.scale;
       };
       if (shape.backward)
@@ -211,7 +225,8 @@ private:
           }
           low = both[0], high = both[1];
         }
-        // Rows are padded to multiples of 16, so the second of a pair has a place even where it is no column.
+        // Rows are padded to multiples of 16, so the second of a pair has a place even where it is
+        // no column.
         if (half) {
           d.storePair(d.pack(low, high), out, place);
         } else {
@@ -278,5 +293,7 @@ Grid backwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows)
 
 } // namespace
 
-const Family lorac::cuda::linearForwardFamily = {"linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ", forwardGrid, buildForward};
-const Family lorac::cuda::linearBackwardFamily = {"linear_backward", "dx [+]= dy·W + dt·lora_A", backwardGrid, buildBackward};
+const Family lorac::cuda::linearForwardFamily = {
+    "linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ", forwardGrid, buildForward};
+const Family lorac::cuda::linearBackwardFamily = {"linear_backward", "dx [+]= dy·W + dt·lora_A",
+                                                  backwardGrid, buildBackward};

@@ -18,8 +18,10 @@ static LogicalResult build(Kernel &kernel) {
   Block &body = kernel.op.getBody().front();
   SmallVector<DeviceBuilder::Argument> arguments;
   for (int64_t i = 0; i < ins + outs; ++i) // results may lie over operands
-    arguments.push_back(kernel.argument((i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, true));
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads, kernel.compute(), arguments);
+    arguments.push_back(
+        kernel.argument((i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, true));
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads,
+                  kernel.compute(), arguments);
   SmallVector<Value> buffers;
   for (int64_t i = 0; i < ins + outs; ++i)
     buffers.push_back(d.next());
@@ -27,11 +29,13 @@ static LogicalResult build(Kernel &kernel) {
   overColumns(d, cols, [&](Int col) {
     IRMapping known;
     for (int64_t i = 0; i < ins; ++i)
-      known.map(body.getArgument(i), d.named("a" + std::to_string(i), d.loadNum(buffers[i], {row * lds[i] + col})).v);
+      known.map(body.getArgument(i),
+                d.named("a" + std::to_string(i), d.loadNum(buffers[i], {row * lds[i] + col})).v);
     for (Operation &op : body.without_terminator()) {
       Operation *copy = d.builder().clone(op, known);
       copy->setLoc(d.location());
-      // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of -100, backward).
+      // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of
+      // -100, backward).
       if (auto exp = dyn_cast<math::ExpOp>(copy))
         known.map(op.getResult(0), min({&d, exp.getResult()}, d.number(1e38)).v);
     }
@@ -41,4 +45,5 @@ static LogicalResult build(Kernel &kernel) {
   return success();
 }
 
-const Family lorac::cuda::mapFamily = {"map", "an elementwise function of its operands", rowGrid, build};
+const Family lorac::cuda::mapFamily = {"map", "an elementwise function of its operands", rowGrid,
+                                       build};

@@ -7,7 +7,9 @@ namespace lorac::cuda {
 
 constexpr int64_t rowThreads = 128, rowsPerBlock = rowThreads / 32;
 
-inline Grid rowGrid(mlir::DictionaryAttr, const CudaTarget &, int64_t rows) { return {ceilDiv(rows, rowsPerBlock), 1, 1}; }
+inline Grid rowGrid(mlir::DictionaryAttr, const CudaTarget &, int64_t rows) {
+  return {ceilDiv(rows, rowsPerBlock), 1, 1};
+}
 
 /// The warp's row, named `row`; warps behind the last row are done. No barrier may follow.
 inline Int warpRow(DeviceBuilder &d) {

@@ -1,5 +1,6 @@
-// The optimizer's kernels: the gradient's norm in two stages of fixed order, and AdamW (Loshchilov & Hutter 2019, algorithm 2) over all
-// adapters at once. The update region is a LoracUpdate (runtime/abi.h).
+// The optimizer's kernels: the gradient's norm in two stages of fixed order, and AdamW (Loshchilov
+// & Hutter 2019, algorithm 2) over all adapters at once. The update region is a LoracUpdate
+// (runtime/abi.h).
 
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/abi.h"
@@ -18,7 +19,8 @@ static constexpr int64_t span = 4096, threads = 256;
 
 #define FIELD(name) int64_t(offsetof(LoracUpdate, name) / sizeof(float))
 
-// The block's sum of each thread's `value`, in thread 0: a tree over each warp, then over the warps.
+// The block's sum of each thread's `value`, in thread 0: a tree over each warp, then over the
+// warps.
 static void blockSum(DeviceBuilder &d, Num value, llvm::function_ref<void(Num)> use) {
   Value sums = d.shared("warp_sums", threads / 32, d.f32());
   Num partial = d.warpSum(value);
@@ -34,10 +36,12 @@ static void blockSum(DeviceBuilder &d, Num value, llvm::function_ref<void(Num)> 
 
 static LogicalResult buildParts(Kernel &kernel) {
   int64_t count = kernel.integer("count");
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads, kernel.compute(),
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
+                  kernel.compute(),
                   {kernel.argument("grads", 0), kernel.argument("parts", 1, true)});
   Value grads = d.next(), parts = d.next();
-  Int first = d.named("first", d.blockX() * span), last = d.named("last", min(first + span, d.constant(count)));
+  Int first = d.named("first", d.blockX() * span),
+      last = d.named("last", min(first + span, d.constant(count)));
   Value sum = d.variable("sum", d.number(0));
   d.loop("i", first + d.thread(), last, threads, [&](Int i) {
     Num g = d.named("g", d.loadNum(grads, {i}));
@@ -49,11 +53,13 @@ static LogicalResult buildParts(Kernel &kernel) {
 
 static LogicalResult buildNorm(Kernel &kernel) {
   int64_t count = kernel.integer("parts");
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads, kernel.compute(),
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
+                  kernel.compute(),
                   {kernel.argument("parts", 0), kernel.argument("update", 1, true)});
   Value parts = d.next(), update = d.next();
   Value sum = d.variable("sum", d.number(0));
-  d.loop("i", d.thread(), d.constant(count), threads, [&](Int i) { d.set(sum, d.get(sum) + d.loadNum(parts, {i})); });
+  d.loop("i", d.thread(), d.constant(count), threads,
+         [&](Int i) { d.set(sum, d.get(sum) + d.loadNum(parts, {i})); });
   blockSum(d, d.get(sum), [&](Num total) {
     Num norm = d.named("norm", d.sqrt(total));
     d.store(norm, update, {d.constant(FIELD(norm))});
@@ -65,16 +71,24 @@ static LogicalResult buildNorm(Kernel &kernel) {
 }
 
 static LogicalResult buildAdamw(Kernel &kernel) {
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads, kernel.compute(),
-                  {kernel.argument("spans", 0), kernel.argument("update", 1), kernel.argument("params", 2, true), kernel.argument("grads", 3),
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
+                  kernel.compute(),
+                  {kernel.argument("spans", 0), kernel.argument("update", 1),
+                   kernel.argument("params", 2, true), kernel.argument("grads", 3),
                    kernel.argument("exp_avg", 4, true), kernel.argument("exp_avg_sq", 5, true)});
-  Value spans = d.next(), update = d.next(), params = d.next(), grads = d.next(), expAvg = d.next(), expAvgSq = d.next();
-  auto scalar = [&](StringRef name, int64_t field) { return d.named(name, d.loadNum(update, {d.constant(field)})); };
+  Value spans = d.next(), update = d.next(), params = d.next(), grads = d.next(), expAvg = d.next(),
+        expAvgSq = d.next();
+  auto scalar = [&](StringRef name, int64_t field) {
+    return d.named(name, d.loadNum(update, {d.constant(field)}));
+  };
   Int entry = d.named("entry", d.blockX() * 4);
-  Int first = d.named("first", d.loadInt(spans, {entry})), count = d.named("count", d.loadInt(spans, {entry + 1})),
+  Int first = d.named("first", d.loadInt(spans, {entry})),
+      count = d.named("count", d.loadInt(spans, {entry + 1})),
       group = d.named("group", d.loadInt(spans, {entry + 2}));
-  Num oneMinusBeta1 = scalar("one_minus_beta1", FIELD(one_minus_beta1)), beta2 = scalar("beta2", FIELD(beta2)),
-      oneMinusBeta2 = scalar("one_minus_beta2", FIELD(one_minus_beta2)), correction = scalar("correction2_sqrt", FIELD(correction2_sqrt)),
+  Num oneMinusBeta1 = scalar("one_minus_beta1", FIELD(one_minus_beta1)),
+      beta2 = scalar("beta2", FIELD(beta2)),
+      oneMinusBeta2 = scalar("one_minus_beta2", FIELD(one_minus_beta2)),
+      correction = scalar("correction2_sqrt", FIELD(correction2_sqrt)),
       eps = scalar("eps", FIELD(eps)), clip = scalar("clip", FIELD(clip));
   Num decay = d.named("decay", d.loadNum(update, {group + FIELD(decay)}));
   Num minusStep = d.named("minus_step", d.loadNum(update, {group + FIELD(minus_step)}));
@@ -91,11 +105,20 @@ static LogicalResult buildAdamw(Kernel &kernel) {
   return success();
 }
 
-static Grid partsGrid(DictionaryAttr params, const CudaTarget &, int64_t) { return {ceilDiv(intParam(params, "count"), span), 1, 1}; }
+static Grid partsGrid(DictionaryAttr params, const CudaTarget &, int64_t) {
+  return {ceilDiv(intParam(params, "count"), span), 1, 1};
+}
 static Grid oneBlock(DictionaryAttr, const CudaTarget &, int64_t) { return {1, 1, 1}; }
-static Grid spansGrid(DictionaryAttr params, const CudaTarget &, int64_t) { return {intParam(params, "spans"), 1, 1}; }
+static Grid spansGrid(DictionaryAttr params, const CudaTarget &, int64_t) {
+  return {intParam(params, "spans"), 1, 1};
+}
 
-const Family lorac::cuda::gradNormPartsFamily = {"grad_norm_parts", "parts[b] = Σ g² over the b-th 4096 gradients", partsGrid, buildParts};
-const Family lorac::cuda::gradNormFamily = {"grad_norm", "norm = sqrt(Σ parts), clip = min(1, max_norm / (norm + 1e-6))", oneBlock, buildNorm};
-const Family lorac::cuda::adamwFamily = {"adamw", "p = p·decay + minus_step·m / (sqrt(v) / sqrt(1 - beta2^t) + eps), one block a span of at most 4096",
+const Family lorac::cuda::gradNormPartsFamily = {
+    "grad_norm_parts", "parts[b] = Σ g² over the b-th 4096 gradients", partsGrid, buildParts};
+const Family lorac::cuda::gradNormFamily = {
+    "grad_norm", "norm = sqrt(Σ parts), clip = min(1, max_norm / (norm + 1e-6))", oneBlock,
+    buildNorm};
+const Family lorac::cuda::adamwFamily = {"adamw",
+                                         "p = p·decay + minus_step·m / (sqrt(v) / sqrt(1 - "
+                                         "beta2^t) + eps), one block a span of at most 4096",
                                          spansGrid, buildAdamw};

@@ -16,17 +16,22 @@ WarpTile::WarpTile(DeviceBuilder &d, const TileShape &shape)
   });
 }
 
-// Lanes 0-7, 8-15, 16-23 and 24-31 address the rows of the fragment's four matrices. Of a these are rows 0-7 and 8-15, then the same
-// of the next eight of the depth; of b the two halves of the depth of eight columns, then those of the next eight.
-Int lorac::cuda::fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first, bool transposed, bool isA) {
-  Int lane = d.lane(), inEight = lane % 8, second = lane / 8 % 2, fourth = lane / 16, zero = d.constant(0);
+// Lanes 0-7, 8-15, 16-23 and 24-31 address the rows of the fragment's four matrices. Of a these are
+// rows 0-7 and 8-15, then the same of the next eight of the depth; of b the two halves of the depth
+// of eight columns, then those of the next eight.
+Int lorac::cuda::fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first,
+                               bool transposed, bool isA) {
+  Int lane = d.lane(), inEight = lane % 8, second = lane / 8 % 2, fourth = lane / 16,
+      zero = d.constant(0);
   if (isA)
-    return transposed ? tile.piece(zero, inEight + fourth * 8, first / 8 + second) : tile.piece(zero, first + inEight + second * 8, fourth);
-  return transposed ? tile.piece(zero, inEight + second * 8, first / 8 + fourth) : tile.piece(zero, first + inEight + fourth * 8, second);
+    return transposed ? tile.piece(zero, inEight + fourth * 8, first / 8 + second)
+                      : tile.piece(zero, first + inEight + second * 8, fourth);
+  return transposed ? tile.piece(zero, inEight + second * 8, first / 8 + fourth)
+                    : tile.piece(zero, first + inEight + fourth * 8, second);
 }
 
-void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom, bool transposed, int64_t depth,
-                        bool aTransposed) {
+void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
+                        bool transposed, int64_t depth, bool aTransposed) {
   int64_t across = shape.warpRows / 16;
   if (!aPlace)
     prepare(a, b, transposed, aTransposed);
@@ -34,21 +39,25 @@ void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b,
   d.unrolled("k", depth / 16, [&](Int k) {
     Value aWords = d.local("a", {across, 4}, d.word());
     d.unrolled("i", across, [&](Int i) {
-      d.ldmatrix(a.bytes, aTransposed ? along(down(aAt, a, k), i) : down(along(aAt, k), a, i), aTransposed, aWords, {i});
+      d.ldmatrix(a.bytes, aTransposed ? along(down(aAt, a, k), i) : down(along(aAt, k), a, i),
+                 aTransposed, aWords, {i});
     });
     d.unrolled("j", shape.warpCols / 16, [&](Int j) {
       Value bWords = d.local("b", {4}, d.word());
-      d.ldmatrix(b.bytes, transposed ? along(down(bAt, b, k), j) : down(along(bAt, k), b, j), transposed, bWords, {});
+      d.ldmatrix(b.bytes, transposed ? along(down(bAt, b, k), j) : down(along(bAt, k), b, j),
+                 transposed, bWords, {});
       d.unrolled("i", across, [&](Int i) {
         for (int64_t half = 0; half < 2; ++half)
-          d.mma(sumsArray, {i, j * 2 + half}, aWords, {i}, d.loadWord(bWords, {d.constant(2 * half)}),
+          d.mma(sumsArray, {i, j * 2 + half}, aWords, {i},
+                d.loadWord(bWords, {d.constant(2 * half)}),
                 d.loadWord(bWords, {d.constant(2 * half + 1)}));
       });
     });
   });
 }
 
-void WarpTile::prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed, bool aTransposed) {
+void WarpTile::prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed,
+                       bool aTransposed) {
   aPlace = d.keep("a_place", fragmentPlace(d, a, warpRow, aTransposed, true));
   bPlace = d.keep("b_place", fragmentPlace(d, b, warpCol, transposed, false));
 }
@@ -57,15 +66,17 @@ void WarpTile::eachPair(llvm::function_ref<void(Int, Int, Num, Num)> body) {
   d.unrolled("i", shape.warpRows / 16, [&](Int i) {
     d.unrolled("j", shape.warpCols / 8, [&](Int j) {
       d.unrolled("half", 2, [&](Int half) {
-        Int row = d.named("row", warpRow + i * 16 + lane / 4 + half * 8), col = d.named("col", warpCol + j * 8 + lane % 4 * 2);
-        body(row, col, d.loadNum(sumsArray, {i, j, half * 2}), d.loadNum(sumsArray, {i, j, half * 2 + 1}));
+        Int row = d.named("row", warpRow + i * 16 + lane / 4 + half * 8),
+            col = d.named("col", warpCol + j * 8 + lane % 4 * 2);
+        body(row, col, d.loadNum(sumsArray, {i, j, half * 2}),
+             d.loadNum(sumsArray, {i, j, half * 2 + 1}));
       });
     });
   });
 }
 
-void lorac::cuda::fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads, int64_t rows, int64_t cols,
-                           llvm::function_ref<Num(Int, Int)> value) {
+void lorac::cuda::fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads,
+                           int64_t rows, int64_t cols, llvm::function_ref<Num(Int, Int)> value) {
   d.loop("e", d.thread(), d.constant(rows * cols), threads, [&](Int e) {
     Int row = d.named("tile_row", e / cols), col = d.named("tile_col", e % cols);
     d.store(value(row, col), tile.memory, {tile.element(row, col)});

@@ -1,35 +1,44 @@
 #pragma once
-// A block's tile of a product on tensor cores: sums[m, n] += a[m, :]·b[n, :] over tiles in shared memory, 64 deep.
+// A block's tile of a product on tensor cores: sums[m, n] += a[m, :]·b[n, :] over tiles in shared
+// memory, 64 deep.
 
 #include "compiler/codegen/cuda/Families.h"
 
 namespace lorac::cuda {
 
-/// 16-bit numbers in shared memory in rows of `width` (a multiple of 64). Pieces of 16 bytes of row r stand at piece ^ (r % 8), so
-/// that eight rows of one column of pieces lie in different banks. Places are counted in bytes, so that an address is one sum.
+/// 16-bit numbers in shared memory in rows of `width` (a multiple of 64). Pieces of 16 bytes of row
+/// r stand at piece ^ (r % 8), so that eight rows of one column of pieces lie in different banks.
+/// Places are counted in bytes, so that an address is one sum.
 class SwizzledTile {
 public:
   SwizzledTile() = default;
   SwizzledTile(DeviceBuilder &d, llvm::StringRef name, int64_t elements, int64_t width)
-      : memory(d.shared(name, elements, d.compute())), bytes(d.bytesOf((name + "_bytes").str(), memory)), width(width) {}
+      : memory(d.shared(name, elements, d.compute())),
+        bytes(d.bytesOf((name + "_bytes").str(), memory)), width(width) {}
 
   mlir::Value memory; ///< 16-bit numbers
   mlir::Value bytes;  ///< the same place
   int64_t width = 0;
 
   /// The first byte of a piece, `from` bytes behind the memory's first.
-  Int piece(Int from, Int row, Int piece) const { return from + row * (width * 2) + (piece ^ (row % 8)) * 16; }
+  Int piece(Int from, Int row, Int piece) const {
+    return from + row * (width * 2) + (piece ^ (row % 8)) * 16;
+  }
   /// An element's place in `memory`.
   Int element(Int row, Int col) const { return row * width + (col / 8 ^ row % 8) * 8 + col % 8; }
 };
 
-/// The byte of a lane's row of a fragment's first matrix (PTX ISA, "mma.m16n8k16"): of a, 16 rows from `first` on; of b, 16 columns.
-/// `transposed`: the tile lies the other way round, [depth, rows], and ldmatrix transposes.
+/// The byte of a lane's row of a fragment's first matrix (PTX ISA, "mma.m16n8k16"): of a, 16 rows
+/// from `first` on; of b, 16 columns. `transposed`: the tile lies the other way round, [depth,
+/// rows], and ldmatrix transposes.
 Int fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first, bool transposed, bool isA);
-/// Two steps of eight along a tile's row: pieces are swizzled by exclusive or, and so is the way from piece to piece.
+/// Two steps of eight along a tile's row: pieces are swizzled by exclusive or, and so is the way
+/// from piece to piece.
 inline Int along(Int place, Int steps) { return place ^ (steps * 32); }
 /// 16 rows down: the swizzle is the same there.
-inline Int down(Int place, const SwizzledTile &tile, Int steps) { return place + steps * (32 * tile.width); }
+inline Int down(Int place, const SwizzledTile &tile, Int steps) {
+  return place + steps * (32 * tile.width);
+}
 
 /// How a block's rows and columns are shared out to its warps.
 struct TileShape {
@@ -42,13 +51,15 @@ class WarpTile {
 public:
   WarpTile(DeviceBuilder &d, const TileShape &shape);
 
-  /// sums += a·bᵀ over `depth` (a multiple of 16, at most 64) columns of `a` [rows, 64] and `b`: [cols, 64], or [64, cols] where
-  /// `transposed`; `a` is [64, rows] where `aTransposed`. `aFrom`, `bFrom`: bytes from their memories' begin to the tiles'.
-  void multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom, bool transposed, int64_t depth,
-                bool aTransposed = false);
+  /// sums += a·bᵀ over `depth` (a multiple of 16, at most 64) columns of `a` [rows, 64] and `b`:
+  /// [cols, 64], or [64, cols] where `transposed`; `a` is [64, rows] where `aTransposed`. `aFrom`,
+  /// `bFrom`: bytes from their memories' begin to the tiles'.
+  void multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom, bool transposed,
+                int64_t depth, bool aTransposed = false);
 
   /// Before the loop that multiplies: what each lane adds to the tiles' begins.
-  void prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed, bool aTransposed = false);
+  void prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed,
+               bool aTransposed = false);
 
   /// Two neighbouring sums at a time: row and first column in the block's tile.
   void eachPair(llvm::function_ref<void(Int row, Int col, Num low, Num high)> body);
@@ -62,7 +73,7 @@ private:
 };
 
 /// Rows and columns 0..rows, 0..cols of the memory's first tile from a function. All threads.
-void fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads, int64_t rows, int64_t cols,
-              llvm::function_ref<Num(Int row, Int col)> value);
+void fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads, int64_t rows,
+              int64_t cols, llvm::function_ref<Num(Int row, Int col)> value);
 
 } // namespace lorac::cuda

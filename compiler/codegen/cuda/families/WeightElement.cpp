@@ -5,7 +5,8 @@ using namespace lorac;
 using namespace lorac::cuda;
 
 WeightElement::WeightElement(DeviceBuilder &d, Kernel &kernel, int64_t n, int64_t k)
-    : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), np(roundUp(n, 128)), kp(roundUp(k, 64)) {
+    : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), np(roundUp(n, 128)),
+      kp(roundUp(k, 64)) {
   values = d.next();
   if (format.isGgmlBlocks())
     scales = d.next();

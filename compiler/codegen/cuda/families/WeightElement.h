@@ -1,5 +1,6 @@
 #pragma once
-// Single elements of a frozen weight stored by rows (docs/cuda.md, "Frozen weights by rows"), for kernels that read few of them.
+// Single elements of a frozen weight stored by rows (docs/cuda.md, "Frozen weights by rows"), for
+// kernels that read few of them.
 
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/formats/WeightFormat.h"
