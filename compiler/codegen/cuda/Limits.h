@@ -23,7 +23,7 @@ llvm::ArrayRef<Limits> allLimits();
 const Limits *findLimits(llvm::StringRef arch);
 
 /// Blocks that are resident on one multiprocessor at a time; registers are dealt out to warps in
-/// units of 256, shared memory in units of 128 bytes with 1 KiB of the system's own a block
+/// units of 256, shared memory in units of 128 bytes with 1 KiB of the driver's own a block
 /// (cuda_occupancy.h).
 int64_t residentBlocks(const Limits &limits, int64_t threads, int64_t registersPerThread,
                        int64_t sharedBytes);
