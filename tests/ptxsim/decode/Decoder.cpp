@@ -1,4 +1,5 @@
 #include "tests/ptxsim/decode/Decoder.h"
+#include "tests/ptxsim/decode/Flow.h"
 #include "tests/ptxsim/machine/AddressSpace.h"
 #include <algorithm>
 #include <cstring>
@@ -46,6 +47,7 @@ void Decoder::run() {
   static const Statement end = [] {
     Statement statement;
     statement.opcode = "end of the kernel";
+    statement.parts = {"exit"};
     return statement;
   }();
   Inst last; // a label may stand behind the last instruction
@@ -53,6 +55,7 @@ void Decoder::run() {
   last.statement = &end;
   last.index = static_cast<uint32_t>(kernel.code.size());
   kernel.code.push_back(last);
+  orderBlocks(kernel);
 }
 
 void Decoder::layOutRegisters() {

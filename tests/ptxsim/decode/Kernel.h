@@ -36,7 +36,8 @@ struct Inst {
   bool guardNegated = false;
   bool strong = false;  // volatile, relaxed, atomic …: not a race by itself
   bool carries = false; // mov and its like: undefined sources make an undefined result, no report
-  bool inMainLoop = false; // the innermost loop around an mma
+  bool inMainLoop = false; // an innermost loop around an mma
+  bool synthetic = false;  // a jump that the order of blocks needs; not counted
   uint32_t guard = noOperand;
   uint32_t operand[maxOperands];   // offsets of rows in a warp's register file
   uint8_t width[maxOperands] = {}; // bytes of a lane in that row
@@ -75,10 +76,10 @@ struct Kernel {
   uint64_t paramBytes = 0;
   uint32_t rowBytes = 0; // of a warp's register file
   uint32_t staticShared = 0;
-  uint32_t dynamicShared = 0; // where `.extern .shared` begins
-  uint32_t localBytes = 0;    // of one thread
-  uint32_t sharedGranule = 4; // the smallest access of each memory
-  uint32_t globalGranule = 4;
+  uint32_t dynamicShared = 0;  // where `.extern .shared` begins
+  uint32_t localBytes = 0;     // of one thread
+  uint32_t sharedGranule = 16; // the smallest access of each memory
+  uint32_t globalGranule = 16;
   bool hasMainLoop = false;
 
   std::string whereIs(const Inst &inst) const; // "line 12: add.s32 (kernel.cu:40)"

@@ -25,6 +25,11 @@ void fillAddresses(Warp &warp, const Inst &inst, int operand, int64_t offset, Ac
 }
 
 Mask checkAlignment(Warp &warp, const Inst &inst, const Access &access) {
+  uint64_t odd = 0;
+  for (int lane = 0; lane < lanes; ++lane)
+    odd |= access.address[lane];
+  if ((odd & (access.bytes - 1)) == 0)
+    return access.mask;
   Mask good = access.mask;
   for (int lane = 0; lane < lanes; ++lane)
     good &= ~(static_cast<Mask>((access.address[lane] & (access.bytes - 1)) != 0) << lane);

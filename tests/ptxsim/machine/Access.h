@@ -23,6 +23,15 @@ struct Run {
 
 /// Joins the ranges of neighbouring lanes; returns the number of runs.
 inline int joinLanes(const Access &access, Mask mask, Run *runs) {
+  if (mask == allLanes) { // usually one lane stands behind the other
+    uint64_t first = access.address[0], gaps = 0;
+    for (int lane = 0; lane < lanes; ++lane)
+      gaps |= access.address[lane] - first - static_cast<uint64_t>(lane) * access.bytes;
+    if (gaps == 0) {
+      runs[0] = {first, first + static_cast<uint64_t>(lanes) * access.bytes, 0};
+      return 1;
+    }
+  }
   int count = 0;
   forLanes(mask, [&](int lane) {
     uint64_t begin = access.address[lane], end = begin + access.bytes;
@@ -33,6 +42,22 @@ inline int joinLanes(const Access &access, Mask mask, Run *runs) {
     runs[count++] = {begin, end, lane};
   });
   return count;
+}
+
+/// Lanes whose bytes lie in the range.
+inline Mask lanesWithin(const Access &access, uint64_t begin, uint64_t size) {
+  if (size < access.bytes)
+    return 0;
+  uint64_t last = size - access.bytes;
+  bool outside = false;
+  for (int lane = 0; lane < lanes; ++lane)
+    outside |= access.address[lane] - begin > last;
+  if (!outside)
+    return allLanes;
+  Mask inside = 0;
+  for (int lane = 0; lane < lanes; ++lane)
+    inside |= static_cast<Mask>(access.address[lane] - begin <= last) << lane;
+  return inside;
 }
 
 /// Checks an access and finds its bytes. Returns the lanes that may go on; the others get poison to

@@ -42,7 +42,7 @@ class Worker {
 public:
   void begin(const Launch &launch, uint64_t seed);
   void run(uint64_t blockNumber);
-  const LaunchCounters &counters() const { return block.counters; }
+  LaunchCounters &counters() { return block.counters; }
 
 private:
   void beginBlock(uint64_t blockNumber);

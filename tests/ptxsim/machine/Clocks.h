@@ -32,8 +32,8 @@ public:
   bool before(uint32_t warp, uint32_t other, uint32_t clock) const {
     return clock <= seen[warp][other];
   }
-  /// Whether that is so whoever the other is.
-  bool beforeFromAll(uint32_t warp, uint32_t clock) const { return clock <= leastSeen[warp]; }
+  /// Up to this time the warp knows of everybody.
+  uint32_t knownOfAll(uint32_t warp) const { return leastSeen[warp]; }
 
   /// bar.arrive: what the warp has done is known to those who wait later.
   void arrive(uint32_t warp, uint32_t barrier) {

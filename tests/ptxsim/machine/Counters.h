@@ -22,18 +22,28 @@ struct TrafficCounters {
 
 struct LaunchCounters {
   TrafficCounters all, mainLoop;
-  std::vector<uint64_t> executed; // by instruction
+  std::vector<uint64_t> executed, executedLanes; // by instruction
 
   void begin(size_t instructions) {
     all = mainLoop = TrafficCounters();
     executed.assign(instructions, 0);
+    executedLanes.assign(instructions, 0);
   }
+  /// Sums up the instructions.
+  void finish(const Kernel &kernel);
 };
 
 /// Adds a launch's counts to its kernel's; they are written to PTXSIM_COUNTERS when the process
 /// exits.
-void addCounters(const Kernel &kernel, const LaunchCounters &counters);
+void addCounters(const Kernel &kernel, LaunchCounters &counters);
 void countLaunch(const Kernel &kernel);
+
+// One instruction of a warp; nothing where nobody counts.
+void countMma(Warp &warp, const Inst &inst);
+void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write);
+void countCopy(Warp &warp, const Inst &inst, const Access &source, const Access &destination,
+               const uint32_t *sizes);
+void countLoadMatrix(Warp &warp, const Inst &inst, const Access &rows);
 
 } // namespace ptxsim
 

@@ -13,31 +13,36 @@ namespace {
 // bits).
 constexpr uint64_t nobody = 0xffffff, several = 0xfffffe, atomics = 0xfffffd;
 
-struct Cell {
-  uint64_t launch, writer, reader;
-  static Cell of(uint64_t bits) { return {bits >> 48, bits >> 24 & 0xffffff, bits & 0xffffff}; }
-  uint64_t bits() const { return launch << 48 | writer << 24 | reader; }
-};
+constexpr uint64_t cellOf(uint64_t launch, uint64_t writer, uint64_t reader) {
+  return launch << 48 | writer << 24 | reader;
+}
 
-// Whether this access conflicts with what the cell knows; the cell learns of the access.
+// Whether this access conflicts with what the cell knows; the cell learns of the access. Blocks on
+// other threads do the same: when two meet at the same instant one of them may be forgotten, which
+// is rare and harmless.
 bool conflicts(uint64_t &place, uint64_t launch, uint64_t block, AccessKind kind) {
   std::atomic_ref<uint64_t> cell(place);
   uint64_t old = cell.load(std::memory_order_relaxed);
-  while (true) {
-    Cell now = Cell::of(old);
-    if (now.launch != launch)
-      now = {launch, nobody, nobody};
-    uint64_t me = kind == AccessKind::Atomic ? atomics : block;
-    bool otherWriter = now.writer != nobody && now.writer != me;
-    bool otherReader = now.reader != nobody && now.reader != block;
-    bool conflict = otherWriter || (kind != AccessKind::Read && otherReader);
-    if (kind == AccessKind::Read)
-      now.reader = otherReader ? several : block;
-    else
-      now.writer = me;
-    if (now.bits() == old || cell.compare_exchange_weak(old, now.bits(), std::memory_order_relaxed))
-      return conflict;
+  uint64_t me = kind == AccessKind::Atomic ? atomics : block;
+  uint64_t alone =
+      kind == AccessKind::Read ? cellOf(launch, nobody, block) : cellOf(launch, me, nobody);
+  if (old == alone)
+    return false;
+  if (old >> 48 != launch) {
+    cell.store(alone, std::memory_order_relaxed);
+    return false;
   }
+  uint64_t writer = old >> 24 & 0xffffff, reader = old & 0xffffff;
+  bool otherWriter = writer != nobody && writer != me;
+  bool otherReader = reader != nobody && reader != block;
+  if (kind == AccessKind::Read)
+    reader = otherReader ? several : block;
+  else
+    writer = me;
+  uint64_t now = cellOf(launch, writer, reader);
+  if (now != old)
+    cell.store(now, std::memory_order_relaxed);
+  return otherWriter || (kind != AccessKind::Read && otherReader);
 }
 
 void checkRaces(Warp &warp, const Inst &inst, const Allocation &allocation, const Run &run,
@@ -111,13 +116,13 @@ Mask checkGlobalBytes(Warp &warp, const Inst &inst, Access &access, AccessKind k
         continue;
       }
     }
-    Mask here = 0;
-    for (int lane = 0; lane < lanes; ++lane)
-      here |= static_cast<Mask>(cached->holds(access.address[lane], access.bytes)) << lane;
-    here &= todo;
-    forLanes(here, [&](int lane) {
-      access.host[lane] = reinterpret_cast<uint8_t *>(access.address[lane]);
-    });
+    Mask here = lanesWithin(access, cached->begin, cached->size) & todo;
+    if (here == allLanes)
+      std::memcpy(access.host, access.address, sizeof access.host);
+    else
+      forLanes(here, [&](int lane) {
+        access.host[lane] = reinterpret_cast<uint8_t *>(access.address[lane]);
+      });
     inside |= here;
     todo &= ~here;
     if (!config().check)

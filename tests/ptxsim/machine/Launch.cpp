@@ -43,7 +43,8 @@ private:
     worker.begin(*current, launchSeed);
     for (size_t at; (at = nextBlock++) < blocks->size();)
       worker.run((*blocks)[at]);
-    addCounters(*current->kernel, worker.counters());
+    if (!config().counterFile.empty())
+      addCounters(*current->kernel, worker.counters());
   }
 
   void serve(unsigned k) {
@@ -97,7 +98,8 @@ void runLaunch(Launch &launch) {
     std::shuffle(order.begin(), order.end(), random);
   }
   pool().run(launch, order, seed, order.size() == 1);
-  countLaunch(*launch.kernel);
+  if (!config().counterFile.empty())
+    countLaunch(*launch.kernel);
 }
 
 } // namespace ptxsim

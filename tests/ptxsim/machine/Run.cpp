@@ -88,7 +88,8 @@ void runWarp(Warp &warp, uint64_t budget) {
   const Inst *code = block.launch->kernel->code.data();
   const bool check = config().check;
   uint64_t *executed = block.counting ? block.counters.executed.data() : nullptr;
-  uint64_t steps = 0, laneSteps = 0;
+  uint64_t *executedLanes = block.counters.executedLanes.data();
+  uint64_t steps = 0;
   while (!warp.splits.empty() && steps < budget && warp.state == Warp::Ready && !block.aborted) {
     uint32_t next;
     size_t place = leastSplit(warp.splits, next);
@@ -106,7 +107,7 @@ void runWarp(Warp &warp, uint64_t budget) {
       ++steps;
       if (executed) {
         ++executed[pc];
-        laneSteps += static_cast<uint64_t>(std::popcount(active));
+        executedLanes[pc] += static_cast<uint64_t>(std::popcount(active));
       }
       if (check && active)
         checkRegisters(warp, inst, active);
@@ -157,8 +158,6 @@ void runWarp(Warp &warp, uint64_t budget) {
       warp.splits.erase(warp.splits.begin() + static_cast<long>(place));
   }
   block.steps += steps;
-  block.counters.all.warpInstructions += steps;
-  block.counters.all.laneInstructions += laneSteps;
   if (warp.splits.empty())
     warp.state = Warp::Done;
 }

@@ -29,42 +29,29 @@ void SharedMemory::begin(const Kernel &kernel, uint32_t dynamicSize, uint32_t wa
   clocks.begin(warps);
 }
 
-void SharedMemory::read(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address,
-                        int lane) {
+void SharedMemory::reportRead(Warp &warp, const Inst &inst, const SharedCell &cell,
+                              uint64_t address, int lane) {
   const Kernel &kernel = *warp.block->launch->kernel;
-  uint32_t me = warp.id;
-  if (cell.state == SharedCell::Pending && cell.writeClock > clocks.start()) {
+  if (cell.writeClock <= clocks.start())
+    report(ReportKind::UninitialisedRead, warp, inst, lane,
+           [&] { return "shared byte " + std::to_string(address) + " was never written"; });
+  else if (cell.state == SharedCell::Pending)
     report(ReportKind::PendingCopy, warp, inst, lane, [&] {
       return otherSide(kernel, "copied without a wait", cell.writer, cell.writeInst, address);
     });
-  } else if (cell.writeClock <= clocks.start()) {
-    report(ReportKind::UninitialisedRead, warp, inst, lane,
-           [&] { return "shared byte " + std::to_string(address) + " was never written"; });
-  } else if (cell.writer != me && !clocks.before(me, cell.writer, cell.writeClock) &&
-             !inst.strong) {
+  else if (cell.writer != warp.id && !clocks.before(warp.id, cell.writer, cell.writeClock) &&
+           !inst.strong)
     report(ReportKind::SharedRace, warp, inst, lane, [&] {
       return "read after a write " +
              otherSide(kernel, "without a barrier", cell.writer, cell.writeInst, address);
     });
-  }
-  uint32_t now = clocks.now(me);
-  if (cell.readClock == now)
-    cell.readers |= 1u << me;
-  else if (clocks.beforeFromAll(me, cell.readClock) || cell.readers == 1u << me) {
-    cell.readers = 1u << me;
-    cell.readClock = now;
-  } else { // readers of several times: the earliest of them may miss a race, never invent one
-    cell.readers |= 1u << me;
-    cell.readClock = std::min(cell.readClock, now);
-  }
-  cell.readInst = inst.index;
 }
 
-void SharedMemory::write(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address, int lane,
-                         AccessKind kind) {
+void SharedMemory::reportWrite(Warp &warp, const Inst &inst, const SharedCell &cell,
+                               uint64_t address, int lane, bool atomic) {
   const Kernel &kernel = *warp.block->launch->kernel;
   uint32_t me = warp.id;
-  bool bothAtomic = kind == AccessKind::Atomic && cell.state == SharedCell::WrittenAtomically;
+  bool bothAtomic = atomic && cell.state == SharedCell::WrittenAtomically;
   if (cell.writeClock > clocks.start()) {
     if (cell.state == SharedCell::Pending)
       report(ReportKind::SharedRace, warp, inst, lane, [&] {
@@ -78,43 +65,72 @@ void SharedMemory::write(Warp &warp, const Inst &inst, SharedCell &cell, uint64_
                otherSide(kernel, "without a barrier", cell.writer, cell.writeInst, address);
       });
   }
-  uint32_t others = cell.readers & ~(1u << me);
-  if (others && !clocks.beforeFromAll(me, cell.readClock) && !inst.strong)
-    forLanes(others, [&](int reader) {
-      if (!clocks.before(me, static_cast<uint32_t>(reader), cell.readClock))
-        report(ReportKind::SharedRace, warp, inst, lane, [&] {
-          return "write after a read " + otherSide(kernel, "without a barrier",
-                                                   static_cast<uint32_t>(reader), cell.readInst,
-                                                   address);
-        });
+  if (inst.strong)
+    return;
+  forLanes(cell.readers & ~(1u << me), [&](int lane32) {
+    auto reader = static_cast<uint32_t>(lane32);
+    if (clocks.before(me, reader, cell.readClock))
+      return;
+    report(ReportKind::SharedRace, warp, inst, lane, [&] {
+      return "write after a read " +
+             otherSide(kernel, "without a barrier", reader, cell.readInst, address);
     });
-  cell.readers = 0;
-  cell.readClock = 0;
-  cell.writer = static_cast<uint8_t>(me);
-  cell.writeClock = clocks.now(me);
-  cell.writeInst = inst.index;
-  cell.state = kind == AccessKind::Atomic ? SharedCell::WrittenAtomically : SharedCell::Written;
+  });
+}
+
+void SharedMemory::readAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane) {
+  const uint32_t me = warp.id, bit = 1u << me;
+  const uint32_t now = clocks.now(me), known = clocks.knownOfAll(me), start = clocks.start();
+  for (uint64_t k = begin / granule; k * granule < end; ++k) {
+    SharedCell &cell = cells[k];
+    bool fine = cell.writeClock > start && cell.state == SharedCell::Written &&
+                (cell.writer == me || cell.writeClock <= known);
+    if (!fine)
+      reportRead(warp, inst, cell, k * granule, lane);
+    if (cell.readClock == now) {
+      cell.readers |= bit;
+    } else if (cell.readClock <= known || cell.readers == bit) {
+      cell.readers = bit;
+      cell.readClock = now;
+    } else { // readers of several times: the earliest of them may miss a race, never invent one
+      cell.readers |= bit;
+      cell.readClock = std::min(cell.readClock, now);
+    }
+    cell.readInst = inst.index;
+  }
+}
+
+void SharedMemory::writeAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane,
+                            SharedCell::State state) {
+  const uint32_t me = warp.id, others = ~(1u << me);
+  const uint32_t now = clocks.now(me), known = clocks.knownOfAll(me), start = clocks.start();
+  for (uint64_t k = begin / granule; k * granule < end; ++k) {
+    SharedCell &cell = cells[k];
+    bool fine = (cell.writeClock <= start || (cell.state != SharedCell::Pending &&
+                                              (cell.writer == me || cell.writeClock <= known))) &&
+                ((cell.readers & others) == 0 || cell.readClock <= known);
+    if (!fine)
+      reportWrite(warp, inst, cell, k * granule, lane, state == SharedCell::WrittenAtomically);
+    cell = {now, 0, 0, inst.index, 0, static_cast<uint8_t>(me), state};
+  }
 }
 
 void SharedMemory::touch(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end,
                          AccessKind kind, int lane) {
+  if (kind == AccessKind::Read)
+    return readAll(warp, inst, begin, end, lane);
+  if (kind == AccessKind::Write)
+    return writeAll(warp, inst, begin, end, lane, SharedCell::Written);
   for (uint64_t k = begin / granule; k * granule < end; ++k) {
-    SharedCell &cell = cells[k];
-    if (kind == AccessKind::Read)
-      read(warp, inst, cell, k * granule, lane);
-    else if (kind == AccessKind::Atomic && cell.state != SharedCell::WrittenAtomically)
-      read(warp, inst, cell, k * granule, lane);
-    if (kind != AccessKind::Read)
-      write(warp, inst, cell, k * granule, lane, kind);
+    if (cells[k].state != SharedCell::WrittenAtomically || cells[k].writeClock <= clocks.start())
+      reportRead(warp, inst, cells[k], k * granule, lane);
+    writeAll(warp, inst, k * granule, k * granule + 1, lane, SharedCell::WrittenAtomically);
   }
 }
 
 void SharedMemory::beginCopy(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane) {
   std::memset(bytes.data() + begin, poisonByte, end - begin);
-  for (uint64_t k = begin / granule; k * granule < end; ++k) {
-    write(warp, inst, cells[k], k * granule, lane, AccessKind::Write);
-    cells[k].state = SharedCell::Pending;
-  }
+  writeAll(warp, inst, begin, end, lane, SharedCell::Pending);
 }
 
 void SharedMemory::endCopy(Warp &warp, uint64_t begin, uint64_t end) {
@@ -127,13 +143,10 @@ void SharedMemory::endCopy(Warp &warp, uint64_t begin, uint64_t end) {
 
 Mask checkSharedBounds(Warp &warp, const Inst &inst, Access &access) {
   SharedMemory &shared = warp.block->shared;
-  Mask good = checkAlignment(warp, inst, access), inside = good;
-  forLanes(good, [&](int lane) {
-    if (shared.holds(access.address[lane], access.bytes)) {
-      access.host[lane] = shared.data() + access.address[lane];
-      return;
-    }
-    inside &= ~(1u << lane);
+  Mask good = checkAlignment(warp, inst, access);
+  Mask inside = good & shared.lanesInside(access);
+  forLanes(inside, [&](int lane) { access.host[lane] = shared.data() + access.address[lane]; });
+  forLanes(good & ~inside, [&](int lane) {
     report(ReportKind::OutOfBounds, warp, inst, lane, [&] {
       return std::to_string(access.bytes) + " bytes at the shared address " +
              hex(access.address[lane]);

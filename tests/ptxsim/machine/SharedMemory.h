@@ -22,10 +22,9 @@ public:
   /// Fresh memory: poisoned, and nothing of it written.
   void begin(const Kernel &kernel, uint32_t dynamicBytes, uint32_t warps);
 
-  bool holds(uint64_t address, uint64_t bytes) const {
-    return (address < fixed && fixed - address >= bytes) ||
-           (address >= dynamic && address - dynamic < dynamicBytes &&
-            dynamicBytes - (address - dynamic) >= bytes);
+  /// Lanes whose bytes lie in the kernel's own variables, or in the dynamic memory.
+  Mask lanesInside(const Access &access) const {
+    return lanesWithin(access, 0, fixed) | lanesWithin(access, dynamic, dynamicBytes);
   }
   uint8_t *data() { return bytes.data(); }
 
@@ -39,9 +38,12 @@ public:
   Clocks clocks;
 
 private:
-  void read(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address, int lane);
-  void write(Warp &warp, const Inst &inst, SharedCell &cell, uint64_t address, int lane,
-             AccessKind kind);
+  void readAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane);
+  void writeAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane,
+                SharedCell::State state);
+  void reportRead(Warp &warp, const Inst &inst, const SharedCell &cell, uint64_t address, int lane);
+  void reportWrite(Warp &warp, const Inst &inst, const SharedCell &cell, uint64_t address, int lane,
+                   bool atomic);
 
   std::vector<uint8_t> bytes;
   std::vector<SharedCell> cells;

@@ -146,6 +146,8 @@ void decodeCopy(Decoder &decoder, Modifiers &modifiers, Inst &inst) {
   inst.offset = decoder.address(inst, 0, Space::Shared);
   inst.offset2 = decoder.address(inst, 1, Space::Global);
   inst.run = copyAsync;
+  noteGranule(decoder.kernel, Space::Shared, inst.elementSize);
+  noteGranule(decoder.kernel, Space::Global, inst.elementSize);
   if (decoder.operandCount() < 4)
     return;
   const Operand &last = decoder.statement().operands[3];

@@ -20,46 +20,55 @@ bool wholeWarp(Warp &warp, const Inst &inst, Mask mask) {
 
 namespace {
 
-// m16n8: lane l holds row l/4 and l/4+8, columns 2*(l%4) and the next.
-// A: registers are (row, k), (row+8, k), (row, k+8), (row+8, k+8). B: (k, n), (k+8, n) with n =
-// l/4, k = 2*(l%4).
+// 32 registers with two numbers each hold an 8x8 matrix row by row: lane l has row l/4, columns
+// 2*(l%4) and the next.
+template <float (*from)(uint16_t)>
+void unpack(const uint32_t *registers, float *to) {
+  uint16_t numbers[2 * lanes];
+  std::memcpy(numbers, registers, sizeof numbers);
+  for (int k = 0; k < 2 * lanes; ++k)
+    to[k] = from(numbers[k]);
+}
+
+// m16n8: A's registers are the 8x8 matrices (upper, k < 8), (lower, k < 8), (upper, k >= 8),
+// (lower, k >= 8); those of B hold it column by column; C's four are two 8x8 matrices, each of even
+// and of odd columns.
 template <float (*from)(uint16_t), int k>
 void multiply(Warp &warp, const Inst &inst, Mask mask) {
   if (!wholeWarp(warp, inst, mask))
     return;
-  constexpr int halves = k / 8; // of 8 columns of A
+  constexpr int halves = k / 8;
   constexpr int firstA = 4, firstB = firstA + 2 * halves, firstC = firstB + halves;
   TensorTile tile;
   tile.k = k;
   for (int half = 0; half < halves; ++half) {
-    const uint32_t *upper = warp.row<uint32_t>(inst, firstA + 2 * half);
-    const uint32_t *lower = warp.row<uint32_t>(inst, firstA + 2 * half + 1);
-    const uint32_t *b = warp.row<uint32_t>(inst, firstB + half);
+    unpack<from>(warp.row<uint32_t>(inst, firstA + 2 * half), tile.a[half][0]);
+    unpack<from>(warp.row<uint32_t>(inst, firstA + 2 * half + 1), tile.a[half][8]);
+    alignas(32) float columns[8][8];
+    unpack<from>(warp.row<uint32_t>(inst, firstB + half), columns[0]);
+    for (int row = 0; row < 8; ++row)
+      for (int column = 0; column < 8; ++column)
+        tile.b[half * 8 + row][column] = columns[column][row];
+  }
+  for (int part = 0; part < 2; ++part) {
+    const float *even = warp.row<float>(inst, firstC + 2 * part);
+    const float *odd = warp.row<float>(inst, firstC + 2 * part + 1);
+    float *c = tile.c[8 * part];
     for (int lane = 0; lane < lanes; ++lane) {
-      int row = lane / 4, column = half * 8 + lane % 4 * 2;
-      tile.a[row][column] = from(static_cast<uint16_t>(upper[lane]));
-      tile.a[row][column + 1] = from(static_cast<uint16_t>(upper[lane] >> 16));
-      tile.a[row + 8][column] = from(static_cast<uint16_t>(lower[lane]));
-      tile.a[row + 8][column + 1] = from(static_cast<uint16_t>(lower[lane] >> 16));
-      tile.b[column][row] = from(static_cast<uint16_t>(b[lane]));
-      tile.b[column + 1][row] = from(static_cast<uint16_t>(b[lane] >> 16));
+      c[2 * lane] = even[lane];
+      c[2 * lane + 1] = odd[lane];
     }
   }
-  for (int reg = 0; reg < 4; ++reg) {
-    const float *c = warp.row<float>(inst, firstC + reg);
-    for (int lane = 0; lane < lanes; ++lane)
-      tile.c[lane / 4 + reg / 2 * 8][lane % 4 * 2 + reg % 2] = c[lane];
-  }
   multiplyTile(tile, config().mma);
-  for (int reg = 0; reg < 4; ++reg) {
-    float *d = warp.row<float>(inst, reg);
-    for (int lane = 0; lane < lanes; ++lane)
-      d[lane] = tile.c[lane / 4 + reg / 2 * 8][lane % 4 * 2 + reg % 2];
+  for (int part = 0; part < 2; ++part) {
+    float *even = warp.row<float>(inst, 2 * part), *odd = warp.row<float>(inst, 2 * part + 1);
+    const float *c = tile.c[8 * part];
+    for (int lane = 0; lane < lanes; ++lane) {
+      even[lane] = c[2 * lane];
+      odd[lane] = c[2 * lane + 1];
+    }
   }
-  if (warp.block->counting) {
-    ++warp.block->counters.all.mma;
-    warp.block->counters.mainLoop.mma += inst.inMainLoop;
-  }
+  countMma(warp, inst);
 }
 
 void vectorOperand(Decoder &decoder, Inst &inst, size_t from, size_t count, Type type,

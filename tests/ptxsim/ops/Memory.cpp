@@ -33,6 +33,35 @@ void takeCacheHints(Modifiers &modifiers) {
   modifiers.takePrefix("L2::");
 }
 
+// Two lanes may store to one place if they store the same.
+void checkStoreConflict(Warp &warp, const Inst &inst, const Access &access, Mask mask) {
+  // Rising addresses, the usual case, cannot overlap.
+  const uint8_t *end = nullptr;
+  bool rising = true;
+  forLanes(mask, [&](int lane) {
+    rising &= access.host[lane] >= end;
+    end = access.host[lane] + access.bytes;
+  });
+  if (rising)
+    return;
+  forLanes(mask, [&](int lane) {
+    forLanes(mask & ((1u << lane) - 1), [&](int other) {
+      if (access.host[lane] != access.host[other])
+        return;
+      for (int k = 0; k < inst.count; ++k) {
+        unsigned width = inst.width[1 + k];
+        const uint8_t *row = warp.row<uint8_t>(inst, 1 + k);
+        if (std::memcmp(row + static_cast<unsigned>(lane) * width,
+                        row + static_cast<unsigned>(other) * width, inst.elementSize) != 0)
+          report(ReportKind::StoreConflict, warp, inst, lane, [&] {
+            return "lane " + std::to_string(other) + " stores another value to " +
+                   hex(access.address[lane]);
+          });
+      }
+    });
+  });
+}
+
 namespace {
 
 // A loaded value fills a wider register: with its sign, or with zeros.

@@ -1,9 +1,11 @@
-// What the instructions on memory have in common: their modifiers, and the count of their traffic.
+// What the instructions on memory have in common: their modifiers, and the check of what they
+// store.
 #ifndef PTXSIM_OPS_MEMORYMODIFIERS_H
 #define PTXSIM_OPS_MEMORYMODIFIERS_H
 
 #include "tests/ptxsim/decode/Modifiers.h"
 #include "tests/ptxsim/machine/Access.h"
+#include "tests/ptxsim/machine/Counters.h"
 #include "tests/ptxsim/machine/Report.h"
 
 namespace ptxsim {
@@ -19,12 +21,6 @@ void noteGranule(Kernel &kernel, Space space, uint32_t bytes);
 
 /// Lanes of one instruction that write different values to one place.
 void checkStoreConflict(Warp &warp, const Inst &inst, const Access &access, Mask mask);
-
-/// Sectors and wavefronts, when PTXSIM_COUNTERS asks for them.
-void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write);
-void countCopy(Warp &warp, const Inst &inst, const Access &source, const Access &destination,
-               const uint32_t *sizes);
-void countLoadMatrix(Warp &warp, const Inst &inst, const Access &rows);
 
 } // namespace ptxsim
 

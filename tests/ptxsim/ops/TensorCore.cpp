@@ -14,7 +14,7 @@ void sequential(TensorTile &tile) {
     for (int column = 0; column < 8; ++column)
       sums[column] = tile.c[row][column];
     for (int k = 0; k < tile.k; ++k) {
-      Sum factor = tile.a[row][k];
+      Sum factor = tile.a[k / 8][row][k % 8];
       for (int column = 0; column < 8; ++column)
         sums[column] = std::fma(factor, static_cast<Sum>(tile.b[k][column]), sums[column]);
     }
@@ -56,7 +56,7 @@ void truncating(TensorTile &tile) {
     for (int row = 0; row < 16; ++row)
       for (int column = 0; column < 8; ++column)
         tile.c[row][column] =
-            alignedSum(&tile.a[row][first], &tile.b[first], column, tile.c[row][column]);
+            alignedSum(tile.a[first / 8][row], &tile.b[first], column, tile.c[row][column]);
 }
 
 } // namespace

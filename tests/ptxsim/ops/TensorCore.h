@@ -8,8 +8,8 @@ namespace ptxsim {
 
 struct TensorTile {
   int k = 16;
-  alignas(32) float a[16][16]; // [row][k]
-  alignas(32) float b[16][8];  // [k][column]
+  alignas(32) float a[2][16][8]; // [k / 8][row][k % 8]
+  alignas(32) float b[16][8];    // [k][column]
   alignas(32) float c[16][8];
 };
 
