@@ -1,6 +1,8 @@
 // Integers, bits and comparisons: values worked out by hand from the PTX ISA.
 #include "tests/ptxsim/unit/Evaluate.h"
 
+#include <cmath>
+
 namespace ptxsim {
 namespace {
 
