@@ -667,6 +667,18 @@ private:
 struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPass> {
   using Base::Base;
 
+  // What a chunk costs beside its products is a pass over the head's weight.
+  int64_t chooseHeadRows(ModuleOp module) const {
+    constexpr int64_t step = 128, mostRows = 1024, mostBytes = int64_t(256) << 20;
+    int64_t vocab = 1;
+    module.walk([&](CrossEntropyBackwardOp op) {
+      vocab = std::max(vocab, cast<WeightType>(op.getWeight().getType()).getShape()[0]);
+    });
+    if (device != "cuda")
+      return step;
+    return std::clamp(mostBytes / (4 * vocab) / step * step, step, mostRows);
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto tokens = module->getAttrOfType<IntegerAttr>("lora.max_tokens"),
@@ -675,6 +687,8 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       module.emitError("needs the attributes 'lora.max_tokens' and 'lora.max_length'");
       return signalPassFailure();
     }
+    if (headRows == 0)
+      headRows = chooseHeadRows(module);
     headRows = std::min<int64_t>(headRows, tokens.getInt());
     Builder b(module.getContext());
     TargetChoices target{b.getF32Type()};

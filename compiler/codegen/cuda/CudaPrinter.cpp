@@ -316,7 +316,7 @@ private:
         .Case([&](scf::IfOp o) { return printIf(o); })
         .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp,
               device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp,
-              device::MmaOp, device::PackOp, device::UnpackOp, device::MulPairsOp,
+              device::MmaOp, device::PackOp, device::UnpackOp, device::MulPairsOp, device::ZipOp,
               device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp,
               device::StorePairOp, device::StepOp, device::ReturnIfOp>(
             [&](auto o) { return printDevice(o); })
@@ -524,6 +524,10 @@ private:
   }
   LogicalResult printDevice(device::MulPairsOp op) {
     return function(op, call("mul_pairs_" + halfName(op.getElement())));
+  }
+  LogicalResult printDevice(device::ZipOp op) {
+    return define(op, "__byte_perm(" + bare(op.getX()) + ", " + bare(op.getY()) +
+                          (op.getHigh() ? ", 0x7632)" : ", 0x5410)"));
   }
   LogicalResult printDevice(device::DecodeOp op) {
     line() << call("decode") << "(" << bare(op.getWord()) << ", " << use(op.getTable()) << ", "

@@ -224,9 +224,13 @@ Num DeviceBuilder::fma(Num x, Num y, Num sum) {
   return {this, math::FmaOp::create(b, loc, x.v, y.v, sum.v)};
 }
 Num DeviceBuilder::select(Bool condition, Num x, Num y) {
+  if (std::optional<int64_t> always = known(condition))
+    return *always ? x : y;
   return {this, arith::SelectOp::create(b, loc, condition.v, x.v, y.v)};
 }
 Int DeviceBuilder::select(Bool condition, Int x, Int y) {
+  if (std::optional<int64_t> always = known(condition))
+    return *always ? x : y;
   return {this, arith::SelectOp::create(b, loc, condition.v, x.v, y.v)};
 }
 Num DeviceBuilder::exp(Num x) { return {this, math::ExpOp::create(b, loc, x.v)}; }
@@ -349,6 +353,9 @@ Num DeviceBuilder::unpack(Value word, bool high) {
 }
 Value DeviceBuilder::mulPairs(Value x, Value y) {
   return device::MulPairsOp::create(b, loc, word(), x, y, TypeAttr::get(computeType));
+}
+Value DeviceBuilder::zip(Value x, Value y, bool high) {
+  return device::ZipOp::create(b, loc, word(), x, y, high);
 }
 void DeviceBuilder::storePair(Value pair, Value to, Int index) {
   device::StorePairOp::create(b, loc, pair, to, index.v);

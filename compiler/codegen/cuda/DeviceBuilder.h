@@ -157,6 +157,8 @@ public:
   Value pack(Num low, Num high);
   Num unpack(Value word, bool high);
   Value mulPairs(Value x, Value y);
+  /// The low halves of two registers as one, or the high ones.
+  Value zip(Value x, Value y, bool high);
   /// Two neighbouring 16-bit numbers at an even index.
   void storePair(Value pair, Value to, Int index);
   Value namedWord(llvm::StringRef name, Value word) {

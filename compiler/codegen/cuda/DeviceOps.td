@@ -160,6 +160,14 @@ def Device_MulPairsOp : Device_Op<"mul_pairs", [Pure]> {
   let assemblyFormat = "$x `,` $y `of` $element attr-dict";
 }
 
+def Device_ZipOp : Device_Op<"zip", [Pure]> {
+  let summary = "the low halves of two registers as one; the high halves with `high`";
+  let description = "x's half comes first, in the low half of the result.";
+  let arguments = (ins Device_Word:$x, Device_Word:$y, UnitAttr:$high);
+  let results = (outs Device_Word:$word);
+  let assemblyFormat = "$x `,` $y (`high` $high^)? attr-dict";
+}
+
 def Device_CodeTableOp : Device_Op<"code_table", []> {
   let summary = "the sixteen values of a 4-bit code as 16-bit numbers, kept in eight registers";
   let description = [{

@@ -1,7 +1,9 @@
 // row_loss = log Σ exp(z) - z[label]; backward: dlogits = (softmax(z) - onehot(label))·loss_scale.
-// A row without label has loss 0 and gradient 0. A block a row of logits, which pass three times:
-// maximum, sum, gradient.
+// A row without label has loss 0 and gradient 0. A block a row of logits, which pass once for the
+// maximum and the sum, and once more for the gradient: each thread keeps the sum of exp(z - m) for
+// the largest z = m that it met (Milakov and Gimelshein 2018).
 
+#include "compiler/codegen/cuda/families/Pieces.h"
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/abi.h"
 
@@ -12,7 +14,7 @@ namespace lorac::cuda {
 extern const Family crossEntropyFamily;
 }
 
-static constexpr int64_t threads = 256;
+static constexpr int64_t threads = 512;
 
 // A number that all threads of the block get, from each thread's own: over each warp, then over the
 // warps in their order.
@@ -46,42 +48,61 @@ static LogicalResult build(Kernel &kernel) {
         sumsOfWarps = d.shared("sums_of_warps", threads / 32, d.f32());
   Int label = d.named("label", d.loadInt(labels, {row}));
   Int begin = d.named("row_begin", row * ld);
+  Pieces pieces(d, vocab);
   auto columns = [&](int64_t count, llvm::function_ref<void(Int)> body) {
-    d.loop("col", d.thread(), d.constant(count), threads, body);
+    d.loop("col", d.thread() * Pieces::size, d.constant(count), threads * Pieces::size, body);
   };
+  auto eight = [&](llvm::function_ref<void(Int)> body) { d.unrolled("e", Pieces::size, body); };
+  // Behind the last column of a ragged row stands nothing.
+  auto there = [&](Int col, Int e) {
+    return vocab % Pieces::size ? col + e < vocab : d.truth(true);
+  };
+  Value written = d.local("written", {Pieces::size}, d.f32());
   d.where(
       label == LORAC_NO_LABEL,
       [&] {
         d.where(d.thread() == 0, [&] { d.store(d.number(0), rowLoss, {row}); });
-        if (backward)
-          columns(ld, [&](Int col) { d.store(d.number(0), dlogits, {begin + col}); });
+        if (!backward)
+          return;
+        eight([&](Int e) { d.store(d.number(0), written, {e}); });
+        columns(vocab, [&](Int col) { pieces.store(written, dlogits, begin, col); });
       },
       [&] {
-        Value best = d.variable("best", d.number(-std::numeric_limits<float>::infinity()));
-        columns(vocab,
-                [&](Int col) { d.set(best, max(d.get(best), d.loadNum(logits, {begin + col}))); });
+        Num least = d.number(-std::numeric_limits<float>::max());
+        Value best = d.variable("best", least), part = d.variable("part", d.number(0));
+        columns(vocab, [&](Int col) {
+          Value z = pieces.load("z", logits, begin, col), most = d.variable("most", d.get(best));
+          eight([&](Int e) {
+            d.set(most, max(d.get(most), d.select(there(col, e), d.loadNum(z, {e}), least)));
+          });
+          Num now = d.named("now", d.get(most));
+          d.set(part, d.get(part) * d.exp(d.get(best) - now));
+          eight([&](Int e) {
+            Num term = d.exp(d.loadNum(z, {e}) - now);
+            d.set(part, d.get(part) + d.select(there(col, e), term, d.number(0)));
+          });
+          d.set(best, now);
+        });
         Num largest = overBlock(
             d, "largest", largestOfWarps, d.get(best), [&](Num x) { return d.warpMax(x); },
             [](Num x, Num y) { return max(x, y); });
-        Value part = d.variable("part", d.number(0));
-        columns(vocab, [&](Int col) {
-          d.set(part, d.get(part) + d.exp(d.loadNum(logits, {begin + col}) - largest));
-        });
         Num sum = overBlock(
-            d, "sum", sumsOfWarps, d.get(part), [&](Num x) { return d.warpSum(x); },
-            [](Num x, Num y) { return x + y; });
+            d, "sum", sumsOfWarps, d.get(part) * d.exp(d.get(best) - largest),
+            [&](Num x) { return d.warpSum(x); }, [](Num x, Num y) { return x + y; });
         d.where(d.thread() == 0, [&] {
           d.store(d.log(sum) + (largest - d.loadNum(logits, {begin + label})), rowLoss, {row});
         });
         if (!backward)
           return;
         Num scale = d.stepNum("loss_scale");
-        columns(ld, [&](Int col) {
-          Num weight =
-              d.exp(d.loadWhere("logit", col < vocab, logits, {begin + col}) - largest) / sum;
-          Num hit = d.select(col == label, d.number(1), d.number(0));
-          d.store(d.select(col < vocab, (weight - hit) * scale, d.number(0)), dlogits,
-                  {begin + col});
+        Num share = d.named("share", scale / sum);
+        columns(vocab, [&](Int col) {
+          Value z = pieces.load("z", logits, begin, col);
+          eight([&](Int e) {
+            Num hit = d.select(col + e == label, scale, d.number(0));
+            d.store(d.exp(d.loadNum(z, {e}) - largest) * share - hit, written, {e});
+          });
+          pieces.store(written, dlogits, begin, col);
         });
       });
   return success();

@@ -26,7 +26,11 @@ static LogicalResult build(Kernel &kernel) {
 
   Int row = warpRow(d);
   Int id = d.named("id", d.loadInt(ids, {row}));
-  overColumns(d, k, [&](Int col) { d.store(w.at(id, col), y, {row * ldy + col}); });
+  overPieces(d, k, [&](Int col) {
+    Value numbers = d.local("numbers", {Pieces::size}, d.f32());
+    d.unrolled("e", Pieces::size, [&](Int e) { d.store(w.at(id, col + e), numbers, {e}); });
+    Pieces(d, k).store(numbers, y, row * ldy, col);
+  });
   return success();
 }
 

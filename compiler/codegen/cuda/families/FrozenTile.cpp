@@ -207,15 +207,23 @@ Num FrozenTile::scaleAt(ArrayRef<Num> all, Int first, Int col) {
   return scale;
 }
 
-void FrozenTile::decode(Int step, Int stage, Int buffer) {
-  int64_t rows = shape.backward ? 64 : shape.cols, groups = (shape.backward ? shape.cols : 64) / 16;
+int64_t FrozenTile::decodeRounds() const {
+  return (shape.backward ? 64 : shape.cols) / rowsARound();
+}
+int64_t FrozenTile::rowsARound() const {
+  int64_t groups = (shape.backward ? shape.cols : 64) / 16, rows = shape.threads / groups;
+  assert(shape.threads % groups == 0 && rows % 8 == 0);
+  return rows;
+}
+
+void FrozenTile::decode(Int step, Int stage, Int buffer, int64_t first, int64_t rounds) {
   bool bytes = format.kind == WeightFormat::Q8_0;
-  int64_t rowsAnItem = shape.threads / groups;
-  assert(shape.threads % groups == 0 && rows % rowsAnItem == 0 && rowsAnItem % 8 == 0);
+  int64_t rowsAnItem = rowsARound();
   Int group = decodeGroup;
   Int from = d.named("decode_from", stage * codeBytes() + d.thread() * (bytes ? 16 : 8));
   Int to[2] = {begin(buffer) + decodeTo[0], begin(buffer) + decodeTo[1]};
-  d.unrolled("item", rows / rowsAnItem, [&](Int item) {
+  d.unrolled("round", rounds, [&](Int round) {
+    Int item = round + first;
     Int row = d.named("row", decodeRow + item * rowsAnItem);
     Int tile = shape.backward ? group / 4 : d.constant(0),
         inTile = shape.backward ? group % 4 : group;

@@ -28,8 +28,10 @@ public:
   bool decodes() const { return format.block != 0; }
   /// Starts the copies of the panel `step` (64 of the depth) into a stage.
   void load(Int step, Int stage);
-  /// stage -> decoded tile `buffer`; where `decodes()`.
-  void decode(Int step, Int stage, Int buffer);
+  /// Rounds in which the block decodes a panel; where `decodes()`.
+  int64_t decodeRounds() const;
+  /// stage -> decoded tile `buffer`: `rounds` rounds from `first` on.
+  void decode(Int step, Int stage, Int buffer, int64_t first, int64_t rounds);
 
   /// What WarpTile::multiply reads: [cols, 64], transposed [64, cols] backward.
   SwizzledTile tile() const { return decoded; }
@@ -44,6 +46,7 @@ private:
   int64_t codeBytes() const {
     return format.kind == formats::WeightFormat::Q8_0 ? 64 * shape.cols : 32 * shape.cols;
   }
+  int64_t rowsARound() const;
   int64_t codeBits() const;
   int64_t rowElements() const;
   int64_t pieceElements() const;

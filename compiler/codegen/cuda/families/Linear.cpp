@@ -37,18 +37,28 @@ int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
   return Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen);
 }
 
-// The largest tile that still gives every multiprocessor a block, and fits.
+// The tile that should be done first: rounds of blocks over the device, each as long as the tile's
+// area and its rate (of an H100, docs/gpu.md; the largest is 1).
 TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &target) {
   int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"),
           width = backward ? k : n;
   formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
-  for (TileShape tile : {TileShape{256, 128, 64, 64}, TileShape{128, 128, 64, 32}}) {
+  struct Choice {
+    TileShape tile;
+    double rate;
+  };
+  TileShape best;
+  double least = std::numeric_limits<double>::infinity();
+  for (Choice choice : {Choice{{256, 128, 64, 64}, 1.0}, Choice{{128, 128, 64, 32}, 0.75},
+                        Choice{{64, 64, 32, 32}, 0.6}}) {
+    const TileShape &tile = choice.tile;
     int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
-    if (blocks >= target.multiprocessors &&
-        sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock)
-      return tile;
+    double cost = double(ceilDiv(blocks, target.multiprocessors) * tile.rows * tile.cols) / choice.rate;
+    bool fits = sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock;
+    if (fits && cost < least)
+      best = tile, least = cost;
   }
-  return {64, 64, 32, 32};
+  return best;
 }
 
 class LinearKernel {
@@ -147,31 +157,48 @@ private:
     if (decodes) {
       d.wait(Stages - 2);
       d.barrier();
-      frozen.decode(d.constant(0), d.constant(0), d.constant(0));
+      frozen.decode(d.constant(0), d.constant(0), d.constant(0), 0, frozen.decodeRounds());
     }
     Value stage = d.variable("stage", d.constant(0));
+    auto later = [&](StringRef name, int64_t ahead) {
+      Int sum = d.getInt(stage) + ahead;
+      return d.named(name, d.select(sum < Stages, sum, sum - Stages));
+    };
+    // Decoding runs a panel ahead, so one panel more must have come, and the last has none to decode.
     d.comment("panels of the frozen weight");
-    d.loop("panel", 0, steps, 1, [&](Int step) {
-      // Decoding runs a panel ahead, so one panel more must have come.
+    d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
       d.wait(decodes ? Stages - 3 : Stages - 2);
       d.barrier();
-      auto later = [&](StringRef name, int64_t ahead) {
-        Int sum = d.getInt(stage) + ahead;
-        return d.named(name, d.select(sum < Stages, sum, sum - Stages));
-      };
       d.where(step + (Stages - 1) < steps,
               [&] { load(step + (Stages - 1), later("load_stage", Stages - 1)); });
       d.commit();
-      if (decodes)
-        d.where(step + 1 < steps,
-                [&] { frozen.decode(step + 1, later("next_stage", 1), (step + 1) % 2); });
       Int now = d.named("now", d.getInt(stage));
-      product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(decodes ? step % 2 : now),
-                       shape.backward, Depth);
+      if (decodes)
+        multiplyAndDecode(product, step, now, later("next_stage", 1));
+      else
+        product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(now), shape.backward,
+                         Depth);
       d.set(stage, later("after", 1));
     });
+    if (decodes) {
+      d.wait(0);
+      d.barrier();
+      product.multiply(inTile, inBegin(d.getInt(stage)), frozen.tile(),
+                       frozen.begin(d.constant((steps - 1) % 2)), shape.backward, Depth);
+    }
     d.wait(0);
     d.barrier();
+  }
+
+  // In turns, so that tensor cores have work while codes are looked up.
+  void multiplyAndDecode(WarpTile &product, Int step, Int now, Int next) {
+    int64_t steps = Depth / 16, rounds = frozen.decodeRounds(), turns = std::min(steps, rounds);
+    for (int64_t turn = 0; turn < turns; ++turn) {
+      int64_t k = turn * steps / turns, round = turn * rounds / turns;
+      product.multiplySteps(inTile, inBegin(now), frozen.tile(), frozen.begin(step % 2),
+                            shape.backward, k, (turn + 1) * steps / turns - k);
+      frozen.decode(step + 1, next, (step + 1) % 2, round, (turn + 1) * rounds / turns - round);
+    }
   }
 
   // The same product over the rank; the tiles take the place of the first stage.

@@ -26,21 +26,33 @@ static LogicalResult build(Kernel &kernel) {
   for (int64_t i = 0; i < ins + outs; ++i)
     buffers.push_back(d.next());
   Int row = warpRow(d);
-  overColumns(d, cols, [&](Int col) {
-    IRMapping known;
+  Pieces pieces(d, cols);
+  SmallVector<Int> begins;
+  for (int64_t i = 0; i < ins + outs; ++i)
+    begins.push_back(row * lds[i]);
+  overPieces(d, cols, [&](Int col) {
+    SmallVector<Value> from, to;
     for (int64_t i = 0; i < ins; ++i)
-      known.map(body.getArgument(i),
-                d.named("a" + std::to_string(i), d.loadNum(buffers[i], {row * lds[i] + col})).v);
-    for (Operation &op : body.without_terminator()) {
-      Operation *copy = d.builder().clone(op, known);
-      copy->setLoc(d.location());
-      // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of
-      // -100, backward).
-      if (auto exp = dyn_cast<math::ExpOp>(copy))
-        known.map(op.getResult(0), min({&d, exp.getResult()}, d.number(1e38)).v);
-    }
-    for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
-      d.store(known.lookup(value), buffers[ins + i], {row * lds[ins + i] + col});
+      from.push_back(pieces.load("a" + std::to_string(i), buffers[i], begins[i], col));
+    for (int64_t i = 0; i < outs; ++i)
+      to.push_back(d.local("r" + std::to_string(i), {Pieces::size}, d.f32()));
+    d.unrolled("e", Pieces::size, [&](Int e) {
+      IRMapping known;
+      for (int64_t i = 0; i < ins; ++i)
+        known.map(body.getArgument(i), d.loadNum(from[i], {e}).v);
+      for (Operation &op : body.without_terminator()) {
+        Operation *copy = d.builder().clone(op, known);
+        copy->setLoc(d.location());
+        // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of
+        // -100, backward).
+        if (auto exp = dyn_cast<math::ExpOp>(copy))
+          known.map(op.getResult(0), min({&d, exp.getResult()}, d.number(1e38)).v);
+      }
+      for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
+        d.store(known.lookup(value), to[i], {e});
+    });
+    for (int64_t i = 0; i < outs; ++i)
+      pieces.store(to[i], buffers[ins + i], begins[ins + i], col);
   });
   return success();
 }

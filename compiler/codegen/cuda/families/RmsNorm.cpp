@@ -3,6 +3,8 @@
 
 #include "compiler/codegen/cuda/families/Rows.h"
 
+#include <functional>
+
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::cuda;
@@ -11,9 +13,14 @@ namespace lorac::cuda {
 extern const Family rmsNormForwardFamily, rmsNormBackwardFamily;
 }
 
-static Num rowSum(DeviceBuilder &d, StringRef name, int64_t n, llvm::function_ref<Num(Int)> term) {
+// Σ term over a row, eight columns at a time: `terms` gets their first and says what each adds.
+static Num rowSum(DeviceBuilder &d, StringRef name, int64_t n,
+                  llvm::function_ref<std::function<Num(Int e)>(Int col)> terms) {
   Value sum = d.variable(name, d.number(0));
-  overColumns(d, n, [&](Int col) { d.set(sum, d.get(sum) + term(col)); });
+  overPieces(d, n, [&](Int col) {
+    std::function<Num(Int)> term = terms(col);
+    d.unrolled("e", Pieces::size, [&](Int e) { d.set(sum, d.get(sum) + term(e)); });
+  });
   return d.warpSum(d.get(sum));
 }
 
@@ -26,14 +33,23 @@ static LogicalResult buildForward(Kernel &kernel) {
                   {kernel.argument("x", 0), weight, kernel.argument("y", 1, true)});
   Value x = d.next(), w = d.next(), y = d.next();
   Int row = warpRow(d);
+  Pieces pieces(d, n);
+  Int xRow = row * ldx, yRow = row * ldy, zero = d.constant(0);
   Num squares = rowSum(d, "squares", n, [&](Int col) {
-    Num value = d.named("value", d.loadNum(x, {row * ldx + col}));
-    return value * value;
+    Value values = pieces.load("values", x, xRow, col);
+    return [&d, values](Int e) {
+      Num value = d.loadNum(values, {e});
+      return value * value;
+    };
   });
   Num factor = d.named("factor", d.number(1) / d.sqrt(squares / d.number(double(n)) +
                                                       d.number(kernel.number("eps"))));
-  overColumns(d, n, [&](Int col) {
-    d.store(d.loadNum(x, {row * ldx + col}) * factor * d.loadNum(w, {col}), y, {row * ldy + col});
+  overPieces(d, n, [&](Int col) {
+    Value values = pieces.load("values", x, xRow, col), scales = pieces.load("scales", w, zero, col);
+    d.unrolled("e", Pieces::size, [&](Int e) {
+      d.store(d.loadNum(values, {e}) * factor * d.loadNum(scales, {e}), values, {e});
+    });
+    pieces.store(values, y, yRow, col);
   });
   return success();
 }
@@ -48,21 +64,38 @@ static LogicalResult buildBackward(Kernel &kernel) {
       {kernel.argument("x", 0), weight, kernel.argument("dy", 1), kernel.argument("dx", 2, true)});
   Value x = d.next(), w = d.next(), dy = d.next(), dx = d.next();
   Int row = warpRow(d);
-  auto gradient = [&](Int col) { return d.loadNum(dy, {row * lddy + col}) * d.loadNum(w, {col}); };
+  Pieces pieces(d, n);
+  Int xRow = row * ldx, dyRow = row * lddy, dxRow = row * lddx, zero = d.constant(0);
+  // dy·w of eight columns.
+  auto gradients = [&](Int col) {
+    Value all = pieces.load("gradients", dy, dyRow, col), scales = pieces.load("scales", w, zero, col);
+    d.unrolled("e", Pieces::size, [&](Int e) {
+      d.store(d.loadNum(all, {e}) * d.loadNum(scales, {e}), all, {e});
+    });
+    return all;
+  };
+  Value products = d.variable("products", d.number(0));
   Num squares = rowSum(d, "squares", n, [&](Int col) {
-    Num value = d.named("value", d.loadNum(x, {row * ldx + col}));
-    return value * value;
+    Value values = pieces.load("values", x, xRow, col), gradient = gradients(col);
+    return [&d, values, gradient, products](Int e) {
+      Num value = d.loadNum(values, {e});
+      d.set(products, d.fma(d.loadNum(gradient, {e}), value, d.get(products)));
+      return value * value;
+    };
   });
-  Num product = rowSum(d, "product", n,
-                       [&](Int col) { return gradient(col) * d.loadNum(x, {row * ldx + col}); });
+  Num product = d.warpSum(d.get(products));
   Num factor = d.named("factor", d.number(1) / d.sqrt(squares / d.number(double(n)) +
                                                       d.number(kernel.number("eps"))));
   Num along = d.named("along_x", factor * factor * factor * (product / d.number(double(n))));
-  overColumns(d, n, [&](Int col) {
-    Num value = factor * gradient(col) - d.loadNum(x, {row * ldx + col}) * along;
+  overPieces(d, n, [&](Int col) {
+    Value values = pieces.load("values", x, xRow, col), gradient = gradients(col), before;
     if (kernel.flag("accumulate"))
-      value = d.loadNum(dx, {row * lddx + col}) + value;
-    d.store(value, dx, {row * lddx + col});
+      before = pieces.load("before", dx, dxRow, col);
+    d.unrolled("e", Pieces::size, [&](Int e) {
+      Num value = factor * d.loadNum(gradient, {e}) - d.loadNum(values, {e}) * along;
+      d.store(before ? d.loadNum(before, {e}) + value : value, values, {e});
+    });
+    pieces.store(values, dx, dxRow, col);
   });
   return success();
 }

@@ -2,6 +2,7 @@
 // Kernels whose warps take a row each.
 
 #include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/Pieces.h"
 
 namespace lorac::cuda {
 
@@ -21,6 +22,11 @@ inline Int warpRow(DeviceBuilder &d) {
 /// The row's columns, those of the warp's 32 lanes side by side.
 inline void overColumns(DeviceBuilder &d, int64_t columns, llvm::function_ref<void(Int)> body) {
   d.loop("col", d.lane(), d.constant(columns), 32, body);
+}
+
+/// The same by pieces of eight; `col` is a piece's first.
+inline void overPieces(DeviceBuilder &d, int64_t columns, llvm::function_ref<void(Int)> body) {
+  d.loop("col", d.lane() * Pieces::size, d.constant(columns), 32 * Pieces::size, body);
 }
 
 } // namespace lorac::cuda

@@ -32,11 +32,17 @@ Int lorac::cuda::fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int f
 
 void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
                         bool transposed, int64_t depth, bool aTransposed) {
-  int64_t across = shape.warpRows / 16;
   if (!aPlace)
     prepare(a, b, transposed, aTransposed);
+  multiplySteps(a, aFrom, b, bFrom, transposed, 0, depth / 16, aTransposed);
+}
+
+void WarpTile::multiplySteps(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
+                             bool transposed, int64_t first, int64_t steps, bool aTransposed) {
+  int64_t across = shape.warpRows / 16;
   Int aAt = d.named("a_at", aFrom + *aPlace), bAt = d.named("b_at", bFrom + *bPlace);
-  d.unrolled("k", depth / 16, [&](Int k) {
+  d.unrolled("k", steps, [&](Int step) {
+    Int k = step + first;
     Value aWords = d.local("a", {across, 4}, d.word());
     d.unrolled("i", across, [&](Int i) {
       d.ldmatrix(a.bytes, aTransposed ? along(down(aAt, a, k), i) : down(along(aAt, k), a, i),
@@ -77,8 +83,13 @@ void WarpTile::eachPair(llvm::function_ref<void(Int, Int, Num, Num)> body) {
 
 void lorac::cuda::fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads,
                            int64_t rows, int64_t cols, llvm::function_ref<Num(Int, Int)> value) {
-  d.loop("e", d.thread(), d.constant(rows * cols), threads, [&](Int e) {
+  auto fill = [&](Int e) {
     Int row = d.named("tile_row", e / cols), col = d.named("tile_col", e % cols);
     d.store(value(row, col), tile.memory, {tile.element(row, col)});
-  });
+  };
+  int64_t each = rows * cols / threads;
+  if (rows * cols % threads == 0 && each <= 16) // all loads on their way before the first is waited for
+    d.unrolled("part", each, [&](Int part) { fill(part * threads + d.thread()); });
+  else
+    d.loop("e", d.thread(), d.constant(rows * cols), threads, fill);
 }

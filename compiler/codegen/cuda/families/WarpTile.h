@@ -57,6 +57,10 @@ public:
   void multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom, bool transposed,
                 int64_t depth, bool aTransposed = false);
 
+  /// `steps` of 16 of the depth from step `first` on, after `prepare`.
+  void multiplySteps(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
+                     bool transposed, int64_t first, int64_t steps, bool aTransposed = false);
+
   /// Before the loop that multiplies: what each lane adds to the tiles' begins.
   void prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed,
                bool aTransposed = false);
