@@ -3,9 +3,8 @@
 #include "compiler/pipeline/CudaTarget.h"
 #include "compiler/codegen/cuda/CudaPrinter.h"
 #include "compiler/codegen/cuda/GenerateKernels.h"
+#include "compiler/codegen/cuda/KernelBuild.h"
 #include "compiler/codegen/cuda/Limits.h"
-#include "compiler/codegen/cuda/Nvrtc.h"
-#include "compiler/codegen/cuda/Sass.h"
 #include "compiler/frontend/Locations.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/Dump.h"
@@ -14,6 +13,8 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include <chrono>
 
 using namespace mlir;
 using namespace lorac;
@@ -51,25 +52,19 @@ static std::string prefaceOf(KernelOp kernel, func::FuncOp function) {
   return text;
 }
 
-static llvm::Expected<KernelFacts> factsOf(func::FuncOp function, const std::string &arch,
-                                           const cuda::CompiledKernel &compiled,
-                                           const std::optional<cuda::Disassembler> &disassembler) {
+static KernelFacts factsOf(func::FuncOp function, const std::string &arch,
+                           const cuda::BuiltKernel &built) {
   const cuda::Limits &limits = *cuda::findLimits(arch);
   KernelFacts facts{function.getName().str(), arch};
   facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
   facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
-  facts.registers = compiled.registers, facts.spillBytes = compiled.spillBytes;
+  facts.registers = built.compiled.registers, facts.spillBytes = built.compiled.spillBytes;
   facts.residentBlocks =
       cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
   facts.occupancy =
       double(facts.residentBlocks * facts.threads) / double(limits.threadsPerMultiprocessor);
-  if (disassembler) {
-    auto loop = disassembler->mainLoop(compiled.cubin);
-    if (!loop)
-      return loop.takeError();
-    if (*loop)
-      facts.instructionsPerMma = (*loop)->perMma();
-  }
+  if (built.loop)
+    facts.instructionsPerMma = built.loop->perMma();
   return facts;
 }
 
@@ -94,7 +89,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   if (!nvrtc)
     return module.emitError(llvm::toString(nvrtc.takeError()));
   std::optional<cuda::Disassembler> disassembler = cuda::Disassembler::find();
-  std::vector<KernelFacts> facts;
+  std::vector<cuda::KernelSource> sources;
   for (auto kernel : module.getOps<KernelOp>()) {
     std::string name = kernel.getSymName().str();
     auto function = (*kernels)->lookupSymbol<func::FuncOp>(name);
@@ -102,17 +97,25 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
     if (failed(source))
       return failure();
     result.files["kernels/" + name + ".cu"] = *source;
-    for (const std::string &arch : request.cudaArchs) {
-      llvm::Expected<cuda::CompiledKernel> compiled = nvrtc->compile(*source, name, arch);
-      if (!compiled)
-        return kernel.emitError(llvm::toString(compiled.takeError()));
-      llvm::Expected<KernelFacts> kernelFacts = factsOf(function, arch, *compiled, disassembler);
-      if (!kernelFacts)
-        return kernel.emitError(llvm::toString(kernelFacts.takeError()));
-      facts.push_back(*kernelFacts);
-      result.files["kernels/" + arch + "/" + name + ".cubin"] = compiled->cubin;
-      result.files["kernels/" + arch + "/" + name + ".ptx"] = compiled->ptx;
-    }
+    for (const std::string &arch : request.cudaArchs)
+      sources.push_back({name, *source, arch});
+  }
+
+  const auto start = std::chrono::steady_clock::now();
+  cuda::KernelCache cache(request.kernelCache,
+                          [&](const std::string &words) { module.emitWarning(words); });
+  llvm::Expected<std::vector<cuda::BuiltKernel>> built =
+      cuda::KernelBuilder{*nvrtc, disassembler, cache, request.threads}.build(sources);
+  if (!built)
+    return module.emitError(llvm::toString(built.takeError()));
+  result.kernelSeconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.cachedKernels = cache.found(), result.compiledKernels = cache.missed();
+  std::vector<KernelFacts> facts;
+  for (auto [source, kernel] : llvm::zip(sources, *built)) {
+    facts.push_back(factsOf((*kernels)->lookupSymbol<func::FuncOp>(source.name), source.arch, kernel));
+    result.files["kernels/" + source.arch + "/" + source.name + ".cubin"] = kernel.compiled.cubin;
+    result.files["kernels/" + source.arch + "/" + source.name + ".ptx"] = kernel.compiled.ptx;
   }
   result.files["kernels.json"] = kernelFactsJson(facts);
   result.files["kernels.md"] = kernelFactsTable(facts);

@@ -26,6 +26,7 @@ struct CompileRequest {
   std::string linker;                 ///< path of ld.lld
   std::string nvrtc;                  ///< path of libnvrtc, "" to look in the usual places
   int threads = 2;                    ///< for compiling kernels
+  std::string kernelCache;            ///< folder of compiled CUDA kernels, "": none
   bool kernels = true;                ///< false: stop after 50-planned (`lorac plan`)
 };
 
@@ -33,6 +34,10 @@ struct CompileRequest {
 /// "kernels/…", "module.so".
 struct CompileResult {
   std::map<std::string, std::string> files;
+  /// CUDA kernels, one for each architecture: compiled now, taken from the cache; and how long that
+  /// took.
+  int compiledKernels = 0, cachedKernels = 0;
+  double kernelSeconds = 0;
 };
 
 /// Told each diagnostic: severity ("error", "warning", "remark"), "file:line:column" or "",

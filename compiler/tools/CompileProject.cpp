@@ -1,5 +1,6 @@
 #include "compiler/tools/CompileProject.h"
 
+#include "compiler/codegen/cuda/Limits.h"
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
@@ -8,10 +9,12 @@
 #include "compiler/tools/Resources.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
+#include "runtime/gpu/Describe.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/ThreadPool.h"
 
 #include <cstdlib>
+#include <fmt/format.h>
 
 namespace lorac::tools {
 namespace {
@@ -71,6 +74,8 @@ Exit compileProject(const Project &project, const CompileSettings &settings,
   request.cudaArchs = settings.archs;
   request.threads = train::availableThreads();
   request.kernels = settings.kernels;
+  if (std::string cache = cacheFolder(); !cache.empty())
+    request.kernelCache = cache + "/kernels";
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -84,23 +89,50 @@ Exit compileProject(const Project &project, const CompileSettings &settings,
   if (llvm::failed(result))
     return Exit::Failed;
   files = std::move(result->files);
+  if (!settings.archs.empty() && settings.kernels)
+    sayLine(fmt::format("kernels: {} compiled by NVRTC, {} from the cache, in {:.1f} s",
+                        result->compiledKernels, result->cachedKernels, result->kernelSeconds));
   files["run.json"] = dsl::toJson(project.spec);
   return settings.archs.empty() ? checkMemory(project, files["plan.json"]) : Exit::Done;
+}
+
+// The architecture to compile for on the first GPU that answers: the newest of its major version
+// that is not above it. Nothing where none answers, or none fits.
+static std::optional<std::string> archAtHand() {
+  const gpu::CudaDescription seen = gpu::describeCuda();
+  if (!seen.found)
+    return std::nullopt;
+  const gpu::DeviceFacts &device = seen.devices.front();
+  std::optional<std::string> best;
+  for (const cuda::Limits &limits : cuda::allLimits()) {
+    int capability = 0;
+    if (!limits.arch.drop_front(3).getAsInteger(10, capability) &&
+        capability / 10 == device.major && capability <= device.capability())
+      best = limits.arch.str();
+  }
+  sayLine(best ? fmt::format("device 'auto': {}, compiling for {}", device.shown(), *best)
+               : fmt::format("device 'auto': no kernels are known for {}; compiling for the CPU",
+                             device.shown()));
+  return best;
 }
 
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
   CompileSettings settings;
   settings.cpu = options.cpu;
-  const bool cuda =
-      options.target.empty() ? *spec.target.device == dsl::Device::Cuda : options.target == "cuda";
-  if (!cuda)
+  const dsl::Device device = options.target == "cuda" ? dsl::Device::Cuda
+                             : options.target == "cpu" ? dsl::Device::Cpu
+                                                       : *spec.target.device;
+  std::optional<std::string> found;
+  if (device == dsl::Device::Auto)
+    found = archAtHand();
+  if (device == dsl::Device::Cpu || (device == dsl::Device::Auto && !found))
     return settings;
   settings.archs = options.archs;
   if (settings.archs.empty())
     for (const auto &arch : *spec.target.arch)
       settings.archs.push_back(*arch);
   if (settings.archs.empty())
-    settings.archs = {"sm_80"};
+    settings.archs = {found.value_or("sm_80")};
   return settings;
 }
 

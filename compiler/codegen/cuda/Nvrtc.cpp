@@ -101,6 +101,10 @@ std::string Nvrtc::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
+static constexpr const char *fixedOptions[] = {"-default-device", "--fmad=false", "-lineinfo"};
+
+std::string Nvrtc::options() { return join(std::begin(fixedOptions), std::end(fixedOptions), " "); }
+
 // The number in front of some words of ptxas's report; 0 where it does not say them.
 static int64_t numberBefore(StringRef log, StringRef words) {
   StringRef before = log.take_front(log.find(words));
@@ -120,8 +124,8 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   if (int error = nvrtc.create(&program, text.c_str(), file.c_str(), 0, nullptr, nullptr))
     return createStringError(nvrtc.errorString(error));
   bool wantsCubin = arch.starts_with("sm_"); // compute_NN: PTX alone
-  std::vector<const char *> options{archOption.c_str(), "-default-device", "--fmad=false",
-                                    "-lineinfo"};
+  std::vector<const char *> options{archOption.c_str()};
+  options.insert(options.end(), std::begin(fixedOptions), std::end(fixedOptions));
   if (wantsCubin)
     options.push_back("--ptxas-options=-v");
   int status = nvrtc.compile(program, int(options.size()), options.data());

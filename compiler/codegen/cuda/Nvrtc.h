@@ -25,6 +25,9 @@ public:
   /// "13.0".
   std::string version() const;
 
+  /// What every kernel is compiled with, beside its architecture.
+  static std::string options();
+
   /// Compiles a header-free translation unit for one architecture ("sm_80"). The error is NVRTC's
   /// log.
   llvm::Expected<CompiledKernel> compile(llvm::StringRef source, llvm::StringRef name,
