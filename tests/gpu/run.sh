@@ -35,5 +35,8 @@ for spec in tiny_lora tiny_qlora; do
 done
 step roofline python3 "$here/roofline.py" "$build" "$LORAC_LIBCUDA"
 cat "$out/roofline.txt"
+for method in lora qlora; do
+  python3 "$here/peft_step.py" $method 2>/dev/null | tail -1
+done
 echo "$failed failed"
 exit $((failed > 0))
