@@ -6,7 +6,7 @@ std::vector<Register> OneWarp::run(const std::string &code, const std::vector<Re
                                    size_t results) {
   constexpr size_t words = 1024;
   auto number = [](size_t k) { return std::to_string(k); };
-  std::string name = "test" + number(runs++); // one of its own in the context
+  name = "test" + number(runs++); // one of its own in the context
   std::string ptx =
       ".shared .align 16 .b8 tile[4096];\n.visible .entry " + name +
       "(.param .u64 registers, .param .u64 results, .param .u64 fill,"

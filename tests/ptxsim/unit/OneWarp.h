@@ -18,6 +18,7 @@ class OneWarp {
 public:
   Gpu gpu;
   std::vector<uint32_t> shared, global, written;
+  std::string name; // of the last kernel
 
   std::vector<Register> run(const std::string &code, const std::vector<Register> &inputs,
                             size_t results);
