@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup cuda-tools build programs test test-cuda demo bench test-interop generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda demo bench bench-cuda-static test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -32,6 +32,10 @@ demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it 
 
 bench: setup programs ## speed and memory of the SmolLM2 step
 	@bash $(SCRIPTS)/bench.sh $(BUILD)
+
+bench-cuda-static: setup cuda-tools ## bytes, bank conflicts and mma of the CUDA kernels, counted in the PTX simulator
+	@bash $(SCRIPTS)/build.sh $(BUILD) lorac lorac-train PtxsimCuda
+	@LORAC_CUDA_TOOLS=$(abspath $(BUILD)/cuda-tools) python3 tests/bench/cuda_static.py $(BUILD) $(BUILD)/tests/ptxsim/lib/libcuda.so.1
 
 test-interop: setup programs ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
 	@bash $(SCRIPTS)/interop.sh $(BUILD)

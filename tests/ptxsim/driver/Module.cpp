@@ -6,7 +6,9 @@
 #include "tests/ptxsim/text/Parser.h"
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <set>
+#include <sstream>
 
 using namespace ptxsim;
 
@@ -71,6 +73,16 @@ void tellError(const LoadError &error, unsigned options, const int *names, void 
   *used = std::min(size, message.size() + 1);
 }
 
+// The PTX that stands in for a kernel's own; "" where there is none.
+std::string standIn(const Module &module) {
+  if (config().ptxFolder.empty() || module.kernels.empty())
+    return "";
+  std::ifstream file(config().ptxFolder + "/" + module.kernels[0]->name + ".ptx");
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
 CUresult checkLaunch(const Function &function, const Launch &launch) {
   const Kernel &kernel = *function.kernel;
   constexpr uint32_t mostBlocks[] = {2147483647, 65535, 65535}, mostThreads[] = {1024, 1024, 64};
@@ -112,6 +124,8 @@ PTXSIM_EXPORT cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned o
   try {
     auto loaded = std::make_unique<LoadedModule>();
     loaded->module = loadModule(static_cast<const char *>(image));
+    if (std::string text = standIn(*loaded->module); !text.empty())
+      loaded->module = loadModule(text);
     for (const auto &kernel : loaded->module->kernels) {
       auto function = std::make_unique<Function>();
       function->kernel = kernel.get();

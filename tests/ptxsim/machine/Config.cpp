@@ -52,6 +52,7 @@ Config fromEnvironment() {
   config.maxSteps = number("PTXSIM_MAX_STEPS", config.maxSteps);
   config.reportFile = text("PTXSIM_REPORT");
   config.counterFile = text("PTXSIM_COUNTERS");
+  config.ptxFolder = text("PTXSIM_PTX");
   return config;
 }
 

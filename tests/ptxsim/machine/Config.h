@@ -18,7 +18,7 @@ struct Config {
   uint64_t memory = uint64_t(8) << 30;
   int capability = 80;
   uint64_t maxSteps = uint64_t(1) << 31; // warp instructions of one block
-  std::string reportFile, counterFile;
+  std::string reportFile, counterFile, ptxFolder;
 };
 
 /// Read from the environment when first asked for; tests may change it between launches.

@@ -36,9 +36,18 @@ constexpr Field fields[] = {
     {"cp_async_bytes", &TrafficCounters::copyBytes},
 };
 
+// An instruction whose traffic is above the ideal is told with its place in the source.
+struct Place {
+  std::string ptx;
+  int ptxLine = 0, cudaLine = 0, inlinedLine = 0;
+  bool inMainLoop = false;
+  PlaceTraffic traffic;
+};
+
 struct KernelCounters {
   uint64_t launches = 0;
   TrafficCounters all, mainLoop;
+  std::map<uint32_t, Place> places;
 };
 
 struct Totals {
@@ -67,6 +76,26 @@ void writeFields(std::FILE *file, const TrafficCounters &counters) {
   }
 }
 
+void writePlaces(std::FILE *file, const KernelCounters &counters) {
+  const char *separator = "";
+  for (const auto &[index, place] : counters.places)
+    for (bool shared : {false, true}) {
+      const Traffic &traffic = shared ? place.traffic.shared : place.traffic.global;
+      if (traffic.actual <= traffic.ideal)
+        continue;
+      std::fprintf(file,
+                   "%s{\"space\":\"%s\",\"ptx\":\"%s\",\"ptx_line\":%d,\"cuda_line\":%d,"
+                   "\"inlined_line\":%d,\"main_loop\":%s,\"requests\":%llu,\"actual\":%llu,"
+                   "\"ideal\":%llu}",
+                   separator, shared ? "shared" : "global", place.ptx.c_str(), place.ptxLine,
+                   place.cudaLine, place.inlinedLine, place.inMainLoop ? "true" : "false",
+                   static_cast<unsigned long long>(traffic.requests),
+                   static_cast<unsigned long long>(traffic.actual),
+                   static_cast<unsigned long long>(traffic.ideal));
+      separator = ",";
+    }
+}
+
 void writeFile() {
   std::lock_guard<std::mutex> lock(totals().mutex);
   std::FILE *file = std::fopen(config().counterFile.c_str(), "w");
@@ -80,7 +109,9 @@ void writeFile() {
     writeFields(file, counters.all);
     std::fprintf(file, ",\"main_loop\":{");
     writeFields(file, counters.mainLoop);
-    std::fprintf(file, "}}");
+    std::fprintf(file, "},\"places\":[");
+    writePlaces(file, counters);
+    std::fprintf(file, "]}");
     separator = ",\n";
   }
   std::fprintf(file, "\n}\n");
@@ -99,10 +130,6 @@ size_t distinct(uint64_t *values, size_t count) {
   return static_cast<size_t>(std::unique(values, values + count) - values);
 }
 
-struct Traffic {
-  uint64_t actual = 0, ideal = 0;
-};
-
 // Sectors of 32 bytes, and how many of them the bytes that were asked for would fill.
 Traffic sectorsOf(const Access &access, Mask mask) {
   uint64_t sectors[lanes], places[lanes];
@@ -111,14 +138,14 @@ Traffic sectorsOf(const Access &access, Mask mask) {
     sectors[count] = access.address[lane] / 32;
     places[count++] = access.address[lane];
   });
-  return {distinct(sectors, count), (distinct(places, count) * access.bytes + 31) / 32};
+  return {1, distinct(sectors, count), (distinct(places, count) * access.bytes + 31) / 32};
 }
 
 // The accesses of 128 bytes into which a warp's access to shared memory falls: halves of the warp
 // for 8 bytes, quarters for 16. Each takes as many wavefronts as its fullest bank has different
 // words.
 Traffic wavefrontsOf(const Access &access, Mask mask) {
-  Traffic traffic;
+  Traffic traffic{1, 0, 0};
   int group = access.bytes <= 4 ? lanes : lanes * 4 / static_cast<int>(access.bytes);
   for (int first = 0; first < lanes; first += group) {
     uint64_t words[4 * lanes];
@@ -166,11 +193,27 @@ void addCounters(const Kernel &kernel, LaunchCounters &counters) {
   KernelCounters &total = totals().kernels[kernel.name];
   total.all.add(counters.all);
   total.mainLoop.add(counters.mainLoop);
+  for (const Inst &inst : kernel.code) {
+    const PlaceTraffic &traffic = counters.places[inst.index];
+    if (traffic.global.requests + traffic.shared.requests == 0)
+      continue;
+    const CudaLine &cuda = inst.statement->cuda;
+    Place &place = total.places[inst.index];
+    place = {inst.statement->opcode, inst.statement->line, cuda.line,
+             cuda.inlinedLine,       inst.inMainLoop,      place.traffic};
+    place.traffic.global.add(traffic.global);
+    place.traffic.shared.add(traffic.shared);
+  }
 }
 
 void countLaunch(const Kernel &kernel) {
   std::lock_guard<std::mutex> lock(totals().mutex);
   ++totals().kernels[kernel.name].launches;
+}
+
+TrafficCounters countersOf(const std::string &kernel) {
+  std::lock_guard<std::mutex> lock(totals().mutex);
+  return totals().kernels[kernel].all;
 }
 
 void countMma(Warp &warp, const Inst &inst) {
@@ -188,6 +231,8 @@ void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write)
     return;
   bool shared = space == Space::Shared;
   Traffic traffic = shared ? wavefrontsOf(access, access.mask) : sectorsOf(access, access.mask);
+  PlaceTraffic &place = warp.block->counters.places[inst.index];
+  (shared ? place.shared : place.global).add(traffic);
   eachOf(warp, inst, [&](TrafficCounters &counters) {
     uint64_t &requests = shared ? (write ? counters.sharedStores : counters.sharedLoads)
                                 : (write ? counters.globalStores : counters.globalLoads);
@@ -213,6 +258,8 @@ void countCopy(Warp &warp, const Inst &inst, const Access &source, const Access 
     bytes += sizes[lane];
   });
   Traffic from = sectorsOf(source, copied), to = wavefrontsOf(destination, destination.mask);
+  warp.block->counters.places[inst.index].global.add(from);
+  warp.block->counters.places[inst.index].shared.add(to);
   eachOf(warp, inst, [&](TrafficCounters &counters) {
     ++counters.globalLoads;
     counters.globalLoadSectors += from.actual;
@@ -229,6 +276,7 @@ void countLoadMatrix(Warp &warp, const Inst &inst, const Access &rows) {
   if (!warp.block->counting)
     return;
   Traffic traffic = wavefrontsOf(rows, rows.mask);
+  warp.block->counters.places[inst.index].shared.add(traffic);
   eachOf(warp, inst, [&](TrafficCounters &counters) {
     ++counters.ldmatrix;
     ++counters.sharedLoads;

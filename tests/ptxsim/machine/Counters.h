@@ -20,14 +20,33 @@ struct TrafficCounters {
   void add(const TrafficCounters &other);
 };
 
+/// Sectors or wavefronts, and as few as would carry the same bytes.
+struct Traffic {
+  uint64_t requests = 0, actual = 0, ideal = 0;
+
+  void add(const Traffic &other) {
+    requests += other.requests;
+    actual += other.actual;
+    ideal += other.ideal;
+  }
+};
+
+/// Of one instruction; a copy has both.
+struct PlaceTraffic {
+  Traffic global, shared;
+};
+
 struct LaunchCounters {
   TrafficCounters all, mainLoop;
-  std::vector<uint64_t> executed, executedLanes; // by instruction
+  // By instruction.
+  std::vector<uint64_t> executed, executedLanes;
+  std::vector<PlaceTraffic> places;
 
   void begin(size_t instructions) {
     all = mainLoop = TrafficCounters();
     executed.assign(instructions, 0);
     executedLanes.assign(instructions, 0);
+    places.assign(instructions, PlaceTraffic());
   }
   /// Sums up the instructions.
   void finish(const Kernel &kernel);
@@ -37,6 +56,8 @@ struct LaunchCounters {
 /// exits.
 void addCounters(const Kernel &kernel, LaunchCounters &counters);
 void countLaunch(const Kernel &kernel);
+/// What a kernel of this name has done so far.
+TrafficCounters countersOf(const std::string &kernel);
 
 // One instruction of a warp; nothing where nobody counts.
 void countMma(Warp &warp, const Inst &inst);
