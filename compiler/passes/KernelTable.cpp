@@ -28,6 +28,8 @@ static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   for (StringRef param : {"residual", "accumulate", "exact", "inverse", "backward"})
     if (auto value = params.getAs<BoolAttr>(param); value && value.getValue())
       name += "_" + param.str();
+  if (auto epilogue = params.getAs<StringAttr>("epilogue"))
+    name += "_" + epilogue.getValue().str();
   return name;
 }
 

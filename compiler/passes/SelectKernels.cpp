@@ -387,20 +387,25 @@ private:
            {in(from), to}, 0);
   }
 
+  Value ropeTable(RopeOp op) {
+    Value table =
+        place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(),
+              MemRefType::get({maxLength, headDim(op)}, b.getF32Type()));
+    table.getDefiningOp()->setAttr("theta", op.getThetaAttr());
+    return table;
+  }
+
   void selectOp(RopeOp op) {
     auto type = cast<RankedTensorType>(op.getX().getType());
     int64_t d = type.getDimSize(2);
     Value y = over(op.getX(), op.getY(), op.getLoc(), "rope");
-    Value table =
-        place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(),
-              MemRefType::get({maxLength, d}, b.getF32Type()));
-    table.getDefiningOp()->setAttr("theta", op.getThetaAttr());
     launch(op.getLoc(),
            {"rope",
             {integer("heads", type.getDimSize(1)), integer("head_dim", d),
              integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
              flag("inverse", op.getInverse())}},
-           {in(op.getX()), in(op.getPositions()), table, y}, tokens() * 3 * cols(op.getX()));
+           {in(op.getX()), in(op.getPositions()), ropeTable(op), y},
+           tokens() * 3 * cols(op.getX()));
     buffers[op.getY()] = y;
   }
 
@@ -483,16 +488,9 @@ private:
     SmallVector<int64_t> lds;
     for (Value input : op.getInputs())
       operands.push_back(in(input)), lds.push_back(ld(input));
-    llvm::DenseSet<Value> taken;
-    for (Value output : op.getOutputs()) {
-      Value buffer;
-      for (Value input : op.getInputs())
-        if (!buffer && diesHere(input) && !isReturned(output) && taken.insert(in(input)).second)
-          buffer = in(input);
-      buffers[output] = buffer ? buffer : fresh(output, op.getLoc(), "map");
-      operands.push_back(buffers[output]);
-      lds.push_back(ld(output));
-    }
+    placeOutputs(op, op.getInputs(), [&](Value buffer, int64_t lead) {
+      operands.push_back(buffer), lds.push_back(lead);
+    });
     int64_t n = cols(op.getOutputs().front());
     launch(op.getLoc(),
            {"map",
@@ -501,6 +499,20 @@ private:
              b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
             &op.getBody()},
            operands, tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
+  }
+
+  // A map's results, over those of its inputs that die here.
+  void placeOutputs(MapOp op, ValueRange inputs,
+                    llvm::function_ref<void(Value buffer, int64_t lead)> placed) {
+    llvm::DenseSet<Value> taken;
+    for (Value output : op.getOutputs()) {
+      Value buffer;
+      for (Value input : inputs)
+        if (!buffer && diesHere(input) && !isReturned(output) && taken.insert(in(input)).second)
+          buffer = in(input);
+      buffers[output] = buffer ? buffer : fresh(output, op.getLoc(), "map");
+      placed(buffers[output], ld(output));
+    }
   }
 
   void selectOp(DropoutOp op) {
@@ -542,54 +554,125 @@ private:
     made.setFixed(fixed);
   }
 
-  void selectOp(AdaptedLinearOp op) {
+  // A product with a frozen weight: its kernel and operands, the result still missing.
+  struct Product {
+    KernelKey key;
+    SmallVector<Value> operands;
+    int64_t flops;
+  };
+
+  Product productOf(AdaptedLinearOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    Value y = over(op.getResidual(), op.getY(), op.getLoc(), "out");
     int64_t rank = op.getT() ? cols(op.getT()) : 0;
     SmallVector<Value> operands{in(op.getX()), weight(op.getWeight())};
     if (op.getT())
       operands.append({in(op.getT()), in(op.getB())});
     if (op.getResidual())
       operands.push_back(in(op.getResidual()));
-    operands.push_back(y);
-    launch(op.getLoc(),
-           {"linear_forward",
-            linearParams(op.getWeight(),
-                         {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                          integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
-                          number("scale", op.getScale().convertToDouble()),
-                          integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
-                          flag("residual", bool(op.getResidual()))})},
-           operands, 2 * tokens() * shape[0] * (shape[1] + rank));
-    buffers[op.getY()] = y;
+    return {{"linear_forward",
+             linearParams(op.getWeight(),
+                          {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+                           integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
+                           number("scale", op.getScale().convertToDouble()),
+                           integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
+                           flag("residual", bool(op.getResidual()))})},
+            operands,
+            2 * tokens() * shape[0] * (shape[1] + rank)};
   }
-
-  void selectOp(AdaptedLinearBackwardOp op) {
+  Product productOf(AdaptedLinearBackwardOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
-    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
-                            : fresh(op.getDx(), op.getLoc(), "dx");
     int64_t rank = op.getDt() ? cols(op.getDt()) : 0;
     SmallVector<Value> operands{in(op.getDy()), weight(op.getWeight())};
     if (op.getDt())
       operands.append({in(op.getDt()), in(op.getA())});
-    operands.push_back(dx);
-    launch(op.getLoc(),
-           {"linear_backward",
-            linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
-                                 op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
-           operands, 2 * tokens() * shape[1] * (shape[0] + rank));
+    return {{"linear_backward",
+             linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
+                                  op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
+            operands,
+            2 * tokens() * shape[1] * (shape[0] + rank)};
+  }
+  void launchProduct(Location loc, Product product, Value result) {
+    product.operands.push_back(result);
+    launch(loc, product.key, product.operands, product.flops);
+  }
+
+  void selectOp(AdaptedLinearOp op) {
+    Value y = over(op.getResidual(), op.getY(), op.getLoc(), "out");
+    launchProduct(op.getLoc(), productOf(op), y);
+    buffers[op.getY()] = y;
+  }
+  void selectOp(AdaptedLinearBackwardOp op) {
+    Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
+                            : fresh(op.getDx(), op.getLoc(), "dx");
+    launchProduct(op.getLoc(), productOf(op), dx);
     buffers[op.getDx()] = dx;
   }
 
-  // A launch after another: on a CPU this is as fast as one kernel (docs/design.md, "What fusion is
-  // for, and where it stops").
+  // On a CPU a launch after another is as fast as one kernel (docs/design.md, "What fusion is for,
+  // and where it stops"); on a GPU the product's kernel goes on with its result.
   void selectOp(FusedOp op) {
-    for (Operation &inner : op.getBody().front().without_terminator())
-      (void)select(&inner); // ops of the kinds that the verifier allows have kernels
-    auto yield = op.getBody().front().getTerminator();
-    for (auto [outer, inner] : llvm::zip(op.getOutputs(), yield->getOperands()))
+    Block &body = op.getBody().front();
+    Operation *product = &body.front(), *epilogue = body.getTerminator()->getPrevNode();
+    if (!target.isCuda || !selectWithEpilogue(product, epilogue, body.getTerminator()))
+      for (Operation &inner : body.without_terminator())
+        (void)select(&inner); // ops of the kinds that the verifier allows have kernels
+    for (auto [outer, inner] : llvm::zip(op.getOutputs(), body.getTerminator()->getOperands()))
       buffers[outer] = in(inner);
   }
+
+  // False, and nothing done, where the device's linears have no such epilogue.
+  bool selectWithEpilogue(Operation *op, Operation *epilogue, Operation *yield) {
+    auto forward = dyn_cast<AdaptedLinearOp>(op);
+    auto backward = dyn_cast<AdaptedLinearBackwardOp>(op);
+    if ((forward && forward.getResidual()) || (backward && backward.getOnto()))
+      return false;
+    auto isProduct = [&](Value value) { return rootOf(value) == op->getResult(0); };
+    bool keeps = llvm::any_of(yield->getOperands(), isProduct);
+    if (auto rope = dyn_cast<RopeOp>(epilogue); rope && !(keeps || !ropeFits(rope))) {
+      Product product = forward ? productOf(forward) : productOf(backward);
+      Value y = fresh(rope.getY(), rope.getLoc(), "rope");
+      product.key.params.append({b.getNamedAttr("epilogue", b.getStringAttr("rope")),
+                                 integer("rope", headDim(rope)),
+                                 flag("inverse", rope.getInverse())});
+      product.operands.append({in(rope.getPositions()), ropeTable(rope)});
+      launchProduct(op->getLoc(), product, y);
+      buffers[rope.getY()] = y;
+      return true;
+    }
+    auto map = dyn_cast<MapOp>(epilogue);
+    if (!map || cols(map.getOutputs().front()) != cols(op->getResult(0)))
+      return false;
+    Product product = forward ? productOf(forward) : productOf(backward);
+    if (keeps) {
+      Value y = fresh(op->getResult(0), op->getLoc(), forward ? "out" : "dx");
+      product.operands.push_back(y);
+      buffers[op->getResult(0)] = y;
+    }
+    // Where an argument of the body comes from: the product (-1), or one of the other operands.
+    SmallVector<int64_t> sources, lds;
+    SmallVector<Value> others;
+    for (Value input : map.getInputs()) {
+      sources.push_back(isProduct(input) ? -1 : int64_t(others.size()));
+      if (!isProduct(input))
+        others.push_back(input), product.operands.push_back(in(input)), lds.push_back(ld(input));
+    }
+    placeOutputs(map, others, [&](Value buffer, int64_t lead) {
+      product.operands.push_back(buffer), lds.push_back(lead);
+    });
+    product.key.params.append({b.getNamedAttr("epilogue", b.getStringAttr("map")),
+                               flag("keeps", keeps),
+                               b.getNamedAttr("sources", b.getDenseI64ArrayAttr(sources)),
+                               b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))});
+    product.key.body = &map.getBody();
+    launch(op->getLoc(), product.key, product.operands, product.flops);
+    return true;
+  }
+
+  // Heads that a block of 128 columns holds whole, in halves of whole pieces.
+  static int64_t headDim(RopeOp op) {
+    return cast<RankedTensorType>(op.getX().getType()).getDimSize(2);
+  }
+  static bool ropeFits(RopeOp op) { return 128 % headDim(op) == 0 && headDim(op) % 16 == 0; }
 
   SmallVector<NamedAttribute> linearParams(Value w, ArrayRef<NamedAttribute> more) {
     auto shape = cast<WeightType>(w.getType()).getShape();

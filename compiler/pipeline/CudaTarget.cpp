@@ -113,7 +113,8 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   result.cachedKernels = cache.found(), result.compiledKernels = cache.missed();
   std::vector<KernelFacts> facts;
   for (auto [source, kernel] : llvm::zip(sources, *built)) {
-    facts.push_back(factsOf((*kernels)->lookupSymbol<func::FuncOp>(source.name), source.arch, kernel));
+    facts.push_back(
+        factsOf((*kernels)->lookupSymbol<func::FuncOp>(source.name), source.arch, kernel));
     result.files["kernels/" + source.arch + "/" + source.name + ".cubin"] = kernel.compiled.cubin;
     result.files["kernels/" + source.arch + "/" + source.name + ".ptx"] = kernel.compiled.ptx;
   }

@@ -119,7 +119,7 @@ static std::optional<std::string> archAtHand() {
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
   CompileSettings settings;
   settings.cpu = options.cpu;
-  const dsl::Device device = options.target == "cuda" ? dsl::Device::Cuda
+  const dsl::Device device = options.target == "cuda"  ? dsl::Device::Cuda
                              : options.target == "cpu" ? dsl::Device::Cpu
                                                        : *spec.target.device;
   std::optional<std::string> found;

@@ -63,6 +63,12 @@ Value DeviceBuilder::shared(StringRef name, int64_t elements, Type element) {
                                   b.getI64IntegerAttr(offset));
 }
 
+Value DeviceBuilder::sharedFrom(int64_t offset, StringRef name, int64_t elements, Type element) {
+  sharedTop = std::max(sharedTop, offset + elements * element.getIntOrFloatBitWidth() / 8);
+  return device::SharedOp::create(b, at(name), memory({elements}, element, Space::Shared),
+                                  b.getI64IntegerAttr(offset));
+}
+
 Value DeviceBuilder::bytesOf(StringRef name, Value shared) {
   auto type = llvm::cast<MemRefType>(shared.getType());
   int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;

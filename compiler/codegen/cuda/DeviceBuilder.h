@@ -55,6 +55,8 @@ public:
   static mlir::MemRefType memory(llvm::ArrayRef<int64_t> shape, Type element, Space space);
   Value local(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, Type element);
   Value shared(llvm::StringRef name, int64_t elements, Type element);
+  /// A place over what lies there from byte `offset` on, which is no longer needed.
+  Value sharedFrom(int64_t offset, llvm::StringRef name, int64_t elements, Type element);
   /// The bytes of a place that `shared` has dealt out.
   Value bytesOf(llvm::StringRef name, Value shared);
   int64_t sharedBytes() const { return sharedTop; }

@@ -250,15 +250,15 @@ TEST(OneOp, Epilogues) {
       %s = arith.subf %a, %b : f32
       lora.yield %s : f32
     })";
-  for (int k : {44, 700}) {
+  for (auto [k, residual] : {std::pair(44, "residual(%g) "), {44, ""}, {700, "residual(%g) "}}) {
     const std::string forward = "!lora.weight<37x" + std::to_string(k) + ", nf4<64>>",
                       backward = "!lora.weight<" + std::to_string(k) + "x37, nf4<64>>";
     expectMatch(oneOp({{"x", k}, {"g", 37}}, "lora.frozen @w : " + forward + "\n",
                       "%w = lora.use @w : " + forward + R"(
     %f:3 = lora.fused : tensor<?x37xf32>, tensor<?x37xf32>, tensor<?x37xf32> {
-      %y = lora.adapted_linear(%x, %w) residual(%g) scale 1.0 : ()" +
-                          rows(k) + ", " + forward + ", tensor<?x37xf32>) -> tensor<?x37xf32>" +
-                          map +
+      %y = lora.adapted_linear(%x, %w) )" +
+                          residual + "scale 1.0 : (" + rows(k) + ", " + forward +
+                          (*residual ? ", tensor<?x37xf32>" : "") + ") -> tensor<?x37xf32>" + map +
                           "lora.yield %m#0, %m#1, %y : tensor<?x37xf32>, tensor<?x37xf32>, "
                           "tensor<?x37xf32>\n}" +
                           R"(
@@ -282,17 +282,29 @@ TEST(OneOp, Epilogues) {
 }
 
 TEST(OneOp, RopeBehindAProduct) {
-  expectMatch(oneOp({{"x", 20}}, "lora.frozen @w : !lora.weight<48x20, f32>\n", R"(
-    %w = lora.use @w : !lora.weight<48x20, f32>
-    %r = lora.fused : tensor<?x2x24xf32> {
-      %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x20xf32>, !lora.weight<48x20, f32>) -> tensor<?x48xf32>
-      %v = lora.view %y : tensor<?x48xf32> to tensor<?x2x24xf32>
-      %t = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x24xf32>, tensor<?xi32>) -> tensor<?x2x24xf32>
-      lora.yield %t : tensor<?x2x24xf32>
+  for (auto [heads, d] : {std::pair(2, 24), {3, 32}, {2, 128}}) {
+    const std::string n = std::to_string(heads * d), w = "!lora.weight<" + n + "x20, f32>",
+                      flat = "tensor<?x" + n + "xf32>",
+                      split =
+                          "tensor<?x" + std::to_string(heads) + "x" + std::to_string(d) + "xf32>";
+    for (const char *inverse : {"", "inverse "})
+      expectMatch(oneOp({{"x", 20}}, "lora.frozen @w : " + w + "\n",
+                        "%w = lora.use @w : " + w + R"(
+    %r = lora.fused : )" + split +
+                            R"( {
+      %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x20xf32>, )" +
+                            w + ") -> " + flat + R"(
+      %v = lora.view %y : )" +
+                            flat + " to " + split + R"(
+      %t = lora.rope %v, %positions theta 1.0e+04 )" +
+                            inverse + ": (" + split + ", tensor<?xi32>) -> " + split + R"(
+      lora.yield %t : )" + split +
+                            R"(
     }
-    %flat = lora.view %r : tensor<?x2x24xf32> to tensor<?x48xf32>
-    )" + twice("%flat", 48),
-                    "%out", rows(48)));
+    %flat = lora.view %r : )" +
+                            split + " to " + flat + "\n" + twice("%flat", heads * d),
+                        "%out", rows(heads * d)));
+  }
 }
 
 TEST(OneOp, Dropout) {

@@ -3,8 +3,8 @@
 // maximum and the sum, and once more for the gradient: each thread keeps the sum of exp(z - m) for
 // the largest z = m that it met (Milakov and Gimelshein 2018).
 
-#include "compiler/codegen/cuda/families/Pieces.h"
 #include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/Pieces.h"
 #include "runtime/abi.h"
 
 using namespace mlir;

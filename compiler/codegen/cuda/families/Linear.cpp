@@ -5,6 +5,7 @@
 
 #include "compiler/codegen/cuda/Limits.h"
 #include "compiler/codegen/cuda/families/FrozenTile.h"
+#include "compiler/codegen/cuda/families/LinearEpilogue.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -34,7 +35,8 @@ FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileSha
 
 int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
                     const formats::WeightFormat &format) {
-  return Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen);
+  return std::max(Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen),
+                  LinearEpilogue::sharedBytes(tile));
 }
 
 // The tile that should be done first: rounds of blocks over the device, each as long as the tile's
@@ -53,9 +55,11 @@ TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &tar
                         Choice{{64, 64, 32, 32}, 0.6}}) {
     const TileShape &tile = choice.tile;
     int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
-    double cost = double(ceilDiv(blocks, target.multiprocessors) * tile.rows * tile.cols) / choice.rate;
-    bool fits = sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock;
-    if (fits && cost < least)
+    double cost =
+        double(ceilDiv(blocks, target.multiprocessors) * tile.rows * tile.cols) / choice.rate;
+    bool fits =
+        sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock;
+    if (fits && LinearEpilogue::serves(params, tile) && cost < least)
       best = tile, least = cost;
   }
   return best;
@@ -71,9 +75,9 @@ public:
         rows(d.rows()), firstRow(rows), firstCol(rows), inTo(rows), inCol(rows), inMask(rows) {
     if (shape.rank)
       t = d.next(), factor = d.next();
-    if (shape.residual)
-      residual = d.next();
-    out = d.next();
+    epilogue.emplace(d, kernel,
+                     LinearEpilogue::Shape{shape.width(), shape.ldOut, shape.ldRes, shape.residual,
+                                           shape.accumulate, shape.tile});
   }
 
   void build() {
@@ -88,7 +92,8 @@ public:
     mainLoop(product);
     if (shape.rank)
       lowRank(product);
-    write(product);
+    epilogue->write(rows, firstRow, firstCol,
+                    [&](LinearEpilogue::Pair pair) { product.eachPair(pair); });
   }
 
 private:
@@ -101,9 +106,7 @@ private:
       all.push_back(kernel.argument(shape.backward ? "dt" : "t", buffer++));
       all.push_back(kernel.argument(shape.backward ? "lora_A" : "lora_B", buffer++));
     }
-    if (shape.residual)
-      all.push_back(kernel.argument("residual", buffer++, /*written=*/true)); // y may lie over it
-    all.push_back(kernel.argument(shape.backward ? "dx" : "y", buffer, true));
+    LinearEpilogue::addArguments(kernel, buffer, all);
     return all;
   }
 
@@ -164,7 +167,8 @@ private:
       Int sum = d.getInt(stage) + ahead;
       return d.named(name, d.select(sum < Stages, sum, sum - Stages));
     };
-    // Decoding runs a panel ahead, so one panel more must have come, and the last has none to decode.
+    // Decoding runs a panel ahead, so one panel more must have come, and the last has none to
+    // decode.
     d.comment("panels of the frozen weight");
     d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
       d.wait(decodes ? Stages - 3 : Stages - 2);
@@ -231,45 +235,13 @@ private:
     }
   }
 
-  void write(WarpTile &product) {
-    bool half = !cast<MemRefType>(out.getType()).getElementType().isF32();
-    product.eachPair([&](Int tileRow, Int tileCol, Num low, Num high) {
-      Int row = firstRow + tileRow, col = d.named("out_col", firstCol + tileCol);
-      d.where(row < rows && col < shape.width(), [&] {
-        Int place = d.named("place", row * shape.ldOut + col);
-        if (shape.residual || shape.accumulate) {
-          Value from = shape.residual ? residual : out;
-          Int other = shape.residual ? row * shape.ldRes + col : place;
-          Num both[2] = {low, high};
-          if (shape.width() % 2 == 0) {
-            Value pair = d.local("onto", {1}, d.word());
-            d.copy(from, {other}, pair, {d.constant(0)}, 4);
-            for (int64_t second = 0; second < 2; ++second)
-              both[second] = d.unpack(d.loadWord(pair, {d.constant(0)}), second) + both[second];
-          } else { // nothing was ever written behind the last column
-            both[0] = d.loadNum(from, {other}) + low;
-            both[1] = d.loadWhere("second", col + 1 < shape.width(), from, {other + 1}) + high;
-          }
-          low = both[0], high = both[1];
-        }
-        // Rows are padded to multiples of 16, so the second of a pair has a place even where it is
-        // no column.
-        if (half) {
-          d.storePair(d.pack(low, high), out, place);
-        } else {
-          d.store(low, out, {place});
-          d.store(high, out, {place + 1});
-        }
-      });
-    });
-  }
-
   Kernel &kernel;
   Shape shape;
   formats::WeightFormat format;
   DeviceBuilder d;
-  Value in, t, factor, residual, out;
+  Value in, t, factor;
   FrozenTile frozen;
+  std::optional<LinearEpilogue> epilogue;
   Int rows, firstRow, firstCol, inTo, inCol, inMask;
   SwizzledTile inTile;
   Value inFrom;

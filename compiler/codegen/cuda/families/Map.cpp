@@ -1,8 +1,7 @@
 // An elementwise function of its operands: the map's own ops on one element, in float32.
 
+#include "compiler/codegen/cuda/families/MapBody.h"
 #include "compiler/codegen/cuda/families/Rows.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -37,19 +36,11 @@ static LogicalResult build(Kernel &kernel) {
     for (int64_t i = 0; i < outs; ++i)
       to.push_back(d.local("r" + std::to_string(i), {Pieces::size}, d.f32()));
     d.unrolled("e", Pieces::size, [&](Int e) {
-      IRMapping known;
-      for (int64_t i = 0; i < ins; ++i)
-        known.map(body.getArgument(i), d.loadNum(from[i], {e}).v);
-      for (Operation &op : body.without_terminator()) {
-        Operation *copy = d.builder().clone(op, known);
-        copy->setLoc(d.location());
-        // exp stays finite: a product of its result with a zero gradient must not be NaN (silu of
-        // -100, backward).
-        if (auto exp = dyn_cast<math::ExpOp>(copy))
-          known.map(op.getResult(0), min({&d, exp.getResult()}, d.number(1e38)).v);
-      }
-      for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands()))
-        d.store(known.lookup(value), to[i], {e});
+      SmallVector<Value> arguments;
+      for (Value numbers : from)
+        arguments.push_back(d.loadNum(numbers, {e}));
+      for (auto [i, value] : llvm::enumerate(cloneMapBody(d, body, arguments)))
+        d.store(value, to[i], {e});
     });
     for (int64_t i = 0; i < outs; ++i)
       pieces.store(to[i], buffers[ins + i], begins[ins + i], col);

@@ -4,8 +4,8 @@
 // depth may run in any order, and a tile's rows may stand for any columns, as long as both operands
 // and the result agree; so fragments are dealt out such that a lane's pieces lie side by side.
 
-#include "compiler/codegen/cuda/families/Pieces.h"
 #include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/Pieces.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -29,8 +29,8 @@ int64_t partColumns(int64_t columns) {
 class BlockSum {
 public:
   BlockSum(DeviceBuilder &d, int64_t rows, int64_t cols)
-      : d(d), rows(rows), cols(cols), sums(d.shared("sums_of_warps", Warps * rows * cols, d.f32())) {
-  }
+      : d(d), rows(rows), cols(cols),
+        sums(d.shared("sums_of_warps", Warps * rows * cols, d.f32())) {}
   void put(Num value, Int row, Int col) {
     d.store(value, sums, {d.warp() * (rows * cols) + row * cols + col});
   }
@@ -163,9 +163,9 @@ private:
         d.unrolled("e", 8, [&](Int e) {
           Int deep = d.named("factor_deep", at + e);
           Bool there = depth % 32 ? deep < depth : d.truth(true);
-          d.store(d.loadWhere("factor", there, b,
-                              {factorByRows ? col * ldb + deep : deep * ldb + col}),
-                  numbers, {e});
+          d.store(
+              d.loadWhere("factor", there, b, {factorByRows ? col * ldb + deep : deep * ldb + col}),
+              numbers, {e});
         });
       }
       d.unrolled("pair", 4, [&](Int pair) {
@@ -217,10 +217,10 @@ Grid rowsGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
 
 constexpr int64_t Strip = 64; // of the long operand's columns
 
-// A block takes a strip of the long operand's columns, a warp 16 rows (`pieces` times) of it. Lane l
-// loads columns 8 (l / 4).. of four rows from 4 (l % 4) on. As a product of Strip / 16 tiles, 16 rows
-// deep: column 2t of the eight is row l / 4 of tile t, column 2t + 1 the eighth behind it; the four
-// rows are the depth's two pairs.
+// A block takes a strip of the long operand's columns, a warp 16 rows (`pieces` times) of it. Lane
+// l loads columns 8 (l / 4).. of four rows from 4 (l % 4) on. As a product of Strip / 16 tiles, 16
+// rows deep: column 2t of the eight is row l / 4 of tile t, column 2t + 1 the eighth behind it; the
+// four rows are the depth's two pairs.
 class OverRows {
 public:
   explicit OverRows(Kernel &kernel)
@@ -272,7 +272,8 @@ private:
       // Rows behind the last are the last's: they meet zeros of the short operand.
       Int at = min(row + q, rows - d.constant(1));
       Int col = d.named("long_col", firstCol + group * 8);
-      if (longCols % Strip && longCols % 8 == 0) // sums of columns that are not there are not written
+      if (longCols % Strip &&
+          longCols % 8 == 0) // sums of columns that are not there are not written
         col = min(col, d.constant(longCols - 8));
       Value eight = Pieces(d, longCols).loadPairs("eight", longer, at * ldLong, col);
       for (int64_t word = 0; word < 4; ++word)

@@ -44,8 +44,7 @@ Value Pieces::load(StringRef name, Value from, Int row, Int col) {
 void Pieces::store(Value numbers, Value to, Int row, Int col) {
   if (ragged()) {
     d.unrolled("e", size, [&](Int e) {
-      d.where(col + e < columns,
-              [&] { d.store(d.loadNum(numbers, {e}), to, {row + col + e}); });
+      d.where(col + e < columns, [&] { d.store(d.loadNum(numbers, {e}), to, {row + col + e}); });
     });
   } else if (isWide(to)) {
     for (int64_t half = 0; half < 2; ++half)

@@ -1,7 +1,7 @@
 #pragma once
-// Eight neighbouring numbers of a row at a time. Rows begin at multiples of 16 bytes (docs/cuda.md),
-// so eight are one or two instructions; where a row's length is no multiple of eight they go one by
-// one, and nothing behind the last is touched.
+// Eight neighbouring numbers of a row at a time. Rows begin at multiples of 16 bytes
+// (docs/cuda.md), so eight are one or two instructions; where a row's length is no multiple of
+// eight they go one by one, and nothing behind the last is touched.
 
 #include "compiler/codegen/cuda/DeviceBuilder.h"
 
@@ -14,8 +14,8 @@ public:
   /// Of rows of `columns` numbers.
   Pieces(DeviceBuilder &d, int64_t columns) : d(d), columns(columns) {}
 
-  /// Numbers `col`..`col + 7` (`col` a multiple of eight) of the row that begins at `row`, as f32[8]
-  /// in registers; 0 behind the last.
+  /// Numbers `col`..`col + 7` (`col` a multiple of eight) of the row that begins at `row`, as
+  /// f32[8] in registers; 0 behind the last.
   mlir::Value load(llvm::StringRef name, mlir::Value from, Int row, Int col);
   /// The same of 16-bit numbers as they are, as four registers of pairs.
   mlir::Value loadPairs(llvm::StringRef name, mlir::Value from, Int row, Int col);

@@ -45,7 +45,8 @@ static LogicalResult buildForward(Kernel &kernel) {
   Num factor = d.named("factor", d.number(1) / d.sqrt(squares / d.number(double(n)) +
                                                       d.number(kernel.number("eps"))));
   overPieces(d, n, [&](Int col) {
-    Value values = pieces.load("values", x, xRow, col), scales = pieces.load("scales", w, zero, col);
+    Value values = pieces.load("values", x, xRow, col),
+          scales = pieces.load("scales", w, zero, col);
     d.unrolled("e", Pieces::size, [&](Int e) {
       d.store(d.loadNum(values, {e}) * factor * d.loadNum(scales, {e}), values, {e});
     });
@@ -68,10 +69,10 @@ static LogicalResult buildBackward(Kernel &kernel) {
   Int xRow = row * ldx, dyRow = row * lddy, dxRow = row * lddx, zero = d.constant(0);
   // dy·w of eight columns.
   auto gradients = [&](Int col) {
-    Value all = pieces.load("gradients", dy, dyRow, col), scales = pieces.load("scales", w, zero, col);
-    d.unrolled("e", Pieces::size, [&](Int e) {
-      d.store(d.loadNum(all, {e}) * d.loadNum(scales, {e}), all, {e});
-    });
+    Value all = pieces.load("gradients", dy, dyRow, col),
+          scales = pieces.load("scales", w, zero, col);
+    d.unrolled("e", Pieces::size,
+               [&](Int e) { d.store(d.loadNum(all, {e}) * d.loadNum(scales, {e}), all, {e}); });
     return all;
   };
   Value products = d.variable("products", d.number(0));

@@ -88,7 +88,8 @@ void lorac::cuda::fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t t
     d.store(value(row, col), tile.memory, {tile.element(row, col)});
   };
   int64_t each = rows * cols / threads;
-  if (rows * cols % threads == 0 && each <= 16) // all loads on their way before the first is waited for
+  if (rows * cols % threads == 0 &&
+      each <= 16) // all loads on their way before the first is waited for
     d.unrolled("part", each, [&](Int part) { fill(part * threads + d.thread()); });
   else
     d.loop("e", d.thread(), d.constant(rows * cols), threads, fill);
