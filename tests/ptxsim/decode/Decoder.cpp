@@ -185,8 +185,13 @@ void Decoder::source(Inst &inst, const Operand &operand, Type type, bool widerOk
   case Operand::Integer:
   case Operand::Float:
   case Operand::FloatBits:
-    if (type == Type::Pred)
-      fail("an immediate is not a predicate");
+    if (type == Type::Pred) { // a word of lanes, all or none
+      if (operand.kind != Operand::Integer)
+        fail("a number with a point is not a predicate");
+      uint64_t bits = immediateBits(operand, Type::B32);
+      append(inst, constantRow(bits ? allLanes : 0, sizeof(Mask)), sizeOf(type));
+      return;
+    }
     append(inst, constantRow(immediateBits(operand, type), sizeOf(type)), sizeOf(type));
     return;
   case Operand::Special:

@@ -46,12 +46,11 @@ static LogicalResult buildQ(Kernel &kernel) {
                    kernel.argument("dq", 7, true)});
   Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), lse = d.next(),
         delta = d.next(), dout = d.next(), dq = d.next();
-  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows),
-      head = d.named("head", d.blockY());
+  Int rows = d.rows(), first = firstOfBlock(d, rows), head = d.named("head", d.blockX());
   Int kvHead = d.named("kv_head", head / shape.group());
-  d.returnIf(rows <= first);
+  d.returnIf(first < 0);
   HeadTile qTile(d, "q_tile", shape, attentionRows), doTile(d, "do_tile", shape, attentionRows),
-      kTile(d, "k_tile", shape, keys), vTile(d, "v_tile", shape, keys);
+      kTile(d, "k_tile", shape, keys, 2), vTile(d, "v_tile", shape, keys, 2);
   qTile.load(q, shape.ldq, head, first, rows);
   doTile.load(dout, lddo, head, first, rows);
 
@@ -75,14 +74,17 @@ static LogicalResult buildQ(Kernel &kernel) {
   Int firstKey = d.named("first_key", (first - d.loadInt(positions, {first})) / keys * keys);
 
   d.comment("tiles of keys from the first query's sample on");
-  d.loop(
-      "key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, [&](Int key) {
-        kTile.load(k, shape.ldk, kvHead, key, rows);
-        vTile.load(v, shape.ldv, kvHead, key, rows);
-        HeadTile::wait(d);
+  auto load = [&](Int key, Int buffer) {
+    kTile.load(k, shape.ldk, kvHead, key, rows, buffer);
+    vTile.load(v, shape.ldv, kvHead, key, rows, buffer);
+  };
+  walkTiles(
+      d, "key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, load,
+      [&](Int key, Int buffer) {
+        Int begin = d.named("tile_begin", kTile.begin(buffer)); // v's is the same
         Value scores = warpSums(d, "scores", keys), slopes = warpSums(d, "slopes", keys);
-        multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace, shape.steps());
-        multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace, shape.steps());
+        multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace + begin, shape.steps());
+        multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace + begin, shape.steps());
         eachSum(d, keys, [&](Int j, int64_t e) {
           Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
           Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
@@ -92,8 +94,7 @@ static LogicalResult buildQ(Kernel &kernel) {
           Num slope = d.loadNum(slopes, {j, d.constant(e)}) - mean[e / 2];
           d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
         });
-        multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown);
-        d.barrier();
+        multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown + begin);
       });
   Num scale = d.number(shape.scale);
   storeHead(d, sums, shape, dq, lddq, head, warpFirst, rows, {scale, scale});
@@ -114,14 +115,14 @@ static LogicalResult buildKv(Kernel &kernel) {
                    kernel.argument("dv", 9, true)});
   Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), rowEnds = d.next(),
         lse = d.next(), delta = d.next(), dout = d.next(), dk = d.next(), dv = d.next();
-  Int rows = d.rows(), first = d.named("first_key", d.blockX() * attentionRows),
-      kvHead = d.named("kv_head", d.blockY());
+  Int rows = d.rows(), first = d.named("first_key", d.blockY() * attentionRows),
+      kvHead = d.named("kv_head", d.blockX());
   d.returnIf(rows <= first);
   HeadTile kTile(d, "k_tile", shape, attentionRows), vTile(d, "v_tile", shape, attentionRows),
-      qTile(d, "q_tile", shape, queries), doTile(d, "do_tile", shape, queries);
-  Value starts = d.shared("starts", queries, d.i32()),
-        logSums = d.shared("log2_sums", queries, d.f32()),
-        means = d.shared("deltas", queries, d.f32());
+      qTile(d, "q_tile", shape, queries, 2), doTile(d, "do_tile", shape, queries, 2);
+  Value starts = d.shared("starts", 2 * queries, d.i32()),
+        logSums = d.shared("log2_sums", 2 * queries, d.f32()),
+        means = d.shared("deltas", 2 * queries, d.f32());
   kTile.load(k, shape.ldk, kvHead, first, rows);
   vTile.load(v, shape.ldv, kvHead, first, rows);
 
@@ -141,38 +142,41 @@ static LogicalResult buildKv(Kernel &kernel) {
   d.loop("member", 0, shape.group(), 1, [&](Int member) {
     Int head = d.named("head", kvHead * shape.group() + member);
     d.comment("tiles of queries up to the end of the last key's sample");
-    d.loop("query", first, lastQuery, queries, [&](Int query) {
-      qTile.load(q, shape.ldq, head, query, rows);
-      doTile.load(dout, lddo, head, query, rows);
+    auto load = [&](Int query, Int buffer) {
+      qTile.load(q, shape.ldq, head, query, rows, buffer);
+      doTile.load(dout, lddo, head, query, rows, buffer);
       d.where(d.thread() < queries, [&] {
-        Int row = d.named("row", query + d.thread());
+        Int row = d.named("row", query + d.thread()),
+            place = d.named("place", buffer * queries + d.thread());
         Bool there = row < rows;
         Int position = d.loadIntWhere("position", there, positions, {row});
-        d.store(d.select(there, row - position, d.constant(INT32_MAX)), starts, {d.thread()});
-        d.store(d.loadWhere("lse_value", there, lse, {row * shape.ldl + head}) * log2e, logSums,
-                {d.thread()});
-        d.store(d.loadWhere("delta_value", there, delta, {row * shape.ldl + head}), means,
-                {d.thread()});
+        Num logSum = d.loadWhere("lse_value", there, lse, {row * shape.ldl + head}) * log2e,
+            mean = d.loadWhere("delta_value", there, delta, {row * shape.ldl + head});
+        d.store(d.select(there, row - position, d.constant(INT32_MAX)), starts, {place});
+        d.store(logSum, logSums, {place});
+        d.store(mean, means, {place});
       });
-      HeadTile::wait(d);
+    };
+    walkTiles(d, "query", first, lastQuery, queries, load, [&](Int query, Int buffer) {
+      Int begin = d.named("tile_begin", qTile.begin(buffer)), // do's is the same
+          values = d.named("values", buffer * queries);
       Value scores = warpSums(d, "scores", queries), slopes = warpSums(d, "slopes", queries);
-      multiplyRows(d, scores, queries, kTile.tile(), kPlace, qTile.tile(), qPlace, shape.steps());
-      multiplyRows(d, slopes, queries, vTile.tile(), kPlace, doTile.tile(), qPlace, shape.steps());
+      multiplyRows(d, scores, queries, kTile.tile(), kPlace, qTile.tile(), qPlace + begin, shape.steps());
+      multiplyRows(d, slopes, queries, vTile.tile(), kPlace, doTile.tile(), qPlace + begin, shape.steps());
       eachSum(d, queries, [&](Int j, int64_t e) {
         Int col = d.named("col", j * 8 + d.lane() % 4 * 2 + e % 2);
-        Bool seen = d.loadInt(starts, {col}) <= key[e / 2] && key[e / 2] <= query + col;
+        Bool seen = d.loadInt(starts, {values + col}) <= key[e / 2] && key[e / 2] <= query + col;
         Num weight = d.named(
             "weight", d.select(seen,
                                d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
-                                      d.loadNum(logSums, {col})),
+                                      d.loadNum(logSums, {values + col})),
                                d.number(0)));
         d.store(weight, scores, {j, d.constant(e)});
-        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {col})), slopes,
+        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {values + col})), slopes,
                 {j, d.constant(e)});
       });
-      multiplyWeights(d, valueSums, shape.headDim, scores, queries, doTile.tile(), qDown);
-      multiplyWeights(d, keySums, shape.headDim, slopes, queries, qTile.tile(), qDown);
-      d.barrier();
+      multiplyWeights(d, valueSums, shape.headDim, scores, queries, doTile.tile(), qDown + begin);
+      multiplyWeights(d, keySums, shape.headDim, slopes, queries, qTile.tile(), qDown + begin);
     });
   });
   Num scale = d.number(shape.scale), one = d.number(1);
@@ -182,10 +186,10 @@ static LogicalResult buildKv(Kernel &kernel) {
 }
 
 static Grid headGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
-  return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1};
+  return {intParam(params, "heads"), ceilDiv(rows, attentionRows), 1};
 }
 static Grid kvGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
-  return {ceilDiv(rows, attentionRows), intParam(params, "kv_heads"), 1};
+  return {intParam(params, "kv_heads"), ceilDiv(rows, attentionRows), 1};
 }
 
 const Family lorac::cuda::attentionDeltaFamily = {

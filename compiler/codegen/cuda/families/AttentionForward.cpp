@@ -21,12 +21,11 @@ static LogicalResult build(Kernel &kernel) {
                    kernel.argument("lse", 5, true)});
   Value q = d.next(), k = d.next(), v = d.next(), positions = d.next(), o = d.next(),
         lse = d.next();
-  Int rows = d.rows(), first = d.named("first_query", d.blockX() * attentionRows),
-      head = d.named("head", d.blockY());
+  Int rows = d.rows(), first = firstOfBlock(d, rows), head = d.named("head", d.blockX());
   Int kvHead = d.named("kv_head", head / shape.group());
-  d.returnIf(rows <= first);
-  HeadTile qTile(d, "q_tile", shape, attentionRows), kTile(d, "k_tile", shape, keys),
-      vTile(d, "v_tile", shape, keys);
+  d.returnIf(first < 0);
+  HeadTile qTile(d, "q_tile", shape, attentionRows), kTile(d, "k_tile", shape, keys, 2),
+      vTile(d, "v_tile", shape, keys, 2);
   qTile.load(q, shape.ldq, head, first, rows);
 
   // A lane's two rows: lane/4 and eight further.
@@ -48,12 +47,14 @@ static LogicalResult build(Kernel &kernel) {
   Int lastKey = d.named("last_key", min(rows, first + attentionRows));
 
   d.comment("tiles of keys from the first query's sample on");
-  d.loop("key", firstKey, lastKey, keys, [&](Int key) {
-    kTile.load(k, shape.ldk, kvHead, key, rows);
-    vTile.load(v, shape.ldv, kvHead, key, rows);
-    HeadTile::wait(d);
+  auto load = [&](Int key, Int buffer) {
+    kTile.load(k, shape.ldk, kvHead, key, rows, buffer);
+    vTile.load(v, shape.ldv, kvHead, key, rows, buffer);
+  };
+  walkTiles(d, "key", firstKey, lastKey, keys, load, [&](Int key, Int buffer) {
     Value scores = warpSums(d, "scores", keys);
-    multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace, shape.steps());
+    multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(),
+                 kPlace + kTile.begin(buffer), shape.steps());
     Value now[2] = {d.variable("largest_now", d.get(largest[0])),
                     d.variable("largest_now", d.get(largest[1]))};
     eachSum(d, keys, [&](Int j, int64_t e) {
@@ -83,8 +84,8 @@ static LogicalResult build(Kernel &kernel) {
       d.store(weight, scores, {j, d.constant(e)});
       d.set(total[e / 2], d.get(total[e / 2]) + weight);
     });
-    multiplyWeights(d, out, shape.headDim, scores, keys, vTile.tile(), vPlace);
-    d.barrier();
+    multiplyWeights(d, out, shape.headDim, scores, keys, vTile.tile(),
+                    vPlace + vTile.begin(buffer));
   });
 
   SmallVector<Num> inverse;
@@ -103,7 +104,7 @@ static LogicalResult build(Kernel &kernel) {
 }
 
 static Grid grid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
-  return {ceilDiv(rows, attentionRows), intParam(params, "heads"), 1};
+  return {intParam(params, "heads"), ceilDiv(rows, attentionRows), 1};
 }
 
 const Family lorac::cuda::attentionForwardFamily = {

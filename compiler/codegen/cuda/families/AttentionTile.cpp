@@ -10,16 +10,18 @@ AttentionShape::AttentionShape(Kernel &kernel)
       scale(kernel.number("scale")) {}
 
 HeadTile::HeadTile(DeviceBuilder &d, StringRef name, const AttentionShape &shape,
-                   int64_t rowsOfTile)
+                   int64_t rowsOfTile, int64_t buffers)
     : d(d), shape(shape), tileRows(rowsOfTile),
-      swizzled(d, name, rowsOfTile * shape.width(), shape.width()) {}
+      swizzled(d, name, buffers * rowsOfTile * shape.width(), shape.width()) {}
 
-void HeadTile::load(Value from, int64_t ld, Int head, Int first, Int rows) {
+void HeadTile::load(Value from, int64_t ld, Int head, Int first, Int rows, Int buffer) {
   int64_t cols = shape.steps() * 16, pieces = cols / 8;
   if (shape.headDim % 8) { // rows of a head begin at no multiple of 16 bytes
-    fillTile(d, swizzled, attentionThreads, tileRows, cols, [&](Int row, Int col) {
-      return d.loadWhere("value", first + row < rows && col < shape.headDim, from,
-                         {(first + row) * ld + head * shape.headDim + col});
+    d.loop("e", d.thread(), d.constant(tileRows * cols), attentionThreads, [&](Int e) {
+      Int row = d.named("tile_row", e / cols), col = d.named("tile_col", e % cols);
+      Num value = d.loadWhere("value", first + row < rows && col < shape.headDim, from,
+                              {(first + row) * ld + head * shape.headDim + col});
+      d.store(value, swizzled.memory, {begin(buffer) / 2 + swizzled.element(row, col)});
     });
     return;
   }
@@ -27,10 +29,27 @@ void HeadTile::load(Value from, int64_t ld, Int head, Int first, Int rows) {
     Int row = d.named("tile_row", e / pieces), piece = d.named("tile_piece", e % pieces);
     Bool there = first + row < rows && piece * 8 < shape.headDim;
     d.copyAsync(from, (first + row) * ld + head * shape.headDim + piece * 8, swizzled.bytes,
-                swizzled.piece(d.constant(0), row, piece),
+                swizzled.piece(begin(buffer), row, piece),
                 d.select(there, d.constant(16), d.constant(0)));
   });
+}
+
+void lorac::cuda::walkTiles(DeviceBuilder &d, StringRef name, Int first, Int last, int64_t step,
+                            llvm::function_ref<void(Int, Int)> load,
+                            llvm::function_ref<void(Int, Int)> body) {
+  d.where(first < last, [&] { load(first, d.constant(0)); });
   d.commit();
+  Value buffer = d.variable("buffer", d.constant(0));
+  d.loop(name, first, last, step, [&](Int row) {
+    Int now = d.named("now", d.getInt(buffer)), other = d.named("other", d.constant(1) - now);
+    d.where(row + step < last, [&] { load(row + step, other); });
+    d.commit();
+    d.wait(1);
+    d.barrier();
+    body(row, now);
+    d.barrier();
+    d.set(buffer, other);
+  });
 }
 
 Value lorac::cuda::warpSums(DeviceBuilder &d, StringRef name, int64_t cols) {
@@ -96,12 +115,22 @@ void lorac::cuda::eachSum(DeviceBuilder &d, int64_t cols,
 
 void lorac::cuda::storeHead(DeviceBuilder &d, Value sums, const AttentionShape &shape, Value to,
                             int64_t ld, Int head, Int firstRow, Int rows, ArrayRef<Num> factors) {
-  eachSum(d, roundUp(shape.headDim, 8), [&](Int j, int64_t e) {
-    Int row = d.named("row", firstRow + d.lane() / 4 + e / 2 * 8),
-        col = d.named("col", j * 8 + d.lane() % 4 * 2 + e % 2);
-    d.where(row < rows && col < shape.headDim, [&] {
-      d.store(d.loadNum(sums, {j, d.constant(e)}) * factors[e / 2], to,
-              {row * ld + head * shape.headDim + col});
-    });
+  bool pairs = shape.headDim % 2 == 0; // two neighbours in one store
+  d.unrolled("j", roundUp(shape.headDim, 8) / 8, [&](Int j) {
+    for (int64_t half = 0; half < 2; ++half) {
+      Int row = d.named("row", firstRow + d.lane() / 4 + half * 8),
+          col = d.named("col", j * 8 + d.lane() % 4 * 2);
+      Int place = d.named("place", row * ld + head * shape.headDim + col);
+      auto value = [&](int64_t e) {
+        return d.loadNum(sums, {j, d.constant(2 * half + e)}) * factors[half];
+      };
+      d.where(row < rows && col < shape.headDim, [&] {
+        Num low = value(0);
+        if (pairs)
+          return d.storePair(d.pack(low, value(1)), to, place);
+        d.store(low, to, {place});
+        d.where(col + 1 < shape.headDim, [&] { d.store(value(1), to, {place + 1}); });
+      });
+    }
   });
 }

@@ -21,17 +21,26 @@ struct AttentionShape {
   double scaleLog2() const { return scale * 1.4426950408889634; }
 };
 
+/// The first row of this block, of those that grid y counts: the last rows come first, whose way
+/// back over the keys is the longest.
+inline Int firstOfBlock(DeviceBuilder &d, Int rows) {
+  Int last = (rows - d.constant(1)) / attentionRows;
+  return d.named("first_query", (last - d.blockY()) * attentionRows);
+}
+
 /// Rows of one head in shared memory; rows from `rows` on and columns behind the head are zero.
 class HeadTile {
 public:
-  HeadTile(DeviceBuilder &d, llvm::StringRef name, const AttentionShape &shape, int64_t rowsOfTile);
+  HeadTile(DeviceBuilder &d, llvm::StringRef name, const AttentionShape &shape, int64_t rowsOfTile,
+           int64_t buffers = 1);
 
-  /// Starts the copies of rows `first`..; `wait` ends them (all threads).
-  void load(mlir::Value from, int64_t ld, Int head, Int first, Int rows);
-  static void wait(DeviceBuilder &d) {
-    d.wait(0);
-    d.barrier();
+  /// Starts the copies of rows `first`.. into a buffer.
+  void load(mlir::Value from, int64_t ld, Int head, Int first, Int rows, Int buffer);
+  void load(mlir::Value from, int64_t ld, Int head, Int first, Int rows) {
+    load(from, ld, head, first, rows, d.constant(0));
   }
+  /// The first byte of a buffer.
+  Int begin(Int buffer) { return buffer * (tileRows * shape.width() * 2); }
   const SwizzledTile &tile() const { return swizzled; }
 
 private:
@@ -40,6 +49,12 @@ private:
   int64_t tileRows;
   SwizzledTile swizzled;
 };
+
+/// Walks over tiles of `step` rows from `first` (a multiple of it) to `last`, one loaded ahead: `load`
+/// starts a tile's copies into a buffer, `body` has it whole. What was copied before is there, too.
+void walkTiles(DeviceBuilder &d, llvm::StringRef name, Int first, Int last, int64_t step,
+               llvm::function_ref<void(Int row, Int buffer)> load,
+               llvm::function_ref<void(Int row, Int buffer)> body);
 
 /// Sums of a warp: 16 rows, `cols` columns.
 mlir::Value warpSums(DeviceBuilder &d, llvm::StringRef name, int64_t cols);
