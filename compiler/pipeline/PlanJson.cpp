@@ -223,9 +223,29 @@ private:
             json.value(n);
         });
       json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
+      json.attribute("bytes", leastBytes(launch));
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));
     });
+  }
+
+  // Each operand once, with the rows that the launch goes over; of an embedding as many rows.
+  int64_t leastBytes(LaunchOp launch) {
+    bool picksRows = module.lookupSymbol<KernelOp>(launch.getKernel()).getFamily() == "embed";
+    int64_t bytes = 0;
+    for (Value operand : launch.getBuffers())
+      if (auto type = dyn_cast<WeightType>(operand.getType())) {
+        int64_t rows = type.getShape()[0],
+                read = picksRows ? std::min<int64_t>(rows, launch.getCount()) : rows;
+        bytes += weightBytes(type, layout()) / rows * read;
+      } else {
+        auto memory = cast<MemRefType>(operand.getType());
+        int64_t rows = memory.getDimSize(0), whole = memory.getNumElements();
+        if (!launch.getFixed() && rows > int64_t(launch.getCount()))
+          whole = whole / rows * int64_t(launch.getCount());
+        bytes += whole * memory.getElementTypeBitWidth() / 8;
+      }
+    return bytes;
   }
 
   void writeArgs(Value operand) {

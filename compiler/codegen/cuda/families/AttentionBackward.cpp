@@ -78,24 +78,25 @@ static LogicalResult buildQ(Kernel &kernel) {
     kTile.load(k, shape.ldk, kvHead, key, rows, buffer);
     vTile.load(v, shape.ldv, kvHead, key, rows, buffer);
   };
-  walkTiles(
-      d, "key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, load,
-      [&](Int key, Int buffer) {
-        Int begin = d.named("tile_begin", kTile.begin(buffer)); // v's is the same
-        Value scores = warpSums(d, "scores", keys), slopes = warpSums(d, "slopes", keys);
-        multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace + begin, shape.steps());
-        multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace + begin, shape.steps());
-        eachSum(d, keys, [&](Int j, int64_t e) {
-          Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
-          Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
-          Num weight =
-              d.named("weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
-                                       logSum[e / 2]));
-          Num slope = d.loadNum(slopes, {j, d.constant(e)}) - mean[e / 2];
-          d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
-        });
-        multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown + begin);
-      });
+  walkTiles(d, "key", firstKey, d.named("last_key", min(rows, first + attentionRows)), keys, load,
+            [&](Int key, Int buffer) {
+              Int begin = d.named("tile_begin", kTile.begin(buffer)); // v's is the same
+              Value scores = warpSums(d, "scores", keys), slopes = warpSums(d, "slopes", keys);
+              multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace + begin,
+                           shape.steps());
+              multiplyRows(d, slopes, keys, doTile.tile(), qPlace, vTile.tile(), kPlace + begin,
+                           shape.steps());
+              eachSum(d, keys, [&](Int j, int64_t e) {
+                Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
+                Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
+                Num weight = d.named(
+                    "weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
+                                     logSum[e / 2]));
+                Num slope = d.loadNum(slopes, {j, d.constant(e)}) - mean[e / 2];
+                d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
+              });
+              multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown + begin);
+            });
   Num scale = d.number(shape.scale);
   storeHead(d, sums, shape, dq, lddq, head, warpFirst, rows, {scale, scale});
   return success();
@@ -161,8 +162,10 @@ static LogicalResult buildKv(Kernel &kernel) {
       Int begin = d.named("tile_begin", qTile.begin(buffer)), // do's is the same
           values = d.named("values", buffer * queries);
       Value scores = warpSums(d, "scores", queries), slopes = warpSums(d, "slopes", queries);
-      multiplyRows(d, scores, queries, kTile.tile(), kPlace, qTile.tile(), qPlace + begin, shape.steps());
-      multiplyRows(d, slopes, queries, vTile.tile(), kPlace, doTile.tile(), qPlace + begin, shape.steps());
+      multiplyRows(d, scores, queries, kTile.tile(), kPlace, qTile.tile(), qPlace + begin,
+                   shape.steps());
+      multiplyRows(d, slopes, queries, vTile.tile(), kPlace, doTile.tile(), qPlace + begin,
+                   shape.steps());
       eachSum(d, queries, [&](Int j, int64_t e) {
         Int col = d.named("col", j * 8 + d.lane() % 4 * 2 + e % 2);
         Bool seen = d.loadInt(starts, {values + col}) <= key[e / 2] && key[e / 2] <= query + col;
@@ -172,8 +175,8 @@ static LogicalResult buildKv(Kernel &kernel) {
                                       d.loadNum(logSums, {values + col})),
                                d.number(0)));
         d.store(weight, scores, {j, d.constant(e)});
-        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {values + col})), slopes,
-                {j, d.constant(e)});
+        d.store(weight * (d.loadNum(slopes, {j, d.constant(e)}) - d.loadNum(means, {values + col})),
+                slopes, {j, d.constant(e)});
       });
       multiplyWeights(d, valueSums, shape.headDim, scores, queries, doTile.tile(), qDown + begin);
       multiplyWeights(d, keySums, shape.headDim, slopes, queries, qTile.tile(), qDown + begin);

@@ -53,8 +53,8 @@ static LogicalResult build(Kernel &kernel) {
   };
   walkTiles(d, "key", firstKey, lastKey, keys, load, [&](Int key, Int buffer) {
     Value scores = warpSums(d, "scores", keys);
-    multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(),
-                 kPlace + kTile.begin(buffer), shape.steps());
+    multiplyRows(d, scores, keys, qTile.tile(), qPlace, kTile.tile(), kPlace + kTile.begin(buffer),
+                 shape.steps());
     Value now[2] = {d.variable("largest_now", d.get(largest[0])),
                     d.variable("largest_now", d.get(largest[1]))};
     eachSum(d, keys, [&](Int j, int64_t e) {

@@ -50,8 +50,9 @@ private:
   SwizzledTile swizzled;
 };
 
-/// Walks over tiles of `step` rows from `first` (a multiple of it) to `last`, one loaded ahead: `load`
-/// starts a tile's copies into a buffer, `body` has it whole. What was copied before is there, too.
+/// Walks over tiles of `step` rows from `first` (a multiple of it) to `last`, one loaded ahead:
+/// `load` starts a tile's copies into a buffer, `body` has it whole. What was copied before is
+/// there, too.
 void walkTiles(DeviceBuilder &d, llvm::StringRef name, Int first, Int last, int64_t step,
                llvm::function_ref<void(Int row, Int buffer)> load,
                llvm::function_ref<void(Int row, Int buffer)> body);

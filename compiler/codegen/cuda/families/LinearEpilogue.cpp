@@ -94,10 +94,10 @@ void LinearEpilogue::write(Int rows, Int firstRow, Int firstCol,
     d.loop("piece", d.thread(), d.constant(chunk * perRow), shape.tile.threads(), [&](Int piece) {
       Int tileRow = d.named("sum_row", piece / perRow),
           tileCol = d.named("sum_col", piece % perRow * Pieces::size);
-      Int row = d.named("row", firstRow + tileRow + begin), col = d.named("col", firstCol + tileCol);
-      d.where(row < rows && col < shape.width, [&] {
-        finish(staged("values", tileRow, tileCol), tileRow, tileCol, row, col);
-      });
+      Int row = d.named("row", firstRow + tileRow + begin),
+          col = d.named("col", firstCol + tileCol);
+      d.where(row < rows && col < shape.width,
+              [&] { finish(staged("values", tileRow, tileCol), tileRow, tileCol, row, col); });
     });
   }
 }
@@ -114,9 +114,8 @@ void LinearEpilogue::finish(Value values, Int tileRow, Int tileCol, Int row, Int
   if (shape.residual || shape.accumulate) {
     Value onto = shape.residual ? pieces.load("onto", residual, row * shape.ldRes, col)
                                 : pieces.load("onto", out, row * shape.ldOut, col);
-    d.unrolled("e", Pieces::size, [&](Int e) {
-      d.store(d.loadNum(onto, {e}) + d.loadNum(values, {e}), values, {e});
-    });
+    d.unrolled("e", Pieces::size,
+               [&](Int e) { d.store(d.loadNum(onto, {e}) + d.loadNum(values, {e}), values, {e}); });
   }
   if (kind == "rope")
     return finishRope(values, tileRow, tileCol, row, col);
@@ -141,8 +140,8 @@ void LinearEpilogue::finishRope(Value values, Int tileRow, Int tileCol, Int row,
         sines = inTable.load("sines", table, angles, d.constant(half));
   // The inverse turns back: by the negative angle.
   bool inverse = kernel.flag("inverse");
-  Num sign = d.named("sign", d.select(first, d.number(inverse ? 1 : -1),
-                                      d.number(inverse ? -1 : 1)));
+  Num sign =
+      d.named("sign", d.select(first, d.number(inverse ? 1 : -1), d.number(inverse ? -1 : 1)));
   d.unrolled("e", Pieces::size, [&](Int e) {
     Num turned = d.loadNum(partner, {e}) * d.loadNum(sines, {e}) * sign;
     d.store(d.loadNum(values, {e}) * d.loadNum(cosines, {e}) + turned, values, {e});

@@ -1,7 +1,7 @@
 #pragma once
 // What becomes of a product's sums before they are written: they are laid out by rows in shared
-// memory, from where each thread takes eight columns: onto a residual or what the result holds, then
-// rope over a head's halves, or a map with other operands.
+// memory, from where each thread takes eight columns: onto a residual or what the result holds,
+// then rope over a head's halves, or a map with other operands.
 
 #include "compiler/codegen/cuda/families/Pieces.h"
 #include "compiler/codegen/cuda/families/WarpTile.h"
