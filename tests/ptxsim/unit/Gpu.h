@@ -45,10 +45,11 @@ public:
   void launch(const std::string &kernel, Shape grid, Shape block, unsigned shared, Args... args) {
     void *pointers[] = {&args..., nullptr};
     CUfunction handle = function(kernel);
-    if (shared > 49152)
+    if (shared > 49152) {
       EXPECT_EQ(cuFuncSetAttribute(handle, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                    static_cast<int>(shared)),
                 CUDA_SUCCESS);
+    }
     EXPECT_EQ(cuLaunchKernel(handle, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
                              nullptr, pointers, nullptr),
               CUDA_SUCCESS);
