@@ -1,7 +1,7 @@
 # SmolLM2-135M, one forward of 32 tokens by a GPU's program in the PTX simulator: loss and logits
 # beside those of the CPU target. Skipped where the model is absent (`make demo` obtains it).
-# cuda-smollm2.sh BUILD SOURCE FORMAT COMPUTE TOLERANCE [SIMULATOR]: FORMAT of the base, keep or nf4;
-# TOLERANCE of a logit's error, by root mean squares. LORAC_LIBCUDA names another library.
+# cuda-smollm2.sh BUILD SOURCE FORMAT COMPUTE TOLERANCE [SIMULATOR]: FORMAT of the base is keep or
+# nf4, TOLERANCE that of logits by root mean squares. LORAC_LIBCUDA names another library.
 source "$(dirname "$0")/common.sh"
 format=$3 compute=$4 tolerance=$5
 simulator=${LORAC_LIBCUDA:-${6:-}}
@@ -51,7 +51,7 @@ echo "loss: $cpu on the CPU, $cuda on the GPU"
 awk -v a="$cpu" -v b="$cuda" 'BEGIN { d = b / a - 1; exit !(d < 1e-2 && d > -1e-2) }' ||
   fail "the losses differ by more than 1 %"
 
-python3 - "$work/cpu.safetensors" "$work/cuda.safetensors" "$tolerance" <<'END' || fail "other logits"
+python3 - "$work/cpu.safetensors" "$work/cuda.safetensors" "$tolerance" <<'END' ||
 import array, json, math, struct, sys
 
 def logits(path):
@@ -72,3 +72,4 @@ print(f"logits differ by {error:.1e}, at most by {worst:.1e} of the largest; "
       f"the likeliest token is the same in {sum(first)} of {rows} rows")
 sys.exit(error > float(sys.argv[3]) or sum(first) < rows - 3)
 END
+  fail "not the logits of the CPU"
