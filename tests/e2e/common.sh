@@ -49,3 +49,17 @@ compiled() {
   shift 2
   (cd "$source" && expect 0 "$lorac" compile "specs/$spec.toml" -o "$folder" "$@")
 }
+
+# cudaCompiled SPEC DIR COMPUTE [FLAG...]: compiles for a GPU; skips the test where NVRTC is absent.
+# Kernels that several tests have in common are compiled once in a build folder.
+cudaCompiled() {
+  local spec=$1 folder=$2 compute=$3 code=0
+  shift 3
+  LORAC_CACHE_DIR=$build/cuda-cache "$lorac" compile "$spec" -o "$folder" --target cuda \
+    --set target.device=cuda --set "quantization.compute_dtype=$compute" "$@" \
+    >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
+  if grep -q "NVRTC is not on this machine" "$work/stderr"; then
+    skip "$(head -1 "$work/stderr")"
+  fi
+  [[ $code == 0 ]] || { cat "$work/stderr" >&2; fail "'$spec' does not compile for cuda"; }
+}
