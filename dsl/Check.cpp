@@ -23,8 +23,7 @@ std::string shown(double value) { return shortest(value); }
 // Checks one spec; fields that were not given hold good defaults and are skipped.
 class Checker {
 public:
-  Checker(Spec &spec, bool allowCuda, Diagnostics &diags)
-      : spec(spec), allowCuda(allowCuda), diags(diags) {}
+  Checker(Spec &spec, Diagnostics &diags) : spec(spec), diags(diags) {}
 
   void run() {
     model();
@@ -296,9 +295,6 @@ private:
 
   void target() {
     const TargetSpec &t = spec.target;
-    if (*t.device == Device::Cuda && !allowCuda)
-      later(t.device.range, "training on device = \"cuda\"")
-          .note("`lorac compile --target cuda` builds its kernels");
     range<int64_t>("target.threads", t.threads, 0, 1024);
     for (const Field<std::string> &arch : *t.arch) {
       const std::string &word = *arch;
@@ -313,7 +309,6 @@ private:
   }
 
   Spec &spec;
-  bool allowCuda;
   Diagnostics &diags;
 };
 
@@ -327,8 +322,6 @@ void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags) {
                     shown(model.maxPositions) + " positions");
 }
 
-void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags) {
-  Checker(spec, allowCuda, diags).run();
-}
+void checkSpec(Spec &spec, Diagnostics &diags) { Checker(spec, diags).run(); }
 
 } // namespace lorac::dsl

@@ -8,9 +8,8 @@
 namespace lorac::dsl {
 
 /// Checks values and combinations and fills in the defaults that depend on other keys (Spec.h lists
-/// them). `allowCuda`: only kernels are compiled (`lorac compile --target cuda`); otherwise device
-/// = "cuda" is refused.
-void checkSpec(Spec &spec, bool allowCuda, Diagnostics &diags);
+/// them).
+void checkSpec(Spec &spec, Diagnostics &diags);
 
 /// Checks the spec against the model that it is for: max_length within its positions.
 void checkModel(const Spec &spec, const BoundModel &model, Diagnostics &diags);

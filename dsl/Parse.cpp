@@ -271,7 +271,7 @@ std::vector<Override> environmentOverrides(const std::function<const char *(cons
 }
 
 Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides,
-               bool allowCuda, Diagnostics &diags) {
+               Diagnostics &diags) {
   Spec spec;
   std::error_code ignored;
   std::filesystem::path at(path);
@@ -286,14 +286,13 @@ Spec parseSpec(const std::string &path, std::string text, const std::vector<Over
     applyOverride(*root, override, diags);
   ReadContext context{diags, "a spec", allKeys()};
   readSpec(&*root, spec, context);
-  checkSpec(spec, allowCuda, diags);
+  checkSpec(spec, diags);
   return spec;
 }
 
-Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda,
-              Diagnostics &diags) {
+Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, Diagnostics &diags) {
   std::shared_ptr<const SourceFile> file = readSource(path, diags);
-  return file ? parseSpec(path, file->text, overrides, allowCuda, diags) : Spec{};
+  return file ? parseSpec(path, file->text, overrides, diags) : Spec{};
 }
 
 } // namespace lorac::dsl

@@ -31,10 +31,9 @@ std::vector<Override> environmentOverrides(const std::function<const char *(cons
 /// if there is none. Later overrides win over earlier ones: pass the environment's first, then
 /// flags. `path` names the spec in messages and is what its relative paths start from.
 Spec parseSpec(const std::string &path, std::string text, const std::vector<Override> &overrides,
-               bool allowCuda, Diagnostics &diags);
+               Diagnostics &diags);
 
 /// The same for a file.
-Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, bool allowCuda,
-              Diagnostics &diags);
+Spec loadSpec(const std::string &path, const std::vector<Override> &overrides, Diagnostics &diags);
 
 } // namespace lorac::dsl

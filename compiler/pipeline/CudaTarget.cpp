@@ -84,10 +84,12 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   if (failed(plan))
     return failure();
   result.files["plan.json"] = *plan;
+  if (!request.kernels)
+    return success();
 
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);
-  if (!nvrtc)
-    return module.emitError(llvm::toString(nvrtc.takeError()));
+  if (!nvrtc) // of this machine, not of a line of the spec
+    return emitError(UnknownLoc::get(module.getContext()), llvm::toString(nvrtc.takeError()));
   std::optional<cuda::Disassembler> disassembler = cuda::Disassembler::find();
   std::vector<cuda::KernelSource> sources;
   for (auto kernel : module.getOps<KernelOp>()) {

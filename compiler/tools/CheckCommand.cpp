@@ -35,7 +35,7 @@ std::string summary(const Project &project) {
 Exit runCheck(const CheckOptions &options) {
   Project project;
   dsl::Diagnostics diags;
-  Exit code = loadProject(options.spec, true, project, diags);
+  Exit code = loadProject(options.spec, project, diags);
   if (options.json) {
     print(diags.json() + "\n");
     return code;

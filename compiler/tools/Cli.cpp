@@ -160,7 +160,7 @@ private:
     command(
         app,
         [this] {
-          if (!compile.archs.empty() && compile.target != "cuda")
+          if (!compile.archs.empty() && compile.target == "cpu")
             return std::string("--arch is for --target cuda");
           return needs(compile.spec.path, "SPEC");
         },

@@ -1,9 +1,9 @@
 #include "compiler/tools/CompileProject.h"
 
-#include "compiler/codegen/cuda/Limits.h"
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
+#include "compiler/tools/HostNvrtc.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
 #include "compiler/tools/Resources.h"
@@ -96,36 +96,27 @@ Exit compileProject(const Project &project, const CompileSettings &settings,
   return settings.archs.empty() ? checkMemory(project, files["plan.json"]) : Exit::Done;
 }
 
-// The architecture to compile for on the first GPU that answers: the newest of its major version
-// that is not above it. Nothing where none answers, or none fits.
+// The architecture to compile for on the first GPU that answers; nothing where none answers, or no
+// kernels are known for it.
 static std::optional<std::string> archAtHand() {
   const gpu::CudaDescription seen = gpu::describeCuda();
   if (!seen.found)
     return std::nullopt;
   const gpu::DeviceFacts &device = seen.devices.front();
-  std::optional<std::string> best;
-  for (const cuda::Limits &limits : cuda::allLimits()) {
-    int capability = 0;
-    if (!limits.arch.drop_front(3).getAsInteger(10, capability) &&
-        capability / 10 == device.major && capability <= device.capability())
-      best = limits.arch.str();
-  }
-  sayLine(best ? fmt::format("device 'auto': {}, compiling for {}", device.shown(), *best)
-               : fmt::format("device 'auto': no kernels are known for {}; compiling for the CPU",
-                             device.shown()));
-  return best;
+  const std::string arch = archFor(device.capability());
+  sayLine("device 'auto': " + device.shown() +
+          (arch.empty() ? ", for which no kernels are known: compiling for the CPU"
+                        : ": compiling for " + arch));
+  return arch.empty() ? std::nullopt : std::optional(arch);
 }
 
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
   CompileSettings settings;
   settings.cpu = options.cpu;
-  const dsl::Device device = options.target == "cuda"  ? dsl::Device::Cuda
-                             : options.target == "cpu" ? dsl::Device::Cpu
-                                                       : *spec.target.device;
-  std::optional<std::string> found;
-  if (device == dsl::Device::Auto)
-    found = archAtHand();
-  if (device == dsl::Device::Cpu || (device == dsl::Device::Auto && !found))
+  const dsl::Device device = *spec.target.device;
+  const bool isAuto = device == dsl::Device::Auto && options.archs.empty();
+  std::optional<std::string> found = isAuto ? archAtHand() : std::nullopt;
+  if (device == dsl::Device::Cpu || (isAuto && !found))
     return settings;
   settings.archs = options.archs;
   if (settings.archs.empty())
@@ -142,10 +133,14 @@ std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec
 
 Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
                      std::map<std::string, std::string> &files) {
-  Exit loaded =
-      loadProject(options.spec, !options.target.empty() && options.target == "cuda", project);
+  SpecInput input = options.spec;
+  if (!options.target.empty())
+    input.sets.push_back("target.device=" + options.target);
+  Exit loaded = loadProject(input, project);
   if (loaded != Exit::Done)
     return loaded;
+  if (!options.archs.empty() && *project.spec.target.device == dsl::Device::Cpu)
+    return fail({"--arch is for CUDA, and the target is the CPU; add --target cuda", Exit::Usage});
   const CompileSettings settings = settingsFor(options, project.spec);
   Result<std::string> runtime = trainRuntime();
   if (!runtime)

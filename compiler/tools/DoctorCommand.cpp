@@ -67,6 +67,23 @@ Finding nvrtc() {
   return {"nvrtc", host.text, host.found ? State::Good : State::Absent};
 }
 
+Finding nvdisasm() {
+  HostNvrtc host = hostNvdisasm();
+  return {"nvdisasm", host.text, host.found ? State::Good : State::Absent};
+}
+
+// What `device = "auto"` compiles here.
+Finding kernels() {
+  gpu::CudaDescription cuda = gpu::describeCuda();
+  if (!cuda.found)
+    return {"kernels", "for the CPU; with --target cuda and no --arch " + kernelsShown("sm_80")};
+  std::string arch = archFor(cuda.devices.front().capability());
+  if (arch.empty())
+    return {"kernels", "for the CPU: no kernels are known for " + cuda.devices.front().shown(),
+            State::Absent};
+  return {"kernels", "for " + kernelsShown(arch)};
+}
+
 Finding cache() {
   std::string folder = cacheFolder();
   if (folder.empty())
@@ -101,6 +118,8 @@ std::vector<Finding> examine() {
       cache(),
       cudaDriver(),
       nvrtc(),
+      nvdisasm(),
+      kernels(),
   };
 }
 

@@ -101,11 +101,11 @@ void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
 
 } // namespace
 
-Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diagnostics &diags) {
+Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) {
   std::vector<dsl::Override> changes = overrides(input, diags);
   if (diags.hasErrors())
     return Exit::Usage;
-  out.spec = dsl::loadSpec(input.path, changes, allowCuda, diags);
+  out.spec = dsl::loadSpec(input.path, changes, diags);
   if (!diags.hasErrors())
     dsl::checkFiles(out.spec, diags);
   if (diags.hasErrors()) {
@@ -126,9 +126,9 @@ Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diag
   return Exit::Done;
 }
 
-Exit loadProject(const SpecInput &input, bool allowCuda, Project &out) {
+Exit loadProject(const SpecInput &input, Project &out) {
   dsl::Diagnostics diags;
-  Exit code = loadProject(input, allowCuda, out, diags);
+  Exit code = loadProject(input, out, diags);
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   return code;
@@ -146,7 +146,7 @@ Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufA
 
 Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
                    dsl::Diagnostics &diags) {
-  dsl::Spec spec = dsl::loadSpec(specPath, {}, true, diags);
+  dsl::Spec spec = dsl::loadSpec(specPath, {}, diags);
   if (diags.hasErrors())
     return Exit::Refused;
   SourceFacts source;

@@ -23,12 +23,11 @@ struct Project {
 };
 
 /// Reads and checks the spec, its files and its model. Every message is in `diags`; Exit::Done only
-/// if `out` is usable. `allowCuda`: the spec is only compiled, so a target without this machine's
-/// device is fine.
-Exit loadProject(const SpecInput &input, bool allowCuda, Project &out, dsl::Diagnostics &diags);
+/// if `out` is usable.
+Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags);
 
 /// The same, with the messages said on stderr.
-Exit loadProject(const SpecInput &input, bool allowCuda, Project &out);
+Exit loadProject(const SpecInput &input, Project &out);
 
 /// A model alone, from its files; `ggufArchitecture` is its general.architecture.
 Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture,

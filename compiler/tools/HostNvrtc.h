@@ -12,4 +12,14 @@ struct HostNvrtc {
 };
 HostNvrtc hostNvrtc();
 
+/// nvdisasm, which reads the instructions of kernels' main loops.
+HostNvrtc hostNvdisasm();
+
+/// The architecture to compile for on a device of this compute capability (90: "sm_90"): the newest
+/// of its major version that is not above it; "" where none is known.
+std::string archFor(int capability);
+
+/// What is compiled for an architecture, and how large its tiles are.
+std::string kernelsShown(const std::string &arch);
+
 } // namespace lorac::tools

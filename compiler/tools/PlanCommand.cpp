@@ -30,10 +30,11 @@ nlohmann::ordered_json asJson(const PlanSize &size, int threads, bool fits) {
 
 Exit runPlan(const PlanOptions &options) {
   Project project;
-  Exit code = loadProject(options.compile.spec, false, project);
+  Exit code = loadProject(options.compile.spec, project);
   if (code != Exit::Done)
     return code;
-  CompileSettings settings{options.compile.cpu, {}, false};
+  CompileSettings settings = settingsFor(options.compile, project.spec);
+  settings.kernels = false;
   std::map<std::string, std::string> files;
   code = compileProject(project, settings, files);
   if (code != Exit::Done && code != Exit::DoesNotFit)
@@ -45,7 +46,8 @@ Exit runPlan(const PlanOptions &options) {
   const int threads = *project.spec.target.threads ? static_cast<int>(*project.spec.target.threads)
                                                    : train::availableThreads();
   const uint64_t need = size->total(threads);
-  const uint64_t have = machineMemory().most();
+  const bool onGpu = !settings.archs.empty();
+  const uint64_t have = onGpu ? 0 : machineMemory().most(); // the GPU's is known where it is
   if (have && need > have) {
     sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
              " threads, " + binaryBytes(double(need - have)) +
@@ -57,6 +59,10 @@ Exit runPlan(const PlanOptions &options) {
     return code;
   }
   print(files["plan.md"]);
+  if (onGpu) {
+    print("\n" + binaryBytes(double(need)) + " of a GPU's memory in all.\n");
+    return code;
+  }
   print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) +
         " threads; this machine gives " + binaryBytes(double(have)) + ".\n");
   return code;

@@ -64,6 +64,9 @@ struct Family {
 /// Null where no family has the name.
 const Family *findFamily(llvm::StringRef name);
 
+/// "256 x 128": the largest tile of a linear with NF4 weights that fits the target's blocks.
+std::string largestLinearTile(const CudaTarget &target);
+
 int64_t intParam(mlir::DictionaryAttr params, llvm::StringRef name);
 llvm::StringRef stringParam(mlir::DictionaryAttr params, llvm::StringRef name);
 inline int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }

@@ -49,7 +49,8 @@ Expected<BuiltKernel> KernelBuilder::build(const KernelSource &source) const {
   if (!compiled)
     return compiled.takeError();
   BuiltKernel kernel{std::move(*compiled), {}};
-  if (disassembler) {
+  // nvdisasm takes longer to start than most kernels to compile.
+  if (disassembler && StringRef(kernel.compiled.ptx).contains("mma.")) {
     Expected<std::optional<MainLoop>> loop = disassembler->mainLoop(kernel.compiled.cubin);
     if (!loop)
       return loop.takeError();

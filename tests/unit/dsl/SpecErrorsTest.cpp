@@ -180,9 +180,6 @@ const Case cases[] = {
       "'batch_size' or "
       "'max_length'"}},
     {"Seed", "seed = -1", {"7:8: error: 'train.seed' must be at least 0, got -1"}},
-    {"Device",
-     "[target]\ndevice = 'cuda'",
-     {"8:10: error: training on device = \"cuda\" is known, not in this version"}},
     {"Gpu",
      "[target]\ndevice = 'gpu'",
      {"8:10: error: 'target.device' must be one of auto, cpu, cuda; got \"gpu\"; did you mean "

@@ -148,7 +148,7 @@ TEST(Override, EnvironmentLosesToFlagAndBeatsSpec) {
   std::vector<Override> overrides = environmentOverrides(get);
   ASSERT_EQ(overrides.size(), 2u);
   overrides.push_back(*parseOverride("adapter.r=8", diags));
-  Spec spec = parseSpec("a.toml", good(), overrides, false, diags);
+  Spec spec = parseSpec("a.toml", good(), overrides, diags);
   EXPECT_EQ(diags.text(), "");
   EXPECT_EQ(*spec.train.steps, 5);
   EXPECT_EQ(spec.train.steps.range.str(), "LORAC_TRAIN_STEPS");
@@ -161,7 +161,7 @@ TEST(SpecJson, EffectiveSpec) {
   Spec spec = parseSpec(
       "/specs/b.toml",
       good("[adapter]\nr = 4\ninit_from = 'start'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = 0\n"),
-      {}, false, diags);
+      {}, diags);
   auto json = nlohmann::json::parse(toJson(spec));
   EXPECT_EQ(json["spec"], "b");
   EXPECT_EQ(json["spec_dir"], "/specs");
@@ -185,8 +185,8 @@ TEST(SpecToml, RoundTrip) {
   for (const char *name : {"tiny_lora", "tiny_qlora", "tiny_loraplus", "smollm2_qlora"}) {
     Diagnostics diags;
     std::string path = std::string(LORAC_SOURCE_DIR) + "/specs/" + name + ".toml";
-    Spec spec = loadSpec(path, {*parseOverride("adapter.r=3", diags)}, false, diags);
-    Spec again = parseSpec(path, toToml(spec), {}, false, diags);
+    Spec spec = loadSpec(path, {*parseOverride("adapter.r=3", diags)}, diags);
+    Spec again = parseSpec(path, toToml(spec), {}, diags);
     EXPECT_EQ(diags.text(), "");
     EXPECT_EQ(toJson(again), toJson(spec));
   }
@@ -210,7 +210,7 @@ TEST(Files, PatternsListsAndWhatIsMissing) {
     std::ofstream(folder / name) << "x";
   auto load = [&](const std::string &paths, Diagnostics &diags) {
     return parseSpec((folder / "a.toml").string(),
-                     std::string(Model) + Train + "[[data]]\npath = " + paths, {}, false, diags);
+                     std::string(Model) + Train + "[[data]]\npath = " + paths, {}, diags);
   };
   Diagnostics diags;
   Spec spec = load("['data/[ab].txt', 'data/[x].txt']", diags);
@@ -233,7 +233,7 @@ TEST(Files, PatternsListsAndWhatIsMissing) {
 
 TEST(LoadSpec, MissingFile) {
   Diagnostics diags;
-  loadSpec("/nowhere/a.toml", {}, false, diags);
+  loadSpec("/nowhere/a.toml", {}, diags);
   EXPECT_EQ(diags.text(),
             "/nowhere/a.toml: error: cannot read the file: No such file or directory\n");
 }

@@ -25,7 +25,7 @@ inline Spec parse(const std::string &text, Diagnostics &diags,
   for (const std::string &flag : flags)
     if (std::optional<Override> override = parseOverride(flag, diags))
       overrides.push_back(*override);
-  return parseSpec("a.toml", text, overrides, false, diags);
+  return parseSpec("a.toml", text, overrides, diags);
 }
 
 /// The first lines of all messages, without the file's name: `7:5: error: …`.

@@ -30,7 +30,7 @@ struct Shape {
 };
 
 FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileShape &tile) {
-  return {n, k, backward, tile.cols, tile.threads(), Stages, /*exactScales=*/tile.rows < 256};
+  return {n, k, backward, tile.cols, tile.threads(), Stages, /*exactScales=*/tile.rows < 128};
 }
 
 int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
@@ -39,20 +39,22 @@ int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
                   LinearEpilogue::sharedBytes(tile));
 }
 
+struct Choice {
+  TileShape tile;
+  double rate;
+};
+constexpr Choice choices[] = {
+    {{256, 128, 64, 64}, 1.0}, {{128, 128, 64, 32}, 0.75}, {{64, 64, 32, 32}, 0.6}};
+
 // The tile that should be done first: rounds of blocks over the device, each as long as the tile's
 // area and its rate (of an H100, docs/gpu.md; the largest is 1).
 TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &target) {
   int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"),
           width = backward ? k : n;
   formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
-  struct Choice {
-    TileShape tile;
-    double rate;
-  };
   TileShape best;
   double least = std::numeric_limits<double>::infinity();
-  for (Choice choice : {Choice{{256, 128, 64, 64}, 1.0}, Choice{{128, 128, 64, 32}, 0.75},
-                        Choice{{64, 64, 32, 32}, 0.6}}) {
+  for (const Choice &choice : choices) {
     const TileShape &tile = choice.tile;
     int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
     double cost =
@@ -291,6 +293,15 @@ Grid backwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows)
 }
 
 } // namespace
+
+std::string lorac::cuda::largestLinearTile(const CudaTarget &target) {
+  const formats::WeightFormat format = *formats::parseWeightFormat("nf4<64, dq256>");
+  for (const Choice &choice : choices)
+    if (sharedBytes(choice.tile, frozenShape(false, 4096, 4096, choice.tile), format) <=
+        target.sharedPerBlock)
+      return std::to_string(choice.tile.rows) + " x " + std::to_string(choice.tile.cols);
+  return "none";
+}
 
 const Family lorac::cuda::linearForwardFamily = {
     "linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ", forwardGrid, buildForward};

@@ -100,7 +100,8 @@ public:
     BlockSum sum(d, tiles * 16, columns);
     Value sums = zeroSums(d, tiles, columns / 8);
     Int group = d.named("group", d.lane() / 4), four = d.named("four", d.lane() % 4);
-    int64_t pieces = depth % (Warps * 64) == 0 ? 2 : 1, step = Warps * 32 * pieces;
+    // Twice the loads on their way, where that many registers are left.
+    int64_t pieces = depth % (Warps * 64) == 0 && columns <= 16 ? 2 : 1, step = Warps * 32 * pieces;
     d.comment("this warp's parts of the depth");
     d.loop("deep", d.warp() * (32 * pieces), d.constant(depth), step, [&](Int deep) {
       SmallVector<Value> as, bs;
