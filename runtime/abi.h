@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define LORAC_ABI_VERSION 1u
+#define LORAC_ABI_VERSION 2u
 
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)
@@ -31,9 +31,12 @@ typedef struct LoracStep {
 #define LORAC_MAX_GROUPS 8
 typedef struct LoracUpdate {
   float one_minus_beta1, beta2, one_minus_beta2, correction2_sqrt, eps;
-  float max_norm; /* of the gradient; 0: no clipping */
-  float norm;     /* written by the program `norm` */
-  float clip;     /* written by it: min(1, max_norm / (norm + 1e-6)), 1 without clipping */
+  float max_norm;       /* of the gradient; 0: no clipping */
+  float gradient_scale; /* of the gradients by what lies in the arena: a power of two where the
+                           step's loss_scale was raised to keep 16-bit gradients from vanishing */
+  float norm;           /* written by the program `norm` */
+  float clip; /* written by it: gradient_scale * min(1, max_norm / (norm + 1e-6)), or gradient_scale
+                 without clipping */
   float decay[LORAC_MAX_GROUPS];      /* 1 - lr*weight_decay, by group */
   float minus_step[LORAC_MAX_GROUPS]; /* -lr / (1 - beta1^t), by group */
 } LoracUpdate;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 
 namespace lorac::train {
 
@@ -138,7 +139,15 @@ Result<void> CudaBackend::fillArena() {
 Result<void> CudaBackend::feed(const MicroBatch &batch) { return inputs.feed(batch, stream); }
 
 Result<void> CudaBackend::run(Program program, const LoracStep &step) {
-  if (Result<void> copied = inputs.step(step, stream); !copied)
+  // The loss divided by the labels of a window has gradients below what f16 holds: each token's
+  // loss counts about one there, and the optimizer takes the power of two out again.
+  LoracStep scaled = step;
+  if (program == Program::Train && plan.compute == "f16") {
+    const float raised = std::exp2(-std::floor(std::log2(step.loss_scale)));
+    scaled.loss_scale *= raised;
+    gradientScale = 1 / raised;
+  }
+  if (Result<void> copied = inputs.step(scaled, stream); !copied)
     return copied;
   return executor.run(program, stream, step.tokens);
 }
@@ -176,6 +185,7 @@ Result<void> CudaBackend::zeroGrads() {
 Result<float> CudaBackend::gradNorm(LoracUpdate &update) {
   auto *pinned = scalars.at<LoracUpdate>(0);
   *pinned = update;
+  pinned->gradient_scale = gradientScale;
   Result<void> done = stream.upload(arena.at(plan.io.update), pinned, sizeof update);
   if (done)
     done = executor.run(Program::Norm, stream, 0);
@@ -229,6 +239,8 @@ Result<const float *> CudaBackend::grads() {
     done = stream.wait();
   if (!done)
     return done.error();
+  for (float &gradient : gradients)
+    gradient *= gradientScale;
   return gradients.data();
 }
 

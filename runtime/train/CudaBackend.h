@@ -48,6 +48,7 @@ private:
   CudaInputs inputs;
   gpu::PinnedMemory losses;  ///< float [max_tokens]
   gpu::PinnedMemory scalars; ///< one LoracUpdate
+  float gradientScale = 1;   ///< LoracUpdate::gradient_scale of this window
   std::vector<float> logitRows;
   std::vector<float> params, expAvg, expAvgSq, gradients; ///< copies of the regions
 };

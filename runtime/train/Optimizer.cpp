@@ -53,6 +53,7 @@ LoracUpdate AdamW::scalars(const std::vector<ParamGroup> &groups, double learnin
   out.correction2_sqrt = float(std::sqrt(correction2));
   out.eps = float(eps);
   out.max_norm = float(maxNorm);
+  out.gradient_scale = 1;
   out.clip = 1;
   for (size_t i = 0; i < groups.size(); ++i) {
     double lr = learningRate * groups[i].lrRatio;

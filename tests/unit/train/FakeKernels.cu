@@ -9,7 +9,7 @@ struct Step {
   unsigned seed, step, micro;
 };
 struct Update {
-  float oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps, maxNorm, norm, clip;
+  float oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps, maxNorm, gradientScale, norm, clip;
   float decay[8], minusStep[8];
 };
 
@@ -116,9 +116,9 @@ KERNEL fake_norm(const float *partial, Update *update, const Step *step, int beg
 #pragma unroll 1
   for (int i = 0; i < rowsOf(step, begin, count); ++i)
     sum += partial[i];
-  update->norm = __fsqrt_rn(sum);
+  update->norm = __fsqrt_rn(sum) * update->gradientScale;
   float clip = __fdiv_rn(update->maxNorm, update->norm + 1e-6f);
-  update->clip = update->maxNorm > 0 && clip < 1 ? clip : 1.0f;
+  update->clip = (update->maxNorm > 0 && clip < 1 ? clip : 1.0f) * update->gradientScale;
 }
 
 KERNEL fake_update(float *p, const float *grads, float *m, float *v, const int *spans,

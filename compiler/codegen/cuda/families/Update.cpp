@@ -61,11 +61,13 @@ static LogicalResult buildNorm(Kernel &kernel) {
   d.loop("i", d.thread(), d.constant(count), threads,
          [&](Int i) { d.set(sum, d.get(sum) + d.loadNum(parts, {i})); });
   blockSum(d, d.get(sum), [&](Num total) {
-    Num norm = d.named("norm", d.sqrt(total));
+    Num scale = d.named("gradient_scale", d.loadNum(update, {d.constant(FIELD(gradient_scale))}));
+    Num norm = d.named("norm", d.sqrt(total) * scale);
     d.store(norm, update, {d.constant(FIELD(norm))});
     Num most = d.named("max_norm", d.loadNum(update, {d.constant(FIELD(max_norm))}));
     Num clipped = d.named("clipped", min(d.number(1), most / (norm + d.number(1e-6))));
-    d.store(d.select(d.number(0) < most, clipped, d.number(1)), update, {d.constant(FIELD(clip))});
+    d.store(d.select(d.number(0) < most, clipped, d.number(1)) * scale, update,
+            {d.constant(FIELD(clip))});
   });
   return success();
 }
@@ -116,8 +118,9 @@ static Grid spansGrid(DictionaryAttr params, const CudaTarget &, int64_t) {
 const Family lorac::cuda::gradNormPartsFamily = {
     "grad_norm_parts", "parts[b] = Σ g² over the b-th 4096 gradients", partsGrid, buildParts};
 const Family lorac::cuda::gradNormFamily = {
-    "grad_norm", "norm = sqrt(Σ parts), clip = min(1, max_norm / (norm + 1e-6))", oneBlock,
-    buildNorm};
+    "grad_norm",
+    "norm = gradient_scale·sqrt(Σ parts), clip = gradient_scale·min(1, max_norm / (norm + 1e-6))",
+    oneBlock, buildNorm};
 const Family lorac::cuda::adamwFamily = {"adamw",
                                          "p = p·decay + minus_step·m / (sqrt(v) / sqrt(1 - "
                                          "beta2^t) + eps), one block a span of at most 4096",
