@@ -46,3 +46,25 @@ for library in "$work/none.so" "$work/text.so" libm.so.6; do
 done
 # Help needs no GPU.
 LORAC_LIBCUDA=$work/none.so expect 0 "$work/cuda/train" --help
+
+# device = "auto": the GPU that answers, where kernels are known for it; else the CPU.
+automatic() {
+  LORAC_LIBCUDA=$1 PTXSIM_CC=$2 expect 0 "$lorac" plan specs/tiny_lora.toml --set target.device=auto
+}
+automatic "$work/none.so" 80
+prints "this machine gives"
+if [[ -n $simulator ]]; then
+  automatic "$simulator" 90
+  says "compiling for sm_90"
+  prints "of a GPU's memory in all"
+  automatic "$simulator" 75
+  says "no kernels are known"
+  prints "this machine gives"
+fi
+
+# An architecture for the CPU is a contradiction; a spec for CUDA trains by `lorac train` as well.
+expect 2 "$lorac" compile specs/tiny_lora.toml --arch sm_80 -o "$work/no"
+says "add --target cuda"
+LORAC_LIBCUDA=$work/none.so expect 1 "$lorac" train specs/tiny_lora.toml --set target.device=cuda \
+  --generated "$work/trained"
+says "install NVIDIA's driver"
