@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup cuda-tools build programs test test-cuda demo bench bench-cuda-static test-interop generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-cuda-static test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -26,6 +26,9 @@ test: setup cuda-tools build ## every test
 
 test-cuda: setup cuda-tools build ## the tests of the CUDA target, on the PTX simulator
 	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -R '[Cc]uda|ptxsim|Gpu'
+
+test-gpu: build ## what only a GPU settles: tests on the hardware, kernels beside their floors and cuBLAS
+	@bash tests/gpu/run.sh $(BUILD)
 
 demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it says
 	@bash $(SCRIPTS)/demo.sh $(BUILD)
