@@ -33,6 +33,14 @@ cat "$out/rounding.txt"
 for spec in tiny_lora tiny_qlora; do
   step "$spec" bash "$source/tests/e2e/cuda.sh" "$build" "$source" "$spec" "$LORAC_LIBCUDA"
 done
+for model in tied untied; do
+  for kind in lora loraplus qlora; do
+    step "golden-$model-$kind" bash "$source/tests/e2e/cuda-golden.sh" "$build" "$source" $model $kind bf16 "$LORAC_LIBCUDA"
+  done
+done
+for kind in lora qlora; do
+  step "golden-tied-$kind-f16" bash "$source/tests/e2e/cuda-golden.sh" "$build" "$source" tied $kind f16 "$LORAC_LIBCUDA"
+done
 step roofline python3 "$here/roofline.py" "$build" "$LORAC_LIBCUDA"
 cat "$out/roofline.txt"
 for method in lora qlora; do

@@ -22,6 +22,30 @@ static LogicalResult buildDelta(Kernel &kernel) {
       {kernel.argument("o", 0), kernel.argument("dout", 1), kernel.argument("delta", 2, true)});
   Value o = d.next(), dout = d.next(), delta = d.next();
   Int row = warpRow(d);
+  int64_t lanes = shape.headDim / 8; // that share a head, eight columns each
+  if (shape.headDim % 8 == 0 && lanes <= 32 && 32 % lanes == 0) {
+    Pieces pieces(d, shape.heads * shape.headDim);
+    // All lanes take part in a shuffle: the last round has zeros behind the last head.
+    int64_t columns = shape.heads * shape.headDim, round = 32 * Pieces::size;
+    d.loop("col", d.lane() * Pieces::size, d.constant(roundUp(columns, round)), round,
+           [&](Int col) {
+             Value sum = d.variable("sum", d.number(0));
+             d.where(columns % round ? col < columns : d.truth(true), [&] {
+               Value x = pieces.load("o_values", o, row * shape.ldo, col),
+                     y = pieces.load("dout_values", dout, row * lddo, col);
+               d.unrolled("e", Pieces::size, [&](Int e) {
+                 d.set(sum, d.fma(d.loadNum(x, {e}), d.loadNum(y, {e}), d.get(sum)));
+               });
+             });
+             Num all = d.get(sum);
+             for (int64_t mask = lanes / 2; mask > 0; mask /= 2)
+               all = d.named("partial", all + d.shuffleXor(all, mask));
+             Int head = d.named("head", col / shape.headDim);
+             d.where(d.lane() % lanes == 0 && head < shape.heads,
+                     [&] { d.store(all, delta, {row * shape.ldl + head}); });
+           });
+    return success();
+  }
   d.loop("head", 0, shape.heads, 1, [&](Int head) {
     Value sum = d.variable("sum", d.number(0));
     overColumns(d, shape.headDim, [&](Int col) {
