@@ -262,6 +262,12 @@ const Param &Decoder::param(const std::string &name) const {
   return found->second;
 }
 
+uint32_t Decoder::rowOf(const Operand &operand, Type type) const {
+  if (operand.kind != Operand::Register || kernel.text.registers[operand.reg].type != type)
+    fail("a register of type '" + std::string(nameOf(type)) + "' expected");
+  return registerRows[operand.reg];
+}
+
 uint32_t Decoder::constantRow(uint64_t bits, unsigned width) {
   bits = width == 8 ? bits : bits & ((uint64_t(1) << 8 * width) - 1);
   auto [place, isNew] = constants.try_emplace({bits, width}, kernel.rowBytes);
@@ -294,9 +300,9 @@ bool Decoder::variableAddress(const std::string &name, uint64_t &address) const 
 const OpcodeTable &opcodeTable() {
   static const OpcodeTable table = [] {
     OpcodeTable all;
-    for (auto add :
-         {addIntegerOps, addLogicOps, addFloatOps, addCompareOps, addConvertOps, addMoveOps,
-          addMemoryOps, addAtomicOps, addAsyncCopyOps, addMatrixOps, addWarpOps, addControlOps})
+    for (auto add : {addIntegerOps, addLogicOps, addFloatOps, addCompareOps, addConvertOps,
+                     addMoveOps, addMemoryOps, addAtomicOps, addAsyncCopyOps, addMatrixOps,
+                     addWarpgroupOps, addWarpOps, addControlOps})
       add(all);
     return all;
   }();

@@ -45,6 +45,10 @@ public:
   /// The instruction at which a branch aims.
   uint32_t label(size_t from) const;
   const Param &param(const std::string &name) const;
+  /// The row of a register of this type.
+  uint32_t rowOf(const Operand &operand, Type type) const;
+  /// Whether the module was made for this architecture.
+  bool isFor(const std::string &target) const { return module.text.target == target; }
 
   Kernel &kernel;
 
@@ -81,6 +85,7 @@ void addMemoryOps(OpcodeTable &table);
 void addAtomicOps(OpcodeTable &table);
 void addAsyncCopyOps(OpcodeTable &table);
 void addMatrixOps(OpcodeTable &table);
+void addWarpgroupOps(OpcodeTable &table);
 void addWarpOps(OpcodeTable &table);
 void addControlOps(OpcodeTable &table);
 

@@ -19,6 +19,11 @@ bool endsBlock(const Inst &inst) {
   return inst.flow == Flow::Branch || inst.flow == Flow::Exit || inst.flow == Flow::Trap;
 }
 
+bool isMma(const Statement &statement) {
+  return statement.parts[0] == "mma" ||
+         (statement.parts[0] == "wgmma" && statement.parts[1] == "mma_async");
+}
+
 class FlowGraph {
 public:
   explicit FlowGraph(Kernel &kernel) : kernel(kernel) { findBlocks(); }
@@ -71,7 +76,7 @@ void FlowGraph::findBlocks() {
   }
   for (BasicBlock &block : blocks) {
     for (uint32_t k = block.begin; k < block.end; ++k)
-      block.hasMma |= code[k].statement->parts[0] == "mma";
+      block.hasMma |= isMma(*code[k].statement);
     const Inst &last = code[block.end - 1];
     if (last.flow == Flow::Branch)
       block.next.push_back(numbers.at(last.target));

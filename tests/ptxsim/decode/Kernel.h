@@ -62,6 +62,14 @@ struct ConstantRow {
   std::string special; // empty: `bits` in every lane
 };
 
+/// What a wgmma names beside its other operands.
+struct WarpgroupProduct {
+  uint32_t columns = 0;
+  bool bf16 = false, negatedA = false, negatedB = false, transposedA = false, transposedB = false;
+  std::vector<uint32_t> rows;      // of the accumulators, in the register file
+  std::vector<uint16_t> registers; // the same
+};
+
 struct Param {
   uint64_t offset = 0, size = 0;
 };
@@ -73,6 +81,7 @@ struct Kernel {
   std::vector<Inst> code;
   std::vector<ConstantRow> constants;
   std::vector<Param> params;
+  std::vector<WarpgroupProduct> products;
   uint64_t paramBytes = 0;
   uint32_t rowBytes = 0; // of a warp's register file
   uint32_t staticShared = 0;

@@ -141,6 +141,8 @@ void Worker::beginBlock(uint64_t number) {
   std::fill(std::begin(block.arrivedThreads), std::end(block.arrivedThreads), 0);
   block.shared.begin(*launch.kernel, launch.dynamicShared,
                      static_cast<uint32_t>(block.warps.size()));
+  for (std::vector<ProductIssue> &issued : block.issued)
+    issued.clear();
   random.seed(seed * 0x9e3779b97f4a7c15u + number);
   turn = 0;
   for (Warp &warp : block.warps) {
@@ -148,6 +150,7 @@ void Worker::beginBlock(uint64_t number) {
     warp.state = Warp::Ready;
     warp.copies.clear();
     std::fill(std::begin(warp.groups), std::end(warp.groups), 0);
+    warp.products.begin(*launch.kernel);
     std::fill(warp.local.begin(), warp.local.end(), poisonByte);
     warp.defined.assign(launch.kernel->text.registers.size(), 0);
     fillConstants(warp, true);
@@ -209,6 +212,8 @@ void Worker::run(uint64_t blockNumber) {
         report(ReportKind::Deadlock, *stuck, *stuck->barrierInst, -1, [&] {
           return "nobody else will come to barrier " + std::to_string(stuck->barrier);
         });
+      else
+        checkProductsAtEnd(block);
       return;
     }
     // Short shares let warps that watch each other's memory go on, and mix them under a seed.

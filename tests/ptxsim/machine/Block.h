@@ -27,8 +27,9 @@ struct Block {
   uint32_t number = 0; // of the block in the grid
   SharedMemory shared;
   std::vector<Warp> warps;
-  uint32_t arrivedThreads[16] = {}; // by bar.arrive, at each barrier
-  bool aborted = false;             // after what no hardware would survive
+  std::vector<ProductIssue> issued[Clocks::maxWarps / 4]; // by warpgroup, all since the begin
+  uint32_t arrivedThreads[16] = {};                       // by bar.arrive, at each barrier
+  bool aborted = false;                                   // after what no hardware would survive
   bool counting = false;
   uint64_t steps = 0;
   LaunchCounters counters;

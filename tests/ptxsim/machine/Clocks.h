@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace ptxsim {
 
@@ -22,6 +23,8 @@ public:
       seen[warp][warp] = last;
       leastSeen[warp] = beginning;
     }
+    for (std::vector<uint32_t> &fenced : fences)
+      fenced.clear();
     for (auto &arrival : arrived)
       std::fill(arrival, arrival + maxWarps, beginning);
   }
@@ -34,6 +37,18 @@ public:
   }
   /// Up to this time the warp knows of everybody.
   uint32_t knownOfAll(uint32_t warp) const { return leastSeen[warp]; }
+
+  /// fence.proxy.async: what the warp wrote before is there for asynchronous readers.
+  void fence(uint32_t warp) {
+    seen[warp][warp] = ++last;
+    fences[warp].push_back(last);
+  }
+  /// Whether `warp` knows of a fence of `other` behind its time `clock`.
+  bool fencedAfter(uint32_t warp, uint32_t other, uint32_t clock) const {
+    const std::vector<uint32_t> &all = fences[other];
+    auto next = std::upper_bound(all.begin(), all.end(), clock);
+    return next != all.end() && *next <= seen[warp][other];
+  }
 
   /// bar.arrive: what the warp has done is known to those who wait later.
   void arrive(uint32_t warp, uint32_t barrier) {
@@ -69,6 +84,7 @@ private:
   uint32_t seen[maxWarps][maxWarps] = {}; // [warp][other]: the other's time that the warp knows of
   uint32_t leastSeen[maxWarps] = {};
   uint32_t arrived[16][maxWarps] = {};
+  std::vector<uint32_t> fences[maxWarps]; // times, rising
 };
 
 } // namespace ptxsim

@@ -221,6 +221,11 @@ void countMma(Warp &warp, const Inst &inst) {
     eachOf(warp, inst, [](TrafficCounters &counters) { ++counters.mma; });
 }
 
+void countWarpgroupMma(Warp &warp, const Inst &inst, uint32_t products) {
+  if (warp.block->counting)
+    eachOf(warp, inst, [&](TrafficCounters &counters) { counters.mma += products; });
+}
+
 void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write) {
   if (!warp.block->counting || inst.space == Space::Local)
     return;

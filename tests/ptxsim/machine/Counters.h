@@ -61,6 +61,8 @@ TrafficCounters countersOf(const std::string &kernel);
 
 // One instruction of a warp; nothing where nobody counts.
 void countMma(Warp &warp, const Inst &inst);
+/// A warp's part of a wgmma, as so many of m16n8k16.
+void countWarpgroupMma(Warp &warp, const Inst &inst, uint32_t products);
 void countAccess(Warp &warp, const Inst &inst, const Access &access, bool write);
 void countCopy(Warp &warp, const Inst &inst, const Access &source, const Access &destination,
                const uint32_t *sizes);

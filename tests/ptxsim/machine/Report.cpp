@@ -102,7 +102,10 @@ const char *nameOf(ReportKind kind) {
                                    "bad operand",
                                    "trap",
                                    "deadlock",
-                                   "endless kernel"};
+                                   "endless kernel",
+                                   "use of a pending product",
+                                   "product without a fence",
+                                   "asynchronous read without a proxy fence"};
   return names[static_cast<int>(kind)];
 }
 

@@ -23,6 +23,9 @@ enum class ReportKind {
   Trap,
   Deadlock,
   Endless,
+  PendingProduct,
+  UnfencedProduct,
+  ProxyRace,
 };
 
 struct Report {

@@ -87,6 +87,7 @@ void runWarp(Warp &warp, uint64_t budget) {
   Block &block = *warp.block;
   const Inst *code = block.launch->kernel->code.data();
   const bool check = config().check;
+  const bool products = check && !block.launch->kernel->products.empty();
   uint64_t *executed = block.counting ? block.counters.executed.data() : nullptr;
   uint64_t *executedLanes = block.counters.executedLanes.data();
   uint64_t steps = 0;
@@ -111,6 +112,8 @@ void runWarp(Warp &warp, uint64_t budget) {
       }
       if (check && active)
         checkRegisters(warp, inst, active);
+      if (products && active)
+        noteRegisters(warp, inst);
       if (inst.flow == Flow::Next) {
         if (active)
           inst.run(warp, inst, active);

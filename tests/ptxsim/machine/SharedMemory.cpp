@@ -26,6 +26,9 @@ void SharedMemory::begin(const Kernel &kernel, uint32_t dynamicSize, uint32_t wa
   std::memset(bytes.data(), poisonByte, size);
   if (config().check && cells.size() < size / granule + 1)
     cells.resize(size / granule + 1);
+  if (!kernel.products.empty()) // an aborted block may have left some
+    for (SharedCell &cell : cells)
+      cell.asyncReads = 0;
   clocks.begin(warps);
 }
 
@@ -52,6 +55,10 @@ void SharedMemory::reportWrite(Warp &warp, const Inst &inst, const SharedCell &c
   const Kernel &kernel = *warp.block->launch->kernel;
   uint32_t me = warp.id;
   bool bothAtomic = atomic && cell.state == SharedCell::WrittenAtomically;
+  if (cell.asyncReads)
+    report(ReportKind::SharedRace, warp, inst, lane, [&] {
+      return "write under a product without a wait, shared byte " + std::to_string(address);
+    });
   if (cell.writeClock > clocks.start()) {
     if (cell.state == SharedCell::Pending)
       report(ReportKind::SharedRace, warp, inst, lane, [&] {
@@ -79,25 +86,29 @@ void SharedMemory::reportWrite(Warp &warp, const Inst &inst, const SharedCell &c
 }
 
 void SharedMemory::readAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane) {
-  const uint32_t me = warp.id, bit = 1u << me;
-  const uint32_t now = clocks.now(me), known = clocks.knownOfAll(me), start = clocks.start();
+  const uint32_t me = warp.id, known = clocks.knownOfAll(me), start = clocks.start();
   for (uint64_t k = begin / granule; k * granule < end; ++k) {
     SharedCell &cell = cells[k];
     bool fine = cell.writeClock > start && cell.state == SharedCell::Written &&
                 (cell.writer == me || cell.writeClock <= known);
     if (!fine)
       reportRead(warp, inst, cell, k * granule, lane);
-    if (cell.readClock == now) {
-      cell.readers |= bit;
-    } else if (cell.readClock <= known || cell.readers == bit) {
-      cell.readers = bit;
-      cell.readClock = now;
-    } else { // readers of several times: the earliest of them may miss a race, never invent one
-      cell.readers |= bit;
-      cell.readClock = std::min(cell.readClock, now);
-    }
-    cell.readInst = inst.index;
+    noteReader(cell, me, inst);
   }
+}
+
+void SharedMemory::noteReader(SharedCell &cell, uint32_t warp, const Inst &inst) {
+  const uint32_t bit = 1u << warp, now = clocks.now(warp);
+  if (cell.readClock == now) {
+    cell.readers |= bit;
+  } else if (cell.readClock <= clocks.knownOfAll(warp) || cell.readers == bit) {
+    cell.readers = bit;
+    cell.readClock = now;
+  } else { // readers of several times: the earliest of them may miss a race, never invent one
+    cell.readers |= bit;
+    cell.readClock = std::min(cell.readClock, now);
+  }
+  cell.readInst = inst.index;
 }
 
 void SharedMemory::writeAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane,
@@ -108,10 +119,10 @@ void SharedMemory::writeAll(Warp &warp, const Inst &inst, uint64_t begin, uint64
     SharedCell &cell = cells[k];
     bool fine = (cell.writeClock <= start || (cell.state != SharedCell::Pending &&
                                               (cell.writer == me || cell.writeClock <= known))) &&
-                ((cell.readers & others) == 0 || cell.readClock <= known);
+                ((cell.readers & others) == 0 || cell.readClock <= known) && !cell.asyncReads;
     if (!fine)
       reportWrite(warp, inst, cell, k * granule, lane, state == SharedCell::WrittenAtomically);
-    cell = {now, 0, 0, inst.index, 0, static_cast<uint8_t>(me), state};
+    cell = {now, 0, 0, inst.index, 0, cell.asyncReads, static_cast<uint8_t>(me), state};
   }
 }
 
@@ -138,6 +149,27 @@ void SharedMemory::endCopy(Warp &warp, uint64_t begin, uint64_t end) {
     cells[k].state = SharedCell::Written;
     cells[k].writer = static_cast<uint8_t>(warp.id);
     cells[k].writeClock = clocks.now(warp.id);
+  }
+}
+
+void SharedMemory::beginAsyncRead(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end) {
+  readAll(warp, inst, begin, end, -1);
+  for (uint64_t k = begin / granule; k * granule < end; ++k) {
+    SharedCell &cell = cells[k];
+    ++cell.asyncReads;
+    if (cell.writeClock > clocks.start() &&
+        !clocks.fencedAfter(warp.id, cell.writer, cell.writeClock))
+      report(ReportKind::ProxyRace, warp, inst, -1, [&] {
+        return otherSide(*warp.block->launch->kernel, "written", cell.writer, cell.writeInst,
+                         k * granule);
+      });
+  }
+}
+
+void SharedMemory::endAsyncRead(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end) {
+  for (uint64_t k = begin / granule; k * granule < end; ++k) {
+    --cells[k].asyncReads;
+    noteReader(cells[k], warp.id, inst);
   }
 }
 

@@ -13,6 +13,7 @@ struct SharedCell {
   uint32_t readers =
       0; // warps that have read since the last write, those with this readClock at least
   uint32_t writeInst = 0, readInst = 0;
+  uint16_t asyncReads = 0; // of products that nobody has waited for
   uint8_t writer = 0;
   enum State : uint8_t { Written, WrittenAtomically, Pending } state = Written;
 };
@@ -26,6 +27,12 @@ public:
   Mask lanesInside(const Access &access) const {
     return lanesWithin(access, 0, fixed) | lanesWithin(access, dynamic, dynamicBytes);
   }
+  bool isInside(uint64_t address, uint64_t size) const {
+    auto within = [&](uint64_t begin, uint64_t all) {
+      return size <= all && address >= begin && address - begin <= all - size;
+    };
+    return within(0, fixed) || within(dynamic, dynamicBytes);
+  }
   uint8_t *data() { return bytes.data(); }
 
   /// Checks for races and for reads of what was never written, or is being copied.
@@ -35,12 +42,18 @@ public:
   void beginCopy(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane);
   void endCopy(Warp &warp, uint64_t begin, uint64_t end);
 
+  /// wgmma: from issue to wait nobody may write the bytes, which must be there for the asynchronous
+  /// proxy.
+  void beginAsyncRead(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end);
+  void endAsyncRead(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end);
+
   Clocks clocks;
 
 private:
   void readAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane);
   void writeAll(Warp &warp, const Inst &inst, uint64_t begin, uint64_t end, int lane,
                 SharedCell::State state);
+  void noteReader(SharedCell &cell, uint32_t warp, const Inst &inst);
   void reportRead(Warp &warp, const Inst &inst, const SharedCell &cell, uint64_t address, int lane);
   void reportWrite(Warp &warp, const Inst &inst, const SharedCell &cell, uint64_t address, int lane,
                    bool atomic);

@@ -3,6 +3,7 @@
 #define PTXSIM_MACHINE_WARP_H
 
 #include "tests/ptxsim/decode/Kernel.h"
+#include "tests/ptxsim/machine/Warpgroup.h"
 #include <bit>
 #include <cstring>
 
@@ -38,8 +39,9 @@ struct Warp {
   const Inst *barrierInst = nullptr;
   std::vector<PendingCopy> copies; // in the order of their issue
   uint32_t groups[lanes] = {};     // committed by each lane
-  std::vector<uint8_t> local;      // of all lanes, one after the other
-  std::vector<Mask> defined;       // by register
+  WarpProducts products;
+  std::vector<uint8_t> local; // of all lanes, one after the other
+  std::vector<Mask> defined;  // by register
 
   template <class T>
   T *row(const Inst &inst, int operand) const {

@@ -5,6 +5,7 @@
 namespace ptxsim {
 
 void syncWarp(Warp &warp, const Inst &inst, Mask mask);
+void fenceProxies(Warp &warp, const Inst &inst, Mask mask);
 
 namespace {
 
@@ -62,8 +63,17 @@ void decodeBarrier(Decoder &decoder, Modifiers &modifiers, Inst &inst) {
   decodeBlockBarrier(decoder, modifiers, inst, false);
 }
 
-// Every access here is seen by all at once: fences have nothing to do.
+// Every access here is seen by all at once: fences have nothing to do, but for those of proxies.
 void decodeFence(Decoder &decoder, Modifiers &modifiers, Inst &inst) {
+  if (modifiers.take("proxy")) {
+    if (!modifiers.take("async"))
+      modifiers.fail();
+    bool others = modifiers.takeOne({"global", "shared::cluster"}) == 0;
+    modifiers.take("shared");
+    decoder.expectOperands(0);
+    inst.run = others ? nothing : fenceProxies;
+    return;
+  }
   modifiers.takeOne({"sc", "acq_rel", "acquire", "release"});
   if (modifiers.takeOne({"cta", "cluster", "gpu", "sys", "gl"}) < 0)
     modifiers.fail();
