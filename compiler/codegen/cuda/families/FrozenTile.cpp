@@ -14,8 +14,8 @@ static int64_t scaleBytes(const WeightFormat &format) {
 FrozenTile::FrozenTile(DeviceBuilder &d, Kernel &kernel, const Shape &shape)
     : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), shape(shape),
       np(roundUp(shape.n, 128)), kp(roundUp(shape.k, 64)), firstCol(d.constant(0)),
-      codesTo(firstCol), decodeRow(firstCol), decodeGroup(firstCol), decodeTo{firstCol, firstCol},
-      offset(d.number(0)) {
+      codesTo(firstCol), decodeRow(firstCol), decodeGroup(firstCol), decodeFrom(firstCol),
+      decodeTo{firstCol, firstCol}, offset(d.number(0)) {
   codes = d.next();
   if (decodes())
     scales = d.next();
@@ -83,8 +83,13 @@ void FrozenTile::prepareDecoding() {
     offset = d.named("scale_offset", d.loadNum(nested, {d.constant(256)}));
   }
   int64_t groups = (shape.backward ? shape.cols : 64) / 16;
-  decodeRow = d.keep("decode_row", d.thread() / groups),
-  decodeGroup = d.named("decode_group", d.thread() % groups);
+  // Eight lanes write 16 bytes each at a time: two rows of four groups lie in different banks, a
+  // row of eight does not.
+  Int thread = d.thread();
+  bool wide = groups == 8;
+  decodeRow = d.keep("decode_row", wide ? thread / 16 * 2 + thread / 4 % 2 : thread / groups),
+  decodeGroup = d.named("decode_group", wide ? thread / 8 % 2 * 4 + thread % 4 : thread % groups);
+  decodeFrom = (decodeRow * groups + decodeGroup) * (format.kind == WeightFormat::Q8_0 ? 16 : 8);
   for (int64_t half = 0; half < 2; ++half)
     decodeTo[half] =
         d.keep("decode_to", decoded.piece(d.constant(0), decodeRow, decodeGroup * 2 + half));
@@ -220,7 +225,7 @@ void FrozenTile::decode(Int step, Int stage, Int buffer, int64_t first, int64_t 
   bool bytes = format.kind == WeightFormat::Q8_0;
   int64_t rowsAnItem = rowsARound();
   Int group = decodeGroup;
-  Int from = d.named("decode_from", stage * codeBytes() + d.thread() * (bytes ? 16 : 8));
+  Int from = d.named("decode_from", stage * codeBytes() + decodeFrom);
   Int to[2] = {begin(buffer) + decodeTo[0], begin(buffer) + decodeTo[1]};
   d.unrolled("round", rounds, [&](Int round) {
     Int item = round + first;

@@ -66,7 +66,7 @@ private:
   mlir::Value codeStages, scaleStages, minimumStages, map, table; // shared memory, registers
   SwizzledTile decoded;
   mlir::Value codesFrom; // this thread's pieces
-  Int firstCol, codesTo, decodeRow, decodeGroup, decodeTo[2];
+  Int firstCol, codesTo, decodeRow, decodeGroup, decodeFrom, decodeTo[2];
   Num offset;
 };
 
