@@ -29,7 +29,7 @@ says "--prompt is missing"
 expect 2 "$lorac" compile spec.toml --target tpu
 expect 2 "$lorac" compile spec.toml -o
 says "--out needs a value"
-expect 2 "$lorac" compile spec.toml --arch sm_80
+expect 2 "$lorac" compile spec.toml --target cpu --arch sm_80
 says "--arch is for --target cuda"
 expect 2 "$lorac" compile "$source/specs/tiny_lora.toml" --cpu nonsense -o "$work/none"
 says "no CPU is named 'nonsense'"
