@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 # Shared memory that a block may have.
-SHARED = {"sm_80": 166912, "sm_89": 101376, "sm_90": 232448, "sm_100": 232448, "sm_120": 101376}
+SHARED = {"sm_80": 166912, "sm_89": 101376, "sm_90": 232448, "sm_90a": 232448, "sm_100": 232448, "sm_120": 101376}
 REGISTERS = 255  # of a thread
 SLACK = 1.01  # of a recorded figure: it is rounded
 

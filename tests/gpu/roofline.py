@@ -110,9 +110,9 @@ def profiled(build, spec, arch, folder):
     return json.loads((folder / "profile.json").read_text()), json.loads((Path(compiled) / "plan.json").read_text())
 
 
-def main(build, library="libcuda.so.1", spec=HERE / "llama3_8b_slice.toml"):
+def main(build, library="libcuda.so.1", spec=HERE / "llama3_8b_slice.toml", arch=None):
     device, blas = Driver(library), Blas()
-    arch = "sm_%d%d" % device.capability()
+    arch = arch or "sm_%d%d" % device.capability()
     bandwidth, peak = ceilings(device, blas)
     with tempfile.TemporaryDirectory() as folder:
         profile, plan = profiled(Path(build).resolve(), Path(spec), arch, Path(folder))

@@ -28,6 +28,13 @@ step() {
 step doctor "$build/lorac" doctor
 step ops "$build/CudaOneOpTest" --gtest_brief=1
 step steps "$build/CudaStepTest" --gtest_brief=1
+hopper=$(grep -c sm_90 "$out/doctor.txt")
+if ((hopper)); then # linears by warpgroups, in blocks of each size
+  for multiprocessors in 132 6 2 1; do
+    step "warpgroups-$multiprocessors" env LORAC_TEST_ARCH=sm_90a LORAC_TEST_MULTIPROCESSORS=$multiprocessors \
+      "$build/CudaOneOpTest" --gtest_brief=1 '--gtest_filter=*Linear*:*Epilogues*:*Product*'
+  done
+fi
 step rounding python3 "$here/mma_rounding.py" "$simulator" "$LORAC_LIBCUDA"
 cat "$out/rounding.txt"
 for spec in tiny_lora tiny_qlora; do
@@ -43,6 +50,10 @@ for kind in lora qlora; do
 done
 step roofline python3 "$here/roofline.py" "$build" "$LORAC_LIBCUDA"
 cat "$out/roofline.txt"
+if ((hopper)); then
+  step roofline-sm_90a python3 "$here/roofline.py" "$build" "$LORAC_LIBCUDA" "$here/llama3_8b_slice.toml" sm_90a
+  cat "$out/roofline-sm_90a.txt"
+fi
 for method in lora qlora; do
   python3 "$here/peft_step.py" $method 2>/dev/null | tail -1
 done

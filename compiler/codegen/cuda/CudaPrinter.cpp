@@ -150,8 +150,13 @@ private:
     os << ") {\n";
     depth = 1;
     if (kernel->getAttrOfType<IntegerAttr>("cuda.shared").getInt())
-      line() << "extern __shared__ __align__(128) u8 shared[];\n";
+      line() << "extern __shared__ __align__(" << sharedAlign() << ") u8 shared[];\n";
     return success();
+  }
+
+  int64_t sharedAlign() {
+    auto align = kernel->getAttrOfType<IntegerAttr>("cuda.shared_align");
+    return align ? align.getInt() : 128;
   }
 
   LogicalResult printBlock(Block &block) {
@@ -316,7 +321,9 @@ private:
         .Case([&](scf::IfOp o) { return printIf(o); })
         .Case<device::SharedOp, device::AdvanceOp, device::KeepOp, device::CopyOp,
               device::CopyAsyncOp, device::CommitOp, device::WaitOp, device::LdMatrixOp,
-              device::MmaOp, device::PackOp, device::UnpackOp, device::MulPairsOp, device::ZipOp,
+              device::MmaOp, device::DescriptorOp, device::WarpgroupMmaOp, device::WarpgroupFenceOp,
+              device::WarpgroupCommitOp, device::WarpgroupWaitOp, device::ProxyFenceOp,
+              device::PackOp, device::UnpackOp, device::MulPairsOp, device::ZipOp,
               device::CodeTableOp, device::DecodeOp, device::ByteOp, device::PhiloxOp,
               device::StorePairOp, device::StepOp, device::ReturnIfOp>(
             [&](auto o) { return printDevice(o); })
@@ -514,6 +521,37 @@ private:
            << element(op.getSums(), op.getSumIndices()) << ", "
            << element(op.getA(), op.getAIndices()) << ", " << bare(op.getB0()) << ", "
            << bare(op.getB1()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::DescriptorOp op) {
+    return define(op, call("descriptor") + "(" + address(op.getMemory(), op.getIndex()) + ", " +
+                          std::to_string(op.getLead()) + ")");
+  }
+  LogicalResult printDevice(device::WarpgroupMmaOp op) {
+    int64_t columns = cast<MemRefType>(op.getSums().getType()).getShape().drop_back().back() * 8;
+    line() << call("warpgroup_mma_" + halfName(op.getElement()) + "_" + std::to_string(columns))
+           << "<" << (op.getTrans() ? 1 : 0) << ">(" << element(op.getSums(), op.getSumIndices())
+           << ", " << bare(op.getA()) << ", " << bare(op.getB()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::WarpgroupFenceOp op) {
+    line() << call("warpgroup_fence") << "(" << use(op.getSums()) << ");\n";
+    return success();
+  }
+  LogicalResult printDevice(device::WarpgroupCommitOp) {
+    line() << call("warpgroup_commit") << "();\n";
+    return success();
+  }
+  LogicalResult printDevice(device::WarpgroupWaitOp op) {
+    if (op.getSums())
+      line() << call("warpgroup_wait_for") << "<" << op.getGroups() << ">(" << use(op.getSums())
+             << ");\n";
+    else
+      line() << call("warpgroup_wait") << "<" << op.getGroups() << ">();\n";
+    return success();
+  }
+  LogicalResult printDevice(device::ProxyFenceOp) {
+    line() << call("proxy_fence") << "();\n";
     return success();
   }
   LogicalResult printDevice(device::PackOp op) {

@@ -36,6 +36,8 @@ DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef na
 
 DeviceBuilder::~DeviceBuilder() {
   func->setAttr("cuda.shared", b.getI64IntegerAttr(sharedTop));
+  if (sharedAlign > 128)
+    func->setAttr("cuda.shared_align", b.getI64IntegerAttr(sharedAlign));
   func::ReturnOp::create(b, loc);
   b.restoreInsertionPoint(after);
 }
@@ -56,8 +58,10 @@ Value DeviceBuilder::local(StringRef name, ArrayRef<int64_t> shape, Type element
   return memref::AllocaOp::create(b, at(name), memory(shape, element, Space::Local));
 }
 
-Value DeviceBuilder::shared(StringRef name, int64_t elements, Type element) {
-  int64_t offset = sharedTop, bytes = elements * element.getIntOrFloatBitWidth() / 8;
+Value DeviceBuilder::shared(StringRef name, int64_t elements, Type element, int64_t align) {
+  int64_t offset = (sharedTop + align - 1) / align * align,
+          bytes = elements * element.getIntOrFloatBitWidth() / 8;
+  sharedAlign = std::max(sharedAlign, align);
   sharedTop = (offset + bytes + 127) / 128 * 128;
   return device::SharedOp::create(b, at(name), memory({elements}, element, Space::Shared),
                                   b.getI64IntegerAttr(offset));
@@ -349,6 +353,14 @@ void DeviceBuilder::mma(Value sums, Indices sumIndices, Value a, Indices aIndice
                         Value b1) {
   device::MmaOp::create(b, loc, sums, values(sumIndices), a, values(aIndices), b0, b1,
                         TypeAttr::get(computeType));
+}
+Int DeviceBuilder::descriptor(StringRef name, Value memory, Int index, int64_t lead) {
+  return {this, device::DescriptorOp::create(b, at(name), i32(), memory, index.v,
+                                             b.getI64IntegerAttr(lead))};
+}
+void DeviceBuilder::warpgroupMma(Value sums, Indices sumIndices, Int a, Int b_, bool trans) {
+  device::WarpgroupMmaOp::create(b, loc, sums, values(sumIndices), a.v, b_.v,
+                                 TypeAttr::get(computeType), trans ? b.getUnitAttr() : UnitAttr());
 }
 Value DeviceBuilder::pack(Num low, Num high) {
   return device::PackOp::create(b, loc, word(), low.v, high.v, TypeAttr::get(computeType));

@@ -51,10 +51,10 @@ public:
   Type compute() { return computeType; }
 
   // Memory. Shared memory is dynamic; places in it are dealt out one behind the other, aligned to
-  // 128 bytes.
+  // 128 bytes or more.
   static mlir::MemRefType memory(llvm::ArrayRef<int64_t> shape, Type element, Space space);
   Value local(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, Type element);
-  Value shared(llvm::StringRef name, int64_t elements, Type element);
+  Value shared(llvm::StringRef name, int64_t elements, Type element, int64_t align = 128);
   /// A place over what lies there from byte `offset` on, which is no longer needed.
   Value sharedFrom(int64_t offset, llvm::StringRef name, int64_t elements, Type element);
   /// The bytes of a place that `shared` has dealt out.
@@ -156,6 +156,18 @@ public:
   void wait(int64_t groups) { device::WaitOp::create(b, loc, b.getI64IntegerAttr(groups)); }
   void ldmatrix(Value from, Int index, bool trans, Value registers, Indices indices);
   void mma(Value sums, Indices sumIndices, Value a, Indices aIndices, Value b0, Value b1);
+  // Warpgroups.
+  Int descriptor(llvm::StringRef name, Value memory, Int index, int64_t lead);
+  void warpgroupMma(Value sums, Indices sumIndices, Int a, Int b, bool trans);
+  void warpgroupFence(Value sums) { device::WarpgroupFenceOp::create(b, loc, sums); }
+  void warpgroupCommit() { device::WarpgroupCommitOp::create(b, loc); }
+  /// `sums` can be used where no group is left.
+  void warpgroupWait(int64_t groups, Value sums) {
+    device::WarpgroupWaitOp::create(b, loc, b.getI64IntegerAttr(groups), groups ? Value() : sums);
+  }
+  void proxyFence() { device::ProxyFenceOp::create(b, loc); }
+
+  // Packed numbers.
   Value pack(Num low, Num high);
   Num unpack(Value word, bool high);
   Value mulPairs(Value x, Value y);
@@ -192,7 +204,7 @@ private:
   std::string pending;
   mlir::func::FuncOp func;
   unsigned taken = 0, buffers = 0;
-  int64_t sharedTop = 0;
+  int64_t sharedTop = 0, sharedAlign = 128;
   mlir::OpBuilder::InsertPoint after;
   std::optional<Int> threadId;
   Value rowsValue;

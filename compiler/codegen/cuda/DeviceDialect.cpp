@@ -25,6 +25,18 @@ void DeviceDialect::initialize() {
       >();
 }
 
+LogicalResult WarpgroupMmaOp::verify() {
+  auto type = cast<MemRefType>(getSums().getType());
+  if (type.getRank() != int64_t(getSumIndices().size()) + 2 || type.getShape().back() != 4)
+    return emitOpError("needs sums of N/8 x 4 registers");
+  int64_t columns = type.getDimSize(type.getRank() - 2) * 8;
+  if (columns != 128 && columns != 256)
+    return emitOpError("multiplies 128 or 256 columns, got ") << columns;
+  if (!getElement().isBF16() && !getElement().isF16())
+    return emitOpError("multiplies bf16 or f16, got ") << getElement();
+  return success();
+}
+
 LogicalResult MmaOp::verify() {
   auto four = [](Value fragment, unsigned indices) {
     auto type = cast<MemRefType>(fragment.getType());

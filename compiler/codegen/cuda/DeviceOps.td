@@ -11,7 +11,7 @@ def Device_Dialect : Dialect {
   let cppNamespace = "::lorac::device";
   let summary = "What a warp of a CUDA device does: asynchronous copies, fragments, tensor-core products, packed codes";
   let description = [{
-    One op an instruction of sm_80 or a few of them; CudaPrinter writes each as a call of a named function. A `ui32` is a register that
+    One op an instruction of sm_80 (of sm_90a where that is said) or a few of them; CudaPrinter writes each as a call of a named function. A `ui32` is a register that
     holds two 16-bit numbers, or eight 4-bit codes. Fragments lie in local arrays of such registers.
   }];
   let useDefaultTypePrinterParser = 1;
@@ -135,6 +135,62 @@ def Device_MmaOp : Device_Op<"mma", [AttrSizedOperandSegments]> {
     $sums `[` $sumIndices `]` `,` $a `[` $aIndices `]` `,` $b0 `,` $b1 `of` $element attr-dict `:` type($sums) `,` type($a)
   }];
   let hasVerifier = 1;
+}
+
+//===--- warpgroups (sm_90a) ---===//
+
+def Device_DescriptorOp : Device_Op<"descriptor", [Pure]> {
+  let summary = "the low half of a matrix descriptor: where a tile begins, in units of 16 bytes";
+  let description = [{
+    The tile lies in rows of 128 bytes, pieces of 16 of row r at piece ^ (r % 8), eight rows in 1024 bytes at a multiple of that. `lead`:
+    bytes to the next 64 columns, where rows run along the depth. What is added to the result moves the begin, in units of 16 bytes. (PTX
+    ISA, "Matrix descriptor format")
+    ```mlir
+    %a = device.descriptor %x_tile[%i] lead 16 : memref<65536xi8, #gpu.address_space<workgroup>>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory, I32:$index, I64Attr:$lead);
+  let results = (outs I32:$low);
+  let assemblyFormat = "$memory `[` $index `]` `lead` $lead attr-dict `:` type($memory)";
+}
+
+def Device_WarpgroupMmaOp : Device_Op<"warpgroup_mma"> {
+  let summary = "wgmma.m64nNk16: sums += a·b of four warps, both from shared memory, behind their backs";
+  let description = [{
+    `sums`, named by the indices before its last two, are N/8 x 4 registers: for eight columns those of `device.mma`; warp w of the four has
+    rows 16w to 16w + 15. N is 128 or 256. They are nobody's until `device.warpgroup_wait`. With `trans` b lies as [depth, columns].
+    ```mlir
+    device.warpgroup_mma %sums[%i], %a, %b of bf16 : memref<2x16x4xf32, #gpu.address_space<private>>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$sums, Variadic<I32>:$sumIndices, I32:$a, I32:$b, TypeAttr:$element, UnitAttr:$trans);
+  let assemblyFormat = [{
+    $sums `[` $sumIndices `]` `,` $a `,` $b `of` $element (`trans` $trans^)? attr-dict `:` type($sums)
+  }];
+  let hasVerifier = 1;
+}
+
+def Device_WarpgroupFenceOp : Device_Op<"warpgroup_fence"> {
+  let summary = "sums that others have used are there for the products that follow";
+  let arguments = (ins AnyMemRef:$sums);
+  let assemblyFormat = "$sums attr-dict `:` type($sums)";
+}
+
+def Device_WarpgroupCommitOp : Device_Op<"warpgroup_commit"> {
+  let summary = "closes the group of this warpgroup's products";
+  let assemblyFormat = "attr-dict";
+}
+
+def Device_WarpgroupWaitOp : Device_Op<"warpgroup_wait"> {
+  let summary = "waits until at most `groups` of the newest groups of products are still on their way";
+  let description = "`sums` can be used behind it; nothing of them where some groups are left.";
+  let arguments = (ins I64Attr:$groups, Optional<AnyMemRef>:$sums);
+  let assemblyFormat = "$groups (`for` $sums^ `:` type($sums))? attr-dict";
+}
+
+def Device_ProxyFenceOp : Device_Op<"proxy_fence"> {
+  let summary = "what this thread wrote to shared memory is there for products of warpgroups, behind the next barrier";
+  let assemblyFormat = "attr-dict";
 }
 
 //===--- packed numbers ---===//

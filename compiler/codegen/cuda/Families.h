@@ -19,6 +19,9 @@ struct CudaTarget {
   int64_t sharedPerBlock = 101376;
   int64_t multiprocessors = 108; ///< that a launch should fill
 
+  /// Whether kernels may use warpgroups: they then run on compute capability 9.0 alone.
+  bool warpgroups() const { return archs.size() == 1 && archs[0] == "sm_90a"; }
+
   /// An error names the architecture that is not in the table.
   static llvm::Expected<CudaTarget> get(llvm::ArrayRef<std::string> archs, llvm::StringRef compute);
   mlir::Type computeType(mlir::MLIRContext *context) const;

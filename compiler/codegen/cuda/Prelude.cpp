@@ -13,8 +13,31 @@ namespace {
 struct Function {
   const char *name;
   std::vector<const char *> calls;
-  const char *text;
+  std::string text;
 };
+
+// wgmma.m64nNk16 of one element type: N / 2 accumulators, two descriptors.
+std::string warpgroupMma(const std::string &type, int columns) {
+  auto number = [](int k) { return std::to_string(k); };
+  int count = columns / 2;
+  std::string registers, operands;
+  for (int k = 0; k < count; ++k) {
+    registers += (k ? ", %" : "%") + number(k);
+    operands += k == 0 ? "" : k % 8 ? ", " : ",\n                 ";
+    operands += "\"+f\"(sums[" + number(k / 4) + "][" + number(k % 4) + "])";
+  }
+  std::string a = "%" + number(count), b = "%" + number(count + 1), high = "%" + number(count + 2),
+              transposed = "%" + number(count + 3);
+  return "template <int TransposedB>\nDEVICE void warpgroup_mma_" + type + "_" + number(columns) +
+         "(float (&sums)[" + number(columns / 8) + "][4], u32 a, u32 b) {\n" +
+         "  asm volatile(\"{ .reg .pred p; .reg .b64 a, b; setp.ne.b32 p, 1, 0; mov.b64 a, {" + a +
+         ", " + high + "}; mov.b64 b, {" + b + ", " + high + "}; \"\n" +
+         "               \"wgmma.mma_async.sync.aligned.m64n" + number(columns) + "k16.f32." +
+         type + "." + type + " {" + registers + "}, a, b, p, 1, 1, 0, " + transposed +
+         "; }\"\n               : " + operands +
+         "\n               : \"r\"(a), \"r\"(b), \"r\"(descriptor_high), "
+         "\"n\"(TransposedB));\n}\n";
+}
 
 // In an order in which each comes behind what it calls.
 const std::vector<Function> &functions() {
@@ -81,6 +104,51 @@ DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) :
                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+)"},
+      {"descriptor",
+       {"shared_address"},
+       R"(// Matrix descriptors: rows of 128 swizzled bytes, eight of them 1024 bytes apart. The low half, without its begin: bytes / 16.
+static const u32 descriptor_high = 1024 / 16 | 1u << 30;
+DEVICE int descriptor(const void *tile, int lead) { return shared_address(tile) / 16 | lead / 16 << 16; }
+)"},
+      {"warpgroup_mma_bf16_128", {"descriptor"}, warpgroupMma("bf16", 128)},
+      {"warpgroup_mma_bf16_256", {"descriptor"}, warpgroupMma("bf16", 256)},
+      {"warpgroup_mma_f16_128", {"descriptor"}, warpgroupMma("f16", 128)},
+      {"warpgroup_mma_f16_256", {"descriptor"}, warpgroupMma("f16", 256)},
+      {"in_registers",
+       {},
+       R"(// The sums are in their registers here: nothing that uses them is moved across.
+template <int Blocks, int Eights>
+DEVICE void in_registers(float (&sums)[Blocks][Eights][4]) {
+#pragma unroll
+  for (int e = 0; e < Blocks * Eights * 4; ++e)
+    asm volatile("" : "+f"(sums[e / 4 / Eights][e / 4 % Eights][e % 4])::"memory");
+}
+)"},
+      {"warpgroup_fence", {"in_registers"}, R"(template <int Blocks, int Eights>
+DEVICE void warpgroup_fence(float (&sums)[Blocks][Eights][4]) {
+  in_registers(sums);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+)"},
+      {"warpgroup_commit",
+       {},
+       R"(DEVICE void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+)"},
+      {"warpgroup_wait", {}, R"(template <int Groups>
+DEVICE void warpgroup_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Groups) : "memory"); }
+)"},
+      {"warpgroup_wait_for",
+       {"in_registers", "warpgroup_wait"},
+       R"(template <int Groups, int Blocks, int Eights>
+DEVICE void warpgroup_wait_for(float (&sums)[Blocks][Eights][4]) {
+  warpgroup_wait<Groups>();
+  in_registers(sums);
+}
+)"},
+      {"proxy_fence",
+       {},
+       R"(DEVICE void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 )"},
       {"widen_bf16",
        {},

@@ -45,6 +45,13 @@ std::optional<Disassembler> Disassembler::find() {
   return std::nullopt;
 }
 
+// A warp's products of 16 x 8 x 16 in an instruction; of a warpgroup's 64 x N x 16 it has N / 8.
+static int64_t productsOf(StringRef instruction) {
+  StringRef shape = instruction.split("HGMMA.64x").second;
+  int64_t columns = 0;
+  return shape.consumeInteger(10, columns) ? instruction.contains("HMMA") : columns / 8;
+}
+
 // `/*0040*/  @P0 IMAD R1, R2, R3 ;` and `.L_x_1:`: instructions, and labels by the index of the
 // next one.
 std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
@@ -81,7 +88,7 @@ std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
       continue;
     MainLoop loop{int64_t(i - target->second + 1), 0};
     for (size_t j = target->second; j <= i; ++j)
-      loop.mma += code[j].contains("HMMA");
+      loop.mma += productsOf(code[j]);
     if (loop.mma > 0 && (!best || loop.mma > best->mma ||
                          (loop.mma == best->mma && loop.instructions < best->instructions)))
       best = loop;

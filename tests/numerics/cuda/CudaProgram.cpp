@@ -62,8 +62,16 @@ void CudaProgram::compile() {
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));
   ASSERT_TRUE(succeeded(pm.run(*planned.module)));
-  llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get({"sm_80"}, "bf16");
+  // LORAC_TEST_ARCH: an architecture with warpgroups, or not. LORAC_TEST_MULTIPROCESSORS: few make
+  // blocks large.
+  const char *named = std::getenv("LORAC_TEST_ARCH"),
+             *few = std::getenv("LORAC_TEST_MULTIPROCESSORS");
+  const std::string arch = named ? named : "sm_80";
+  llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get({arch}, "bf16");
   ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
+  if (few)
+    target->multiprocessors = std::atoi(few);
+  const std::string virtualArch = "compute_" + arch.substr(3);
   auto generated = cuda::generateKernels(*planned.module, *target);
   ASSERT_TRUE(succeeded(generated) && succeeded(cuda::setGrids(*planned.module, *target)));
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open();
@@ -75,7 +83,7 @@ void CudaProgram::compile() {
     ASSERT_TRUE(succeeded(source));
     if (const char *folder = std::getenv("LORAC_TEST_DUMP")) // to look at what failed
       std::ofstream(std::string(folder) + "/" + name + ".cu") << *source;
-    auto compiled = nvrtc->compile(*source, name, "compute_80");
+    auto compiled = nvrtc->compile(*source, name, virtualArch);
     ASSERT_TRUE(bool(compiled)) << llvm::toString(compiled.takeError()) << *source;
     int shared = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
     blocks[name] = {int(function->getAttrOfType<IntegerAttr>("cuda.threads").getInt()), shared};

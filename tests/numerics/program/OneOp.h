@@ -26,10 +26,9 @@ struct Activation {
 // kernels leave in `hidden`.
 inline std::string oneOp(const std::vector<Activation> &activations,
                          const std::string &declarations, const std::string &body,
-                         const std::string &result, const std::string &type) {
-  std::string text =
-      "module attributes {lora.max_tokens = 24 : i64, lora.max_length = 12 : i64} {\n" +
-      declarations;
+                         const std::string &result, const std::string &type, int tokens = 24) {
+  std::string text = "module attributes {lora.max_tokens = " + std::to_string(tokens) +
+                     " : i64, lora.max_length = 12 : i64} {\n" + declarations;
   std::string loads;
   for (const Activation &a : activations) {
     std::string weight = "!lora.weight<24x" + std::to_string(a.columns) + ", f32>";
@@ -45,26 +44,27 @@ inline std::string oneOp(const std::vector<Activation> &activations,
          type + " {\n" + loads + body + "\nreturn " + result + " : " + type + "\n}\n}\n";
 }
 
-// Micro-batches of 24 (full), 13 and 1 tokens.
-inline std::vector<Inputs> batches() {
+inline Inputs batch(std::vector<double> starts) {
   auto ints = [](std::vector<double> values) {
     return reference::HostTensor{{int64_t(values.size())}, values};
   };
-  auto batch = [&](std::vector<double> starts) {
-    int64_t tokens = starts.back();
-    std::vector<double> ids, positions, labels;
-    size_t segment = 0;
-    for (int64_t m = 0; m < tokens; ++m) {
-      segment += m == starts[segment + 1];
-      ids.push_back((m * 7 + 3) % 24);
-      positions.push_back(m - starts[segment]);
-      labels.push_back(m % 5 == 4 ? -100 : (m * 11) % 37);
-    }
-    return Inputs{{"ids", ints(ids)},
-                  {"positions", ints(positions)},
-                  {"segments", ints(starts)},
-                  {"labels", ints(labels)}};
-  };
+  int64_t tokens = starts.back();
+  std::vector<double> ids, positions, labels;
+  size_t segment = 0;
+  for (int64_t m = 0; m < tokens; ++m) {
+    segment += m == starts[segment + 1];
+    ids.push_back((m * 7 + 3) % 24);
+    positions.push_back(m - starts[segment]);
+    labels.push_back(m % 5 == 4 ? -100 : (m * 11) % 37);
+  }
+  return Inputs{{"ids", ints(ids)},
+                {"positions", ints(positions)},
+                {"segments", ints(starts)},
+                {"labels", ints(labels)}};
+}
+
+// Micro-batches of 24 (full), 13 and 1 tokens.
+inline std::vector<Inputs> batches() {
   return {batch({0, 12, 15, 24}), batch({0, 1, 4, 13}), batch({0, 1})};
 }
 

@@ -74,6 +74,34 @@ TEST_P(OneOpOfFormat, AdaptedLinearBackward) {
             "%out", rows(44)));
 }
 
+// Blocks of every size, two of them in rows and columns, and more panels than stages
+// (LORAC_TEST_MULTIPROCESSORS=1 chooses large ones).
+TEST(OneOp, LinearsOfManyRows) {
+  if (std::string why = whatIsMissing(); !why.empty())
+    GTEST_SKIP() << why;
+  std::vector<double> starts;
+  for (int token = 0; token <= 300; token += 12)
+    starts.push_back(token);
+  for (const char *format : {"bf16", "nf4<64, dq256>"})
+    for (bool backward : {false, true}) {
+      SCOPED_TRACE(std::string(format) + (backward ? " backward" : " forward"));
+      int n = backward ? 456 : 200, k = backward ? 200 : 456, depth = 456, width = 200;
+      auto shape = [](int rows, int columns) {
+        return std::to_string(rows) + "x" + std::to_string(columns);
+      };
+      std::string w = "!lora.weight<" + shape(n, k) + ", " + format + ">",
+                  p = "tensor<" + (backward ? shape(20, k) : shape(n, 20)) + "xf32>";
+      std::unique_ptr<PlannedProgram> program = makeProgram(oneOp(
+          {{"x", depth}, {"t", 20}}, "lora.frozen @w : " + w + "\nlora.param @p : " + p + "\n",
+          "%w = lora.use @w : " + w + "\n%p = lora.use @p : " + p + "\n%y = lora.adapted_linear" +
+              (backward ? "_backward(%x, %w) low_rank(%t, %p) : ("
+                        : "(%x, %w) low_rank(%t, %p) scale 1.75 : (") +
+              rows(depth) + ", " + w + ", " + rows(20) + ", " + p + ") -> " + rows(width),
+          "%y", rows(width), 300));
+      program->expectMatch("f", batch(starts), {}, 1e-5 * looserThanFloat32());
+    }
+}
+
 TEST(OneOp, Embed) {
   for (const char *format : {"f32", "f16", "bf16"}) {
     std::string w = std::string("!lora.weight<24x37, ") + format + ">";

@@ -48,13 +48,16 @@ int64_t FrozenTile::sharedBytes(const WeightFormat &format, const Shape &shape) 
   int64_t codes = format.kind == WeightFormat::Q8_0 ? 64 : 32;
   return shape.stages *
              (codes * shape.cols + perTile * scaleBytes(format) * (hasMinima(format) ? 2 : 1)) +
-         2 * shape.cols * 128 + 2048;
+         shape.buffers * shape.cols * 128 + 2048;
 }
 
 void FrozenTile::prepare(Int first) {
   firstCol = first;
-  int64_t buffers = decodes() ? 2 : shape.stages;
-  decoded = SwizzledTile(d, "w_tile", buffers * 64 * shape.cols, shape.backward ? shape.cols : 64);
+  int64_t elements = (decodes() ? shape.buffers : shape.stages) * 64 * shape.cols;
+  if (shape.warpgroups)
+    decoded = SwizzledTile(d, "w_tile", elements, 64, 1024, shape.backward ? 64 : 0);
+  else
+    decoded = SwizzledTile(d, "w_tile", elements, shape.backward ? shape.cols : 64);
   if (decodes()) {
     codeStages = d.shared("code_stages", shape.stages * codeBytes(), d.u8());
     Type scaleType = cast<MemRefType>(scales.getType()).getElementType();
@@ -86,9 +89,11 @@ void FrozenTile::prepareDecoding() {
   // Eight lanes write 16 bytes each at a time: two rows of four groups lie in different banks, a
   // row of eight does not.
   Int thread = d.thread();
-  bool wide = groups == 8;
-  decodeRow = d.keep("decode_row", wide ? thread / 16 * 2 + thread / 4 % 2 : thread / groups),
-  decodeGroup = d.named("decode_group", wide ? thread / 8 % 2 * 4 + thread % 4 : thread % groups);
+  bool wide = groups >= 8;
+  decodeRow =
+      d.keep("decode_row", wide ? thread / (2 * groups) * 2 + thread / 4 % 2 : thread / groups);
+  decodeGroup =
+      d.named("decode_group", wide ? thread / 8 % (groups / 4) * 4 + thread % 4 : thread % groups);
   decodeFrom = (decodeRow * groups + decodeGroup) * (format.kind == WeightFormat::Q8_0 ? 16 : 8);
   for (int64_t half = 0; half < 2; ++half)
     decodeTo[half] =

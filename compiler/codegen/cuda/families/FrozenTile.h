@@ -15,7 +15,10 @@ public:
     bool backward; ///< dX: rows of W are the depth
     int64_t cols;  ///< of the block's tile: rows of W forward, columns of W backward
     int64_t threads, stages;
-    bool exactScales; ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
+    int64_t buffers = 2;     ///< of decoded tiles
+    bool warpgroups = false; ///< the tile as wgmma reads it: rows of 128 bytes
+    bool exactScales =
+        true; ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
   };
 
   static int64_t sharedBytes(const formats::WeightFormat &format, const Shape &shape);

@@ -6,6 +6,7 @@
 #include "compiler/codegen/cuda/Limits.h"
 #include "compiler/codegen/cuda/families/FrozenTile.h"
 #include "compiler/codegen/cuda/families/LinearEpilogue.h"
+#include "compiler/codegen/cuda/families/WarpgroupTile.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -17,7 +18,10 @@ extern const Family linearForwardFamily, linearBackwardFamily;
 
 namespace {
 
-constexpr int64_t Depth = 64, Stages = 3;
+constexpr int64_t Depth = 64;
+
+// Of a warpgroup's panels two are being read, one is there and one comes.
+int64_t stagesOf(const TileShape &tile) { return tile.warpgroups ? 4 : 3; }
 
 struct Shape {
   bool backward;
@@ -30,12 +34,20 @@ struct Shape {
 };
 
 FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileShape &tile) {
-  return {n, k, backward, tile.cols, tile.threads(), Stages, /*exactScales=*/tile.rows < 128};
+  return {.n = n,
+          .k = k,
+          .backward = backward,
+          .cols = tile.cols,
+          .threads = tile.threads(),
+          .stages = stagesOf(tile),
+          .buffers = tile.warpgroups ? 3 : 2,
+          .warpgroups = tile.warpgroups,
+          .exactScales = tile.rows < 128};
 }
 
 int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
                     const formats::WeightFormat &format) {
-  return std::max(Stages * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen),
+  return std::max(stagesOf(tile) * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen),
                   LinearEpilogue::sharedBytes(tile));
 }
 
@@ -43,8 +55,15 @@ struct Choice {
   TileShape tile;
   double rate;
 };
-constexpr Choice choices[] = {
+constexpr Choice ofWarps[] = {
     {{256, 128, 64, 64}, 1.0}, {{128, 128, 64, 32}, 0.75}, {{64, 64, 32, 32}, 0.6}};
+constexpr Choice ofWarpgroups[] = {{{256, 128, 32, 128, true}, 1.0},
+                                   {{128, 256, 16, 256, true}, 1.0},
+                                   {{128, 128, 16, 128, true}, 0.75},
+                                   {{64, 128, 16, 128, true}, 0.6}};
+ArrayRef<Choice> choicesOf(const CudaTarget &target) {
+  return target.warpgroups() ? ArrayRef<Choice>(ofWarpgroups) : ArrayRef<Choice>(ofWarps);
+}
 
 // The tile that should be done first: rounds of blocks over the device, each as long as the tile's
 // area and its rate (of an H100, docs/gpu.md; the largest is 1).
@@ -54,13 +73,15 @@ TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &tar
   formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
   TileShape best;
   double least = std::numeric_limits<double>::infinity();
-  for (const Choice &choice : choices) {
+  for (const Choice &choice : choicesOf(target)) {
     const TileShape &tile = choice.tile;
     int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
     double cost =
         double(ceilDiv(blocks, target.multiprocessors) * tile.rows * tile.cols) / choice.rate;
-    bool fits =
-        sharedBytes(tile, frozenShape(backward, n, k, tile), format) <= target.sharedPerBlock;
+    // Rows of W are stored in multiples of 128.
+    bool stored = backward || tile.cols <= 128 || roundUp(n, 128) % tile.cols == 0;
+    bool fits = stored && sharedBytes(tile, frozenShape(backward, n, k, tile), format) <=
+                              target.sharedPerBlock;
     if (fits && LinearEpilogue::serves(params, tile) && cost < least)
       best = tile, least = cost;
   }
@@ -86,16 +107,21 @@ public:
     firstRow = d.named("first_row", d.blockY() * shape.tile.rows);
     firstCol = d.named("first_col", d.blockX() * shape.tile.cols);
     d.returnIf(rows <= firstRow);
-    inTile = SwizzledTile(d, "in_tile", Stages * shape.tile.rows * Depth, Depth);
+    inTile = SwizzledTile(d, "in_tile", stages() * shape.tile.rows * Depth, Depth,
+                          shape.tile.warpgroups ? 1024 : 128);
     frozen.prepare(firstCol);
     prepareIn();
-    WarpTile product(d, shape.tile);
-    product.prepare(inTile, frozen.tile(), shape.backward);
-    mainLoop(product);
-    if (shape.rank)
-      lowRank(product);
-    epilogue->write(rows, firstRow, firstCol,
-                    [&](LinearEpilogue::Pair pair) { product.eachPair(pair); });
+    if (shape.tile.warpgroups) {
+      WarpgroupTile product(d, shape.tile);
+      product.prepareAsync(inTile, frozen.tile(), shape.backward);
+      groupLoop(product);
+      finish(product);
+    } else {
+      WarpTile product(d, shape.tile);
+      product.prepare(inTile, frozen.tile(), shape.backward);
+      mainLoop(product);
+      finish(product);
+    }
   }
 
 private:
@@ -112,6 +138,14 @@ private:
     return all;
   }
 
+  void finish(WarpTile &product) {
+    if (shape.rank)
+      lowRank(product);
+    epilogue->write(rows, firstRow, firstCol,
+                    [&](LinearEpilogue::Pair pair) { product.eachPair(pair); });
+  }
+
+  int64_t stages() const { return stagesOf(shape.tile); }
   Int inBegin(Int stage) { return stage * (shape.tile.rows * Depth * 2); }
 
   int64_t copies() const { return shape.tile.rows * 8 / shape.tile.threads(); }
@@ -153,30 +187,30 @@ private:
 
   void mainLoop(WarpTile &product) {
     int64_t steps = ceilDiv(shape.depth(), Depth);
-    for (int64_t stage = 0; stage < Stages - 1; ++stage) {
+    for (int64_t stage = 0; stage < stages() - 1; ++stage) {
       if (stage < steps)
         load(d.constant(stage), d.constant(stage));
       d.commit();
     }
     bool decodes = frozen.decodes();
     if (decodes) {
-      d.wait(Stages - 2);
+      d.wait(stages() - 2);
       d.barrier();
       frozen.decode(d.constant(0), d.constant(0), d.constant(0), 0, frozen.decodeRounds());
     }
     Value stage = d.variable("stage", d.constant(0));
     auto later = [&](StringRef name, int64_t ahead) {
       Int sum = d.getInt(stage) + ahead;
-      return d.named(name, d.select(sum < Stages, sum, sum - Stages));
+      return d.named(name, d.select(sum < stages(), sum, sum - stages()));
     };
     // Decoding runs a panel ahead, so one panel more must have come, and the last has none to
     // decode.
     d.comment("panels of the frozen weight");
     d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
-      d.wait(decodes ? Stages - 3 : Stages - 2);
+      d.wait(decodes ? stages() - 3 : stages() - 2);
       d.barrier();
-      d.where(step + (Stages - 1) < steps,
-              [&] { load(step + (Stages - 1), later("load_stage", Stages - 1)); });
+      d.where(step + (stages() - 1) < steps,
+              [&] { load(step + (stages() - 1), later("load_stage", stages() - 1)); });
       d.commit();
       Int now = d.named("now", d.getInt(stage));
       if (decodes)
@@ -205,6 +239,66 @@ private:
                             shape.backward, k, (turn + 1) * steps / turns - k);
       frozen.decode(step + 1, next, (step + 1) % 2, round, (turn + 1) * rounds / turns - round);
     }
+  }
+
+  // By warpgroups: products run behind the warps' backs, so those of a panel begin before the
+  // panel's before are done, and codes of the next are decoded meanwhile. What two products may be
+  // reading is not written: rows come two panels ahead into four stages, decoded tiles are three.
+  void groupLoop(WarpgroupTile &product) {
+    int64_t steps = ceilDiv(shape.depth(), Depth);
+    bool decodes = frozen.decodes();
+    auto stageOf = [&](Int step) { return step % stages(); };
+    auto loadPanel = [&](Int step, int64_t ahead, bool isIn) {
+      d.where(step + ahead < steps, [&] {
+        if (isIn)
+          loadIn(step + ahead, stageOf(step + ahead));
+        if (!isIn || !decodes)
+          frozen.load(step + ahead, stageOf(step + ahead));
+      });
+    };
+    Int zero = d.constant(0);
+    if (decodes)
+      loadPanel(zero, 0, false);
+    for (int64_t step = 0; step < 2; ++step) {
+      loadPanel(zero, step, true);
+      if (decodes)
+        loadPanel(zero, step + 1, false);
+      d.commit();
+    }
+    if (decodes) {
+      d.wait(1);
+      d.barrier();
+      frozen.decode(zero, zero, zero, 0, frozen.decodeRounds());
+    }
+    Value buffer = d.variable("buffer", zero);
+    d.comment("panels of the frozen weight");
+    d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
+      d.wait(1);
+      d.proxyFence();
+      d.barrier();
+      Int now = d.named("now", decodes ? d.getInt(buffer) : stageOf(step));
+      product.issue(inBegin(stageOf(step)), frozen.begin(now));
+      loadPanel(step, 2, true);
+      if (decodes)
+        loadPanel(step, 3, false);
+      d.commit();
+      if (decodes) {
+        Int next = d.named("next", d.select(now + 1 < 3, now + 1, zero));
+        frozen.decode(step + 1, stageOf(step + 1), next, 0, frozen.decodeRounds());
+        d.set(buffer, next);
+      }
+      product.wait(1);
+    });
+    if (decodes) {
+      d.wait(0);
+      d.proxyFence();
+      d.barrier();
+      product.issue(inBegin(d.constant((steps - 1) % stages())),
+                    frozen.begin(d.constant((steps - 1) % 3)));
+    }
+    product.wait(0);
+    d.wait(0);
+    d.barrier();
   }
 
   // The same product over the rank; the tiles take the place of the first stage.
@@ -296,7 +390,7 @@ Grid backwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows)
 
 std::string lorac::cuda::largestLinearTile(const CudaTarget &target) {
   const formats::WeightFormat format = *formats::parseWeightFormat("nf4<64, dq256>");
-  for (const Choice &choice : choices)
+  for (const Choice &choice : choicesOf(target))
     if (sharedBytes(choice.tile, frozenShape(false, 4096, 4096, choice.tile), format) <=
         target.sharedPerBlock)
       return std::to_string(choice.tile.rows) + " x " + std::to_string(choice.tile.cols);

@@ -6,7 +6,8 @@ using namespace lorac::cuda;
 WarpTile::WarpTile(DeviceBuilder &d, const TileShape &shape)
     : d(d), shape(shape), lane(d.lane()), warpRow(lane), warpCol(lane) {
   Int warp = d.warp();
-  warpRow = d.named("warp_row", warp / shape.warpsAcross() * shape.warpRows);
+  warpRow = d.named("warp_row", shape.warpgroups ? warp / 4 * (4 * shape.warpRows) + warp % 4 * 16
+                                                 : warp / shape.warpsAcross() * shape.warpRows);
   warpCol = d.named("warp_col", warp % shape.warpsAcross() * shape.warpCols);
   sumsArray = d.local("sums", {shape.warpRows / 16, shape.warpCols / 8, 4}, d.f32());
   d.unrolled("i", shape.warpRows / 16, [&](Int i) {
@@ -45,12 +46,14 @@ void WarpTile::multiplySteps(const SwizzledTile &a, Int aFrom, const SwizzledTil
     Int k = step + first;
     Value aWords = d.local("a", {across, 4}, d.word());
     d.unrolled("i", across, [&](Int i) {
-      d.ldmatrix(a.bytes, aTransposed ? along(down(aAt, a, k), i) : down(along(aAt, k), a, i),
+      d.ldmatrix(a.bytes,
+                 aTransposed ? along(down(aAt, a, k), i)
+                             : down(along(aAt, k), a, i * (shape.rowStep() / 16)),
                  aTransposed, aWords, {i});
     });
     d.unrolled("j", shape.warpCols / 16, [&](Int j) {
       Value bWords = d.local("b", {4}, d.word());
-      d.ldmatrix(b.bytes, transposed ? along(down(bAt, b, k), j) : down(along(bAt, k), b, j),
+      d.ldmatrix(b.bytes, transposed ? along(down(bAt, b, k), b, j) : down(along(bAt, k), b, j),
                  transposed, bWords, {});
       d.unrolled("i", across, [&](Int i) {
         for (int64_t half = 0; half < 2; ++half)
@@ -72,7 +75,7 @@ void WarpTile::eachPair(llvm::function_ref<void(Int, Int, Num, Num)> body) {
   d.unrolled("i", shape.warpRows / 16, [&](Int i) {
     d.unrolled("j", shape.warpCols / 8, [&](Int j) {
       d.unrolled("half", 2, [&](Int half) {
-        Int row = d.named("row", warpRow + i * 16 + lane / 4 + half * 8),
+        Int row = d.named("row", warpRow + i * shape.rowStep() + lane / 4 + half * 8),
             col = d.named("col", warpCol + j * 8 + lane % 4 * 2);
         body(row, col, d.loadNum(sumsArray, {i, j, half * 2}),
              d.loadNum(sumsArray, {i, j, half * 2 + 1}));

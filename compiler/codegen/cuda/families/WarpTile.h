@@ -12,20 +12,30 @@ namespace lorac::cuda {
 class SwizzledTile {
 public:
   SwizzledTile() = default;
-  SwizzledTile(DeviceBuilder &d, llvm::StringRef name, int64_t elements, int64_t width)
-      : memory(d.shared(name, elements, d.compute())),
-        bytes(d.bytesOf((name + "_bytes").str(), memory)), width(width) {}
+  SwizzledTile(DeviceBuilder &d, llvm::StringRef name, int64_t elements, int64_t width,
+               int64_t align = 128, int64_t blockRows = 0)
+      : memory(d.shared(name, elements, d.compute(), align)),
+        bytes(d.bytesOf((name + "_bytes").str(), memory)), width(width), blockRows(blockRows) {}
 
   mlir::Value memory; ///< 16-bit numbers
   mlir::Value bytes;  ///< the same place
   int64_t width = 0;
+  /// Not 0: columns from `width` (64) on stand in blocks of their own, of so many rows each.
+  int64_t blockRows = 0;
+  int64_t blockBytes() const { return blockRows * width * 2; }
 
   /// The first byte of a piece, `from` bytes behind the memory's first.
   Int piece(Int from, Int row, Int piece) const {
+    if (blockRows)
+      return from + piece / 8 * blockBytes() + row * 128 + (piece % 8 ^ (row % 8)) * 16;
     return from + row * (width * 2) + (piece ^ (row % 8)) * 16;
   }
   /// An element's place in `memory`.
-  Int element(Int row, Int col) const { return row * width + (col / 8 ^ row % 8) * 8 + col % 8; }
+  Int element(Int row, Int col) const {
+    if (blockRows)
+      return col / 64 * (blockRows * 64) + row * 64 + (col / 8 % 8 ^ row % 8) * 8 + col % 8;
+    return row * width + (col / 8 ^ row % 8) * 8 + col % 8;
+  }
 };
 
 /// The byte of a lane's row of a fragment's first matrix (PTX ISA, "mma.m16n8k16"): of a, 16 rows
@@ -35,6 +45,11 @@ Int fragmentPlace(DeviceBuilder &d, const SwizzledTile &tile, Int first, bool tr
 /// Two steps of eight along a tile's row: pieces are swizzled by exclusive or, and so is the way
 /// from piece to piece.
 inline Int along(Int place, Int steps) { return place ^ (steps * 32); }
+/// The same of a tile that may be in blocks, from a place in its first.
+inline Int along(Int place, const SwizzledTile &tile, Int steps) {
+  return tile.blockRows ? along(place, steps % 4) + steps / 4 * tile.blockBytes()
+                        : along(place, steps);
+}
 /// 16 rows down: the swizzle is the same there.
 inline Int down(Int place, const SwizzledTile &tile, Int steps) {
   return place + steps * (32 * tile.width);
@@ -43,8 +58,11 @@ inline Int down(Int place, const SwizzledTile &tile, Int steps) {
 /// How a block's rows and columns are shared out to its warps.
 struct TileShape {
   int64_t rows, cols, warpRows, warpCols; ///< of the block; of a warp (multiples of 16)
+  bool warpgroups = false; ///< four warps share 4·warpRows rows: of each 64 a warp has 16
   int64_t warpsAcross() const { return cols / warpCols; }
   int64_t threads() const { return rows / warpRows * warpsAcross() * 32; }
+  /// From 16 rows of a warp to its next.
+  int64_t rowStep() const { return warpgroups ? 64 : 16; }
 };
 
 class WarpTile {
@@ -68,10 +86,12 @@ public:
   /// Two neighbouring sums at a time: row and first column in the block's tile.
   void eachPair(llvm::function_ref<void(Int row, Int col, Num low, Num high)> body);
 
-private:
+protected:
   DeviceBuilder &d;
   TileShape shape;
   mlir::Value sumsArray;
+
+private:
   Int lane, warpRow, warpCol;
   std::optional<Int> aPlace, bPlace;
 };
