@@ -68,12 +68,21 @@ static KernelFacts factsOf(func::FuncOp function, const std::string &arch,
   return facts;
 }
 
+// The spec's line that names an architecture which is in no table; none where --arch did.
+static Location unknownArch(MLIRContext &context, const dsl::Spec &spec) {
+  for (const dsl::Field<std::string> &arch : *spec.target.arch)
+    if (!cuda::findLimits(*arch))
+      return locationOf(context, arch.range, "target.arch");
+  return UnknownLoc::get(&context);
+}
+
 LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
                               CompileResult &result) {
   llvm::Expected<cuda::CudaTarget> target =
       cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
   if (!target)
-    return module.emitError(llvm::toString(target.takeError()));
+    return emitError(unknownArch(*module.getContext(), *request.spec),
+                     llvm::toString(target.takeError()));
   FailureOr<OwningOpRef<ModuleOp>> kernels = cuda::generateKernels(module, *target);
   if (failed(kernels) || failed(cuda::setGrids(module, *target)))
     return failure();

@@ -65,6 +65,8 @@ fi
 # An architecture for the CPU is a contradiction; a spec for CUDA trains by `lorac train` as well.
 expect 2 "$lorac" compile specs/tiny_lora.toml --arch sm_80 -o "$work/no"
 says "add --target cuda"
+expect 1 "$lorac" compile specs/tiny_lora.toml --set target.device=cuda --set 'target.arch=["sm_75"]' -o "$work/no"
+says "no architecture is named 'sm_75'; known are sm_80"
 LORAC_LIBCUDA=$work/none.so expect 1 "$lorac" train specs/tiny_lora.toml --set target.device=cuda \
   --generated "$work/trained"
 says "install NVIDIA's driver"
