@@ -71,6 +71,7 @@ def Lora_SliceOp : Lora_Op<"slice", [Pure]> {
 def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel over rows `[begin, begin + count)` of the micro-batch";
   let description = [{
+    `scalars` are integers that the kernel gets beside its buffers: what would make it another kernel for each value.
     With `fixed` the rows are no tokens (those of a gradient of W, say): all of them, whatever the micro-batch holds.
     - (C1) the symbol is a `lora.kernel`.
     ```mlir
@@ -78,8 +79,8 @@ def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInt
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyTypeOf<[AnyMemRef, Lora_WeightType]>>:$buffers, I64Attr:$begin,
-                       I64Attr:$count, UnitAttr:$fixed);
-  let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` (`fixed` $fixed^)? attr-dict `:` type($buffers)";
+                       I64Attr:$count, OptionalAttr<DenseI64ArrayAttr>:$scalars, UnitAttr:$fixed);
+  let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` (`scalars` $scalars^)? (`fixed` $fixed^)? attr-dict `:` type($buffers)";
 }
 
 #endif

@@ -82,7 +82,8 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       os << (elements.empty() ? "" : " ") << cast<MemRefType>(operand.getType()).getElementType();
     params.push_back(b.getNamedAttr("elements", b.getStringAttr(elements)));
     auto op = LaunchOp::create(b, loc, kernels.get({family.str(), params}, loc), operands,
-                               b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows), b.getUnitAttr());
+                               b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows),
+                               /*scalars=*/nullptr, b.getUnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(0));
   }
 };

@@ -4,14 +4,17 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace lorac::lora;
 
-// linear_forward_nf4_1536x576_r16: what tells kernels of a family apart most.
-static std::string readableName(const KernelKey &key, DictionaryAttr params) {
-  std::string name = key.family;
+// What tells kernels of a family apart most: nf4_1536x576_r16_residual.
+static std::string shownParams(DictionaryAttr params, StringRef rows = "") {
+  std::string name;
   auto integer = [&](StringRef param) {
+    if (param == "n" && !rows.empty())
+      return rows.str();
     auto value = params.getAs<IntegerAttr>(param);
     return value ? std::to_string(value.getInt()) : std::string();
   };
@@ -25,11 +28,28 @@ static std::string readableName(const KernelKey &key, DictionaryAttr params) {
     name += "_" + sizes;
   if (std::string rank = integer("rank"); !rank.empty() && rank != "0")
     name += "_r" + rank;
-  for (StringRef param : {"residual", "accumulate", "exact", "inverse", "backward"})
+  for (StringRef param : {"low_rank", "residual", "accumulate", "exact", "inverse", "backward"})
     if (auto value = params.getAs<BoolAttr>(param); value && value.getValue())
       name += "_" + param.str();
-  if (auto epilogue = params.getAs<StringAttr>("epilogue"))
-    name += "_" + epilogue.getValue().str();
+  return name;
+}
+
+// linear_forward_nf4_1536x576_r16, linear_forward_nf4_576_192_192x576_low_rank_rope.
+static std::string readableName(const KernelKey &key, DictionaryAttr params) {
+  std::string name = key.family;
+  SmallVector<DictionaryAttr> parts{params};
+  if (auto several = params.getAs<ArrayAttr>("parts"))
+    parts = llvm::to_vector(several.getAsRange<DictionaryAttr>());
+  std::string rows;
+  if (parts.size() > 1)
+    for (DictionaryAttr part : parts)
+      rows += (rows.empty() ? "" : "_") + std::to_string(part.getAs<IntegerAttr>("n").getInt());
+  name += shownParams(parts.front(), rows);
+  llvm::StringSet<> epilogues;
+  for (DictionaryAttr part : parts)
+    if (auto epilogue = part.getAs<StringAttr>("epilogue");
+        epilogue && epilogues.insert(epilogue.getValue()).second)
+      name += "_" + epilogue.getValue().str();
   return name;
 }
 

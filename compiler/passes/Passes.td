@@ -115,6 +115,15 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def StackLaunches : Pass<"lora-stack-launches", "::mlir::ModuleOp"> {
+  let summary = "50-planned, on devices: products that read one x, or add to one dx, become one launch";
+  let description = [{
+    Neighbouring launches of `linear_forward` over one x (q, k and v) become parts of one, side by side; where one's map reads what the one
+    before it has written (gate and up), a block forms both in turn. Neighbouring launches of `linear_backward` that add to one dx keep
+    their sum in registers. Kernels that no launch names any more are erased.
+  }];
+}
+
 def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
   let summary = "50-planned, on devices: the optimizer's step as programs @norm and @update";
   let description = [{

@@ -280,13 +280,13 @@ private:
   }
 
   LaunchOp launch(Location loc, KernelKey key, ValueRange operands, int64_t flops, int64_t begin,
-                  int64_t count) {
+                  int64_t count, DenseI64ArrayAttr scalars = nullptr) {
     if (target.isCuda) {
       key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
       key.params.push_back(integer("rows", count));
     }
     auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
-                               b.getI64IntegerAttr(count), /*fixed=*/UnitAttr());
+                               b.getI64IntegerAttr(count), scalars, /*fixed=*/UnitAttr());
     op->setAttr("flops", b.getI64IntegerAttr(flops));
     return op;
   }
@@ -298,8 +298,9 @@ private:
         os << (names.empty() ? "" : " ") << memory.getElementType();
     return names;
   }
-  void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops) {
-    launch(loc, key, operands, flops, 0, isHead ? headRows : maxTokens);
+  void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops,
+              DenseI64ArrayAttr scalars = nullptr) {
+    launch(loc, key, operands, flops, 0, isHead ? headRows : maxTokens, scalars);
   }
   int64_t tokens() const { return isHead ? headRows : maxTokens; }
 
@@ -559,7 +560,19 @@ private:
     KernelKey key;
     SmallVector<Value> operands;
     int64_t flops;
+    DenseI64ArrayAttr scalars; ///< of the launch
   };
+
+  // The rank of an update and t's leading dimension: constants of a CPU's kernel, which unrolls by
+  // them; a GPU's kernel gets them with the launch, so that it serves every rank.
+  SmallVector<NamedAttribute> rankParams(Value t, StringRef ldName) {
+    if (target.isCuda)
+      return {flag("low_rank", bool(t))};
+    return {integer("rank", t ? cols(t) : 0), integer(ldName, t ? ld(t) : 0)};
+  }
+  DenseI64ArrayAttr rankScalars(Value t) {
+    return target.isCuda && t ? b.getDenseI64ArrayAttr({cols(t), ld(t)}) : DenseI64ArrayAttr();
+  }
 
   Product productOf(AdaptedLinearOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
@@ -570,14 +583,14 @@ private:
     if (op.getResidual())
       operands.push_back(in(op.getResidual()));
     return {{"linear_forward",
-             linearParams(op.getWeight(),
+             linearParams(op.getWeight(), op.getT(),
                           {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                           integer("rank", rank), integer("ldt", op.getT() ? ld(op.getT()) : 0),
                            number("scale", op.getScale().convertToDouble()),
                            integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
                            flag("residual", bool(op.getResidual()))})},
             operands,
-            2 * tokens() * shape[0] * (shape[1] + rank)};
+            2 * tokens() * shape[0] * (shape[1] + rank),
+            rankScalars(op.getT())};
   }
   Product productOf(AdaptedLinearBackwardOp op) {
     auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
@@ -585,15 +598,15 @@ private:
     SmallVector<Value> operands{in(op.getDy()), weight(op.getWeight())};
     if (op.getDt())
       operands.append({in(op.getDt()), in(op.getA())});
-    return {{"linear_backward",
-             linearBackwardParams(op.getWeight(), ld(op.getDy()), ld(op.getDx()), rank,
-                                  op.getDt() ? ld(op.getDt()) : 0, bool(op.getOnto()))},
+    return {{"linear_backward", linearBackwardParams(op.getWeight(), op.getDt(), ld(op.getDy()),
+                                                     ld(op.getDx()), bool(op.getOnto()))},
             operands,
-            2 * tokens() * shape[1] * (shape[0] + rank)};
+            2 * tokens() * shape[1] * (shape[0] + rank),
+            rankScalars(op.getDt())};
   }
   void launchProduct(Location loc, Product product, Value result) {
     product.operands.push_back(result);
-    launch(loc, product.key, product.operands, product.flops);
+    launch(loc, product.key, product.operands, product.flops, product.scalars);
   }
 
   void selectOp(AdaptedLinearOp op) {
@@ -664,7 +677,7 @@ private:
                                b.getNamedAttr("sources", b.getDenseI64ArrayAttr(sources)),
                                b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))});
     product.key.body = &map.getBody();
-    launch(op->getLoc(), product.key, product.operands, product.flops);
+    launch(op->getLoc(), product.key, product.operands, product.flops, product.scalars);
     return true;
   }
 
@@ -674,16 +687,19 @@ private:
   }
   static bool ropeFits(RopeOp op) { return 128 % headDim(op) == 0 && headDim(op) % 16 == 0; }
 
-  SmallVector<NamedAttribute> linearParams(Value w, ArrayRef<NamedAttribute> more) {
+  SmallVector<NamedAttribute> linearParams(Value w, Value t, ArrayRef<NamedAttribute> more,
+                                           StringRef ldName = "ldt") {
     auto shape = cast<WeightType>(w.getType()).getShape();
     SmallVector<NamedAttribute> params{integer("n", shape[0]), integer("k", shape[1]), formatOf(w)};
+    llvm::append_range(params, rankParams(t, ldName));
     llvm::append_range(params, more);
     return params;
   }
-  SmallVector<NamedAttribute> linearBackwardParams(Value w, int64_t lddy, int64_t lddx,
-                                                   int64_t rank, int64_t lddt, bool accumulate) {
-    return linearParams(w, {integer("lddy", lddy), integer("lddx", lddx), integer("rank", rank),
-                            integer("lddt", lddt), flag("accumulate", accumulate)});
+  SmallVector<NamedAttribute> linearBackwardParams(Value w, Value dt, int64_t lddy, int64_t lddx,
+                                                   bool accumulate) {
+    return linearParams(
+        w, dt, {integer("lddy", lddy), integer("lddx", lddx), flag("accumulate", accumulate)},
+        "lddt");
   }
 
   void selectOp(CrossEntropyOp op) {
@@ -711,13 +727,13 @@ private:
     if (dh && target.activation != b.getF32Type())
       dlogits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, target.activation),
                                  BufferRole::Local, "gradient of a chunk's logits", -1);
-    KernelKey forward{"linear_forward",
-                      linearParams(w, {integer("ldx", ld(h)), integer("ldy", ldl),
-                                       integer("rank", 0), integer("ldt", 0), number("scale", 1.0),
-                                       integer("ldr", 0), flag("residual", false)})};
+    KernelKey forward{"linear_forward", linearParams(w, Value(),
+                                                     {integer("ldx", ld(h)), integer("ldy", ldl),
+                                                      number("scale", 1.0), integer("ldr", 0),
+                                                      flag("residual", false)})};
     KernelKey entropy{"cross_entropy",
                       {integer("vocab", vocab), integer("ld", ldl), flag("backward", bool(dh))}};
-    KernelKey backward{"linear_backward", linearBackwardParams(w, ldl, ld(h), 0, 0, false)};
+    KernelKey backward{"linear_backward", linearBackwardParams(w, Value(), ldl, ld(h), false)};
     for (int64_t begin = 0; begin < maxTokens; begin += rows) {
       int64_t count = std::min(rows, maxTokens - begin), flops = 2 * count * vocab * shape[1];
       launch(loc, forward, {slice(loc, in(h), begin, count), weight(w), logits}, flops, begin,

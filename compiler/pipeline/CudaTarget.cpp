@@ -33,6 +33,7 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
   select.device = "cuda";
   select.compute = cudaCompute(spec);
   pm.addPass(createSelectKernels(select));
+  pm.addPass(createStackLaunches());
   pm.addPass(createAppendUpdate());
   PlanMemoryOptions memory;
   memory.alignment = 256;

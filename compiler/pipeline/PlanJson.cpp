@@ -215,6 +215,11 @@ private:
       json.attributeArray("rows", [&] {
         json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount()));
       });
+      if (auto scalars = launch.getScalars())
+        json.attributeArray("scalars", [&] {
+          for (int64_t n : *scalars)
+            json.value(n);
+        });
       if (launch.getFixed())
         json.attribute("fixed", true);
       if (auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid"))

@@ -54,9 +54,10 @@ Result<void> CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weigh
         launch.values.push_back(arg.weight < 0 ? arena + uint64_t(arg.offset)
                                                : weightPart(arg.weight, arg.part));
       launch.values.push_back(arena + uint64_t(plan->io.step));
-      // The last two are ints: their low bytes come first.
+      // The last ones are ints: their low bytes come first.
       launch.values.push_back(uint64_t(from.fixedRows ? -1 : from.rowBegin));
       launch.values.push_back(uint64_t(from.rowCount));
+      launch.values.insert(launch.values.end(), from.scalars.begin(), from.scalars.end());
       for (uint64_t &value : launch.values)
         launch.arguments.push_back(&value);
       launch.plan = &from;

@@ -32,7 +32,7 @@ hopper=$(grep -c sm_90 "$out/doctor.txt")
 if ((hopper)); then # linears by warpgroups, in blocks of each size
   for multiprocessors in 132 6 2 1; do
     step "warpgroups-$multiprocessors" env LORAC_TEST_ARCH=sm_90a LORAC_TEST_MULTIPROCESSORS=$multiprocessors \
-      "$build/CudaOneOpTest" --gtest_brief=1 '--gtest_filter=*Linear*:*Epilogues*:*Product*'
+      "$build/CudaOneOpTest" --gtest_brief=1 '--gtest_filter=*Linear*:*Epilogues*:*Product*:*OfOneX*:*GateAndUp*'
   done
 fi
 step rounding python3 "$here/mma_rounding.py" "$simulator" "$LORAC_LIBCUDA"

@@ -127,9 +127,9 @@ private:
     os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt()
        << (shared >= 40000 ? ", 1) " : ") ") << kernel.getName() << "(";
     taken["step"] = taken["shared"] = 1;
-    unsigned last = kernel.getNumArguments() - 2; // begin and count come behind the step
+    bool hasStep = false; // behind the buffers
     for (BlockArgument argument : kernel.getArguments()) {
-      if (argument.getArgNumber() == last)
+      if (!hasStep && !isa<MemRefType>(argument.getType()) && (hasStep = true))
         os << ",\n    const " << "LoracStep *__restrict__ step";
       std::string name = names[argument] = nameFor(argument);
       os << (argument.getArgNumber() ? ",\n    " : "\n    ");
@@ -198,6 +198,8 @@ private:
   bool isConstant(Value memory) {
     while (auto advance = memory.getDefiningOp<device::AdvanceOp>())
       memory = advance.getMemory();
+    if (auto select = memory.getDefiningOp<arith::SelectOp>())
+      return isConstant(select.getTrueValue()) && isConstant(select.getFalseValue());
     auto argument = dyn_cast<BlockArgument>(memory);
     return argument && argument.getOwner() == &kernel.front() &&
            !kernel.getArgAttr(argument.getArgNumber(), "cuda.written");
@@ -276,6 +278,10 @@ private:
         .Case([&](arith::NegFOp o) { return define(o, "-" + use(o.getOperand())); })
         .Case([&](arith::CmpIOp o) { return printCompare(o); })
         .Case([&](arith::SelectOp o) {
+          if (isa<MemRefType>(o.getType()))
+            return printPointer(o, o,
+                                use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " +
+                                    use(o.getFalseValue()));
           return define(o, "(" + use(o.getCondition()) + " ? " + use(o.getTrueValue()) + " : " +
                                use(o.getFalseValue()) + ")");
         })
@@ -465,13 +471,16 @@ private:
     return success();
   }
   LogicalResult printDevice(device::AdvanceOp op) {
-    FailureOr<std::string> element = typeName(cast<MemRefType>(op.getType()).getElementType(), op);
+    return printPointer(op, op, address(op.getMemory(), op.getIndex()));
+  }
+  LogicalResult printPointer(Operation *op, Value pointer, const Twine &value) {
+    FailureOr<std::string> element =
+        typeName(cast<MemRefType>(pointer.getType()).getElementType(), op);
     if (failed(element))
       return failure();
-    std::string from = address(op.getMemory(), op.getIndex());
-    bool constant = isConstant(op.getMemory());
-    line() << (constant ? "const " : "") << *element << " *" << (names[op] = nameFor(op)) << " = "
-           << from << ";\n";
+    std::string from = value.str();
+    line() << (isConstant(pointer) ? "const " : "") << *element << " *"
+           << (names[pointer] = nameFor(pointer)) << " = " << from << ";\n";
     return success();
   }
   LogicalResult printDevice(device::KeepOp op) {

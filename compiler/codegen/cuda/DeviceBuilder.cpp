@@ -9,7 +9,8 @@ using namespace lorac;
 using namespace lorac::cuda;
 
 DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef name, int64_t threads,
-                             Type compute, ArrayRef<Argument> arguments)
+                             Type compute, ArrayRef<Argument> arguments,
+                             ArrayRef<std::string> scalars)
     : b(builder), loc(location), computeType(compute) {
   // Names are for values that the reader of the CUDA text meets, not for what the spec calls the
   // op.
@@ -18,6 +19,8 @@ DeviceBuilder::DeviceBuilder(OpBuilder &builder, Location location, StringRef na
   SmallVector<Argument> all(arguments);
   all.push_back({"begin", i32()});
   all.push_back({"count", i32()});
+  for (const std::string &scalar : scalars)
+    all.push_back({scalar, i32()});
   buffers = arguments.size();
   SmallVector<Type> types;
   for (const Argument &argument : all)
@@ -242,6 +245,11 @@ Int DeviceBuilder::select(Bool condition, Int x, Int y) {
   if (std::optional<int64_t> always = known(condition))
     return *always ? x : y;
   return {this, arith::SelectOp::create(b, loc, condition.v, x.v, y.v)};
+}
+Value DeviceBuilder::select(StringRef name, Bool condition, Value x, Value y) {
+  if (std::optional<int64_t> always = known(condition))
+    return *always ? x : y;
+  return arith::SelectOp::create(b, at(name), condition.v, x, y);
 }
 Num DeviceBuilder::exp(Num x) { return {this, math::ExpOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::exp2(Num x) { return {this, math::Exp2Op::create(b, loc, x.v)}; }

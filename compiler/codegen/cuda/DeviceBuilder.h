@@ -32,15 +32,18 @@ public:
 
   /// Opens `func.func @name` for `threads` threads a block at the builder's place; `compute` is the
   /// 16-bit type of activations. To the arguments come `step` (by the op device.step), `begin` and
-  /// `count`.
+  /// `count`, then the launch's `scalars`.
   DeviceBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, int64_t threads,
-                Type compute, llvm::ArrayRef<Argument> arguments);
+                Type compute, llvm::ArrayRef<Argument> arguments,
+                llvm::ArrayRef<std::string> scalars = {});
   ~DeviceBuilder();
   DeviceBuilder(const DeviceBuilder &) = delete;
 
   mlir::func::FuncOp function() { return func; }
   /// The buffers in the order of the arguments, one a call.
   Value next() { return func.getArgument(taken++); }
+  /// The scalars in their order, one a call.
+  Int nextScalar() { return {this, func.getArgument(buffers + 2 + takenScalars++)}; }
   mlir::OpBuilder &builder() { return b; }
 
   // Types.
@@ -91,6 +94,8 @@ public:
   Num fma(Num x, Num y, Num sum);
   Num select(Bool condition, Num x, Num y);
   Int select(Bool condition, Int x, Int y);
+  /// One of two memories of a type.
+  Value select(llvm::StringRef name, Bool condition, Value x, Value y);
   Num exp(Num x);
   Num exp2(Num x);
   Num log(Num x);
@@ -203,7 +208,7 @@ private:
   Type computeType;
   std::string pending;
   mlir::func::FuncOp func;
-  unsigned taken = 0, buffers = 0;
+  unsigned taken = 0, takenScalars = 0, buffers = 0;
   int64_t sharedTop = 0, sharedAlign = 128;
   mlir::OpBuilder::InsertPoint after;
   std::optional<Int> threadId;

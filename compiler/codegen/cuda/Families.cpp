@@ -69,13 +69,17 @@ DeviceBuilder::Argument Kernel::argument(StringRef name, unsigned buffer, bool w
 }
 
 SmallVector<DeviceBuilder::Argument> Kernel::weightArguments() {
-  MLIRContext *context = op.getContext();
   std::optional<formats::WeightFormat> format = formats::parseWeightFormat(string("format"));
   assert(format && "SelectKernels writes formats that the dialect knows");
+  return weightArguments(*format);
+}
+
+SmallVector<DeviceBuilder::Argument> Kernel::weightArguments(const formats::WeightFormat &format) {
+  MLIRContext *context = op.getContext();
   Type f32 = Float32Type::get(context), f16 = Float16Type::get(context),
        u8 = IntegerType::get(context, 8);
   using Kind = formats::WeightFormat::Kind;
-  switch (format->kind) {
+  switch (format.kind) {
   case Kind::Vector:
     return {{"w", flat(f32)}};
   case Kind::Q8_0:
@@ -85,7 +89,7 @@ SmallVector<DeviceBuilder::Argument> Kernel::weightArguments() {
     return {{"codes", flat(u8)}, {"d", flat(f16)}, {"m", flat(f16)}};
   case Kind::Nf4:
   case Kind::Fp4:
-    if (format->doubleQuant)
+    if (format.doubleQuant)
       return {{"codes", flat(u8)}, {"absmax", flat(u8)}, {"nested", flat(f32)}};
     return {{"codes", flat(u8)}, {"absmax", flat(f32)}};
   default:

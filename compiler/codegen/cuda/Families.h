@@ -5,6 +5,7 @@
 
 #include "compiler/codegen/cuda/DeviceBuilder.h"
 #include "compiler/dialect/LoraOps.h"
+#include "runtime/formats/WeightFormat.h"
 
 #include "llvm/Support/Error.h"
 
@@ -50,8 +51,9 @@ public:
   mlir::Type element(unsigned buffer);
   /// An argument for buffer `buffer` of the launch.
   DeviceBuilder::Argument argument(llvm::StringRef name, unsigned buffer, bool written = false);
-  /// Arguments for the parts of the weight in parameter `format`.
+  /// Arguments for the parts of a weight in parameter `format`, or the given one.
   llvm::SmallVector<DeviceBuilder::Argument> weightArguments();
+  llvm::SmallVector<DeviceBuilder::Argument> weightArguments(const formats::WeightFormat &format);
 };
 
 struct Family {

@@ -107,13 +107,14 @@ std::string Nvrtc::options() { return join(std::begin(fixedOptions), std::end(fi
 
 // The number in front of some words of ptxas's report; 0 where it does not say them.
 static int64_t numberBefore(StringRef log, StringRef words) {
-  StringRef before = log.take_front(log.find(words));
-  if (before.size() == log.size())
-    return 0;
-  int64_t number = 0;
-  before.take_back(before.size() - before.find_last_not_of("0123456789") - 1)
-      .getAsInteger(10, number);
-  return number;
+  for (size_t at = log.find(words); at != StringRef::npos; at = log.find(words, at + 1)) {
+    StringRef before = log.take_front(at);
+    int64_t number = 0;
+    if (!before.take_back(before.size() - before.find_last_not_of("0123456789") - 1)
+             .getAsInteger(10, number))
+      return number;
+  }
+  return 0;
 }
 
 Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, StringRef arch) const {

@@ -72,7 +72,11 @@ std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
     instruction.consume_front("{");
     code.push_back(instruction.trim());
   }
-  std::optional<MainLoop> best;
+  struct Loop {
+    size_t first, last;
+    MainLoop counted;
+  };
+  SmallVector<Loop> loops;
   for (size_t i = 0; i < code.size(); ++i) {
     StringRef op = code[i];
     if (op.starts_with("@"))
@@ -89,9 +93,20 @@ std::optional<MainLoop> lorac::cuda::mainLoopOf(StringRef sass) {
     MainLoop loop{int64_t(i - target->second + 1), 0};
     for (size_t j = target->second; j <= i; ++j)
       loop.mma += productsOf(code[j]);
-    if (loop.mma > 0 && (!best || loop.mma > best->mma ||
-                         (loop.mma == best->mma && loop.instructions < best->instructions)))
-      best = loop;
+    if (loop.mma > 0)
+      loops.push_back({target->second, i, loop});
+  }
+  // Of those that hold no other one.
+  std::optional<MainLoop> best;
+  for (const Loop &loop : loops) {
+    bool isInner = none_of(loops, [&](const Loop &other) {
+      return &other != &loop && loop.first <= other.first && other.last <= loop.last &&
+             other.last - other.first < loop.last - loop.first;
+    });
+    const MainLoop &counted = loop.counted;
+    if (isInner && (!best || counted.mma > best->mma ||
+                    (counted.mma == best->mma && counted.instructions < best->instructions)))
+      best = counted;
   }
   return best;
 }

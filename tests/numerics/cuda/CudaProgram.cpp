@@ -58,6 +58,7 @@ void CudaProgram::compile() {
   SelectKernelsOptions select;
   select.headRows = 10, select.device = "cuda", select.compute = "bf16";
   pm.addPass(createSelectKernels(select));
+  pm.addPass(createStackLaunches());
   PlanMemoryOptions memory;
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));
@@ -129,6 +130,11 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs,
     for (Simulator::Pointer &pointer : pointers)
       arguments.push_back(&pointer);
     arguments.push_back(&begin), arguments.push_back(&count);
+    std::vector<int32_t> scalars;
+    if (auto given = launch.getScalars())
+      scalars.assign(given->begin(), given->end());
+    for (int32_t &scalar : scalars)
+      arguments.push_back(&scalar);
     auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid").asArrayRef();
     std::string kernel = launch.getKernel().str();
     device.launch(kernels.at(kernel), {grid[0], grid[1], grid[2]}, blocks.at(kernel).first,

@@ -335,6 +335,111 @@ TEST(OneOp, RopeBehindAProduct) {
   }
 }
 
+// Products that read one x: side by side, with and without an update, of several ranks, one turned
+// by rope; then what they give added up by products of their own.
+TEST(OneOp, ProductsOfOneX) {
+  const int k = 140, sizes[] = {64, 37, 130}, ranks[] = {5, 0, 37};
+  for (const char *format : {"nf4<64, dq256>", "bf16"}) {
+    std::string declare, use, body, sum;
+    for (int i = 0; i < 3; ++i) {
+      std::string at = std::to_string(i), n = std::to_string(sizes[i]),
+                  r = std::to_string(ranks[i]), w = "!lora.weight<" + n + "x140, " + format + ">",
+                  v = "!lora.weight<24x" + n + ", f32>", b = "tensor<" + n + "x" + r + "xf32>",
+                  t = "tensor<?x" + r + "xf32>", y = rows(sizes[i]);
+      declare += "lora.frozen @w" + at + " : " + w + "\nlora.frozen @v" + at + " : " + v + "\n";
+      use += "%w" + at + " = lora.use @w" + at + " : " + w + "\n%v" + at + " = lora.use @v" + at +
+             " : " + v + "\n";
+      if (ranks[i]) {
+        declare += "lora.param @b" + at + " : " + b + "\n";
+        use += "%b" + at + " = lora.use @b" + at + " : " + b + "\n";
+      }
+      std::string product = "lora.adapted_linear(%x, %w" + at + ") " +
+                            (ranks[i] ? "low_rank(%t" + at + ", %b" + at + ") " : "") + "scale " +
+                            (ranks[i] ? "1.75" : "1.0") + " : (tensor<?x140xf32>, " + w +
+                            (ranks[i] ? ", " + t + ", " + b : "") + ") -> " + y;
+      if (i == 0)
+        body += R"(%r = lora.fused : tensor<?x2x32xf32> {
+      %y = )" + product +
+                R"(
+      %v = lora.view %y : tensor<?x64xf32> to tensor<?x2x32xf32>
+      %turned = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x32xf32>, tensor<?xi32>) -> tensor<?x2x32xf32>
+      lora.yield %turned : tensor<?x2x32xf32>
+    }
+)";
+      else
+        body += "%y" + at + " = " + product + "\n";
+      if (i == 0)
+        sum += "%y0 = lora.view %r : tensor<?x2x32xf32> to tensor<?x64xf32>\n";
+      sum += "%s" + at + " = lora.adapted_linear(%y" + at + ", %v" + at + ") " +
+             (i ? "residual(%s" + std::to_string(i - 1) + ") " : "") + "scale 1.0 : (" + y + ", " +
+             v + (i ? ", tensor<?x24xf32>" : "") + ") -> tensor<?x24xf32>\n";
+    }
+    expectMatch(
+        oneOp({{"x", k}, {"t0", 5}, {"t2", 37}}, declare, use + body + sum, "%s2", rows(24)));
+  }
+}
+
+// A map of a product with the one before it: both are formed in turn.
+TEST(OneOp, GateAndUp) {
+  for (int n : {37, 200}) {
+    std::string y = rows(n), w = "!lora.weight<" + std::to_string(n) + "x140, nf4<64>>",
+                b = "tensor<" + std::to_string(n) + "x20xf32>";
+    for (bool keeps : {false, true})
+      expectMatch(oneOp({{"x", 140}, {"t", 20}},
+                        "lora.frozen @g : " + w + "\nlora.frozen @u : " + w +
+                            "\nlora.param @b : " + b,
+                        "%g = lora.use @g : " + w + "\n%u = lora.use @u : " + w +
+                            "\n%b = lora.use @b : " + b + R"(
+    %gate = lora.adapted_linear(%x, %g) scale 1.0 : (tensor<?x140xf32>, )" +
+                            w + ") -> " + y + R"(
+    %f)" + (keeps ? ":2" : "") +
+                            " = lora.fused : " + y + (keeps ? ", " + y : "") + R"( {
+      %y = lora.adapted_linear(%x, %u) low_rank(%t, %b) scale 0.5 : (tensor<?x140xf32>, )" +
+                            w + ", tensor<?x20xf32>, " + b + ") -> " + y + R"(
+      %m = lora.map %gate, %y : ()" +
+                            y + ", " + y + ") -> " + y + R"( {
+      ^bb0(%a: f32, %c: f32):
+        %p = arith.mulf %a, %c : f32
+        lora.yield %p : f32
+      }
+      lora.yield %m)" + (keeps ? ", %y : " + y + ", " + y : " : " + y) +
+                            R"(
+    }
+    %out = lora.map )" + (keeps ? "%f#0, %f#1, %gate" : "%f, %f, %f") +
+                            " : (" + y + ", " + y + ", " + y + ") -> " + y + R"( {
+    ^bb0(%a: f32, %c: f32, %e: f32):
+      %s = arith.subf %a, %c : f32
+      %z = arith.addf %s, %e : f32
+      lora.yield %z : f32
+    })",
+                        "%out", y),
+                  1e-4);
+  }
+}
+
+// Products that add to one dx, one of them with an update.
+TEST(OneOp, GradientsOfOneX) {
+  for (const char *format : {"nf4<64, dq256>", "bf16"})
+    for (int k : {44, 192}) {
+      auto type = [&](int n) {
+        return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + format + ">";
+      };
+      std::string x = rows(k), a = "tensor<20x" + std::to_string(k) + "xf32>";
+      expectMatch(oneOp({{"dq", 192}, {"dk", 37}, {"dv", 130}, {"dt", 20}},
+                        "lora.frozen @q : " + type(192) + "\nlora.frozen @k : " + type(37) +
+                            "\nlora.frozen @v : " + type(130) + "\nlora.param @a : " + a,
+                        "%q = lora.use @q : " + type(192) + "\n%k = lora.use @k : " + type(37) +
+                            "\n%v = lora.use @v : " + type(130) + "\n%a = lora.use @a : " + a + R"(
+    %x0 = lora.adapted_linear_backward(%dv, %v) : (tensor<?x130xf32>, )" +
+                            type(130) + ") -> " + x + R"(
+    %x1 = lora.adapted_linear_backward(%dk, %k) low_rank(%dt, %a) onto(%x0) : (tensor<?x37xf32>, )" +
+                            type(37) + ", tensor<?x20xf32>, " + a + ", " + x + ") -> " + x + R"(
+    %x2 = lora.adapted_linear_backward(%dq, %q) onto(%x1) : (tensor<?x192xf32>, )" +
+                            type(192) + ", " + x + ") -> " + x + "\n" + twice("%x2", k),
+                        "%out", x));
+    }
+}
+
 TEST(OneOp, Dropout) {
   expectMatch(oneOp({{"x", 37}}, "", "%y = lora.dropout %x p 3.0e-01 stream 9 : tensor<?x37xf32>",
                     "%y", rows(37)));

@@ -11,18 +11,30 @@ static int64_t scaleBytes(const WeightFormat &format) {
   return format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4;
 }
 
-FrozenTile::FrozenTile(DeviceBuilder &d, Kernel &kernel, const Shape &shape)
-    : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), shape(shape),
-      np(roundUp(shape.n, 128)), kp(roundUp(shape.k, 64)), firstCol(d.constant(0)),
-      codesTo(firstCol), decodeRow(firstCol), decodeGroup(firstCol), decodeFrom(firstCol),
-      decodeTo{firstCol, firstCol}, offset(d.number(0)) {
-  codes = d.next();
-  if (decodes())
-    scales = d.next();
+FrozenTile::Arguments FrozenTile::takeArguments(DeviceBuilder &d, const WeightFormat &format) {
+  Arguments weight;
+  weight.codes = d.next();
+  if (format.block != 0)
+    weight.scales = d.next();
   if (hasMinima(format))
-    minima = d.next();
+    weight.minima = d.next();
   if (format.doubleQuant)
-    nested = d.next();
+    weight.nested = d.next();
+  return weight;
+}
+
+FrozenTile::FrozenTile(DeviceBuilder &d, const WeightFormat &format, const Shape &shape,
+                       ArrayRef<Arguments> weights)
+    : d(d), format(format), shape(shape), weights(weights), kp(roundUp(shape.k, 64)),
+      np(d.constant(0)), lastBlock(np), firstCol(np), codesTo(np), decodeRow(np), decodeGroup(np),
+      decodeFrom(np), decodeTo{np, np}, offset(d.number(0)) {
+  int64_t elements = (decodes() ? shape.buffers : shape.stages) * 64 * shape.cols;
+  if (shape.warpgroups)
+    decoded = SwizzledTile(d, "w_tile", elements, 64, 1024, shape.backward ? 64 : 0);
+  else
+    decoded = SwizzledTile(d, "w_tile", elements, shape.backward ? shape.cols : 64);
+  if (decodes())
+    placeDecoding();
 }
 
 int64_t FrozenTile::scalesPerTile() const {
@@ -51,22 +63,46 @@ int64_t FrozenTile::sharedBytes(const WeightFormat &format, const Shape &shape) 
          shape.buffers * shape.cols * 128 + 2048;
 }
 
-void FrozenTile::prepare(Int first) {
+void FrozenTile::placeDecoding() {
+  codeStages = d.shared("code_stages", shape.stages * codeBytes(), d.u8());
+  Type scaleType = cast<MemRefType>(weights.front().scales.getType()).getElementType();
+  scaleStages = d.shared("scale_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
+  if (hasMinima(format))
+    minimumStages =
+        d.shared("minimum_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
+  if (format.doubleQuant)
+    map = d.shared("scale_map", 256, d.f32());
+  if (format.kind == WeightFormat::Q8_0)
+    return;
+  float values[16];
+  for (int code = 0; code < 16; ++code)
+    values[code] = format.kind == WeightFormat::Nf4    ? formats::nf4Codes[code]
+                   : format.kind == WeightFormat::Fp4  ? formats::fp4Codes[code]
+                   : format.kind == WeightFormat::Q4_0 ? float(code - 8)
+                                                       : float(code);
+  table = d.codeTable(format.kind == WeightFormat::Fp4   ? "fp4"
+                      : format.kind == WeightFormat::Nf4 ? "nf4"
+                                                         : "codes",
+                      d.shared("table_scratch", 32, d.u8()), values);
+}
+
+void FrozenTile::prepare(const Parts &parts, Int first) {
   firstCol = first;
-  int64_t elements = (decodes() ? shape.buffers : shape.stages) * 64 * shape.cols;
-  if (shape.warpgroups)
-    decoded = SwizzledTile(d, "w_tile", elements, 64, 1024, shape.backward ? 64 : 0);
-  else
-    decoded = SwizzledTile(d, "w_tile", elements, shape.backward ? shape.cols : 64);
-  if (decodes()) {
-    codeStages = d.shared("code_stages", shape.stages * codeBytes(), d.u8());
-    Type scaleType = cast<MemRefType>(scales.getType()).getElementType();
-    scaleStages = d.shared("scale_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
-    if (hasMinima(format))
-      minimumStages =
-          d.shared("minimum_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
+  auto ofParts = [&](StringRef name, Value Arguments::*member) {
+    SmallVector<Value> all;
+    for (const Arguments &weight : weights)
+      all.push_back(weight.*member);
+    return parts.pick(name, all);
+  };
+  codes = ofParts("codes", &Arguments::codes), scales = ofParts("scales", &Arguments::scales);
+  minima = ofParts("minima", &Arguments::minima), nested = ofParts("nested", &Arguments::nested);
+  np = parts.pick("w_rows", [&](size_t part) { return roundUp(shape.n[part], 128); });
+  if (decodes())
+    lastBlock = parts.pick("last_block", [&](size_t part) {
+      return ceilDiv(shape.n[part] * shape.k, format.block) - 1;
+    });
+  if (decodes())
     prepareDecoding();
-  }
   // A thread takes one piece of every few rows: what depends on the piece is the same for all its
   // copies.
   Int row = d.named("w_row", d.thread() / pieces()),
@@ -80,7 +116,6 @@ void FrozenTile::prepare(Int first) {
 
 void FrozenTile::prepareDecoding() {
   if (format.doubleQuant) {
-    map = d.shared("scale_map", 256, d.f32());
     d.loop("e", d.thread(), d.constant(256), shape.threads,
            [&](Int e) { d.store(d.loadNum(nested, {e}), map, {e}); });
     offset = d.named("scale_offset", d.loadNum(nested, {d.constant(256)}));
@@ -98,18 +133,6 @@ void FrozenTile::prepareDecoding() {
   for (int64_t half = 0; half < 2; ++half)
     decodeTo[half] =
         d.keep("decode_to", decoded.piece(d.constant(0), decodeRow, decodeGroup * 2 + half));
-  if (format.kind == WeightFormat::Q8_0)
-    return;
-  float values[16];
-  for (int code = 0; code < 16; ++code)
-    values[code] = format.kind == WeightFormat::Nf4    ? formats::nf4Codes[code]
-                   : format.kind == WeightFormat::Fp4  ? formats::fp4Codes[code]
-                   : format.kind == WeightFormat::Q4_0 ? float(code - 8)
-                                                       : float(code);
-  table = d.codeTable(format.kind == WeightFormat::Fp4   ? "fp4"
-                      : format.kind == WeightFormat::Nf4 ? "nf4"
-                                                         : "codes",
-                      d.shared("table_scratch", 32, d.u8()), values);
 }
 
 //===--- copies ---===//
@@ -183,17 +206,16 @@ SmallVector<Num> FrozenTile::scalesOf(Value part, Int step, Int stage, Int row, 
       return d.named("scale", d.loadNum(part, {place}));
     // Block of the flat matrix; 256 of them share a scale of their scales. Where a row's blocks
     // divide 256 they are the same for all tiles.
-    int64_t last = (shape.n * shape.k + format.block - 1) / format.block - 1;
     Int block = globalRow * (shape.k / 64) + globalTile;
     if (shape.k % 64 || format.block != 64)
-      block = min((globalRow * shape.k + globalTile * 64) / format.block + which, d.constant(last));
+      block = min((globalRow * shape.k + globalTile * 64) / format.block + which, lastBlock);
     Int second =
         shape.k % 64 == 0 && format.block == 64 && !shape.backward && 256 % (shape.k / 64) == 0
             ? globalRow * (shape.k / 64) / 256
             : block / 256;
     // Rows and columns that W does not have are decoded too, to numbers that meet zeros.
-    if (shape.n % 128 || shape.k % 64)
-      second = min(second, d.constant(last / 256));
+    if (llvm::any_of(shape.n, [](int64_t n) { return n % 128 != 0; }) || shape.k % 64)
+      second = min(second, lastBlock / 256);
     Num absmax = d.named("second", d.loadNum(nested, {second + 257}));
     return d.named("scale", d.fma(d.loadNum(map, {d.loadInt(part, {place})}), absmax, offset));
   };

@@ -3,6 +3,7 @@
 // shared memory. Forward reads 64 columns of `cols` rows of W, dX reads `cols` columns of 64 rows,
 // both from the one copy by rows (docs/cuda.md).
 
+#include "compiler/codegen/cuda/families/Parts.h"
 #include "compiler/codegen/cuda/families/WarpTile.h"
 #include "runtime/formats/WeightFormat.h"
 
@@ -11,9 +12,10 @@ namespace lorac::cuda {
 class FrozenTile {
 public:
   struct Shape {
-    int64_t n, k;  ///< of W
-    bool backward; ///< dX: rows of W are the depth
-    int64_t cols;  ///< of the block's tile: rows of W forward, columns of W backward
+    llvm::SmallVector<int64_t> n; ///< rows of W, of each part of the launch
+    int64_t k;                    ///< columns
+    bool backward;                ///< dX: rows of W are the depth
+    int64_t cols;                 ///< of the block's tile: rows of W forward, columns of W backward
     int64_t threads, stages;
     int64_t buffers = 2;     ///< of decoded tiles
     bool warpgroups = false; ///< the tile as wgmma reads it: rows of 128 bytes
@@ -23,10 +25,17 @@ public:
 
   static int64_t sharedBytes(const formats::WeightFormat &format, const Shape &shape);
 
-  /// Takes the weight's parts from the kernel's arguments.
-  FrozenTile(DeviceBuilder &d, Kernel &kernel, const Shape &shape);
-  /// Takes its places in shared memory; before anything else is computed, with all threads.
-  void prepare(Int firstCol);
+  /// What Kernel::weightArguments lists; those that the format lacks are null.
+  struct Arguments {
+    mlir::Value codes, scales, minima, nested;
+  };
+  static Arguments takeArguments(DeviceBuilder &d, const formats::WeightFormat &format);
+
+  /// Takes its places in shared memory. `weights`: of each part.
+  FrozenTile(DeviceBuilder &d, const formats::WeightFormat &format, const Shape &shape,
+             llvm::ArrayRef<Arguments> weights);
+  /// Before the first panel of a part, with all threads.
+  void prepare(const Parts &parts, Int firstCol);
 
   bool decodes() const { return format.block != 0; }
   /// Starts the copies of the panel `step` (64 of the depth) into a stage.
@@ -54,6 +63,7 @@ private:
   int64_t rowElements() const;
   int64_t pieceElements() const;
   int64_t pieces() const;
+  void placeDecoding();
   void prepareDecoding();
   void loadCodes(Int step, Int stage);
   void loadScales(mlir::Value from, mlir::Value to, Int step, Int stage);
@@ -64,8 +74,10 @@ private:
   DeviceBuilder &d;
   formats::WeightFormat format;
   Shape shape;
-  int64_t np, kp;
-  mlir::Value codes, scales, minima, nested;                      // arguments
+  llvm::SmallVector<Arguments> weights;
+  int64_t kp;
+  Int np, lastBlock;                                              // of the part
+  mlir::Value codes, scales, minima, nested;                      // of the part
   mlir::Value codeStages, scaleStages, minimumStages, map, table; // shared memory, registers
   SwizzledTile decoded;
   mlir::Value codesFrom; // this thread's pieces

@@ -1,11 +1,12 @@
 // y = [res +] x·Wᵀ + scale·t·bᵀ and dx [+]= dy·W + dt·a: panels of the frozen weight, 64 deep, come
 // by asynchronous copies in stages; a quantized panel is decoded to 16 bits in shared memory while
-// the tensor cores work on the one before. The low-rank update is one more panel, as deep as its
-// rank.
+// the tensor cores work on the one before. The low-rank update is more panels of the same product.
+// The parts of a launch read one x (each column of blocks has its part, or each block all of them,
+// one after the other), or add to one dx.
 
 #include "compiler/codegen/cuda/Limits.h"
-#include "compiler/codegen/cuda/families/FrozenTile.h"
 #include "compiler/codegen/cuda/families/LinearEpilogue.h"
+#include "compiler/codegen/cuda/families/LinearShape.h"
 #include "compiler/codegen/cuda/families/WarpgroupTile.h"
 
 using namespace mlir;
@@ -18,213 +19,266 @@ extern const Family linearForwardFamily, linearBackwardFamily;
 
 namespace {
 
-constexpr int64_t Depth = 64;
-
-// Of a warpgroup's panels two are being read, one is there and one comes.
-int64_t stagesOf(const TileShape &tile) { return tile.warpgroups ? 4 : 3; }
-
-struct Shape {
-  bool backward;
-  int64_t n, k, rank, ldIn, ldOut, ldt, ldRes;
-  bool residual, accumulate;
-  double scale;
-  TileShape tile;
-  int64_t depth() const { return backward ? n : k; }
-  int64_t width() const { return backward ? k : n; }
-};
-
-FrozenTile::Shape frozenShape(bool backward, int64_t n, int64_t k, const TileShape &tile) {
-  return {.n = n,
-          .k = k,
-          .backward = backward,
-          .cols = tile.cols,
-          .threads = tile.threads(),
-          .stages = stagesOf(tile),
-          .buffers = tile.warpgroups ? 3 : 2,
-          .warpgroups = tile.warpgroups,
-          .exactScales = tile.rows < 128};
-}
-
-int64_t sharedBytes(const TileShape &tile, const FrozenTile::Shape &frozen,
-                    const formats::WeightFormat &format) {
-  return std::max(stagesOf(tile) * tile.rows * Depth * 2 + FrozenTile::sharedBytes(format, frozen),
-                  LinearEpilogue::sharedBytes(tile));
-}
-
-struct Choice {
-  TileShape tile;
-  double rate;
-};
-constexpr Choice ofWarps[] = {
-    {{256, 128, 64, 64}, 1.0}, {{128, 128, 64, 32}, 0.75}, {{64, 64, 32, 32}, 0.6}};
-constexpr Choice ofWarpgroups[] = {{{256, 128, 32, 128, true}, 1.0},
-                                   {{128, 256, 16, 256, true}, 1.0},
-                                   {{128, 128, 16, 128, true}, 0.75},
-                                   {{64, 128, 16, 128, true}, 0.6}};
-ArrayRef<Choice> choicesOf(const CudaTarget &target) {
-  return target.warpgroups() ? ArrayRef<Choice>(ofWarpgroups) : ArrayRef<Choice>(ofWarps);
-}
-
-// The tile that should be done first: rounds of blocks over the device, each as long as the tile's
-// area and its rate (of an H100, docs/gpu.md; the largest is 1).
-TileShape chooseTile(DictionaryAttr params, bool backward, const CudaTarget &target) {
-  int64_t n = intParam(params, "n"), k = intParam(params, "k"), rows = intParam(params, "rows"),
-          width = backward ? k : n;
-  formats::WeightFormat format = *formats::parseWeightFormat(stringParam(params, "format"));
-  TileShape best;
-  double least = std::numeric_limits<double>::infinity();
-  for (const Choice &choice : choicesOf(target)) {
-    const TileShape &tile = choice.tile;
-    int64_t blocks = ceilDiv(rows, tile.rows) * ceilDiv(width, tile.cols);
-    double cost =
-        double(ceilDiv(blocks, target.multiprocessors) * tile.rows * tile.cols) / choice.rate;
-    // Rows of W are stored in multiples of 128.
-    bool stored = backward || tile.cols <= 128 || roundUp(n, 128) % tile.cols == 0;
-    bool fits = stored && sharedBytes(tile, frozenShape(backward, n, k, tile), format) <=
-                              target.sharedPerBlock;
-    if (fits && LinearEpilogue::serves(params, tile) && cost < least)
-      best = tile, least = cost;
-  }
-  return best;
-}
+constexpr int64_t Depth = LinearShape::panel;
+constexpr int64_t RankPanel = 16;
 
 class LinearKernel {
 public:
-  LinearKernel(Kernel &kernel, const Shape &shape)
-      : kernel(kernel), shape(shape), format(*formats::parseWeightFormat(kernel.string("format"))),
+  LinearKernel(Kernel &kernel, const LinearShape &shape)
+      : kernel(kernel), shape(shape),
         d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), shape.tile.threads(),
-          kernel.compute(), arguments()),
-        in(d.next()), frozen(d, kernel, frozenShape(shape.backward, shape.n, shape.k, shape.tile)),
-        rows(d.rows()), firstRow(rows), firstCol(rows), inTo(rows), inCol(rows), inMask(rows) {
-    if (shape.rank)
-      t = d.next(), factor = d.next();
-    epilogue.emplace(d, kernel,
-                     LinearEpilogue::Shape{shape.width(), shape.ldOut, shape.ldRes, shape.residual,
-                                           shape.accumulate, shape.tile});
+          kernel.compute(), arguments(), scalars()),
+        parts(d, shape.parts.size()), rows(d.rows()), firstRow(rows), firstCol(rows), steps(rows),
+        inTo(rows), inCol(rows) {
+    takeArguments();
   }
 
   void build() {
-    firstRow = d.named("first_row", d.blockY() * shape.tile.rows);
-    firstCol = d.named("first_col", d.blockX() * shape.tile.cols);
+    firstRow = d.named("first_row", d.blockY() * tile().rows);
     d.returnIf(rows <= firstRow);
-    inTile = SwizzledTile(d, "in_tile", stages() * shape.tile.rows * Depth, Depth,
-                          shape.tile.warpgroups ? 1024 : 128);
-    frozen.prepare(firstCol);
-    prepareIn();
-    if (shape.tile.warpgroups) {
-      WarpgroupTile product(d, shape.tile);
-      product.prepareAsync(inTile, frozen.tile(), shape.backward);
-      groupLoop(product);
-      finish(product);
-    } else {
-      WarpTile product(d, shape.tile);
-      product.prepare(inTile, frozen.tile(), shape.backward);
-      mainLoop(product);
-      finish(product);
+    inTile = SwizzledTile(d, "in_tile", shape.stages() * tile().rows * Depth, Depth,
+                          tile().warpgroups ? 1024 : 128);
+    frozen.emplace(d, shape.format, shape.frozen(), weights);
+    sums.emplace(d, tile());
+    if (!shape.inTurn) {
+      findPart();
+      return buildPart();
     }
+    firstCol = d.named("first_col", d.blockX() * tile().cols);
+    if (!shape.backward)
+      return eachPart([&] {
+        buildPart();
+        d.barrier();
+      });
+    withProduct([&](auto &product) {
+      eachPart([&] { multiplyBase(product); });
+      finish(product);
+    });
   }
 
 private:
+  const TileShape &tile() const { return shape.tile; }
+  const LinearPart &part(size_t index) const { return shape.parts[index]; }
+  bool hasLowRank() const {
+    return llvm::any_of(shape.parts, [](const LinearPart &part) { return part.lowRank; });
+  }
+
+  //===--- arguments: x, then W, t, B and what the epilogue takes of each part; of dX each part's
+  // dy, W, dt, A, then what the epilogue takes ---===//
+
   SmallVector<DeviceBuilder::Argument> arguments() {
     unsigned buffer = 0;
-    SmallVector<DeviceBuilder::Argument> all{
-        kernel.argument(shape.backward ? "dy" : "x", buffer++)};
-    llvm::append_range(all, kernel.weightArguments());
-    if (shape.rank) {
-      all.push_back(kernel.argument(shape.backward ? "dt" : "t", buffer++));
-      all.push_back(kernel.argument(shape.backward ? "lora_A" : "lora_B", buffer++));
+    SmallVector<DeviceBuilder::Argument> all;
+    auto epilogue = [&](const LinearPart &part) {
+      LinearEpilogue::addArguments(kernel, part.params, shape.backward, buffer, all);
+    };
+    for (auto [index, part] : llvm::enumerate(shape.parts)) {
+      if (shape.backward || index == 0)
+        all.push_back(kernel.argument(shape.backward ? "dy" : "x", buffer++));
+      llvm::append_range(all, kernel.weightArguments(shape.format));
+      if (part.lowRank) {
+        all.push_back(kernel.argument(shape.backward ? "dt" : "t", buffer++));
+        all.push_back(kernel.argument(shape.backward ? "lora_A" : "lora_B", buffer++));
+      }
+      if (!shape.backward)
+        epilogue(part);
     }
-    LinearEpilogue::addArguments(kernel, buffer, all);
+    if (shape.backward)
+      epilogue(shape.parts.front());
     return all;
+  }
+  SmallVector<std::string> scalars() const {
+    SmallVector<std::string> names;
+    for (const LinearPart &part : shape.parts)
+      if (part.lowRank)
+        names.append({"rank", "ldt"});
+    return names;
+  }
+
+  void takeArguments() {
+    auto epilogue = [&](const LinearPart &part) {
+      epilogues.emplace_back(d, kernel, part.params, shape.backward, shape.width(part));
+    };
+    for (const LinearPart &part : shape.parts) {
+      ins.push_back(shape.backward || ins.empty() ? d.next() : ins.front());
+      weights.push_back(FrozenTile::takeArguments(d, shape.format));
+      ts.push_back(part.lowRank ? d.next() : Value());
+      factors.push_back(part.lowRank ? d.next() : Value());
+      // Without an update the rank is 0, and nothing of it is read.
+      ranks.push_back(part.lowRank ? d.nextScalar() : d.constant(0));
+      ldts.push_back(part.lowRank ? std::optional<Int>(d.nextScalar()) : std::nullopt);
+      if (!shape.backward)
+        epilogue(part);
+    }
+    if (shape.backward)
+      epilogue(shape.parts.front());
+  }
+
+  //===--- parts ---===//
+
+  // The part whose columns the block has, and the first of them.
+  void findPart() {
+    Int block = d.named("block", d.blockX()), part = d.constant(0), column = block;
+    int64_t begin = 0;
+    for (size_t index = 1; index < shape.parts.size(); ++index) {
+      begin += shape.across(shape.parts[index - 1]);
+      Bool isBefore = block < begin;
+      part = d.select(isBefore, part, d.constant(index));
+      column = d.select(isBefore, column, block - begin);
+    }
+    parts.set(d.named("part", part));
+    firstCol = d.named("first_col", column * tile().cols);
+  }
+
+  // Written out one after the other: what differs between parts is then known, and sums stay in the
+  // registers in which products on their way expect them.
+  void eachPart(llvm::function_ref<void()> body) {
+    for (size_t index = 0; index < shape.parts.size(); ++index) {
+      parts.set(d.constant(index));
+      body();
+    }
+  }
+
+  template <typename Body>
+  void withProduct(Body body) {
+    if (tile().warpgroups) {
+      WarpgroupTile product(d, tile());
+      body(product);
+    } else {
+      WarpTile product(d, tile());
+      body(product);
+    }
+  }
+
+  void buildPart() {
+    withProduct([&](auto &product) {
+      multiplyBase(product);
+      finish(product);
+    });
+  }
+
+  void multiplyBase(WarpTile &product) {
+    preparePart();
+    product.prepare(inTile, frozen->tile(), shape.backward);
+    mainLoop(product);
+  }
+  void multiplyBase(WarpgroupTile &product) {
+    preparePart();
+    product.prepareAsync(inTile, frozen->tile(), shape.backward);
+    groupLoop(product);
+  }
+
+  void preparePart() {
+    steps = parts.pick("panels", [&](size_t i) { return ceilDiv(shape.depth(part(i)), Depth); });
+    frozen->prepare(parts, firstCol);
+    prepareIn();
   }
 
   void finish(WarpTile &product) {
-    if (shape.rank)
+    if (hasLowRank())
       lowRank(product);
-    epilogue->write(rows, firstRow, firstCol,
-                    [&](LinearEpilogue::Pair pair) { product.eachPair(pair); });
+    Int width = parts.pick("width", [&](size_t i) { return shape.width(part(i)); });
+    sums->each(
+        rows, width, firstRow, firstCol, [&](SumsByRows::Pair pair) { product.eachPair(pair); },
+        [&](SumsByRows::Place at) {
+          if (shape.backward)
+            return epilogues.front().finish(*sums, at);
+          parts.each([&](size_t index) { epilogues[index].finish(*sums, at); });
+        });
   }
 
-  int64_t stages() const { return stagesOf(shape.tile); }
-  Int inBegin(Int stage) { return stage * (shape.tile.rows * Depth * 2); }
+  //===--- rows of x or dy ---===//
 
-  int64_t copies() const { return shape.tile.rows * 8 / shape.tile.threads(); }
-  int64_t rowsACopy() const { return shape.tile.threads() / 8; }
+  Int inBegin(Int stage) { return stage * (tile().rows * Depth * 2); }
+
+  int64_t copies() const { return tile().rows * 8 / tile().threads(); }
+  int64_t rowsACopy() const { return tile().threads() / 8; }
+  Int ldIn() {
+    return parts.pick("ld", [&](size_t i) { return part(i).ldIn; });
+  }
 
   // What a thread's copies have in common, before the loop: one piece of every few rows. Rows that
   // are not there become zero.
   void prepareIn() {
     Int row = d.named("in_row", d.thread() / 8), piece = d.named("in_piece", d.thread() % 8);
-    inFrom = d.pointer("in_from", in, (firstRow + row) * shape.ldIn + piece * 8);
+    rowStride = ldIn();
+    inFrom = d.pointer("in_from", parts.pick("in", ins), (firstRow + row) * *rowStride + piece * 8);
     inTo = d.keep("in_to", inTile.piece(d.constant(0), row, piece));
     inCol = piece * 8;
-    // One bit a copy.
-    Value mask = d.variable("mask", d.constant(0));
-    for (int64_t c = 0; c < copies(); ++c) {
-      Bool there = firstRow + row + c * rowsACopy() < rows;
-      d.set(mask, d.getInt(mask) + d.select(there, d.constant(int64_t(1) << c), d.constant(0)));
+    // The bytes of each copy, 16 or 0: four to a register, of which taking one out is one
+    // instruction.
+    inSizes.clear();
+    for (int64_t first = 0; first < copies(); first += 4) {
+      Int sizes = d.constant(0);
+      for (int64_t c = first; c < std::min(first + 4, copies()); ++c)
+        sizes = sizes + d.select(firstRow + row + c * rowsACopy() < rows,
+                                 d.constant(int64_t(16) << (8 * (c - first))), d.constant(0));
+      inSizes.push_back(d.keep("in_sizes", sizes));
     }
-    inMask = d.keep("in_mask", d.getInt(mask));
+    isRagged = llvm::any_of(shape.parts,
+                            [&](const LinearPart &part) { return shape.depth(part) % Depth != 0; });
+    if (isRagged)
+      depth = parts.pick("depth", [&](size_t i) { return shape.depth(part(i)); });
   }
 
   void loadIn(Int step, Int stage) {
     Value from = d.pointer("from", inFrom, step * Depth);
     Int to = d.named("to", inTo + inBegin(stage));
     for (int64_t c = 0; c < copies(); ++c) {
-      Int size = d.select((inMask & (int64_t(1) << c)) == 0, d.constant(0), d.constant(16));
-      if (shape.depth() % Depth) // and columns
-        size =
-            max(d.constant(0), min(size, (d.constant(shape.depth()) - step * Depth - inCol) * 2));
-      d.copyAsync(from, d.constant(c * rowsACopy() * shape.ldIn), inTile.bytes,
+      Int size = inSizes[c / 4] / (int64_t(1) << (8 * (c % 4))) % 256;
+      if (isRagged) // and columns
+        size = max(d.constant(0), min(size, (*depth - step * Depth - inCol) * 2));
+      d.copyAsync(from, *rowStride * (c * rowsACopy()), inTile.bytes,
                   to + c * rowsACopy() * Depth * 2, size);
     }
   }
 
+  //===--- the base product ---===//
+
   void load(Int step, Int stage) {
     loadIn(step, stage);
-    frozen.load(step, stage);
+    frozen->load(step, stage);
   }
 
   void mainLoop(WarpTile &product) {
-    int64_t steps = ceilDiv(shape.depth(), Depth);
-    for (int64_t stage = 0; stage < stages() - 1; ++stage) {
-      if (stage < steps)
-        load(d.constant(stage), d.constant(stage));
+    int64_t stages = shape.stages();
+    for (int64_t stage = 0; stage < stages - 1; ++stage) {
+      d.where(d.constant(stage) < steps, [&] { load(d.constant(stage), d.constant(stage)); });
       d.commit();
     }
-    bool decodes = frozen.decodes();
+    bool decodes = frozen->decodes();
     if (decodes) {
-      d.wait(stages() - 2);
+      d.wait(stages - 2);
       d.barrier();
-      frozen.decode(d.constant(0), d.constant(0), d.constant(0), 0, frozen.decodeRounds());
+      frozen->decode(d.constant(0), d.constant(0), d.constant(0), 0, frozen->decodeRounds());
     }
     Value stage = d.variable("stage", d.constant(0));
     auto later = [&](StringRef name, int64_t ahead) {
       Int sum = d.getInt(stage) + ahead;
-      return d.named(name, d.select(sum < stages(), sum, sum - stages()));
+      return d.named(name, d.select(sum < stages, sum, sum - stages));
     };
     // Decoding runs a panel ahead, so one panel more must have come, and the last has none to
     // decode.
     d.comment("panels of the frozen weight");
-    d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
-      d.wait(decodes ? stages() - 3 : stages() - 2);
+    d.loop("panel", d.constant(0), decodes ? steps - 1 : steps, 1, [&](Int step) {
+      d.wait(decodes ? stages - 3 : stages - 2);
       d.barrier();
-      d.where(step + (stages() - 1) < steps,
-              [&] { load(step + (stages() - 1), later("load_stage", stages() - 1)); });
+      d.where(step + (stages - 1) < steps,
+              [&] { load(step + (stages - 1), later("load_stage", stages - 1)); });
       d.commit();
       Int now = d.named("now", d.getInt(stage));
       if (decodes)
         multiplyAndDecode(product, step, now, later("next_stage", 1));
       else
-        product.multiply(inTile, inBegin(now), frozen.tile(), frozen.begin(now), shape.backward,
+        product.multiply(inTile, inBegin(now), frozen->tile(), frozen->begin(now), shape.backward,
                          Depth);
       d.set(stage, later("after", 1));
     });
     if (decodes) {
       d.wait(0);
       d.barrier();
-      product.multiply(inTile, inBegin(d.getInt(stage)), frozen.tile(),
-                       frozen.begin(d.constant((steps - 1) % 2)), shape.backward, Depth);
+      product.multiply(inTile, inBegin(d.getInt(stage)), frozen->tile(),
+                       frozen->begin((steps - 1) % 2), shape.backward, Depth);
     }
     d.wait(0);
     d.barrier();
@@ -232,12 +286,12 @@ private:
 
   // In turns, so that tensor cores have work while codes are looked up.
   void multiplyAndDecode(WarpTile &product, Int step, Int now, Int next) {
-    int64_t steps = Depth / 16, rounds = frozen.decodeRounds(), turns = std::min(steps, rounds);
+    int64_t each = Depth / 16, rounds = frozen->decodeRounds(), turns = std::min(each, rounds);
     for (int64_t turn = 0; turn < turns; ++turn) {
-      int64_t k = turn * steps / turns, round = turn * rounds / turns;
-      product.multiplySteps(inTile, inBegin(now), frozen.tile(), frozen.begin(step % 2),
-                            shape.backward, k, (turn + 1) * steps / turns - k);
-      frozen.decode(step + 1, next, (step + 1) % 2, round, (turn + 1) * rounds / turns - round);
+      int64_t k = turn * each / turns, round = turn * rounds / turns;
+      product.multiplySteps(inTile, inBegin(now), frozen->tile(), frozen->begin(step % 2),
+                            shape.backward, d.constant(k), (turn + 1) * each / turns - k);
+      frozen->decode(step + 1, next, (step + 1) % 2, round, (turn + 1) * rounds / turns - round);
     }
   }
 
@@ -245,15 +299,14 @@ private:
   // panel's before are done, and codes of the next are decoded meanwhile. What two products may be
   // reading is not written: rows come two panels ahead into four stages, decoded tiles are three.
   void groupLoop(WarpgroupTile &product) {
-    int64_t steps = ceilDiv(shape.depth(), Depth);
-    bool decodes = frozen.decodes();
-    auto stageOf = [&](Int step) { return step % stages(); };
+    bool decodes = frozen->decodes();
+    auto stageOf = [&](Int step) { return step % shape.stages(); };
     auto loadPanel = [&](Int step, int64_t ahead, bool isIn) {
       d.where(step + ahead < steps, [&] {
         if (isIn)
           loadIn(step + ahead, stageOf(step + ahead));
         if (!isIn || !decodes)
-          frozen.load(step + ahead, stageOf(step + ahead));
+          frozen->load(step + ahead, stageOf(step + ahead));
       });
     };
     Int zero = d.constant(0);
@@ -268,23 +321,23 @@ private:
     if (decodes) {
       d.wait(1);
       d.barrier();
-      frozen.decode(zero, zero, zero, 0, frozen.decodeRounds());
+      frozen->decode(zero, zero, zero, 0, frozen->decodeRounds());
     }
     Value buffer = d.variable("buffer", zero);
     d.comment("panels of the frozen weight");
-    d.loop("panel", 0, decodes ? steps - 1 : steps, 1, [&](Int step) {
+    d.loop("panel", zero, decodes ? steps - 1 : steps, 1, [&](Int step) {
       d.wait(1);
       d.proxyFence();
       d.barrier();
       Int now = d.named("now", decodes ? d.getInt(buffer) : stageOf(step));
-      product.issue(inBegin(stageOf(step)), frozen.begin(now));
+      product.issue(inBegin(stageOf(step)), frozen->begin(now));
       loadPanel(step, 2, true);
       if (decodes)
         loadPanel(step, 3, false);
       d.commit();
       if (decodes) {
         Int next = d.named("next", d.select(now + 1 < 3, now + 1, zero));
-        frozen.decode(step + 1, stageOf(step + 1), next, 0, frozen.decodeRounds());
+        frozen->decode(step + 1, stageOf(step + 1), next, 0, frozen->decodeRounds());
         d.set(buffer, next);
       }
       product.wait(1);
@@ -293,111 +346,93 @@ private:
       d.wait(0);
       d.proxyFence();
       d.barrier();
-      product.issue(inBegin(d.constant((steps - 1) % stages())),
-                    frozen.begin(d.constant((steps - 1) % 3)));
+      product.issue(inBegin(stageOf(steps - 1)), frozen->begin((steps - 1) % 3));
     }
     product.wait(0);
     d.wait(0);
     d.barrier();
   }
 
-  // The same product over the rank; the tiles take the place of the first stage.
+  //===--- the low-rank update ---===//
+
+  // The same product over the rank, 16 of it at a time. The tiles take the place of the first
+  // stage, now this quarter of its depth, now the next: what is filled is not what other warps may
+  // still multiply.
   void lowRank(WarpTile &product) {
-    for (int64_t begin = 0; begin < shape.rank; begin += Depth) {
-      int64_t depth = std::min(Depth, roundUp(shape.rank - begin, 16));
-      Int zero = d.constant(0);
-      d.comment("the low-rank update: the same product over the rank");
-      fillTile(d, inTile, shape.tile.threads(), shape.tile.rows, depth, [&](Int row, Int col) {
-        Int rank = col + begin;
-        Bool there = firstRow + row < rows && rank < shape.rank;
-        return d.loadWhere("t_value", there, t, {(firstRow + row) * shape.ldt + rank});
-      });
-      auto factorAt = [&](Int rank, Int col) {
-        Bool there = rank < shape.rank && firstCol + col < shape.width();
-        Int index =
-            shape.backward ? rank * shape.k + firstCol + col : (firstCol + col) * shape.rank + rank;
-        return d.loadWhere("factor", there, factor, {index}) * shape.scale;
+    // dX has one update, whose part has been passed.
+    if (shape.backward)
+      parts.set(d.constant(
+          llvm::find_if(shape.parts, [](const LinearPart &part) { return part.lowRank; }) -
+          shape.parts.begin()));
+    product.prepare(inTile, frozen->tile(), shape.backward);
+    SmallVector<std::optional<Int>> allRanks(ranks.begin(), ranks.end());
+    Int rank = parts.pick("part_rank", allRanks), ldt = parts.pick("part_ldt", ldts),
+        zero = d.constant(0);
+    Value t = parts.pick("part_t", ts), factor = parts.pick("part_factor", factors);
+    Num scale = parts.pickNum("scale", [&](size_t i) { return part(i).scale; });
+    bool isScaled = llvm::any_of(shape.parts, [](const LinearPart &p) { return p.scale != 1.0; });
+    Int width = parts.pick("width", [&](size_t i) { return shape.width(part(i)); });
+    d.comment("the low-rank update: the same product over the rank");
+    d.loop("begin", zero, rank, RankPanel, [&](Int begin) {
+      Int quarter = d.named("quarter", begin / RankPanel % (Depth / RankPanel)),
+          from = quarter * RankPanel;
+      fillTile(d, inTile, tile().threads(), tile().rows, RankPanel, {zero, from},
+               [&](Int row, Int col) {
+                 Int at = col + begin;
+                 Bool there = firstRow + row < rows && at < rank;
+                 return d.loadWhere("t_value", there, t, {(firstRow + row) * ldt + at});
+               });
+      auto factorAt = [&](Int at, Int col) {
+        Bool there = at < rank && firstCol + col < width;
+        Int index = shape.backward ? at * part(0).k + firstCol + col : (firstCol + col) * rank + at;
+        Num value = d.loadWhere("factor", there, factor, {index});
+        return isScaled ? value * scale : value;
       };
       if (shape.backward)
-        fillTile(d, frozen.tile(), shape.tile.threads(), depth, shape.tile.cols,
-                 [&](Int rank, Int col) { return factorAt(rank + begin, col); });
+        fillTile(d, frozen->tile(), tile().threads(), RankPanel, tile().cols, {from, zero},
+                 [&](Int at, Int col) { return factorAt(at + begin, col); });
       else
-        fillTile(d, frozen.tile(), shape.tile.threads(), shape.tile.cols, depth,
-                 [&](Int col, Int rank) { return factorAt(rank + begin, col); });
+        fillTile(d, frozen->tile(), tile().threads(), tile().cols, RankPanel, {zero, from},
+                 [&](Int col, Int at) { return factorAt(at + begin, col); });
       d.barrier();
-      product.multiply(inTile, zero, frozen.tile(), zero, shape.backward, depth);
-      if (begin + Depth < shape.rank)
-        d.barrier();
-    }
+      product.multiplySteps(inTile, zero, frozen->tile(), zero, shape.backward, quarter, 1);
+    });
   }
 
   Kernel &kernel;
-  Shape shape;
-  formats::WeightFormat format;
+  const LinearShape &shape;
   DeviceBuilder d;
-  Value in, t, factor;
-  FrozenTile frozen;
-  std::optional<LinearEpilogue> epilogue;
-  Int rows, firstRow, firstCol, inTo, inCol, inMask;
+  Parts parts;
+  SmallVector<Value> ins, ts, factors;
+  SmallVector<FrozenTile::Arguments> weights;
+  SmallVector<Int> ranks;
+  SmallVector<std::optional<Int>> ldts;
+  std::vector<LinearEpilogue> epilogues;
+  std::optional<FrozenTile> frozen;
+  std::optional<SumsByRows> sums;
   SwizzledTile inTile;
+  Int rows, firstRow, firstCol, steps, inTo, inCol;
+  SmallVector<Int> inSizes;
+  std::optional<Int> rowStride, depth;
+  bool isRagged = false;
   Value inFrom;
 };
 
-LogicalResult buildForward(Kernel &k) {
-  Shape shape{false,
-              k.integer("n"),
-              k.integer("k"),
-              k.integer("rank"),
-              k.integer("ldx"),
-              k.integer("ldy"),
-              k.integer("ldt"),
-              k.integer("ldr"),
-              k.flag("residual"),
-              false,
-              k.number("scale"),
-              chooseTile(k.op.getParams(), false, k.target)};
-  LinearKernel(k, shape).build();
+template <bool Backward>
+LogicalResult build(Kernel &kernel) {
+  LinearShape shape = LinearShape::read(kernel.op.getParams(), Backward, kernel.target);
+  LinearKernel(kernel, shape).build();
   return success();
 }
-
-LogicalResult buildBackward(Kernel &k) {
-  Shape shape{true,
-              k.integer("n"),
-              k.integer("k"),
-              k.integer("rank"),
-              k.integer("lddy"),
-              k.integer("lddx"),
-              k.integer("lddt"),
-              0,
-              false,
-              k.flag("accumulate"),
-              1.0,
-              chooseTile(k.op.getParams(), true, k.target)};
-  LinearKernel(k, shape).build();
-  return success();
-}
-
-Grid forwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
-  TileShape tile = chooseTile(params, false, target);
-  return {ceilDiv(intParam(params, "n"), tile.cols), ceilDiv(rows, tile.rows), 1};
-}
-Grid backwardGrid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
-  TileShape tile = chooseTile(params, true, target);
-  return {ceilDiv(intParam(params, "k"), tile.cols), ceilDiv(rows, tile.rows), 1};
+template <bool Backward>
+Grid grid(DictionaryAttr params, const CudaTarget &target, int64_t rows) {
+  return LinearShape::read(params, Backward, target).grid(rows);
 }
 
 } // namespace
 
-std::string lorac::cuda::largestLinearTile(const CudaTarget &target) {
-  const formats::WeightFormat format = *formats::parseWeightFormat("nf4<64, dq256>");
-  for (const Choice &choice : choicesOf(target))
-    if (sharedBytes(choice.tile, frozenShape(false, 4096, 4096, choice.tile), format) <=
-        target.sharedPerBlock)
-      return std::to_string(choice.tile.rows) + " x " + std::to_string(choice.tile.cols);
-  return "none";
-}
-
 const Family lorac::cuda::linearForwardFamily = {
-    "linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ", forwardGrid, buildForward};
-const Family lorac::cuda::linearBackwardFamily = {"linear_backward", "dx [+]= dy·W + dt·lora_A",
-                                                  backwardGrid, buildBackward};
+    "linear_forward", "y = [residual +] x·Wᵀ + scale·t·lora_Bᵀ, of one or more W", grid<false>,
+    build<false>};
+const Family lorac::cuda::linearBackwardFamily = {
+    "linear_backward", "dx [+]= dy·W + dt·lora_A, of one or more W", grid<true>, build<true>};

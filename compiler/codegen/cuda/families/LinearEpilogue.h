@@ -8,43 +8,60 @@
 
 namespace lorac::cuda {
 
+/// A block's sums, laid over what the product used of shared memory.
+class SumsByRows {
+public:
+  static int64_t sharedBytes(const TileShape &tile);
+
+  SumsByRows(DeviceBuilder &d, const TileShape &tile);
+
+  /// `eachPair` hands out two neighbouring sums of this thread at a time (WarpTile::eachPair);
+  /// `body` gets eight neighbouring columns of a row at a time, those within `rows` and `width`.
+  /// All threads; no asynchronous copy is on its way.
+  using Pair = llvm::function_ref<void(Int row, Int col, Num low, Num high)>;
+  struct Place {
+    Int tileRow, tileCol, row, col; ///< in the tile; in the result
+  };
+  void each(Int rows, Int width, Int firstRow, Int firstCol,
+            llvm::function_ref<void(Pair)> eachPair, llvm::function_ref<void(Place)> body);
+
+  /// Eight sums, in registers.
+  mlir::Value load(llvm::StringRef name, Int tileRow, Int tileCol);
+
+private:
+  DeviceBuilder &d;
+  TileShape tile;
+  mlir::Value sums;
+};
+
+/// Of one product; its parameters and arguments are those of its part of the launch.
 class LinearEpilogue {
 public:
-  struct Shape {
-    int64_t width, ldOut, ldRes; ///< of the result and its leading dimension; of the residual's
-    bool residual, accumulate;
-    TileShape tile;
-  };
-
-  /// Bytes of shared memory that `write` lays over what the product used.
-  static int64_t sharedBytes(const TileShape &tile);
   /// Whether a tile's columns hold whole heads, where the epilogue is rope.
   static bool serves(mlir::DictionaryAttr params, const TileShape &tile);
 
-  /// The kernel's arguments behind those of the product, `buffer` being the first's.
-  static void addArguments(Kernel &kernel, unsigned buffer,
-                           llvm::SmallVectorImpl<DeviceBuilder::Argument> &all);
+  /// The kernel's arguments behind those of the product, `buffer` being the next's.
+  static void addArguments(Kernel &kernel, mlir::DictionaryAttr params, bool backward,
+                           unsigned &buffer, llvm::SmallVectorImpl<DeviceBuilder::Argument> &all);
 
-  /// Takes these arguments.
-  LinearEpilogue(DeviceBuilder &d, Kernel &kernel, const Shape &shape);
+  /// Takes these arguments. `width`: of the result.
+  LinearEpilogue(DeviceBuilder &d, Kernel &kernel, mlir::DictionaryAttr params, bool backward,
+                 int64_t width);
 
-  /// `eachPair` hands out two neighbouring sums of this thread at a time (WarpTile::eachPair). All
-  /// threads; no asynchronous copy is on its way.
-  using Pair = llvm::function_ref<void(Int row, Int col, Num low, Num high)>;
-  void write(Int rows, Int firstRow, Int firstCol, llvm::function_ref<void(Pair)> eachPair);
+  void finish(SumsByRows &sums, SumsByRows::Place at);
 
 private:
-  void finish(mlir::Value values, Int tileRow, Int tileCol, Int row, Int col);
-  void finishRope(mlir::Value values, Int tileRow, Int tileCol, Int row, Int col);
-  void finishMap(mlir::Value values, Int row, Int col);
-  mlir::Value staged(llvm::StringRef name, Int tileRow, Int tileCol);
+  void finishRope(SumsByRows &sums, SumsByRows::Place at, mlir::Value values);
+  void finishMap(SumsByRows::Place at, mlir::Value values);
 
   DeviceBuilder &d;
   Kernel &kernel;
-  Shape shape;
+  mlir::DictionaryAttr params;
   Pieces pieces;
   llvm::StringRef kind; ///< "", "rope", "map"
-  mlir::Value residual, out, positions, table, sums;
+  int64_t ldOut, ldRes;
+  bool accumulate;
+  mlir::Value residual, out, positions, table;
   llvm::SmallVector<mlir::Value> others, results;
 };
 

@@ -35,11 +35,11 @@ void WarpTile::multiply(const SwizzledTile &a, Int aFrom, const SwizzledTile &b,
                         bool transposed, int64_t depth, bool aTransposed) {
   if (!aPlace)
     prepare(a, b, transposed, aTransposed);
-  multiplySteps(a, aFrom, b, bFrom, transposed, 0, depth / 16, aTransposed);
+  multiplySteps(a, aFrom, b, bFrom, transposed, d.constant(0), depth / 16, aTransposed);
 }
 
 void WarpTile::multiplySteps(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
-                             bool transposed, int64_t first, int64_t steps, bool aTransposed) {
+                             bool transposed, Int first, int64_t steps, bool aTransposed) {
   int64_t across = shape.warpRows / 16;
   Int aAt = d.named("a_at", aFrom + *aPlace), bAt = d.named("b_at", bFrom + *bPlace);
   d.unrolled("k", steps, [&](Int step) {
@@ -85,10 +85,11 @@ void WarpTile::eachPair(llvm::function_ref<void(Int, Int, Num, Num)> body) {
 }
 
 void lorac::cuda::fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads,
-                           int64_t rows, int64_t cols, llvm::function_ref<Num(Int, Int)> value) {
+                           int64_t rows, int64_t cols, std::pair<Int, Int> from,
+                           llvm::function_ref<Num(Int, Int)> value) {
   auto fill = [&](Int e) {
     Int row = d.named("tile_row", e / cols), col = d.named("tile_col", e % cols);
-    d.store(value(row, col), tile.memory, {tile.element(row, col)});
+    d.store(value(row, col), tile.memory, {tile.element(from.first + row, from.second + col)});
   };
   int64_t each = rows * cols / threads;
   if (rows * cols % threads == 0 &&

@@ -77,7 +77,7 @@ public:
 
   /// `steps` of 16 of the depth from step `first` on, after `prepare`.
   void multiplySteps(const SwizzledTile &a, Int aFrom, const SwizzledTile &b, Int bFrom,
-                     bool transposed, int64_t first, int64_t steps, bool aTransposed = false);
+                     bool transposed, Int first, int64_t steps, bool aTransposed = false);
 
   /// Before the loop that multiplies: what each lane adds to the tiles' begins.
   void prepare(const SwizzledTile &a, const SwizzledTile &b, bool transposed,
@@ -96,8 +96,10 @@ private:
   std::optional<Int> aPlace, bPlace;
 };
 
-/// Rows and columns 0..rows, 0..cols of the memory's first tile from a function. All threads.
+/// `rows` x `cols` of the memory's first tile, from a row and a column on, from a function of what
+/// is counted from there. All threads.
 void fillTile(DeviceBuilder &d, const SwizzledTile &tile, int64_t threads, int64_t rows,
-              int64_t cols, llvm::function_ref<Num(Int row, Int col)> value);
+              int64_t cols, std::pair<Int, Int> from,
+              llvm::function_ref<Num(Int row, Int col)> value);
 
 } // namespace lorac::cuda
