@@ -210,6 +210,13 @@ private:
                : SliceOp::create(b, loc, memory.getType(), memory, elementBytes(memory) * from);
   }
 
+  // Rows begin at an even column of the matrix that the buffer is a part of.
+  static bool isEven(Value memory) {
+    auto part = memory.getDefiningOp<SliceOp>();
+    return !part ||
+           (part.getDelta() / elementBytes(part.getMemory()) % 2 == 0 && isEven(part.getMemory()));
+  }
+
   bool isReturned(Value tensor) {
     return llvm::any_of(outside(tensor).getUsers(),
                         [](Operation *user) { return isa<func::ReturnOp>(user); });
@@ -544,6 +551,8 @@ private:
     else
       params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1)),
                 flag("exact", bool(sink) || isInColumns(op.getC()))};
+    if (isTn && target.isCuda) // two columns of a row are one word
+      params.push_back(flag("even", isEven(in(op.getA())) && isEven(in(op.getB()))));
     params.append({integer("lda", ld(op.getA())), integer("ldb", ld(op.getB())),
                    integer("ldc", ld(op.getC())), number("scale", op.getScale().convertToDouble()),
                    flag("accumulate", bool(sink))});
