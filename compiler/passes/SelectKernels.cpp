@@ -469,23 +469,22 @@ private:
     return place(BufferRole::IO, "positions", MemRefType::get({maxTokens}, b.getI32Type()));
   }
 
-  // delta = rowsum(do·o) of each head, then dq by blocks of queries, dk and dv by blocks of keys:
-  // no two blocks add to one place.
+  // What a head's row needs first, [heads][tokens][4]: lse, rowsum(do·o) and where its sample
+  // begins. Then dq by blocks of queries, dk and dv by blocks of keys: no two blocks add to one
+  // place.
   void selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<NamedAttribute> params,
                                    Value dq, Value dk, Value dv) {
-    auto lse = cast<MemRefType>(in(op.getLse()).getType());
-    Value delta = BufferOp::create(b, op.getLoc(), lse, BufferRole::Local, "delta", -1),
+    auto type = MemRefType::get({tokens(), 4 * cols(op.getLse())}, b.getF32Type());
+    Value stats = BufferOp::create(b, op.getLoc(), type, BufferRole::Local, "row_stats", -1),
           ends = segments(op.getSegments());
     SmallVector<NamedAttribute> all(params);
     int64_t flops = tokens() * maxLength * cols(op.getO());
-    launch(op.getLoc(), {"attention_delta", all}, {in(op.getO()), in(op.getDout()), delta}, 0);
+    launch(op.getLoc(), {"attention_delta", all},
+           {in(op.getO()), in(op.getDout()), in(op.getLse()), positions(), stats}, 0);
     launch(op.getLoc(), {"attention_backward_q", all},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), in(op.getLse()), delta,
-            in(op.getDout()), dq},
-           2 * flops);
+           {in(op.getQ()), in(op.getK()), in(op.getV()), stats, in(op.getDout()), dq}, 2 * flops);
     launch(op.getLoc(), {"attention_backward_kv", all},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), ends, in(op.getLse()), delta,
-            in(op.getDout()), dk, dv},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), ends, stats, in(op.getDout()), dk, dv},
            3 * flops);
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
