@@ -163,12 +163,18 @@ public:
         [&](Operands operands) { multiply(sums, operands); });
     sum.put(sums);
     sum.each([&](Int e) { // a row's columns side by side
-      Int inRow = e / (16 * rowsOfBlock) * 16 + e % 16, inCol = e / 16 % rowsOfBlock;
+      Int inRow = e % 16, inCol = e / 16;
+      if (tiles() > 1)
+        inRow = inRow + inCol / rowsOfBlock * 16, inCol = inCol % rowsOfBlock;
       Int row = d.named("row", firstRow + inCol),
           inPart = d.named("part_col", paired ? pairedColumn(inRow) : inRow),
           col = d.named("col", firstCol + inPart);
-      Bool there = row < rows && col < j;
-      d.where(columns % 16 ? there && inPart < columns : there, [&] {
+      Bool there = row < rows;
+      if (columns % 16)
+        there = there && inPart < columns;
+      if (j % columns)
+        there = there && col < j;
+      d.where(there, [&] {
         Int place = d.named("place", row * kernel.integer("ldc") + col);
         storeSum(kernel, d, c, place, sum.at(inRow, inCol));
       });
