@@ -264,17 +264,21 @@ TEST(OneOp, AdaptersProducts) {
 
 // The gradients of A and B through the gradient of W, whose rows are no tokens.
 TEST(OneOp, GradientsThroughW) {
-  expectMatch(oneOp({{"x", 20}, {"dy", 37}},
-                    "lora.param @a : tensor<9x20xf32>\nlora.param @b : tensor<37x9xf32>\n", R"(
-    %a = lora.use @a : tensor<9x20xf32>
-    %b = lora.use @b : tensor<37x9xf32>
-    %z = lora.matmul tn %dy, %x scale 1.0 : (tensor<?x37xf32>, tensor<?x20xf32>) -> tensor<37x20xf32>
-    %da = lora.matmul tn %b, %z scale 2.0 : (tensor<37x9xf32>, tensor<37x20xf32>) -> tensor<9x20xf32>
-    %db = lora.matmul nt %z, %a scale 2.0 : (tensor<37x20xf32>, tensor<9x20xf32>) -> tensor<37x9xf32>
-    lora.gradient @a, %da : tensor<9x20xf32>
-    lora.gradient @b, %db : tensor<37x9xf32>
-    )" + twice("%x", 20),
-                    "%out", rows(20)));
+  for (auto [in, out, r] : {std::tuple(20, 37, 9), {32, 40, 16}, {40, 64, 24}}) {
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string a = matrix(r, in), b = matrix(out, r), z = matrix(out, in);
+    expectMatch(
+        oneOp({{"x", in}, {"dy", out}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+              "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+                  "\n%z = lora.matmul tn %dy, %x scale 1.0 : (" + rows(out) + ", " + rows(in) +
+                  ") -> " + z + "\n%da = lora.matmul tn %b, %z scale 2.0 : (" + b + ", " + z +
+                  ") -> " + a + "\n%db = lora.matmul nt %z, %a scale 2.0 : (" + z + ", " + a +
+                  ") -> " + b + "\nlora.gradient @a, %da : " + a +
+                  "\nlora.gradient @b, %db : " + b + "\n" + twice("%x", in),
+              "%out", rows(in)));
+  }
 }
 
 // Epilogues, at a depth of one block and of several: the product itself is read elsewhere, or not.

@@ -18,12 +18,8 @@ static constexpr double log2e = 1.4426950408889634;
 namespace {
 // What scores of a head's row are compared with: 16 bytes, those of a tile's rows side by side.
 struct RowStats {
-  enum {
-    LogSum,
-    Delta,
-    Start,
-    Numbers = 4
-  };            // lse·log2 e; rowsum(do·o); its sample's first row, as bits
+  // lse·log2 e; rowsum(do·o); its sample's first row, as bits.
+  enum { LogSum, Delta, Start, Numbers = 4 };
   int64_t rows; // that a head has room for
 
   explicit RowStats(Kernel &kernel) : rows(kernel.integer("rows")) {}
@@ -210,9 +206,10 @@ static LogicalResult buildKv(Kernel &kernel) {
       doTile.load(dout, lddo, head, query, rows, buffer);
       d.where(d.thread() < queries, [&] {
         // Behind the last row are zeros, as in the tiles: their weights meet zeros of do and q.
-        Int row = d.named("row", query + d.thread());
+        Int own = d.keep("own", d.thread()), // no address waits in a register for the next head
+            row = d.named("row", query + own);
         d.copyAsync(stats, rowStats.place(head, row), statsTile,
-                    (buffer * queries + d.thread()) * RowStats::Numbers,
+                    (buffer * queries + own) * RowStats::Numbers,
                     d.select(row < rows, d.constant(16), zero));
       });
     };
