@@ -210,6 +210,13 @@ private:
                : SliceOp::create(b, loc, memory.getType(), memory, elementBytes(memory) * from);
   }
 
+  // Rows begin at an even column of the matrix that the buffer is a part of.
+  static bool isEven(Value memory) {
+    auto part = memory.getDefiningOp<SliceOp>();
+    return !part ||
+           (part.getDelta() / elementBytes(part.getMemory()) % 2 == 0 && isEven(part.getMemory()));
+  }
+
   bool isReturned(Value tensor) {
     return llvm::any_of(outside(tensor).getUsers(),
                         [](Operation *user) { return isa<func::ReturnOp>(user); });
@@ -463,23 +470,22 @@ private:
     return place(BufferRole::IO, "positions", MemRefType::get({maxTokens}, b.getI32Type()));
   }
 
-  // delta = rowsum(do·o) of each head, then dq by blocks of queries, dk and dv by blocks of keys:
-  // no two blocks add to one place.
+  // What a head's row needs first, [heads][tokens][4]: lse, rowsum(do·o) and where its sample
+  // begins. Then dq by blocks of queries, dk and dv by blocks of keys: no two blocks add to one
+  // place.
   void selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<NamedAttribute> params,
                                    Value dq, Value dk, Value dv) {
-    auto lse = cast<MemRefType>(in(op.getLse()).getType());
-    Value delta = BufferOp::create(b, op.getLoc(), lse, BufferRole::Local, "delta", -1),
+    auto type = MemRefType::get({tokens(), 4 * cols(op.getLse())}, b.getF32Type());
+    Value stats = BufferOp::create(b, op.getLoc(), type, BufferRole::Local, "row_stats", -1),
           ends = segments(op.getSegments());
     SmallVector<NamedAttribute> all(params);
     int64_t flops = tokens() * maxLength * cols(op.getO());
-    launch(op.getLoc(), {"attention_delta", all}, {in(op.getO()), in(op.getDout()), delta}, 0);
+    launch(op.getLoc(), {"attention_delta", all},
+           {in(op.getO()), in(op.getDout()), in(op.getLse()), positions(), stats}, 0);
     launch(op.getLoc(), {"attention_backward_q", all},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), in(op.getLse()), delta,
-            in(op.getDout()), dq},
-           2 * flops);
+           {in(op.getQ()), in(op.getK()), in(op.getV()), stats, in(op.getDout()), dq}, 2 * flops);
     launch(op.getLoc(), {"attention_backward_kv", all},
-           {in(op.getQ()), in(op.getK()), in(op.getV()), positions(), ends, in(op.getLse()), delta,
-            in(op.getDout()), dk, dv},
+           {in(op.getQ()), in(op.getK()), in(op.getV()), ends, stats, in(op.getDout()), dk, dv},
            3 * flops);
     buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
   }
@@ -545,6 +551,8 @@ private:
     else
       params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1)),
                 flag("exact", bool(sink) || isInColumns(op.getC()))};
+    if (isTn && target.isCuda) // two columns of a row are one word
+      params.push_back(flag("even", isEven(in(op.getA())) && isEven(in(op.getB()))));
     params.append({integer("lda", ld(op.getA())), integer("ldb", ld(op.getB())),
                    integer("ldc", ld(op.getC())), number("scale", op.getScale().convertToDouble()),
                    flag("accumulate", bool(sink))});

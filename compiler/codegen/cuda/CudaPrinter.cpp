@@ -122,10 +122,11 @@ private:
   LogicalResult printSignature() {
     auto threads = kernel->getAttrOfType<IntegerAttr>("cuda.threads");
     int64_t shared = kernel->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
-    // Where shared memory leaves room for a few blocks only, registers need not be saved for more:
-    // left alone, ptxas spills for blocks that cannot be.
+    // Where there is room for a few blocks only, registers need not be saved for more: left alone,
+    // ptxas spills, or loads one after another, for blocks that cannot be.
+    bool few = shared >= 40000 || kernel->hasAttr("cuda.few_blocks");
     os << "\nextern \"C\" __global__ void __launch_bounds__(" << threads.getInt()
-       << (shared >= 40000 ? ", 1) " : ") ") << kernel.getName() << "(";
+       << (few ? ", 1) " : ") ") << kernel.getName() << "(";
     taken["step"] = taken["shared"] = 1;
     bool hasStep = false; // behind the buffers
     for (BlockArgument argument : kernel.getArguments()) {

@@ -40,6 +40,9 @@ public:
   DeviceBuilder(const DeviceBuilder &) = delete;
 
   mlir::func::FuncOp function() { return func; }
+  /// There are no more blocks than a few on a multiprocessor: ptxas need not save registers for
+  /// more.
+  void fewBlocks() { func->setAttr("cuda.few_blocks", b.getUnitAttr()); }
   /// The buffers in the order of the arguments, one a call.
   Value next() { return func.getArgument(taken++); }
   /// The scalars in their order, one a call.

@@ -224,42 +224,89 @@ TEST(OneOp, Map) {
 
 // Products with a stack of factors, with some columns of a matrix, and into some columns of one.
 TEST(OneOp, StackedProducts) {
-  expectMatch(oneOp({{"x", 20}, {"dy", 37}},
-                    "lora.param @q : tensor<5x20xf32>\nlora.param @other : tensor<3x3xf32>\n"
-                    "lora.param @k : tensor<3x20xf32>\nlora.param @b : tensor<37x5xf32>\n"
-                    "lora.stack @a [@q, @k] : tensor<8x20xf32>\n",
-                    R"(
-    %a = lora.use @a : tensor<8x20xf32>
-    %b = lora.use @b : tensor<37x5xf32>
-    %other = lora.use @other : tensor<3x3xf32>
-    %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x20xf32>, tensor<8x20xf32>) -> tensor<?x8xf32>
-    %tq = lora.columns %t from 0 : tensor<?x8xf32> to tensor<?x5xf32>
-    %tk = lora.columns %t from 5 : tensor<?x8xf32> to tensor<?x3xf32>
-    %dtq = lora.matmul nn %dy, %b scale 2.0 : (tensor<?x37xf32>, tensor<37x5xf32>) -> tensor<?x5xf32>
-    %dtk = lora.matmul nt %tk, %other scale 3.0 : (tensor<?x3xf32>, tensor<3x3xf32>) -> tensor<?x3xf32>
-    %dt = lora.concat %dtq, %dtk : (tensor<?x5xf32>, tensor<?x3xf32>) -> tensor<?x8xf32>
-    %da = lora.matmul tn %dt, %x scale 1.0 : (tensor<?x8xf32>, tensor<?x20xf32>) -> tensor<8x20xf32>
-    lora.gradient @a, %da : tensor<8x20xf32>
-    %db = lora.matmul tn %dy, %tq scale 2.0 : (tensor<?x37xf32>, tensor<?x5xf32>) -> tensor<37x5xf32>
-    lora.gradient @b, %db : tensor<37x5xf32>
-    %dx = lora.matmul nn %dt, %a scale 1.0 : (tensor<?x8xf32>, tensor<8x20xf32>) -> tensor<?x20xf32>
-    )" + twice("%dx", 20),
-                    "%out", rows(20)));
+  for (auto [q, k] : {std::pair(5, 3), {5, 12}, {16, 12}, {8, 16}}) {
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string a = matrix(q + k, 20), b = matrix(37, q), other = matrix(k, k), ofQ = rows(q),
+                      ofK = rows(k), both = rows(q + k);
+    expectMatch(oneOp(
+        {{"x", 20}, {"dy", 37}},
+        "lora.param @q : " + matrix(q, 20) + "\nlora.param @other : " + other +
+            "\nlora.param @k : " + matrix(k, 20) + "\nlora.param @b : " + b +
+            "\nlora.stack @a [@q, @k] : " + a + "\n",
+        "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b + "\n%other = lora.use @other : " +
+            other + "\n%t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x20xf32>, " + a + ") -> " +
+            both + "\n%tq = lora.columns %t from 0 : " + both + " to " + ofQ +
+            "\n%tk = lora.columns %t from " + std::to_string(q) + " : " + both + " to " + ofK +
+            "\n%dtq = lora.matmul nn %dy, %b scale 2.0 : (tensor<?x37xf32>, " + b + ") -> " + ofQ +
+            "\n%dtk = lora.matmul nt %tk, %other scale 3.0 : (" + ofK + ", " + other + ") -> " +
+            ofK + "\n%dt = lora.concat %dtq, %dtk : (" + ofQ + ", " + ofK + ") -> " + both +
+            "\n%da = lora.matmul tn %dt, %x scale 1.0 : (" + both + ", tensor<?x20xf32>) -> " + a +
+            "\nlora.gradient @a, %da : " + a +
+            "\n%db = lora.matmul tn %dy, %tq scale 2.0 : (tensor<?x37xf32>, " + ofQ + ") -> " + b +
+            "\nlora.gradient @b, %db : " + b +
+            "\n%dother = lora.matmul tn %dtk, %tk scale 0.5 : (" + ofK + ", " + ofK + ") -> " +
+            other + "\nlora.gradient @other, %dother : " + other +
+            "\n%dx = lora.matmul nn %dt, %a scale 1.0 : (" + both + ", " + a +
+            ") -> tensor<?x20xf32>\n" + twice("%dx", 20),
+        "%out", rows(20)));
+  }
+}
+
+// The products of an adapter, whose kernels differ with rank, depth and the tokens that are
+// planned.
+TEST(OneOp, AdaptersProducts) {
+  for (auto [r, in, out] : {std::tuple(8, 64, 512),
+                            {12, 96, 44},
+                            {16, 512, 96},
+                            {16, 37, 520},
+                            {24, 64, 32},
+                            {32, 72, 64},
+                            {40, 32, 72},
+                            {48, 64, 96},
+                            {96, 32, 32}}) {
+    const std::string a = "tensor<" + std::to_string(r) + "x" + std::to_string(in) + "xf32>",
+                      b = "tensor<" + std::to_string(out) + "x" + std::to_string(r) + "xf32>";
+    std::string text =
+        oneOp({{"x", in}, {"dy", out}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+              "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+                  "\n%t = lora.matmul nt %x, %a scale 1.0 : (" + rows(in) + ", " + a + ") -> " +
+                  rows(r) + "\n%dt = lora.matmul nn %dy, %b scale 2.0 : (" + rows(out) + ", " + b +
+                  ") -> " + rows(r) + "\n%da = lora.matmul tn %dt, %x scale 1.0 : (" + rows(r) +
+                  ", " + rows(in) + ") -> " + a + "\nlora.gradient @a, %da : " + a +
+                  "\n%db = lora.matmul tn %dy, %t scale 2.0 : (" + rows(out) + ", " + rows(r) +
+                  ") -> " + b + "\nlora.gradient @b, %db : " + b + "\n%out = lora.map %t, %dt : (" +
+                  rows(r) + ", " + rows(r) + ") -> " + rows(r) + R"( {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.subf %p, %q : f32
+      lora.yield %s : f32
+    })",
+              "%out", rows(r));
+    expectMatch(text);
+    const std::string planned = "lora.max_tokens = ";
+    size_t at = text.find(planned) + planned.size();
+    expectMatch(text.replace(at, 2, "2600"));
+  }
 }
 
 // The gradients of A and B through the gradient of W, whose rows are no tokens.
 TEST(OneOp, GradientsThroughW) {
-  expectMatch(oneOp({{"x", 20}, {"dy", 37}},
-                    "lora.param @a : tensor<9x20xf32>\nlora.param @b : tensor<37x9xf32>\n", R"(
-    %a = lora.use @a : tensor<9x20xf32>
-    %b = lora.use @b : tensor<37x9xf32>
-    %z = lora.matmul tn %dy, %x scale 1.0 : (tensor<?x37xf32>, tensor<?x20xf32>) -> tensor<37x20xf32>
-    %da = lora.matmul tn %b, %z scale 2.0 : (tensor<37x9xf32>, tensor<37x20xf32>) -> tensor<9x20xf32>
-    %db = lora.matmul nt %z, %a scale 2.0 : (tensor<37x20xf32>, tensor<9x20xf32>) -> tensor<37x9xf32>
-    lora.gradient @a, %da : tensor<9x20xf32>
-    lora.gradient @b, %db : tensor<37x9xf32>
-    )" + twice("%x", 20),
-                    "%out", rows(20)));
+  for (auto [in, out, r] : {std::tuple(20, 37, 9), {32, 40, 16}, {40, 64, 24}}) {
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string a = matrix(r, in), b = matrix(out, r), z = matrix(out, in);
+    expectMatch(
+        oneOp({{"x", in}, {"dy", out}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+              "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+                  "\n%z = lora.matmul tn %dy, %x scale 1.0 : (" + rows(out) + ", " + rows(in) +
+                  ") -> " + z + "\n%da = lora.matmul tn %b, %z scale 2.0 : (" + b + ", " + z +
+                  ") -> " + a + "\n%db = lora.matmul nt %z, %a scale 2.0 : (" + z + ", " + a +
+                  ") -> " + b + "\nlora.gradient @a, %da : " + a +
+                  "\nlora.gradient @b, %db : " + b + "\n" + twice("%x", in),
+              "%out", rows(in)));
+  }
 }
 
 // Epilogues, at a depth of one block and of several: the product itself is read elsewhere, or not.

@@ -9,6 +9,11 @@ static bool isWide(Value memory) {
 
 Value Pieces::loadPairs(StringRef name, Value from, Int row, Int col) {
   Value pairs = d.local(name, {4}, d.word());
+  if (!ragged() && isWide(from)) {
+    Value numbers = load("wide", from, row, col);
+    packPairs(numbers, pairs);
+    return pairs;
+  }
   if (!ragged()) {
     d.copy(from, {row + col}, pairs, {d.constant(0)}, 16);
     return pairs;
@@ -19,6 +24,13 @@ Value Pieces::loadPairs(StringRef name, Value from, Int row, Int col) {
     d.store(d.pack(low, one(col + pair * 2 + 1)), pairs, {pair});
   });
   return pairs;
+}
+
+void Pieces::packPairs(Value numbers, Value pairs) {
+  d.unrolled("pair", 4, [&](Int pair) {
+    Num low = d.loadNum(numbers, {pair * 2});
+    d.store(d.pack(low, d.loadNum(numbers, {pair * 2 + 1})), pairs, {pair});
+  });
 }
 
 Value Pieces::load(StringRef name, Value from, Int row, Int col) {
@@ -51,10 +63,7 @@ void Pieces::store(Value numbers, Value to, Int row, Int col) {
       d.copy(numbers, {d.constant(half * 4)}, to, {row + col + half * 4}, 16);
   } else {
     Value pairs = d.local("packed", {4}, d.word());
-    d.unrolled("pair", 4, [&](Int pair) {
-      Num low = d.loadNum(numbers, {pair * 2});
-      d.store(d.pack(low, d.loadNum(numbers, {pair * 2 + 1})), pairs, {pair});
-    });
+    packPairs(numbers, pairs);
     d.copy(pairs, {d.constant(0)}, to, {row + col}, 16);
   }
 }

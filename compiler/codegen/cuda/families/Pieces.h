@@ -17,12 +17,13 @@ public:
   /// Numbers `col`..`col + 7` (`col` a multiple of eight) of the row that begins at `row`, as
   /// f32[8] in registers; 0 behind the last.
   mlir::Value load(llvm::StringRef name, mlir::Value from, Int row, Int col);
-  /// The same of 16-bit numbers as they are, as four registers of pairs.
+  /// The same as four registers of pairs: 16-bit numbers as they are, others rounded.
   mlir::Value loadPairs(llvm::StringRef name, mlir::Value from, Int row, Int col);
   /// f32[8] to where it belongs, narrowed to the memory's element.
   void store(mlir::Value numbers, mlir::Value to, Int row, Int col);
 
 private:
+  void packPairs(mlir::Value numbers, mlir::Value pairs);
   bool ragged() const { return columns % size != 0; }
   DeviceBuilder &d;
   int64_t columns;
