@@ -111,7 +111,11 @@ std::string rankHeatMap(const RankHistory &history) {
   const int cellWidth = std::clamp(count ? 720 / count : 720, 8, 48);
   const int left = 24 + int(longest) * 7, top = 72;
   const int legend = left + std::max(count * cellWidth, 160) + 24;
-  const int width = legend + 96, bottom = top + rows * cellHeight;
+  const std::string title = history.title.empty() ? "Ranks" : "Ranks of " + history.title;
+  const std::string subtitle = "Live rank of each module after each allocation" +
+                               (prefix.empty() ? "" : "; names without \"" + prefix + "\"");
+  const int bottom = top + rows * cellHeight;
+  const int width = 32 + std::max({legend + 80, int(title.size()) * 10, int(subtitle.size()) * 7});
   const int height = std::max(bottom, top + 160) + 72;
   const bool numbers = cellWidth >= 20 && cellHeight >= 14;
 
@@ -121,10 +125,8 @@ std::string rankHeatMap(const RankHistory &history) {
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n",
       width, height);
   svg += fmt::format("<text x=\"16\" y=\"26\" font-size=\"15\" font-weight=\"bold\">{}</text>\n",
-                     escaped(history.title.empty() ? "Ranks" : "Ranks of " + history.title));
-  svg += fmt::format("<text x=\"16\" y=\"46\" fill=\"#555555\">Live rank of each module after each "
-                     "allocation{}</text>\n",
-                     prefix.empty() ? "" : "; names without \"" + escaped(prefix) + "\"");
+                     escaped(title));
+  svg += fmt::format("<text x=\"16\" y=\"46\" fill=\"#555555\">{}</text>\n", escaped(subtitle));
 
   for (int row = 0; row < rows; ++row) {
     const int y = top + row * cellHeight;
@@ -160,7 +162,7 @@ std::string rankHeatMap(const RankHistory &history) {
   svg += fmt::format("<text x=\"{0}\" y=\"{1}\" text-anchor=\"end\" fill=\"#555555\">step</text>\n"
                      "<text x=\"{0}\" y=\"{2}\" text-anchor=\"end\" fill=\"#555555\">ranks together"
                      "</text>\n",
-                     left - 8, bottom + 18, bottom + 34);
+                     left - 20, bottom + 18, bottom + 34);
   for (int i = 0; i < count; i += every) {
     const int x = left + i * cellWidth + cellWidth / 2;
     svg += fmt::format("<line x1=\"{0}\" y1=\"{1}\" x2=\"{0}\" y2=\"{2}\" stroke=\"#888888\"/>\n"
