@@ -1,5 +1,7 @@
 #include "runtime/train/ranks/RankSchedule.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace lorac::train {
@@ -8,6 +10,23 @@ bool RankSchedule::allocates(int64_t step) const {
   if (step <= tinit || step > finalStep())
     return false;
   return step == finalStep() || step % deltaT == 0;
+}
+
+Result<void> RankSchedule::check() const {
+  if (tinit >= finalStep())
+    return Error{
+        fmt::format("no step is left in which AdaLoRA's ranks fall: tinit + tfinal < steps "
+                    "does not hold, {} + {} = {} against {}; train longer",
+                    tinit, tfinal, tinit + tfinal, totalSteps),
+        Exit::Usage};
+  const int64_t first = (tinit / deltaT + 1) * deltaT;
+  if (tfinal == 0 && first >= totalSteps)
+    return Error{fmt::format("AdaLoRA's ranks are never allocated: the first multiple of deltaT = "
+                             "{} behind tinit = {} is step {}, and the last step is {}; train "
+                             "longer",
+                             deltaT, tinit, first, totalSteps - 1),
+                 Exit::Usage};
+  return {};
 }
 
 double RankSchedule::progress(int64_t step) const {

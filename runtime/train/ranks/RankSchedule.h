@@ -3,6 +3,8 @@
 // may be alive after each step. As PEFT's RankAllocator (tuners/adalora/layer.py); steps count from
 // 0, and the allocation of a step follows its update.
 
+#include "runtime/Result.h"
+
 #include <cstdint>
 
 namespace lorac::train {
@@ -28,6 +30,10 @@ struct RankSchedule {
 
   /// The part of the budget phase that is over after this step: 0 … 1.
   double progress(int64_t step) const;
+
+  /// Whether ranks can fall in a run of so many steps; the error has the numbers (a run's steps may
+  /// be changed where the spec's were checked).
+  Result<void> check() const;
 
   /// int((b0 - bT)·(1 - progress)³ + bT), as PEFT rounds it.
   int64_t budgetAt(double progress) const;

@@ -64,6 +64,17 @@ TEST(RankSchedule, TheSameBudgetThroughoutWhereInitIsTarget) {
     EXPECT_EQ(schedule.budget(step), 24);
 }
 
+TEST(RankSchedule, ChecksARunsSteps) {
+  EXPECT_TRUE((RankSchedule{112, 42, 0, 0, 1, 40}.check()));
+  EXPECT_TRUE((RankSchedule{112, 42, 5, 10, 100, 40}.check())); // at step 30 alone
+  EXPECT_EQ((RankSchedule{112, 42, 30, 10, 1, 40}.check().error().message),
+            "no step is left in which AdaLoRA's ranks fall: tinit + tfinal < steps does not hold, "
+            "30 + 10 = 40 against 40; train longer");
+  EXPECT_EQ((RankSchedule{112, 42, 5, 0, 40, 40}.check().error().message),
+            "AdaLoRA's ranks are never allocated: the first multiple of deltaT = 40 behind tinit = "
+            "5 is step 40, and the last step is 39; train longer");
+}
+
 const RankSchedule plain{1000, 250, 10, 20, 5, 110}; // budget phase: steps 10 … 90
 
 TEST(PruningPace, IsTheScheduleWhileTheLossFalls) {
