@@ -108,8 +108,7 @@ struct AdaLoraSpec {
   Field<int64_t> initR{12}, targetR{8}, tinit{0}, tfinal{0}, deltaT{1};
   Field<double> beta1{0.85}, beta2{0.85}, orthRegWeight{0.5};
   Field<PruneMode> prune{PruneMode::Bucketed};
-  Field<int64_t> budget{
-      0}; ///< trainable parameters at the end, instead of target_r; 0: by target_r
+  Field<int64_t> budget{0}; ///< of parameters at the end, instead of target_r; 0: not given
   std::optional<PlateauSpec> plateau;
   SourceRange range;
 };

@@ -108,16 +108,4 @@ void gatherTriplets(float *region, int64_t count, std::span<const TripletTensor>
   std::fill(region + std::min(done, count), region + count, 0.0f);
 }
 
-void zeroTriplets(float *region, const TripletTensor &tensor, std::span<const int32_t> places) {
-  float *at = region + tensor.from;
-  for (int32_t place : places) {
-    if (!tensor.byColumn) {
-      std::fill_n(at + place * tensor.columns, tensor.columns, 0.0f);
-      continue;
-    }
-    for (int64_t row = 0; row < tensor.rows; ++row)
-      at[row * tensor.columns + place] = 0.0f;
-  }
-}
-
 } // namespace lorac::train

@@ -36,7 +36,4 @@ Result<std::vector<TripletTensor>> matchTensors(const std::vector<PlanParam> &be
 /// tensors keep their order.
 void gatherTriplets(float *region, int64_t count, std::span<const TripletTensor> tensors);
 
-/// Zeroes triplets of one tensor where it lies (`from`): those of `places`.
-void zeroTriplets(float *region, const TripletTensor &tensor, std::span<const int32_t> places);
-
 } // namespace lorac::train

@@ -82,7 +82,8 @@ public:
   /// Places of the live triplets: what an export takes.
   TripletSets livePlaces() const;
 
-  /// Remembers what is not dead now as what the next program stores; its ranks.
+  /// Remembers what is not dead now as what the next program stores, in place of an earlier
+  /// request; its ranks.
   RankPattern request();
   bool requested() const { return now.requested; }
   /// The program asked for takes over: places in today's storage of the triplets that stay.

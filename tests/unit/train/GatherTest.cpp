@@ -1,6 +1,7 @@
 #include "runtime/train/ranks/Gather.h"
 
 #include "runtime/train/Random.h"
+#include "runtime/train/ranks/TripletParams.h"
 
 #include <gtest/gtest.h>
 
@@ -77,7 +78,7 @@ TEST(Gather, IsASelectionByIndexInPlace) {
          fresh = lay(modules, after, shapes, other, round % 2);
     auto tensors = matchTensors(old, fresh, modules, kept);
     ASSERT_TRUE(tensors) << tensors.error().message;
-    const int64_t count = floatsOf(fresh);
+    const int64_t count = floatsOf(fresh) + round % 3;
     std::vector<float> region(size_t(std::max(floatsOf(old), count) + 2)),
         expected(size_t(count), 0.0f);
     for (size_t i = 0; i < region.size(); ++i)
@@ -101,12 +102,23 @@ TEST(Gather, IsASelectionByIndexInPlace) {
   }
 }
 
-TEST(Gather, ZeroesTripletsWhereTheyLie) {
-  std::vector<float> region(12, 1.0f);
-  zeroTriplets(region.data(), {2, 0, 3, 2, true, {}}, std::vector<int32_t>{1});
-  EXPECT_EQ(region, std::vector<float>({1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1}));
-  zeroTriplets(region.data(), {8, 0, 2, 2, false, {}}, std::vector<int32_t>{1});
-  EXPECT_EQ(region, std::vector<float>({1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 0, 0}));
+// Two modules, the second without parameters left; A, E, B of the first from 1 on.
+TEST(TripletParams, FindAndZero) {
+  std::vector<PlanParam> params = {param("m", "lora_A", {2, 3}, 1), param("m", "lora_E", {2, 1}, 7),
+                                   param("m", "lora_B", {2, 2}, 9)};
+  auto layouts = tripletLayouts(params, {"m", "gone"});
+  ASSERT_TRUE(layouts) << layouts.error().message;
+  std::vector<float> region(14, 1.0f);
+  zeroE(region.data(), *layouts, {{0}, {}});
+  EXPECT_EQ(region, std::vector<float>({1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1}));
+  zeroTriplets(region.data(), *layouts, {{1}, {}});
+  EXPECT_EQ(region, std::vector<float>({1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}));
+  EXPECT_EQ((*layouts)[1].rank, 0);
+  params[1].shape = {3};
+  EXPECT_FALSE(tripletLayouts(params, {"m"}));
+  params.erase(params.begin() + 1);
+  EXPECT_EQ(tripletLayouts(params, {"m"}).error().message,
+            "the program's lora_A, lora_E and lora_B of 'm' are no triplets");
 }
 
 TEST(Gather, RefusesAProgramThatDoesNotFit) {
