@@ -77,14 +77,22 @@ std::vector<AdapterChoice>
 resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagnostics &diags) {
   const AdapterSpec &adapter = spec.adapter;
   auto chosenBy = match(spec, *adapter.targetModules, modules, diags);
+  const bool falls = *adapter.method == AdapterMethod::AdaLora;
+  const int64_t rank = falls ? *adapter.adalora->initR : *adapter.r;
   std::vector<AdapterChoice> choices;
   std::vector<size_t> indexOf(modules.size(), SIZE_MAX);
   for (size_t i = 0; i < modules.size(); ++i) {
     if (!chosenBy[i])
       continue;
     indexOf[i] = choices.size();
-    choices.push_back(
-        {modules[i], *adapter.r, *adapter.loraAlpha, *adapter.loraDropout, 0, chosenBy[i]->range});
+    choices.push_back({modules[i],
+                       rank,
+                       *adapter.loraAlpha,
+                       *adapter.loraDropout,
+                       0,
+                       chosenBy[i]->range,
+                       {},
+                       {}});
   }
   for (const AdapterRule &rule : adapter.rules) {
     auto ruled = match(spec, *rule.modules, modules, diags);
@@ -101,6 +109,10 @@ resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagn
         choice.alpha = *rule.loraAlpha;
       if (rule.loraDropout.given())
         choice.dropout = *rule.loraDropout;
+      if (rule.minR.given())
+        choice.minR = rule.minR;
+      if (rule.maxR.given())
+        choice.maxR = rule.maxR;
       choice.range = ruled[i]->range;
     }
     if (any && !targeted)
@@ -110,7 +122,8 @@ resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagn
   std::erase_if(choices, [](const AdapterChoice &choice) { return choice.r <= 0; });
   for (AdapterChoice &choice : choices) {
     double r = static_cast<double>(choice.r);
-    choice.scale = choice.alpha / (*adapter.useRslora ? std::sqrt(r) : r);
+    // PEFT's layer.py: ranknum + 1e-5, and ranknum is the initial rank for ever.
+    choice.scale = choice.alpha / (falls ? r + 1e-5 : *adapter.useRslora ? std::sqrt(r) : r);
   }
   if (choices.empty() && !diags.hasErrors())
     diags.error(adapter.targetModules.given() ? adapter.targetModules.range : adapter.range,

@@ -1,29 +1,19 @@
 #include "dsl/Check.h"
 
+#include "dsl/FieldCheck.h"
 #include "dsl/Pattern.h"
-#include "dsl/Text.h"
 
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 #include <set>
 
 namespace lorac::dsl {
 
 namespace {
 
-constexpr int64_t MaxCount = int64_t(1)
-                             << 31; // of steps, tokens and the like: products stay within 63 bits
-constexpr int64_t MaxRank = 65536;
-
-std::string shown(int64_t value) { return std::to_string(value); }
-
-std::string shown(double value) { return shortest(value); }
-
-// Checks one spec; fields that were not given hold good defaults and are skipped.
-class Checker {
+class Checker : FieldCheck {
 public:
-  Checker(Spec &spec, Diagnostics &diags) : spec(spec), diags(diags) {}
+  Checker(Spec &spec, Diagnostics &diags) : FieldCheck(diags), spec(spec) {}
 
   void run() {
     model();
@@ -34,38 +24,10 @@ public:
     schedule();
     data();
     target();
+    checkAdaLora(spec, diags); // behind train and data: it needs what they fill in
   }
 
 private:
-  template <class T>
-  bool range(const std::string &key, const Field<T> &field, T low, T high) {
-    if (!field.given() || field.refused || (field.value >= low && field.value <= high))
-      return true;
-    std::string want = field.value < low ? "at least " + shown(low) : "at most " + shown(high);
-    if (field.value != field.value)
-      want = "a number";
-    diags.error(field.range, "'" + key + "' must be " + want + ", got " + shown(field.value));
-    return false;
-  }
-
-  /// low <= value < high, or low < value < high.
-  void below(const std::string &key, const Field<double> &field, double low, double high,
-             bool lowIn) {
-    bool good = std::isfinite(field.value) && (lowIn ? field.value >= low : field.value > low) &&
-                field.value < high;
-    if (!field.given() || field.refused || good)
-      return;
-    std::string want =
-        std::isinf(high)
-            ? (lowIn ? "at least " + shown(low) : "greater than " + shown(low))
-            : std::string("in ") + (lowIn ? "[" : "(") + shown(low) + ", " + shown(high) + ")";
-    diags.error(field.range, "'" + key + "' must be " + want + ", got " + shown(field.value));
-  }
-
-  void positive(const std::string &key, const Field<double> &field) {
-    below(key, field, 0, INFINITY, false);
-  }
-
   Diagnostic &later(const SourceRange &range, const std::string &what) {
     return diags.error(range, what + " is known, not in this version");
   }
@@ -151,7 +113,8 @@ private:
       if (!rule.modules.given())
         diags.error(rule.range,
                     "a rule needs 'modules': the pattern of the modules that it is for");
-      else if (!rule.r.given() && !rule.loraAlpha.given() && !rule.loraDropout.given())
+      else if (!rule.r.given() && !rule.loraAlpha.given() && !rule.loraDropout.given() &&
+               !rule.minR.given() && !rule.maxR.given())
         diags.error(rule.range,
                     "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
       patterns("adapter.rule.modules", *rule.modules);
@@ -161,28 +124,8 @@ private:
     }
     if (a.loraplus)
       positive("adapter.loraplus.loraplus_lr_ratio", a.loraplus->lrRatio);
-    adalora();
-  }
-
-  void adalora() {
-    const AdapterSpec &a = spec.adapter;
-    bool chosen = *a.method == AdapterMethod::AdaLora;
-    if (chosen)
+    if (*a.method == AdapterMethod::AdaLora)
       later(a.method.range, "method = \"adalora\"");
-    if (!a.adalora)
-      return;
-    const AdaLoraSpec &ada = *a.adalora;
-    if (!chosen)
-      diags.error(ada.range, "[adapter.adalora] is for method = \"adalora\"")
-          .note("method = \"adalora\" is known, not in this version");
-    range<int64_t>("adapter.adalora.init_r", ada.initR, 1, MaxRank);
-    range<int64_t>("adapter.adalora.target_r", ada.targetR, 1, MaxRank);
-    range<int64_t>("adapter.adalora.tinit", ada.tinit, 0, MaxCount);
-    range<int64_t>("adapter.adalora.tfinal", ada.tfinal, 0, MaxCount);
-    range<int64_t>("adapter.adalora.deltaT", ada.deltaT, 1, MaxCount);
-    below("adapter.adalora.beta1", ada.beta1, 0, 1, true);
-    below("adapter.adalora.beta2", ada.beta2, 0, 1, true);
-    below("adapter.adalora.orth_reg_weight", ada.orthRegWeight, 0, INFINITY, true);
   }
 
   void optimizer() {
@@ -309,7 +252,6 @@ private:
   }
 
   Spec &spec;
-  Diagnostics &diags;
 };
 
 } // namespace

@@ -53,7 +53,7 @@ void readQuantization(TableReader &t, QuantizationSpec &quantization) {
   t.finish();
 }
 
-void readAdaLora(TableReader t, AdaLoraSpec &adalora) {
+void readAdaLora(TableReader t, AdaLoraSpec &adalora, ReadContext &context) {
   adalora.range = t.range();
   t.integer("init_r", adalora.initR);
   t.integer("target_r", adalora.targetR);
@@ -65,6 +65,17 @@ void readAdaLora(TableReader t, AdaLoraSpec &adalora) {
   t.number("orth_reg_weight", adalora.orthRegWeight);
   t.word("prune", adalora.prune,
          {PruneMode::Mask, PruneMode::Final, PruneMode::Bucketed, PruneMode::Eager});
+  t.integer("budget", adalora.budget);
+  const TomlValue *table = t.table("plateau");
+  TableReader p(table, "adapter.adalora.plateau", context);
+  PlateauSpec plateau;
+  plateau.range = p.range();
+  p.integer("patience", plateau.patience);
+  p.number("min_delta", plateau.minDelta);
+  p.number("stretch", plateau.stretch);
+  p.finish();
+  if (table)
+    adalora.plateau = plateau;
   t.finish();
 }
 
@@ -74,6 +85,8 @@ void readRule(TableReader t, AdapterRule &rule) {
   t.integer("r", rule.r);
   t.number("lora_alpha", rule.loraAlpha);
   t.number("lora_dropout", rule.loraDropout);
+  t.integer("min_r", rule.minR);
+  t.integer("max_r", rule.maxR);
   t.finish();
 }
 
@@ -90,8 +103,8 @@ void readAdapter(TableReader &t, AdapterSpec &adapter, ReadContext &context) {
     readRule({table, "adapter.rule", context}, adapter.rules.emplace_back());
   const TomlValue *adalora = t.table("adalora");
   AdaLoraSpec adaloraSpec;
-  readAdaLora({adalora, "adapter.adalora", context}, adaloraSpec);
-  if (adalora)
+  readAdaLora({adalora, "adapter.adalora", context}, adaloraSpec, context);
+  if (adalora || *adapter.method == AdapterMethod::AdaLora)
     adapter.adalora = adaloraSpec;
   const TomlValue *loraplus = t.table("loraplus");
   TableReader plus(loraplus, "adapter.loraplus", context);

@@ -88,9 +88,18 @@ struct QuantizationSpec {
 /// key.
 struct AdapterRule {
   Field<std::vector<Field<std::string>>> modules;
-  Field<int64_t> r; ///< 0: no adapter here
+  Field<int64_t> r; ///< 0: no adapter here; AdaLoRA: the initial rank
   Field<double> loraAlpha;
   Field<double> loraDropout;
+  Field<int64_t> minR, maxR; ///< AdaLoRA: bounds of the live rank
+  SourceRange range;
+};
+
+/// `[adapter.adalora.plateau]`: pruning waits or hurries by the held-out loss (docs/adalora.md).
+struct PlateauSpec {
+  Field<int64_t> patience{2};   ///< evaluations without progress
+  Field<double> minDelta{0.01}; ///< of the held-out loss: less is no change
+  Field<double> stretch{2.0};   ///< how much slower or faster
   SourceRange range;
 };
 
@@ -99,6 +108,8 @@ struct AdaLoraSpec {
   Field<int64_t> initR{12}, targetR{8}, tinit{0}, tfinal{0}, deltaT{1};
   Field<double> beta1{0.85}, beta2{0.85}, orthRegWeight{0.5};
   Field<PruneMode> prune{PruneMode::Bucketed};
+  Field<int64_t> budget{0}; ///< of parameters at the end, instead of target_r; 0: not given
+  std::optional<PlateauSpec> plateau;
   SourceRange range;
 };
 
@@ -118,7 +129,7 @@ struct AdapterSpec {
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom; ///< a folder in PEFT's layout or a safetensors file; empty: none
   std::vector<AdapterRule> rules;
-  std::optional<AdaLoraSpec> adalora;
+  std::optional<AdaLoraSpec> adalora; ///< there with method = "adalora"
   std::optional<LoraPlusSpec> loraplus;
   SourceRange range;
 };

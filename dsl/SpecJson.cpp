@@ -30,11 +30,35 @@ Json model(const Spec &spec) {
   return out;
 }
 
+Json adalora(const AdaLoraSpec &a) {
+  Json out;
+  out["init_r"] = *a.initR;
+  if (a.budget.given())
+    out["budget"] = *a.budget;
+  else
+    out["target_r"] = *a.targetR;
+  out["tinit"] = *a.tinit;
+  out["tfinal"] = *a.tfinal;
+  out["deltaT"] = *a.deltaT;
+  out["beta1"] = *a.beta1;
+  out["beta2"] = *a.beta2;
+  out["orth_reg_weight"] = *a.orthRegWeight;
+  out["prune"] = toString(*a.prune);
+  if (const auto &plateau = a.plateau)
+    out["plateau"] = {{"patience", *plateau->patience},
+                      {"min_delta", *plateau->minDelta},
+                      {"stretch", *plateau->stretch}};
+  return out;
+}
+
 Json adapter(const Spec &spec) {
   const AdapterSpec &a = spec.adapter;
   Json out;
   out["method"] = toString(*a.method);
-  out["r"] = *a.r;
+  if (*a.method == AdapterMethod::AdaLora)
+    out["adalora"] = adalora(*a.adalora);
+  else
+    out["r"] = *a.r;
   out["lora_alpha"] = *a.loraAlpha;
   out["lora_dropout"] = *a.loraDropout;
   out["use_rslora"] = *a.useRslora;
@@ -52,6 +76,10 @@ Json adapter(const Spec &spec) {
       entry["lora_alpha"] = *rule.loraAlpha;
     if (rule.loraDropout.given())
       entry["lora_dropout"] = *rule.loraDropout;
+    if (rule.minR.given())
+      entry["min_r"] = *rule.minR;
+    if (rule.maxR.given())
+      entry["max_r"] = *rule.maxR;
     out["rule"].push_back(std::move(entry));
   }
   if (a.loraplus)

@@ -93,16 +93,41 @@ void writeModel(Writer &w, const Spec &spec) {
                entry.value);
 }
 
+void writeAdaLora(Writer &w, const AdaLoraSpec &a) {
+  w.header("[adapter.adalora]");
+  w.field("init_r", a.initR);
+  if (a.budget.given())
+    w.field("budget", a.budget);
+  else
+    w.field("target_r", a.targetR);
+  w.field("tinit", a.tinit);
+  w.field("tfinal", a.tfinal);
+  w.field("deltaT", a.deltaT);
+  w.field("beta1", a.beta1);
+  w.field("beta2", a.beta2);
+  w.field("orth_reg_weight", a.orthRegWeight);
+  w.field("prune", a.prune);
+  if (!a.plateau)
+    return;
+  w.header("[adapter.adalora.plateau]");
+  w.field("patience", a.plateau->patience);
+  w.field("min_delta", a.plateau->minDelta);
+  w.field("stretch", a.plateau->stretch);
+}
+
 void writeAdapter(Writer &w, const Spec &spec) {
   const AdapterSpec &a = spec.adapter;
   w.header("[adapter]");
   w.field("method", a.method);
-  w.field("r", a.r);
+  if (*a.method != AdapterMethod::AdaLora)
+    w.field("r", a.r);
   w.field("lora_alpha", a.loraAlpha);
   w.field("lora_dropout", a.loraDropout);
   w.field("use_rslora", a.useRslora);
   w.line("target_modules", literal(texts(*a.targetModules)), a.targetModules.range);
   w.path("init_from", spec, a.initFrom);
+  if (*a.method == AdapterMethod::AdaLora)
+    writeAdaLora(w, *a.adalora);
   if (a.loraplus) {
     w.header("[adapter.loraplus]");
     w.field("loraplus_lr_ratio", a.loraplus->lrRatio);
@@ -113,6 +138,8 @@ void writeAdapter(Writer &w, const Spec &spec) {
     w.given("r", rule.r);
     w.given("lora_alpha", rule.loraAlpha);
     w.given("lora_dropout", rule.loraDropout);
+    w.given("min_r", rule.minR);
+    w.given("max_r", rule.maxR);
   }
 }
 

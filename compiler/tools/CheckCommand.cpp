@@ -12,7 +12,7 @@ namespace {
 
 /// What the adapters add, in one line.
 std::string summary(const Project &project) {
-  long long parameters = 0;
+  long long parameters = project.ranks ? project.ranks->initial : 0; // AdaLoRA's E
   std::set<int64_t> ranks;
   for (const dsl::AdapterChoice &adapter : project.adapters) {
     ranks.insert(adapter.r);
@@ -25,6 +25,9 @@ std::string summary(const Project &project) {
                      std::to_string(project.model.layers) + " layers, " +
                      std::to_string(project.adapters.size()) + " adapted modules, " +
                      grouped(parameters) + " trainable parameters";
+  if (project.ranks)
+    return text + ", ranks in all " + std::to_string(project.ranks->initial) + " falling to " +
+           std::to_string(project.ranks->target) + "\n";
   if (ranks.size() == 1)
     text += ", rank " + std::to_string(*ranks.begin());
   return text + "\n";

@@ -119,6 +119,7 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) 
       bound != Exit::Done)
     return bound;
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
+  out.ranks = dsl::resolveRankBudget(out.spec, out.model, out.adapters, diags);
   if (diags.hasErrors())
     return Exit::Refused;
   if (source.tensorType)

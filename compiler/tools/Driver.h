@@ -8,6 +8,7 @@
 #include "dsl/Spec.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Project {
   dsl::Spec spec;
   dsl::BoundModel model;
   std::vector<dsl::AdapterChoice> adapters;
+  std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
   /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a
   /// source.
   std::map<std::string, std::string> sourceFormats;

@@ -30,6 +30,31 @@ DataConfig readData(const Fields &in) {
   return data;
 }
 
+AdaLoraConfig readAdaLora(const Fields &in) {
+  constexpr int64_t most = int64_t(1) << 40;
+  AdaLoraConfig out;
+  out.tinit = in.integer("tinit", 0, most);
+  out.tfinal = in.integer("tfinal", 0, most);
+  out.deltaT = in.integer("deltaT", 1, most);
+  out.beta1 = in.number("beta1");
+  out.beta2 = in.number("beta2");
+  if (!(out.beta1 > 0 && out.beta1 < 1 && out.beta2 > 0 && out.beta2 < 1))
+    in.fail("has a beta1 or beta2 outside of (0, 1)");
+  out.orthRegWeight = in.number("orth_reg_weight");
+  if (Result<PruneMode> mode = parsePruneMode(in.text("prune")))
+    out.prune = *mode;
+  else
+    in.fail("has " + mode.error().message);
+  if (in.has("plateau")) {
+    Fields plateau = in.at("plateau");
+    out.plateau = PlateauSettings{plateau.integer("patience", 1), plateau.number("min_delta"),
+                                  plateau.number("stretch")};
+    if (!(out.plateau->minDelta >= 0 && out.plateau->stretch > 1))
+      plateau.fail("has a min_delta below 0 or a stretch of at most 1");
+  }
+  return out;
+}
+
 void flatten(const Json &root, std::vector<std::pair<std::string, std::string>> &out) {
   std::vector<std::pair<std::string, const Json *>> todo = {{"", &root}};
   while (!todo.empty()) {
@@ -74,6 +99,9 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   if (adapter.has("loraplus"))
     run.loraPlusRatio = adapter.at("loraplus").numberOr("loraplus_lr_ratio", 16);
 
+  if (run.adapterMethod == "adalora")
+    run.adalora = readAdaLora(adapter.at("adalora"));
+
   Fields optimizer = root.at("optimizer");
   run.learningRate = optimizer.number("learning_rate");
   std::vector<double> betas;
@@ -117,6 +145,8 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
+  if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
+    train.fail("has no step in which AdaLoRA's ranks fall");
   if (!error.empty())
     return Error{"run.json: " + error + "; compile the spec again", Exit::ForeignFile};
   return run;
@@ -141,6 +171,11 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
     flatten(*json, keys);
   for (auto &key : keys) {
     std::string_view path = key.first;
+    // Where the held-out loss sets the pace of pruning, when it is measured counts too.
+    if (path == "train.eval_steps" && config.adalora && config.adalora->plateau) {
+      kept.push_back(std::move(key));
+      continue;
+    }
     bool isPath = path.rfind("data[", 0) == 0 && path.find("].path") != std::string_view::npos;
     bool skip = std::any_of(ignored.begin(), ignored.end(), [&](std::string_view prefix) {
       return path.substr(0, prefix.size()) == prefix &&

@@ -4,8 +4,11 @@
 
 #include "runtime/Result.h"
 #include "runtime/train/Schedule.h"
+#include "runtime/train/ranks/PruningPace.h"
+#include "runtime/train/ranks/RankAllocator.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +25,14 @@ struct DataConfig {
   std::string overlong; ///< split | truncate | error
 };
 
+/// `[adapter.adalora]`; budgets and bounds are numbers of the model, so they are not here.
+struct AdaLoraConfig {
+  int64_t tinit = 0, tfinal = 0, deltaT = 1;
+  double beta1 = 0, beta2 = 0, orthRegWeight = 0;
+  PruneMode prune = PruneMode::Bucketed;
+  std::optional<PlateauSettings> plateau;
+};
+
 struct RunConfig {
   std::string json; ///< the whole of run.json
 
@@ -32,6 +43,7 @@ struct RunConfig {
   double loraAlpha = 0, loraDropout = 0;
   bool useRslora = false;
   double loraPlusRatio = 1;
+  std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
   double learningRate = 0, beta1 = 0, beta2 = 0, eps = 0, weightDecay = 0, maxGradNorm = 0;
   ScheduleKind schedule = ScheduleKind::Cosine;

@@ -1,0 +1,95 @@
+#include "runtime/train/ranks/Importance.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace lorac::train {
+
+namespace {
+
+constexpr int64_t block = 4096;
+constexpr int64_t lanes = 8;
+
+// The mean of s over n neighbours: eight partial sums, added in order.
+float rowMean(const float *sensitivity, const float *uncertainty, int64_t n) {
+  double sums[lanes] = {};
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      sums[lane] += double(sensitivity[i + lane] * uncertainty[i + lane]);
+  for (; i < n; ++i)
+    sums[i % lanes] += double(sensitivity[i] * uncertainty[i]);
+  double total = 0;
+  for (double sum : sums)
+    total += sum;
+  return float(total / double(n));
+}
+
+void scoreModule(const TripletLayout &module, const float *sensitivity, const float *uncertainty,
+                 float *scores) {
+  std::vector<double> columns(size_t(module.rank), 0.0);
+  for (int64_t row = 0; row < module.out; ++row) {
+    const float *s = sensitivity + module.b + row * module.rank;
+    const float *u = uncertainty + module.b + row * module.rank;
+    for (int64_t i = 0; i < module.rank; ++i)
+      columns[size_t(i)] += double(s[i] * u[i]);
+  }
+  for (int64_t i = 0; i < module.rank; ++i) {
+    const int64_t row = module.a + i * module.in;
+    float ofA = rowMean(sensitivity + row, uncertainty + row, module.in);
+    float ofB = float(columns[size_t(i)] / double(module.out));
+    scores[i] = sensitivity[module.e + i] * uncertainty[module.e + i] + (ofA + ofB);
+  }
+}
+
+} // namespace
+
+void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules,
+                        const float *params, const float *grads, float clip, float *sensitivity,
+                        float *uncertainty) const {
+  struct Piece {
+    int64_t offset, count;
+  };
+  std::vector<Piece> pieces;
+  auto cut = [&](int64_t offset, int64_t count) {
+    for (int64_t done = 0; done < count; done += block)
+      pieces.push_back({offset + done, std::min(block, count - done)});
+  };
+  for (const TripletLayout &module : modules) {
+    cut(module.a, module.rank * module.in);
+    cut(module.b, module.out * module.rank);
+    cut(module.e, module.rank);
+  }
+  const float keep1 = float(beta1), take1 = float(1 - beta1);
+  const float keep2 = float(beta2), take2 = float(1 - beta2);
+  pool.parallelFor(int64_t(pieces.size()), Split::Shares, [&](int, int64_t begin, int64_t end) {
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const auto [offset, count] = pieces[size_t(piece)];
+      const float *__restrict p = params + offset, *__restrict g = grads + offset;
+      float *__restrict s = sensitivity + offset, *__restrict u = uncertainty + offset;
+      for (int64_t i = 0; i < count; ++i) {
+        float importance = std::fabs(p[i] * (g[i] * clip));
+        float mean = keep1 * s[i] + take1 * importance;
+        s[i] = mean;
+        u[i] = keep2 * u[i] + take2 * std::fabs(importance - mean);
+      }
+    }
+  });
+}
+
+void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
+                   const float *sensitivity, const float *uncertainty, float *scores) {
+  std::vector<int64_t> first;
+  int64_t count = 0;
+  for (const TripletLayout &module : modules) {
+    first.push_back(count);
+    count += module.rank;
+  }
+  pool.parallelFor(int64_t(modules.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      scoreModule(modules[size_t(i)], sensitivity, uncertainty, scores + first[size_t(i)]);
+  });
+}
+
+} // namespace lorac::train

@@ -1,0 +1,30 @@
+#pragma once
+// Rank by module over time, as an SVG file: a row a module, a column an allocation.
+
+#include "runtime/Result.h"
+#include "runtime/train/ranks/RankAllocator.h"
+
+#include <string>
+#include <vector>
+
+namespace lorac::train {
+
+/// What a run's allocations gave.
+struct RankHistory {
+  std::string title;                ///< of the run
+  std::vector<std::string> modules; ///< model.layers.0.self_attn.q_proj
+  struct Column {
+    int64_t step = 0;
+    RankPattern ranks; ///< live, beside `modules`
+  };
+  std::vector<Column> columns; ///< the first: before training
+};
+
+/// The picture. Of more columns than are worth drawing, neighbours with the same ranks are drawn
+/// once, and then every n-th; the last always.
+std::string rankHeatMap(const RankHistory &history);
+
+/// Writes it durably.
+Result<void> writeRankHeatMap(const std::string &path, const RankHistory &history);
+
+} // namespace lorac::train

@@ -1,0 +1,72 @@
+// run.json: what AdaLoRA adds to it.
+
+#include "runtime/train/RunConfig.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace lorac::train {
+namespace {
+
+nlohmann::json run() {
+  return nlohmann::json::parse(R"({
+    "model": {}, "adapter": {"method": "adalora", "adalora": {"init_r": 12, "target_r": 8, "tinit": 5,
+      "tfinal": 10, "deltaT": 5, "beta1": 0.85, "beta2": 0.8, "orth_reg_weight": 0.5,
+      "prune": "final", "plateau": {"patience": 3, "min_delta": 0.02, "stretch": 1.5}}},
+    "optimizer": {"learning_rate": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0,
+      "max_grad_norm": 1},
+    "schedule": {"name": "constant"}, "data": [{"path": "d.txt"}],
+    "train": {"output_dir": "out", "steps": 40, "batch_size": 1, "max_length": 8,
+      "eval_steps": 20}})");
+}
+
+TEST(RunConfig, AdaLora) {
+  Result<RunConfig> config = parseRunConfig(run().dump());
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_TRUE(config->adalora);
+  EXPECT_EQ(config->adalora->tinit, 5);
+  EXPECT_EQ(config->adalora->tfinal, 10);
+  EXPECT_EQ(config->adalora->deltaT, 5);
+  EXPECT_EQ(config->adalora->beta2, 0.8);
+  EXPECT_EQ(config->adalora->prune, PruneMode::Final);
+  ASSERT_TRUE(config->adalora->plateau);
+  EXPECT_EQ(config->adalora->plateau->patience, 3);
+  EXPECT_EQ(config->adalora->plateau->stretch, 1.5);
+
+  nlohmann::json lora = run();
+  lora["adapter"] = {{"method", "lora"}, {"r", 4}};
+  EXPECT_FALSE(parseRunConfig(lora.dump())->adalora);
+}
+
+TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {
+  auto refused = [](const char *key, nlohmann::json value) {
+    nlohmann::json changed = run();
+    changed["adapter"]["adalora"][key] = std::move(value);
+    Result<RunConfig> config = parseRunConfig(changed.dump());
+    return config ? std::string() : config.error().message;
+  };
+  EXPECT_NE(refused("prune", "never").find("prune = 'never'; known: mask"), std::string::npos);
+  EXPECT_NE(refused("deltaT", 0), "");
+  EXPECT_NE(refused("beta1", 1.0), "");
+  EXPECT_NE(refused("tfinal", 35).find("no step in which AdaLoRA's ranks fall"), std::string::npos);
+  EXPECT_NE(refused("plateau", {{"patience", 1}, {"min_delta", 0}, {"stretch", 1}}), "");
+}
+
+// Two runs that evaluate at other steps are the same run, unless evaluations set the pace.
+TEST(RunConfig, EvaluationsCountWhereTheySetThePace) {
+  auto counts = [](const nlohmann::json &json) {
+    Result<RunConfig> config = parseRunConfig(json.dump());
+    auto keys = fingerprint(*config);
+    return std::any_of(keys.begin(), keys.end(),
+                       [](const auto &key) { return key.first == "train.eval_steps"; });
+  };
+  EXPECT_TRUE(counts(run()));
+  nlohmann::json plain = run();
+  plain["adapter"]["adalora"].erase("plateau");
+  EXPECT_FALSE(counts(plain));
+}
+
+} // namespace
+} // namespace lorac::train
