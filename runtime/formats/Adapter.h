@@ -31,6 +31,7 @@ struct AdaLora {
   int64_t tinit = 0, tfinal = 0, deltaT = 1;
   int64_t totalStep = 0; ///< 0: not told
   double beta1 = 0.85, beta2 = 0.85, orthRegWeight = 0.5;
+  static constexpr int64_t largestInitR = 65536; ///< rank_pattern has init_r words a module
   bool operator==(const AdaLora &) const = default;
 };
 
@@ -82,6 +83,7 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
 /// target_modules are full paths, as above. PEFT knows one init_r, no smaller than any rank, and
 /// one alpha: what a module's scale differs from theirs is folded into its E. A total_step that
 /// PEFT would refuse is written as the least that it takes.
+/// Errors: no module of a rank above 0, an init_r above largestInitR.
 Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter);
 
 /// How a module is called in GGUF.

@@ -156,6 +156,10 @@ Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
   const Adapter adapter = asPeftSaysIt(given);
   if (adapter.modules.empty())
     return nothingLeft(folder);
+  if (adapter.adaLora->initR > AdaLora::largestInitR)
+    return Error{fmt::format("init_r is {}; adapter_config.json of AdaLoRA takes at most {}",
+                             adapter.adaLora->initR, AdaLora::largestInitR),
+                 Exit::Failed};
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
     assert(module.e.size() == size_t(module.rank) && "a module of AdaLoRA has an E");

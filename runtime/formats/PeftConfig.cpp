@@ -14,7 +14,7 @@ namespace lorac::formats {
 namespace {
 
 constexpr uint64_t longestConfig = 16 << 20;
-constexpr int64_t largestInitR = 65536, latestStep = int64_t(1) << 53;
+constexpr int64_t latestStep = int64_t(1) << 53;
 
 /// Keys that change the result when they are set to anything but this, and that this version does
 /// not know.
@@ -39,8 +39,8 @@ struct WholeKey {
   int64_t AdaLora::*field;
   int64_t least, most;
 };
-constexpr WholeKey wholeKeys[] = {{"init_r", &AdaLora::initR, 1, largestInitR},
-                                  {"target_r", &AdaLora::targetR, 0, largestInitR},
+constexpr WholeKey wholeKeys[] = {{"init_r", &AdaLora::initR, 1, AdaLora::largestInitR},
+                                  {"target_r", &AdaLora::targetR, 0, AdaLora::largestInitR},
                                   {"tinit", &AdaLora::tinit, 0, latestStep},
                                   {"tfinal", &AdaLora::tfinal, 0, latestStep},
                                   {"deltaT", &AdaLora::deltaT, 1, latestStep},

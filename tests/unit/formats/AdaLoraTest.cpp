@@ -328,6 +328,14 @@ TEST(AdaLora, nothingLeftIsNoAdapter) {
   EXPECT_TRUE(std::filesystem::is_empty(out.path));
 }
 
+TEST(AdaLora, initRIsBounded) {
+  Adapter adapter = triplets();
+  adapter.adaLora->initR = AdaLora::largestInitR + 1;
+  TempFolder out;
+  EXPECT_FALSE(writePeftAdaLora(out.path, adapter));
+  EXPECT_TRUE(writePeftAdapter(out.path, adapter));
+}
+
 /// Writes a module "q" of two triplets, in these names and with this config.
 class AdaLoraNames : public testing::Test {
 protected:
