@@ -1,5 +1,6 @@
 #pragma once
-// Low-rank adapters as files: PEFT's folder, read and written, and llama.cpp's GGUF.
+// Low-rank adapters as files: PEFT's folder of LoRA and AdaLoRA, read and written, and llama.cpp's
+// GGUF.
 
 #include "runtime/Result.h"
 
@@ -16,9 +17,22 @@ namespace lorac::formats {
 struct AdapterModule {
   std::string module; ///< model.layers.0.self_attn.q_proj
   int64_t rank = 0, in = 0, out = 0;
-  double alpha = 0;        ///< as PEFT states it; the writers go by `scale`
-  double scale = 0;        ///< of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA)
+  double alpha = 0; ///< as PEFT states it; the writers go by `scale`
+  /// Of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA), or alpha/(init_r + 1e-5) (AdaLoRA).
+  double scale = 0;
   std::vector<float> a, b; ///< [rank, in], [out, rank]
+  std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
+};
+
+/// AdaLoRA's keys in adapter_config.json, with PEFT's defaults. Of an adapter that is trained no
+/// more only init_r matters, and that by the scales of its modules.
+struct AdaLora {
+  int64_t initR = 12, targetR = 8;
+  int64_t tinit = 0, tfinal = 0, deltaT = 1;
+  int64_t totalStep = 0; ///< 0: not told
+  double beta1 = 0.85, beta2 = 0.85, orthRegWeight = 0.5;
+  static constexpr int64_t largestInitR = 65536; ///< rank_pattern has init_r words a module
+  bool operator==(const AdaLora &) const = default;
 };
 
 struct Adapter {
@@ -30,14 +44,17 @@ struct Adapter {
   std::vector<std::string>
       targetModules; ///< for adapter_config.json when written; empty: the modules' full paths
   std::vector<AdapterModule> modules;
+  std::optional<AdaLora> adaLora; ///< there where the modules have an E
 
   const AdapterModule *find(const std::string &module) const;
 };
 
 /// Reads a folder in PEFT's layout, a `.safetensors` file with its names (r is each tensor's own;
-/// adapter_config.json beside it is taken where there is one, else alpha = r). Errors,
-/// Exit::ForeignFile: pickles (adapter_model.bin, .pt, .pth) by name and by magic, half pairs,
-/// wrong shapes, methods other than LoRA (named).
+/// adapter_config.json beside it is taken where there is one, else alpha = r). Of AdaLoRA's only
+/// the live triplets are kept, be the tensors cut to them or not; modules of rank 0 are left out;
+/// init_r of a file alone is its largest rank, or each module's ranknum. Errors, Exit::ForeignFile:
+/// pickles (adapter_model.bin, .pt, .pth) by name and by magic, half pairs, wrong shapes, methods
+/// other than LoRA and AdaLoRA (named), an AdaLoRA adapter whose ranks are all 0.
 Result<Adapter> readAdapter(const std::string &path);
 
 /// What a program expects of an adapter.
@@ -50,10 +67,24 @@ struct WantedAdapter {
 Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> wanted,
                           const std::string &path);
 
+/// Plain LoRA with the same update: (B·diag(E), A) and the scales as they are, so that any reader
+/// of LoRA knows it. Modules of rank 0 are left out; target_modules are the others' full paths,
+/// since by a short name PEFT would give those left out a new adapter. r and alpha are those of the
+/// most modules. Plain LoRA comes back unchanged.
+Adapter foldTriplets(Adapter adapter);
+
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors
 /// into an existing folder, each durably. rank_pattern and alpha_pattern are written where modules
-/// differ.
+/// differ: alpha_pattern = scale · rank, from which PEFT's alpha/r is the scale. AdaLoRA is folded.
 Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter);
+
+/// Writes an AdaLoRA adapter (`adaLora` and every E are there) as PEFT does: tensors cut to the
+/// live triplets, which rank_pattern has as the first of init_r. Modules of rank 0 are left out and
+/// target_modules are full paths, as above. PEFT knows one init_r, no smaller than any rank, and
+/// one alpha: what a module's scale differs from theirs is folded into its E. A total_step that
+/// PEFT would refuse is written as the least that it takes.
+/// Errors: no module of a rank above 0, an init_r above largestInitR.
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter);
 
 /// How a module is called in GGUF.
 struct GgufModule {
@@ -62,8 +93,8 @@ struct GgufModule {
   int64_t permuteHeads = 0; ///< rows of B are permuted for this many heads; 0: they are not
 };
 /// Writes a GGUF adapter for llama.cpp. Its readers know one alpha for the file and scale by
-/// alpha/rank of each tensor: what a module's scale differs from that is folded into its B. Error:
-/// a module that `names` lacks.
+/// alpha/rank of each tensor: what a module's scale differs from that is folded into its B, and so
+/// is AdaLoRA's E. Error: a module that `names` lacks.
 Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names);
 /// The inverse: scale alpha/rank, rows of B back in Hugging Face's order.

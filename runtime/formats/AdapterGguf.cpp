@@ -47,6 +47,8 @@ double commonAlpha(const Adapter &adapter) {
 
 Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names) {
+  if (adapter.adaLora)
+    return writeGgufAdapter(path, foldTriplets(adapter), architecture, names);
   std::map<std::string_view, const GgufModule *> byModule;
   for (const GgufModule &name : names)
     byModule[name.module] = &name;

@@ -1,7 +1,8 @@
 // PEFT's folder: adapter_config.json and adapter_model.safetensors, read.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
-#include "runtime/formats/JsonWalk.h"
+#include "runtime/formats/PeftConfig.h"
+#include "runtime/formats/PeftTriplets.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -17,108 +18,9 @@
 namespace lorac::formats {
 namespace {
 
-constexpr uint64_t longestConfig = 16 << 20;
-constexpr std::string_view prefix = "base_model.model.";
-
 bool exists(const std::string &path) {
   struct stat status;
   return ::stat(path.c_str(), &status) == 0;
-}
-
-/// adapter_config.json as far as it bears on plain LoRA.
-struct PeftConfig {
-  Adapter plain;
-  std::string peftType;
-  std::vector<std::pair<std::string, double>> ranks, alphas; // patterns, in the file's order
-
-  std::string take(JsonPath path, const JsonEvent &event);
-};
-
-/// Keys that change the result when they are set to anything but this, and that this version does
-/// not know.
-struct Unsupported {
-  std::string_view key, what;
-};
-constexpr Unsupported switches[] = {{"use_dora", "DoRA"},
-                                    {"use_qalora", "QALoRA"},
-                                    {"use_bdlora", "BD-LoRA"},
-                                    {"lora_bias", "a bias in lora_B"},
-                                    {"fan_in_fan_out", "transposed weights"},
-                                    {"modules_to_save", "modules trained as a whole"},
-                                    {"trainable_token_indices", "trained token embeddings"},
-                                    {"target_parameters", "adapted parameters"},
-                                    {"layer_replication", "replicated layers"},
-                                    {"alora_invocation_tokens", "aLoRA"},
-                                    {"arrow_config", "Arrow"}};
-
-std::string PeftConfig::take(JsonPath path, const JsonEvent &event) {
-  if (path.empty())
-    return event.kind == JsonEvent::Object ? "" : "no JSON object";
-  const std::string &key = path[0];
-  const bool isNumber = event.kind == JsonEvent::Integer || event.kind == JsonEvent::Number;
-  if (key == "rank_pattern" || key == "alpha_pattern") {
-    if (path.size() == 1)
-      return event.kind == JsonEvent::Object || event.kind == JsonEvent::Null
-                 ? ""
-                 : fmt::format("'{}' is no object", key);
-    const bool isRank = key == "rank_pattern";
-    if (path.size() > 2 || !isNumber ||
-        (isRank && (event.kind != JsonEvent::Integer || event.integer < 1)))
-      return fmt::format("'{}' gives '{}' no {}", key, shown(path[1]),
-                         isRank ? "positive whole number" : "number");
-    (isRank ? ranks : alphas).emplace_back(path[1], event.number);
-    return "";
-  }
-  if (path.size() > 1)
-    return "";
-  for (const Unsupported &u : switches)
-    if (key == u.key) {
-      const bool off =
-          event.kind == JsonEvent::Null || (event.kind == JsonEvent::Bool && !event.truth) ||
-          ((event.kind == JsonEvent::Array || event.kind == JsonEvent::Object) && event.count == 0);
-      return off ? "" : fmt::format("'{}' asks for {}, which is not in this version", key, u.what);
-    }
-  if (key == "peft_type")
-    peftType = event.text;
-  else if (key == "bias" && event.text != "none")
-    return fmt::format("'bias' is '{}'; only 'none' is in this version", shown(event.text));
-  else if (key == "use_rslora") {
-    if (event.kind != JsonEvent::Bool && event.kind != JsonEvent::Null)
-      return "'use_rslora' is neither true nor false";
-    plain.useRslora = event.truth;
-  } else if (key == "base_model_name_or_path")
-    plain.baseModel = event.text;
-  else if (key == "r") {
-    if (event.kind != JsonEvent::Integer || event.integer < 1)
-      return "'r' is no positive whole number";
-    plain.r = event.integer;
-  } else if (key == "lora_alpha" || key == "lora_dropout") {
-    if (!isNumber || !std::isfinite(event.number))
-      return fmt::format("'{}' is no number", key);
-    (key == "lora_alpha" ? plain.alpha : plain.dropout) = event.number;
-  }
-  return "";
-}
-
-/// PEFT's rule `(.*\.)?(KEY)$` for keys that are paths: dots match any character. Other regular
-/// expressions are refused by `isPath` first: a foreign file brings no pattern of its own.
-bool isPath(std::string_view key) {
-  return key.find_first_of("*+?()[]{}|^$\\") == std::string_view::npos && !key.empty();
-}
-bool matches(std::string_view key, std::string_view module) {
-  if (module.size() < key.size() ||
-      (module.size() > key.size() && module[module.size() - key.size() - 1] != '.'))
-    return false;
-  const std::string_view tail = module.substr(module.size() - key.size());
-  return std::equal(key.begin(), key.end(), tail.begin(),
-                    [](char k, char m) { return k == '.' || k == m; });
-}
-double patternValue(const std::vector<std::pair<std::string, double>> &patterns,
-                    const std::string &module, double otherwise) {
-  for (const auto &[key, value] : patterns)
-    if (matches(key, module))
-      return value;
-  return otherwise;
 }
 
 Error pickle(const std::string &path) {
@@ -128,38 +30,15 @@ Error pickle(const std::string &path) {
           Exit::ForeignFile};
 }
 
-Result<PeftConfig> readConfig(const std::string &path) {
-  Result<std::string> text = readSmallFile(path, longestConfig);
-  if (!text)
-    return text.error();
-  PeftConfig config;
-  Result<void> walked = walkJson(
-      path, *text, [&](JsonPath at, const JsonEvent &event) { return config.take(at, event); });
-  if (!walked)
-    return walked.error();
-  if (config.peftType != "LORA")
-    return Error{fmt::format("'{}': peft_type is '{}'; only 'LORA' is in this version", path,
-                             shown(config.peftType)),
-                 Exit::ForeignFile};
-  for (const auto *patterns : {&config.ranks, &config.alphas})
-    for (const auto &[key, value] : *patterns)
-      if (!isPath(key))
-        return Error{fmt::format("'{}': the pattern '{}' is a regular expression; only module "
-                                 "paths are in this version",
-                                 path, shown(key)),
-                     Exit::ForeignFile};
-  return config;
-}
-
 struct Pair {
   const TensorInfo *a = nullptr, *b = nullptr;
 };
 
 /// Splits `base_model.model.<module>.lora_A[.default].weight`. False: some other tensor.
 bool splitName(std::string_view name, std::string &module, bool &isA) {
-  if (!name.starts_with(prefix))
+  if (!name.starts_with(peftPrefix))
     return false;
-  name.remove_prefix(prefix.size());
+  name.remove_prefix(peftPrefix.size());
   for (const std::string_view suffix :
        {".lora_A.weight", ".lora_B.weight", ".lora_A.default.weight", ".lora_B.default.weight"})
     if (name.ends_with(suffix) && name.size() > suffix.size()) {
@@ -222,7 +101,7 @@ Result<Adapter> readAdapter(const std::string &path) {
   }
   PeftConfig config;
   if (!configPath.empty()) {
-    Result<PeftConfig> read = readConfig(configPath);
+    Result<PeftConfig> read = readPeftConfig(configPath);
     if (!read)
       return read.error();
     config = std::move(*read);
@@ -230,13 +109,15 @@ Result<Adapter> readAdapter(const std::string &path) {
   Result<Safetensors> file = Safetensors::open(tensors);
   if (!file)
     return file.error();
+  if (file->tensors().empty())
+    return Error{fmt::format("'{}' holds no adapter tensors", tensors), Exit::ForeignFile};
+  if (configPath.empty() ? hasTriplets(*file) : config.adapter.adaLora.has_value())
+    return readTriplets(*file, std::move(config), configPath);
   Result<std::map<std::string, Pair>> pairs = pairUp(*file);
   if (!pairs)
     return pairs.error();
-  if (pairs->empty())
-    return Error{fmt::format("'{}' holds no adapter tensors", tensors), Exit::ForeignFile};
 
-  Adapter adapter = std::move(config.plain);
+  Adapter adapter = config.adapter;
   for (const auto &[name, pair] : *pairs) {
     const auto refuse = [&, &name = name](const std::string &what) {
       return Error{fmt::format("'{}': module '{}': {}", tensors, shown(name), what),
@@ -255,11 +136,11 @@ Result<Adapter> readAdapter(const std::string &path) {
     module.out = pair.b->shape[0];
     double alpha = double(module.rank); // of a lone file: scale 1
     if (!configPath.empty()) {
-      const double stated = patternValue(config.ranks, name, double(adapter.r));
+      const double stated = config.rankOf(name);
       if (stated != double(module.rank))
         return refuse(
             fmt::format("its rank is {}, but '{}' says {:.0f}", module.rank, configPath, stated));
-      alpha = patternValue(config.alphas, name, adapter.alpha);
+      alpha = config.alphaOf(name);
     }
     module.scale =
         alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));

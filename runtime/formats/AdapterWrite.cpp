@@ -1,4 +1,4 @@
-// PEFT's folder, written.
+// PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Safetensors.h"
@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cassert>
 #include <cmath>
 
 namespace lorac::formats {
@@ -27,7 +29,7 @@ nlohmann::ordered_json number(double value) {
   return value;
 }
 
-std::string configText(const Adapter &adapter) {
+nlohmann::ordered_json loraConfig(const Adapter &adapter) {
   nlohmann::ordered_json config, ranks = nlohmann::ordered_json::object(), alphas = ranks, targets;
   for (const std::string &name : adapter.targetModules)
     targets.push_back(name);
@@ -57,12 +59,87 @@ std::string configText(const Adapter &adapter) {
     config["rank_pattern"] = ranks;
   if (!alphas.empty())
     config["alpha_pattern"] = alphas;
-  return config.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return config;
+}
+
+nlohmann::ordered_json adaLoraConfig(const Adapter &adapter) {
+  nlohmann::ordered_json config, targets, ranks = nlohmann::ordered_json::object();
+  const AdaLora &ada = *adapter.adaLora;
+  for (const AdapterModule &module : adapter.modules) {
+    targets.push_back(module.module);
+    std::vector<bool> alive(size_t(ada.initR), false);
+    std::fill_n(alive.begin(), module.rank, true);
+    ranks[module.module + ".lora_E"] = alive;
+  }
+  config["peft_type"] = "ADALORA";
+  config["task_type"] = "CAUSAL_LM";
+  config["base_model_name_or_path"] = adapter.baseModel;
+  config["init_r"] = ada.initR;
+  config["target_r"] = ada.targetR;
+  config["lora_alpha"] = number(adapter.alpha);
+  config["lora_dropout"] = adapter.dropout;
+  config["tinit"] = ada.tinit;
+  config["tfinal"] = ada.tfinal;
+  config["deltaT"] = ada.deltaT;
+  config["total_step"] = ada.totalStep;
+  config["beta1"] = ada.beta1;
+  config["beta2"] = ada.beta2;
+  config["orth_reg_weight"] = ada.orthRegWeight;
+  config["rank_pattern"] = ranks;
+  config["target_modules"] = targets;
+  config["bias"] = "none";
+  config["fan_in_fan_out"] = false;
+  config["inference_mode"] = true;
+  return config;
+}
+
+/// What PEFT can say in adapter_config.json: one init_r and one alpha, both positive, and a
+/// total_step after the two phases. Every update stays what it is.
+Adapter asPeftSaysIt(Adapter adapter) {
+  AdaLora &ada = *adapter.adaLora;
+  std::erase_if(adapter.modules, [](const AdapterModule &module) { return module.rank == 0; });
+  for (const AdapterModule &module : adapter.modules)
+    ada.initR = std::max(ada.initR, module.rank);
+  ada.totalStep = std::max(ada.totalStep, ada.tinit + ada.tfinal + 1);
+  if (!(adapter.alpha > 0))
+    adapter.alpha = double(ada.initR);
+  const double scale = adapter.alpha / (double(ada.initR) + 1e-5);
+  for (AdapterModule &module : adapter.modules)
+    if (!nearly(module.scale, scale))
+      for (float &e : module.e)
+        e = float(e * (module.scale / scale));
+  return adapter;
+}
+
+Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
+                         nlohmann::ordered_json (*config)(const Adapter &),
+                         const Adapter &adapter) {
+  if (Result<void> written =
+          writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
+      !written)
+    return written;
+  std::string text;
+  try {
+    text = config(adapter).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  } catch (const std::exception &error) {
+    return Error{fmt::format("cannot write '{}/adapter_config.json': {}", folder, error.what()),
+                 Exit::Failed};
+  }
+  return writeDurably(folder + "/adapter_config.json", text);
+}
+
+Error nothingLeft(const std::string &folder) {
+  return {fmt::format("all modules have rank 0: there is no adapter to write into '{}'", folder),
+          Exit::Failed};
 }
 
 } // namespace
 
 Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter) {
+  if (adapter.adaLora) {
+    const Adapter folded = foldTriplets(adapter);
+    return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded);
+  }
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
     const std::string name = "base_model.model." + module.module;
@@ -71,18 +148,27 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
     tensors.push_back(
         {name + ".lora_B.weight", DType::F32, {module.out, module.rank}, module.b.data()});
   }
-  if (Result<void> written =
-          writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
-      !written)
-    return written;
-  std::string config;
-  try {
-    config = configText(adapter);
-  } catch (const std::exception &error) {
-    return Error{fmt::format("cannot write '{}/adapter_config.json': {}", folder, error.what()),
+  return writeFolder(folder, tensors, loraConfig, adapter);
+}
+
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
+  assert(given.adaLora && "the caller has an AdaLoRA adapter");
+  const Adapter adapter = asPeftSaysIt(given);
+  if (adapter.modules.empty())
+    return nothingLeft(folder);
+  if (adapter.adaLora->initR > AdaLora::largestInitR)
+    return Error{fmt::format("init_r is {}; adapter_config.json of AdaLoRA takes at most {}",
+                             adapter.adaLora->initR, AdaLora::largestInitR),
                  Exit::Failed};
+  std::vector<TensorToWrite> tensors;
+  for (const AdapterModule &module : adapter.modules) {
+    assert(module.e.size() == size_t(module.rank) && "a module of AdaLoRA has an E");
+    const std::string name = "base_model.model." + module.module;
+    tensors.push_back({name + ".lora_A", DType::F32, {module.rank, module.in}, module.a.data()});
+    tensors.push_back({name + ".lora_B", DType::F32, {module.out, module.rank}, module.b.data()});
+    tensors.push_back({name + ".lora_E", DType::F32, {module.rank, 1}, module.e.data()});
   }
-  return writeDurably(folder + "/adapter_config.json", config);
+  return writeFolder(folder, tensors, adaLoraConfig, adapter);
 }
 
 } // namespace lorac::formats

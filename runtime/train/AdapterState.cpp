@@ -52,6 +52,7 @@ Result<void> loadAdapter(const Plan &plan, float *params, const std::string &pat
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
     return adapter.error();
+  *adapter = formats::foldTriplets(std::move(*adapter)); // the plan has no E
   std::vector<formats::WantedAdapter> wanted;
   std::vector<Pair> modules = pairs(plan);
   for (const Pair &pair : modules)

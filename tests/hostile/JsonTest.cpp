@@ -7,6 +7,7 @@
 #include "runtime/formats/ModelSource.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/tokenizer/Tokenizer.h"
+#include "tests/hostile/AdapterFolder.h"
 #include "tests/hostile/Refuse.h"
 
 #include <cerrno>
@@ -130,45 +131,11 @@ TEST_F(HostileKeys, nameFilesThatNobodyOpens) { // 36
   EXPECT_FALSE(watch.quiet()) << "the watch works";
 }
 
-/// An adapter of one module on disk.
-class AdapterFolder {
-public:
-  AdapterFolder() {
-    std::string pattern = std::filesystem::temp_directory_path() / "lorac-hostile-XXXXXX";
-    path = mkdtemp(pattern.data());
-    tensors({{"base_model.model.q.lora_A.weight", {2, 3}},
-             {"base_model.model.q.lora_B.weight", {4, 2}}});
-    config(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q"]})");
-  }
-  ~AdapterFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  void config(const std::string &text) {
-    EXPECT_TRUE(writeDurably(path + "/adapter_config.json", text));
-  }
-  void tensors(const std::vector<std::pair<std::string, std::vector<int64_t>>> &named) {
-    const std::vector<float> values(64, 0.5f);
-    std::vector<TensorToWrite> all;
-    for (const auto &[name, shape] : named)
-      all.push_back({name, DType::F32, shape, values.data()});
-    EXPECT_TRUE(writeSafetensors(path + "/adapter_model.safetensors", all));
-  }
-  void refused(const std::string &words) {
-    Result<Adapter> adapter = readAdapter(path);
-    ASSERT_FALSE(adapter) << words;
-    EXPECT_EQ(adapter.error().code, Exit::ForeignFile) << adapter.error().message;
-    EXPECT_NE(adapter.error().message.find(words), std::string::npos) << adapter.error().message;
-    EXPECT_NE(adapter.error().message.find(path), std::string::npos) << adapter.error().message;
-  }
-  std::string path;
-};
-
 TEST(HostileAdapter, configs) {
   AdapterFolder folder;
   EXPECT_TRUE(readAdapter(folder.path));
   for (const auto &[text, words] : std::vector<std::pair<std::string, std::string>>{
-           {R"({"peft_type": "ADALORA"})", "peft_type is 'ADALORA'"},
+           {R"({"peft_type": "LOHA"})", "peft_type is 'LOHA'; only 'LORA' and 'ADALORA'"},
            {R"({})", "peft_type is ''"},
            {R"({"peft_type": "LORA", "r": 0})", "'r' is no positive whole number"},
            {R"({"peft_type": "LORA", "r": -2})", "'r' is no positive whole number"},
@@ -188,6 +155,8 @@ TEST(HostileAdapter, configs) {
             "is a regular expression"},
            {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"q": 0}})",
             "'rank_pattern' gives 'q' no positive whole number"},
+           {R"({"rank_pattern": {"q.lora_E": [true, true]}, "peft_type": "LORA", "r": 2})",
+            "'rank_pattern' gives 'q.lora_E' no positive whole number"},
            {R"({"peft_type": "LORA", "r": 2, "r": 2})", "the key 'r' stands twice"},
            {"{\"x\":" + std::string(1000, '['), "nested more than 64 deep"}}) {
     folder.config(text);

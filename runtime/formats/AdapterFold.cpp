@@ -1,0 +1,38 @@
+// AdaLoRA's triplets as plain LoRA.
+#include "runtime/formats/Adapter.h"
+
+#include <algorithm>
+#include <cassert>
+#include <map>
+
+namespace lorac::formats {
+
+Adapter foldTriplets(Adapter adapter) {
+  if (!adapter.adaLora)
+    return adapter;
+  adapter.adaLora.reset();
+  adapter.useRslora = false;
+  adapter.targetModules.clear();
+  std::erase_if(adapter.modules, [](const AdapterModule &module) { return module.rank == 0; });
+  std::map<int64_t, int> votes;
+  for (AdapterModule &module : adapter.modules) {
+    assert(module.e.size() == size_t(module.rank) && "a module of AdaLoRA has an E");
+    for (size_t i = 0; i < module.b.size(); ++i)
+      module.b[i] *= module.e[i % module.e.size()];
+    module.e.clear();
+    ++votes[module.rank];
+  }
+  const auto most = std::max_element(votes.begin(), votes.end(),
+                                     [](auto &a, auto &b) { return a.second < b.second; });
+  if (most == votes.end())
+    return adapter;
+  adapter.r = most->first;
+  adapter.alpha =
+      double(adapter.r) *
+      std::find_if(adapter.modules.begin(), adapter.modules.end(), [&](const AdapterModule &m) {
+        return m.rank == adapter.r;
+      })->scale;
+  return adapter;
+}
+
+} // namespace lorac::formats
