@@ -76,6 +76,9 @@ private:
     op->setAttr("lora.spec", builder.getStringAttr(input.spec.name));
     op->setAttr("lora.hyper", builder.getDictionaryAttr(hyper));
     op->setAttr("lora.adapters", builder.getArrayAttr(adapters));
+    if (input.spec.adapter.adalora)
+      op->setAttr("lora.orth_reg_weight",
+                  builder.getF64FloatAttr(*input.spec.adapter.adalora->orthRegWeight));
     op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
     op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
                                                              *input.spec.train.batchSize));
