@@ -1,5 +1,5 @@
-// 50-planned, on devices: products over frozen weights that read one x, or add to one dx, become one
-// launch. After SelectKernels, when it is known what lies over what.
+// 50-planned, on devices: products over frozen weights that read one x, or add to one dx, become
+// one launch. After SelectKernels, when it is known what lies over what.
 
 #include "compiler/passes/KernelTable.h"
 #include "compiler/passes/Passes.h"
@@ -108,8 +108,8 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
     for (StringRef name : {"k", "format"})
       if (first.param(name) != linear.param(name))
         return false;
-    return first.backward() ? addsTo(group, linear) : readsBeside(group, linear) ||
-                                                          readsAfter(group, linear);
+    return first.backward() ? addsTo(group, linear)
+                            : readsBeside(group, linear) || readsAfter(group, linear);
   }
 
   // dx += dy·W onto what the products before it have written.
@@ -158,8 +158,7 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
     return !overlaps(linear.written(), SmallVector<Value>(gate.operands().drop_back()));
   }
   static bool isInTurn(ArrayRef<Linear> group) {
-    return !group.front().backward() &&
-           overlaps(group.front().written(), group.back().touched());
+    return !group.front().backward() && overlaps(group.front().written(), group.back().touched());
   }
 
   static void stack(MutableArrayRef<Linear> group, KernelTable &kernels) {

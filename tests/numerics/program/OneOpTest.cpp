@@ -322,11 +322,10 @@ TEST(OneOp, OrthogonalTerm) {
             "\n%ga = lora.matmul nt %a, %a scale 1.0 : (" + a + ", " + a + ") -> " + g +
             "\n%da, %na = lora.orthogonal_term %ga scale 2.0 : " + g + " -> " + g +
             ", tensor<1xf32>\n%ma = lora.matmul nn %da, %a scale 1.0 : (" + g + ", " + a + ") -> " +
-            a + "\nlora.gradient @a, %ma : " + a +
-            "\n%gb = lora.matmul tn %b, %b scale 1.0 : (" + b + ", " + b + ") -> " + g +
-            "\n%db, %nb = lora.orthogonal_term %gb scale 0.5 : " + g + " -> " + g +
-            ", tensor<1xf32>\n%mb = lora.matmul nn %b, %db scale 1.0 : (" + b + ", " + g + ") -> " +
-            b + "\nlora.gradient @b, %mb : " + b + "\n" + twice("%x", in),
+            a + "\nlora.gradient @a, %ma : " + a + "\n%gb = lora.matmul tn %b, %b scale 1.0 : (" +
+            b + ", " + b + ") -> " + g + "\n%db, %nb = lora.orthogonal_term %gb scale 0.5 : " + g +
+            " -> " + g + ", tensor<1xf32>\n%mb = lora.matmul nn %b, %db scale 1.0 : (" + b + ", " +
+            g + ") -> " + b + "\nlora.gradient @b, %mb : " + b + "\n" + twice("%x", in),
         "%out", rows(in)));
     program->expectMatch("f", batches().front(), {}, 1e-5 * looserThanFloat32());
   }

@@ -102,8 +102,7 @@ LinearShape LinearShape::read(DictionaryAttr params, bool backward, const CudaTa
   } else {
     shape.parts.push_back(readPart(params, backward));
   }
-  shape.format =
-      *formats::parseWeightFormat(stringParam(shape.parts.front().params, "format"));
+  shape.format = *formats::parseWeightFormat(stringParam(shape.parts.front().params, "format"));
   shape.chooseTile(intParam(params, "rows"), target);
   return shape;
 }
