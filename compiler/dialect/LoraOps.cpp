@@ -183,6 +183,18 @@ LogicalResult DropoutOp::verify() {
   return success();
 }
 
+LogicalResult OrthogonalTermOp::verify() {
+  auto gram = cast<RankedTensorType>(getGram().getType()),
+       norm = cast<RankedTensorType>(getNorm().getType());
+  if (gram.getRank() != 2 || gram.getDimSize(0) != gram.getDimSize(1) || gram.isDynamicDim(0) ||
+      getGradient().getType() != gram) // orthogonal_term_c1
+    return emitOpError("needs a square matrix and a gradient of its type, got ")
+           << gram << " and " << getGradient().getType();
+  if (norm.getShape() != ArrayRef<int64_t>{1})
+    return emitOpError("the norm is tensor<1xf32>, got ") << norm;
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
   bool ta = getKind() == ProductKind::TN, tb = getKind() == ProductKind::NT;
   int64_t sumA = dim(getA(), ta ? 0 : 1), sumB = dim(getB(), tb ? 1 : 0);

@@ -28,7 +28,8 @@ def Lora_FrozenOp : Lora_Op<"frozen", [Symbol]> {
 def Lora_ParamOp : Lora_Op<"param", [Symbol]> {
   let summary = "a trainable tensor";
   let description = [{
-    `group` decides its learning rate (`lora_A`, `lora_B`); `module` is the adapted module.
+    `group` decides its learning rate (`lora_A`, `lora_B`, `lora_E`); `module` is the adapted module. AdaLoRA's `lora_E` stands in no
+    product: the runtime folds it into B for a step (B·diag(E)) and forms its gradient from that of the fold.
     ```mlir
     lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" : tensor<4x64xf32> {group = "lora_A", module = "model.layers.0.self_attn.q_proj", scale = 2.0 : f64}
     ```
@@ -346,6 +347,22 @@ def Lora_MatmulOp : Lora_Op<"matmul", [Pure]> {
   let arguments = (ins Lora_ProductKind:$kind, Lora_Tensor:$a, Lora_Tensor:$b, F64Attr:$scale);
   let results = (outs Lora_Tensor:$c);
   let assemblyFormat = "$kind $a `,` $b `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_OrthogonalTermOp : Lora_Op<"orthogonal_term", [Pure]> {
+  let summary = "how far a Gram matrix is from the identity, and the gradient of that";
+  let description = [{
+    `norm = ‖G - I‖` (Frobenius), `gradient = scale/norm·(G - I)`, 0 where the norm is 0. `I` has a 1 where G's diagonal is not 0: a triplet
+    that is gone is a row of zeros and no part of the term. (AdaLoRA, section 3.1; PEFT takes the norm, not its square.)
+    - (C1) G is square, the gradient of its type, the norm one number.
+    ```mlir
+    %d, %n = lora.orthogonal_term %g scale 5.0e-01 : tensor<8x8xf32> -> tensor<8x8xf32>, tensor<1xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$gram, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$gradient, Lora_Tensor:$norm);
+  let assemblyFormat = "$gram `scale` $scale attr-dict `:` type($gram) `->` type($gradient) `,` type($norm)";
   let hasVerifier = 1;
 }
 

@@ -71,11 +71,27 @@ private:
           builder.getNamedAttr("dropout", builder.getF64FloatAttr(choice.dropout)),
           builder.getNamedAttr("loc", LocationAttr(locationOf(context, choice.range, ""))),
       }));
+    if (input.ranks) // AdaLoRA: bounds of the ranks that the run will choose
+      for (auto [choice, attribute] : llvm::zip(input.adapters, adapters)) {
+        NamedAttrList list(cast<DictionaryAttr>(attribute));
+        list.set("min_r", builder.getI64IntegerAttr(*choice.minR));
+        list.set("max_r", builder.getI64IntegerAttr(choice.most()));
+        attribute = list.getDictionary(&context);
+      }
     ModuleOp op = *module;
     op->setAttr("lora.architecture", builder.getStringAttr(input.model.architecture));
     op->setAttr("lora.spec", builder.getStringAttr(input.spec.name));
     op->setAttr("lora.hyper", builder.getDictionaryAttr(hyper));
     op->setAttr("lora.adapters", builder.getArrayAttr(adapters));
+    if (input.ranks) {
+      op->setAttr("lora.orth_reg_weight",
+                  builder.getF64FloatAttr(*input.spec.adapter.adalora->orthRegWeight));
+      op->setAttr(
+          "lora.ranks",
+          builder.getDictionaryAttr(
+              {builder.getNamedAttr("initial", builder.getI64IntegerAttr(input.ranks->initial)),
+               builder.getNamedAttr("target", builder.getI64IntegerAttr(input.ranks->target))}));
+    }
     op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
     op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
                                                              *input.spec.train.batchSize));

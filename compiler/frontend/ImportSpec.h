@@ -8,6 +8,7 @@
 #include "mlir/IR/OwningOpRef.h"
 
 #include <map>
+#include <optional>
 
 namespace lorac {
 
@@ -19,6 +20,7 @@ struct ImportInput {
   const dsl::BoundModel &model;
   const std::vector<dsl::AdapterChoice> &adapters;
   const std::map<std::string, std::string> &sourceTypes;
+  std::optional<dsl::RankBudget> ranks = std::nullopt; ///< AdaLoRA
 };
 
 /// A module with the symbols of all frozen weights and three functions:

@@ -49,6 +49,8 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
       attach(op, found->second, stream++);
       adapters.erase(found);
     }
+    if (auto weight = module->getAttrOfType<FloatAttr>("lora.orth_reg_weight"))
+      regularize(weight.getValueAsDouble());
     for (auto &[name, adapter] : adapters)
       if (adapter.rank > 0) {
         emitError(adapter.loc) << "no linear of the model is named '" << name << "'";
@@ -107,11 +109,57 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
                             b.getI64IntegerAttr(stream));
     Value a = declare(b, op, adapter, "lora_A", {adapter.rank, weight.getShape()[1]});
     Value bFactor = declare(b, op, adapter, "lora_B", {weight.getShape()[0], adapter.rank});
+    if (getOperation()->hasAttr("lora.orth_reg_weight")) {
+      Value e = declare(b, op, adapter, "lora_E", {adapter.rank, 1});
+      SymbolTable(getOperation())
+          .lookup(e.getDefiningOp<UseOp>().getSymbol())
+          ->setAttr("folded", b.getUnitAttr());
+      e.getDefiningOp()->erase();
+    }
     Value update = LowRankOp::create(b, loc, op.getY().getType(), x, a, bFactor,
                                      b.getF64FloatAttr(adapter.scale));
     Value sum = addMap(b, loc, op.getY(), update);
     op.getY().replaceUsesWithIf(
         sum, [&](OpOperand &use) { return use.getOwner() != sum.getDefiningOp(); });
+  }
+
+  // AdaLoRA's term of the loss, once a step: weight · mean over all A and B of ‖A·Aᵀ - I‖ and
+  // ‖Bᵀ·B - I‖ (PEFT, tuners/adalora/model.py). Its gradient by A is weight/adapters · (A·Aᵀ - I)·A
+  // / norm. The mean is over the adapters of the spec, also those that no rank is left of.
+  void regularize(double weight) {
+    ModuleOp module = getOperation();
+    SmallVector<ParamOp> factors;
+    for (ParamOp param : module.getOps<ParamOp>())
+      if (!param->hasAttr("folded"))
+        factors.push_back(param);
+    auto adapters = module->getAttrOfType<ArrayAttr>("lora.adapters");
+    OpBuilder b(module.getContext());
+    b.setInsertionPointToEnd(module.getBody());
+    auto one = RankedTensorType::get({1}, b.getF32Type());
+    auto func = func::FuncOp::create(b, module.getLoc(), "regularize",
+                                     b.getFunctionType({}, SmallVector<Type>(factors.size(), one)));
+    b.setInsertionPointToStart(func.addEntryBlock());
+    SmallVector<Value> norms;
+    for (ParamOp param : factors) {
+      auto type = cast<RankedTensorType>(param.getType());
+      bool isA = param->getAttrOfType<StringAttr>("group") == "lora_A";
+      int64_t rank = type.getDimSize(isA ? 0 : 1);
+      Location loc = param.getLoc();
+      auto product = [&](ProductKind kind, Value x, Value y, ArrayRef<int64_t> shape) -> Value {
+        return MatmulOp::create(b, loc, RankedTensorType::get(shape, b.getF32Type()),
+                                ProductKindAttr::get(b.getContext(), kind), x, y,
+                                b.getF64FloatAttr(1.0));
+      };
+      Value factor = UseOp::create(b, loc, type, param.getSymName());
+      Value gram = product(isA ? ProductKind::NT : ProductKind::TN, factor, factor, {rank, rank});
+      auto term = OrthogonalTermOp::create(b, loc, gram.getType(), one, gram,
+                                           b.getF64FloatAttr(weight / adapters.size()));
+      Value gradient = isA ? product(ProductKind::NN, term.getGradient(), factor, type.getShape())
+                           : product(ProductKind::NN, factor, term.getGradient(), type.getShape());
+      GradientOp::create(b, loc, param.getSymNameAttr(), gradient);
+      norms.push_back(term.getNorm());
+    }
+    func::ReturnOp::create(b, module.getLoc(), norms);
   }
 };
 

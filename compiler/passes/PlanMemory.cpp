@@ -65,6 +65,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       // kernels may read, not write, up to 64 bytes behind a factor
       top += aligned(4 * count + 64);
     }
+    placeTriplets(region, count);
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
     int64_t persistent = top, peak = top;
@@ -73,6 +74,24 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
     arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64))));
     module->setAttr("lora.arena", b.getDictionaryAttr(arena));
+  }
+
+  // AdaLoRA's importance, two numbers a parameter, and B while it is folded with E.
+  void placeTriplets(llvm::function_ref<void(StringRef, int64_t, int64_t)> region, int64_t count) {
+    int64_t folded = 0;
+    bool isTriplets = false;
+    for (ParamOp param : getOperation().getOps<ParamOp>()) {
+      isTriplets |= param->hasAttr("folded");
+      if (param->getAttrOfType<StringAttr>("group") == "lora_B")
+        folded += cast<RankedTensorType>(param.getType()).getNumElements();
+    }
+    if (!isTriplets)
+      return;
+    for (auto [name, floats] : {std::pair("sensitivity", count), std::pair("uncertainty", count),
+                                std::pair("unfolded", folded)}) {
+      region(name, top, floats);
+      top += aligned(4 * floats + 64);
+    }
   }
 
   // As declared, but the parts of a stack follow its first part.

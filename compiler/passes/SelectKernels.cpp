@@ -92,7 +92,7 @@ private:
   KernelTable &kernels;
   const TargetChoices &target;
   OpBuilder b;
-  int64_t maxTokens, maxLength, headRows, now = 0;
+  int64_t maxTokens, maxLength, headRows, now = 0, terms = 0;
   bool isHead = false;
   llvm::DenseMap<Value, Value> buffers;   // tensor -> memref
   llvm::DenseMap<Value, int64_t> lastUse; // by storage root
@@ -314,12 +314,12 @@ private:
   LogicalResult select(Operation *op) {
     return llvm::TypeSwitch<Operation *, LogicalResult>(op)
         .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp,
-              MapOp, DropoutOp, MatmulOp, AdaptedLinearOp, AdaptedLinearBackwardOp, CrossEntropyOp,
-              CrossEntropyBackwardOp, GradientOp, FusedOp, UseOp, ViewOp, ColumnsOp, ConcatOp>(
-            [&](auto typed) {
-              selectOp(typed);
-              return success();
-            })
+              MapOp, DropoutOp, MatmulOp, OrthogonalTermOp, AdaptedLinearOp,
+              AdaptedLinearBackwardOp, CrossEntropyOp, CrossEntropyBackwardOp, GradientOp, FusedOp,
+              UseOp, ViewOp, ColumnsOp, ConcatOp>([&](auto typed) {
+          selectOp(typed);
+          return success();
+        })
         .Case([](func::ReturnOp) { return success(); })
         .Default([](Operation *other) {
           return other->emitOpError("has no kernel: FuseKernels should have taken it in");
@@ -550,7 +550,7 @@ private:
       params = {integer("i", c.getDimSize(0)), integer("j", c.getDimSize(1))};
     else
       params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1)),
-                flag("exact", bool(sink) || isInColumns(op.getC()))};
+                flag("exact", bool(sink) || isInColumns(op.getC()) || !c.isDynamicDim(0))};
     if (isTn && target.isCuda) // two columns of a row are one word
       params.push_back(flag("even", isEven(in(op.getA())) && isEven(in(op.getB()))));
     params.append({integer("lda", ld(op.getA())), integer("ldb", ld(op.getB())),
@@ -561,6 +561,21 @@ private:
         launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params},
                {in(op.getA()), in(op.getB()), out}, 2 * rows * c.getDimSize(1) * other, 0, rows);
     made.setFixed(fixed);
+  }
+
+  // Over the Gram matrix, which nothing else reads. The norms stand side by side in the order of
+  // the terms.
+  void selectOp(OrthogonalTermOp op) {
+    int64_t r = cols(op.getGram()), all = llvm::range_size(func.getOps<OrthogonalTermOp>());
+    Value gram = in(op.getGram()),
+          norms = place(BufferRole::IO, "orthogonality", MemRefType::get({all}, b.getF32Type()));
+    Value norm =
+        SliceOp::create(b, op.getLoc(), MemRefType::get({1}, b.getF32Type()), norms, 4 * terms++);
+    launch(op.getLoc(),
+           {"orthogonal_term", {integer("n", r), number("scale", op.getScale().convertToDouble())}},
+           {gram, norm}, 4 * r * r, 0, r)
+        .setFixed(true);
+    buffers[op.getGradient()] = gram, buffers[op.getNorm()] = norm;
   }
 
   // A product with a frozen weight: its kernel and operands, the result still missing.

@@ -30,8 +30,8 @@ public:
       : request(request), context(context) {}
 
   FailureOr<CompileResult> run() {
-    module =
-        importSpec(context, {*request.spec, *request.model, request.adapters, request.sourceTypes});
+    module = importSpec(context, {*request.spec, *request.model, request.adapters,
+                                  request.sourceTypes, request.ranks});
     if (failed(verify(*module)))
       return failure();
     setActivationMemory();

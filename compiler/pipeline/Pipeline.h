@@ -18,6 +18,7 @@ struct CompileRequest {
   const dsl::Spec *spec = nullptr;
   const dsl::BoundModel *model = nullptr;
   std::vector<dsl::AdapterChoice> adapters;
+  std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
   /// For each tensor of the source (Hugging Face name) its type there: f32, f16, bf16, q8_0, q4_0,
   /// q4_1. Missing: f32.
   std::map<std::string, std::string> sourceTypes;

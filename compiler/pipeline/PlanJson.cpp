@@ -45,6 +45,7 @@ public:
       writeModel();
       writeWeights();
       writeParams();
+      writeRanks();
       writeArena();
       writeKernels();
       writePrograms();
@@ -121,10 +122,30 @@ private:
               json.value(n);
           });
           json.attribute("offset", op->getAttrOfType<IntegerAttr>("offset").getInt());
-          json.attribute("rank", type.getDimSize(group == "lora_A" ? 0 : 1));
+          json.attribute("rank", type.getDimSize(group == "lora_B" ? 1 : 0));
           json.attribute("scale", op->getAttrOfType<FloatAttr>("scale").getValueAsDouble());
         });
       }
+    });
+  }
+
+  // AdaLoRA: budgets, and each module's bounds.
+  void writeRanks() {
+    auto ranks = module->getAttrOfType<DictionaryAttr>("lora.ranks");
+    if (!ranks)
+      return;
+    json.attributeObject("ranks", [&] {
+      for (StringRef key : {"initial", "target"})
+        json.attribute(key, ranks.getAs<IntegerAttr>(key).getInt());
+      json.attributeArray("modules", [&] {
+        for (auto adapter :
+             module->getAttrOfType<ArrayAttr>("lora.adapters").getAsRange<DictionaryAttr>())
+          json.object([&] {
+            json.attribute("module", adapter.getAs<StringAttr>("module").getValue());
+            for (auto [key, from] : {std::pair("initial", "r"), {"min", "min_r"}, {"max", "max_r"}})
+              json.attribute(key, adapter.getAs<IntegerAttr>(from).getInt());
+          });
+      });
     });
   }
 
@@ -137,8 +158,11 @@ private:
       json.attribute("bytes", arena.getAs<IntegerAttr>("bytes").getInt());
       json.attribute("persistent", arena.getAs<IntegerAttr>("persistent").getInt());
       json.attribute("scratch_bytes", scratch);
-      for (StringRef region : {"params", "grads", "exp_avg", "exp_avg_sq"}) {
+      for (StringRef region :
+           {"params", "grads", "exp_avg", "exp_avg_sq", "sensitivity", "uncertainty", "unfolded"}) {
         auto table = arena.getAs<DictionaryAttr>(region);
+        if (!table)
+          continue;
         json.attributeObject(region, [&] {
           json.attribute("offset", table.getAs<IntegerAttr>("offset").getInt());
           json.attribute("count", table.getAs<IntegerAttr>("count").getInt());

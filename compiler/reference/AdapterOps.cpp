@@ -2,6 +2,8 @@
 
 #include "compiler/reference/Ops.h"
 
+#include <cmath>
+
 #define R123_USE_SSE 0
 #define R123_THROW(x) __builtin_trap() // built without exceptions
 #include <Random123/philox.h>
@@ -45,6 +47,21 @@ HostTensor lorac::reference::matmulTN(const HostTensor &a, const HostTensor &b, 
       c.at(i, j) = scale * sum;
     }
   return c;
+}
+
+OrthogonalTerm lorac::reference::orthogonalTerm(const HostTensor &gram, double scale) {
+  HostTensor gradient = gram, norm = HostTensor::zeros({1});
+  double squares = 0;
+  for (int64_t i = 0; i < gram.rows(); ++i) {
+    if (gram.at(i, i) != 0)
+      gradient.at(i, i) -= 1;
+    for (int64_t j = 0; j < gram.columns(); ++j)
+      squares += gradient.at(i, j) * gradient.at(i, j);
+  }
+  norm.data[0] = std::sqrt(squares);
+  for (double &value : gradient.data)
+    value *= squares > 0 ? scale / norm.data[0] : 0;
+  return {gradient, norm};
 }
 
 HostTensor lorac::reference::lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b,

@@ -269,6 +269,10 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
       .Case([&](DropoutOp o) -> Answer {
         return Tensors{dropout(at(o.getX()), number(o.getP()), o.getStream(), environment.dropout)};
       })
+      .Case([&](OrthogonalTermOp o) -> Answer {
+        OrthogonalTerm term = orthogonalTerm(at(o.getGram()), number(o.getScale()));
+        return Tensors{term.gradient, term.norm};
+      })
       .Case([&](MatmulOp o) -> Answer {
         auto product = o.getKind() == ProductKind::NT   ? matmulNT
                        : o.getKind() == ProductKind::NN ? matmulNN

@@ -63,6 +63,12 @@ AttentionGradient attentionBackward(const HostTensor &q, const HostTensor &k, co
 /// `y = scale · (x·Aᵀ)·Bᵀ`
 HostTensor lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b, double scale);
 
+struct OrthogonalTerm {
+  HostTensor gradient, norm;
+};
+/// `norm = ‖G - I‖_F`, `gradient = scale/norm·(G - I)`; I has no 1 where G's diagonal is 0.
+OrthogonalTerm orthogonalTerm(const HostTensor &gram, double scale);
+
 struct LowRankGradient {
   HostTensor da, db, dx;
 };

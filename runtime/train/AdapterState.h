@@ -5,13 +5,15 @@
 #include "runtime/formats/Adapter.h"
 #include "runtime/train/Plan.h"
 #include "runtime/train/RunConfig.h"
+#include "runtime/train/ranks/RankAllocator.h"
 
 #include <string>
 
 namespace lorac::train {
 
 /// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn
-/// from Philox by seed and name; lora_B zero.
+/// from Philox by seed and name; lora_B zero. AdaLoRA's: lora_A and lora_B from N(0, 0.02²), lora_E
+/// zero.
 void initAdapter(const Plan &plan, float *params, uint64_t seed);
 
 enum class AdapterScale {
@@ -21,12 +23,14 @@ enum class AdapterScale {
 };
 
 /// Reads a PEFT folder or a safetensors file into `params`. Misfits with the plan are named in one
-/// error (Exit::ForeignFile).
+/// error (Exit::ForeignFile). A program of triplets takes any rank up to its own, and modules left
+/// out: what is missing is zero; of plain LoRA E is 1.
 Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
                          AdapterScale scale);
 
-/// The parameters as PEFT's layout wants them.
+/// The parameters as PEFT's layout wants them. `live`: AdaLoRA's triplets to take, by the modules
+/// of plan.ranks; null: those whose E is not 0.
 formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
-                             const std::string &baseModel);
+                             const std::string &baseModel, const TripletSets *live = nullptr);
 
 } // namespace lorac::train

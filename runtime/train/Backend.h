@@ -15,7 +15,8 @@
 
 namespace lorac::train {
 
-enum class Program { Train, Hidden, Loss, Head, Norm, Update };
+enum class Program { Train, Hidden, Loss, Head, Norm, Update, Regularize };
+constexpr size_t programCount = 7;
 
 /// What one launch of a program cost since profiling began.
 struct LaunchCount {
@@ -30,6 +31,7 @@ struct LaunchCount {
 /// Adapter and moments in the host's memory, each as long as the plan's regions.
 struct TrainedFloats {
   float *params = nullptr, *expAvg = nullptr, *expAvgSq = nullptr;
+  float *sensitivity = nullptr, *uncertainty = nullptr; ///< AdaLoRA
 };
 
 struct MemoryUse {
@@ -62,6 +64,9 @@ public:
   virtual Result<const float *> logits(int64_t begin, const LoracStep &step) = 0;
 
   virtual Result<void> zeroGrads() = 0;
+  /// AdaLoRA, once a step: adds the gradients of the orthogonality term and answers the mean of
+  /// its norms; 0 elsewhere.
+  virtual Result<double> regularize() { return 0.0; }
   /// The gradient's norm; `update` gets it and the clipping factor.
   virtual Result<float> gradNorm(LoracUpdate &update) = 0;
   /// AdamW over all params, by the `update` that gradNorm filled.

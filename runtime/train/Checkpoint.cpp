@@ -25,6 +25,42 @@ std::string dumpJson(const Json &json, int indent = -1) {
 
 constexpr const char *adapterPrefix = "base_model.model.";
 
+Json toJson(const RankState &ranks) {
+  Json json;
+  json["triplets"] = Json::array(); // by module, by first index: 0 alive, 1 masked, 2 dead
+  for (const std::vector<Triplet> &module : ranks.triplets) {
+    Json list = Json::array();
+    for (Triplet triplet : module)
+      list.push_back(int(triplet));
+    json["triplets"].push_back(std::move(list));
+  }
+  json["stored"] = ranks.stored;
+  json["requested"] = ranks.requested;
+  json["next"] = ranks.next;
+  return json;
+}
+
+RankState ranksFromJson(const Fields &in) {
+  constexpr int64_t most = 1 << 20;
+  RankState ranks;
+  in.at("triplets").forEach([&](const Fields &module) {
+    std::vector<Triplet> &triplets = ranks.triplets.emplace_back();
+    module.forEach(
+        [&](const Fields &triplet) { triplets.push_back(Triplet(triplet.asInteger(0, 2))); });
+  });
+  auto readSets = [&](const char *key, TripletSets &sets) {
+    in.at(key).forEach([&](const Fields &module) {
+      std::vector<int32_t> &set = sets.emplace_back();
+      module.forEach(
+          [&](const Fields &index) { set.push_back(int32_t(index.asInteger(0, most))); });
+    });
+  };
+  readSets("stored", ranks.stored);
+  ranks.requested = in.truthOr("requested", false);
+  readSets("next", ranks.next);
+  return ranks;
+}
+
 Json toJson(const TrainerState &state, const RunIdentity &identity) {
   Json json;
   json["lorac_checkpoint"] = 1;
@@ -40,6 +76,8 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
   json["evals"] = Json::array();
   for (auto [step, loss] : state.evals)
     json["evals"].push_back({step, loss});
+  if (state.ranks)
+    json["ranks"] = toJson(*state.ranks);
   json["target"] = identity.target;
   json["model"] = identity.model;
   json["data"] = identity.data;
@@ -98,6 +136,8 @@ TrainerState fromJson(const Fields &root) {
       return pair.fail("is not [step, loss]");
     state.evals.emplace_back(pair.json()[0].get<int64_t>(), pair.json()[1].get<double>());
   });
+  if (root.has("ranks"))
+    state.ranks = ranksFromJson(root.at("ranks"));
   return state;
 }
 
@@ -125,6 +165,19 @@ std::string tensorMisfits(const formats::Safetensors &file, const std::vector<Ta
   return out;
 }
 
+/// What optimizer.safetensors holds of each parameter.
+std::vector<std::pair<std::string, float *>> regionsOf(const Plan &plan,
+                                                       const TrainedFloats &trained) {
+  std::vector<std::pair<std::string, float *>> regions = {{"exp_avg.", trained.expAvg},
+                                                          {"exp_avg_sq.", trained.expAvgSq}};
+  if (plan.ranks) {
+    regions.emplace_back("param.", trained.params);
+    regions.emplace_back("sensitivity.", trained.sensitivity);
+    regions.emplace_back("uncertainty.", trained.uncertainty);
+  }
+  return regions;
+}
+
 } // namespace
 
 std::string checkpointPath(const std::string &outDir, int64_t step) {
@@ -141,12 +194,10 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
   if (Result<void> written = formats::writePeftAdapter(work, adapter); !written)
     return written;
   std::vector<formats::TensorToWrite> tensors;
-  for (const PlanParam &param : plan.params) {
-    tensors.push_back(
-        {"exp_avg." + param.name, formats::DType::F32, param.shape, trained.expAvg + param.offset});
-    tensors.push_back({"exp_avg_sq." + param.name, formats::DType::F32, param.shape,
-                       trained.expAvgSq + param.offset});
-  }
+  for (const PlanParam &param : plan.params)
+    for (const auto &[prefix, region] : regionsOf(plan, trained))
+      tensors.push_back(
+          {prefix + param.name, formats::DType::F32, param.shape, region + param.offset});
   if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors);
       !written)
     return written;
@@ -213,12 +264,12 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
     return optimizer.error();
   std::vector<Target> adapterTargets, optimizerTargets;
   for (const PlanParam &param : plan.params) {
-    adapterTargets.push_back({adapterPrefix + param.name, &param, trained.params + param.offset});
-    optimizerTargets.push_back({"exp_avg." + param.name, &param, trained.expAvg + param.offset});
-    optimizerTargets.push_back(
-        {"exp_avg_sq." + param.name, &param, trained.expAvgSq + param.offset});
+    if (!plan.ranks)
+      adapterTargets.push_back({adapterPrefix + param.name, &param, trained.params + param.offset});
+    for (const auto &[prefix, region] : regionsOf(plan, trained))
+      optimizerTargets.push_back({prefix + param.name, &param, region + param.offset});
   }
-  std::string misfits = tensorMisfits(*adapter, adapterTargets);
+  std::string misfits = plan.ranks ? "" : tensorMisfits(*adapter, adapterTargets);
   if (misfits.empty())
     misfits = tensorMisfits(*optimizer, optimizerTargets);
   if (!misfits.empty())

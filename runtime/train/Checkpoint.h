@@ -2,7 +2,10 @@
 // checkpoint-N/: everything that a run needs to go on to the same bytes.
 //
 //   adapter_config.json, adapter_model.safetensors   PEFT's layout: usable as it is
-//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>
+//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>;
+//   of
+//                                                    AdaLoRA, whose adapter has the live triplets
+//                                                    alone, also param., sensitivity., uncertainty.
 //   trainer_state.json                               step, position in the data, what the run is,
 //                                                    hashes of the other files
 //
@@ -14,7 +17,9 @@
 #include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Plan.h"
+#include "runtime/train/ranks/RankAllocator.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +35,7 @@ struct TrainerState {
   uint64_t metricsBytes = 0; ///< length of metrics.jsonl
   double firstLoss = 0, lastLoss = 0;
   std::vector<std::pair<int64_t, double>> evals; ///< step, eval_loss
+  std::optional<RankState> ranks;                ///< AdaLoRA
 };
 
 /// What a run is: a checkpoint of another one is refused.

@@ -1,9 +1,11 @@
 #include "runtime/train/CpuBackend.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/ranks/TripletParams.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -19,6 +21,16 @@ Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
   if (!module)
     return module.error();
   std::unique_ptr<CpuBackend> backend(new CpuBackend(plan, input.pool));
+
+  if (plan.ranks) {
+    std::vector<std::string> modules;
+    for (const PlanRanks::Module &module : plan.ranks->modules)
+      modules.push_back(module.module);
+    Result<std::vector<TripletLayout>> layouts = tripletLayouts(plan.params, modules);
+    if (!layouts)
+      return layouts.error();
+    backend->triplets = std::move(*layouts);
+  }
 
   auto begin = std::chrono::steady_clock::now();
   Result<WeightStore> weights = WeightStore::load(plan, input.modelPath, input.seed, input.pool);
@@ -63,8 +75,67 @@ Result<void> CpuBackend::feed(const MicroBatch &batch) {
 }
 
 Result<void> CpuBackend::run(Program program, const LoracStep &step) {
+  fold();
+  gradsAreFolded |= program == Program::Train;
   executor->run(program, step);
   return {};
+}
+
+// The update is B·diag(E)·A: as one of LoRA with B·diag(E) for B.
+void CpuBackend::fold() {
+  if (triplets.empty() || isFolded)
+    return;
+  float *params = region(plan.paramRegion), *kept = region(plan.unfolded);
+  for (const TripletLayout &at : triplets) {
+    float *b = params + at.b;
+    std::memcpy(kept, b, size_t(at.out * at.rank) * sizeof(float));
+    kept += at.out * at.rank;
+    for (int64_t row = 0; row < at.out; ++row)
+      for (int64_t i = 0; i < at.rank; ++i)
+        b[row * at.rank + i] *= params[at.e + i];
+  }
+  isFolded = true;
+}
+
+// B is itself again, and of the gradient by F = B·diag(E) become those by B and E: dB = dF·diag(E),
+// dE_i = Σ dF[:, i]·B[:, i], in double and in the order of the rows.
+void CpuBackend::unfold() {
+  if (triplets.empty() || !isFolded)
+    return;
+  float *params = region(plan.paramRegion), *grads = region(plan.gradRegion),
+        *kept = region(plan.unfolded);
+  for (const TripletLayout &at : triplets) {
+    std::memcpy(params + at.b, kept, size_t(at.out * at.rank) * sizeof(float));
+    if (gradsAreFolded) {
+      std::vector<double> sums(size_t(at.rank), 0.0);
+      for (int64_t row = 0; row < at.out; ++row)
+        for (int64_t i = 0; i < at.rank; ++i) {
+          float &g = grads[at.b + row * at.rank + i];
+          sums[size_t(i)] += double(g) * double(kept[row * at.rank + i]);
+          g *= params[at.e + i];
+        }
+      for (int64_t i = 0; i < at.rank; ++i)
+        grads[at.e + i] = float(sums[size_t(i)]);
+    }
+    kept += at.out * at.rank;
+  }
+  isFolded = gradsAreFolded = false;
+}
+
+Result<double> CpuBackend::regularize() {
+  if (triplets.empty())
+    return 0.0;
+  unfold();
+  executor->run(Program::Regularize, {});
+  // A module at rank 0 has no factors and counts in the mean.
+  const size_t all = 2 * triplets.size();
+  const float *norms = arena.at<float>(plan.io.orthogonality);
+  double sum = 0;
+  int64_t have = 2 * std::count_if(triplets.begin(), triplets.end(),
+                                   [](const TripletLayout &at) { return at.rank > 0; });
+  for (int64_t i = 0; i < have; ++i)
+    sum += double(norms[i]);
+  return sum / double(all);
 }
 
 Result<const float *> CpuBackend::rowLoss(int64_t) { return arena.at<float>(plan.io.rowLoss); }
@@ -78,27 +149,37 @@ Result<const float *> CpuBackend::logits(int64_t begin, const LoracStep &step) {
 }
 
 Result<void> CpuBackend::zeroGrads() {
+  gradsAreFolded = false;
   std::memset(region(plan.gradRegion), 0, size_t(plan.gradRegion.count) * sizeof(float));
   return {};
 }
 
 Result<float> CpuBackend::gradNorm(LoracUpdate &update) {
+  unfold();
   update.norm = train::gradNorm(pool, region(plan.gradRegion), plan.gradRegion.count);
   update.clip = clipFactor(update.norm, update.max_norm);
   return update.norm;
 }
 
 Result<void> CpuBackend::update(const LoracUpdate &update) {
+  unfold();
   applyUpdate(pool, groups, update, region(plan.paramRegion), region(plan.gradRegion),
               region(plan.expAvg), region(plan.expAvgSq));
   return {};
 }
 
 Result<TrainedFloats> CpuBackend::read() {
-  return TrainedFloats{region(plan.paramRegion), region(plan.expAvg), region(plan.expAvgSq)};
+  unfold();
+  TrainedFloats trained{region(plan.paramRegion), region(plan.expAvg), region(plan.expAvgSq)};
+  if (plan.ranks)
+    trained.sensitivity = region(plan.sensitivity), trained.uncertainty = region(plan.uncertainty);
+  return trained;
 }
 
-Result<const float *> CpuBackend::grads() { return region(plan.gradRegion); }
+Result<const float *> CpuBackend::grads() {
+  unfold();
+  return region(plan.gradRegion);
+}
 
 MemoryUse CpuBackend::memory() const {
   return {false,

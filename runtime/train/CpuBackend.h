@@ -6,6 +6,7 @@
 #include "runtime/train/Executor.h"
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Weights.h"
+#include "runtime/train/ranks/Importance.h"
 
 #include <memory>
 
@@ -20,6 +21,7 @@ public:
   Result<const float *> rowLoss(int64_t tokens) override;
   Result<const float *> logits(int64_t begin, const LoracStep &step) override;
   Result<void> zeroGrads() override;
+  Result<double> regularize() override;
   Result<float> gradNorm(LoracUpdate &update) override;
   Result<void> update(const LoracUpdate &update) override;
   Result<TrainedFloats> read() override;
@@ -37,6 +39,8 @@ private:
   CpuBackend(const Plan &plan, ThreadPool &pool)
       : plan(plan), pool(pool), groups(makeGroups(plan)) {}
   float *region(const PlanRegion &region) const { return arena.at<float>(region.offset); }
+  void fold();
+  void unfold();
 
   const Plan &plan;
   ThreadPool &pool;
@@ -44,6 +48,9 @@ private:
   Arena arena;
   WeightStore weights;
   std::unique_ptr<Executor> executor;
+  // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
+  std::vector<TripletLayout> triplets;
+  bool isFolded = false, gradsAreFolded = false;
 };
 
 } // namespace lorac::train

@@ -6,6 +6,7 @@
 #include "runtime/train/Backend.h"
 #include "runtime/train/Module.h"
 
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ private:
     size_t counter = 0;
   };
 
-  std::vector<Launch> programs[4];
+  std::array<std::vector<Launch>, programCount> programs;
   std::vector<LaunchCount> counts;
   bool profiling = false;
   Arena scratch;

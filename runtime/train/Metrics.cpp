@@ -40,6 +40,14 @@ void MetricsLine::add(const std::string &key, float value) {
 void MetricsLine::add(const std::string &key, double value) {
   addNumber(key, value, fmt::format("{}", value));
 }
+void MetricsLine::add(const std::string &key,
+                      const std::vector<std::pair<std::string, int64_t>> &table) {
+  Json json = Json::object();
+  for (const auto &[name, value] : table)
+    json[name] = value;
+  fields.emplace_back(key, json.dump());
+}
+
 void MetricsLine::add(const std::string &key, const std::string &value) {
   fields.emplace_back(key, quoted(value));
 }

@@ -19,6 +19,7 @@ public:
   void add(const std::string &key, float value);
   void add(const std::string &key, double value);
   void add(const std::string &key, const std::string &value);
+  void add(const std::string &key, const std::vector<std::pair<std::string, int64_t>> &table);
   std::string json() const;
 
 private:

@@ -197,6 +197,13 @@ void checkExtents(const Plan &plan, const Fields &root) {
       {"io.segment_starts", plan.io.segmentStarts, 4 * (plan.maxSegments + 1)},
       {"io.row_loss", plan.io.rowLoss, 4 * tokens},
   };
+  if (plan.ranks) {
+    own.push_back({"arena.sensitivity", plan.sensitivity.offset, 4 * plan.sensitivity.count});
+    own.push_back({"arena.uncertainty", plan.uncertainty.offset, 4 * plan.uncertainty.count});
+    own.push_back({"arena.unfolded", plan.unfolded.offset, 4 * plan.unfolded.count});
+    own.push_back(
+        {"io.orthogonality", plan.io.orthogonality, 8 * int64_t(plan.ranks->modules.size())});
+  }
   for (const PlanTable &table : plan.tables)
     own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
   if (plan.onGpu()) {
@@ -242,6 +249,15 @@ void checkGroups(const Plan &plan, const Fields &root) {
     groups.insert(param.group);
   if (groups.size() > LORAC_MAX_GROUPS)
     root.fail("has params of more than " + std::to_string(LORAC_MAX_GROUPS) + " groups");
+}
+
+PlanRanks readRanks(const Fields &in) {
+  PlanRanks ranks{in.integer("initial", 0, maxCount), in.integer("target", 0, maxCount)};
+  in.at("modules").forEach([&](const Fields &module) {
+    ranks.modules.push_back({module.text("module"), module.integer("initial", 1, 1 << 20),
+                             module.integer("min", 0, 1 << 20), module.integer("max", 0, 1 << 20)});
+  });
+  return ranks;
 }
 
 PlanRegion readRegion(const Fields &in) {
@@ -343,11 +359,25 @@ Result<Plan> parsePlan(std::string_view text) {
   root.at("params").forEach(
       [&](const Fields &in) { plan.params.push_back(readParam(in, plan.paramRegion)); });
   checkGroups(plan, root);
+  if (root.has("ranks")) {
+    plan.ranks = readRanks(root.at("ranks"));
+    plan.sensitivity = readRegion(arena.at("sensitivity"));
+    plan.uncertainty = readRegion(arena.at("uncertainty"));
+    plan.unfolded = readRegion(arena.at("unfolded"));
+    int64_t folded = 0;
+    for (const PlanParam &param : plan.params)
+      folded += param.group == "lora_B" ? param.count() : 0;
+    if (plan.sensitivity.count != plan.paramRegion.count ||
+        plan.uncertainty.count != plan.paramRegion.count || plan.unfolded.count != folded)
+      arena.fail("has regions of AdaLoRA that are not as long as the parameters");
+  }
 
   Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
   plan.io = {offset("ids"),      offset("positions"), offset("labels"),  offset("segment_starts"),
              offset("row_loss"), offset("hidden"),    offset("head_in"), offset("logits")};
+  if (plan.ranks)
+    plan.io.orthogonality = offset("orthogonality");
   if (plan.onGpu()) {
     plan.io.step = offset("step");
     plan.io.rowEnds = offset("row_ends");
@@ -377,6 +407,8 @@ Result<Plan> parsePlan(std::string_view text) {
   read("hidden", plan.maxTokens, plan.hidden);
   read("loss", plan.maxTokens, plan.loss);
   read("head", plan.headRows, plan.head);
+  if (plan.ranks)
+    read("regularize", 0, plan.regularize);
   if (plan.onGpu() && !plan.params.empty()) {
     read("norm", 0, plan.norm);
     read("update", 0, plan.update);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,6 +86,16 @@ struct PlanTable {
   double theta = 10000;
 };
 
+/// AdaLoRA: ranks of all modules together, and each one's.
+struct PlanRanks {
+  struct Module {
+    std::string module;
+    int64_t initial = 0, min = 0, max = 0;
+  };
+  int64_t initial = 0, target = 0;
+  std::vector<Module> modules;
+};
+
 /// Floats of the adapter regions that one block of the optimizer's kernels takes.
 struct PlanSpan {
   int32_t offset, count, group, zero;
@@ -104,11 +115,14 @@ struct Plan {
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;
   PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
+  std::optional<PlanRanks> ranks;                ///< AdaLoRA
+  PlanRegion sensitivity, uncertainty, unfolded; ///< AdaLoRA's; unfolded: lora_B, one by one
   struct {
     int64_t ids = 0, positions = 0, labels = 0, segmentStarts = 0; ///< int32
     int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
     int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
     int64_t logits = 0;                                            ///< float32, padded rows
+    int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
     // cuda
     int64_t step = 0;                    ///< LoracStep
     int64_t rowEnds = 0;                 ///< int32 [max_tokens]
@@ -118,6 +132,7 @@ struct Plan {
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
   std::vector<PlanLaunch> norm, update; ///< cuda: the optimizer's
+  std::vector<PlanLaunch> regularize;   ///< AdaLoRA: gradients of the orthogonality term
 
   bool onGpu() const { return device == "cuda"; }
   /// Of an element of an activation.

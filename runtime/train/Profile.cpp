@@ -10,7 +10,8 @@ namespace lorac::train {
 
 Result<void> writeProfile(const std::string &path, const Session &session, double seconds,
                           int64_t tokens) {
-  constexpr const char *programs[] = {"train", "hidden", "loss", "head", "norm", "update"};
+  constexpr const char *programs[] = {"train", "hidden", "loss",      "head",
+                                      "norm",  "update", "regularize"};
   struct Row {
     LaunchCount sum;
     int64_t launches = 0;

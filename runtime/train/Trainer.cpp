@@ -8,9 +8,11 @@
 #include "runtime/train/Output.h"
 #include "runtime/train/Profile.h"
 #include "runtime/train/Signals.h"
+#include "runtime/train/ranks/RankTraining.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -60,6 +62,14 @@ private:
   Result<void> step();
   /// Where one is due and not done yet.
   Result<void> evaluate();
+  Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
+  Result<void> writeRanks(int64_t step);
+  /// The triplets that an adapter is made of; null without AdaLoRA.
+  const TripletSets *live() {
+    if (ranks)
+      livePlaces = ranks->allocator().livePlaces();
+    return ranks ? &livePlaces : nullptr;
+  }
   Result<void> save();
   Result<TrainOutcome> finish();
   Result<void> write(const MetricsLine &line);
@@ -76,6 +86,8 @@ private:
   Schedule schedule;
   RunIdentity identity;
   TrainerState state;
+  std::optional<RankTraining> ranks; ///< AdaLoRA
+  TripletSets livePlaces;
   MetricsFile metrics, extraMetrics;
   int64_t total = 0, savedStep = -1;
   Clock::time_point begun = Clock::now();
@@ -96,6 +108,12 @@ Result<void> Loop::prepare() {
               total,
               run.schedule != ScheduleKind::Constant};
   state.totalSteps = total;
+  if (run.adalora) {
+    Result<RankTraining> training = RankTraining::create(plan, *run.adalora, total);
+    if (!training)
+      return training.error();
+    ranks.emplace(std::move(*training));
+  }
 
   removeLeftovers(options.outDir);
   if (options.resume)
@@ -126,9 +144,43 @@ Result<void> Loop::prepare() {
       return extra.error();
     extraMetrics = std::move(*extra);
   }
+  if (ranks && state.step == 0)
+    if (Result<void> written = writeRanks(0); !written)
+      return written;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
   return {};
+}
+
+/// The live ranks, and what is resident, in the metrics.
+Result<void> Loop::writeRanks(int64_t step) {
+  MetricsLine line;
+  line.add("step", step);
+  const RankPattern live = ranks->allocator().liveRanks();
+  std::vector<std::pair<std::string, int64_t>> pattern;
+  for (size_t m = 0; m < live.size(); ++m)
+    pattern.emplace_back(ranks->modules()[m], live[m]);
+  line.add("rank_pattern", pattern);
+  line.add("resident_bytes", int64_t(session.backend->memory().peak));
+  return write(line);
+}
+
+/// After the update of step `index` (from 0).
+Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
+  Result<TrainedFloats> trained = session.backend->read();
+  if (!trained)
+    return trained.error();
+  Result<const float *> grads = session.backend->grads();
+  if (!grads)
+    return grads.error();
+  std::optional<Allocation> made =
+      ranks->afterUpdate(*session.pool, *trained, *grads, update.clip, index);
+  if (Result<void> written = session.backend->write(); !written || !made)
+    return written;
+  const RankPattern live = ranks->allocator().liveRanks();
+  progress.say(fmt::format("step {}: budget {}, {} triplets live, {} modules at rank 0", index + 1,
+                           made->budget, totalRank(live), std::count(live.begin(), live.end(), 0)));
+  return writeRanks(index + 1);
 }
 
 /// Takes the newest checkpoint that is whole; one of another run is an error, not passed over.
@@ -152,6 +204,12 @@ Result<void> Loop::resume() {
       return Error{"checkpoint '" + folder + "' is at step " + std::to_string(found.step) +
                        ", the run ends at " + std::to_string(total) + "; raise --steps",
                    Exit::Refused};
+    if (ranks) {
+      if (!found.ranks)
+        return Error{"checkpoint '" + folder + "' has no ranks of AdaLoRA", Exit::ForeignFile};
+      if (Result<void> restored = ranks->restore(*found.ranks); !restored)
+        return restored;
+    }
     state = found;
     state.totalSteps = total;
     savedStep = state.step;
@@ -207,6 +265,11 @@ Result<void> Loop::step() {
   double loss = 0;
   if (Result<void> ran = windowLoss(window, labels, loss); !ran)
     return ran;
+  Result<double> orthogonality = session.backend->regularize();
+  if (!orthogonality)
+    return orthogonality.error();
+  if (ranks)
+    loss += run.adalora->orthRegWeight * *orthogonality;
   LoracUpdate update = adam.scalars(groups, rate, state.updates + 1, run.maxGradNorm);
   Result<float> found = session.backend->gradNorm(update);
   if (!found)
@@ -230,6 +293,9 @@ Result<void> Loop::step() {
   if (Result<void> updated = session.backend->update(update); !updated)
     return updated;
   ++state.updates;
+  if (ranks)
+    if (Result<void> done = allocateRanks(index, update); !done)
+      return done;
   double seconds = since(begin);
   stepSeconds += seconds;
   stepTokens += tokens;
@@ -248,6 +314,8 @@ Result<void> Loop::step() {
     for (const ParamGroup &group : groups)
       line.add("learning_rate/" + group.name, rate * group.lrRatio);
     line.add("grad_norm", norm);
+    if (ranks)
+      line.add("orthogonality", *orthogonality);
     line.add("epoch", stream.epochs());
     line.add("num_input_tokens_seen", state.tokensSeen);
     line.add("tokens_per_second", std::round(double(tokens) / seconds * 10) / 10);
@@ -293,12 +361,14 @@ Result<void> Loop::write(const MetricsLine &line) {
 
 Result<void> Loop::save() {
   state.metricsBytes = metrics.bytes();
+  if (ranks)
+    state.ranks = ranks->allocator().state();
   Result<TrainedFloats> trained = session.backend->read();
   if (!trained)
     return trained.error();
   Result<void> written = writeCheckpoint(
       options.outDir, session.plan, *trained,
-      takeAdapter(session.plan, trained->params, run, session.modelPath), state, identity);
+      takeAdapter(session.plan, trained->params, run, session.modelPath, live()), state, identity);
   if (written)
     savedStep = state.step;
   return written;
@@ -317,7 +387,8 @@ Result<TrainOutcome> Loop::finish() {
     Result<TrainedFloats> trained = session.backend->read();
     if (!trained)
       return trained.error();
-    formats::Adapter adapter = takeAdapter(session.plan, trained->params, run, session.modelPath);
+    formats::Adapter adapter =
+        takeAdapter(session.plan, trained->params, run, session.modelPath, live());
     if (Result<void> written =
             writeOutput(options.outDir, adapter, options.specToml, run, state, facts);
         !written)

@@ -245,3 +245,21 @@ func.func @f(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, f32>) {
   }
   return
 }
+
+// -----
+
+// orthogonal_term_c1: a square matrix
+func.func @f(%g: tensor<4x8xf32>) {
+  // expected-error@+1 {{needs a square matrix and a gradient of its type}}
+  %d, %n = lora.orthogonal_term %g scale 1.0 : tensor<4x8xf32> -> tensor<4x8xf32>, tensor<1xf32>
+  return
+}
+
+// -----
+
+// orthogonal_term_c1: one number
+func.func @f(%g: tensor<4x4xf32>) {
+  // expected-error@+1 {{the norm is tensor<1xf32>}}
+  %d, %n = lora.orthogonal_term %g scale 1.0 : tensor<4x4xf32> -> tensor<4x4xf32>, tensor<2xf32>
+  return
+}

@@ -309,6 +309,28 @@ TEST(OneOp, GradientsThroughW) {
   }
 }
 
+// The term of A and of B with a triplet that is gone: its row of A and column of B are zero.
+TEST(OneOp, OrthogonalTerm) {
+  for (auto [in, out, r] : {std::tuple(20, 37, 5), {32, 40, 16}, {72, 44, 33}}) {
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string a = matrix(r, in), b = matrix(out, r), g = matrix(r, r);
+    std::unique_ptr<PlannedProgram> program = makeProgram(oneOp(
+        {{"x", in}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+            "\n%ga = lora.matmul nt %a, %a scale 1.0 : (" + a + ", " + a + ") -> " + g +
+            "\n%da, %na = lora.orthogonal_term %ga scale 2.0 : " + g + " -> " + g +
+            ", tensor<1xf32>\n%ma = lora.matmul nn %da, %a scale 1.0 : (" + g + ", " + a + ") -> " +
+            a + "\nlora.gradient @a, %ma : " + a + "\n%gb = lora.matmul tn %b, %b scale 1.0 : (" +
+            b + ", " + b + ") -> " + g + "\n%db, %nb = lora.orthogonal_term %gb scale 0.5 : " + g +
+            " -> " + g + ", tensor<1xf32>\n%mb = lora.matmul nn %b, %db scale 1.0 : (" + b + ", " +
+            g + ") -> " + b + "\nlora.gradient @b, %mb : " + b + "\n" + twice("%x", in),
+        "%out", rows(in)));
+    program->expectMatch("f", batches().front(), {}, 1e-5 * looserThanFloat32());
+  }
+}
+
 // Epilogues, at a depth of one block and of several: the product itself is read elsewhere, or not.
 TEST(OneOp, Epilogues) {
   const std::string map = R"(

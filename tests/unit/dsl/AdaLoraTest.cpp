@@ -52,7 +52,8 @@ TEST(AdaLora, TheTableMayBeLeftOut) {
   checkAdaLora(spec, diags);
   EXPECT_THAT(messages(diags), IsEmpty());
   EXPECT_THAT(messages(refused),
-              ElementsAre("8:10: error: method = \"adalora\" is known, not in this version"));
+              ElementsAre("8:10: error: prune = \"bucketed\" (the default) is known, not in this "
+                          "version: write prune = \"mask\" in [adapter.adalora]"));
 }
 
 // huggingface/peft#2337: tinit 6,000, tfinal 11,000 of 13,500 steps ended in kthvalue().

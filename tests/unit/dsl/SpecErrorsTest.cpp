@@ -71,11 +71,11 @@ const Case cases[] = {
      {"8:1: error: 'use_dora' is known, not in this version"}},
     {"AdaLora",
      "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 12\ntarget_r = 4\nprune = 'eager'",
-     {"8:10: error: method = \"adalora\" is known, not in this version"}},
+     {"12:9: error: prune = \"eager\" is known, not in this version: write prune = \"mask\" in "
+      "[adapter.adalora]"}},
     {"AdaLoraTyped",
      "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 'x'\ninit = 3\nprune = 'never'",
-     {"8:10: error: method = \"adalora\" is known, not in this version",
-      "10:10: error: 'adapter.adalora.init_r' must be an integer, got the string \"x\"",
+     {"10:10: error: 'adapter.adalora.init_r' must be an integer, got the string \"x\"",
       "11:1: error: unknown key 'init' in [adapter.adalora]; did you mean 'tinit'?",
       "12:9: error: 'adapter.adalora.prune' must be one of mask, final, bucketed, eager; got "
       "\"never\""}},

@@ -1,0 +1,32 @@
+// RUN: lorac-opt %s --lora-attach-adapters | FileCheck %s
+// AdaLoRA: E beside A and B, in no product; the orthogonality term as a function. The mean is over all adapters, also one of rank 0.
+
+module attributes {lora.orth_reg_weight = 5.0e-01 : f64, lora.adapters = [
+    {module = "q", r = 4 : i64, scale = 2.0 : f64}, {module = "v", r = 0 : i64, scale = 2.0 : f64}]} {
+  lora.frozen @q.weight : !lora.weight<16x32, f32>
+  lora.frozen @v.weight : !lora.weight<16x32, f32>
+  // CHECK: lora.param @q.lora_A.weight : tensor<4x32xf32>
+  // CHECK: lora.param @q.lora_B.weight : tensor<16x4xf32>
+  // CHECK: lora.param @q.lora_E.weight : tensor<4x1xf32> {folded, group = "lora_E"
+  // CHECK-LABEL: func.func @hidden
+  func.func @hidden(%x: tensor<?x32xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>) {
+    // CHECK-NOT: lora_E
+    %w = lora.use @q.weight : !lora.weight<16x32, f32>
+    %y = lora.linear %x, %w : (tensor<?x32xf32>, !lora.weight<16x32, f32>) -> tensor<?x16xf32>
+    %v = lora.use @v.weight : !lora.weight<16x32, f32>
+    %z = lora.linear %x, %v : (tensor<?x32xf32>, !lora.weight<16x32, f32>) -> tensor<?x16xf32>
+    return %y, %z : tensor<?x16xf32>, tensor<?x16xf32>
+  }
+  // CHECK-LABEL: func.func @regularize() -> (tensor<1xf32>, tensor<1xf32>)
+  // CHECK: %[[A:.*]] = lora.use @q.lora_A.weight
+  // CHECK-NEXT: %[[GA:.*]] = lora.matmul nt %[[A]], %[[A]]
+  // CHECK-NEXT: %[[DA:[^,]*]], %[[NA:.*]] = lora.orthogonal_term %[[GA]] scale 2.500000e-01
+  // CHECK-NEXT: %[[MA:.*]] = lora.matmul nn %[[DA]], %[[A]]
+  // CHECK-NEXT: lora.gradient @q.lora_A.weight, %[[MA]]
+  // CHECK: %[[B:.*]] = lora.use @q.lora_B.weight
+  // CHECK-NEXT: %[[GB:.*]] = lora.matmul tn %[[B]], %[[B]]
+  // CHECK-NEXT: %[[DB:[^,]*]], %[[NB:.*]] = lora.orthogonal_term %[[GB]] scale 2.500000e-01
+  // CHECK-NEXT: %[[MB:.*]] = lora.matmul nn %[[B]], %[[DB]]
+  // CHECK-NEXT: lora.gradient @q.lora_B.weight, %[[MB]]
+  // CHECK: return %[[NA]], %[[NB]]
+}

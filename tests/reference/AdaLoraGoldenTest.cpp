@@ -1,0 +1,117 @@
+// AdaLoRA with prune = "mask" against PEFT on the tiny Llama, tied and untied, through compiled
+// kernels: every step's loss and orthogonality term, every allocation's ranks (tolerances:
+// tests/golden/README.md); a run that goes on from a checkpoint, and one of one thread, give the
+// same bytes.
+
+#include "runtime/formats/Adapter.h"
+#include "tests/reference/CompiledSpec.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+namespace lorac::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string textOf(const fs::path &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class AdaLoraGolden : public testing::TestWithParam<const char *> {
+protected:
+  fs::path folder() const { return golden(std::string("adalora/") + GetParam()); }
+
+  std::string spec() const {
+    return fmt::format(
+        "[model]\nsource = \"{}\"\n[adapter]\nmethod = \"adalora\"\nlora_alpha = 16\n"
+        "target_modules = \"all-linear\"\ninit_from = \"{}\"\n[adapter.adalora]\ninit_r = 8\n"
+        "target_r = 3\ntinit = 5\ntfinal = 10\ndeltaT = 5\nprune = \"mask\"\n[optimizer]\n"
+        "learning_rate = 0.01\nweight_decay = 0.01\nmax_grad_norm = 0.0\n[schedule]\nname = "
+        "\"constant\"\nwarmup_steps = 0\n[[data]]\npath = \"{}\"\nformat = \"tokens\"\n[train]\n"
+        "steps = 40\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 12\n[target]\n"
+        "device = \"cpu\"\n",
+        golden(std::string("tiny/") + GetParam()).string(),
+        (folder() / "init.safetensors").string(),
+        golden("adalora/train_data.safetensors").string());
+  }
+};
+
+TEST_P(AdaLoraGolden, TrainsAsPeft) {
+  CompiledSpec compiled(fmt::format("adalora_{}", GetParam()), spec());
+  ASSERT_TRUE(compiled.session());
+  const nlohmann::json wanted = nlohmann::json::parse(textOf(folder() / "train.json"));
+  ASSERT_EQ(std::system((compiled.folder() / "generated/train --quiet --overwrite --out ")
+                            .string()
+                            .append((compiled.folder() / "out").string())
+                            .c_str()),
+            0);
+  std::map<int64_t, nlohmann::json> losses, patterns; // by step from 0
+  std::ifstream metrics(compiled.folder() / "out/metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    const nlohmann::ordered_json object = nlohmann::ordered_json::parse(line);
+    const int64_t step = object.at("step").get<int64_t>() - 1;
+    if (object.contains("loss"))
+      losses[step] = object;
+    if (object.contains("rank_pattern")) {
+      std::vector<int64_t> ranks;
+      for (const auto &[module, rank] : object.at("rank_pattern").items())
+        ranks.push_back(rank);
+      patterns[step] = ranks;
+    }
+  }
+  size_t allocations = 0;
+  for (const nlohmann::json &row : wanted.at("rows")) {
+    const int64_t step = row.at("step");
+    ASSERT_TRUE(losses.contains(step)) << step;
+    EXPECT_NEAR(losses[step].at("loss").get<double>() / row.at("loss").get<double>(), 1, 3e-5);
+    EXPECT_NEAR(losses[step].at("orthogonality").get<double>() / row.at("orth_reg").get<double>(),
+                1, 3e-5);
+    if (row.at("allocated")) {
+      ASSERT_TRUE(patterns.contains(step)) << step;
+      EXPECT_EQ(patterns[step], row.at("ranks")) << "step " << step;
+      ++allocations;
+    }
+  }
+  EXPECT_EQ(patterns.size(), allocations + 1); // and the start
+
+  // What is written is plain LoRA with the same update as PEFT's own adapter.
+  auto written = formats::readAdapter(compiled.folder() / "out"),
+       reference = formats::readAdapter(folder() / "adapter_final");
+  ASSERT_TRUE(written) << written.error().message;
+  ASSERT_TRUE(reference) << reference.error().message;
+  const formats::Adapter folded = formats::foldTriplets(std::move(*reference));
+  ASSERT_EQ(written->modules.size(), folded.modules.size());
+  for (const formats::AdapterModule &module : folded.modules) {
+    const formats::AdapterModule *found = written->find(module.module);
+    ASSERT_TRUE(found) << module.module;
+    EXPECT_EQ(found->rank, module.rank);
+    EXPECT_NEAR(found->scale / module.scale, 1, 1e-9);
+    EXPECT_LT(errorOf(found->a, module.a), 2e-2) << module.module;
+    EXPECT_LT(errorOf(found->b, module.b), 2e-2) << module.module;
+  }
+
+  // Goes on from step 24; with one thread.
+  const std::string adapter = textOf(compiled.folder() / "out/adapter_model.safetensors");
+  ASSERT_FALSE(adapter.empty());
+  const std::string train = (compiled.folder() / "generated/train").string() + " --quiet --out ";
+  for (const char *name : {"checkpoint-40", "checkpoint-36"})
+    fs::remove_all(compiled.folder() / "out" / name);
+  ASSERT_EQ(std::system((train + (compiled.folder() / "out").string() + " --resume").c_str()), 0);
+  EXPECT_EQ(textOf(compiled.folder() / "out/adapter_model.safetensors"), adapter);
+  ASSERT_EQ(std::system((train + (compiled.folder() / "one").string() + " --threads 1").c_str()),
+            0);
+  EXPECT_EQ(textOf(compiled.folder() / "one/adapter_model.safetensors"), adapter);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, AdaLoraGolden, testing::Values("tied", "untied"),
+                         [](const auto &info) { return std::string(info.param); });
+
+} // namespace
+} // namespace lorac::test
