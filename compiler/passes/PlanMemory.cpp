@@ -82,7 +82,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     bool isTriplets = false;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
       isTriplets |= param->hasAttr("folded");
-      if (param->getAttrOfType<StringAttr>("group") == "lora_B")
+      if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
         folded += cast<RankedTensorType>(param.getType()).getNumElements();
     }
     if (!isTriplets)
