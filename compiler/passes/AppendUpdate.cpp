@@ -76,11 +76,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
   void launch(OpBuilder &b, KernelTable &kernels, StringRef family,
               SmallVector<NamedAttribute> params, ValueRange operands, int64_t rows) {
     Location loc = NameLoc::get(b.getStringAttr("optimizer"));
-    std::string elements;
-    llvm::raw_string_ostream os(elements);
-    for (Value operand : operands)
-      os << (elements.empty() ? "" : " ") << cast<MemRefType>(operand.getType()).getElementType();
-    params.push_back(b.getNamedAttr("elements", b.getStringAttr(elements)));
+    params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
     auto op = LaunchOp::create(b, loc, kernels.get({family.str(), params}, loc), operands,
                                b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows),
                                /*scalars=*/nullptr, b.getUnitAttr());

@@ -97,3 +97,12 @@ FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
   }
   return symbol = FlatSymbolRefAttr::get(context, name);
 }
+
+std::string lorac::lora::elementsOf(ValueRange operands) {
+  std::string names;
+  llvm::raw_string_ostream os(names);
+  for (Value operand : operands)
+    if (auto memory = dyn_cast<MemRefType>(operand.getType()))
+      os << (names.empty() ? "" : " ") << memory.getElementType();
+  return names;
+}

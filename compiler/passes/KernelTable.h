@@ -28,4 +28,7 @@ private:
   llvm::StringMap<int> names;
 };
 
+/// The element types of a launch's buffers, in order, without those of weights: "bf16 f32".
+std::string elementsOf(mlir::ValueRange operands);
+
 } // namespace lorac::lora

@@ -297,14 +297,6 @@ private:
     op->setAttr("flops", b.getI64IntegerAttr(flops));
     return op;
   }
-  static std::string elementsOf(ValueRange operands) {
-    std::string names;
-    llvm::raw_string_ostream os(names);
-    for (Value operand : operands)
-      if (auto memory = dyn_cast<MemRefType>(operand.getType()))
-        os << (names.empty() ? "" : " ") << memory.getElementType();
-    return names;
-  }
   void launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops,
               DenseI64ArrayAttr scalars = nullptr) {
     launch(loc, key, operands, flops, 0, isHead ? headRows : maxTokens, scalars);

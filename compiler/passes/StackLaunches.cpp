@@ -219,15 +219,6 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
                         cast<NameLoc>(first).getChildLoc());
   }
 
-  static std::string elementsOf(ValueRange operands) {
-    std::string names;
-    llvm::raw_string_ostream os(names);
-    for (Value operand : operands)
-      if (auto memory = dyn_cast<MemRefType>(operand.getType()))
-        os << (names.empty() ? "" : " ") << memory.getElementType();
-    return names;
-  }
-
   static void eraseUnused(ModuleOp module) {
     llvm::DenseSet<StringAttr> used;
     module.walk([&](LaunchOp launch) { used.insert(launch.getKernelAttr().getAttr()); });
