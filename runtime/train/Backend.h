@@ -8,6 +8,8 @@
 #include "runtime/train/Payload.h"
 #include "runtime/train/Plan.h"
 #include "runtime/train/ThreadPool.h"
+#include "runtime/train/ranks/Importance.h"
+#include "runtime/train/ranks/RankAllocator.h"
 
 #include <functional>
 #include <string>
@@ -71,6 +73,17 @@ public:
   virtual Result<float> gradNorm(LoracUpdate &update) = 0;
   /// AdamW over all params, by the `update` that gradNorm filled.
   virtual Result<void> update(const LoracUpdate &update) = 0;
+
+  // AdaLoRA, after the update of a step. Where triplets lie: tripletLayouts of the plan.
+
+  /// Takes the step into the importance averages; `clip` is what the update multiplied the
+  /// gradients by.
+  virtual Result<void> takeImportance(const Importance &importance, float clip) = 0;
+  /// Scores of all stored triplets: modules in order, triplets in the order in which they are
+  /// stored.
+  virtual Result<std::vector<float>> tripletScores() = 0;
+  /// Zeroes what died in parameters, moments and importance averages, and E of what is masked.
+  virtual Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) = 0;
 
   /// Adapter and moments as they are now; valid until the next call of anything but `write`.
   virtual Result<TrainedFloats> read() = 0;

@@ -168,6 +168,31 @@ Result<void> CpuBackend::update(const LoracUpdate &update) {
   return {};
 }
 
+Result<void> CpuBackend::takeImportance(const Importance &importance, float clip) {
+  unfold();
+  importance.update(pool, triplets, region(plan.paramRegion), region(plan.gradRegion), clip,
+                    region(plan.sensitivity), region(plan.uncertainty));
+  return {};
+}
+
+Result<std::vector<float>> CpuBackend::tripletScores() {
+  int64_t count = 0;
+  for (const TripletLayout &module : triplets)
+    count += module.rank;
+  std::vector<float> scores(static_cast<size_t>(count));
+  scoreTriplets(pool, triplets, region(plan.sensitivity), region(plan.uncertainty), scores.data());
+  return scores;
+}
+
+Result<void> CpuBackend::zeroTriplets(const TripletSets &died, const TripletSets &masked) {
+  unfold();
+  for (const PlanRegion &of :
+       {plan.paramRegion, plan.expAvg, plan.expAvgSq, plan.sensitivity, plan.uncertainty})
+    zeroWhole(region(of), triplets, died);
+  zeroE(region(plan.paramRegion), triplets, masked);
+  return {};
+}
+
 Result<TrainedFloats> CpuBackend::read() {
   unfold();
   TrainedFloats trained{region(plan.paramRegion), region(plan.expAvg), region(plan.expAvgSq)};

@@ -24,6 +24,9 @@ public:
   Result<double> regularize() override;
   Result<float> gradNorm(LoracUpdate &update) override;
   Result<void> update(const LoracUpdate &update) override;
+  Result<void> takeImportance(const Importance &importance, float clip) override;
+  Result<std::vector<float>> tripletScores() override;
+  Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
   Result<TrainedFloats> read() override;
   Result<void> write() override { return {}; }
   Result<const float *> grads() override;

@@ -203,6 +203,14 @@ Result<void> CudaBackend::update(const LoracUpdate &) {
   return executor.run(Program::Update, stream, 0);
 }
 
+// The compiler refuses AdaLoRA for a GPU, so no plan for one has triplets.
+static Error noTriplets() { return {"AdaLoRA trains on the CPU in this version", Exit::Bug}; }
+Result<void> CudaBackend::takeImportance(const Importance &, float) { return noTriplets(); }
+Result<std::vector<float>> CudaBackend::tripletScores() { return noTriplets(); }
+Result<void> CudaBackend::zeroTriplets(const TripletSets &, const TripletSets &) {
+  return noTriplets();
+}
+
 Result<void> CudaBackend::download(const PlanRegion &region, std::vector<float> &out) const {
   out.resize(size_t(region.count));
   return stream.download(out.data(), arena.at(region.offset), 4 * uint64_t(region.count));

@@ -167,19 +167,15 @@ Result<void> Loop::writeRanks(int64_t step) {
 
 /// After the update of step `index` (from 0).
 Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
-  Result<TrainedFloats> trained = session.backend->read();
-  if (!trained)
-    return trained.error();
-  Result<const float *> grads = session.backend->grads();
-  if (!grads)
-    return grads.error();
-  std::optional<Allocation> made =
-      ranks->afterUpdate(*session.pool, *trained, *grads, update.clip, index);
-  if (Result<void> written = session.backend->write(); !written || !made)
-    return written;
+  Result<std::optional<Allocation>> made =
+      ranks->afterUpdate(*session.backend, update.clip, index);
+  if (!made)
+    return made.error();
+  if (!*made)
+    return {};
   const RankPattern live = ranks->allocator().liveRanks();
   progress.say(fmt::format("step {}: budget {}, {} triplets live, {} modules at rank 0", index + 1,
-                           made->budget, totalRank(live), std::count(live.begin(), live.end(), 0)));
+                           (*made)->budget, totalRank(live), std::count(live.begin(), live.end(), 0)));
   return writeRanks(index + 1);
 }
 

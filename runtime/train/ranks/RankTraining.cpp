@@ -1,7 +1,5 @@
 #include "runtime/train/ranks/RankTraining.h"
 
-#include "runtime/train/ranks/TripletParams.h"
-
 namespace lorac::train {
 
 Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig &config,
@@ -20,31 +18,27 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
     bounds.push_back({module.initial, module.min, module.max});
     names.push_back(module.module);
   }
-  Result<std::vector<TripletLayout>> layouts = tripletLayouts(plan.params, names);
-  if (!layouts)
-    return layouts.error();
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
   training.importance = {config.beta1, config.beta2};
   training.names = std::move(names);
-  training.triplets = std::move(*layouts);
   return training;
 }
 
-std::optional<Allocation> RankTraining::afterUpdate(ThreadPool &pool, const TrainedFloats &trained,
-                                                    const float *grads, float clip, int64_t step) {
+Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, float clip,
+                                                            int64_t step) {
   if (schedule.updatesImportance(step))
-    importance.update(pool, triplets, trained.params, grads, clip, trained.sensitivity,
-                      trained.uncertainty);
+    if (Result<void> taken = backend.takeImportance(importance, clip); !taken)
+      return taken.error();
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {
-    std::vector<float> scores(size_t(totalRank(ranks.storedRanks())));
-    scoreTriplets(pool, triplets, trained.sensitivity, trained.uncertainty, scores.data());
-    made = ranks.allocate(step, schedule.budget(step), scores);
-    for (float *region : {trained.params, trained.expAvg, trained.expAvgSq, trained.sensitivity,
-                          trained.uncertainty})
-      zeroTriplets(region, triplets, made->died);
+    Result<std::vector<float>> scores = backend.tripletScores();
+    if (!scores)
+      return scores.error();
+    made = ranks.allocate(step, schedule.budget(step), *scores);
   }
-  zeroE(trained.params, triplets, ranks.masked(step));
+  const TripletSets none(names.size()), masked = ranks.masked(step);
+  if (Result<void> zeroed = backend.zeroTriplets(made ? made->died : none, masked); !zeroed)
+    return zeroed.error();
   return made;
 }
 

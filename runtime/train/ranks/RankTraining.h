@@ -22,13 +22,11 @@ public:
 
   /// After the update of `step` (from 0), whose gradients were multiplied by `clip`; zeroes what
   /// is masked. What an allocation decided, where there was one.
-  std::optional<Allocation> afterUpdate(ThreadPool &pool, const TrainedFloats &trained,
-                                        const float *grads, float clip, int64_t step);
+  Result<std::optional<Allocation>> afterUpdate(Backend &backend, float clip, int64_t step);
 
   const RankAllocator &allocator() const { return ranks; }
   /// By the allocator's modules.
   const std::vector<std::string> &modules() const { return names; }
-  const std::vector<TripletLayout> &layouts() const { return triplets; }
   Result<void> restore(RankState state) { return ranks.restore(std::move(state)); }
 
 private:
@@ -39,7 +37,6 @@ private:
   RankAllocator ranks;
   Importance importance;
   std::vector<std::string> names;
-  std::vector<TripletLayout> triplets;
 };
 
 } // namespace lorac::train

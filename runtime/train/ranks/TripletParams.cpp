@@ -32,7 +32,7 @@ void zeroE(float *region, const std::vector<TripletLayout> &layouts, const Tripl
       region[layouts[m].e + place] = 0.0f;
 }
 
-void zeroTriplets(float *region, const std::vector<TripletLayout> &layouts,
+void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
                   const TripletSets &places) {
   zeroE(region, layouts, places);
   for (size_t m = 0; m < layouts.size(); ++m) {

@@ -111,7 +111,7 @@ TEST(TripletParams, FindAndZero) {
   std::vector<float> region(14, 1.0f);
   zeroE(region.data(), *layouts, {{0}, {}});
   EXPECT_EQ(region, std::vector<float>({1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1}));
-  zeroTriplets(region.data(), *layouts, {{1}, {}});
+  zeroWhole(region.data(), *layouts, {{1}, {}});
   EXPECT_EQ(region, std::vector<float>({1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}));
   EXPECT_EQ((*layouts)[1].rank, 0);
   params[1].shape = {3};
