@@ -74,6 +74,7 @@ private:
     if (input.ranks) // AdaLoRA: bounds of the ranks that the run will choose
       for (auto [choice, attribute] : llvm::zip(input.adapters, adapters)) {
         NamedAttrList list(cast<DictionaryAttr>(attribute));
+        list.set("initial_r", builder.getI64IntegerAttr(choice.r));
         list.set("min_r", builder.getI64IntegerAttr(*choice.minR));
         list.set("max_r", builder.getI64IntegerAttr(choice.most()));
         attribute = list.getDictionary(&context);

@@ -1,6 +1,7 @@
 // What the pipeline asks of the CPU target.
 
 #include "compiler/pipeline/CpuTarget.h"
+#include "compiler/codegen/KernelCache.h"
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/GenerateKernels.h"
 #include "compiler/codegen/cpu/LowerToLLVM.h"
@@ -14,6 +15,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
+
+#include <chrono>
 
 using namespace mlir;
 using namespace lorac;
@@ -85,29 +88,86 @@ void lorac::registerCpuDialects(DialectRegistry &registry) {
   registry.insert<scf::SCFDialect, vector::VectorDialect, LLVM::LLVMDialect>();
 }
 
+// The cache's key: the declaration says all that a kernel is made from.
+static KernelKey keyOf(KernelOp kernel, const cpu::CpuTarget &target, StringRef compiler) {
+  KernelKey key;
+  llvm::raw_string_ostream os(key.source);
+  kernel.print(os, OpPrintingFlags().enableDebugInfo(false).useLocalScope());
+  key.options = target.features;
+  key.architecture = target.cpu;
+  key.compiler = compiler.str();
+  return key;
+}
+
+// Objects of all kernels, those of the cache and new ones. Dumps show all bodies.
+static LogicalResult buildObjects(ModuleOp planned, const cpu::CpuTarget &target,
+                                  const CompileRequest &request, CompileResult &result,
+                                  std::vector<cpu::KernelObject> &objects) {
+  KernelCache cache(request.kernelCache,
+                    [&](const std::string &words) { planned.emitWarning(words); });
+  llvm::StringMap<KernelKey> missing;
+  for (KernelOp kernel : planned.getOps<KernelOp>()) {
+    KernelKey key = keyOf(kernel, target, request.compiler);
+    if (std::optional<StoredKernel> stored = cache.find(key))
+      objects.push_back({kernel.getSymName().str(), stored->binary});
+    else
+      missing[kernel.getSymName()] = key;
+  }
+  auto isMissing = [&](StringRef name) { return missing.contains(name); };
+  FailureOr<OwningOpRef<ModuleOp>> kernels =
+      cpu::generateKernels(planned, target, [&](KernelOp kernel) {
+        return request.dumps || isMissing(kernel.getSymName());
+      });
+  if (failed(kernels))
+    return failure();
+  if (request.dumps)
+    dumpKernels(planned, **kernels, result);
+  for (auto body : llvm::make_early_inc_range((*kernels)->getOps<func::FuncOp>())) {
+    StringRef name = body.getSymName();
+    name.consume_back(".body");
+    if (!isMissing(name))
+      body.erase();
+  }
+  if (failed(cpu::lowerToLLVM(**kernels)))
+    return failure();
+  llvm::Expected<std::vector<cpu::KernelObject>> made =
+      cpu::compileObjects(**kernels, target, unsigned(request.threads));
+  if (!made)
+    return planned.emitError("module.so: ") << llvm::toString(made.takeError());
+  for (cpu::KernelObject &object : *made) {
+    cache.keep(missing[object.name], {object.bytes, ""});
+    objects.push_back(std::move(object));
+  }
+  // The same bytes, wherever the objects came from.
+  llvm::sort(objects, [](const cpu::KernelObject &x, const cpu::KernelObject &y) {
+    return x.name < y.name;
+  });
+  result.cachedKernels = cache.found(), result.compiledKernels = cache.missed();
+  return success();
+}
+
 LogicalResult lorac::emitCpu(ModuleOp module, const CompileRequest &request,
                              CompileResult &result) {
   llvm::Expected<cpu::CpuTarget> target = cpu::CpuTarget::get(request.cpu);
   if (!target)
     return module.emitError(llvm::toString(target.takeError()));
-  FailureOr<OwningOpRef<ModuleOp>> kernels = cpu::generateKernels(module, *target);
-  if (failed(kernels))
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<cpu::KernelObject> objects;
+  if (failed(buildObjects(module, *target, request, result, objects)))
     return failure();
-  dumpKernels(module, **kernels, result);
-  if (failed(cpu::lowerToLLVM(**kernels)))
-    return failure();
-
   SmallString<128> path;
   if (std::error_code error = llvm::sys::fs::createTemporaryFile("lorac", "so", path))
     return module.emitError("cannot create a temporary file for module.so: ") << error.message();
   llvm::FileRemover remover(path);
-  if (llvm::Error error = cpu::writeSharedObject(**kernels, *target, path,
-                                                 {request.linker, unsigned(request.threads)}))
+  if (llvm::Error error = cpu::linkObjects(std::move(objects), *target, path,
+                                           {request.linker, unsigned(request.threads)}))
     return module.emitError("module.so: ") << llvm::toString(std::move(error));
   auto buffer =
       llvm::MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer)
     return module.emitError("cannot read the linked module.so: ") << buffer.getError().message();
   result.files["module.so"] = (*buffer)->getBuffer().str();
+  result.kernelSeconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return success();
 }

@@ -114,7 +114,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   }
 
   const auto start = std::chrono::steady_clock::now();
-  cuda::KernelCache cache(request.kernelCache,
+  KernelCache cache(request.kernelCache,
                           [&](const std::string &words) { module.emitWarning(words); });
   llvm::Expected<std::vector<cuda::BuiltKernel>> built =
       cuda::KernelBuilder{*nvrtc, disassembler, cache, request.threads}.build(sources);

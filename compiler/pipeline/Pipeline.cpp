@@ -10,9 +10,11 @@
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/pipeline/PlanReport.h"
 #include "compiler/pipeline/WeightParts.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -30,11 +32,8 @@ public:
       : request(request), context(context) {}
 
   FailureOr<CompileResult> run() {
-    module = importSpec(context, {*request.spec, *request.model, request.adapters,
-                                  request.sourceTypes, request.ranks});
-    if (failed(verify(*module)))
+    if (failed(request.base.empty() ? importModel() : readBase()))
       return failure();
-    setActivationMemory();
     dump("10-model");
     if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
         failed(stage("30-backward",
@@ -57,7 +56,7 @@ public:
     if (!request.cudaArchs.empty()) {
       if (failed(stage("50-planned", [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
         return failure();
-      result.files["plan.md"] = planReport(*module, *request.spec, layout());
+      addReport();
       return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
                                                         : std::move(result);
     }
@@ -71,7 +70,7 @@ public:
     if (failed(plan))
       return failure();
     result.files["plan.json"] = *plan;
-    result.files["plan.md"] = planReport(*module, *request.spec, layout());
+    addReport();
     if (request.kernels && failed(emitCpu(*module, request, result)))
       return failure();
     return std::move(result);
@@ -85,6 +84,48 @@ private:
 
   WeightLayout layout() const {
     return request.cudaArchs.empty() ? WeightLayout::Panels : WeightLayout::Rows;
+  }
+
+  LogicalResult importModel() {
+    module = importSpec(context, {*request.spec, *request.model, request.adapters,
+                                  request.sourceTypes, request.ranks});
+    if (failed(verify(*module)))
+      return failure();
+    setActivationMemory();
+    if (!request.ranks)
+      return success();
+    llvm::raw_string_ostream os(result.base);
+    return writeBytecodeToFile(*module, os);
+  }
+
+  // The base is this compiler's own: what it holds besides the ranks has been verified.
+  LogicalResult readBase() {
+    ParserConfig config(&context, /*verifyAfterParse=*/false);
+    module = parseSourceString<ModuleOp>(request.base, config);
+    auto adapters = module ? (*module)->getAttrOfType<ArrayAttr>("lora.adapters") : ArrayAttr();
+    if (!adapters)
+      return emitError(UnknownLoc::get(&context), "the base of the program is unreadable");
+    SmallVector<Attribute> changed;
+    size_t known = 0;
+    for (auto adapter : adapters.getAsRange<DictionaryAttr>()) {
+      NamedAttrList list(adapter);
+      auto found = request.rankPattern.find(adapter.getAs<StringAttr>("module").str());
+      if (found != request.rankPattern.end()) {
+        ++known;
+        list.set("r", IntegerAttr::get(IntegerType::get(&context, 64), found->second));
+      }
+      changed.push_back(list.getDictionary(&context));
+    }
+    if (known != request.rankPattern.size())
+      return emitError(UnknownLoc::get(&context),
+                       "the ranks name a module that the program does not adapt");
+    (*module)->setAttr("lora.adapters", ArrayAttr::get(&context, changed));
+    return success();
+  }
+
+  void addReport() {
+    if (request.dumps)
+      result.files["plan.md"] = planReport(*module, *request.spec, layout());
   }
 
   // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters
@@ -106,14 +147,18 @@ private:
 
   LogicalResult stage(StringRef name, AddPasses add) {
     PassManager pm(&context);
-    pm.enableVerifier(true);
+    // At other ranks the passes do what they did before.
+    pm.enableVerifier(request.base.empty());
     add(pm);
     if (failed(pm.run(*module)))
       return failure();
     dump(name);
     return success();
   }
-  void dump(StringRef name) { result.files[(name + ".mlir").str()] = dumpText(*module); }
+  void dump(StringRef name) {
+    if (request.dumps)
+      result.files[(name + ".mlir").str()] = dumpText(*module);
+  }
 };
 
 } // namespace

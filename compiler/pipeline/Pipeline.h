@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac {
@@ -27,16 +28,23 @@ struct CompileRequest {
   std::string linker;                 ///< path of ld.lld
   std::string nvrtc;                  ///< path of libnvrtc, "" to look in the usual places
   int threads = 2;                    ///< for compiling kernels
-  std::string kernelCache;            ///< folder of compiled CUDA kernels, "": none
+  std::string kernelCache;            ///< folder of compiled kernels, "": none
+  std::string compiler;               ///< this compiler and its build, for the cache
   bool kernels = true;                ///< false: stop after 50-planned (`lorac plan`)
+  bool dumps = true;                  ///< false: only what a program is made of
+  /// The same model at other ranks: CompileResult::base of an earlier compilation, and the rank of
+  /// each module that it names. Model, adapters, ranks and source types are those of `base` then.
+  std::string_view base;
+  std::map<std::string, int64_t> rankPattern;
 };
 
 /// Files of generated/<spec>/ by relative name: "10-model.mlir" … "plan.json", "plan.md",
 /// "kernels/…", "module.so".
 struct CompileResult {
   std::map<std::string, std::string> files;
-  /// CUDA kernels, one for each architecture: compiled now, taken from the cache; and how long that
-  /// took.
+  std::string base; ///< AdaLoRA: 10-model as bytecode, from which it is compiled at other ranks
+  /// Kernels (for CUDA, one for each architecture): compiled now, taken from the cache; and how long
+  /// that took.
   int compiledKernels = 0, cachedKernels = 0;
   double kernelSeconds = 0;
 };

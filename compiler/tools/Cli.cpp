@@ -74,6 +74,7 @@ public:
     addInspect();
     addExport();
     addTokenize();
+    addRecompile();
     addDoctor();
   }
 
@@ -257,6 +258,28 @@ private:
         [this] { return runTokenize(tokenize); });
   }
 
+  void addRecompile() {
+    CLI::App *app =
+        subcommand("recompile", "the program of a train binary at other ranks: what a run with "
+                                "AdaLoRA asks for by itself");
+    app->add_option("TRAIN", recompile.program, "the training binary")->type_name("");
+    app->add_option("--ranks", recompile.ranks, "a JSON object: rank by module")->type_name("FILE");
+    app->add_option("-o,--out", recompile.out, "the program to write")->type_name("FILE");
+    app->add_option("--dumps", recompile.dumps, "write the stages there too")->type_name("DIR");
+    app->add_flag("--background", recompile.background,
+                  "at low priority, and no longer than the process that started it");
+    app->add_flag("--probe", recompile.probe, "print which programs this lorac makes, as JSON");
+    command(
+        app,
+        [this] {
+          return recompile.probe                  ? std::string()
+                 : recompile.program.empty()      ? std::string("TRAIN is missing")
+                 : recompile.ranks.empty()        ? std::string("--ranks is missing")
+                                                  : needs(recompile.out, "--out");
+        },
+        [this] { return runRecompile(recompile); });
+  }
+
   void addDoctor() {
     CLI::App *app = subcommand("doctor", "what lorac finds on this machine, and what it misses");
     app->add_flag("--json", doctor.json, "print JSON");
@@ -273,6 +296,7 @@ private:
   ExportOptions exporting;
   TokenizeOptions tokenize;
   DoctorOptions doctor;
+  RecompileOptions recompile;
 };
 
 } // namespace

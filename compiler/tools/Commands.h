@@ -62,6 +62,15 @@ struct TokenizeOptions {
   bool json = false;
 };
 
+/// What `train` asks of a child when AdaLoRA's ranks have fallen.
+struct RecompileOptions {
+  std::string program; ///< a train binary
+  std::string ranks;   ///< file: a JSON object, rank by module
+  std::string out;     ///< the program to write
+  std::string dumps;   ///< folder for the stages; empty: none
+  bool background = false, probe = false;
+};
+
 struct DoctorOptions {
   bool json = false;
 };
@@ -73,6 +82,7 @@ Exit runPlan(const PlanOptions &options);
 Exit runInspect(const InspectOptions &options);
 Exit runExport(const ExportOptions &options);
 Exit runTokenize(const TokenizeOptions &options);
+Exit runRecompile(const RecompileOptions &options);
 Exit runDoctor(const DoctorOptions &options);
 
 } // namespace lorac::tools

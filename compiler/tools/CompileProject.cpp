@@ -10,7 +10,7 @@
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
 #include "runtime/gpu/Describe.h"
-#include "runtime/train/Payload.h"
+#include "runtime/train/Hash.h"
 #include "runtime/train/ThreadPool.h"
 
 #include <cstdlib>
@@ -61,8 +61,21 @@ Exit checkMemory(const Project &project, const std::string &plan) {
 
 } // namespace
 
-Exit compileProject(const Project &project, const CompileSettings &settings,
-                    std::map<std::string, std::string> &files) {
+std::string compilerIdentity() {
+  return std::string("lorac ") + LORAC_VERSION + " " + train::hashFile("/proc/self/exe");
+}
+
+std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {
+  // Of a CPU the kernels are one module, of a device a file each.
+  std::vector<train::PayloadFile> program;
+  for (const auto &[name, content] : files)
+    if (name == "module.so" || name == "plan.json" || name.ends_with(".cubin") ||
+        name.ends_with(".ptx"))
+      program.push_back({name, content});
+  return program;
+}
+
+Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out) {
   if (Result<void> known = checkCpuName(settings.cpu); !known)
     return fail(known.error());
   CompileRequest request;
@@ -80,7 +93,7 @@ Exit compileProject(const Project &project, const CompileSettings &settings,
   request.threads = train::availableThreads();
   request.kernels = settings.kernels;
   if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels";
+    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -93,12 +106,14 @@ Exit compileProject(const Project &project, const CompileSettings &settings,
   });
   if (llvm::failed(result))
     return Exit::Failed;
-  files = std::move(result->files);
-  if (!settings.archs.empty() && settings.kernels)
-    sayLine(fmt::format("kernels: {} compiled by NVRTC, {} from the cache, in {:.1f} s",
-                        result->compiledKernels, result->cachedKernels, result->kernelSeconds));
-  files["run.json"] = dsl::toJson(project.spec);
-  return settings.archs.empty() ? checkMemory(project, files["plan.json"]) : Exit::Done;
+  out.files = std::move(result->files);
+  out.base = std::move(result->base);
+  if (settings.kernels)
+    sayLine(fmt::format("kernels: {} compiled{}, {} from the cache, in {:.1f} s",
+                        result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",
+                        result->cachedKernels, result->kernelSeconds));
+  out.files["run.json"] = dsl::toJson(project.spec);
+  return settings.archs.empty() ? checkMemory(project, out.files["plan.json"]) : Exit::Done;
 }
 
 // The architecture to compile for on the first GPU that answers; nothing where none answers, or no
@@ -138,6 +153,7 @@ std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec
 
 Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
                      std::map<std::string, std::string> &files) {
+  Compiled compiledFiles;
   SpecInput input = options.spec;
   if (!options.target.empty())
     input.sets.push_back("target.device=" + options.target);
@@ -150,19 +166,18 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   Result<std::string> runtime = trainRuntime();
   if (!runtime)
     return fail(runtime.error());
-  Exit compiled = compileProject(project, settings, files);
+  Exit compiled = compileProject(project, settings, compiledFiles);
+  files = std::move(compiledFiles.files);
   if (compiled != Exit::Done)
     return compiled;
   folder = generatedFolder(options, project.spec);
   Result<void> written =
       writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
-        // The program: plan and kernels, of a CPU in one module, of a device a file each.
-        std::vector<train::PayloadFile> payload;
-        for (const auto &[name, content] : files)
-          if (name == "module.so" || name == "plan.json" || name == "run.json" ||
-              name.ends_with(".cubin") || name.ends_with(".ptx"))
-            payload.push_back({name, content});
+        std::vector<train::PayloadFile> payload = programFiles(files);
+        payload.push_back({"run.json", files.at("run.json")});
         payload.push_back({"spec.toml", dsl::toToml(project.spec)});
+        if (!compiledFiles.base.empty())
+          payload.push_back({train::baseFile, compiledFiles.base});
         return train::writeTrainBinary(*runtime, payload, aside + "/train");
       });
   return written ? Exit::Done : fail(written.error());

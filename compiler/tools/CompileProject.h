@@ -2,6 +2,7 @@
 // The compiler as the commands use it: a project in, files out, every message said.
 
 #include "compiler/tools/Driver.h"
+#include "runtime/train/Payload.h"
 
 #include <map>
 #include <string>
@@ -15,11 +16,21 @@ struct CompileSettings {
   bool kernels = true;            ///< false: only as far as the plan
 };
 
-/// Runs the pipeline; `files` are those of generated/<spec>/, with run.json. Exit::Done only if
-/// they are whole; DoesNotFit when the plan needs more than `[target] memory`, with `files` as far
-/// as the plan.
-Exit compileProject(const Project &project, const CompileSettings &settings,
-                    std::map<std::string, std::string> &files);
+/// What came out: the files of generated/<spec>/, with run.json, and the base for other ranks.
+struct Compiled {
+  std::map<std::string, std::string> files;
+  std::string base;
+};
+
+/// Runs the pipeline. Exit::Done only if `out` is whole; DoesNotFit when the plan needs more than
+/// `[target] memory`, with the files as far as the plan.
+Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out);
+
+/// The files of a program among those that a compilation gave: its plan and its kernels.
+std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files);
+
+/// This compiler and its build: part of what a compiled kernel is known by.
+std::string compilerIdentity();
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

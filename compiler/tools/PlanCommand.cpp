@@ -35,11 +35,11 @@ Exit runPlan(const PlanOptions &options) {
     return code;
   CompileSettings settings = settingsFor(options.compile, project.spec);
   settings.kernels = false;
-  std::map<std::string, std::string> files;
-  code = compileProject(project, settings, files);
+  Compiled compiled;
+  code = compileProject(project, settings, compiled);
   if (code != Exit::Done && code != Exit::DoesNotFit)
     return code;
-  Result<PlanSize> size = readPlanSize(files["plan.json"]);
+  Result<PlanSize> size = readPlanSize(compiled.files["plan.json"]);
   if (!size)
     return fail(size.error());
 
@@ -58,7 +58,7 @@ Exit runPlan(const PlanOptions &options) {
     print(asJson(*size, threads, code == Exit::Done).dump(2) + "\n");
     return code;
   }
-  print(files["plan.md"]);
+  print(compiled.files["plan.md"]);
   if (onGpu) {
     print("\n" + binaryBytes(double(need)) + " of a GPU's memory in all.\n");
     return code;

@@ -117,21 +117,11 @@ Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::s
 
 } // namespace
 
-Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
-                              const std::string &outPath) {
-  Descriptor source(open(runtimeExe.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info;
-  if (source.fd < 0 || fstat(source.fd, &info) != 0)
-    return failed("open the runtime", runtimeExe);
-  std::string table, executable;
-  Result<Footer> old = readFooter(source.fd, uint64_t(info.st_size), runtimeExe, table);
-  if (!old)
-    return old.error();
-  uint64_t begin = old->version ? old->begin : uint64_t(info.st_size);
-  if (!readAt(source.fd, 0, begin, executable))
-    return failed("read the runtime", runtimeExe);
-
-  table.clear();
+// `executable` and the files behind it, aside, synced and renamed.
+static Result<void> writePayload(std::string_view executable, const std::vector<PayloadFile> &files,
+                                 const std::string &outPath, mode_t mode) {
+  std::string table;
+  const uint64_t begin = executable.size();
   uint64_t offset = begin;
   for (const PayloadFile &file : files) {
     put(table, file.name.size(), 4);
@@ -151,14 +141,14 @@ Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<P
   footer.append(magic, sizeof magic);
 
   std::string aside = outPath + ".partial." + std::to_string(getpid());
-  Descriptor out(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755));
+  Descriptor out(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
   if (out.fd < 0)
     return failed("create", aside);
   bool written = writeAll(out.fd, executable);
   for (const PayloadFile &file : files)
     written = written && writeAll(out.fd, file.bytes);
   written = written && writeAll(out.fd, table) && writeAll(out.fd, footer) &&
-            fchmod(out.fd, 0755) == 0 && fsync(out.fd) == 0 &&
+            fchmod(out.fd, mode) == 0 && fsync(out.fd) == 0 &&
             rename(aside.c_str(), outPath.c_str()) == 0;
   if (!written) {
     Error error = failed("write", outPath);
@@ -171,6 +161,27 @@ Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<P
   if (folder.fd >= 0)
     fsync(folder.fd);
   return {};
+}
+
+Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
+                              const std::string &outPath) {
+  Descriptor source(open(runtimeExe.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (source.fd < 0 || fstat(source.fd, &info) != 0)
+    return failed("open the runtime", runtimeExe);
+  std::string table, executable;
+  Result<Footer> old = readFooter(source.fd, uint64_t(info.st_size), runtimeExe, table);
+  if (!old)
+    return old.error();
+  const uint64_t begin = old->version ? old->begin : uint64_t(info.st_size);
+  if (!readAt(source.fd, 0, begin, executable))
+    return failed("read the runtime", runtimeExe);
+
+  return writePayload(executable, files, outPath, 0755);
+}
+
+Result<void> writeProgram(const std::vector<PayloadFile> &files, const std::string &outPath) {
+  return writePayload("", files, outPath, 0644);
 }
 
 Result<Payload> Payload::read(const std::string &path) {

@@ -18,6 +18,9 @@
 
 namespace lorac::train {
 
+/// What a program is compiled from at other ranks: MLIR bytecode, for lorac alone.
+inline constexpr const char *baseFile = "model.mlirbc";
+
 struct PayloadFile {
   std::string name, bytes;
 };
@@ -26,6 +29,9 @@ struct PayloadFile {
 /// there is never half a binary. A payload that `runtimeExe` already has is left out.
 Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
                               const std::string &outPath);
+
+/// A program alone, without an executable before it.
+Result<void> writeProgram(const std::vector<PayloadFile> &files, const std::string &outPath);
 
 /// The files appended to `path` (a running program passes "/proc/self/exe"), hashes checked.
 class Payload {

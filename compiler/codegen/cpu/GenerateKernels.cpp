@@ -13,14 +13,17 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
 
-FailureOr<OwningOpRef<ModuleOp>> lorac::cpu::generateKernels(ModuleOp planned,
-                                                             const CpuTarget &target) {
+FailureOr<OwningOpRef<ModuleOp>>
+lorac::cpu::generateKernels(ModuleOp planned, const CpuTarget &target,
+                            llvm::function_ref<bool(lora::KernelOp)> wanted) {
   planned.getContext()
       ->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
                     memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(planned.getLoc());
   OpBuilder builder = OpBuilder::atBlockEnd(kernels->getBody());
   for (auto kernel : planned.getOps<lora::KernelOp>()) {
+    if (wanted && !wanted(kernel))
+      continue;
     const Family *family = findFamily(kernel.getFamily());
     if (!family)
       return kernel.emitOpError("no kernel family of the cpu target is named '")

@@ -145,7 +145,7 @@ static Expected<std::string> findLinker(const ObjectOptions &options) {
   return createStringError("no 'ld.lld' was found; install lld-22, or name it by --linker");
 }
 
-static Error writeFile(StringRef path, ArrayRef<char> bytes) {
+static Error writeFile(StringRef path, StringRef bytes) {
   std::error_code code;
   raw_fd_ostream file(path, code);
   if (code)
@@ -160,7 +160,7 @@ static Error writeFile(StringRef path, ArrayRef<char> bytes) {
   return Error::success();
 }
 
-static Error link(ArrayRef<Unit> units, StringRef path, const ObjectOptions &options) {
+static Error link(ArrayRef<KernelObject> objects, StringRef path, const ObjectOptions &options) {
   Expected<std::string> linker = findLinker(options);
   if (!linker)
     return linker.takeError();
@@ -177,9 +177,9 @@ static Error link(ArrayRef<Unit> units, StringRef path, const ObjectOptions &opt
   std::vector<std::string> arguments{*linker, "-shared",     "-nostdlib",       "--no-undefined",
                                      "-z",    "noexecstack", "--build-id=none", "--threads=1",
                                      "-o",    partial};
-  for (const auto &[i, unit] : enumerate(units)) {
+  for (const auto &[i, object] : enumerate(objects)) {
     arguments.push_back(inFolder(Twine(i) + ".o"));
-    if (Error error = writeFile(arguments.back(), unit.output))
+    if (Error error = writeFile(arguments.back(), object.bytes))
       return error;
   }
   std::string message;
@@ -197,10 +197,9 @@ static Error link(ArrayRef<Unit> units, StringRef path, const ObjectOptions &opt
   return Error::success();
 }
 
-Error lorac::cpu::writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &target, StringRef path,
-                                    const ObjectOptions &options) {
+Expected<std::vector<KernelObject>>
+lorac::cpu::compileObjects(mlir::ModuleOp lowered, const CpuTarget &target, unsigned threads) {
   std::vector<Unit> units;
-  units.push_back(abiVersion());
   for (auto function : lowered.getOps<mlir::LLVM::LLVMFuncOp>()) {
     if (function.isExternal())
       return createStringError("kernels call '" + function.getSymName() +
@@ -213,17 +212,37 @@ Error lorac::cpu::writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &tar
     units.push_back(std::move(*unit));
   }
   SmallVector<std::string> messages(units.size());
-  DefaultThreadPool pool(hardware_concurrency(std::max(1u, options.threads)));
+  DefaultThreadPool pool(hardware_concurrency(std::max(1u, threads)));
   for (size_t i = 0; i < units.size(); ++i)
     pool.async([&, i] {
       if (Error error = compile(units[i], target, CodeGenFileType::ObjectFile))
         messages[i] = toString(std::move(error));
     });
   pool.wait();
-  for (const std::string &message : messages)
+  std::vector<KernelObject> objects;
+  for (auto [unit, message] : zip(units, messages)) {
     if (!message.empty())
       return createStringError(message);
-  return link(units, path, options);
+    objects.push_back({unit.name, std::string(unit.output.begin(), unit.output.end())});
+  }
+  return objects;
+}
+
+Error lorac::cpu::linkObjects(std::vector<KernelObject> objects, const CpuTarget &target,
+                              StringRef path, const ObjectOptions &options) {
+  Unit abi = abiVersion();
+  if (Error error = compile(abi, target, CodeGenFileType::ObjectFile))
+    return error;
+  objects.insert(objects.begin(), {abi.name, std::string(abi.output.begin(), abi.output.end())});
+  return link(objects, path, options);
+}
+
+Error lorac::cpu::writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &target, StringRef path,
+                                    const ObjectOptions &options) {
+  Expected<std::vector<KernelObject>> objects = compileObjects(lowered, target, options.threads);
+  if (!objects)
+    return objects.takeError();
+  return linkObjects(std::move(*objects), target, path, options);
 }
 
 Expected<std::string> lorac::cpu::assembleKernel(mlir::ModuleOp lowered, const CpuTarget &target,

@@ -13,9 +13,22 @@ struct ObjectOptions {
   unsigned threads = 2; ///< kernels are compiled side by side; the bytes do not depend on it
 };
 
-/// Compiles a lowered module (lowerToLLVM) and links it to the shared object at `path`: no
-/// undefined symbols, no libc, the same bytes for the same module and target. The file appears only
-/// when it is whole.
+/// One kernel as an object file, which exports `name`.
+struct KernelObject {
+  std::string name, bytes;
+};
+
+/// An object for each kernel of a lowered module (lowerToLLVM), in order.
+llvm::Expected<std::vector<KernelObject>> compileObjects(mlir::ModuleOp lowered,
+                                                         const CpuTarget &target,
+                                                         unsigned threads);
+
+/// Links objects to the shared object at `path`, with `lorac_abi_version`: no undefined symbols, no
+/// libc. The file appears only when it is whole.
+llvm::Error linkObjects(std::vector<KernelObject> objects, const CpuTarget &target,
+                        llvm::StringRef path, const ObjectOptions &options);
+
+/// Both, one after the other: the same bytes for the same module and target.
 llvm::Error writeSharedObject(mlir::ModuleOp lowered, const CpuTarget &target, llvm::StringRef path,
                               const ObjectOptions &options = {});
 

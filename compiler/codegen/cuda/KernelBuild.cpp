@@ -4,6 +4,7 @@
 #include "llvm/Support/ThreadPool.h"
 
 using namespace llvm;
+using namespace lorac;
 using namespace lorac::cuda;
 
 // What the cache keeps: the cubin with the PTX behind it, and what ptxas and nvdisasm said.

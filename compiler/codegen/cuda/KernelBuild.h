@@ -1,7 +1,7 @@
 #pragma once
 // From a kernel's CUDA text to its binaries, on all cores, past what the cache holds.
 
-#include "compiler/codegen/cuda/KernelCache.h"
+#include "compiler/codegen/KernelCache.h"
 #include "compiler/codegen/cuda/Nvrtc.h"
 #include "compiler/codegen/cuda/Sass.h"
 #include "llvm/ADT/ArrayRef.h"

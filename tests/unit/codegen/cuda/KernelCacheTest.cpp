@@ -1,6 +1,6 @@
 // Kernels that were kept are found whole or not at all: damage, other writers, folders that cannot
 // be written to.
-#include "compiler/codegen/cuda/KernelCache.h"
+#include "compiler/codegen/KernelCache.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <vector>
 
-namespace lorac::cuda {
+namespace lorac {
 namespace {
 
 namespace fs = std::filesystem;
@@ -197,4 +197,4 @@ TEST_F(KernelCacheTest, WorksWithoutAFolder) {
 }
 
 } // namespace
-} // namespace lorac::cuda
+} // namespace lorac

@@ -1,6 +1,6 @@
 #pragma once
-// Compiled kernels on disk, by what they were compiled from: a second compile of the same source
-// for the same architecture by the same compiler takes no time. No MLIR, no exceptions. The folder
+// Compiled kernels of both targets on disk, by what they were compiled from: a second compile of the
+// same source for the same architecture by the same compiler takes no time. No MLIR, no exceptions. The folder
 // is never cleaned: an entry is tens of kilobytes, and all of it may be deleted at any time.
 //
 //   NAME.kernel: "lorac kernel 1\r\n", u64 binary size, u64 resources size, XXH3-128 of the key,
@@ -15,20 +15,20 @@
 #include <optional>
 #include <string>
 
-namespace lorac::cuda {
+namespace lorac {
 
 /// What a kernel is compiled from; every field is part of its identity.
 struct KernelKey {
   std::string source;
   std::string options;      ///< of the compiler, in order
-  std::string architecture; ///< "sm_80", "compute_80"
-  std::string compiler;     ///< "NVRTC 13.0.88"
+  std::string architecture; ///< "sm_80", "compute_80", "x86-64"
+  std::string compiler;     ///< "NVRTC 13.0.88", "lorac 0.1.0 <hash>"
 
   /// 32 hexadecimal digits.
   std::string hash() const;
 };
 
-/// What came out: a cubin or PTX, and the compiler's words on registers, shared memory and spills.
+/// What came out: a cubin, PTX or an object file, and the compiler's words on registers, shared memory and spills.
 struct StoredKernel {
   std::string binary, resources;
 };
@@ -56,4 +56,4 @@ private:
   std::atomic<int> foundCount{0}, missedCount{0};
 };
 
-} // namespace lorac::cuda
+} // namespace lorac

@@ -1,4 +1,4 @@
-#include "compiler/codegen/cuda/KernelCache.h"
+#include "compiler/codegen/KernelCache.h"
 
 #include "runtime/formats/DurableFile.h"
 
@@ -12,7 +12,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace lorac::cuda {
+namespace lorac {
 
 namespace {
 
@@ -141,4 +141,4 @@ void KernelCache::keep(const KernelKey &key, const StoredKernel &kernel) {
     });
 }
 
-} // namespace lorac::cuda
+} // namespace lorac
