@@ -124,17 +124,6 @@ private:
     }
     if (a.loraplus)
       positive("adapter.loraplus.loraplus_lr_ratio", a.loraplus->lrRatio);
-    if (a.adalora && *a.method == AdapterMethod::AdaLora)
-      prune(a, a.adalora->prune);
-  }
-
-  void prune(const AdapterSpec &a, const Field<PruneMode> &mode) {
-    if (mode.refused || *mode == PruneMode::Mask)
-      return;
-    const std::string shown = "prune = \"" + std::string(toString(*mode)) + "\"";
-    diags.error(mode.given() ? mode.range : a.method.range,
-                shown + (mode.given() ? "" : " (the default)") +
-                    " is known, not in this version: write prune = \"mask\" in [adapter.adalora]");
   }
 
   void optimizer() {

@@ -65,6 +65,7 @@ void readAdaLora(TableReader t, AdaLoraSpec &adalora, ReadContext &context) {
   t.number("orth_reg_weight", adalora.orthRegWeight);
   t.word("prune", adalora.prune,
          {PruneMode::Mask, PruneMode::Final, PruneMode::Bucketed, PruneMode::Eager});
+  t.word("rebuild", adalora.rebuild, {RebuildMode::Auto, RebuildMode::Always});
   t.integer("budget", adalora.budget);
   const TomlValue *table = t.table("plateau");
   TableReader p(table, "adapter.adalora.plateau", context);

@@ -23,6 +23,10 @@ std::string_view toString(PruneMode value) {
   return words[static_cast<int>(value)];
 }
 
+std::string_view toString(RebuildMode value) {
+  return value == RebuildMode::Auto ? "auto" : "always";
+}
+
 std::string_view toString(OptimizerName) { return "adamw"; }
 
 std::string_view toString(ScheduleName value) {

@@ -41,6 +41,7 @@ enum class BaseFormat { None, Keep, Nf4, Fp4 };
 enum class ComputeDtype { Auto, F32, Bf16, F16 };
 enum class AdapterMethod { Lora, AdaLora };
 enum class PruneMode { Mask, Final, Bucketed, Eager };
+enum class RebuildMode { Auto, Always };
 enum class OptimizerName { AdamW };
 enum class ScheduleName { Constant, Linear, Cosine };
 enum class DataFormat { Text, Jsonl, Tokens, Chat, Alpaca };
@@ -52,6 +53,7 @@ std::string_view toString(BaseFormat);
 std::string_view toString(ComputeDtype);
 std::string_view toString(AdapterMethod);
 std::string_view toString(PruneMode);
+std::string_view toString(RebuildMode);
 std::string_view toString(OptimizerName);
 std::string_view toString(ScheduleName);
 std::string_view toString(DataFormat);
@@ -108,6 +110,7 @@ struct AdaLoraSpec {
   Field<int64_t> initR{12}, targetR{8}, tinit{0}, tfinal{0}, deltaT{1};
   Field<double> beta1{0.85}, beta2{0.85}, orthRegWeight{0.5};
   Field<PruneMode> prune{PruneMode::Bucketed};
+  Field<RebuildMode> rebuild{RebuildMode::Auto}; ///< when what died is worth a new program
   Field<int64_t> budget{0}; ///< of parameters at the end, instead of target_r; 0: not given
   std::optional<PlateauSpec> plateau;
   SourceRange range;

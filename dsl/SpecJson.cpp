@@ -44,6 +44,7 @@ Json adalora(const AdaLoraSpec &a) {
   out["beta2"] = *a.beta2;
   out["orth_reg_weight"] = *a.orthRegWeight;
   out["prune"] = toString(*a.prune);
+  out["rebuild"] = toString(*a.rebuild);
   if (const auto &plateau = a.plateau)
     out["plateau"] = {{"patience", *plateau->patience},
                       {"min_delta", *plateau->minDelta},

@@ -107,6 +107,7 @@ void writeAdaLora(Writer &w, const AdaLoraSpec &a) {
   w.field("beta2", a.beta2);
   w.field("orth_reg_weight", a.orthRegWeight);
   w.field("prune", a.prune);
+  w.field("rebuild", a.rebuild);
   if (!a.plateau)
     return;
   w.header("[adapter.adalora.plateau]");

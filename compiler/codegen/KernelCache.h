@@ -1,7 +1,8 @@
 #pragma once
-// Compiled kernels of both targets on disk, by what they were compiled from: a second compile of the
-// same source for the same architecture by the same compiler takes no time. No MLIR, no exceptions. The folder
-// is never cleaned: an entry is tens of kilobytes, and all of it may be deleted at any time.
+// Compiled kernels of both targets on disk, by what they were compiled from: a second compile of
+// the same source for the same architecture by the same compiler takes no time. No MLIR, no
+// exceptions. The folder is never cleaned: an entry is tens of kilobytes, and all of it may be
+// deleted at any time.
 //
 //   NAME.kernel: "lorac kernel 1\r\n", u64 binary size, u64 resources size, XXH3-128 of the key,
 //   XXH3-128 of all before and of what follows, the binary, the resources
@@ -28,7 +29,8 @@ struct KernelKey {
   std::string hash() const;
 };
 
-/// What came out: a cubin, PTX or an object file, and the compiler's words on registers, shared memory and spills.
+/// What came out: a cubin, PTX or an object file, and the compiler's words on registers, shared
+/// memory and spills.
 struct StoredKernel {
   std::string binary, resources;
 };

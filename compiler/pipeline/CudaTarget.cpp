@@ -115,7 +115,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
 
   const auto start = std::chrono::steady_clock::now();
   KernelCache cache(request.kernelCache,
-                          [&](const std::string &words) { module.emitWarning(words); });
+                    [&](const std::string &words) { module.emitWarning(words); });
   llvm::Expected<std::vector<cuda::BuiltKernel>> built =
       cuda::KernelBuilder{*nvrtc, disassembler, cache, request.threads}.build(sources);
   if (!built)

@@ -43,8 +43,8 @@ struct CompileRequest {
 struct CompileResult {
   std::map<std::string, std::string> files;
   std::string base; ///< AdaLoRA: 10-model as bytecode, from which it is compiled at other ranks
-  /// Kernels (for CUDA, one for each architecture): compiled now, taken from the cache; and how long
-  /// that took.
+  /// Kernels (for CUDA, one for each architecture): compiled now, taken from the cache; and how
+  /// long that took.
   int compiledKernels = 0, cachedKernels = 0;
   double kernelSeconds = 0;
 };

@@ -142,7 +142,8 @@ private:
              module->getAttrOfType<ArrayAttr>("lora.adapters").getAsRange<DictionaryAttr>())
           json.object([&] {
             json.attribute("module", adapter.getAs<StringAttr>("module").getValue());
-            for (auto [key, from] : {std::pair("initial", "initial_r"), {"min", "min_r"}, {"max", "max_r"}})
+            for (auto [key, from] :
+                 {std::pair("initial", "initial_r"), {"min", "min_r"}, {"max", "max_r"}})
               json.attribute(key, adapter.getAs<IntegerAttr>(from).getInt());
           });
       });

@@ -30,6 +30,9 @@ const std::vector<ForwardedFlag> trainFlags = {
     {"--overwrite", nullptr, "replace the run in the output folder"},
     {"-o,--out", "DIR", "output folder, instead of the spec's"},
     {"--metrics", "FILE", "write metrics there too, as JSON lines"},
+    {"--lorac", "FILE",
+     "the lorac that builds programs when AdaLoRA's ranks have fallen [this one]"},
+    {"--allow-fixed-ranks", nullptr, "train without it too: ranks fall, memory and time do not"},
     {"--profile", "FILE", "write what each kernel cost, as JSON"},
 };
 
@@ -272,10 +275,10 @@ private:
     command(
         app,
         [this] {
-          return recompile.probe                  ? std::string()
-                 : recompile.program.empty()      ? std::string("TRAIN is missing")
-                 : recompile.ranks.empty()        ? std::string("--ranks is missing")
-                                                  : needs(recompile.out, "--out");
+          return recompile.probe             ? std::string()
+                 : recompile.program.empty() ? std::string("TRAIN is missing")
+                 : recompile.ranks.empty()   ? std::string("--ranks is missing")
+                                             : needs(recompile.out, "--out");
         },
         [this] { return runRecompile(recompile); });
   }

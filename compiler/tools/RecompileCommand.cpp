@@ -1,5 +1,5 @@
-// `lorac recompile`: a train binary's program at other ranks. No spec, model or data file is read: all
-// that it is made from travels in the binary.
+// `lorac recompile`: a train binary's program at other ranks. No spec, model or data file is read:
+// all that it is made from travels in the binary.
 
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/tools/CompileProject.h"
@@ -13,6 +13,7 @@
 #include "runtime/train/Plan.h"
 #include "runtime/train/ThreadPool.h"
 
+#include <chrono>
 #include <csignal>
 #include <ctime>
 #include <filesystem>
@@ -74,6 +75,7 @@ Result<void> writeDumps(const std::string &folder,
 } // namespace
 
 Exit runRecompile(const RecompileOptions &options) {
+  const auto start = std::chrono::steady_clock::now();
   if (options.probe) {
     print(nlohmann::ordered_json{{"version", LORAC_VERSION},
                                  {"abi", LORAC_ABI_VERSION},
@@ -88,8 +90,8 @@ Exit runRecompile(const RecompileOptions &options) {
   if (!payload)
     return fail(payload.error());
   if (!payload->has(train::baseFile))
-    return fail({"'" + options.program + "' was not compiled for ranks that change",
-                 Exit::ForeignFile});
+    return fail(
+        {"'" + options.program + "' was not compiled for ranks that change", Exit::ForeignFile});
   Result<std::map<std::string, int64_t>> ranks = readRanks(options.ranks);
   if (!ranks)
     return fail(ranks.error());
@@ -133,8 +135,11 @@ Exit runRecompile(const RecompileOptions &options) {
   if (Result<void> written = train::writeProgram(programFiles(result->files), options.out);
       !written)
     return fail(written.error());
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   print(nlohmann::ordered_json{{"kernels_built", result->compiledKernels},
                                {"kernels_from_cache", result->cachedKernels},
+                               {"seconds", seconds},
                                {"cpu_seconds", cpuSeconds()}}
             .dump() +
         "\n");

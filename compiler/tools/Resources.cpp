@@ -1,5 +1,7 @@
 #include "compiler/tools/Resources.h"
 
+#include "runtime/train/CacheFolder.h"
+
 #include <cstdlib>
 #include <filesystem>
 #include <unistd.h>
@@ -87,14 +89,6 @@ std::vector<std::string> architectureFolders(const std::string &specPath) {
   return found;
 }
 
-std::string cacheFolder() {
-  if (std::string named = environment("LORAC_CACHE_DIR"); !named.empty())
-    return named;
-  if (std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty() && xdg[0] == '/')
-    return xdg + "/lorac";
-  if (std::string home = environment("HOME"); !home.empty())
-    return home + "/.cache/lorac";
-  return "";
-}
+std::string cacheFolder() { return train::cacheFolder(); }
 
 } // namespace lorac::tools

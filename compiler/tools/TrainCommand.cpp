@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <unistd.h>
 
 namespace lorac::tools {
@@ -35,7 +36,17 @@ Exit runTrain(const RunOptions &options) {
     sayLine("compiled " + project.spec.path + " to " + folder);
   if (Exit written = flushOutput(); written != Exit::Done)
     return written;
-  return fail(become(folder + "/train", options.arguments));
+  std::vector<std::string> arguments = options.arguments;
+  const bool ranksChange = *project.spec.adapter.method == dsl::AdapterMethod::AdaLora;
+  auto has = [&](const char *word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+  };
+  if (ranksChange && !has("--eval") && !has("--generate") && !has("--lorac")) {
+    std::error_code ignored;
+    arguments.push_back("--lorac");
+    arguments.push_back(std::filesystem::read_symlink("/proc/self/exe", ignored));
+  }
+  return fail(become(folder + "/train", arguments));
 }
 
 } // namespace lorac::tools

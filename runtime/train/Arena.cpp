@@ -1,5 +1,6 @@
 #include "runtime/train/Arena.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -24,12 +25,32 @@ Result<Arena> Arena::allocate(uint64_t bytes, const char *what) {
   return arena;
 }
 
-uint64_t peakMemoryBytes() {
+void Arena::shrink(uint64_t bytes) {
+  const uint64_t mapped = std::max<uint64_t>((bytes + 4095) / 4096 * 4096, 4096);
+  const uint64_t before = memory.get_deleter().bytes;
+  if (mapped < before) {
+    munmap(memory.get() + mapped, before - mapped);
+    memory.get_deleter().bytes = mapped;
+  }
+  size = std::min(size, bytes);
+}
+
+void Arena::clearFrom(uint64_t begin) {
+  const uint64_t page = std::min((begin + 4095) / 4096 * 4096, size);
+  std::memset(memory.get() + begin, 0, page - begin);
+  if (page < size)
+    madvise(memory.get() + page, size - page, MADV_DONTNEED);
+}
+
+static uint64_t statusBytes(const char *key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmHWM:", 0) == 0)
-      return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+    if (line.rfind(key, 0) == 0)
+      return std::strtoull(line.c_str() + std::strlen(key), nullptr, 10) * 1024;
   return 0;
 }
+
+uint64_t residentMemoryBytes() { return statusBytes("VmRSS:"); }
+uint64_t peakMemoryBytes() { return statusBytes("VmHWM:"); }
 
 } // namespace lorac::train

@@ -14,6 +14,11 @@ public:
   /// `what` names it in the error ("the arena"). Zero bytes are fine.
   static Result<Arena> allocate(uint64_t bytes, const char *what);
 
+  /// Gives back what lies behind the first `size` bytes; the rest stays where it is.
+  void shrink(uint64_t bytes);
+  /// Zeroes [begin, bytes()); whole pages are given back until they are written.
+  void clearFrom(uint64_t begin);
+
   std::byte *data() const { return memory.get(); }
   uint64_t bytes() const { return size; }
   template <typename T>
@@ -31,6 +36,9 @@ private:
   std::unique_ptr<std::byte, Unmap> memory;
   uint64_t size = 0;
 };
+
+/// Resident memory of this process now, in bytes; 0 if unknown.
+uint64_t residentMemoryBytes();
 
 /// Highest resident memory of this process so far (VmHWM), in bytes; 0 if unknown.
 uint64_t peakMemoryBytes();

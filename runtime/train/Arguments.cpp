@@ -34,6 +34,14 @@ void addTraining(CLI::App &app, Arguments &args) {
       ->excludes(resume);
   group->add_option("--metrics", args.metrics, "write metrics there too, as JSON lines")
       ->type_name("FILE");
+  group
+      ->add_option(
+          "--lorac", args.lorac,
+          "the lorac that builds programs when AdaLoRA's ranks have fallen [$LORAC, beside "
+          "this binary, on PATH]")
+      ->type_name("FILE");
+  group->add_flag("--allow-fixed-ranks", args.allowFixedRanks,
+                  "train where there is no lorac too: ranks fall, memory and time do not");
   group->add_option("--profile", args.profile, "write what each kernel cost, as JSON")
       ->type_name("FILE");
 }

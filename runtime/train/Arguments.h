@@ -20,6 +20,8 @@ struct Arguments {
   int threads = 0;   ///< 0: the spec's
   bool resume = false, overwrite = false, quiet = false, json = false;
   std::string out, model, metrics, profile, adapter, logits;
+  std::string lorac; ///< which builds programs for ranks that fell; "": looked for
+  bool allowFixedRanks = false;
   std::vector<std::pair<std::string, std::string>> data; ///< name, path
   int64_t samples = 0;                                   ///< eval: 0: all
   std::vector<std::string> prompts;

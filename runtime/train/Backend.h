@@ -38,8 +38,9 @@ struct TrainedFloats {
 
 struct MemoryUse {
   bool ofGpu = false;
-  uint64_t planned = 0; ///< bytes that the plan states
-  uint64_t peak = 0;    ///< at most resident, or taken of the GPU
+  uint64_t planned = 0;  ///< bytes that the plan states
+  uint64_t peak = 0;     ///< at most resident, or taken of the GPU
+  uint64_t resident = 0; ///< now
 };
 
 /// What a backend is opened with; all but `say` outlives it.
@@ -84,6 +85,12 @@ public:
   virtual Result<std::vector<float>> tripletScores() = 0;
   /// Zeroes what died in parameters, moments and importance averages, and E of what is masked.
   virtual Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) = 0;
+
+  /// Takes over `program`, whose plan is `next`: the same model at other ranks. With `kept` (places
+  /// of the triplets that stay, by module) adapter, moments and importance move over in place;
+  /// without it they are zero, for a checkpoint to fill in. Weights stay. On an error nothing has
+  /// changed. The caller then moves `next` to where `plan` is.
+  virtual Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) = 0;
 
   /// Adapter and moments as they are now; valid until the next call of anything but `write`.
   virtual Result<TrainedFloats> read() = 0;

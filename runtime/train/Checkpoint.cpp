@@ -2,6 +2,7 @@
 
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Safetensors.h"
+#include "runtime/train/CheckpointRanks.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 
@@ -25,42 +26,6 @@ std::string dumpJson(const Json &json, int indent = -1) {
 
 constexpr const char *adapterPrefix = "base_model.model.";
 
-Json toJson(const RankState &ranks) {
-  Json json;
-  json["triplets"] = Json::array(); // by module, by first index: 0 alive, 1 masked, 2 dead
-  for (const std::vector<Triplet> &module : ranks.triplets) {
-    Json list = Json::array();
-    for (Triplet triplet : module)
-      list.push_back(int(triplet));
-    json["triplets"].push_back(std::move(list));
-  }
-  json["stored"] = ranks.stored;
-  json["requested"] = ranks.requested;
-  json["next"] = ranks.next;
-  return json;
-}
-
-RankState ranksFromJson(const Fields &in) {
-  constexpr int64_t most = 1 << 20;
-  RankState ranks;
-  in.at("triplets").forEach([&](const Fields &module) {
-    std::vector<Triplet> &triplets = ranks.triplets.emplace_back();
-    module.forEach(
-        [&](const Fields &triplet) { triplets.push_back(Triplet(triplet.asInteger(0, 2))); });
-  });
-  auto readSets = [&](const char *key, TripletSets &sets) {
-    in.at(key).forEach([&](const Fields &module) {
-      std::vector<int32_t> &set = sets.emplace_back();
-      module.forEach(
-          [&](const Fields &index) { set.push_back(int32_t(index.asInteger(0, most))); });
-    });
-  };
-  readSets("stored", ranks.stored);
-  ranks.requested = in.truthOr("requested", false);
-  readSets("next", ranks.next);
-  return ranks;
-}
-
 Json toJson(const TrainerState &state, const RunIdentity &identity) {
   Json json;
   json["lorac_checkpoint"] = 1;
@@ -77,7 +42,7 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
   for (auto [step, loss] : state.evals)
     json["evals"].push_back({step, loss});
   if (state.ranks)
-    json["ranks"] = toJson(*state.ranks);
+    json["ranks"] = ranksToJson(*state.ranks);
   json["target"] = identity.target;
   json["model"] = identity.model;
   json["data"] = identity.data;
@@ -233,29 +198,57 @@ std::vector<std::string> listCheckpoints(const std::string &outDir) {
   return paths;
 }
 
-Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
-                                    const TrainedFloats &trained, const RunIdentity &identity) {
-  auto corrupt = [&](const std::string &what) {
-    return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
-  };
+namespace {
+
+Error corrupt(const std::string &folder, const std::string &what) {
+  return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
+}
+
+/// trainer_state.json, with its hash and those of the other files checked.
+Result<Json> readState(const std::string &folder) {
   Result<std::string> text = formats::readSmallFile(folder + "/trainer_state.json", 64 << 20);
   if (!text)
-    return corrupt("it has no readable trainer_state.json");
+    return corrupt(folder, "it has no readable trainer_state.json");
   Result<Json> json = parseJson(*text, "trainer_state.json");
   if (!json || !json->is_object())
-    return corrupt("trainer_state.json is not JSON");
+    return corrupt(folder, "trainer_state.json is not JSON");
   std::string error;
   Fields root(*json, "trainer_state", error);
   std::string hash = root.text("hash");
   json->erase("hash");
   if (!error.empty() || hashHex(dumpJson(*json)) != hash)
-    return corrupt("trainer_state.json has another hash");
+    return corrupt(folder, "trainer_state.json has another hash");
   for (const char *name : hashedFiles) {
-    std::string hash = hashFile(folder + "/" + name);
-    if (hash.empty() || hash != root.maybe("files").textOr(name, ""))
-      return corrupt("'" + std::string(name) + "' is missing or has another hash");
+    std::string found = hashFile(folder + "/" + name);
+    if (found.empty() || found != root.maybe("files").textOr(name, ""))
+      return corrupt(folder, "'" + std::string(name) + "' is missing or has another hash");
   }
+  return json;
+}
 
+} // namespace
+
+Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &folder) {
+  Result<Json> json = readState(folder);
+  if (!json)
+    return json.error();
+  std::string error;
+  Fields root(*json, "trainer_state", error);
+  std::optional<CheckpointRanks> ranks;
+  if (root.has("ranks"))
+    ranks = ranksFromJson(root.at("ranks"));
+  if (!error.empty())
+    return corrupt(folder, error);
+  return ranks;
+}
+
+Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
+                                    const TrainedFloats &trained, const RunIdentity &identity) {
+  Result<Json> json = readState(folder);
+  if (!json)
+    return json.error();
+  std::string error;
+  Fields root(*json, "trainer_state", error);
   auto adapter = formats::Safetensors::open(folder + "/adapter_model.safetensors");
   if (!adapter)
     return adapter.error();
@@ -278,7 +271,7 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
   std::string different = differences(root, identity);
   TrainerState state = fromJson(root);
   if (!error.empty())
-    return corrupt(error);
+    return corrupt(folder, error);
   if (!different.empty())
     return Error{"checkpoint '" + folder + "' is of another run: " + different +
                      "; resume with what it was begun with, or --overwrite",

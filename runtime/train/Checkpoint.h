@@ -17,6 +17,8 @@
 #include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Plan.h"
+#include "runtime/train/ranks/ProgramSwap.h"
+#include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
 #include <optional>
@@ -25,6 +27,13 @@
 #include <vector>
 
 namespace lorac::train {
+
+/// AdaLoRA's part.
+struct CheckpointRanks {
+  RankState sets;
+  std::optional<PruningPaceState> pace; ///< with a plateau
+  ProgramSwapState swap;
+};
 
 struct TrainerState {
   int64_t step = 0;    ///< windows done
@@ -35,7 +44,7 @@ struct TrainerState {
   uint64_t metricsBytes = 0; ///< length of metrics.jsonl
   double firstLoss = 0, lastLoss = 0;
   std::vector<std::pair<int64_t, double>> evals; ///< step, eval_loss
-  std::optional<RankState> ranks;                ///< AdaLoRA
+  std::optional<CheckpointRanks> ranks;          ///< AdaLoRA
 };
 
 /// What a run is: a checkpoint of another one is refused.
@@ -57,6 +66,10 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
 
 /// Checkpoint folders of `outDir`, newest first.
 std::vector<std::string> listCheckpoints(const std::string &outDir);
+
+/// The ranks of a checkpoint, by which the program is known that its tensors fit; nothing without
+/// AdaLoRA. Exit::ForeignFile for what is corrupt.
+Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &folder);
 
 /// Reads a checkpoint into `trained`. Errors: Exit::ForeignFile for what is corrupt or has other
 /// tensors, Exit::Refused for another run (each key that differs, with both values). `trained` is

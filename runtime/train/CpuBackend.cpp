@@ -1,6 +1,7 @@
 #include "runtime/train/CpuBackend.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/ranks/Gather.h"
 #include "runtime/train/ranks/TripletParams.h"
 
 #include <fmt/format.h>
@@ -8,30 +9,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 namespace lorac::train {
 
 Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
   const Plan &plan = input.plan;
-  if (!input.payload.has("module.so"))
-    return Error{"this program carries no 'module.so'; compile the spec again", Exit::ForeignFile};
   if (Result<void> cpu = checkCpu(plan); !cpu)
     return cpu.error();
-  Result<Module> module = Module::load(input.payload.file("module.so"));
-  if (!module)
-    return module.error();
   std::unique_ptr<CpuBackend> backend(new CpuBackend(plan, input.pool));
-
-  if (plan.ranks) {
-    std::vector<std::string> modules;
-    for (const PlanRanks::Module &module : plan.ranks->modules)
-      modules.push_back(module.module);
-    Result<std::vector<TripletLayout>> layouts = tripletLayouts(plan.params, modules);
-    if (!layouts)
-      return layouts.error();
-    backend->triplets = std::move(*layouts);
-  }
-
   auto begin = std::chrono::steady_clock::now();
   Result<WeightStore> weights = WeightStore::load(plan, input.modelPath, input.seed, input.pool);
   if (!weights)
@@ -42,15 +28,9 @@ Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
   if (!arena)
     return arena.error();
   backend->arena = std::move(*arena);
-  for (const PlanTable &table : plan.tables)
-    fillRopeTable(table, backend->arena.at<float>(table.offset));
-  Result<Executor> executor = Executor::create(
-      plan, *module, backend->arena,
-      [self = backend.get()](int weight, int part) { return self->weights.part(weight, part); },
-      input.pool);
-  if (!executor)
-    return executor.error();
-  backend->executor = std::make_unique<Executor>(std::move(*executor));
+  if (Result<void> prepared = backend->prepare(plan, input.payload); !prepared)
+    return prepared.error();
+  backend->fillTables(plan);
 
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
@@ -61,6 +41,92 @@ Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
                         formatBytes(uint64_t(plan.scratchBytes)),
                         formatBytes(backend->memory().planned)));
   return std::unique_ptr<Backend>(std::move(backend));
+}
+
+// What is made from a plan and its kernels, over the arena as it lies; the arena's content is left
+// alone. On an error the program before goes on.
+Result<void> CpuBackend::prepare(const Plan &of, const Payload &payload) {
+  if (!payload.has("module.so"))
+    return Error{"this program carries no 'module.so'; compile the spec again", Exit::ForeignFile};
+  std::vector<TripletLayout> layouts;
+  if (of.ranks) {
+    Result<std::vector<TripletLayout>> found = tripletLayouts(of.params, of.ranks->names());
+    if (!found)
+      return found.error();
+    layouts = std::move(*found);
+  }
+  Result<Module> module = Module::load(payload.file("module.so"));
+  if (!module)
+    return module.error();
+  Result<Executor> made = Executor::create(
+      of, *module, arena, [this](int weight, int part) { return weights.part(weight, part); },
+      pool);
+  if (!made)
+    return made.error();
+  executor = std::make_unique<Executor>(std::move(*made));
+  if (profiling)
+    executor->startProfile();
+  triplets = std::move(layouts);
+  groups = makeGroups(of);
+  return {};
+}
+
+void CpuBackend::fillTables(const Plan &of) {
+  for (const PlanTable &table : of.tables)
+    fillRopeTable(table, arena.at<float>(table.offset));
+}
+
+// The regions' places: those that move over, in the order in which they lie.
+static std::vector<PlanRegion> movingRegions(const Plan &plan) {
+  return {plan.paramRegion, plan.expAvg, plan.expAvgSq, plan.sensitivity, plan.uncertainty};
+}
+
+Result<void> CpuBackend::adopt(const Payload &program, const Plan &next, const TripletSets *kept) {
+  if (next.arenaBytes > plan.arenaBytes && kept)
+    return Error{"the new program needs more memory than the old one", Exit::Bug};
+  const std::vector<PlanRegion> from = movingRegions(plan), to = movingRegions(next);
+  std::vector<TripletTensor> tensors;
+  Arena before;
+  if (kept) {
+    Result<std::vector<TripletTensor>> matched =
+        matchTensors(plan.params, next.params, plan.ranks->names(), *kept);
+    if (!matched)
+      return matched.error();
+    tensors = std::move(*matched);
+    for (size_t i = 0; i < from.size(); ++i)
+      if (to[i].offset > from[i].offset || (i > 0 && to[i].offset < to[i - 1].offset))
+        return Error{"the new program's regions do not lie below the old one's", Exit::Bug};
+  } else if (Result<Arena> other = Arena::allocate(uint64_t(next.arenaBytes), "the arena"); other) {
+    before = std::exchange(arena, std::move(*other));
+  } else {
+    return other.error();
+  }
+  if (kept)
+    unfold();
+  if (Result<void> prepared = prepare(next, program); !prepared) {
+    if (!kept)
+      arena = std::move(before);
+    return prepared;
+  }
+  if (!kept) {
+    isFolded = gradsAreFolded = false;
+    fillTables(next);
+    return {};
+  }
+  // Each region is packed where it lies and then moves down: none reaches one that is still to
+  // move.
+  int64_t end = 0;
+  for (size_t i = 0; i < from.size(); ++i) {
+    float *region = arena.at<float>(from[i].offset);
+    gatherTriplets(region, to[i].count, tensors);
+    std::memset(arena.at<std::byte>(end), 0, size_t(to[i].offset - end));
+    std::memmove(arena.at<float>(to[i].offset), region, size_t(to[i].count) * sizeof(float));
+    end = to[i].offset + to[i].count * int64_t(sizeof(float));
+  }
+  arena.shrink(uint64_t(next.arenaBytes));
+  arena.clearFrom(uint64_t(end));
+  fillTables(next);
+  return {};
 }
 
 Result<void> CpuBackend::feed(const MicroBatch &batch) {
@@ -210,7 +276,7 @@ MemoryUse CpuBackend::memory() const {
   return {false,
           weights.bytes() + uint64_t(plan.arenaBytes) +
               uint64_t(plan.scratchBytes) * uint64_t(pool.threads()),
-          peakMemoryBytes()};
+          peakMemoryBytes(), residentMemoryBytes()};
 }
 
 } // namespace lorac::train

@@ -27,11 +27,13 @@ public:
   Result<void> takeImportance(const Importance &importance, float clip) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
+  Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;
   Result<TrainedFloats> read() override;
   Result<void> write() override { return {}; }
   Result<const float *> grads() override;
   Result<void> startProfile() override {
     executor->startProfile();
+    profiling = true;
     return {};
   }
   const std::vector<LaunchCount> &profile() const override { return executor->profile(); }
@@ -39,8 +41,9 @@ public:
   const std::string &weightsHash() const override { return weights.hash(); }
 
 private:
-  CpuBackend(const Plan &plan, ThreadPool &pool)
-      : plan(plan), pool(pool), groups(makeGroups(plan)) {}
+  CpuBackend(const Plan &plan, ThreadPool &pool) : plan(plan), pool(pool) {}
+  Result<void> prepare(const Plan &of, const Payload &payload);
+  void fillTables(const Plan &of);
   float *region(const PlanRegion &region) const { return arena.at<float>(region.offset); }
   void fold();
   void unfold();
@@ -54,6 +57,7 @@ private:
   // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
   std::vector<TripletLayout> triplets;
   bool isFolded = false, gradsAreFolded = false;
+  bool profiling = false;
 };
 
 } // namespace lorac::train

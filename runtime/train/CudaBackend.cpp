@@ -207,6 +207,9 @@ Result<void> CudaBackend::update(const LoracUpdate &) {
 static Error noTriplets() { return {"AdaLoRA trains on the CPU in this version", Exit::Bug}; }
 Result<void> CudaBackend::takeImportance(const Importance &, float) { return noTriplets(); }
 Result<std::vector<float>> CudaBackend::tripletScores() { return noTriplets(); }
+Result<void> CudaBackend::adopt(const Payload &, const Plan &, const TripletSets *) {
+  return noTriplets();
+}
 Result<void> CudaBackend::zeroTriplets(const TripletSets &, const TripletSets &) {
   return noTriplets();
 }

@@ -27,6 +27,7 @@ public:
   Result<void> takeImportance(const Importance &importance, float clip) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
+  Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;
   Result<TrainedFloats> read() override;
   Result<void> write() override;
   Result<const float *> grads() override;

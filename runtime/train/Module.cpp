@@ -23,14 +23,19 @@ Result<Module> Module::load(std::string_view bytes) {
     rest.remove_prefix(size_t(put));
   }
   void *opened = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(fd);
   if (!opened) {
+    close(fd);
     const char *why = dlerror();
     return Error{std::string("cannot load the kernels: ") + (why ? why : "unknown"),
                  Exit::ForeignFile};
   }
   Module module;
-  module.handle = std::shared_ptr<void>(opened, [](void *handle) { dlclose(handle); });
+  // The file stays open: dlopen knows objects by their names, and another module's would have this
+  // one's number.
+  module.handle = std::shared_ptr<void>(opened, [fd](void *handle) {
+    dlclose(handle);
+    close(fd);
+  });
   auto *version = static_cast<const uint32_t *>(dlsym(opened, "lorac_abi_version"));
   if (!version || *version != LORAC_ABI_VERSION)
     return Error{"the kernels are of ABI " +

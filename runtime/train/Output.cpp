@@ -19,8 +19,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char *runFiles[] = {"adapter_model.safetensors", "adapter_config.json",
-                                    "metrics.jsonl", "README.md", "spec.toml"};
+constexpr const char *runFiles[] = {"adapter_model.safetensors",
+                                    "adapter_config.json",
+                                    "metrics.jsonl",
+                                    "README.md",
+                                    "spec.toml",
+                                    "manifest.json",
+                                    "ranks.svg"};
 
 const char *scheduleName(ScheduleKind kind) {
   switch (kind) {

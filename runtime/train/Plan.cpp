@@ -266,6 +266,13 @@ PlanRegion readRegion(const Fields &in) {
 
 } // namespace
 
+std::vector<std::string> PlanRanks::names() const {
+  std::vector<std::string> out;
+  for (const Module &module : modules)
+    out.push_back(module.module);
+  return out;
+}
+
 int64_t PlanParam::count() const {
   int64_t product = 1;
   for (int64_t dim : shape)

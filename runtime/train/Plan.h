@@ -94,6 +94,7 @@ struct PlanRanks {
   };
   int64_t initial = 0, target = 0;
   std::vector<Module> modules;
+  std::vector<std::string> names() const;
 };
 
 /// Floats of the adapter regions that one block of the optimizer's kernels takes.

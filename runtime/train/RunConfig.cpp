@@ -41,6 +41,7 @@ AdaLoraConfig readAdaLora(const Fields &in) {
   if (!(out.beta1 > 0 && out.beta1 < 1 && out.beta2 > 0 && out.beta2 < 1))
     in.fail("has a beta1 or beta2 outside of (0, 1)");
   out.orthRegWeight = in.number("orth_reg_weight");
+  out.rebuildAlways = in.textOr("rebuild", "auto") == "always";
   if (Result<PruneMode> mode = parsePruneMode(in.text("prune")))
     out.prune = *mode;
   else

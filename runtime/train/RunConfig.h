@@ -30,6 +30,7 @@ struct AdaLoraConfig {
   int64_t tinit = 0, tfinal = 0, deltaT = 1;
   double beta1 = 0, beta2 = 0, orthRegWeight = 0;
   PruneMode prune = PruneMode::Bucketed;
+  bool rebuildAlways = false; ///< a program for each allocation where something died
   std::optional<PlateauSettings> plateau;
 };
 

@@ -4,6 +4,7 @@
 #include "runtime/train/CudaBackend.h"
 #include "runtime/train/Signals.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace lorac::train {
@@ -42,6 +43,34 @@ Result<void> Session::edit(const std::function<Result<void>(const TrainedFloats 
   if (Result<void> changed = change(*trained); !changed)
     return changed;
   return backend->write();
+}
+
+/// Whether the weights that lie packed for one program are those that the other reads.
+static bool sameWeights(const Plan &x, const Plan &y) {
+  auto same = [](const PlanWeight &a, const PlanWeight &b) {
+    return a.name == b.name && a.format == b.format && a.shape == b.shape &&
+           std::equal(a.parts.begin(), a.parts.end(), b.parts.begin(), b.parts.end(),
+                      [](const PlanPart &p, const PlanPart &q) {
+                        return p.name == q.name && p.bytes == q.bytes;
+                      });
+  };
+  return std::equal(x.weights.begin(), x.weights.end(), y.weights.begin(), y.weights.end(), same);
+}
+
+Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
+  Result<Plan> next = parsePlan(program.file("plan.json"));
+  if (!next)
+    return next.error();
+  const bool fits = next->device == plan.device && next->cpu == plan.cpu &&
+                    next->compute == plan.compute && next->maxTokens == plan.maxTokens &&
+                    next->maxSegments == plan.maxSegments && next->maxLength == plan.maxLength &&
+                    next->ranks.has_value() == plan.ranks.has_value() && sameWeights(plan, *next);
+  if (!fits)
+    return Error{"the new program is of another model or target", Exit::Bug};
+  if (Result<void> adopted = backend->adopt(program, *next, kept); !adopted)
+    return adopted;
+  plan = std::move(*next); // what points at its launches still does: vectors move as they are
+  return {};
 }
 
 Result<void> Session::execute(Program program, const MicroBatch &batch, float lossScale,

@@ -37,6 +37,10 @@ public:
   /// Changes adapter or moments by `change`; nothing is taken over when it fails.
   Result<void> edit(const std::function<Result<void>(const TrainedFloats &)> &change);
 
+  /// Goes on with another program of this model, compiled for other ranks (Backend::adopt). Error:
+  /// it is of another model, or its plan is unfit; the old one goes on then.
+  Result<void> adopt(const Payload &program, const TripletSets *kept);
+
   /// Puts a micro-batch into the io buffers.
   Result<void> feed(const MicroBatch &batch) { return backend->feed(batch); }
   Result<void> execute(Program program, const MicroBatch &batch, float lossScale = 0,

@@ -3,11 +3,14 @@
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arena.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/Manifest.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Output.h"
 #include "runtime/train/Profile.h"
 #include "runtime/train/Signals.h"
+#include "runtime/train/ranks/ProgramSwap.h"
+#include "runtime/train/ranks/RankHeatMap.h"
 #include "runtime/train/ranks/RankTraining.h"
 
 #include <fmt/format.h>
@@ -42,6 +45,11 @@ public:
       return done.error();
     progress.begin(state.step, total);
     while (state.step < total && !stopSignal()) {
+      if (swap && swap->isDue(state.step))
+        if (Result<void> done = swapProgram(); !done)
+          return done.error();
+      if (stopSignal())
+        break;
       if (Result<void> done = step(); !done)
         return done.error();
       if (Result<void> done = evaluate(); !done)
@@ -59,17 +67,21 @@ public:
 private:
   Result<void> prepare();
   Result<void> resume();
+  Result<void> resumeProgram(const std::string &folder);
   Result<void> step();
   /// Where one is due and not done yet.
   Result<void> evaluate();
   Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
-  Result<void> writeRanks(int64_t step);
+  Result<void> swapProgram();
+  Result<void> writeRanks(int64_t step, const RankPattern &live, const ProgramRecord *program);
+  Result<void> writeRankFiles();
   /// The triplets that an adapter is made of; null without AdaLoRA.
   const TripletSets *live() {
     if (ranks)
       livePlaces = ranks->allocator().livePlaces();
     return ranks ? &livePlaces : nullptr;
   }
+  CheckpointRanks rankState() const;
   Result<void> save();
   Result<TrainOutcome> finish();
   Result<void> write(const MetricsLine &line);
@@ -87,7 +99,9 @@ private:
   RunIdentity identity;
   TrainerState state;
   std::optional<RankTraining> ranks; ///< AdaLoRA
+  std::optional<ProgramSwap> swap;   ///< and where something may die
   TripletSets livePlaces;
+  RankPattern lastLive;
   MetricsFile metrics, extraMetrics;
   int64_t total = 0, savedStep = -1;
   Clock::time_point begun = Clock::now();
@@ -113,6 +127,10 @@ Result<void> Loop::prepare() {
     if (!training)
       return training.error();
     ranks.emplace(std::move(*training));
+    if (run.adalora->prune != PruneMode::Mask)
+      swap.emplace(options.recompiler,
+                   RebuildPolicy(run.adalora->rebuildAlways, plan.maxTokens * run.accumulation),
+                   total);
   }
 
   removeLeftovers(options.outDir);
@@ -145,51 +163,121 @@ Result<void> Loop::prepare() {
     extraMetrics = std::move(*extra);
   }
   if (ranks && state.step == 0)
-    if (Result<void> written = writeRanks(0); !written)
+    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr); !written)
       return written;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
   return {};
 }
 
-/// The live ranks, and what is resident, in the metrics.
-Result<void> Loop::writeRanks(int64_t step) {
+/// Live ranks and what is resident, in the metrics; with the program that took over, if one did.
+Result<void> Loop::writeRanks(int64_t step, const RankPattern &live, const ProgramRecord *program) {
   MetricsLine line;
   line.add("step", step);
-  const RankPattern live = ranks->allocator().liveRanks();
+  if (program) {
+    line.add("program_ranks", program->ranksAfter);
+    line.add("kernels_built", int64_t(program->kernelsBuilt));
+    line.add("kernels_from_cache", int64_t(program->kernelsFromCache));
+    line.add("hidden_ms", program->hiddenMs);
+    line.add("waited_ms", program->waitedMs);
+  }
   std::vector<std::pair<std::string, int64_t>> pattern;
   for (size_t m = 0; m < live.size(); ++m)
     pattern.emplace_back(ranks->modules()[m], live[m]);
   line.add("rank_pattern", pattern);
-  line.add("resident_bytes", int64_t(session.backend->memory().peak));
+  const MemoryUse memory = session.backend->memory();
+  line.add("resident_bytes", int64_t(memory.resident));
+  line.add("planned_bytes", int64_t(memory.planned));
   return write(line);
 }
 
 /// After the update of step `index` (from 0).
 Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
-  Result<std::optional<Allocation>> made =
-      ranks->afterUpdate(*session.backend, update.clip, index);
+  Result<std::optional<Allocation>> made = ranks->afterUpdate(*session.backend, update.clip, index);
   if (!made)
     return made.error();
   if (!*made)
     return {};
   const RankPattern live = ranks->allocator().liveRanks();
-  progress.say(fmt::format("step {}: budget {}, {} triplets live, {} modules at rank 0", index + 1,
-                           (*made)->budget, totalRank(live), std::count(live.begin(), live.end(), 0)));
-  return writeRanks(index + 1);
+  const bool asked = ranks->allocator().requested();
+  const std::string program = swap ? "; " + swap->decide(index, *ranks, session) : std::string();
+  // With deltaT = 1 there are as many allocations as steps: those that change nothing pass in
+  // silence.
+  if (live == lastLive && !(*made)->anyDied() && ranks->allocator().requested() == asked)
+    return {};
+  lastLive = live;
+  progress.say(
+      fmt::format("step {}: budget {}, {} of {} triplets live, {} of {} modules at rank 0{}",
+                  index + 1, (*made)->budget, totalRank(live), session.plan.ranks->initial,
+                  std::count(live.begin(), live.end(), 0), live.size(), program));
+  return writeRanks(index + 1, live, nullptr);
+}
+
+/// Between two steps: the program that was asked for takes over.
+Result<void> Loop::swapProgram() {
+  const ProgramRecord *record = swap->swap(state.step, *ranks, session);
+  if (!record) // a signal: it goes on with the resumed run
+    return {};
+  if (Result<void> written = writeManifest(options.outDir, run, swap->records()); !written)
+    return written;
+  if (!record->failure.empty()) {
+    progress.say(fmt::format("warning: step {}: no smaller program: {}; the old one goes on, the "
+                             "ranks are what they would be",
+                             state.step, record->failure));
+    return {};
+  }
+  groups = makeGroups(session.plan, run.loraPlusRatio);
+  stepSeconds = 0, stepTokens = 0; // the profile is that of the last program
+  progress.say(fmt::format(
+      "step {}: program of {} ranks in place of {}: {}; built for {:.0f} ms beside the run, waited "
+      "for {:.0f} ms; planned {} -> {}, resident {} -> {}",
+      state.step, record->ranksAfter, record->ranksBefore,
+      record->fromCache ? "from the cache"
+                        : fmt::format("{} kernels built, {} from the cache", record->kernelsBuilt,
+                                      record->kernelsFromCache),
+      record->hiddenMs, record->waitedMs, formatBytes(record->plannedBefore),
+      formatBytes(record->plannedAfter), formatBytes(record->residentBefore),
+      formatBytes(record->residentAfter)));
+  if (Result<void> written = writeRanks(state.step, swap->live(), record); !written)
+    return written;
+  // What died meanwhile would stay for good once the ranks stand.
+  if (ranks->nextAllocation(state.step - 1) == 0 &&
+      ranks->allocator().storedRanks() != ranks->allocator().keptRanks())
+    progress.say(
+        fmt::format("step {}: {}", state.step, swap->decide(state.step - 1, *ranks, session)));
+  return {};
+}
+
+/// Ranks and program of a checkpoint: its tensors are of that program.
+Result<void> Loop::resumeProgram(const std::string &folder) {
+  if (!ranks)
+    return {};
+  Result<std::optional<CheckpointRanks>> found = readCheckpointRanks(folder);
+  if (!found || !*found) // the reader of the whole says what is wrong
+    return found ? Result<void>() : found.error();
+  if (Result<void> restored = ranks->restore((*found)->sets); !restored)
+    return restored;
+  if (!swap)
+    return {};
+  Result<void> resumed = swap->resume((*found)->sets, (*found)->swap, session);
+  groups = makeGroups(session.plan, run.loraPlusRatio);
+  return resumed;
 }
 
 /// Takes the newest checkpoint that is whole; one of another run is an error, not passed over.
 Result<void> Loop::resume() {
+  const RankState fresh = ranks ? ranks->allocator().state() : RankState();
   for (const std::string &folder : listCheckpoints(options.outDir)) {
     TrainerState found;
-    Result<void> read = session.edit([&](const TrainedFloats &trained) -> Result<void> {
-      Result<TrainerState> checkpoint = readCheckpoint(folder, session.plan, trained, identity);
-      if (!checkpoint)
-        return checkpoint.error();
-      found = *checkpoint;
-      return {};
-    });
+    Result<void> read = resumeProgram(folder);
+    if (read)
+      read = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+        Result<TrainerState> checkpoint = readCheckpoint(folder, session.plan, trained, identity);
+        if (!checkpoint)
+          return checkpoint.error();
+        found = *checkpoint;
+        return {};
+      });
     if (!read) {
       if (read.error().message.find("' is corrupt: ") == std::string::npos)
         return read.error();
@@ -203,8 +291,9 @@ Result<void> Loop::resume() {
     if (ranks) {
       if (!found.ranks)
         return Error{"checkpoint '" + folder + "' has no ranks of AdaLoRA", Exit::ForeignFile};
-      if (Result<void> restored = ranks->restore(*found.ranks); !restored)
-        return restored;
+      if (found.ranks->pace)
+        if (Result<void> restored = ranks->restorePace(*found.ranks->pace); !restored)
+          return restored;
     }
     state = found;
     state.totalSteps = total;
@@ -212,6 +301,14 @@ Result<void> Loop::resume() {
     stream.seek(state.position);
     progress.say(fmt::format("goes on from '{}' at step {} of {}", folder, state.step, total));
     return {};
+  }
+  if (ranks) { // one that could not be read may have changed them
+    if (Result<void> restored = ranks->restore(fresh); !restored)
+      return restored;
+    if (swap)
+      if (Result<void> resumed = swap->resume(fresh, {}, session); !resumed)
+        return resumed;
+    groups = makeGroups(session.plan, run.loraPlusRatio);
   }
   progress.say("no checkpoint in '" + options.outDir + "' to go on from: begins at step 0");
   return {};
@@ -339,6 +436,8 @@ Result<void> Loop::evaluate() {
   double loss = **finished;
   if (std::isfinite(loss))
     state.evals.emplace_back(state.step, loss);
+  if (ranks && state.step > 0)
+    ranks->observe(state.step - 1, loss);
   MetricsLine line;
   line.add("step", state.step);
   line.add("eval_loss", loss);
@@ -355,10 +454,34 @@ Result<void> Loop::write(const MetricsLine &line) {
   return metrics.write(line);
 }
 
+CheckpointRanks Loop::rankState() const {
+  CheckpointRanks out;
+  out.sets = ranks->allocator().state();
+  if (const PruningPaceState *pace = ranks->paceState())
+    out.pace = *pace;
+  if (swap)
+    out.swap = swap->state();
+  return out;
+}
+
+/// The manifest, and the picture of the ranks over time: from the metrics, which a resumed run goes
+/// on with.
+Result<void> Loop::writeRankFiles() {
+  if (swap)
+    if (Result<void> written = writeManifest(options.outDir, run, swap->records()); !written)
+      return written;
+  Result<RankHistory> history =
+      readRankHistory(options.outDir + "/metrics.jsonl", ranks->modules());
+  if (!history)
+    return history.error();
+  history->title = run.spec;
+  return writeRankHeatMap(options.outDir + "/ranks.svg", *history);
+}
+
 Result<void> Loop::save() {
   state.metricsBytes = metrics.bytes();
   if (ranks)
-    state.ranks = ranks->allocator().state();
+    state.ranks = rankState();
   Result<TrainedFloats> trained = session.backend->read();
   if (!trained)
     return trained.error();
@@ -389,6 +512,9 @@ Result<TrainOutcome> Loop::finish() {
             writeOutput(options.outDir, adapter, options.specToml, run, state, facts);
         !written)
       return written.error();
+    if (ranks)
+      if (Result<void> written = writeRankFiles(); !written)
+        return written.error();
   }
   if (!options.profileFile.empty())
     if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);

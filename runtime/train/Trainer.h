@@ -4,6 +4,7 @@
 #include "runtime/Result.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/Session.h"
+#include "runtime/train/ranks/Recompiler.h"
 
 #include <string>
 
@@ -16,6 +17,7 @@ struct TrainOptions {
   std::string profileFile;   ///< table of kernels as JSON; "": none
   std::string resumeCommand; ///< told to a user who stopped the run
   std::string specToml;
+  Recompiler *recompiler = nullptr; ///< AdaLoRA; null: programs stay as they are
 };
 
 struct TrainOutcome {

@@ -201,13 +201,27 @@ int run(int argc, const char *const *argv) {
     return fail(corpus.error());
   if (args.mode == Mode::Eval)
     return runEval(session, *corpus, args);
+  std::unique_ptr<Recompiler> recompiler;
+  if (config->adalora && config->adalora->prune != PruneMode::Mask) {
+    Result<std::unique_ptr<Recompiler>> found = childRecompiler(args.lorac, *payload);
+    if (found)
+      recompiler = std::move(*found);
+    else if (!args.allowFixedRanks)
+      return fail({found.error().message +
+                       "; it builds smaller programs when ranks have fallen: name one by --lorac, "
+                       "or train at full size with --allow-fixed-ranks",
+                   found.error().code});
+    else
+      say("warning: " + found.error().message + "; memory and time will not fall with the ranks");
+  }
   TrainOptions options{outDir,
                        args.resume,
                        args.overwrite,
                        args.metrics,
                        args.profile,
                        resumeCommand(argc, argv),
-                       payload->file("spec.toml")};
+                       payload->file("spec.toml"),
+                       recompiler.get()};
   Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
   if (!outcome) {
     progress.finish();

@@ -20,8 +20,7 @@ struct KernelObject {
 
 /// An object for each kernel of a lowered module (lowerToLLVM), in order.
 llvm::Expected<std::vector<KernelObject>> compileObjects(mlir::ModuleOp lowered,
-                                                         const CpuTarget &target,
-                                                         unsigned threads);
+                                                         const CpuTarget &target, unsigned threads);
 
 /// Links objects to the shared object at `path`, with `lorac_abi_version`: no undefined symbols, no
 /// libc. The file appears only when it is whole.

@@ -1,12 +1,14 @@
 #include "runtime/train/ranks/RankHeatMap.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/train/JsonFields.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fstream>
 
 namespace lorac::train {
 
@@ -93,6 +95,33 @@ std::string colour(double part) {
 constexpr const char *nothing = "#ffffff"; // rank 0
 
 } // namespace
+
+Result<RankHistory> readRankHistory(const std::string &metricsFile,
+                                    const std::vector<std::string> &modules) {
+  std::ifstream in(metricsFile);
+  if (!in)
+    return Error{"cannot read '" + metricsFile + "'"};
+  RankHistory history;
+  history.modules = modules;
+  for (std::string text; std::getline(in, text);) {
+    // Lines of programs repeat the ranks that one was asked for at.
+    if (text.find("\"rank_pattern\"") == std::string::npos ||
+        text.find("\"program_ranks\"") != std::string::npos)
+      continue;
+    Result<Json> json = parseJson(text, metricsFile);
+    if (!json)
+      return json.error();
+    std::string error;
+    const Fields line(*json, metricsFile, error), pattern = line.at("rank_pattern");
+    RankHistory::Column column{line.integer("step"), {}};
+    for (const std::string &module : modules)
+      column.ranks.push_back(pattern.integer(module.c_str(), 0, 1 << 20));
+    if (!error.empty())
+      return Error{error, Exit::ForeignFile};
+    history.columns.push_back(std::move(column));
+  }
+  return history;
+}
 
 std::string rankHeatMap(const RankHistory &history) {
   const std::vector<const RankHistory::Column *> columns = drawn(history);

@@ -20,6 +20,10 @@ struct RankHistory {
   std::vector<Column> columns; ///< the first: before training
 };
 
+/// The allocations of a run, from its metrics; `modules` as the run's.
+Result<RankHistory> readRankHistory(const std::string &metricsFile,
+                                    const std::vector<std::string> &modules);
+
 /// The picture. Of more columns than are worth drawing, neighbours with the same ranks are drawn
 /// once, and then every n-th; the last always.
 std::string rankHeatMap(const RankHistory &history);

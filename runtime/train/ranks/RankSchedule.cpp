@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace lorac::train {
@@ -10,6 +11,12 @@ bool RankSchedule::allocates(int64_t step) const {
   if (step <= tinit || step > finalStep())
     return false;
   return step == finalStep() || step % deltaT == 0;
+}
+
+int64_t RankSchedule::nextAllocation(int64_t step) const {
+  const int64_t multiple = (std::max(step, tinit) / deltaT + 1) * deltaT;
+  const int64_t next = std::min(multiple, finalStep());
+  return next > step && next < totalSteps ? next : 0;
 }
 
 Result<void> RankSchedule::check() const {

@@ -28,6 +28,9 @@ struct RankSchedule {
   /// phase and the last, and the step that begins the last.
   bool allocates(int64_t step) const;
 
+  /// The first step after `step` that allocates; 0: none comes.
+  int64_t nextAllocation(int64_t step) const;
+
   /// The part of the budget phase that is over after this step: 0 … 1.
   double progress(int64_t step) const;
 

@@ -20,6 +20,8 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   }
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
   training.importance = {config.beta1, config.beta2};
+  if (config.plateau)
+    training.pace.emplace(schedule, *config.plateau);
   training.names = std::move(names);
   return training;
 }
@@ -34,7 +36,8 @@ Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, fl
     Result<std::vector<float>> scores = backend.tripletScores();
     if (!scores)
       return scores.error();
-    made = ranks.allocate(step, schedule.budget(step), *scores);
+    const double progress = pace ? pace->progress(step) : schedule.progress(step);
+    made = ranks.allocate(step, schedule.budgetAt(progress), *scores);
   }
   const TripletSets none(names.size()), masked = ranks.masked(step);
   if (Result<void> zeroed = backend.zeroTriplets(made ? made->died : none, masked); !zeroed)

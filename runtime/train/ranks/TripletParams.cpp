@@ -33,7 +33,7 @@ void zeroE(float *region, const std::vector<TripletLayout> &layouts, const Tripl
 }
 
 void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
-                  const TripletSets &places) {
+               const TripletSets &places) {
   zeroE(region, layouts, places);
   for (size_t m = 0; m < layouts.size(); ++m) {
     const TripletLayout &at = layouts[m];

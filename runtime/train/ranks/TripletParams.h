@@ -20,7 +20,6 @@ Result<std::vector<TripletLayout>> tripletLayouts(const std::vector<PlanParam> &
 void zeroE(float *region, const std::vector<TripletLayout> &layouts, const TripletSets &places);
 
 /// Zeroes whole triplets: what died, in each region with the parameters' layout.
-void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
-                  const TripletSets &places);
+void zeroWhole(float *region, const std::vector<TripletLayout> &layouts, const TripletSets &places);
 
 } // namespace lorac::train

@@ -1,0 +1,127 @@
+#include "runtime/train/ChildProcess.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+extern char **environ;
+
+namespace lorac::train {
+
+namespace {
+
+std::string readAll(int file) {
+  std::string text;
+  char chunk[4096];
+  off_t at = 0;
+  for (ssize_t n; (n = pread(file, chunk, sizeof chunk, at)) > 0; at += n)
+    text.append(chunk, size_t(n));
+  return text;
+}
+
+} // namespace
+
+Result<ChildProcess> ChildProcess::start(const std::vector<std::string> &words,
+                                         std::string_view input) {
+  ChildProcess child;
+  int inputFile = memfd_create("lorac-input", MFD_CLOEXEC);
+  child.outputFile = memfd_create("lorac-output", MFD_CLOEXEC);
+  child.errorFile = memfd_create("lorac-errors", MFD_CLOEXEC);
+  const bool ready = inputFile >= 0 && child.outputFile >= 0 && child.errorFile >= 0 &&
+                     write(inputFile, input.data(), input.size()) == ssize_t(input.size()) &&
+                     lseek(inputFile, 0, SEEK_SET) == 0;
+  int code = errno;
+  if (ready) {
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, inputFile, 0);
+    posix_spawn_file_actions_adddup2(&files, child.outputFile, 1);
+    posix_spawn_file_actions_adddup2(&files, child.errorFile, 2);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    // Signals that the run ignores or blocks are none of the child's business.
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                              POSIX_SPAWN_SETSIGDEF);
+    std::vector<char *> arguments;
+    for (const std::string &word : words)
+      arguments.push_back(const_cast<char *>(word.c_str()));
+    arguments.push_back(nullptr);
+    code = posix_spawn(&child.pid, words.front().c_str(), &files, &attributes, arguments.data(),
+                       environ);
+    if (code != 0)
+      child.pid = -1;
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+  }
+  if (inputFile >= 0)
+    close(inputFile);
+  if (child.pid < 0)
+    return Error{"cannot run '" + words.front() + "': " + std::strerror(code)};
+  return child;
+}
+
+ChildProcess::ChildProcess(ChildProcess &&other) noexcept { *this = std::move(other); }
+
+ChildProcess &ChildProcess::operator=(ChildProcess &&other) noexcept {
+  std::swap(pid, other.pid);
+  std::swap(outputFile, other.outputFile);
+  std::swap(errorFile, other.errorFile);
+  std::swap(result, other.result);
+  return *this;
+}
+
+ChildProcess::~ChildProcess() {
+  if (pid > 0) {
+    kill(-pid, SIGKILL); // its linker too
+    kill(pid, SIGKILL);
+    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  release();
+}
+
+void ChildProcess::release() {
+  for (int *file : {&outputFile, &errorFile})
+    if (*file >= 0)
+      close(std::exchange(*file, -1));
+}
+
+bool ChildProcess::ended(std::chrono::milliseconds patience) {
+  if (pid < 0)
+    return true;
+  int status = 0;
+  if (patience.count() > 0) {
+    // A descriptor of the process becomes readable when it ends.
+    if (int handle = int(syscall(SYS_pidfd_open, pid, 0)); handle >= 0) {
+      pollfd wanted{handle, POLLIN, 0};
+      (void)poll(&wanted, 1, int(patience.count()));
+      close(handle);
+    } else {
+      usleep(useconds_t(patience.count()) * 1000);
+    }
+  }
+  if (waitpid(pid, &status, WNOHANG) != pid)
+    return false;
+  pid = -1;
+  result.exitCode = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  result.output = readAll(outputFile);
+  result.errors = readAll(errorFile);
+  release();
+  return true;
+}
+
+} // namespace lorac::train

@@ -1,0 +1,217 @@
+#include "runtime/abi.h"
+#include "runtime/train/CacheFolder.h"
+#include "runtime/train/ChildProcess.h"
+#include "runtime/train/Hash.h"
+#include "runtime/train/JsonFields.h"
+#include "runtime/train/ranks/Recompiler.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <unistd.h>
+
+namespace lorac::train {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t programsKept = 64;
+constexpr std::chrono::seconds probePatience{30};
+
+bool isExecutable(const std::string &path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored) && access(path.c_str(), X_OK) == 0;
+}
+
+/// The lorac to ask; what named it, for messages.
+Result<std::pair<std::string, std::string>> findLorac(const std::string &named) {
+  const char *variable = std::getenv("LORAC");
+  for (auto [place, path] : {std::pair{"--lorac", named},
+                             {"$LORAC", std::string(variable ? variable : "")}}) {
+    if (path.empty())
+      continue;
+    if (!isExecutable(path))
+      return Error{std::string(place) + " names '" + path + "', which is no executable file",
+                   Exit::Usage};
+    return std::pair(path, std::string(place));
+  }
+  std::error_code ignored;
+  std::string beside = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "lorac";
+  if (isExecutable(beside))
+    return std::pair(beside, std::string("beside this program"));
+  const char *path = std::getenv("PATH");
+  for (std::string_view rest = path ? path : ""; !rest.empty();) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    std::string candidate = std::string(rest.substr(0, end)) + "/lorac";
+    if (end > 0 && isExecutable(candidate))
+      return std::pair(candidate, std::string("on PATH"));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return Error{"no lorac was found beside this program, on PATH, by --lorac or in $LORAC",
+               Exit::Refused};
+}
+
+std::string lastLine(std::string text) {
+  while (!text.empty() && text.back() == '\n')
+    text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+/// What a child that has ended says for itself; nothing when all went well.
+std::optional<Error> failureOf(const ChildOutcome &outcome) {
+  if (outcome.signal)
+    return Error{"lorac was killed by signal " + std::to_string(outcome.signal)};
+  if (outcome.exitCode != 0)
+    return Error{"lorac ended with code " + std::to_string(outcome.exitCode) +
+                 (outcome.errors.empty() ? "" : ": " + lastLine(outcome.errors))};
+  return std::nullopt;
+}
+
+/// A program that the cache has.
+class Found : public ProgramBuild {
+public:
+  explicit Found(Payload program) { built.program = std::move(program), built.fromCache = true; }
+  bool ended(std::chrono::milliseconds) override { return true; }
+  Result<BuiltProgram> take() override { return std::move(built); }
+
+private:
+  BuiltProgram built;
+};
+
+class Failed : public ProgramBuild {
+public:
+  explicit Failed(Error error) : error(std::move(error)) {}
+  bool ended(std::chrono::milliseconds) override { return true; }
+  Result<BuiltProgram> take() override { return error; }
+
+private:
+  Error error;
+};
+
+class Child : public ProgramBuild {
+public:
+  Child(ChildProcess process, std::string path)
+      : process(std::move(process)), path(std::move(path)),
+        begun(std::chrono::steady_clock::now()) {}
+
+  bool ended(std::chrono::milliseconds patience) override { return process.ended(patience); }
+
+  Result<BuiltProgram> take() override {
+    const ChildOutcome &outcome = process.outcome();
+    if (std::optional<Error> failure = failureOf(outcome))
+      return *failure;
+    Result<Json> said = parseJson(outcome.output, "what lorac said");
+    if (!said)
+      return said.error();
+    std::string error;
+    Fields fields(*said, "lorac", error);
+    BuiltProgram built;
+    built.kernelsBuilt = int(fields.integer("kernels_built", 0, 1 << 20));
+    built.kernelsFromCache = int(fields.integer("kernels_from_cache", 0, 1 << 20));
+    built.seconds = fields.number("seconds");
+    if (!error.empty())
+      return Error{error};
+    Result<Payload> program = Payload::read(path);
+    if (!program)
+      return program.error();
+    built.program = std::move(*program);
+    return built;
+  }
+
+private:
+  ChildProcess process;
+  std::string path;
+  std::chrono::steady_clock::time_point begun;
+};
+
+class ChildRecompiler : public Recompiler {
+public:
+  ChildRecompiler(std::string lorac, std::string identity)
+      : lorac(std::move(lorac)), identity(std::move(identity)) {}
+
+  std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) override {
+    Json json = Json::object();
+    for (const auto &[module, rank] : ranks)
+      json[module] = rank;
+    const std::string text = json.dump(), folder = cacheFolder() + "/programs";
+    std::error_code code;
+    if (!cacheFolder().empty())
+      fs::create_directories(folder, code);
+    if (cacheFolder().empty() || code || access(folder.c_str(), W_OK) != 0)
+      return std::make_unique<Failed>(
+          Error{"'" + folder + "' cannot be written to; LORAC_CACHE_DIR names another folder"});
+    const std::string path = folder + "/" + hashHex(identity + text) + ".program";
+    if (fs::exists(path, code)) {
+      if (Result<Payload> kept = Payload::read(path)) {
+        fs::last_write_time(path, fs::file_time_type::clock::now(), code);
+        return std::make_unique<Found>(std::move(*kept));
+      }
+      fs::remove(path, code); // not whole: made again
+    }
+    removeOldest(folder);
+    // The executable may be replaced meanwhile; this name is of the one that runs.
+    const std::string self = "/proc/" + std::to_string(getpid()) + "/exe";
+    Result<ChildProcess> child = ChildProcess::start(
+        {lorac, "recompile", self, "--ranks", "/dev/stdin", "--out", path, "--background"}, text);
+    if (!child)
+      return std::make_unique<Failed>(child.error());
+    return std::make_unique<Child>(std::move(*child), path);
+  }
+
+private:
+  static void removeOldest(const std::string &folder) {
+    std::error_code code;
+    std::vector<std::pair<fs::file_time_type, fs::path>> all;
+    for (const fs::directory_entry &entry : fs::directory_iterator(folder, code))
+      all.emplace_back(entry.last_write_time(code), entry.path());
+    std::sort(all.rbegin(), all.rend());
+    for (size_t i = programsKept - 1; i < all.size(); ++i)
+      fs::remove(all[i].second, code);
+  }
+
+  std::string lorac, identity; ///< identity: of the compiler and of what it compiles
+};
+
+} // namespace
+
+Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
+                                                    const Payload &payload) {
+  Result<std::pair<std::string, std::string>> found = findLorac(named);
+  if (!found)
+    return found.error();
+  const auto &[lorac, place] = *found;
+  auto unfit = [&, lorac = lorac, place = place](const std::string &why) {
+    return Error{"'" + lorac + "' (" + place + ") cannot compile this run's programs: " + why,
+                 Exit::Refused};
+  };
+  Result<ChildProcess> child = ChildProcess::start({lorac, "recompile", "--probe"}, "");
+  if (!child)
+    return unfit(child.error().message);
+  if (!child->ended(probePatience))
+    return unfit("it does not answer");
+  if (std::optional<Error> failure = failureOf(child->outcome()))
+    return unfit(failure->message);
+  Result<Json> said = parseJson(child->outcome().output, "what it said");
+  std::string error;
+  if (!said)
+    return unfit(said.error().message);
+  Fields fields(*said, "lorac", error);
+  const int64_t abi = fields.integer("abi");
+  const std::string compiler = fields.text("compiler");
+  if (!error.empty())
+    return unfit(error);
+  if (abi != LORAC_ABI_VERSION)
+    return unfit("it makes programs of ABI " + std::to_string(abi) + ", this run needs " +
+                 std::to_string(LORAC_ABI_VERSION) + "; compile the spec again with it");
+  if (!payload.has(baseFile))
+    return Error{std::string("this program carries no '") + baseFile + "'; compile the spec again",
+                 Exit::ForeignFile};
+  const std::string identity = compiler + hashHex(payload.file(baseFile)) +
+                               hashHex(payload.file("plan.json")) +
+                               hashHex(payload.file("spec.toml"));
+  return std::unique_ptr<Recompiler>(new ChildRecompiler(lorac, identity));
+}
+
+} // namespace lorac::train

@@ -1,0 +1,49 @@
+#pragma once
+// Who makes the program for other ranks: in production a child `lorac` at low priority, while the
+// old program goes on.
+
+#include "runtime/Result.h"
+#include "runtime/train/Payload.h"
+#include "runtime/train/ranks/RankAllocator.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lorac::train {
+
+/// Rank of each adapted module.
+using NamedRanks = std::vector<std::pair<std::string, int64_t>>;
+
+struct BuiltProgram {
+  Payload program; ///< plan.json and the kernels
+  int kernelsBuilt = 0, kernelsFromCache = 0;
+  bool fromCache = false; ///< the whole program was there
+  double seconds = 0;     ///< that the build took
+};
+
+/// A build under way; destroying it stops it.
+class ProgramBuild {
+public:
+  virtual ~ProgramBuild() = default;
+  /// Whether it has ended; waits up to `patience` for that.
+  virtual bool ended(std::chrono::milliseconds patience) = 0;
+  /// Once, of a build that has ended.
+  virtual Result<BuiltProgram> take() = 0;
+};
+
+class Recompiler {
+public:
+  virtual ~Recompiler() = default;
+  virtual std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) = 0;
+};
+
+/// A child `lorac`: the one named (--lorac), $LORAC, the one beside this executable, or the first
+/// on PATH. Error: none, or one that makes programs of another ABI. `payload` is this executable's.
+/// Programs are kept in the cache folder, the 64 used last.
+Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
+                                                    const Payload &payload);
+
+} // namespace lorac::train
