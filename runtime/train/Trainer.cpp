@@ -73,7 +73,8 @@ private:
   Result<void> evaluate();
   Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
   Result<void> swapProgram();
-  Result<void> writeRanks(int64_t step, const RankPattern &live, const ProgramRecord *program);
+  Result<void> writeRanks(int64_t step, const RankPattern &live, const Allocation *made,
+                          const ProgramRecord *program);
   Result<void> writeRankFiles();
   /// The triplets that an adapter is made of; null without AdaLoRA.
   const TripletSets *live() {
@@ -163,7 +164,7 @@ Result<void> Loop::prepare() {
     extraMetrics = std::move(*extra);
   }
   if (ranks && state.step == 0)
-    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr); !written)
+    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr); !written)
       return written;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
@@ -171,9 +172,15 @@ Result<void> Loop::prepare() {
 }
 
 /// Live ranks and what is resident, in the metrics; with the program that took over, if one did.
-Result<void> Loop::writeRanks(int64_t step, const RankPattern &live, const ProgramRecord *program) {
+Result<void> Loop::writeRanks(int64_t step, const RankPattern &live, const Allocation *made,
+                              const ProgramRecord *program) {
   MetricsLine line;
   line.add("step", step);
+  if (made) {
+    line.add("budget", made->budget);
+    if (std::isfinite(made->threshold))
+      line.add("threshold", made->threshold);
+  }
   if (program) {
     line.add("program_ranks", program->ranksAfter);
     line.add("kernels_built", int64_t(program->kernelsBuilt));
@@ -210,7 +217,7 @@ Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
       fmt::format("step {}: budget {}, {} of {} triplets live, {} of {} modules at rank 0{}",
                   index + 1, (*made)->budget, totalRank(live), session.plan.ranks->initial,
                   std::count(live.begin(), live.end(), 0), live.size(), program));
-  return writeRanks(index + 1, live, nullptr);
+  return writeRanks(index + 1, live, &**made, nullptr);
 }
 
 /// Between two steps: the program that was asked for takes over.
@@ -238,7 +245,7 @@ Result<void> Loop::swapProgram() {
       record->hiddenMs, record->waitedMs, formatBytes(record->plannedBefore),
       formatBytes(record->plannedAfter), formatBytes(record->residentBefore),
       formatBytes(record->residentAfter)));
-  if (Result<void> written = writeRanks(state.step, swap->live(), record); !written)
+  if (Result<void> written = writeRanks(state.step, swap->live(), nullptr, record); !written)
     return written;
   // What died meanwhile would stay for good once the ranks stand.
   if (ranks->nextAllocation(state.step - 1) == 0 &&
