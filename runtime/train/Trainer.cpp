@@ -164,7 +164,8 @@ Result<void> Loop::prepare() {
     extraMetrics = std::move(*extra);
   }
   if (ranks && state.step == 0)
-    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr); !written)
+    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr);
+        !written)
       return written;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
