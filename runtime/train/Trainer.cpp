@@ -210,8 +210,9 @@ Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
   const bool asked = ranks->allocator().requested();
   const std::string program = swap ? "; " + swap->decide(index, *ranks, session) : std::string();
   // With deltaT = 1 there are as many allocations as steps: those that change nothing pass in
-  // silence.
-  if (live == lastLive && !(*made)->anyDied() && ranks->allocator().requested() == asked)
+  // silence, but for the last.
+  if (live == lastLive && !(*made)->anyDied() && ranks->allocator().requested() == asked &&
+      ranks->nextAllocation(index) != 0)
     return {};
   lastLive = live;
   progress.say(
