@@ -10,7 +10,7 @@ namespace {
 
 // What a core does in a second, and what a child needs to plan and link a program whose kernels it
 // has (docs/adalora.md, "When a program is rebuilt"): a fixed part, and one by launches.
-constexpr double cpuOperations = 4e10, cpuFixed = 0.2, cpuLaunch = 0.8e-3;
+constexpr double cpuOperations = 4e10, cpuFixed = 0.2, cpuLaunch = 0.25e-3;
 // A device's build costs it the pause in which kernels are loaded.
 constexpr double gpuOperations = 1e14, gpuFixed = 1.0;
 
