@@ -204,23 +204,22 @@ Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const 
   } else if (Result<void> waited = stream.wait(); !waited) {
     return waited;
   }
-  // Where the GPU has no room for both, the new program runs in the old one's arena.
+  // All that is needed of the old arena is on the host: it goes before the smaller one comes, so that
+  // the peak does not rise.
+  arena = {};
   Result<gpu::DeviceMemory> room =
       gpu::DeviceMemory::allocate(context, uint64_t(next.arenaBytes), "the arena");
-  if (!room && uint64_t(next.arenaBytes) > arena.bytes())
+  if (!room)
     return room.error();
-  Result<Prepared> prepared = prepare(next, std::move(*executor), room ? room->at(0) : arena.at(0));
+  arena = std::move(*room);
+  mostTaken = std::max(mostTaken, arena.bytes() + weights.bytes());
+  Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
   if (!prepared)
     return prepared.error();
   if (profiling)
     if (Result<void> started = prepared->executor.startProfile(); !started)
       return started;
-
   current = std::move(*prepared);
-  if (room) {
-    mostTaken = std::max(mostTaken, arena.bytes() + room->bytes() + weights.bytes());
-    arena = std::move(*room);
-  }
   Result<void> done = fillArena(next);
   const std::vector<PlanRegion> to = trainedRegions(next);
   for (size_t i = 0; kept && i < to.size() && done; ++i) {
