@@ -95,7 +95,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     }
   }
 
-  // As declared, but the parts of a stack follow its first part.
+  // As declared, but the parts of a stack follow its first part, and E, whose length is a rank,
+  // comes behind all others, so that those begin where 16 bytes are one load.
   SmallVector<ParamOp> paramsInOrder() {
     ModuleOp module = getOperation();
     SymbolTable symbols(module);
@@ -116,6 +117,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
         for (auto part : llvm::drop_begin(stack.getParts().getAsRange<FlatSymbolRefAttr>()))
           order.push_back(symbols.lookup<ParamOp>(part.getValue()));
     }
+    std::stable_partition(order.begin(), order.end(),
+                          [](ParamOp param) { return !param->hasAttr("folded"); });
     return order;
   }
 

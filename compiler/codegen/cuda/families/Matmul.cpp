@@ -13,15 +13,6 @@ extern const Family matmulNtFamily, matmulNnFamily;
 
 namespace {
 
-// Offsets of parameters in floats, all multiples of 4: 16 bytes of a factor are one load.
-bool paramsAligned(Kernel &kernel) {
-  for (auto param : kernel.op->getParentOfType<ModuleOp>().getOps<lora::ParamOp>())
-    if (auto offset = param->getAttrOfType<IntegerAttr>("offset");
-        offset && offset.getInt() % 4 != 0)
-      return false;
-  return true;
-}
-
 // Blocks of 16 rows: of 32 where those still fill the device, since each block reads the whole
 // factor.
 int64_t blockRows(DictionaryAttr params, const CudaTarget &target) {
@@ -178,7 +169,7 @@ private:
 
   // A lane's eight of a row's depth as pairs; 0 behind the last.
   Value loadEight(StringRef name, Value from, Int row, Int at) {
-    Pieces pieces(d, depth);
+    Pieces pieces(d, depth, rowsAligned(kernel, 0));
     if (!spread && (depth % 8 || depth % 32 == 0))
       return pieces.loadPairs(name, from, row, at);
     Value words = d.local(name, {4}, d.word());

@@ -80,7 +80,8 @@ private:
       if (longCols % Strip &&
           longCols % 8 == 0) // sums of columns that are not there are not written
         col = min(col, d.constant(longCols - 8));
-      Value eight = Pieces(d, longCols).loadPairs("eight", longer, at * ldLong, col);
+      Value eight = Pieces(d, longCols, rowsAligned(kernel, longIsA ? 0 : 1))
+                        .loadPairs("eight", longer, at * ldLong, col);
       for (int64_t word = 0; word < 4; ++word)
         d.store(d.loadWord(eight, {d.constant(word)}), words, {q, d.constant(word)});
     });

@@ -11,8 +11,9 @@ class Pieces {
 public:
   static constexpr int64_t size = 8;
 
-  /// Of rows of `columns` numbers.
-  Pieces(DeviceBuilder &d, int64_t columns) : d(d), columns(columns) {}
+  /// Of rows of `columns` numbers; not `aligned`: rows may begin at any number.
+  Pieces(DeviceBuilder &d, int64_t columns, bool aligned = true)
+      : d(d), columns(columns), aligned(aligned) {}
 
   /// Numbers `col`..`col + 7` (`col` a multiple of eight) of the row that begins at `row`, as
   /// f32[8] in registers; 0 behind the last.
@@ -24,9 +25,10 @@ public:
 
 private:
   void packPairs(mlir::Value numbers, mlir::Value pairs);
-  bool ragged() const { return columns % size != 0; }
+  bool ragged() const { return !aligned || columns % size != 0; }
   DeviceBuilder &d;
   int64_t columns;
+  bool aligned;
 };
 
 } // namespace lorac::cuda

@@ -32,6 +32,17 @@ Num BlockSum::at(Int row, Int col) {
   return d.named("sum", sum);
 }
 
+bool lorac::cuda::paramsAligned(Kernel &kernel) {
+  for (auto param : kernel.op->getParentOfType<ModuleOp>().getOps<lora::ParamOp>())
+    if (auto offset = param->getAttrOfType<IntegerAttr>("offset");
+        offset && offset.getInt() % 4 != 0)
+      return false;
+  return true;
+}
+bool lorac::cuda::rowsAligned(Kernel &kernel, unsigned buffer) {
+  return !kernel.element(buffer).isF32() || paramsAligned(kernel);
+}
+
 void lorac::cuda::storeSum(Kernel &kernel, DeviceBuilder &d, Value c, Int place, Num sum) {
   Num scaled = sum * kernel.number("scale");
   d.store(kernel.flag("accumulate") ? d.loadNum(c, {place}) + scaled : scaled, c, {place});

@@ -40,6 +40,12 @@ private:
   mlir::Value sums;
 };
 
+/// Offsets of parameters in floats, all multiples of 4: 16 bytes of a factor are one load.
+bool paramsAligned(Kernel &kernel);
+/// Whether 16 bytes of buffer `buffer`, whose rows are multiples of 16 bytes, are one load:
+/// activations, and factors (f32) where they are aligned.
+bool rowsAligned(Kernel &kernel, unsigned buffer);
+
 /// c[place] [+]= scale·sum, by the kernel's parameters.
 void storeSum(Kernel &kernel, DeviceBuilder &d, mlir::Value c, Int place, Num sum);
 
