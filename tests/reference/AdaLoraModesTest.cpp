@@ -38,8 +38,7 @@ nlohmann::json jsonOf(const fs::path &path) {
 class AdaLoraModes : public testing::TestWithParam<Variant> {
 protected:
   static constexpr int64_t steps = 44;
-  const fs::path root =
-      fs::temp_directory_path() / fmt::format("lorac-adalora-start-{}", getpid());
+  const fs::path root = fs::temp_directory_path() / fmt::format("lorac-adalora-start-{}", getpid());
   std::vector<std::string> modules;
   std::map<std::string, std::vector<float>> start;
 

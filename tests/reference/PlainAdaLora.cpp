@@ -13,9 +13,9 @@ PlainAdaLora::PlainAdaLora(const PlainLlama &model, const PlainAdaLoraSettings &
                            const std::vector<std::string> &modules,
                            const std::map<std::string, std::vector<float>> &start)
     : model(model), settings(settings),
-      allocator(std::vector<train::RankBounds>(modules.size(),
-                                               {settings.initRank, 0, settings.initRank}),
-                settings.prune, settings.steps - settings.tfinal) {
+      allocator(
+          std::vector<train::RankBounds>(modules.size(), {settings.initRank, 0, settings.initRank}),
+          settings.prune, settings.steps - settings.tfinal) {
   for (const std::string &name : modules) {
     const auto [out, in] = model.shapeOf(name);
     auto tensor = [&](const char *part) -> const std::vector<float> & {
@@ -68,8 +68,8 @@ PlainAdaLora::Step PlainAdaLora::step(const train::MicroBatch &batch) {
     }
   }
   Step done;
-  done.loss = model.loss(batch, folded, scale, 1 / double(batch.labels), gradients) /
-              double(batch.labels);
+  done.loss =
+      model.loss(batch, folded, scale, 1 / double(batch.labels), gradients) / double(batch.labels);
 
   // With F = B·diag(E): dB = dF·diag(E), dE = column by column dF·B.
   for (Module &module : all) {
@@ -92,9 +92,8 @@ PlainAdaLora::Step PlainAdaLora::step(const train::MicroBatch &batch) {
   double squares = 0;
   forAll([&](Element &element) { squares += element.g * element.g; });
   done.gradNorm = std::sqrt(squares);
-  const double clip = settings.maxGradNorm > 0
-                          ? std::min(1.0, settings.maxGradNorm / (done.gradNorm + 1e-6))
-                          : 1.0;
+  const double clip =
+      settings.maxGradNorm > 0 ? std::min(1.0, settings.maxGradNorm / (done.gradNorm + 1e-6)) : 1.0;
   forAll([&](Element &element) { element.g *= clip; });
   forAll([&](Element &element) {
     constexpr double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
@@ -151,8 +150,8 @@ void PlainAdaLora::allocate(Step &done) {
   if (done.allocated) {
     const double b0 = double(settings.initRank) * double(all.size()),
                  bT = double(settings.targetRank) * double(all.size());
-    const double rest =
-        1 - double(now - settings.tinit) / double(settings.steps - settings.tfinal - settings.tinit);
+    const double rest = 1 - double(now - settings.tinit) /
+                                double(settings.steps - settings.tfinal - settings.tinit);
     done.budget = now == finalStep ? int64_t(bT) : int64_t((b0 - bT) * rest * rest * rest + bT);
     std::vector<std::vector<double>> scores;
     std::vector<double> sorted;
@@ -166,8 +165,8 @@ void PlainAdaLora::allocate(Step &done) {
             sum += element.sensitivity * element.uncertainty;
           return sum / double(of.size());
         };
-        const double score = triplet.e.sensitivity * triplet.e.uncertainty + mean(triplet.a) +
-                             mean(triplet.b);
+        const double score =
+            triplet.e.sensitivity * triplet.e.uncertainty + mean(triplet.a) + mean(triplet.b);
         scores.back().push_back(score);
         sorted.push_back(isDead(m, i) ? 0 : score);
       }

@@ -123,8 +123,7 @@ double PlainLlama::loss(const train::MicroBatch &batch,
     x = add(block.h, apply("mlp.down_proj", act));
   }
   const HostTensor &head = weights.at("lm_head.weight"), &last = weights.at("model.norm.weight");
-  const LossGradient end =
-      crossEntropyBackward(rmsNorm(x, last, eps), head, labels, lossScale);
+  const LossGradient end = crossEntropyBackward(rmsNorm(x, last, eps), head, labels, lossScale);
 
   HostTensor dx = rmsNormBackward(x, last, end.dh, eps);
   for (int64_t n = layers - 1; n >= 0; --n) {
@@ -147,11 +146,10 @@ double PlainLlama::loss(const train::MicroBatch &batch,
       dup.data[i] *= g * s;
     }
     const HostTensor dagain = add(back("mlp.gate_proj", dgate), back("mlp.up_proj", dup));
-    const HostTensor dh =
-        add(dx, normBack("post_attention_layernorm.weight", block.h, dagain));
-    const AttentionGradient attended = attentionBackward(
-        block.q, block.k, block.v, segments, block.attended.o, block.attended.lse,
-        back("self_attn.o_proj", dh), attentionScale);
+    const HostTensor dh = add(dx, normBack("post_attention_layernorm.weight", block.h, dagain));
+    const AttentionGradient attended =
+        attentionBackward(block.q, block.k, block.v, segments, block.attended.o, block.attended.lse,
+                          back("self_attn.o_proj", dh), attentionScale);
     const HostTensor dnormed =
         add(add(back("self_attn.q_proj", flat(rope(attended.dq, positions, theta, true))),
                 back("self_attn.k_proj", flat(rope(attended.dk, positions, theta, true)))),
