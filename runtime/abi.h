@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define LORAC_ABI_VERSION 2u
+#define LORAC_ABI_VERSION 3u
 
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)
@@ -44,8 +44,9 @@ typedef struct LoracUpdate {
 /* One launch runs tiles [begin, end) of its tile space (plan: `tiles`); ranges that cut the space
  * may run on different threads and write the same bytes as one range would. `rows` is the launch's
  * number of rows (plan: `rows`). `buffers` are in the order that the kernel family states;
- * `scratch` is the worker's own, 64-byte aligned. */
+ * `scalars` are the launch's (plan: `scalars`): ranks and what follows from them, so that a kernel
+ * serves every rank; `scratch` is the worker's own, 64-byte aligned. */
 typedef void (*LoracKernel)(void *const *buffers, const LoracStep *step, int64_t rows,
-                            int64_t begin, int64_t end, void *scratch);
+                            int64_t begin, int64_t end, void *scratch, const int64_t *scalars);
 
 #endif

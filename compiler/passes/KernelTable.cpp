@@ -9,7 +9,7 @@
 using namespace mlir;
 using namespace lorac::lora;
 
-// What tells kernels of a family apart most: nf4_1536x576_r16_residual.
+// What tells kernels of a family apart most: nf4_1536x576_low_rank_residual; r: any rank.
 static std::string shownParams(DictionaryAttr params, StringRef rows = "") {
   std::string name;
   auto integer = [&](StringRef param) {
@@ -18,14 +18,20 @@ static std::string shownParams(DictionaryAttr params, StringRef rows = "") {
     auto value = params.getAs<IntegerAttr>(param);
     return value ? std::to_string(value.getInt()) : std::string();
   };
+  auto isScalar = [&](StringRef param) { // a rank, which comes with the launch
+    auto scalars = params.getAs<ArrayAttr>("scalars");
+    return scalars && llvm::is_contained(scalars.getAsValueRange<StringAttr>(), param);
+  };
   if (auto format = params.getAs<StringAttr>("format"))
     name += "_" + format.getValue().split('<').first.str();
   std::string sizes;
   for (StringRef param : {"heads", "kv_heads", "head_dim", "vocab", "i", "n", "j", "k", "cols"})
-    if (std::string value = integer(param); !value.empty())
+    if (std::string value = isScalar(param) ? "r" : integer(param); !value.empty())
       sizes += (sizes.empty() ? "" : "x") + value;
   if (!sizes.empty())
     name += "_" + sizes;
+  if (isScalar("rank"))
+    name += "_low_rank";
   if (std::string rank = integer("rank"); !rank.empty() && rank != "0")
     name += "_r" + rank;
   for (StringRef param : {"low_rank", "residual", "accumulate", "exact", "inverse", "backward"})
@@ -34,7 +40,7 @@ static std::string shownParams(DictionaryAttr params, StringRef rows = "") {
   return name;
 }
 
-// linear_forward_nf4_1536x576_r16, linear_forward_nf4_576_192_192x576_low_rank_rope.
+// linear_forward_nf4_1536x576_low_rank, linear_forward_nf4_576_192_192x576_low_rank_rope.
 static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   std::string name = key.family;
   SmallVector<DictionaryAttr> parts{params};

@@ -99,6 +99,7 @@ private:
   llvm::DenseMap<Value, Value> weights;
   llvm::StringMap<Value> named; // io, table, param, grad buffers
   llvm::DenseMap<Operation *, Value> concats;
+  SymbolTableCollection symbols;
 
   static Value rootOf(Value value) {
     while (true)
@@ -537,22 +538,89 @@ private:
                              MemRefType::get(c.getShape(), b.getF32Type()))
                      : fresh(op.getC(), op.getLoc(), "t");
     buffers[op.getC()] = out;
-    SmallVector<NamedAttribute> params;
+    Sizes sizes;
+    const bool columnsAreRank = rankColumns(op.getC());
     if (isTn)
-      params = {integer("i", c.getDimSize(0)), integer("j", c.getDimSize(1))};
+      sizes.add("i", c.getDimSize(0), rankColumns(op.getA()));
     else
-      params = {integer("j", c.getDimSize(1)), integer("k", a.getDimSize(1)),
-                flag("exact", bool(sink) || isInColumns(op.getC()) || !c.isDynamicDim(0))};
+      sizes.add("k", a.getDimSize(1), rankColumns(op.getA()));
+    sizes.add("j", c.getDimSize(1), columnsAreRank);
+    sizes.add("lda", ld(op.getA()), rankColumns(op.getA()));
+    sizes.add("ldb", ld(op.getB()), rankColumns(op.getB()));
+    sizes.add("ldc", ld(op.getC()), columnsAreRank);
+    SmallVector<NamedAttribute> params = sizesOf(sizes);
+    if (!isTn)
+      params.push_back(flag("exact", bool(sink) || isInColumns(op.getC()) || !c.isDynamicDim(0)));
     if (isTn && target.isCuda) // two columns of a row are one word
       params.push_back(flag("even", isEven(in(op.getA())) && isEven(in(op.getB()))));
-    params.append({integer("lda", ld(op.getA())), integer("ldb", ld(op.getB())),
-                   integer("ldc", ld(op.getC())), number("scale", op.getScale().convertToDouble()),
-                   flag("accumulate", bool(sink))});
+    if (!target.isCuda && columnsAreRank) // how wide the tiles are
+      params.push_back(integer("columns", c.getDimSize(1) <= 8 ? 8 : 16));
+    params.append(
+        {number("scale", op.getScale().convertToDouble()), flag("accumulate", bool(sink))});
     int64_t other = isTn ? c.getDimSize(0) : a.getDimSize(1);
     auto made =
         launch(op.getLoc(), {("matmul_" + stringifyProductKind(op.getKind())).str(), params},
-               {in(op.getA()), in(op.getB()), out}, 2 * rows * c.getDimSize(1) * other, 0, rows);
+               {in(op.getA()), in(op.getB()), out}, 2 * rows * c.getDimSize(1) * other, 0, rows,
+               scalarsOf(sizes));
     made.setFixed(fixed);
+  }
+
+  // Sizes of a kernel. Those that are ranks, or leading dimensions of what is as wide as a rank,
+  // come with the launch on a CPU: one kernel serves every rank, and ranks that fall need no new
+  // one.
+  struct Sizes {
+    SmallVector<std::pair<StringRef, int64_t>> fixed, ranks;
+    void add(StringRef name, int64_t value, bool isRank) {
+      (isRank ? ranks : fixed).push_back({name, value});
+    }
+  };
+  SmallVector<NamedAttribute> sizesOf(const Sizes &sizes) {
+    SmallVector<NamedAttribute> params;
+    for (auto [name, value] : sizes.fixed)
+      params.push_back(integer(name, value));
+    SmallVector<Attribute> names;
+    for (auto [name, value] : sizes.ranks)
+      if (target.isCuda)
+        params.push_back(integer(name, value));
+      else
+        names.push_back(b.getStringAttr(name));
+    if (!names.empty())
+      params.push_back(b.getNamedAttr("scalars", b.getArrayAttr(names)));
+    return params;
+  }
+  DenseI64ArrayAttr scalarsOf(const Sizes &sizes) {
+    if (target.isCuda || sizes.ranks.empty())
+      return {};
+    SmallVector<int64_t> values;
+    for (auto [name, value] : sizes.ranks)
+      values.push_back(value);
+    return b.getDenseI64ArrayAttr(values);
+  }
+
+  // Whether a value's columns, or its rows, are counted by a rank: factors, and what products make
+  // of them.
+  bool rankColumns(Value value) { return isRank(value, /*columns=*/true); }
+  bool isRank(Value value, bool columns) {
+    Operation *op = value.getDefiningOp();
+    if (auto use = dyn_cast_or_null<UseOp>(op)) {
+      Operation *symbol = symbols.lookupNearestSymbolFrom(op, use.getSymbolAttr());
+      while (auto stack = dyn_cast_or_null<StackOp>(symbol))
+        symbol = symbols.lookupNearestSymbolFrom(op, cast<SymbolRefAttr>(stack.getParts()[0]));
+      auto group = symbol ? symbol->getAttrOfType<StringAttr>("group") : StringAttr();
+      return group && group == (columns ? "lora_B" : "lora_A");
+    }
+    if (auto product = dyn_cast_or_null<MatmulOp>(op)) {
+      const bool isTn = product.getKind() == ProductKind::TN;
+      return columns ? isRank(product.getB(), product.getKind() != ProductKind::NT)
+                     : isRank(product.getA(), isTn);
+    }
+    if (auto part = dyn_cast_or_null<ColumnsOp>(op))
+      return isRank(part.getX(), columns);
+    if (auto view = dyn_cast_or_null<ViewOp>(op))
+      return isRank(view.getX(), columns);
+    if (auto concat = dyn_cast_or_null<ConcatOp>(op))
+      return isRank(concat.getParts().front(), columns);
+    return isa_and_nonnull<OrthogonalTermOp>(op);
   }
 
   // Over the Gram matrix, which nothing else reads. The norms stand side by side in the order of
@@ -563,9 +631,12 @@ private:
           norms = place(BufferRole::IO, "orthogonality", MemRefType::get({all}, b.getF32Type()));
     Value norm =
         SliceOp::create(b, op.getLoc(), MemRefType::get({1}, b.getF32Type()), norms, 4 * terms++);
-    launch(op.getLoc(),
-           {"orthogonal_term", {integer("n", r), number("scale", op.getScale().convertToDouble())}},
-           {gram, norm}, 4 * r * r, 0, r)
+    Sizes sizes;
+    sizes.add("n", r, rankColumns(op.getGram()));
+    SmallVector<NamedAttribute> params = sizesOf(sizes);
+    params.push_back(number("scale", op.getScale().convertToDouble()));
+    launch(op.getLoc(), {"orthogonal_term", params}, {gram, norm}, 4 * r * r, 0, r,
+           scalarsOf(sizes))
         .setFixed(true);
     buffers[op.getGradient()] = gram, buffers[op.getNorm()] = norm;
   }
@@ -578,15 +649,19 @@ private:
     DenseI64ArrayAttr scalars; ///< of the launch
   };
 
-  // The rank of an update and t's leading dimension: constants of a CPU's kernel, which unrolls by
-  // them; a GPU's kernel gets them with the launch, so that it serves every rank.
+  // The rank of an update and t's leading dimension come with the launch, so that a kernel serves
+  // every rank; a CPU's has scratch for the next multiple of 64.
   SmallVector<NamedAttribute> rankParams(Value t, StringRef ldName) {
     if (target.isCuda)
       return {flag("low_rank", bool(t))};
-    return {integer("rank", t ? cols(t) : 0), integer(ldName, t ? ld(t) : 0)};
+    if (!t)
+      return {integer("rank", 0), integer(ldName, 0)};
+    return {integer("most_rank", (cols(t) + 63) / 64 * 64),
+            b.getNamedAttr("scalars",
+                           b.getArrayAttr({b.getStringAttr("rank"), b.getStringAttr(ldName)}))};
   }
   DenseI64ArrayAttr rankScalars(Value t) {
-    return target.isCuda && t ? b.getDenseI64ArrayAttr({cols(t), ld(t)}) : DenseI64ArrayAttr();
+    return t ? b.getDenseI64ArrayAttr({cols(t), ld(t)}) : DenseI64ArrayAttr();
   }
 
   Product productOf(AdaptedLinearOp op) {

@@ -10,13 +10,13 @@ func.func private @rms_norm_forward_64.body(memref<16777216x64xf32>, memref<64xf
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
 // first of: model.layers.0.self_attn.q_proj+k_proj+v_proj ()
-// kernels/matmul_nt_12x64.mlir
-func.func private @matmul_nt_12x64.body(memref<16777216x64xf32>, memref<12x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// kernels/matmul_nt_rx64.mlir
+func.func private @matmul_nt_rx64.body(memref<16777216x64xf32>, memref<16777216x64xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<16384xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.q_proj (specs/architectures/llama.toml:54:16)
-// kernels/linear_forward_f32_64x64_r4.mlir
-func.func private @linear_forward_f32_64x64_r4.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x16xf32>, memref<64x4xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// kernels/linear_forward_f32_64x64_low_rank.mlir
+func.func private @linear_forward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: q (specs/architectures/llama.toml:54:5)
@@ -25,8 +25,8 @@ func.func private @rope_4x16.body(memref<16777216x64xf32>, memref<16777216xi32>,
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.k_proj (specs/architectures/llama.toml:55:16)
-// kernels/linear_forward_f32_32x64_r4.mlir
-func.func private @linear_forward_f32_32x64_r4.body(memref<16777216x64xf32>, memref<2x64x16xf32>, memref<16777216x16xf32>, memref<32x4xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// kernels/linear_forward_f32_32x64_low_rank.mlir
+func.func private @linear_forward_f32_32x64_low_rank.body(memref<16777216x64xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: k (specs/architectures/llama.toml:55:5)
@@ -40,23 +40,18 @@ func.func private @attention_forward_4x2x16.body(memref<16777216x64xf32>, memref
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
 // first of: model.layers.0.self_attn.o_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nt_4x64.mlir
-func.func private @matmul_nt_4x64.body(memref<16777216x64xf32>, memref<4x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+// kernels/matmul_nt_rx64_2.mlir
+func.func private @matmul_nt_rx64_2.body(memref<16777216x64xf32>, memref<16777216x64xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<8192xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.o_proj (specs/architectures/llama.toml:57:9)
-// kernels/linear_forward_f32_64x64_r4_residual.mlir
-func.func private @linear_forward_f32_64x64_r4_residual.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x16xf32>, memref<64x4xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
-
-// C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
-// first of: model.layers.0.mlp.gate_proj+up_proj ()
-// kernels/matmul_nt_8x64.mlir
-func.func private @matmul_nt_8x64.body(memref<16777216x64xf32>, memref<8x64xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+// kernels/linear_forward_f32_64x64_low_rank_residual.mlir
+func.func private @linear_forward_f32_64x64_low_rank_residual.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.gate_proj (specs/architectures/llama.toml:59:21)
-// kernels/linear_forward_f32_176x64_r4.mlir
-func.func private @linear_forward_f32_176x64_r4.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<176x4xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// kernels/linear_forward_f32_176x64_low_rank.mlir
+func.func private @linear_forward_f32_176x64_low_rank.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -65,13 +60,13 @@ func.func private @map_176.body(memref<16777216x176xf32>, memref<16777216x176xf3
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[j,k]
 // first of: model.layers.0.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nt_4x176.mlir
-func.func private @matmul_nt_4x176.body(memref<16777216x176xf32>, memref<4x176xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<5632xi8>) -> ()
+// kernels/matmul_nt_rx176.mlir
+func.func private @matmul_nt_rx176.body(memref<16777216x176xf32>, memref<16777216x176xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<22528xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.down_proj (specs/architectures/llama.toml:59:9)
-// kernels/linear_forward_f32_64x176_r4_residual.mlir
-func.func private @linear_forward_f32_64x176_r4_residual.body(memref<16777216x176xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<64x4xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<4096xi8>) -> ()
+// kernels/linear_forward_f32_64x176_low_rank_residual.mlir
+func.func private @linear_forward_f32_64x176_low_rank_residual.body(memref<16777216x176xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: lm_head (specs/architectures/llama.toml:65:10)
@@ -100,23 +95,23 @@ func.func private @rms_norm_backward_64.body(memref<16777216x64xf32>, memref<64x
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x64.mlir
-func.func private @matmul_nn_4x64.body(memref<16777216x64xf32>, memref<64x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+// kernels/matmul_nn_rx64.mlir
+func.func private @matmul_nn_rx64.body(memref<16777216x64xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<8192xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_4x176_accumulate.mlir
-func.func private @matmul_tn_4x176_accumulate.body(memref<16777216x16xf32>, memref<16777216x176xf32>, memref<4x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+// kernels/matmul_tn_rx176_accumulate.mlir
+func.func private @matmul_tn_rx176_accumulate.body(memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<12288xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.down_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_64x4_accumulate.mlir
-func.func private @matmul_tn_64x4_accumulate.body(memref<16777216x64xf32>, memref<16777216x16xf32>, memref<64x4xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<6144xi8>) -> ()
+// kernels/matmul_tn_64xr_accumulate.mlir
+func.func private @matmul_tn_64xr_accumulate.body(memref<16777216x64xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<6144xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
-// kernels/linear_backward_f32_64x176_r4.mlir
-func.func private @linear_backward_f32_64x176_r4.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<16777216x16xf32>, memref<4x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_64x176_low_rank.mlir
+func.func private @linear_backward_f32_64x176_low_rank.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -125,23 +120,23 @@ func.func private @map_176_2.body(memref<16777216x176xf32>, memref<16777216x176x
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x176_exact.mlir
-func.func private @matmul_nn_4x176_exact.body(memref<16777216x176xf32>, memref<176x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<5632xi8>) -> ()
+// kernels/matmul_nn_rx176_exact.mlir
+func.func private @matmul_nn_rx176_exact.body(memref<16777216x176xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<22528xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.up_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_176x4_accumulate.mlir
-func.func private @matmul_tn_176x4_accumulate.body(memref<16777216x176xf32>, memref<16777216x16xf32>, memref<176x4xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<6144xi8>) -> ()
+// kernels/matmul_tn_176xr_accumulate.mlir
+func.func private @matmul_tn_176xr_accumulate.body(memref<16777216x176xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<6144xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.mlp.gate_proj+up_proj ()
-// kernels/matmul_tn_8x64_accumulate.mlir
-func.func private @matmul_tn_8x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<8x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+// kernels/matmul_tn_rx64_accumulate.mlir
+func.func private @matmul_tn_rx64_accumulate.body(memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<12288xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.up_proj (specs/architectures/llama.toml:59:45)
-// kernels/linear_backward_f32_176x64_r8.mlir
-func.func private @linear_backward_f32_176x64_r8.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<16777216x16xf32>, memref<8x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<204800xi8>) -> ()
+// kernels/linear_backward_f32_176x64_low_rank.mlir
+func.func private @linear_backward_f32_176x64_low_rank.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.gate_proj (specs/architectures/llama.toml:59:21)
@@ -153,15 +148,10 @@ func.func private @linear_backward_f32_176x64_accumulate.body(memref<16777216x17
 // kernels/rms_norm_backward_64_accumulate.mlir
 func.func private @rms_norm_backward_64_accumulate.body(memref<16777216x64xf32>, memref<64xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 
-// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
-// first of: model.layers.1.self_attn.o_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_4x64_accumulate.mlir
-func.func private @matmul_tn_4x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<4x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
-
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.o_proj (specs/architectures/llama.toml:57:9)
-// kernels/linear_backward_f32_64x64_r4.mlir
-func.func private @linear_backward_f32_64x64_r4.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<16777216x16xf32>, memref<4x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<69632xi8>) -> ()
+// kernels/linear_backward_f32_64x64_low_rank.mlir
+func.func private @linear_backward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
 
 // p = exp(scale·q·kᵀ - lse), dv = pᵀ·do, ds = scale·p·(do·vᵀ - rowsum(do·o)), dq = ds·k, dk = dsᵀ·q
 // first of:  (specs/architectures/llama.toml:57:16)
@@ -170,13 +160,13 @@ func.func private @attention_backward_4x2x16.body(memref<16777216x64xf32>, memre
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.self_attn.v_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x32_exact.mlir
-func.func private @matmul_nn_4x32_exact.body(memref<16777216x32xf32>, memref<32x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<1024xi8>) -> ()
+// kernels/matmul_nn_rx32_exact.mlir
+func.func private @matmul_nn_rx32_exact.body(memref<16777216x32xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<4096xi8>) -> ()
 
 // C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
 // first of: model.layers.1.self_attn.v_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_tn_32x4_accumulate.mlir
-func.func private @matmul_tn_32x4_accumulate.body(memref<16777216x32xf32>, memref<16777216x16xf32>, memref<32x4xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<6144xi8>) -> ()
+// kernels/matmul_tn_32xr_accumulate.mlir
+func.func private @matmul_tn_32xr_accumulate.body(memref<16777216x32xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<6144xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: k (specs/architectures/llama.toml:55:5)
@@ -190,18 +180,13 @@ func.func private @rope_4x16_inverse.body(memref<16777216x64xf32>, memref<167772
 
 // C[m,j] [+]= scale·Σk A[m,k]·B[k,j]
 // first of: model.layers.1.self_attn.q_proj (specs/tiny_loraplus.toml:13:18)
-// kernels/matmul_nn_4x64_exact.mlir
-func.func private @matmul_nn_4x64_exact.body(memref<16777216x64xf32>, memref<64x4xf32>, memref<16777216x16xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
-
-// C[i,j] [+]= scale·Σm A[m,i]·B[m,j]
-// first of: model.layers.1.self_attn.q_proj+k_proj+v_proj ()
-// kernels/matmul_tn_12x64_accumulate.mlir
-func.func private @matmul_tn_12x64_accumulate.body(memref<16777216x16xf32>, memref<16777216x64xf32>, memref<12x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<12288xi8>) -> ()
+// kernels/matmul_nn_rx64_exact.mlir
+func.func private @matmul_nn_rx64_exact.body(memref<16777216x64xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<8192xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.v_proj (specs/architectures/llama.toml:56:11)
-// kernels/linear_backward_f32_32x64_r12.mlir
-func.func private @linear_backward_f32_32x64_r12.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<16777216x16xf32>, memref<12x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<77824xi8>) -> ()
+// kernels/linear_backward_f32_32x64_low_rank.mlir
+func.func private @linear_backward_f32_32x64_low_rank.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.k_proj (specs/architectures/llama.toml:55:16)

@@ -124,8 +124,9 @@ CheckpointRanks ranksFromJson(const Fields &in) {
   const Fields rebuild = in.at("rebuild");
   ranks.swap.rebuild = {rebuild.number("lost_seconds"), rebuild.number("seconds_a_step"),
                         rebuild.integer("counted_to", 0, most)};
-  in.at("programs").forEach(
-      [&](const Fields &record) { ranks.swap.records.push_back(recordFromJson(record)); });
+  in.at("programs").forEach([&](const Fields &record) {
+    ranks.swap.records.push_back(recordFromJson(record));
+  });
   return ranks;
 }
 

@@ -147,19 +147,33 @@ Result<void> CpuBackend::run(Program program, const LoracStep &step) {
   return {};
 }
 
+// Each module once, on any thread: `body(module, where its B is kept)`.
+void CpuBackend::forEachModule(const std::function<void(const TripletLayout &, float *)> &body) {
+  std::vector<int64_t> offsets;
+  int64_t count = 0;
+  for (const TripletLayout &at : triplets) {
+    offsets.push_back(count);
+    count += at.out * at.rank;
+  }
+  float *kept = region(plan.unfolded);
+  pool.parallelFor(int64_t(triplets.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      body(triplets[size_t(i)], kept + offsets[size_t(i)]);
+  });
+}
+
 // The update is B·diag(E)·A: as one of LoRA with B·diag(E) for B.
 void CpuBackend::fold() {
   if (triplets.empty() || isFolded)
     return;
-  float *params = region(plan.paramRegion), *kept = region(plan.unfolded);
-  for (const TripletLayout &at : triplets) {
+  float *params = region(plan.paramRegion);
+  forEachModule([&](const TripletLayout &at, float *kept) {
     float *b = params + at.b;
     std::memcpy(kept, b, size_t(at.out * at.rank) * sizeof(float));
-    kept += at.out * at.rank;
     for (int64_t row = 0; row < at.out; ++row)
       for (int64_t i = 0; i < at.rank; ++i)
         b[row * at.rank + i] *= params[at.e + i];
-  }
+  });
   isFolded = true;
 }
 
@@ -168,23 +182,21 @@ void CpuBackend::fold() {
 void CpuBackend::unfold() {
   if (triplets.empty() || !isFolded)
     return;
-  float *params = region(plan.paramRegion), *grads = region(plan.gradRegion),
-        *kept = region(plan.unfolded);
-  for (const TripletLayout &at : triplets) {
+  float *params = region(plan.paramRegion), *grads = region(plan.gradRegion);
+  forEachModule([&](const TripletLayout &at, const float *kept) {
     std::memcpy(params + at.b, kept, size_t(at.out * at.rank) * sizeof(float));
-    if (gradsAreFolded) {
-      std::vector<double> sums(size_t(at.rank), 0.0);
-      for (int64_t row = 0; row < at.out; ++row)
-        for (int64_t i = 0; i < at.rank; ++i) {
-          float &g = grads[at.b + row * at.rank + i];
-          sums[size_t(i)] += double(g) * double(kept[row * at.rank + i]);
-          g *= params[at.e + i];
-        }
-      for (int64_t i = 0; i < at.rank; ++i)
-        grads[at.e + i] = float(sums[size_t(i)]);
-    }
-    kept += at.out * at.rank;
-  }
+    if (!gradsAreFolded)
+      return;
+    std::vector<double> sums(size_t(at.rank), 0.0);
+    for (int64_t row = 0; row < at.out; ++row)
+      for (int64_t i = 0; i < at.rank; ++i) {
+        float &g = grads[at.b + row * at.rank + i];
+        sums[size_t(i)] += double(g) * double(kept[row * at.rank + i]);
+        g *= params[at.e + i];
+      }
+    for (int64_t i = 0; i < at.rank; ++i)
+      grads[at.e + i] = float(sums[size_t(i)]);
+  });
   isFolded = gradsAreFolded = false;
 }
 

@@ -45,6 +45,7 @@ private:
   Result<void> prepare(const Plan &of, const Payload &payload);
   void fillTables(const Plan &of);
   float *region(const PlanRegion &region) const { return arena.at<float>(region.offset); }
+  void forEachModule(const std::function<void(const TripletLayout &, float *)> &body);
   void fold();
   void unfold();
 

@@ -36,6 +36,7 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
         launch.buffers.push_back(arg.weight < 0
                                      ? static_cast<void *>(arena.data() + arg.offset)
                                      : const_cast<void *>(weightPart(arg.weight, arg.part)));
+      launch.scalars.assign(from.scalars.begin(), from.scalars.end());
       launch.tiles = kernel.tiles;
       launch.rowBegin = from.rowBegin;
       launch.rowCount = from.rowCount;
@@ -69,7 +70,8 @@ void Executor::run(Program program, const LoracStep &step) {
     pool->parallelFor(tiles, launch.evenTiles ? Split::Shares : Split::Dynamic,
                       [&](int worker, int64_t first, int64_t last) {
                         launch.kernel(launch.buffers.data(), &step, rows, first, last,
-                                      scratch.data() + worker * scratchStride);
+                                      scratch.data() + worker * scratchStride,
+                                      launch.scalars.data());
                       });
     if (profiling) {
       LaunchCount &count = counts[launch.counter];

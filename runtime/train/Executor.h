@@ -32,6 +32,7 @@ private:
   struct Launch {
     LoracKernel kernel;
     std::vector<void *> buffers;
+    std::vector<int64_t> scalars;
     PlanTiles tiles;
     int64_t rowBegin, rowCount;
     bool fixedRows;

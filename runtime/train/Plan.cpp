@@ -165,8 +165,6 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
     in.at("scalars").forEach([&](const Fields &scalar) {
       launch.scalars.push_back(int32_t(scalar.asInteger(0, (int64_t(1) << 31) - 1)));
     });
-  if (!launch.scalars.empty() && !plan.onGpu())
-    in.at("scalars").fail("are for kernels of a GPU");
   launch.flops = in.numberOr("flops", 0);
   launch.bytes = in.numberOr("bytes", 0);
   launch.op = in.textOr("op", "");

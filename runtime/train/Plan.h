@@ -46,7 +46,7 @@ struct PlanArg {
 struct PlanLaunch {
   int32_t kernel = 0;
   std::vector<PlanArg> args;
-  std::vector<int32_t> scalars; ///< cuda: what the kernel gets behind the rows (ranks)
+  std::vector<int32_t> scalars; ///< ranks and what follows from them
   int64_t rowBegin = 0, rowCount = 0;
   bool fixedRows = false; ///< the rows are no tokens: all of them, whatever the micro-batch holds
   std::array<int64_t, 3> grid = {1, 1, 1}; ///< cuda: blocks

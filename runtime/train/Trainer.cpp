@@ -73,6 +73,7 @@ private:
   Result<void> evaluate();
   Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
   Result<void> swapProgram();
+  Result<void> reportProgram();
   Result<void> writeRanks(int64_t step, const RankPattern &live, const Allocation *made,
                           const ProgramRecord *program);
   Result<void> writeRankFiles();
@@ -103,6 +104,7 @@ private:
   std::optional<ProgramSwap> swap;   ///< and where something may die
   TripletSets livePlaces;
   RankPattern lastLive;
+  bool isNewProgram = false;
   MetricsFile metrics, extraMetrics;
   int64_t total = 0, savedStep = -1;
   Clock::time_point begun = Clock::now();
@@ -164,7 +166,8 @@ Result<void> Loop::prepare() {
     extraMetrics = std::move(*extra);
   }
   if (ranks && state.step == 0)
-    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr); !written)
+    if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr);
+        !written)
       return written;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
@@ -209,8 +212,9 @@ Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
   const bool asked = ranks->allocator().requested();
   const std::string program = swap ? "; " + swap->decide(index, *ranks, session) : std::string();
   // With deltaT = 1 there are as many allocations as steps: those that change nothing pass in
-  // silence.
-  if (live == lastLive && !(*made)->anyDied() && ranks->allocator().requested() == asked)
+  // silence, but for the last.
+  if (live == lastLive && !(*made)->anyDied() && ranks->allocator().requested() == asked &&
+      ranks->nextAllocation(index) != 0)
     return {};
   lastLive = live;
   progress.say(
@@ -225,34 +229,40 @@ Result<void> Loop::swapProgram() {
   const ProgramRecord *record = swap->swap(state.step, *ranks, session);
   if (!record) // a signal: it goes on with the resumed run
     return {};
-  if (Result<void> written = writeManifest(options.outDir, run, swap->records()); !written)
-    return written;
   if (!record->failure.empty()) {
     progress.say(fmt::format("warning: step {}: no smaller program: {}; the old one goes on, the "
                              "ranks are what they would be",
                              state.step, record->failure));
-    return {};
+    return writeManifest(options.outDir, run, swap->records());
   }
   groups = makeGroups(session.plan, run.loraPlusRatio);
   stepSeconds = 0, stepTokens = 0; // the profile is that of the last program
-  progress.say(fmt::format(
-      "step {}: program of {} ranks in place of {}: {}; built for {:.0f} ms beside the run, waited "
-      "for {:.0f} ms; planned {} -> {}, resident {} -> {}",
-      state.step, record->ranksAfter, record->ranksBefore,
-      record->fromCache ? "from the cache"
-                        : fmt::format("{} kernels built, {} from the cache", record->kernelsBuilt,
-                                      record->kernelsFromCache),
-      record->hiddenMs, record->waitedMs, formatBytes(record->plannedBefore),
-      formatBytes(record->plannedAfter), formatBytes(record->residentBefore),
-      formatBytes(record->residentAfter)));
-  if (Result<void> written = writeRanks(state.step, swap->live(), nullptr, record); !written)
-    return written;
+  isNewProgram = true;
   // What died meanwhile would stay for good once the ranks stand.
   if (ranks->nextAllocation(state.step - 1) == 0 &&
       ranks->allocator().storedRanks() != ranks->allocator().keptRanks())
-    progress.say(
-        fmt::format("step {}: {}", state.step, swap->decide(state.step - 1, *ranks, session)));
+    progress.say(fmt::format("step {}: {}", state.step,
+                             swap->decide(state.step - 1, *ranks, session)));
   return {};
+}
+
+/// After the first step of a new program: only then is it known what is resident.
+Result<void> Loop::reportProgram() {
+  isNewProgram = false;
+  const ProgramRecord &record = swap->measured(session.backend->memory());
+  progress.say(fmt::format(
+      "step {}: program of {} ranks in place of {}: {}; built for {:.0f} ms beside the run, waited "
+      "for {:.0f} ms; planned {} -> {}, resident {} -> {}",
+      record.step, record.ranksAfter, record.ranksBefore,
+      record.fromCache ? "from the cache"
+                       : fmt::format("{} kernels built, {} from the cache", record.kernelsBuilt,
+                                     record.kernelsFromCache),
+      record.hiddenMs, record.waitedMs, formatBytes(record.plannedBefore),
+      formatBytes(record.plannedAfter), formatBytes(record.residentBefore),
+      formatBytes(record.residentAfter)));
+  if (Result<void> written = writeManifest(options.outDir, run, swap->records()); !written)
+    return written;
+  return writeRanks(record.step, swap->live(), nullptr, &record);
 }
 
 /// Ranks and program of a checkpoint: its tensors are of that program.
@@ -404,6 +414,9 @@ Result<void> Loop::step() {
   state.lastLoss = loss;
   ++state.step;
   state.position = stream.position();
+  if (isNewProgram)
+    if (Result<void> told = reportProgram(); !told)
+      return told;
 
   const MemoryUse memory = session.backend->memory();
   if (state.step % run.loggingSteps == 0 || state.step == total) {
@@ -420,6 +433,8 @@ Result<void> Loop::step() {
     line.add("num_input_tokens_seen", state.tokensSeen);
     line.add("tokens_per_second", std::round(double(tokens) / seconds * 10) / 10);
     line.add("peak_memory_bytes", int64_t(memory.peak));
+    if (ranks)
+      line.add("resident_bytes", int64_t(memory.resident));
     if (memory.ofGpu)
       line.add("peak_host_memory_bytes", int64_t(peakMemoryBytes()));
     if (Result<void> written = write(line); !written)

@@ -37,27 +37,42 @@ def dequantized(path, out):
     writer.close()
 
 
-base, adapter, out = work / "smollm2-f32.gguf", work / "adapter.gguf", work / "out"
+base = work / "smollm2-f32.gguf"
 dequantized(source / "models/SmolLM2-135M-Instruct.Q4_1.gguf", base)
-common = ["specs/smollm2_lora.toml", "--generated", work / "generated", "--set", f'model.source="{base}"',
-          "--set", "quantization.format=none"]
-run(lorac, "train", *common, "--out", out, "--steps", 4, "--quiet",
-    "--set", "optimizer.learning_rate=2e-3", "--set", "schedule.name=constant", "--set", "train.eval_steps=0",
-    "--set", "data.eval_fraction=0")
-run(lorac, "export", out, "--format", "gguf", "-o", adapter)
-ours = json.loads(run(lorac, "generate", *common, "--adapter", out, "--json", "--max-new-tokens", TOKENS,
-                      *[word for prompt in PROMPTS for word in ("--prompt", prompt)]))
-
 F32 = 0  # GGML_TYPE_F32, for the KV cache
-llama = Llama(str(base), lora_path=str(adapter), n_ctx=256, type_k=F32, type_v=F32, verbose=False)
 plain = Llama(str(base), n_ctx=256, type_k=F32, type_v=F32, verbose=False)
-failed = moved = False
-for prompt, answer in zip(PROMPTS, ours):
-    theirs = llama.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
-    without = plain.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
-    moved |= without != theirs
-    same = theirs == answer["text"]
-    failed |= not same
-    print(f"{'same' if same else 'DIFFERENT'}: {prompt!r} -> {theirs!r}" + ("" if same else f", lorac: {answer['text']!r}"))
-if failed or not moved:
-    sys.exit("llama.cpp's text differs from lorac's" if failed else "the adapter changes nothing")
+
+
+def train_and_compare(name, changes):
+    """Trains, exports and generates; whether llama.cpp writes the same, and whether the adapter changes anything."""
+    adapter, out = work / f"{name}.gguf", work / f"out-{name}"
+    common = ["specs/smollm2_lora.toml", "--generated", work / f"generated-{name}", "--set", f'model.source="{base}"',
+              "--set", "quantization.format=none", *[word for change in changes for word in ("--set", change)]]
+    run(lorac, "train", *common, "--out", out, "--quiet", "--set", "schedule.name=constant",
+        "--set", "train.eval_steps=0", "--set", "data.eval_fraction=0")
+    run(lorac, "export", out, "--format", "gguf", "-o", adapter)
+    ours = json.loads(run(lorac, "generate", *common, "--adapter", out, "--json", "--max-new-tokens", TOKENS,
+                          *[word for prompt in PROMPTS for word in ("--prompt", prompt)]))
+    llama = Llama(str(base), lora_path=str(adapter), n_ctx=256, type_k=F32, type_v=F32, verbose=False)
+    same, moved = True, False
+    for prompt, answer in zip(PROMPTS, ours):
+        theirs = llama.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
+        without = plain.create_completion(prompt, max_tokens=TOKENS, temperature=0.0)["choices"][0]["text"]
+        moved |= without != theirs
+        equal = theirs == answer["text"]
+        same &= equal
+        print(f"{name}: {'same' if equal else 'DIFFERENT'}: {prompt!r} -> {theirs!r}"
+              + ("" if equal else f", lorac: {answer['text']!r}"))
+    if not moved:
+        print(f"{name}: the adapter changes nothing")
+    return same and moved
+
+
+SHORT = ["train.batch_size=1", "train.max_length=64"]
+ADALORA = ["adapter.method=adalora", "adapter.adalora.init_r=12", "adapter.adalora.target_r=3", "adapter.adalora.tinit=2",
+           "adapter.adalora.tfinal=14", "adapter.adalora.deltaT=2", "adapter.adalora.rebuild=always", "train.steps=24",
+           "optimizer.learning_rate=5e-3", *SHORT]
+CASES = [("lora", ["train.steps=4", "optimizer.learning_rate=2e-3"]),
+         *[(mode, [*ADALORA, f"adapter.adalora.prune={mode}"]) for mode in ("mask", "final", "bucketed", "eager")]]
+if not all([train_and_compare(*case) for case in CASES]):
+    sys.exit("llama.cpp's text is not that of lorac's adapters")

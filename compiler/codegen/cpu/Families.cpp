@@ -30,6 +30,10 @@ int64_t lorac::cpu::intParam(mlir::DictionaryAttr params, llvm::StringRef name) 
   return value.getInt();
 }
 
+int64_t lorac::cpu::mostRank(mlir::DictionaryAttr params) {
+  return intParam(params, params.contains("rank") ? "rank" : "most_rank");
+}
+
 double lorac::cpu::floatParam(mlir::DictionaryAttr params, llvm::StringRef name) {
   auto value = params.getAs<mlir::FloatAttr>(name);
   assert(value && "SelectKernels writes every parameter of the family");

@@ -38,6 +38,10 @@ int64_t intParam(mlir::DictionaryAttr params, llvm::StringRef name);
 double floatParam(mlir::DictionaryAttr params, llvm::StringRef name);
 llvm::StringRef stringParam(mlir::DictionaryAttr params, llvm::StringRef name);
 
+/// The rank of a linear's update: the parameter `rank`, or where it comes with the launch the bound
+/// `most_rank` that scratch is sized by; 0: none.
+int64_t mostRank(mlir::DictionaryAttr params);
+
 inline int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 inline int64_t ceilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }
 

@@ -1,5 +1,6 @@
 #include "compiler/codegen/cpu/KernelBuilder.h"
 #include "compiler/codegen/cpu/Families.h"
+#include "compiler/codegen/cpu/LowerToLLVM.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -10,16 +11,30 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
 
+static ArrayRef<Attribute> scalarsOf(lora::KernelOp kernel) {
+  auto names = kernel.getParams().getAs<ArrayAttr>("scalars");
+  return names ? names.getValue() : ArrayRef<Attribute>();
+}
+
+bool lorac::cpu::isScalar(lora::KernelOp kernel, StringRef name) {
+  return llvm::any_of(scalarsOf(kernel), [&](Attribute scalar) {
+    return cast<StringAttr>(scalar).getValue() == name;
+  });
+}
+
 KernelBuilder::KernelBuilder(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target,
                              ArrayRef<MemRefType> buffers)
-    : b(builder), loc(kernel.getLoc()), target(target), numBuffers(buffers.size()) {
+    : b(builder), loc(kernel.getLoc()), kernel(kernel), target(target), numBuffers(buffers.size()) {
   SmallVector<Type> types(buffers.begin(), buffers.end());
   Type index = b.getIndexType(), i32 = b.getI32Type();
   types.append({index, index, b.getF32Type(), i32, i32, i32, index, index, index});
+  auto scalars = scalarsOf(kernel);
+  types.append(scalars.size(), index);
   types.push_back(dense({std::max<int64_t>(kernel.getScratch(), 64)}, b.getI8Type()));
   func = func::FuncOp::create(b, loc, (kernel.getSymName() + ".body").str(),
                               b.getFunctionType(types, {}));
   func->setAttr("lora.params", kernel.getParams());
+  func->setAttr(scalarsOfBody, b.getI64IntegerAttr(scalars.size()));
   if (const Family *family = findFamily(kernel.getFamily())) {
     func->setAttr("lora.family", b.getStringAttr(family->name));
     func->setAttr("lora.formula", b.getStringAttr(family->formula));
@@ -42,6 +57,29 @@ MemRefType KernelBuilder::activation(MLIRContext *context, int64_t ld) {
 
 MemRefType KernelBuilder::dense(ArrayRef<int64_t> shape, Type element) {
   return MemRefType::get(shape, element);
+}
+
+MemRefType KernelBuilder::rowsOf(lora::KernelOp kernel, StringRef ld) {
+  if (isScalar(kernel, ld))
+    return dense({int64_t(manyRows) << 16}, Float32Type::get(kernel.getContext()));
+  return activation(kernel.getContext(), kernel.intParam(ld));
+}
+
+Value KernelBuilder::param(StringRef name) {
+  for (auto [i, scalar] : llvm::enumerate(scalarsOf(kernel)))
+    if (cast<StringAttr>(scalar).getValue() == name)
+      return arguments[numBuffers + 9 + i];
+  return index(kernel.intParam(name));
+}
+
+Matrix KernelBuilder::matrix(unsigned i, StringRef ld) {
+  return {buffer(i), isScalar(kernel, ld) ? param(ld) : Value()};
+}
+
+KernelBuilder::Values KernelBuilder::at(const Matrix &matrix, Value row, Value column) {
+  if (!matrix.ld)
+    return {row, column};
+  return {add(mul(row, matrix.ld), column)};
 }
 
 Value KernelBuilder::scratch(int64_t byteOffset, ArrayRef<int64_t> shape, Type element) {

@@ -15,14 +15,23 @@ namespace lorac::cpu {
 /// pointers.
 constexpr int64_t manyRows = 1 << 24;
 
+/// Whether a parameter of a kernel comes with the launch: `scalars` names those that do, in order.
+bool isScalar(lora::KernelOp kernel, llvm::StringRef name);
+
+/// A matrix in a buffer, whose leading dimension may be known at run time only.
+struct Matrix {
+  mlir::Value memory;
+  mlir::Value ld; ///< null: the memory has two dimensions
+};
+
 class KernelBuilder {
 public:
   using Value = mlir::Value;
   using Values = llvm::SmallVector<mlir::Value>;
 
   /// Opens `func.func @<kernel>.body(buffers…, tokens, segments, loss_scale, seed, step, micro,
-  /// rows, begin, end, scratch)` at the builder's place. `buffers` are static memref types in the
-  /// family's order; see activation(), dense().
+  /// rows, begin, end, scalars…, scratch)` at the builder's place. `buffers` are static memref
+  /// types in the family's order; see activation(), dense().
   KernelBuilder(lora::KernelOp kernel, mlir::OpBuilder &builder, const CpuTarget &target,
                 llvm::ArrayRef<mlir::MemRefType> buffers);
   /// Closes the function.
@@ -31,6 +40,8 @@ public:
   /// `[tokens, ld]` of `element`.
   static mlir::MemRefType activation(mlir::MLIRContext *context, int64_t ld);
   static mlir::MemRefType dense(llvm::ArrayRef<int64_t> shape, mlir::Type element);
+  /// Rows of f32 whose leading dimension is the kernel's parameter `ld`; see matrix().
+  static mlir::MemRefType rowsOf(lora::KernelOp kernel, llvm::StringRef ld);
 
   // What the launch passes.
   Value buffer(unsigned i) { return arguments[i]; }
@@ -43,6 +54,11 @@ public:
   Value rows() { return arguments[numBuffers + 6]; }      ///< index
   Value begin() { return arguments[numBuffers + 7]; }     ///< index: first tile
   Value end() { return arguments[numBuffers + 8]; }       ///< index: one past the last tile
+  /// An integer parameter of the kernel, a constant or of the launch: index.
+  Value param(llvm::StringRef name);
+  /// Buffer i, made by rowsOf(kernel, ld).
+  Matrix matrix(unsigned i, llvm::StringRef ld);
+  Values at(const Matrix &matrix, Value row, Value column);
   /// A view of the worker's scratch at a byte offset (a multiple of 64).
   Value scratch(int64_t byteOffset, llvm::ArrayRef<int64_t> shape, mlir::Type element);
   Value scratchF32(int64_t byteOffset, llvm::ArrayRef<int64_t> shape) {
@@ -95,6 +111,7 @@ public:
   Value add(Value x, int64_t y) { return y == 0 ? x : add(x, index(y)); }
   Value sub(Value x, int64_t y) { return y == 0 ? x : sub(x, index(y)); }
   Value mul(Value x, int64_t y) { return y == 1 ? x : mul(x, index(y)); }
+  Value ceilDiv(Value x, int64_t y) { return div(add(x, y - 1), y); }
   Value div(Value x, int64_t y) { return mlir::arith::DivUIOp::create(b, loc, x, index(y)); }
   Value rem(Value x, int64_t y) { return mlir::arith::RemUIOp::create(b, loc, x, index(y)); }
   Value min(Value x, Value y) { return mlir::arith::MinSIOp::create(b, loc, x, y); }
@@ -187,6 +204,7 @@ private:
 
   mlir::OpBuilder &b;
   mlir::Location loc;
+  lora::KernelOp kernel;
   const CpuTarget &target;
   mlir::func::FuncOp func;
   mlir::OpBuilder::InsertPoint after;

@@ -9,17 +9,17 @@
 using namespace mlir;
 
 // Arguments of a body after its buffers: tokens, segments, loss_scale, seed, step, micro, rows,
-// begin, end, scratch.
+// begin, end, the launch's scalars, scratch.
 static constexpr unsigned fixedArguments = 10;
 
 // void name(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin, int64_t end,
-// void *scratch)
+// void *scratch, const int64_t *scalars)
 static void addEntryPoint(LLVM::LLVMFuncOp body) {
   OpBuilder b(body);
   Location loc = body.getLoc();
   Type pointer = LLVM::LLVMPointerType::get(b.getContext()), i64 = b.getI64Type();
   auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()),
-                                          {pointer, pointer, i64, i64, i64, pointer});
+                                          {pointer, pointer, i64, i64, i64, pointer, pointer});
   StringRef name = body.getSymName();
   name.consume_back(".body");
   auto entry = LLVM::LLVMFuncOp::create(b, loc, name, type);
@@ -31,7 +31,8 @@ static void addEntryPoint(LLVM::LLVMFuncOp body) {
     return LLVM::LoadOp::create(b, loc, element, at);
   };
   SmallVector<Value> arguments;
-  unsigned buffers = body.getNumArguments() - fixedArguments;
+  const unsigned scalars = body->getAttrOfType<IntegerAttr>(lorac::cpu::scalarsOfBody).getInt(),
+                 buffers = body.getNumArguments() - fixedArguments - scalars;
   for (unsigned i = 0; i < buffers; ++i)
     arguments.push_back(loadAt(pointer, entry.getArgument(0), 8 * i));
   // LoracStep: tokens, segments, loss_scale, seed, step, micro.
@@ -41,8 +42,11 @@ static void addEntryPoint(LLVM::LLVMFuncOp body) {
   arguments.push_back(loadAt(b.getF32Type(), step, 16));
   for (int64_t offset : {20, 24, 28})
     arguments.push_back(loadAt(b.getI32Type(), step, offset));
-  for (unsigned i = 2; i < 6; ++i)
+  for (unsigned i = 2; i < 5; ++i)
     arguments.push_back(entry.getArgument(i));
+  for (unsigned i = 0; i < scalars; ++i)
+    arguments.push_back(loadAt(i64, entry.getArgument(6), 8 * i));
+  arguments.push_back(entry.getArgument(5));
   LLVM::CallOp::create(b, loc, body, arguments);
   LLVM::ReturnOp::create(b, loc, ValueRange{});
 

@@ -5,6 +5,9 @@
 
 namespace lorac::cpu {
 
+/// The attribute of a body with the number of its scalars.
+inline constexpr llvm::StringLiteral scalarsOfBody = "lora.scalars";
+
 /// Lowers a module of generateKernels in place. `@name.body` becomes an internal function with bare
 /// pointers; an exported
 /// `@name` of the type LoracKernel loads buffers and step and calls it.

@@ -33,7 +33,7 @@ void PanelGemm::panelsFrom(KernelBuilder &k, Value packed) {
   };
 }
 
-void PanelGemm::extraFrom(KernelBuilder &k, int64_t n, Value a, Value packed) {
+void PanelGemm::extraFrom(KernelBuilder &k, Value n, Matrix a, Value packed) {
   extraSteps = n;
   extraA = a;
   extraAt = [&k, packed](Value panel, Value first, Value s, int64_t v) {
@@ -47,29 +47,30 @@ void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {
   k.forLoop(place.rowBlock, rowEnd, 1, [&](Value row) {
     Value target = k.sub(row, place.rowBlock);
     k.forLoop(place.from, whole, lanes, [&](Value s) {
-      k.vstore(k.vload(a, {row, s}), copy, {target, k.sub(s, place.from)});
+      k.vstore(k.vload(a.memory, k.at(a, row, s)), copy, {target, k.sub(s, place.from)});
     });
-    k.forLoop(whole, place.to, 1,
-              [&](Value s) { k.store(k.load(a, {row, s}), copy, {target, k.sub(s, place.from)}); });
+    k.forLoop(whole, place.to, 1, [&](Value s) {
+      k.store(k.load(a.memory, k.at(a, row, s)), copy, {target, k.sub(s, place.from)});
+    });
   });
 }
 
 void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value panel,
                           const Place &place) {
   Value column = k.mul(panel, tile.width());
-  auto at = [&](Value memory, int64_t r, int64_t v) {
-    return k.vload(memory, {k.add(row, r), k.add(column, v * tile.lanes)});
+  auto at = [&](const Matrix &matrix, int64_t r, int64_t v) {
+    return k.vload(matrix.memory, k.at(matrix, k.add(row, r), k.add(column, v * tile.lanes)));
   };
-  auto loadTile = [&](Value memory) {
+  auto loadTile = [&](const Matrix &matrix) {
     TileValues values;
     for (int64_t r = 0; r < height; ++r)
       for (int64_t v = 0; v < tile.vectors; ++v)
-        values.push_back(memory ? at(memory, r, v) : k.splatF32(0.0));
+        values.push_back(matrix.memory ? at(matrix, r, v) : k.splatF32(0.0));
     return values;
   };
-  bool oneBlock = steps <= blocks.depth;
+  bool oneBlock = !stepsAtRun && steps <= blocks.depth;
   TileValues values;
-  if (oneBlock || start == c)
+  if (oneBlock || start.memory == c.memory)
     values = loadTile(start);
   else
     values = k.ifElse(
@@ -77,34 +78,35 @@ void PanelGemm::buildTile(KernelBuilder &k, int64_t height, Value row, Value pan
         [&] { return loadTile(c); });
   auto scalarOfA = [&](int64_t r, Value s) {
     return copy ? k.load(copy, {k.add(k.sub(row, place.rowBlock), r), k.sub(s, place.from)})
-                : k.load(a, {k.add(row, r), s});
+                : k.load(a.memory, k.at(a, k.add(row, r), s));
   };
   // The rows of the next tile: hardware does not see so many short streams coming.
   auto nextRows = [&](Value s) {
     for (int64_t r = 0; r < height && !copy && steps >= stepsWorthPrefetching; ++r)
-      k.prefetch(a, {k.add(row, height + r), s});
+      k.prefetch(a.memory, k.at(a, k.add(row, height + r), s));
   };
   values = accumulate(
-      k, height, tile.vectors, place.from, place.to, steps, values, scalarOfA,
+      k, height, tile.vectors, place.from, place.to, stepsAtRun ? 0 : steps, values, scalarOfA,
       [&](int64_t v, Value s) { return panelAt(panel, place.group, s, place.from, v); }, nextRows);
-  if (extraSteps > 0) {
-    Value extra = k.index(extraSteps);
+  if (extraSteps) {
+    Value extra = extraSteps;
     if (!oneBlock)
-      extra = k.select(k.equal(place.to, k.index(steps)), extra, k.index(0));
+      extra = k.select(k.equal(place.to, allSteps(k)), extra, k.index(0));
     values = accumulate(
-        k, height, tile.vectors, k.index(0), extra, extraSteps, values,
-        [&](int64_t r, Value s) { return k.load(extraA, {k.add(row, r), s}); },
+        k, height, tile.vectors, k.index(0), extra, 0, values,
+        [&](int64_t r, Value s) { return k.load(extraA.memory, k.at(extraA, k.add(row, r), s)); },
         [&](int64_t v, Value s) { return extraAt(panel, place.group, s, v); });
   }
   for (int64_t v = 0; v < tile.vectors; ++v) {
     Value first = k.add(column, v * tile.lanes);
-    Value live = columns ? k.mask(k.sub(k.index(columns), first)) : Value();
+    Value live = columns ? k.mask(k.sub(columns, first)) : Value();
     for (int64_t r = 0; r < height; ++r) {
       Value value = values[r * tile.vectors + v];
+      const KernelBuilder::Values place = k.at(c, k.add(row, r), first);
       if (live)
-        k.vstoreMasked(value, c, {k.add(row, r), first}, live);
+        k.vstoreMasked(value, c.memory, place, live);
       else
-        k.vstore(value, c, {k.add(row, r), first});
+        k.vstore(value, c.memory, place);
     }
   }
 }
@@ -119,13 +121,14 @@ void PanelGemm::build(KernelBuilder &k, Value firstPanel, Value lastPanel, Value
                       Value lastRow) {
   // Few steps: C is what moves, so its rows are walked along; else panels stay while A's rows go
   // by.
+  // Steps that are known at run time only are ranks.
   int64_t rowsOfBlock = steps < stepsWorthPrefetching ? tile.height : blocks.rows;
   k.forLoop(firstPanel, lastPanel, blocks.group, [&](Value group) {
     Value groupEnd = k.min(k.add(group, blocks.group), lastPanel);
-    if (extraSteps > 0)
+    if (extraSteps)
       packExtra(group, groupEnd);
-    k.forLoop(k.index(0), k.index(steps), blocks.depth, [&](Value from) {
-      Value to = k.min(k.add(from, blocks.depth), k.index(steps));
+    k.forLoop(k.index(0), allSteps(k), blocks.depth, [&](Value from) {
+      Value to = k.min(k.add(from, blocks.depth), allSteps(k));
       if (pack)
         pack(group, groupEnd, from, to);
       k.forLoop(firstRow, lastRow, rowsOfBlock, [&](Value rowBlock) {

@@ -26,10 +26,11 @@ struct GemmBlocks {
 struct PanelGemm {
   RegisterTile tile;
   GemmBlocks blocks;
-  int64_t steps;     ///< length of the inner dimension
-  mlir::Value a;     ///< [rows, lda]: at least `steps` columns
-  mlir::Value c;     ///< [rows, ldc]: whole tiles are stored, unless `columns` is set
-  mlir::Value start; ///< memory of C's shape to start from; may be `c`; null for 0
+  int64_t steps;          ///< length of the inner dimension; 0: known at run time only
+  mlir::Value stepsAtRun; ///< then this
+  Matrix a;               ///< [rows, lda]: at least `steps` columns
+  Matrix c;               ///< [rows, ldc]: whole tiles are stored, unless `columns` is set
+  Matrix start;           ///< memory of C's shape to start from; may be `c`; null for 0
   /// Fills panels [first, last) for steps [from, to) of this group; null where panels need no
   /// packing.
   std::function<void(mlir::Value first, mlir::Value last, mlir::Value from, mlir::Value to)> pack;
@@ -39,9 +40,9 @@ struct PanelGemm {
                             int64_t v)>
       panelAt;
   mlir::Value copy; ///< `[blocks.rows][depth + 16]` for A's blocks; null where A is read in place
-  int64_t columns = 0;    ///< not 0: what stands in C's rows behind so many columns is left alone
-  int64_t extraSteps = 0; ///< 0: no extra term
-  mlir::Value extraA;     ///< [rows, ld]
+  mlir::Value columns; ///< not null: what stands in C's rows behind so many columns is left alone
+  mlir::Value extraSteps; ///< of the launch; null: no extra term
+  Matrix extraA;          ///< [rows, ld]
   std::function<void(mlir::Value first, mlir::Value last)> packExtra;
   std::function<mlir::Value(mlir::Value panel, mlir::Value first, mlir::Value s, int64_t v)>
       extraAt;
@@ -49,8 +50,8 @@ struct PanelGemm {
   /// Reads panels from where `pack` puts them: `[group][depth][width]`.
   void panelsFrom(KernelBuilder &k, mlir::Value packed);
   /// `n` extra steps of `a` [rows, ld] with panels from where `packExtra` puts them:
-  /// `[group][n][width]`.
-  void extraFrom(KernelBuilder &k, int64_t n, mlir::Value a, mlir::Value packed);
+  /// `[group][most n][width]`.
+  void extraFrom(KernelBuilder &k, mlir::Value n, Matrix a, mlir::Value packed);
   /// A view of `floats` floats of scratch for `copy`.
   void useCopy(KernelBuilder &k, int64_t scratchOffset);
 
@@ -61,6 +62,7 @@ struct PanelGemm {
              mlir::Value lastRow);
 
 private:
+  mlir::Value allSteps(KernelBuilder &k) { return stepsAtRun ? stepsAtRun : k.index(steps); }
   /// Where a tile stands: panels from `group`, rows from `rowBlock`, steps [from, to).
   struct Place {
     mlir::Value group, from, to, rowBlock;

@@ -20,6 +20,11 @@ TileValues lorac::cpu::accumulate(KernelBuilder &k, int64_t height, int64_t vect
                                   llvm::function_ref<Value(int64_t, Value)> a,
                                   llvm::function_ref<Value(int64_t, Value)> b,
                                   llvm::function_ref<void(Value)> ahead) {
+  if (multiple == 0) {
+    Value whole = k.add(from, k.mul(k.div(k.sub(to, from), 4), 4));
+    tile = accumulate(k, height, vectors, from, whole, 4, tile, a, b, ahead);
+    return accumulate(k, height, vectors, whole, to, 1, tile, a, b);
+  }
   int64_t unroll = 1;
   while (unroll < 4 && multiple % (2 * unroll) == 0)
     unroll *= 2;

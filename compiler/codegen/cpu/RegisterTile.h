@@ -20,7 +20,8 @@ struct RegisterTile {
 using TileValues = KernelBuilder::Values;
 
 /// `tile[r][v] = fma(a(r, s), b(v, s), tile[r][v])` for s in [from, to), ascending. `a` gives
-/// scalars, `b` vectors. `multiple` divides `to - from`: the loop is unrolled by it, up to 4.
+/// scalars, `b` vectors. `multiple` divides `to - from`: the loop is unrolled by it, up to 4; 0: by
+/// 4, and what is left follows one by one.
 /// `ahead(s)` may ask for what comes later.
 TileValues accumulate(KernelBuilder &k, int64_t height, int64_t vectors, mlir::Value from,
                       mlir::Value to, int64_t multiple, TileValues tile,

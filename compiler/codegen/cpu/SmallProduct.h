@@ -7,12 +7,13 @@
 
 namespace lorac::cpu {
 
-/// Blocks and scratch of a product with `j` columns over `steps`.
+/// Blocks and scratch of a product with `j` columns over `k` steps. Where one of them is a rank
+/// that comes with the launch (`scalars`), `columns` says how wide tiles are: 8, or 16.
 struct SmallProductPlan {
   RegisterTile tile;
   GemmBlocks blocks;
   int64_t bytes;
-  SmallProductPlan(const CpuTarget &target, int64_t j, int64_t steps);
+  SmallProductPlan(const CpuTarget &target, mlir::DictionaryAttr params);
 };
 
 mlir::FailureOr<KernelShape> describeSmallProduct(mlir::Location loc, mlir::DictionaryAttr params,
@@ -21,13 +22,11 @@ mlir::FailureOr<KernelShape> describeSmallProduct(mlir::Location loc, mlir::Dict
 /// Writes one packed vector group: panels[slot][s - from][:] of the factor for s in [from, to),
 /// scaled.
 using PackFactor = llvm::function_ref<void(
-    KernelBuilder &k, const SmallProductPlan &plan, mlir::Value factor, mlir::Value panels,
+    KernelBuilder &k, const SmallProductPlan &plan, const Matrix &factor, mlir::Value panels,
     mlir::Value panel, mlir::Value slot, mlir::Value from, mlir::Value to, double scale)>;
 
-/// `factorShape` is the dense type of buffer 1.
 mlir::LogicalResult buildSmallProduct(lora::KernelOp kernel, mlir::OpBuilder &builder,
-                                      const CpuTarget &target, llvm::ArrayRef<int64_t> factorShape,
-                                      PackFactor pack);
+                                      const CpuTarget &target, PackFactor pack);
 
 int64_t smallProductFlops(mlir::DictionaryAttr params, int64_t rows);
 

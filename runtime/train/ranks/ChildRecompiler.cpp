@@ -28,8 +28,8 @@ bool isExecutable(const std::string &path) {
 /// The lorac to ask; what named it, for messages.
 Result<std::pair<std::string, std::string>> findLorac(const std::string &named) {
   const char *variable = std::getenv("LORAC");
-  for (auto [place, path] : {std::pair{"--lorac", named},
-                             {"$LORAC", std::string(variable ? variable : "")}}) {
+  for (auto [place, path] :
+       {std::pair{"--lorac", named}, {"$LORAC", std::string(variable ? variable : "")}}) {
     if (path.empty())
       continue;
     if (!isExecutable(path))

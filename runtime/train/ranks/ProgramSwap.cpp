@@ -44,8 +44,9 @@ std::string ProgramSwap::decide(int64_t step, RankTraining &ranks, const Session
     return decision.why;
   if (!recompiler) {
     if (now.records.empty())
-      now.records.push_back({.step = step + 1, .failure = "--allow-fixed-ranks: no lorac to build "
-                                                          "programs with"});
+      now.records.push_back({.step = step + 1,
+                             .failure = "--allow-fixed-ranks: no lorac to build "
+                                        "programs with"});
     return "the program stays (--allow-fixed-ranks): the ranks fall, memory and time do not";
   }
   allocator.request();

@@ -46,6 +46,11 @@ public:
   /// Waits for the build and puts it in place; null where a signal asked to stop meanwhile: the
   /// request stands and goes into the checkpoint.
   const ProgramRecord *swap(int64_t stepsDone, RankTraining &ranks, Session &session);
+  /// What is resident once the program that took over last has run; its record.
+  const ProgramRecord &measured(const MemoryUse &memory) {
+    now.records.back().residentAfter = memory.resident;
+    return now.records.back();
+  }
   /// Live ranks at the decision for the last swap.
   const RankPattern &live() const { return now.live; }
 

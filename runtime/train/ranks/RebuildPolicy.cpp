@@ -10,7 +10,7 @@ namespace {
 
 // What a core does in a second, and what a child needs to plan and link a program whose kernels it
 // has (docs/adalora.md, "When a program is rebuilt"): a fixed part, and one by launches.
-constexpr double cpuOperations = 4e10, cpuFixed = 0.2, cpuLaunch = 0.8e-3;
+constexpr double cpuOperations = 4e10, cpuFixed = 0.2, cpuLaunch = 0.25e-3;
 // A device's build costs it the pause in which kernels are loaded.
 constexpr double gpuOperations = 1e14, gpuFixed = 1.0;
 
@@ -51,8 +51,8 @@ RebuildPolicy::Decision RebuildPolicy::decide(const Plan &plan, const RankPatter
   if (swap >= total)
     return {false, fmt::format("the program stays: the run ends before step {}", swap)};
   if (always)
-    return {true, fmt::format("a new program is built, for step {}: {} triplets are dead", swap,
-                              dead)};
+    return {true,
+            fmt::format("a new program is built, for step {}: {} triplets are dead", swap, dead)};
   if (next == 0)
     return {true, fmt::format("a new program is built, for step {}: the ranks stand, {} triplets "
                               "are dead",
@@ -60,9 +60,10 @@ RebuildPolicy::Decision RebuildPolicy::decide(const Plan &plan, const RankPatter
   const double lost = now.lost + now.aStep * double(next - step),
                saved = now.aStep * double(total - swap);
   if (lost < cost || saved < cost)
-    return {false, fmt::format("the program stays: {} dead triplets cost {:.2f} s by step {}, a new "
-                               "program {:.2f} s",
-                               dead, std::min(lost, saved), next, cost)};
+    return {false,
+            fmt::format("the program stays: {} dead triplets cost {:.2f} s by step {}, a new "
+                        "program {:.2f} s",
+                        dead, std::min(lost, saved), next, cost)};
   return {true, fmt::format("a new program is built, for step {}: {} dead triplets cost {:.2f} s "
                             "until the end, it {:.2f} s",
                             swap, dead, saved, cost)};

@@ -6,10 +6,12 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @norm : !lora.weight<32, vector>
   lora.frozen @w : !lora.weight<32x32, nf4<64>>
   lora.frozen @w2 : !lora.weight<32x32, nf4<64>>
-  lora.param @a : tensor<2x32xf32>
-  lora.param @b : tensor<32x2xf32>
+  lora.param @a : tensor<2x32xf32> {group = "lora_A"}
+  lora.param @b : tensor<32x2xf32> {group = "lora_B"}
+  // Ranks are no params of a kernel: they come with the launch.
+  // CHECK: lora.kernel @matmul_nt_rx32 {{.*}} k = 32 : i64, lda = 32 : i64, ldb = 32 : i64, scalars = ["j", "ldc"]
   // One kernel a distinct (family, params); w2's forward and dX share the format, so their rank 0 kernels stand once each.
-  // CHECK: lora.kernel @linear_forward_nf4_32x32_r2_residual family "linear_forward" {{.*}} {format = "nf4<64>", k = 32 : i64, ldr = 32 : i64, ldt = 16 : i64, ldx = 32 : i64, ldy = 32 : i64, n = 32 : i64, rank = 2 : i64, residual = true, scale = 2.000000e+00 : f64}
+  // CHECK: lora.kernel @linear_forward_nf4_32x32_low_rank_residual family "linear_forward" {{.*}} {format = "nf4<64>", k = 32 : i64, ldr = 32 : i64, ldx = 32 : i64, ldy = 32 : i64, most_rank = 64 : i64, n = 32 : i64, residual = true, scalars = ["rank", "ldt"], scale = 2.000000e+00 : f64}
   // CHECK: lora.kernel @linear_forward_f32_100x32 family "linear_forward" {{.*}} ldy = 112 : i64
   // CHECK-NOT: lora.kernel @linear_forward_f32_100x32
   // CHECK-LABEL: func @train() {
@@ -34,10 +36,10 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     %h = lora.rms_norm %x, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
     // Two columns, padded to 16.
     // CHECK: %[[T:.*]] = lora.buffer local {{.*}} : memref<64x16xf32>
-    // CHECK-NEXT: lora.launch @matmul_nt_2x32(%[[H]], %{{.*}}, %[[T]])
+    // CHECK-NEXT: lora.launch @matmul_nt_rx32(%[[H]], %{{.*}}, %[[T]]) rows[0, 64] scalars [2, 16]
     %t = lora.matmul nt %h, %a scale 1.0 : (tensor<?x32xf32>, tensor<2x32xf32>) -> tensor<?x2xf32>
     // The residual dies here: y takes over its buffer.
-    // CHECK-NEXT: lora.launch @linear_forward_nf4_32x32_r2_residual(%[[H]], %{{.*}}, %[[T]], %[[PB]], %[[X]], %[[X]])
+    // CHECK-NEXT: lora.launch @linear_forward_nf4_32x32_low_rank_residual(%[[H]], %{{.*}}, %[[T]], %[[PB]], %[[X]], %[[X]])
     %y = lora.adapted_linear(%h, %w) low_rank(%t, %b) residual(%x) scale 2.0
       : (tensor<?x32xf32>, !lora.weight<32x32, nf4<64>>, tensor<?x2xf32>, tensor<32x2xf32>, tensor<?x32xf32>) -> tensor<?x32xf32>
     // CHECK: lora.launch @linear_forward_nf4_32x32(%[[X]], %{{.*}}, %[[Z:.*]]) rows
@@ -57,12 +59,12 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
         : (tensor<?x32xf32>, !lora.weight<100x32, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x32xf32>)
     // CHECK: lora.launch @linear_backward_nf4_32x32(%{{.*}}, %{{.*}}, %[[DY:.*]]) rows
     %dy = lora.adapted_linear_backward(%dz, %w2) : (tensor<?x32xf32>, !lora.weight<32x32, nf4<64>>) -> tensor<?x32xf32>
-    // CHECK: lora.launch @matmul_nn_2x32(%[[DY]], %[[PB]], %[[DT:.*]]) rows
+    // CHECK: lora.launch @matmul_nn_rx32(%[[DY]], %[[PB]], %[[DT:.*]]) rows
     %dt = lora.matmul nn %dy, %b scale 2.0 : (tensor<?x32xf32>, tensor<32x2xf32>) -> tensor<?x2xf32>
     // Gradients are added where they live.
-    // CHECK-NEXT: lora.launch @matmul_tn_2x32_accumulate(%[[DT]], %[[H]], %[[GA]])
+    // CHECK-NEXT: lora.launch @matmul_tn_rx32_accumulate(%[[DT]], %[[H]], %[[GA]])
     %da = lora.matmul tn %dt, %h scale 1.0 : (tensor<?x2xf32>, tensor<?x32xf32>) -> tensor<2x32xf32>
-    // CHECK-NEXT: lora.launch @matmul_tn_32x2_accumulate(%[[DY]], %[[T]], %[[GB]])
+    // CHECK-NEXT: lora.launch @matmul_tn_32xr_accumulate(%[[DY]], %[[T]], %[[GB]])
     %db = lora.matmul tn %dy, %t scale 2.0 : (tensor<?x32xf32>, tensor<?x2xf32>) -> tensor<32x2xf32>
     lora.gradient @a, %da : tensor<2x32xf32>
     lora.gradient @b, %db : tensor<32x2xf32>

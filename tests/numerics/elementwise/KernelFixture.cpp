@@ -100,7 +100,7 @@ void Kernel::runRange(const std::vector<void *> &buffers, int64_t rows, const Lo
                       int64_t begin, int64_t end) const {
   Array<float> scratch(std::vector<float>(cpu::roundUp(size.scratch, 64) / 4,
                                           std::numeric_limits<float>::quiet_NaN()));
-  entry(buffers.data(), &step, rows, begin, end, scratch.data());
+  entry(buffers.data(), &step, rows, begin, end, scratch.data(), nullptr);
 }
 
 void Kernel::run(const std::vector<void *> &buffers, int64_t rows, const LoracStep &step) const {

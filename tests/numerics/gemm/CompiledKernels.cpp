@@ -96,11 +96,11 @@ int64_t CompiledKernels::Kernel::tiles(int64_t rows) const {
 }
 
 void CompiledKernels::Kernel::run(const std::vector<void *> &buffers, int64_t rows, int64_t begin,
-                                  int64_t end) const {
+                                  int64_t end, const std::vector<int64_t> &scalars) const {
   Aligned scratch(shape.scratch);
   std::memset(scratch.data(), 0xff, shape.scratch);
   LoracStep step{rows, 1, 1.0f, 0, 0, 0};
-  function(buffers.data(), &step, rows, begin, end, scratch.data());
+  function(buffers.data(), &step, rows, begin, end, scratch.data(), scalars.data());
 }
 
 bool lorac::testing::runsHere(const std::string &cpu) {

@@ -44,11 +44,14 @@ public:
     int64_t flops = 0; ///< of one row
     int64_t tiles(int64_t rows) const;
     /// Tiles [begin, end); the scratch is full of NaN before.
-    void run(const std::vector<void *> &buffers, int64_t rows, int64_t begin, int64_t end) const;
-    void run(const std::vector<void *> &buffers, int64_t rows) const {
-      run(buffers, rows, 0, tiles(rows));
+    void run(const std::vector<void *> &buffers, int64_t rows, int64_t begin, int64_t end,
+             const std::vector<int64_t> &scalars = {}) const;
+    void run(const std::vector<void *> &buffers, int64_t rows,
+             const std::vector<int64_t> &scalars = {}) const {
+      run(buffers, rows, 0, tiles(rows), scalars);
     }
   };
+  bool has(const std::string &name) const { return kernels.count(name) != 0; }
   const Kernel &operator[](const std::string &name) const { return kernels.at(name); }
   const cpu::CpuTarget &cpuTarget() const { return target; }
 

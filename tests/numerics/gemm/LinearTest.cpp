@@ -86,12 +86,13 @@ protected:
   // Runs whole and in pieces, compares every element of `out` [rows, n] with `terms(row, column)`.
   template <typename Terms>
   void check(const CompiledKernels &kernels, const std::string &name, std::vector<void *> buffers,
-             Aligned &out, const std::vector<float> &start, int64_t rows, int64_t n, Terms terms) {
+             Aligned &out, const std::vector<float> &start, int64_t rows, int64_t n,
+             const std::vector<int64_t> &scalars, Terms terms) {
     SCOPED_TRACE(name + " rows " + std::to_string(rows));
     const auto &kernel = kernels[name];
     Aligned before(out.bytes());
     std::memcpy(before.data(), out.data(), out.bytes());
-    kernel.run(buffers, rows);
+    kernel.run(buffers, rows, scalars);
     int64_t wrong = 0;
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < n; ++column) {
@@ -120,7 +121,7 @@ protected:
     int64_t tiles = kernel.tiles(rows);
     for (int64_t end = tiles, size = 1; end > 0; ++size) { // last tiles first, pieces of 1, 2, 3 …
       int64_t begin = std::max<int64_t>(0, end - size);
-      kernel.run(buffers, rows, begin, end);
+      kernel.run(buffers, rows, begin, end, scalars);
       end = begin;
     }
     for (int64_t row = 0; row < rows; ++row)
@@ -130,28 +131,63 @@ protected:
   }
 };
 
-std::string params(const Shape &s, const std::string &format, bool backward) {
+/// Where the rank comes from.
+enum class Rank { Kernel, Launch };
+
+std::vector<int64_t> scalars(const Shape &s, Rank from) {
+  return from == Rank::Launch ? std::vector<int64_t>{s.rank, padded(s.rank)}
+                              : std::vector<int64_t>();
+}
+
+std::string kernelOf(const Shape &s, Rank from) {
+  return "l" + std::to_string(s.n) + "_" + std::to_string(s.k) +
+         (from == Rank::Launch ? "_any" : "_r" + std::to_string(s.rank)) +
+         (s.residual ? "_onto" : "");
+}
+
+/// Each shape; one with a rank through a kernel that serves several, of the launch.
+std::vector<std::pair<Shape, Rank>> jobsOf(llvm::ArrayRef<Shape> shapes,
+                                           const std::string &format) {
+  std::vector<std::pair<Shape, Rank>> jobs;
+  for (const Shape &shape : shapes) {
+    if (!fits(format, shape.k))
+      continue;
+    if (shape.rank == 0) {
+      jobs.emplace_back(shape, Rank::Kernel);
+      continue;
+    }
+    for (int64_t rank : {shape.rank, int64_t(13)}) {
+      jobs.emplace_back(shape, Rank::Launch);
+      jobs.back().first.rank = rank;
+    }
+  }
+  return jobs;
+}
+
+std::string params(const Shape &s, const std::string &format, bool backward, Rank from) {
   auto i = [](int64_t v) { return std::to_string(v) + " : i64"; };
-  std::string text =
-      "n = " + i(s.n) + ", k = " + i(s.k) + ", format = \"" + format + "\", rank = " + i(s.rank);
+  std::string text = "n = " + i(s.n) + ", k = " + i(s.k) + ", format = \"" + format + "\", ";
+  const std::string ld = backward ? "lddt" : "ldt";
+  if (from == Rank::Launch)
+    text += "most_rank = " + i((s.rank + 63) / 64 * 64) + ", scalars = [\"rank\", \"" + ld + "\"]";
+  else
+    text += "rank = " + i(s.rank) + ", " + ld + " = " + i(padded(s.rank));
   if (backward)
     return text + ", lddy = " + i(padded(s.n)) + ", lddx = " + i(padded(s.k)) +
-           ", lddt = " + i(padded(s.rank)) + ", accumulate = " + i(s.residual);
+           ", accumulate = " + i(s.residual);
   return text + ", ldx = " + i(padded(s.k)) + ", ldy = " + i(padded(s.n)) +
-         ", ldt = " + i(padded(s.rank)) + ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) +
-         ", residual = " + i(s.residual);
+         ", scale = 2.5 : f64, ldr = " + i(padded(s.n)) + ", residual = " + i(s.residual);
 }
 
 void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts) {
   CompiledKernels kernels(GetParam().cpu);
-  for (const Shape &s : shapes)
-    if (fits(GetParam().format, s.k))
-      kernels.add("f" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_forward",
-                  params(s, GetParam().format, false));
+  const auto jobs = jobsOf(shapes, GetParam().format);
+  for (const auto &[s, from] : jobs)
+    if (!kernels.has(kernelOf(s, from)))
+      kernels.add(kernelOf(s, from), "linear_forward", params(s, GetParam().format, false, from));
   kernels.compile();
-  for (const Shape &s : shapes) {
-    if (!fits(GetParam().format, s.k))
-      continue;
+  for (const auto &job : jobs) {
+    const Shape &s = job.first;
     PackedMatrix w(GetParam().format, s.n, s.k, 7);
     for (int64_t rows : rowCounts) {
       std::vector<float> x = randomValues(rows * s.k, 1), t = randomValues(rows * s.rank, 2),
@@ -168,8 +204,8 @@ void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCo
       if (s.residual)
         buffers.push_back(y.data());
       buffers.push_back(y.data());
-      check(kernels, "f" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, y, residual,
-            rows, s.n, [&](int64_t row, int64_t column) {
+      check(kernels, kernelOf(s, job.second), buffers, y, residual, rows, s.n,
+            scalars(s, job.second), [&](int64_t row, int64_t column) {
               std::vector<Term> terms;
               for (int64_t i = 0; i < s.k; ++i)
                 terms.push_back({x[row * s.k + i], w.at(column, i)});
@@ -183,14 +219,13 @@ void Linear::forward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCo
 
 void Linear::backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowCounts) {
   CompiledKernels kernels(GetParam().cpu);
-  for (const Shape &s : shapes)
-    if (fits(GetParam().format, s.k))
-      kernels.add("b" + std::to_string(s.n) + "_" + std::to_string(s.k), "linear_backward",
-                  params(s, GetParam().format, true));
+  const auto jobs = jobsOf(shapes, GetParam().format);
+  for (const auto &[s, from] : jobs)
+    if (!kernels.has(kernelOf(s, from)))
+      kernels.add(kernelOf(s, from), "linear_backward", params(s, GetParam().format, true, from));
   kernels.compile();
-  for (const Shape &s : shapes) {
-    if (!fits(GetParam().format, s.k))
-      continue;
+  for (const auto &job : jobs) {
+    const Shape &s = job.first;
     PackedMatrix w(GetParam().format, s.n, s.k, 8);
     for (int64_t rows : rowCounts) {
       std::vector<float> dy = randomValues(rows * s.n, 1), dt = randomValues(rows * s.rank, 2),
@@ -206,8 +241,8 @@ void Linear::backward(llvm::ArrayRef<Shape> shapes, llvm::ArrayRef<int64_t> rowC
       buffers.push_back(dx.data());
       if (!s.residual)
         before.clear();
-      check(kernels, "b" + std::to_string(s.n) + "_" + std::to_string(s.k), buffers, dx, before,
-            rows, s.k, [&](int64_t row, int64_t column) {
+      check(kernels, kernelOf(s, job.second), buffers, dx, before, rows, s.k,
+            scalars(s, job.second), [&](int64_t row, int64_t column) {
               std::vector<Term> terms;
               for (int64_t i = 0; i < s.n; ++i)
                 terms.push_back({dy[row * s.n + i], w.at(i, column)});

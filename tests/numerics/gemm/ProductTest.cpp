@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <map>
 #include <random>
+#include <set>
 
 using namespace lorac;
 using namespace lorac::testing;
@@ -33,11 +35,38 @@ struct Matrix {
 
 std::string i64(int64_t v) { return std::to_string(v) + " : i64"; }
 
-std::string params(const char *rowName, int64_t rowValue, int64_t j, int64_t lda, int64_t ldb,
-                   int64_t ldc, double scale, bool accumulate, bool exact = false) {
-  return std::string(rowName) + " = " + i64(rowValue) + ", j = " + i64(j) + ", lda = " + i64(lda) +
-         ", ldb = " + i64(ldb) + ", ldc = " + i64(ldc) + ", scale = " + std::to_string(scale) +
-         " : f64, accumulate = " + i64(accumulate) + ", exact = " + i64(exact);
+/// A product's sizes; those in `ranks` come with the launch, so that one kernel serves all.
+struct Sizes {
+  std::vector<std::pair<std::string, int64_t>> all;
+  std::set<std::string> ranks;
+
+  std::vector<int64_t> scalars() const {
+    std::vector<int64_t> values;
+    for (const auto &[name, value] : all)
+      if (ranks.count(name))
+        values.push_back(value);
+    return values;
+  }
+};
+
+Sizes sizesOf(const char *rowName, int64_t rowValue, int64_t j, int64_t lda, int64_t ldb,
+              int64_t ldc, const std::set<std::string> &ranks) {
+  return {{{rowName, rowValue}, {"j", j}, {"lda", lda}, {"ldb", ldb}, {"ldc", ldc}}, ranks};
+}
+
+std::string params(const Sizes &sizes, double scale, bool accumulate, bool exact = false) {
+  std::string text, scalars;
+  for (const auto &[name, value] : sizes.all)
+    if (sizes.ranks.count(name))
+      scalars += (scalars.empty() ? "\"" : ", \"") + name + "\"";
+    else
+      text += name + " = " + i64(value) + ", ";
+  if (!scalars.empty())
+    text += "scalars = [" + scalars + "], ";
+  if (sizes.ranks.count("j"))
+    text += "columns = " + i64(sizes.all[1].second <= 8 ? 8 : 16) + ", ";
+  return text + "scale = " + std::to_string(scale) + " : f64, accumulate = " + i64(accumulate) +
+         ", exact = " + i64(exact);
 }
 
 struct Size {
@@ -59,17 +88,66 @@ protected:
       GTEST_SKIP() << "this machine cannot run code for " << GetParam();
   }
 
+  /// Each size through each of `forms`, the names of what comes with the launch; kernels are made
+  /// once for all sizes that they serve.
+  template <typename Make>
+  void run(const std::string &family, const std::vector<std::set<std::string>> &forms,
+           const std::vector<int64_t> &rowCounts, Make make) {
+    CompiledKernels kernels(GetParam());
+    struct Job {
+      Size size;
+      Sizes sizes;
+      std::string kernel;
+    };
+    std::vector<Job> jobs;
+    std::map<std::string, std::string> known; // parameters -> name
+    for (const Size &size : sizes)
+      for (const std::set<std::string> &ranks : forms) {
+        const Sizes made = make(size, ranks);
+        const std::string text = params(made, size.scale, size.accumulate, size.exact);
+        auto [entry, isNew] = known.try_emplace(text, "k" + std::to_string(known.size()));
+        if (isNew)
+          kernels.add(entry->second, family, text);
+        jobs.push_back({size, made, entry->second});
+      }
+    EXPECT_LT(known.size(), jobs.size()) << "no kernel serves two ranks";
+    kernels.compile();
+    const bool isTn = family == "matmul_tn", isNt = family == "matmul_nt";
+    for (const auto &[s, sizes, kernel] : jobs)
+      for (int64_t rows : rowCounts) {
+        Matrix a(rows, s.inner, padded(s.inner), 1),
+            b(isTn   ? rows
+              : isNt ? s.j
+                     : s.inner,
+              isNt ? s.inner : s.j,
+              isTn   ? padded(s.j)
+              : isNt ? s.inner
+                     : s.j,
+              2),
+            c(isTn ? s.inner : rows, s.j, isTn ? s.j : padded(s.j), 3);
+        check(kernels, kernel, sizes, a, b, c, rows, isTn ? rows : s.inner, s.accumulate, s.exact,
+              [&](int64_t row, int64_t column, int64_t step) {
+                const float y = isNt ? b.at(column, step) : b.at(step, column);
+                return std::pair(isTn ? a.at(step, row) : a.at(row, step), y * float(s.scale));
+              });
+      }
+  }
+
   // Runs whole and in pieces; `term(row, column, s)` gives the two factors of step s.
   template <typename Term>
-  void check(const CompiledKernels &kernels, const std::string &name, Matrix &a, Matrix &b,
-             Matrix &c, int64_t rows, int64_t steps, bool accumulate, bool exact, Term term) {
-    SCOPED_TRACE(name + " rows " + std::to_string(rows));
+  void check(const CompiledKernels &kernels, const std::string &name, const Sizes &sizes, Matrix &a,
+             Matrix &b, Matrix &c, int64_t rows, int64_t steps, bool accumulate, bool exact,
+             Term term) {
+    std::string shown = name;
+    for (const auto &[size, value] : sizes.all)
+      shown += " " + size + "=" + std::to_string(value) + (sizes.ranks.count(size) ? "*" : "");
+    SCOPED_TRACE(shown + " rows " + std::to_string(rows));
     const auto &kernel = kernels[name];
     bool fma = kernels.cpuTarget().fma;
     Aligned before(c.memory.bytes());
     std::memcpy(before.data(), c.data(), c.memory.bytes());
     std::vector<void *> buffers{a.data(), b.data(), c.data()};
-    kernel.run(buffers, rows);
+    kernel.run(buffers, rows, sizes.scalars());
     int64_t wrong = 0;
     for (int64_t row = 0; row < c.rows; ++row)
       for (int64_t column = 0; column < c.columns; ++column) {
@@ -100,7 +178,7 @@ protected:
     std::memcpy(c.data(), before.data(), c.memory.bytes());
     for (int64_t end = kernel.tiles(rows), size = 1; end > 0; ++size) {
       int64_t begin = std::max<int64_t>(0, end - size);
-      kernel.run(buffers, rows, begin, end);
+      kernel.run(buffers, rows, begin, end, sizes.scalars());
       end = begin;
     }
     for (int64_t row = 0; row < c.rows; ++row)
@@ -109,62 +187,28 @@ protected:
   }
 };
 
-std::string nameOf(const Size &s) {
-  return "k" + std::to_string(s.j) + "_" + std::to_string(s.inner) + (s.exact ? "_exact" : "");
-}
+// No rank; the columns are one; the rows or steps are one; both.
+using Ranks = std::set<std::string>;
 
 TEST_P(Product, Nt) {
-  CompiledKernels kernels(GetParam());
-  for (const Size &s : sizes)
-    kernels.add(nameOf(s), "matmul_nt",
-                params("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), s.scale,
-                       s.accumulate, s.exact));
-  kernels.compile();
-  for (const Size &s : sizes)
-    for (int64_t rows : {1, 7, 48, 131}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.j, s.inner, s.inner, 2),
-          c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, s.exact,
-            [&](int64_t row, int64_t column, int64_t step) {
-              return std::pair(a.at(row, step), b.at(column, step) * float(s.scale));
-            });
-    }
+  run("matmul_nt", {{}, {"j", "ldc"}, {"k", "lda", "ldb"}, {"j", "k", "lda", "ldb", "ldc"}},
+      {1, 7, 48, 131}, [](const Size &s, const Ranks &ranks) {
+        return sizesOf("k", s.inner, s.j, padded(s.inner), s.inner, padded(s.j), ranks);
+      });
 }
 
 TEST_P(Product, Nn) {
-  CompiledKernels kernels(GetParam());
-  for (const Size &s : sizes)
-    kernels.add(nameOf(s), "matmul_nn",
-                params("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), s.scale, s.accumulate,
-                       s.exact));
-  kernels.compile();
-  for (const Size &s : sizes)
-    for (int64_t rows : {1, 7, 48, 131}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(s.inner, s.j, s.j, 2),
-          c(rows, s.j, padded(s.j), 3);
-      check(kernels, nameOf(s), a, b, c, rows, s.inner, s.accumulate, s.exact,
-            [&](int64_t row, int64_t column, int64_t step) {
-              return std::pair(a.at(row, step), b.at(step, column) * float(s.scale));
-            });
-    }
+  run("matmul_nn", {{}, {"j", "ldb", "ldc"}, {"k", "lda"}, {"j", "k", "lda", "ldb", "ldc"}},
+      {1, 7, 48, 131}, [](const Size &s, const Ranks &ranks) {
+        return sizesOf("k", s.inner, s.j, padded(s.inner), s.j, padded(s.j), ranks);
+      });
 }
 
 TEST_P(Product, Tn) {
-  CompiledKernels kernels(GetParam());
-  for (const Size &s : sizes)
-    kernels.add(
-        nameOf(s), "matmul_tn",
-        params("i", s.inner, s.j, padded(s.inner), padded(s.j), s.j, s.scale, s.accumulate));
-  kernels.compile();
-  for (const Size &s : sizes)
-    for (int64_t rows : {0, 1, 7, 192, 401}) {
-      Matrix a(rows, s.inner, padded(s.inner), 1), b(rows, s.j, padded(s.j), 2),
-          c(s.inner, s.j, s.j, 3);
-      check(kernels, nameOf(s), a, b, c, rows, rows, s.accumulate, false,
-            [&](int64_t row, int64_t column, int64_t step) {
-              return std::pair(a.at(step, row), b.at(step, column) * float(s.scale));
-            });
-    }
+  run("matmul_tn", {{}, {"j", "ldb", "ldc"}, {"i", "lda"}, {"i", "j", "lda", "ldb", "ldc"}},
+      {0, 1, 7, 192, 401}, [](const Size &s, const Ranks &ranks) {
+        return sizesOf("i", s.inner, s.j, padded(s.inner), padded(s.j), s.j, ranks);
+      });
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Product, ::testing::Values("x86-64-v3", "x86-64"),

@@ -147,7 +147,8 @@ int main(int argc, char **argv) {
       for (int i = 0; i < repeats; ++i)
         for (int64_t tile = 0, tiles = job.kernel->tiles(job.rows), end; tile < tiles; tile = end) {
           end = tilesOfCall > 0 ? std::min(tiles, tile + tilesOfCall) : tiles;
-          job.kernel->function(job.buffers.data(), &step, job.rows, tile, end, scratch.data());
+          job.kernel->function(job.buffers.data(), &step, job.rows, tile, end, scratch.data(),
+                               nullptr);
         }
       double took = (seconds() - start) / repeats,
              gflops = job.kernel->flops * job.rows / took / 1e9;

@@ -122,9 +122,15 @@ Outcome CpuProgram::run(const std::string &name, const Inputs &inputs,
       tiles = (rows + int64_t(kernel.getTile()) - 1) / int64_t(kernel.getTile());
     else if (kernel.getSpace() == TileSpace::Segments)
       tiles *= segments;
-    (*entry)(buffers.data(), &step, rows, tiles / 2, tiles, aligned(scratch));
+    std::vector<int64_t> scalars;
+    if (auto given = launch.getScalars())
+      scalars.assign(given->begin(), given->end());
+    auto tilesOf = [&](int64_t begin, int64_t end) {
+      (*entry)(buffers.data(), &step, rows, begin, end, aligned(scratch), scalars.data());
+    };
+    tilesOf(tiles / 2, tiles);
     if (tiles / 2 > 0)
-      (*entry)(buffers.data(), &step, rows, 0, tiles / 2, aligned(scratch));
+      tilesOf(0, tiles / 2);
   });
   return outcome(name, tokens, [&](BufferOp buffer) {
     auto type = cast<MemRefType>(buffer.getMemory().getType());

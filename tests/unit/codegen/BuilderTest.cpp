@@ -82,7 +82,7 @@ protected:
 void call(LoracKernel kernel, std::vector<void *> buffers, int64_t rows) {
   LoracStep step{7, 3, 0.25f, 11, 12, 13};
   alignas(64) char scratch[4096];
-  kernel(buffers.data(), &step, rows, 5, 9, scratch);
+  kernel(buffers.data(), &step, rows, 5, 9, scratch, nullptr);
 }
 
 TEST_P(Builder, ExpIsAccurateAndNeverInfinite) {

@@ -51,9 +51,7 @@ TEST(AdaLora, TheTableMayBeLeftOut) {
   ASSERT_TRUE(spec.adapter.adalora);
   checkAdaLora(spec, diags);
   EXPECT_THAT(messages(diags), IsEmpty());
-  EXPECT_THAT(messages(refused),
-              ElementsAre("8:10: error: prune = \"bucketed\" (the default) is known, not in this "
-                          "version: write prune = \"mask\" in [adapter.adalora]"));
+  EXPECT_THAT(messages(refused), IsEmpty());
 }
 
 // huggingface/peft#2337: tinit 6,000, tfinal 11,000 of 13,500 steps ended in kthvalue().
@@ -329,7 +327,7 @@ TEST(AdaLora, WrittenOut) {
       adapter["adalora"].dump(),
       "{\"beta1\":0.85,\"beta2\":0.85,\"deltaT\":1,\"init_r\":24,\"orth_reg_weight\":0.5,"
       "\"plateau\":{\"min_delta\":0.01,\"patience\":2,\"stretch\":3.0},\"prune\":\"bucketed\","
-      "\"target_r\":8,\"tfinal\":10,\"tinit\":0}");
+      "\"rebuild\":\"auto\",\"target_r\":8,\"tfinal\":10,\"tinit\":0}");
   EXPECT_EQ(adapter["rule"][0]["min_r"], 2);
   EXPECT_EQ(adapter["rule"][0]["max_r"], 9);
   EXPECT_FALSE(adapter.contains("r"));

@@ -70,9 +70,9 @@ const Case cases[] = {
      "[adapter]\nuse_dora = true",
      {"8:1: error: 'use_dora' is known, not in this version"}},
     {"AdaLora",
-     "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 12\ntarget_r = 4\nprune = 'eager'",
-     {"12:9: error: prune = \"eager\" is known, not in this version: write prune = \"mask\" in "
-      "[adapter.adalora]"}},
+     "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 12\ntarget_r = 4\nrebuild = "
+     "'often'",
+     {"12:11: error: 'adapter.adalora.rebuild' must be one of auto, always; got \"often\""}},
     {"AdaLoraTyped",
      "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 'x'\ninit = 3\nprune = 'never'",
      {"10:10: error: 'adapter.adalora.init_r' must be an integer, got the string \"x\"",

@@ -33,7 +33,7 @@ struct Misfit {
 
 TEST(Plan, RefusesMisfits) {
   const Misfit misfits[] = {
-      {R"("abi": 2)", R"("abi": 1)", "is of ABI 1, this program runs ABI 2"},
+      {R"("abi": 3)", R"("abi": 1)", "is of ABI 1, this program runs ABI 3"},
       {R"("max_tokens": 16)", R"("max_tokens": 1600)",
        "'plan' has 'io.hidden' at 1024 + 102400 bytes"},
       {R"("logits": 3072)", R"("logits": 8000)", "'plan' has 'io.logits' at 8000"},

@@ -34,8 +34,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "lddx") < roundUp(columns, panelRows))
     return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least "
                           << roundUp(columns, panelRows);
-  Plan plan(*format, intParam(params, "n"), columns, intParam(params, "rank"),
-            intParam(params, "lddy"));
+  Plan plan(*format, intParam(params, "n"), columns, mostRank(params), intParam(params, "lddy"));
   return KernelShape{lora::TileSpace::Const, 1,
                      ceilDiv(ceilDiv(columns, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
@@ -80,7 +79,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
       WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
-  int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"), rank = kernel.intParam("rank");
+  int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"),
+          rank = mostRank(kernel.getParams());
   Plan plan(*format, n, columns, rank, kernel.intParam("lddy"));
 
   MLIRContext *context = builder.getContext();
@@ -88,15 +88,15 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   buffers.append(format->parts(context, n, columns));
   unsigned low = buffers.size();
   if (rank > 0) {
-    buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddt")));
-    buffers.push_back(KernelBuilder::dense({rank, columns}, builder.getF32Type()));
+    buffers.push_back(KernelBuilder::rowsOf(kernel, "lddt"));
+    buffers.push_back(KernelBuilder::activation(context, columns));
   }
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddx")));
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, n};
-  gemm.a = k.buffer(0);
-  gemm.c = k.buffer(buffers.size() - 1);
+  gemm.a = {k.buffer(0)};
+  gemm.c = {k.buffer(buffers.size() - 1)};
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
 
@@ -111,11 +111,11 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   };
   gemm.panelsFrom(k, panels);
   if (rank > 0) {
-    Value a = k.buffer(low + 1),
+    Value a = k.buffer(low + 1), steps = k.param("rank"),
           extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
-    gemm.packExtra = [&k, a, extra, columns, rank](Value first, Value last) {
+    gemm.packExtra = [&k, a, extra, columns, steps](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
-        k.forLoop(k.index(0), k.index(rank), 1, [&](Value s) {
+        k.forLoop(k.index(0), steps, 1, [&](Value s) {
           for (int64_t part = 0; part < panelRows; part += k.lanes()) {
             Value column = k.add(k.mul(panel, panelRows), part);
             Value values =
@@ -127,14 +127,14 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
         });
       });
     };
-    gemm.extraFrom(k, rank, k.buffer(low), extra);
+    gemm.extraFrom(k, steps, k.matrix(low, "lddt"), extra);
   }
   gemm.buildTiles(k, ceilDiv(columns, panelRows));
   return success();
 }
 
 int64_t flops(DictionaryAttr params, int64_t rows) {
-  return 2 * rows * intParam(params, "k") * (intParam(params, "n") + intParam(params, "rank"));
+  return 2 * rows * intParam(params, "k") * (intParam(params, "n") + mostRank(params));
 }
 
 } // namespace

@@ -37,7 +37,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "ldy") < roundUp(n, panelRows))
     return emitError(loc) << "linear_forward stores whole panels: ldy must be at least "
                           << roundUp(n, panelRows);
-  Plan plan(*format, n, intParam(params, "k"), intParam(params, "rank"), intParam(params, "ldx"));
+  Plan plan(*format, n, intParam(params, "k"), mostRank(params), intParam(params, "ldx"));
   return KernelShape{lora::TileSpace::Const, 1,
                      ceilDiv(ceilDiv(n, panelRows), plan.blocks.panelsOfTile), plan.bytes};
 }
@@ -47,7 +47,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
       WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
-  int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"), rank = kernel.intParam("rank");
+  int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"),
+          rank = mostRank(kernel.getParams());
   bool residual = kernel.intParam("residual") != 0;
   double scale = kernel.floatParam("scale");
   Plan plan(*format, n, depth, rank, kernel.intParam("ldx"));
@@ -57,8 +58,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   buffers.append(format->parts(context, n, depth));
   unsigned low = buffers.size();
   if (rank > 0) {
-    buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldt")));
-    buffers.push_back(KernelBuilder::dense({n, rank}, builder.getF32Type()));
+    buffers.push_back(KernelBuilder::rowsOf(kernel, "ldt"));
+    buffers.push_back(KernelBuilder::rowsOf(kernel, "rank"));
   }
   if (residual)
     buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldr")));
@@ -66,10 +67,10 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   KernelBuilder k(kernel, builder, target, buffers);
 
   PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, depth};
-  gemm.a = k.buffer(0);
-  gemm.c = k.buffer(buffers.size() - 1);
+  gemm.a = {k.buffer(0)};
+  gemm.c = {k.buffer(buffers.size() - 1)};
   if (residual)
-    gemm.start = k.buffer(buffers.size() - 2);
+    gemm.start = {k.buffer(buffers.size() - 2)};
 
   if (plan.bytes > plan.copy)
     gemm.useCopy(k, plan.copy);
@@ -100,27 +101,28 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   }
 
   if (rank > 0) {
-    Value b = k.buffer(low + 1),
+    Matrix b = k.matrix(low + 1, "rank");
+    Value steps = k.param("rank"),
           panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
-    gemm.packExtra = [&k, b, panels, n, rank, scale](Value first, Value last) {
+    gemm.packExtra = [&k, b, panels, n, steps, scale](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), k.index(panelRows), 1, [&](Value lane) {
           Value row = k.add(k.mul(panel, panelRows), lane), readable = k.min(row, k.index(n - 1));
-          k.forLoop(k.index(0), k.index(rank), 1, [&](Value s) {
-            Value value = k.mulf(k.load(b, {readable, s}), k.constF32(scale));
+          k.forLoop(k.index(0), steps, 1, [&](Value s) {
+            Value value = k.mulf(k.load(b.memory, k.at(b, readable, s)), k.constF32(scale));
             k.store(value, panels, {k.sub(panel, first), s, lane});
           });
         });
       });
     };
-    gemm.extraFrom(k, rank, k.buffer(low), panels);
+    gemm.extraFrom(k, steps, k.matrix(low, "ldt"), panels);
   }
   gemm.buildTiles(k, ceilDiv(n, panelRows));
   return success();
 }
 
 int64_t flops(DictionaryAttr params, int64_t rows) {
-  return 2 * rows * intParam(params, "n") * (intParam(params, "k") + intParam(params, "rank"));
+  return 2 * rows * intParam(params, "n") * (intParam(params, "k") + mostRank(params));
 }
 
 } // namespace

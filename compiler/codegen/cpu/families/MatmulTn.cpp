@@ -16,31 +16,43 @@ struct Plan {
   bool byColumns;         ///< tiles of the launch are panels of columns; else groups of rows of C
   int64_t rowsOfGroup;    ///< rows of C that go over one strip of A
   int64_t sumBlock = 192; ///< rows of A and B that stay in cache while C's tiles go by
-  int64_t panels, groups, bytes;
+  int64_t panels = 0, groups = 0; ///< 0: known at run time only
+  int64_t count, bytes;
 
-  Plan(const CpuTarget &target, int64_t i, int64_t j)
-      : tile(RegisterTile::forColumns(target, j)), byColumns(j >= i), rowsOfGroup(4 * tile.height),
-        panels(ceilDiv(j, tile.width())), groups(ceilDiv(i, rowsOfGroup)),
-        bytes(roundUp(sumBlock * tile.width() * 4, 64)) {}
-  int64_t count() const { return byColumns ? panels : groups; }
+  // A dimension that comes with the launch is a rank, the smaller one; of two ranks the columns are
+  // shared by so many tiles.
+  static constexpr int64_t sharesOfRank = 4;
+
+  Plan(const CpuTarget &target, DictionaryAttr params)
+      : tile(RegisterTile::forColumns(target,
+                                      intParam(params, params.contains("j") ? "j" : "columns"))),
+        rowsOfGroup(4 * tile.height), bytes(roundUp(sumBlock * tile.width() * 4, 64)) {
+    const bool knowsRows = params.contains("i"), knowsColumns = params.contains("j");
+    if (knowsRows)
+      groups = ceilDiv(intParam(params, "i"), rowsOfGroup);
+    if (knowsColumns)
+      panels = ceilDiv(intParam(params, "j"), tile.width());
+    byColumns =
+        knowsRows && knowsColumns ? intParam(params, "j") >= intParam(params, "i") : !knowsRows;
+    count = byColumns ? (knowsColumns ? panels : sharesOfRank) : groups;
+  }
 };
 
 FailureOr<KernelShape> describe(Location, DictionaryAttr params, const CpuTarget &target) {
-  Plan plan(target, intParam(params, "i"), intParam(params, "j"));
-  return KernelShape{lora::TileSpace::Const, 1, plan.count(), plan.bytes};
+  Plan plan(target, params);
+  return KernelShape{lora::TileSpace::Const, 1, plan.count, plan.bytes};
 }
 
 struct Builder {
   KernelBuilder &k;
   const Plan &plan;
-  int64_t j;
-  Value a, b, c, strip;
+  bool wholePanels;
+  Matrix a, b, c;
+  Value strip;
   bool accumulates, scales;
 
   // The lanes of C's last panel that exist; null for whole panels.
-  Value maskOf(Value column) {
-    return j % plan.tile.width() == 0 ? Value() : k.mask(k.sub(k.index(j), column));
-  }
+  Value maskOf(Value column) { return wholePanels ? Value() : k.mask(k.sub(k.param("j"), column)); }
 
   // One tile of C over rows [from, to) of A and B.
   void tile(int64_t height, Value row, Value panel, Value from, Value to) {
@@ -53,8 +65,9 @@ struct Builder {
       TileValues values;
       for (int64_t r = 0; r < height; ++r)
         for (int64_t v = 0; v < plan.tile.vectors; ++v) {
-          SmallVector<Value> at{k.add(row, r), columnOf(v)};
-          values.push_back(masks[v] ? k.vloadMasked(c, at, masks[v]) : k.vload(c, at));
+          const KernelBuilder::Values at = k.at(c, k.add(row, r), columnOf(v));
+          values.push_back(masks[v] ? k.vloadMasked(c.memory, at, masks[v])
+                                    : k.vload(c.memory, at));
         }
       return values;
     };
@@ -65,32 +78,31 @@ struct Builder {
       values = k.ifElse(
           k.equal(from, k.index(0)), {},
           [&] { return TileValues(height * plan.tile.vectors, k.splatF32(0.0)); }, load);
-    auto broadcastOf = [&](int64_t r, Value m) { return k.load(a, {m, k.add(row, r)}); };
+    auto broadcastOf = [&](int64_t r, Value m) {
+      return k.load(a.memory, k.at(a, m, k.add(row, r)));
+    };
     auto vectorOf = [&](int64_t v, Value m) {
       return scales ? k.vload(strip, {k.sub(m, from), k.index(v * k.lanes())})
-                    : k.vload(b, {m, columnOf(v)});
+                    : k.vload(b.memory, k.at(b, m, columnOf(v)));
     };
     // The next strips' lines, row by row: no stream that hardware would follow.
     auto nextStrips = [&](Value m) {
       for (int64_t u = 0; u < 4; ++u) {
         if (plan.panels > 1)
-          k.prefetch(b, {k.add(m, u), k.add(column, plan.tile.width())});
+          k.prefetch(b.memory, k.at(b, k.add(m, u), k.add(column, plan.tile.width())));
         if (plan.groups > 1)
-          k.prefetch(a, {k.add(m, u), k.add(row, plan.rowsOfGroup)});
+          k.prefetch(a.memory, k.at(a, k.add(m, u), k.add(row, plan.rowsOfGroup)));
       }
     };
-    Value unrolled = k.add(from, k.mul(k.div(k.sub(to, from), 4), 4));
-    values = accumulate(k, height, plan.tile.vectors, from, unrolled, 4, values, broadcastOf,
-                        vectorOf, nextStrips);
-    values =
-        accumulate(k, height, plan.tile.vectors, unrolled, to, 1, values, broadcastOf, vectorOf);
+    values = accumulate(k, height, plan.tile.vectors, from, to, 0, values, broadcastOf, vectorOf,
+                        nextStrips);
     for (int64_t r = 0; r < height; ++r)
       for (int64_t v = 0; v < plan.tile.vectors; ++v) {
-        SmallVector<Value> at{k.add(row, r), columnOf(v)};
+        const KernelBuilder::Values at = k.at(c, k.add(row, r), columnOf(v));
         if (masks[v])
-          k.vstoreMasked(values[r * plan.tile.vectors + v], c, at, masks[v]);
+          k.vstoreMasked(values[r * plan.tile.vectors + v], c.memory, at, masks[v]);
         else
-          k.vstore(values[r * plan.tile.vectors + v], c, at);
+          k.vstore(values[r * plan.tile.vectors + v], c.memory, at);
       }
   }
 
@@ -99,7 +111,7 @@ struct Builder {
     k.forLoop(from, to, 1, [&](Value m) {
       for (int64_t v = 0; v < plan.tile.vectors; ++v) {
         Value column = k.add(k.mul(panel, plan.tile.width()), v * k.lanes());
-        k.vstore(k.mulf(k.vload(b, {m, column}), k.splatF32(scale)), strip,
+        k.vstore(k.mulf(k.vload(b.memory, k.at(b, m, column)), k.splatF32(scale)), strip,
                  {k.sub(m, from), k.index(v * k.lanes())});
       }
     });
@@ -107,27 +119,34 @@ struct Builder {
 };
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  int64_t i = kernel.intParam("i"), j = kernel.intParam("j");
   double scale = kernel.floatParam("scale");
-  Plan plan(target, i, j);
-  MLIRContext *context = builder.getContext();
+  Plan plan(target, kernel.getParams());
   KernelBuilder k(kernel, builder, target,
-                  {KernelBuilder::activation(context, kernel.intParam("lda")),
-                   KernelBuilder::activation(context, kernel.intParam("ldb")),
-                   KernelBuilder::dense({i, kernel.intParam("ldc")}, builder.getF32Type())});
-  Builder product{k, plan, j, k.buffer(0), k.buffer(1), k.buffer(2)};
+                  {KernelBuilder::rowsOf(kernel, "lda"), KernelBuilder::rowsOf(kernel, "ldb"),
+                   KernelBuilder::rowsOf(kernel, "ldc")});
+  const bool knowsColumns = !isScalar(kernel, "j");
+  Builder product{k,
+                  plan,
+                  knowsColumns && kernel.intParam("j") % plan.tile.width() == 0,
+                  k.matrix(0, "lda"),
+                  k.matrix(1, "ldb"),
+                  k.matrix(2, "ldc")};
   product.strip = k.scratchF32(0, {plan.sumBlock, plan.tile.width()});
   product.scales = scale != 1.0;
   product.accumulates = kernel.intParam("accumulate") != 0;
 
-  Value firstRow = k.index(0), lastRow = k.index(i), firstPanel = k.index(0),
-        lastPanel = k.index(plan.panels);
-  if (plan.byColumns) {
+  Value i = k.param("i"), firstRow = k.index(0), lastRow = i, firstPanel = k.index(0),
+        lastPanel = k.ceilDiv(k.param("j"), plan.tile.width());
+  if (plan.byColumns && knowsColumns) {
     firstPanel = k.begin();
     lastPanel = k.end();
+  } else if (plan.byColumns) {
+    Value panels = lastPanel;
+    firstPanel = k.div(k.mul(k.begin(), panels), Plan::sharesOfRank);
+    lastPanel = k.div(k.mul(k.end(), panels), Plan::sharesOfRank);
   } else {
     firstRow = k.mul(k.begin(), plan.rowsOfGroup);
-    lastRow = k.min(k.mul(k.end(), plan.rowsOfGroup), k.index(i));
+    lastRow = k.min(k.mul(k.end(), plan.rowsOfGroup), i);
   }
   // At least one block, so that an empty sum stores 0 where it does not accumulate.
   k.forLoop(k.index(0), k.max(k.rows(), k.index(1)), plan.sumBlock, [&](Value from) {
@@ -146,6 +165,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
 }
 
 int64_t flops(DictionaryAttr params, int64_t rows) {
+  if (!params.contains("i") || !params.contains("j"))
+    return 0; // the launch says them
   return 2 * rows * intParam(params, "i") * intParam(params, "j");
 }
 

@@ -17,19 +17,19 @@ static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget
 }
 
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  int64_t r = kernel.intParam("n");
   Type f32 = Float32Type::get(kernel.getContext());
   KernelBuilder k(kernel, builder, target,
-                  {KernelBuilder::dense({r, r}, f32), KernelBuilder::dense({1}, f32)});
-  Value gram = k.buffer(0), norm = k.buffer(1), zero = k.constF32(0);
-  Value first = k.index(0), last = k.index(r);
+                  {KernelBuilder::rowsOf(kernel, "n"), KernelBuilder::dense({1}, f32)});
+  const Matrix gram = k.matrix(0, "n");
+  Value norm = k.buffer(1), zero = k.constF32(0);
+  Value first = k.index(0), last = k.param("n");
   k.forLoop(k.begin(), k.end(), 1, [&](Value) {
     auto squares = k.forLoop(first, last, 1, {zero}, [&](Value i, ValueRange rowSums) {
       return k.forLoop(first, last, 1, rowSums, [&](Value j, ValueRange sums) {
-        Value g = k.load(gram, {i, j});
+        Value g = k.load(gram.memory, k.at(gram, i, j));
         Value isThere = k.andi(k.equal(i, j), k.cmpf(arith::CmpFPredicate::UNE, g, zero));
         Value off = k.subf(g, k.select(isThere, k.constF32(1), zero));
-        k.store(off, gram, {i, j});
+        k.store(off, gram.memory, k.at(gram, i, j));
         return KernelBuilder::Values{k.fma(off, off, sums[0])};
       });
     });
@@ -38,14 +38,18 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
     Value factor = k.select(k.cmpf(arith::CmpFPredicate::OEQ, length, zero), zero,
                             k.divf(k.constF32(kernel.floatParam("scale")), length));
     k.forLoop(first, last, 1, [&](Value i) {
-      k.forLoop(first, last, 1,
-                [&](Value j) { k.store(k.mulf(k.load(gram, {i, j}), factor), gram, {i, j}); });
+      k.forLoop(first, last, 1, [&](Value j) {
+        const KernelBuilder::Values at = k.at(gram, i, j);
+        k.store(k.mulf(k.load(gram.memory, at), factor), gram.memory, at);
+      });
     });
   });
   return success();
 }
 
 static int64_t flops(DictionaryAttr params, int64_t) {
+  if (!params.contains("n"))
+    return 0; // the launch says it
   return 4 * intParam(params, "n") * intParam(params, "n");
 }
 
