@@ -41,6 +41,26 @@ typedef struct LoracUpdate {
   float minus_step[LORAC_MAX_GROUPS]; /* -lr / (1 - beta1^t), by group */
 } LoracUpdate;
 
+/* AdaLoRA on a device: where one module's triplets lie, in floats from the start of the regions
+ * that have the layout of the params. */
+typedef struct LoracTriplets {
+  int32_t a, b, e;       /* A [rank, in], B [out, rank], E [rank] */
+  int32_t rank, in, out; /* rank 0: the module has no triplets, a, b and e say nothing */
+  int32_t unfolded;      /* of B in the region `unfolded` */
+  int32_t first;         /* its first triplet among those of all modules */
+} LoracTriplets;
+
+/* What the program `importance` takes a step in by; keep and take are beta and 1 - beta. */
+typedef struct LoracImportance {
+  float clip; /* what the update multiplied the gradients by */
+  float keep1, take1, keep2, take2;
+} LoracImportance;
+
+/* What the program `zero_triplets` is told of each triplet. */
+#define LORAC_TRIPLET_DEAD 0   /* all of it becomes zero */
+#define LORAC_TRIPLET_MASKED 1 /* E becomes zero */
+#define LORAC_TRIPLET_ALIVE 2
+
 /* One launch runs tiles [begin, end) of its tile space (plan: `tiles`); ranges that cut the space
  * may run on different threads and write the same bytes as one range would. `rows` is the launch's
  * number of rows (plan: `rows`). `buffers` are in the order that the kernel family states;

@@ -124,6 +124,16 @@ def StackLaunches : Pass<"lora-stack-launches", "::mlir::ModuleOp"> {
   }];
 }
 
+def AppendTriplets : Pass<"lora-append-triplets", "::mlir::ModuleOp"> {
+  let summary = "50-planned, on devices: what AdaLoRA does between programs";
+  let description = [{
+    Where parameters are triplets: @fold puts B·diag(E) in B's place, @unfold takes it back, @unfold_grads turns the gradient by it into
+    those by B and E; @importance takes a step into the averages, @scores gives one number a triplet, @zero_triplets zeroes what is masked
+    or died. One launch each, over all modules by the table `triplets`. On the CPU the runtime does this itself.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
   let summary = "50-planned, on devices: the optimizer's step as programs @norm and @update";
   let description = [{

@@ -90,6 +90,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     for (auto [name, floats] : {std::pair("sensitivity", count), std::pair("uncertainty", count),
                                 std::pair("unfolded", folded)}) {
       region(name, top, floats);
+      fixed[("region/" + Twine(name)).str()] = top;
       top += aligned(4 * floats + 64);
     }
   }

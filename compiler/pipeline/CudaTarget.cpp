@@ -35,6 +35,7 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
   pm.addPass(createSelectKernels(select));
   pm.addPass(createStackLaunches());
   pm.addPass(createAppendUpdate());
+  pm.addPass(createAppendTriplets());
   PlanMemoryOptions memory;
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));

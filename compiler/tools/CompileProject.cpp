@@ -83,10 +83,6 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   request.model = &project.model;
   request.adapters = project.adapters;
   request.ranks = project.ranks;
-  if (project.ranks && !settings.archs.empty())
-    return fail(Error{"method = \"adalora\" trains on the CPU in this version; compile with "
-                      "target.device = \"cpu\"",
-                      Exit::Refused});
   request.sourceTypes = project.sourceFormats;
   request.cpu = settings.cpu.empty() ? "native" : settings.cpu;
   request.cudaArchs = settings.archs;

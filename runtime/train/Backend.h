@@ -12,13 +12,49 @@
 #include "runtime/train/ranks/RankAllocator.h"
 
 #include <functional>
+#include <iterator>
 #include <string>
 #include <vector>
 
 namespace lorac::train {
 
-enum class Program { Train, Hidden, Loss, Head, Norm, Update, Regularize };
-constexpr size_t programCount = 7;
+/// The last six are a GPU's for AdaLoRA; on the CPU the backend does what they do.
+enum class Program {
+  Train,
+  Hidden,
+  Loss,
+  Head,
+  Norm,
+  Update,
+  Regularize,
+  Fold,
+  Unfold,
+  UnfoldGrads,
+  Importance,
+  Scores,
+  ZeroTriplets
+};
+
+/// A program's name and where a plan has its launches.
+struct ProgramOfPlan {
+  const char *name;
+  std::vector<PlanLaunch> Plan::*launches;
+};
+/// In the order of the enum.
+constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
+                                            {"hidden", &Plan::hidden},
+                                            {"loss", &Plan::loss},
+                                            {"head", &Plan::head},
+                                            {"norm", &Plan::norm},
+                                            {"update", &Plan::update},
+                                            {"regularize", &Plan::regularize},
+                                            {"fold", &Plan::fold},
+                                            {"unfold", &Plan::unfold},
+                                            {"unfold_grads", &Plan::unfoldGrads},
+                                            {"importance", &Plan::importance},
+                                            {"scores", &Plan::scores},
+                                            {"zero_triplets", &Plan::zeroTriplets}};
+constexpr size_t programCount = std::size(programsOfPlan);
 
 /// What one launch of a program cost since profiling began.
 struct LaunchCount {

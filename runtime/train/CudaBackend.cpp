@@ -1,8 +1,12 @@
 #include "runtime/train/CudaBackend.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/ranks/Gather.h"
+#include "runtime/train/ranks/TripletParams.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include <chrono>
 #include <cmath>
@@ -15,6 +19,32 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+struct Scalars {
+  LoracUpdate update;
+  LoracImportance importance;
+};
+
+/// What a run has trained: adapter, moments and, of AdaLoRA, importance.
+std::vector<PlanRegion> trainedRegions(const Plan &plan) {
+  std::vector<PlanRegion> regions{plan.paramRegion, plan.expAvg, plan.expAvgSq};
+  if (plan.ranks)
+    regions.insert(regions.end(), {plan.sensitivity, plan.uncertainty});
+  return regions;
+}
+
+/// The table that the kernels of triplets read.
+std::vector<LoracTriplets> tableOf(const std::vector<TripletLayout> &modules) {
+  std::vector<LoracTriplets> table;
+  int32_t unfolded = 0, first = 0;
+  for (const TripletLayout &at : modules) {
+    table.push_back({int32_t(at.a), int32_t(at.b), int32_t(at.e), int32_t(at.rank), int32_t(at.in),
+                     int32_t(at.out), unfolded, first});
+    unfolded += int32_t(at.out * at.rank);
+    first += int32_t(at.rank);
+  }
+  return table;
 }
 
 } // namespace
@@ -31,10 +61,8 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   Result<CudaExecutor> executor = CudaExecutor::load(plan, input.payload, *context);
   if (!executor)
     return executor.error();
-  backend->executor = std::move(*executor);
   input.say(fmt::format("GPU: {}, CUDA {}; {} ({:.1f} s)", (*context)->device().shown(),
-                        (*context)->driver().version(), backend->executor.kernelsShown(),
-                        since(begin)));
+                        (*context)->driver().version(), executor->kernelsShown(), since(begin)));
 
   // Kernels take memory of the GPU too: only now it is known what is left.
   if (Result<void> fits = backend->checkMemory(); !fits)
@@ -53,6 +81,13 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   Result<gpu::DeviceMemory> room = take(uint64_t(plan.weightBytes()), "the frozen weights");
   if (!room)
     return room.error();
+  for (auto [memory, bytes] : {std::pair{&backend->losses, 4 * plan.maxTokens},
+                               {&backend->scalars, int64_t(sizeof(Scalars))}}) {
+    Result<gpu::PinnedMemory> pinned = gpu::PinnedMemory::allocate(*context, uint64_t(bytes));
+    if (!pinned)
+      return pinned.error();
+    *memory = std::move(*pinned);
+  }
 
   begin = Clock::now();
   Result<CudaWeights> weights = CudaWeights::load(plan, input.modelPath, input.seed, input.pool,
@@ -60,13 +95,12 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   if (!weights)
     return weights.error();
   backend->weights = std::move(*weights);
-  Result<void> prepared =
-      backend->executor.prepare(backend->arena.at(0), [&](int weight, int part) {
-        return backend->weights.part(weight, part);
-      });
+  backend->mostTaken = backend->arena.bytes() + backend->weights.bytes();
+  Result<Prepared> prepared = backend->prepare(plan, std::move(*executor), backend->arena.at(0));
   if (!prepared)
     return prepared.error();
-  if (Result<void> filled = backend->fillArena(); !filled)
+  backend->current = std::move(*prepared);
+  if (Result<void> filled = backend->fillArena(plan); !filled)
     return filled.error();
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
@@ -101,31 +135,49 @@ Result<void> CudaBackend::checkMemory() const {
                Exit::DoesNotFit};
 }
 
-/// What the arena holds before the first step: zero adapters, gradients and moments, rope tables,
-/// the optimizer's spans.
-Result<void> CudaBackend::fillArena() {
-  Result<CudaInputs> made = CudaInputs::create(plan, context, arena.at(0));
-  if (!made)
-    return made.error();
-  inputs = std::move(*made);
-  for (auto [memory, bytes] :
-       {std::pair{&losses, 4 * plan.maxTokens}, {&scalars, int64_t(sizeof(LoracUpdate))}}) {
-    Result<gpu::PinnedMemory> pinned = gpu::PinnedMemory::allocate(context, uint64_t(bytes));
-    if (!pinned)
-      return pinned.error();
-    *memory = std::move(*pinned);
+/// Launches and inputs of a program in the arena at `at`; nothing is written there.
+Result<CudaBackend::Prepared> CudaBackend::prepare(const Plan &of, CudaExecutor loaded,
+                                                   gpu::DevicePtr at) const {
+  Prepared made;
+  if (of.ranks) {
+    Result<std::vector<TripletLayout>> layouts = tripletLayouts(of.params, of.ranks->names());
+    if (!layouts)
+      return layouts.error();
+    made.triplets = std::move(*layouts);
   }
+  Result<void> prepared =
+      loaded.prepare(of, at, [&](int weight, int part) { return weights.part(weight, part); });
+  if (!prepared)
+    return prepared.error();
+  Result<CudaInputs> inputs = CudaInputs::create(of, context, at);
+  if (!inputs)
+    return inputs.error();
+  made.executor = std::move(loaded);
+  made.inputs = std::move(*inputs);
+  return made;
+}
+
+/// What the arena holds before a program's first step: zero adapters, gradients, moments and
+/// importance, rope tables, the optimizer's spans, where triplets lie.
+Result<void> CudaBackend::fillArena(const Plan &of) {
+  isFolded = gradsAreFolded = false;
+  tripletStates.clear();
+  std::vector<PlanRegion> zeroed = trainedRegions(of);
+  zeroed.push_back(of.gradRegion);
   Result<void> done;
-  for (const PlanRegion *region :
-       {&plan.paramRegion, &plan.gradRegion, &plan.expAvg, &plan.expAvgSq})
+  for (const PlanRegion &region : zeroed)
     if (done)
-      done = stream.zero(arena.at(region->offset), 4 * uint64_t(region->count));
-  const std::vector<PlanSpan> spans = plan.spans();
+      done = stream.zero(arena.at(region.offset), 4 * uint64_t(region.count));
+  const std::vector<PlanSpan> spans = of.spans();
   if (done)
     done =
-        stream.upload(arena.at(plan.io.updateSpans), spans.data(), spans.size() * sizeof(PlanSpan));
+        stream.upload(arena.at(of.io.updateSpans), spans.data(), spans.size() * sizeof(PlanSpan));
+  const std::vector<LoracTriplets> triplets = tableOf(current.triplets);
+  if (done && of.hasTriplets())
+    done = stream.upload(arena.at(of.io.triplets), triplets.data(),
+                         triplets.size() * sizeof(LoracTriplets));
   std::vector<std::vector<float>> tables;
-  for (const PlanTable &table : plan.tables) {
+  for (const PlanTable &table : of.tables) {
     std::vector<float> &values = tables.emplace_back(size_t(table.positions * table.dim));
     fillRopeTable(table, values.data());
     if (done)
@@ -136,7 +188,51 @@ Result<void> CudaBackend::fillArena() {
   return done;
 }
 
-Result<void> CudaBackend::feed(const MicroBatch &batch) { return inputs.feed(batch, stream); }
+Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const TripletSets *kept) {
+  Result<CudaExecutor> executor = CudaExecutor::load(next, program, context);
+  if (!executor)
+    return executor.error();
+  std::vector<TripletTensor> tensors;
+  if (kept) {
+    Result<std::vector<TripletTensor>> matched =
+        matchTensors(plan.params, next.params, plan.ranks->names(), *kept);
+    if (!matched)
+      return matched.error();
+    tensors = std::move(*matched);
+    if (Result<TrainedFloats> copied = read(); !copied)
+      return copied.error();
+  } else if (Result<void> waited = stream.wait(); !waited) {
+    return waited;
+  }
+  // All that is needed of the old arena is on the host: it goes before the smaller one comes, so that
+  // the peak does not rise.
+  arena = {};
+  Result<gpu::DeviceMemory> room =
+      gpu::DeviceMemory::allocate(context, uint64_t(next.arenaBytes), "the arena");
+  if (!room)
+    return room.error();
+  arena = std::move(*room);
+  mostTaken = std::max(mostTaken, arena.bytes() + weights.bytes());
+  Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
+  if (!prepared)
+    return prepared.error();
+  if (profiling)
+    if (Result<void> started = prepared->executor.startProfile(); !started)
+      return started;
+  current = std::move(*prepared);
+  Result<void> done = fillArena(next);
+  const std::vector<PlanRegion> to = trainedRegions(next);
+  for (size_t i = 0; kept && i < to.size() && done; ++i) {
+    gatherTriplets(trained[i].data(), to[i].count, tensors);
+    trained[i].resize(size_t(to[i].count));
+    done = upload(to[i], trained[i]);
+  }
+  return done ? stream.wait() : done;
+}
+
+Result<void> CudaBackend::feed(const MicroBatch &batch) {
+  return current.inputs.feed(batch, stream);
+}
 
 Result<void> CudaBackend::run(Program program, const LoracStep &step) {
   // The loss divided by the labels of a window has gradients below what f16 holds: each token's
@@ -147,9 +243,31 @@ Result<void> CudaBackend::run(Program program, const LoracStep &step) {
     scaled.loss_scale *= raised;
     gradientScale = 1 / raised;
   }
-  if (Result<void> copied = inputs.step(scaled, stream); !copied)
+  if (Result<void> folded = fold(); !folded)
+    return folded;
+  gradsAreFolded |= program == Program::Train;
+  if (Result<void> copied = current.inputs.step(scaled, stream); !copied)
     return copied;
-  return executor.run(program, stream, step.tokens);
+  return current.executor.run(program, stream, step.tokens);
+}
+
+// The update is B·diag(E)·A: as one of LoRA with B·diag(E) for B.
+Result<void> CudaBackend::fold() {
+  if (current.triplets.empty() || isFolded)
+    return {};
+  isFolded = true;
+  return current.executor.run(Program::Fold, stream, 0);
+}
+
+// B is itself again, and of the gradient by B·diag(E) become those by B and E.
+Result<void> CudaBackend::unfold() {
+  if (current.triplets.empty() || !isFolded)
+    return {};
+  Result<void> done = current.executor.run(Program::Unfold, stream, 0);
+  if (done && gradsAreFolded)
+    done = current.executor.run(Program::UnfoldGrads, stream, 0);
+  isFolded = gradsAreFolded = false;
+  return done;
 }
 
 Result<const float *> CudaBackend::rowLoss(int64_t tokens) {
@@ -179,16 +297,46 @@ Result<const float *> CudaBackend::logits(int64_t begin, const LoracStep &step) 
 }
 
 Result<void> CudaBackend::zeroGrads() {
+  gradsAreFolded = false;
   return stream.zero(arena.at(plan.gradRegion.offset), 4 * uint64_t(plan.gradRegion.count));
 }
 
+Result<double> CudaBackend::regularize() {
+  if (current.triplets.empty())
+    return 0.0;
+  Result<void> done = unfold();
+  // The term counts once a step; its gradients are raised as those that they are added to.
+  LoracStep once{};
+  once.loss_scale = 1 / gradientScale;
+  if (done)
+    done = current.inputs.step(once, stream);
+  if (done)
+    done = current.executor.run(Program::Regularize, stream, 0);
+  // A module at rank 0 has no factors and counts in the mean.
+  const auto have = 2 * std::count_if(current.triplets.begin(), current.triplets.end(),
+                                      [](const TripletLayout &at) { return at.rank > 0; });
+  std::vector<float> norms(static_cast<size_t>(have));
+  if (done)
+    done = stream.download(norms.data(), arena.at(plan.io.orthogonality), 4 * norms.size());
+  if (done)
+    done = stream.wait();
+  if (!done)
+    return done.error();
+  double sum = 0;
+  for (float norm : norms)
+    sum += double(norm);
+  return sum / double(2 * current.triplets.size());
+}
+
 Result<float> CudaBackend::gradNorm(LoracUpdate &update) {
-  auto *pinned = scalars.at<LoracUpdate>(0);
+  auto *pinned = &scalars.at<Scalars>(0)->update;
   *pinned = update;
   pinned->gradient_scale = gradientScale;
-  Result<void> done = stream.upload(arena.at(plan.io.update), pinned, sizeof update);
+  Result<void> done = unfold();
   if (done)
-    done = executor.run(Program::Norm, stream, 0);
+    done = stream.upload(arena.at(plan.io.update), pinned, sizeof update);
+  if (done)
+    done = current.executor.run(Program::Norm, stream, 0);
   if (done)
     done = stream.download(pinned, arena.at(plan.io.update), sizeof update);
   if (done)
@@ -200,18 +348,56 @@ Result<float> CudaBackend::gradNorm(LoracUpdate &update) {
 }
 
 Result<void> CudaBackend::update(const LoracUpdate &) {
-  return executor.run(Program::Update, stream, 0);
+  Result<void> done = unfold();
+  return done ? current.executor.run(Program::Update, stream, 0) : done;
 }
 
-// The compiler refuses AdaLoRA for a GPU, so no plan for one has triplets.
-static Error noTriplets() { return {"AdaLoRA trains on the CPU in this version", Exit::Bug}; }
-Result<void> CudaBackend::takeImportance(const Importance &, float) { return noTriplets(); }
-Result<std::vector<float>> CudaBackend::tripletScores() { return noTriplets(); }
-Result<void> CudaBackend::adopt(const Payload &, const Plan &, const TripletSets *) {
-  return noTriplets();
+Result<void> CudaBackend::takeImportance(const Importance &importance, float clip) {
+  // The last copy from here is done: since then the host has waited for the gradient's norm.
+  auto *pinned = &scalars.at<Scalars>(0)->importance;
+  *pinned = {clip, float(importance.beta1), float(1 - importance.beta1), float(importance.beta2),
+             float(1 - importance.beta2)};
+  Result<void> done = unfold();
+  if (done)
+    done = stream.upload(arena.at(plan.io.importance), pinned, sizeof *pinned);
+  return done ? current.executor.run(Program::Importance, stream, 0) : done;
 }
-Result<void> CudaBackend::zeroTriplets(const TripletSets &, const TripletSets &) {
-  return noTriplets();
+
+Result<std::vector<float>> CudaBackend::tripletScores() {
+  std::vector<float> scores(static_cast<size_t>(plan.tripletCount()));
+  Result<void> done = current.executor.run(Program::Scores, stream, 0);
+  if (done)
+    done = stream.download(scores.data(), arena.at(plan.io.tripletScores), 4 * scores.size());
+  if (done)
+    done = stream.wait();
+  if (!done)
+    return done.error();
+  return scores;
+}
+
+Result<void> CudaBackend::zeroTriplets(const TripletSets &died, const TripletSets &masked) {
+  std::vector<int32_t> states;
+  bool anyFalls = false;
+  for (size_t m = 0; m < current.triplets.size(); ++m) {
+    const size_t first = states.size();
+    states.resize(first + size_t(current.triplets[m].rank), LORAC_TRIPLET_ALIVE);
+    for (int32_t place : masked[m])
+      states[first + size_t(place)] = LORAC_TRIPLET_MASKED;
+    for (int32_t place : died[m])
+      states[first + size_t(place)] = LORAC_TRIPLET_DEAD;
+    anyFalls |= !masked[m].empty() || !died[m].empty();
+  }
+  if (!anyFalls)
+    return {};
+  Result<void> done = unfold();
+  if (done && states != tripletStates) {
+    tripletStates = std::move(states);
+    done = stream.upload(arena.at(plan.io.tripletStates), tripletStates.data(),
+                         4 * tripletStates.size());
+    if (done) // the vector may change
+      done = stream.wait();
+  }
+  return done ? current.executor.run(Program::ZeroTriplets, stream, 0) : done;
 }
 
 Result<void> CudaBackend::download(const PlanRegion &region, std::vector<float> &out) const {
@@ -223,29 +409,33 @@ Result<void> CudaBackend::upload(const PlanRegion &region, const std::vector<flo
 }
 
 Result<TrainedFloats> CudaBackend::read() {
-  Result<void> done = download(plan.paramRegion, params);
-  if (done)
-    done = download(plan.expAvg, expAvg);
-  if (done)
-    done = download(plan.expAvgSq, expAvgSq);
+  const std::vector<PlanRegion> regions = trainedRegions(plan);
+  trained.resize(regions.size());
+  Result<void> done = unfold();
+  for (size_t i = 0; i < regions.size() && done; ++i)
+    done = download(regions[i], trained[i]);
   if (done)
     done = stream.wait();
   if (!done)
     return done.error();
-  return TrainedFloats{params.data(), expAvg.data(), expAvgSq.data()};
+  TrainedFloats out{trained[0].data(), trained[1].data(), trained[2].data()};
+  if (plan.ranks)
+    out.sensitivity = trained[3].data(), out.uncertainty = trained[4].data();
+  return out;
 }
 
 Result<void> CudaBackend::write() {
-  Result<void> done = upload(plan.paramRegion, params);
-  if (done)
-    done = upload(plan.expAvg, expAvg);
-  if (done)
-    done = upload(plan.expAvgSq, expAvgSq);
+  const std::vector<PlanRegion> regions = trainedRegions(plan);
+  Result<void> done;
+  for (size_t i = 0; i < regions.size() && done; ++i)
+    done = upload(regions[i], trained[i]);
   return done ? stream.wait() : done;
 }
 
 Result<const float *> CudaBackend::grads() {
-  Result<void> done = download(plan.gradRegion, gradients);
+  Result<void> done = unfold();
+  if (done)
+    done = download(plan.gradRegion, gradients);
   if (done)
     done = stream.wait();
   if (!done)
@@ -257,7 +447,7 @@ Result<const float *> CudaBackend::grads() {
 
 MemoryUse CudaBackend::memory() const {
   const auto planned = uint64_t(plan.weightBytes()) + uint64_t(plan.arenaBytes);
-  return {true, planned, arena.bytes() + weights.bytes()};
+  return {true, planned, mostTaken, arena.bytes() + weights.bytes()};
 }
 
 } // namespace lorac::train

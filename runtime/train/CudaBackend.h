@@ -22,6 +22,7 @@ public:
   Result<const float *> rowLoss(int64_t tokens) override;
   Result<const float *> logits(int64_t begin, const LoracStep &step) override;
   Result<void> zeroGrads() override;
+  Result<double> regularize() override;
   Result<float> gradNorm(LoracUpdate &update) override;
   Result<void> update(const LoracUpdate &update) override;
   Result<void> takeImportance(const Importance &importance, float clip) override;
@@ -31,15 +32,29 @@ public:
   Result<TrainedFloats> read() override;
   Result<void> write() override;
   Result<const float *> grads() override;
-  Result<void> startProfile() override { return executor.startProfile(); }
-  const std::vector<LaunchCount> &profile() const override { return executor.profile(); }
+  Result<void> startProfile() override {
+    profiling = true;
+    return current.executor.startProfile();
+  }
+  const std::vector<LaunchCount> &profile() const override { return current.executor.profile(); }
   MemoryUse memory() const override;
   const std::string &weightsHash() const override { return weights.hash(); }
 
 private:
+  /// What is made from a plan and its kernels, for an arena; another takes its place when ranks
+  /// fall.
+  struct Prepared {
+    CudaExecutor executor;
+    CudaInputs inputs;
+    std::vector<TripletLayout> triplets; ///< AdaLoRA
+  };
+
   explicit CudaBackend(const Plan &plan) : plan(plan) {}
   Result<void> checkMemory() const;
-  Result<void> fillArena();
+  Result<Prepared> prepare(const Plan &of, CudaExecutor loaded, gpu::DevicePtr at) const;
+  Result<void> fillArena(const Plan &of);
+  Result<void> fold();
+  Result<void> unfold();
   Result<void> download(const PlanRegion &region, std::vector<float> &out) const;
   Result<void> upload(const PlanRegion &region, const std::vector<float> &from) const;
 
@@ -47,14 +62,18 @@ private:
   std::shared_ptr<const gpu::Context> context;
   gpu::Stream stream;
   gpu::DeviceMemory arena;
+  uint64_t mostTaken = 0; ///< bytes of the GPU
   CudaWeights weights;
-  CudaExecutor executor;
-  CudaInputs inputs;
+  Prepared current;
+  bool profiling = false;
   gpu::PinnedMemory losses;  ///< float [max_tokens]
-  gpu::PinnedMemory scalars; ///< one LoracUpdate
+  gpu::PinnedMemory scalars; ///< what the optimizer and the importance are told
   float gradientScale = 1;   ///< LoracUpdate::gradient_scale of this window
-  std::vector<float> logitRows;
-  std::vector<float> params, expAvg, expAvgSq, gradients; ///< copies of the regions
+  // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
+  bool isFolded = false, gradsAreFolded = false;
+  std::vector<int32_t> tripletStates; ///< as they lie in the arena; empty: never written
+  std::vector<float> logitRows, gradients;
+  std::vector<std::vector<float>> trained; ///< copies of trainedRegions
 };
 
 } // namespace lorac::train

@@ -25,7 +25,6 @@ std::vector<gpu::KernelBinary> binariesOf(const Plan &plan, const Payload &paylo
 Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload,
                                         std::shared_ptr<const gpu::Context> context) {
   CudaExecutor executor;
-  executor.plan = &plan;
   executor.context = context;
   executor.waitEach = gpu::waitsForEachLaunch();
   for (const PlanKernel &kernel : plan.kernels) {
@@ -43,17 +42,16 @@ Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload
   return executor;
 }
 
-Result<void> CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weightPart) {
-  const std::vector<PlanLaunch> *sources[] = {&plan->train, &plan->hidden, &plan->loss,
-                                              &plan->head,  &plan->norm,   &plan->update};
-  for (size_t p = 0; p < programs.size(); ++p)
-    for (const PlanLaunch &from : *sources[p]) {
+Result<void> CudaExecutor::prepare(const Plan &plan, gpu::DevicePtr arena,
+                                   const WeightPart &weightPart) {
+  for (size_t p = 0; p < programCount; ++p)
+    for (const PlanLaunch &from : plan.*programsOfPlan[p].launches) {
       Launch launch;
       launch.function = kernels[size_t(from.kernel)].function();
       for (const PlanArg &arg : from.args)
         launch.values.push_back(arg.weight < 0 ? arena + uint64_t(arg.offset)
                                                : weightPart(arg.weight, arg.part));
-      launch.values.push_back(arena + uint64_t(plan->io.step));
+      launch.values.push_back(arena + uint64_t(plan.io.step));
       // The last ones are ints: their low bytes come first.
       launch.values.push_back(uint64_t(from.fixedRows ? -1 : from.rowBegin));
       launch.values.push_back(uint64_t(from.rowCount));
@@ -61,7 +59,7 @@ Result<void> CudaExecutor::prepare(gpu::DevicePtr arena, const WeightPart &weigh
       for (uint64_t &value : launch.values)
         launch.arguments.push_back(&value);
       launch.plan = &from;
-      launch.kernel = &plan->kernels[size_t(from.kernel)];
+      launch.kernel = &plan.kernels[size_t(from.kernel)];
       if (auto takes = kernels[size_t(from.kernel)].parameters();
           takes && *takes != launch.values.size())
         return Error{"plan.json: a launch gives " + shown(launch) + " " +

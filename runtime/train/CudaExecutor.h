@@ -16,12 +16,13 @@ public:
   /// Address of part `part` of weight `weight`.
   using WeightPart = std::function<gpu::DevicePtr(int weight, int part)>;
 
-  /// Loads the kernels of the payload; `plan` outlives the executor.
+  /// Loads the kernels of the payload.
   static Result<CudaExecutor> load(const Plan &plan, const Payload &payload,
                                    std::shared_ptr<const gpu::Context> context);
-  /// Makes the launches; before any `run`. Exit::ForeignFile where a launch and its kernel differ
-  /// in the number of arguments.
-  Result<void> prepare(gpu::DevicePtr arena, const WeightPart &weightPart);
+  /// Makes the launches; before any `run`. The plan's lists of launches and kernels outlive the
+  /// executor (where they are moved to). Exit::ForeignFile where a launch and its kernel differ in
+  /// the number of arguments.
+  Result<void> prepare(const Plan &plan, gpu::DevicePtr arena, const WeightPart &weightPart);
 
   /// Enqueues the program. With LORAC_CUDA_SYNC=1 each launch is waited for, so that an error names
   /// the one that failed.
@@ -47,10 +48,9 @@ private:
   Result<void> runTimed(Program program, const gpu::Stream &stream, int64_t tokens);
   std::string shown(const Launch &launch) const;
 
-  const Plan *plan = nullptr;
   std::shared_ptr<const gpu::Context> context;
   std::vector<gpu::LoadedKernel> kernels;
-  std::array<std::vector<Launch>, 6> programs;
+  std::array<std::vector<Launch>, programCount> programs;
   std::vector<LaunchCount> counts;
   std::vector<gpu::Event> events; ///< empty: not profiling
   bool waitEach = false;

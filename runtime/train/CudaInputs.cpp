@@ -39,7 +39,7 @@ Result<void> PinnedSlots::copied(const gpu::Stream &stream) {
 Result<CudaInputs> CudaInputs::create(const Plan &plan, std::shared_ptr<const gpu::Context> context,
                                       gpu::DevicePtr arena) {
   CudaInputs inputs;
-  inputs.plan = &plan;
+  inputs.io = plan.io;
   inputs.arena = arena;
   const int64_t rows = 4 * plan.maxTokens;
   std::vector<Run> regions = {{plan.io.ids, rows, 0},
@@ -78,21 +78,22 @@ Result<CudaInputs> CudaInputs::create(const Plan &plan, std::shared_ptr<const gp
 
 void CudaInputs::put(std::byte *image, int64_t offset, const std::vector<int32_t> &values) const {
   for (const Run &run : runs)
-    if (offset >= run.offset && offset < run.offset + run.bytes)
-      std::memcpy(image + run.at + (offset - run.offset), values.data(), 4 * values.size());
+    if (offset >= run.offset && offset < run.offset + run.bytes) {
+      const int64_t from = offset - run.offset, bytes = 4 * int64_t(values.size());
+      assert(from + bytes <= run.bytes && "batches are cut to the plan's limits");
+      std::memcpy(image + run.at + from, values.data(), size_t(bytes));
+    }
 }
 
 Result<void> CudaInputs::feed(const MicroBatch &batch, const gpu::Stream &stream) {
-  assert(batch.tokens() <= plan->maxTokens && batch.segments() <= plan->maxSegments &&
-         "batches are cut to the plan's limits");
   Result<std::byte *> image = images.next();
   if (!image)
     return image.error();
-  put(*image, plan->io.ids, batch.ids);
-  put(*image, plan->io.positions, batch.positions);
-  put(*image, plan->io.labels, batch.targets);
-  put(*image, plan->io.segmentStarts, batch.segmentStarts);
-  put(*image, plan->io.rowEnds, rowEnds(batch));
+  put(*image, io.ids, batch.ids);
+  put(*image, io.positions, batch.positions);
+  put(*image, io.labels, batch.targets);
+  put(*image, io.segmentStarts, batch.segmentStarts);
+  put(*image, io.rowEnds, rowEnds(batch));
   for (const Run &run : runs)
     if (Result<void> copied =
             stream.upload(arena + uint64_t(run.offset), *image + run.at, uint64_t(run.bytes));
@@ -108,8 +109,7 @@ Result<void> CudaInputs::step(const LoracStep &step, const gpu::Stream &stream) 
   if (!slot)
     return slot.error();
   std::memcpy(*slot, &step, sizeof step);
-  if (Result<void> copied =
-          stream.upload(arena + uint64_t(plan->io.step), *slot, sizeof(LoracStep));
+  if (Result<void> copied = stream.upload(arena + uint64_t(io.step), *slot, sizeof(LoracStep));
       !copied)
     return copied;
   last = step;

@@ -35,7 +35,6 @@ private:
 
 class CudaInputs {
 public:
-  /// `plan` outlives this.
   static Result<CudaInputs> create(const Plan &plan, std::shared_ptr<const gpu::Context> context,
                                    gpu::DevicePtr arena);
 
@@ -53,7 +52,7 @@ private:
   };
   void put(std::byte *image, int64_t offset, const std::vector<int32_t> &values) const;
 
-  const Plan *plan = nullptr;
+  PlanIo io;
   gpu::DevicePtr arena = 0;
   std::vector<Run> runs;
   PinnedSlots images, steps;

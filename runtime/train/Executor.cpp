@@ -24,11 +24,8 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       return found.error();
     kernels.push_back(*found);
   }
-  const std::vector<PlanLaunch> *sources[] = {&plan.train,     &plan.hidden, &plan.loss,
-                                              &plan.head,      &plan.norm,   &plan.update,
-                                              &plan.regularize};
   for (size_t p = 0; p < programCount; ++p)
-    for (const PlanLaunch &from : *sources[p]) {
+    for (const PlanLaunch &from : plan.*programsOfPlan[p].launches) {
       const PlanKernel &kernel = plan.kernels[size_t(from.kernel)];
       Launch launch;
       launch.kernel = kernels[size_t(from.kernel)];

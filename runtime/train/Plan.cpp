@@ -211,6 +211,14 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back({"io.update", plan.io.update, spanBytes ? int64_t(sizeof(LoracUpdate)) : 0});
     own.push_back({"io.update_spans", plan.io.updateSpans, spanBytes});
   }
+  if (plan.hasTriplets()) {
+    const auto modules = int64_t(plan.ranks->modules.size());
+    const int64_t each = 4 * plan.tripletCount();
+    own.push_back({"io.triplets", plan.io.triplets, modules * int64_t(sizeof(LoracTriplets))});
+    own.push_back({"io.importance", plan.io.importance, sizeof(LoracImportance)});
+    own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
+    own.push_back({"io.triplet_states", plan.io.tripletStates, each});
+  }
   std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
                                 {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},
                                 {"io.logits", plan.io.logits, plan.headRows * logitRow}};
@@ -288,6 +296,13 @@ int64_t Plan::weightBytes() const {
 
 int64_t Plan::partRoom(int64_t bytes) const {
   return onGpu() ? formats::rowPartRoom(bytes) : (bytes + 63) / 64 * 64;
+}
+
+int64_t Plan::tripletCount() const {
+  int64_t sum = 0;
+  for (const PlanParam &param : params)
+    sum += param.group == "lora_E" ? param.count() : 0;
+  return sum;
 }
 
 std::vector<PlanSpan> Plan::spans() const {
@@ -383,6 +398,12 @@ Result<Plan> parsePlan(std::string_view text) {
              offset("row_loss"), offset("hidden"),    offset("head_in"), offset("logits")};
   if (plan.ranks)
     plan.io.orthogonality = offset("orthogonality");
+  if (plan.hasTriplets()) {
+    plan.io.triplets = offset("triplets");
+    plan.io.importance = offset("importance");
+    plan.io.tripletScores = offset("triplet_scores");
+    plan.io.tripletStates = offset("triplet_states");
+  }
   if (plan.onGpu()) {
     plan.io.step = offset("step");
     plan.io.rowEnds = offset("row_ends");
@@ -419,6 +440,14 @@ Result<Plan> parsePlan(std::string_view text) {
     read("update", 0, plan.update);
     if (plan.norm.empty() || plan.update.empty())
       programs.fail("has no launches of 'norm' or 'update'");
+  }
+  if (plan.hasTriplets()) {
+    read("fold", 0, plan.fold);
+    read("unfold", 0, plan.unfold);
+    read("unfold_grads", 0, plan.unfoldGrads);
+    read("importance", 0, plan.importance);
+    read("scores", 0, plan.scores);
+    read("zero_triplets", 0, plan.zeroTriplets);
   }
   if (error.empty())
     checkExtents(plan, root);

@@ -103,6 +103,24 @@ struct PlanSpan {
 };
 constexpr int64_t spanFloats = 4096; ///< at most
 
+/// Places of what the runtime itself writes or reads: bytes from the arena's start.
+struct PlanIo {
+  int64_t ids = 0, positions = 0, labels = 0, segmentStarts = 0; ///< int32
+  int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
+  int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
+  int64_t logits = 0;                                            ///< float32, padded rows
+  int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
+  // cuda
+  int64_t step = 0;                    ///< LoracStep
+  int64_t rowEnds = 0;                 ///< int32 [max_tokens]
+  int64_t update = 0, updateSpans = 0; ///< LoracUpdate; PlanSpan of spans()
+  // AdaLoRA on cuda
+  int64_t triplets = 0;      ///< LoracTriplets, one a module
+  int64_t importance = 0;    ///< LoracImportance
+  int64_t tripletScores = 0; ///< float32, one a triplet
+  int64_t tripletStates = 0; ///< int32, one a triplet
+};
+
 struct Plan {
   std::string version, spec, device, architecture;
   std::string cpu;                   ///< cpu
@@ -118,22 +136,14 @@ struct Plan {
   PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
   std::optional<PlanRanks> ranks;                ///< AdaLoRA
   PlanRegion sensitivity, uncertainty, unfolded; ///< AdaLoRA's; unfolded: lora_B, one by one
-  struct {
-    int64_t ids = 0, positions = 0, labels = 0, segmentStarts = 0; ///< int32
-    int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
-    int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
-    int64_t logits = 0;                                            ///< float32, padded rows
-    int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
-    // cuda
-    int64_t step = 0;                    ///< LoracStep
-    int64_t rowEnds = 0;                 ///< int32 [max_tokens]
-    int64_t update = 0, updateSpans = 0; ///< LoracUpdate; PlanSpan of spans()
-  } io;
+  PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
   std::vector<PlanLaunch> norm, update; ///< cuda: the optimizer's
   std::vector<PlanLaunch> regularize;   ///< AdaLoRA: gradients of the orthogonality term
+  std::vector<PlanLaunch> fold, unfold, unfoldGrads, importance, scores,
+      zeroTriplets; ///< AdaLoRA on cuda
 
   bool onGpu() const { return device == "cuda"; }
   /// Of an element of an activation.
@@ -144,6 +154,10 @@ struct Plan {
   int64_t partRoom(int64_t bytes) const;
   /// The params in order, each cut; groups are numbered as they first appear.
   std::vector<PlanSpan> spans() const;
+  /// Whether a GPU's programs do what AdaLoRA does between those of the model.
+  bool hasTriplets() const { return onGpu() && ranks && !params.empty(); }
+  /// AdaLoRA: ranks that are stored.
+  int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.
   static int64_t leadingDim(int64_t n) { return (n + 15) / 16 * 16; }
 };

@@ -10,8 +10,6 @@ namespace lorac::train {
 
 Result<void> writeProfile(const std::string &path, const Session &session, double seconds,
                           int64_t tokens) {
-  constexpr const char *programs[] = {"train", "hidden", "loss",      "head",
-                                      "norm",  "update", "regularize"};
   struct Row {
     LaunchCount sum;
     int64_t launches = 0;
@@ -52,7 +50,7 @@ Result<void> writeProfile(const std::string &path, const Session &session, doubl
   json["kernels_seconds"] = inKernels;
   json["kernels"] = Json::array();
   for (const Row &row : sorted)
-    json["kernels"].push_back({{"program", programs[int(row.sum.program)]},
+    json["kernels"].push_back({{"program", programsOfPlan[int(row.sum.program)].name},
                                {"kernel", row.sum.kernel->name},
                                {"family", row.sum.kernel->family},
                                {"launches", row.launches},

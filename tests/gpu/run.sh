@@ -28,6 +28,8 @@ step() {
 step doctor "$build/lorac" doctor
 step ops "$build/CudaOneOpTest" --gtest_brief=1
 step steps "$build/CudaStepTest" --gtest_brief=1
+step triplets "$build/CudaTripletsTest" --gtest_brief=1
+step adalora "$build/CudaAdaLoraTest"
 hopper=$(grep -c sm_90 "$out/doctor.txt")
 if ((hopper)); then # linears by warpgroups, in blocks of each size
   for multiprocessors in 132 6 2 1; do

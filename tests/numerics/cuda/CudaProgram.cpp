@@ -1,8 +1,6 @@
 // Packing, planning, compiling, launching on the simulator.
 
 #include "tests/numerics/cuda/CudaProgram.h"
-#include "compiler/codegen/cuda/CudaPrinter.h"
-#include "compiler/codegen/cuda/GenerateKernels.h"
 #include "compiler/codegen/cuda/Nvrtc.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/CudaTarget.h"
@@ -10,9 +8,6 @@
 #include "runtime/abi.h"
 #include "tests/numerics/cuda/RowParts.h"
 #include "tests/numerics/program/OneOp.h"
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <gtest/gtest.h>
 
 using namespace mlir;
@@ -63,35 +58,7 @@ void CudaProgram::compile() {
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));
   ASSERT_TRUE(succeeded(pm.run(*planned.module)));
-  // LORAC_TEST_ARCH: an architecture with warpgroups, or not. LORAC_TEST_MULTIPROCESSORS: few make
-  // blocks large.
-  const char *named = std::getenv("LORAC_TEST_ARCH"),
-             *few = std::getenv("LORAC_TEST_MULTIPROCESSORS");
-  const std::string arch = named ? named : "sm_80";
-  llvm::Expected<cuda::CudaTarget> target = cuda::CudaTarget::get({arch}, "bf16");
-  ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
-  if (few)
-    target->multiprocessors = std::atoi(few);
-  const std::string virtualArch = "compute_" + arch.substr(3);
-  auto generated = cuda::generateKernels(*planned.module, *target);
-  ASSERT_TRUE(succeeded(generated) && succeeded(cuda::setGrids(*planned.module, *target)));
-  llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open();
-  ASSERT_TRUE(bool(nvrtc)) << llvm::toString(nvrtc.takeError());
-  std::map<std::string, std::string> ptx;
-  for (auto function : (*generated)->getOps<func::FuncOp>()) {
-    std::string name = function.getName().str();
-    FailureOr<std::string> source = cuda::printCuda(function, "a test's kernel");
-    ASSERT_TRUE(succeeded(source));
-    if (const char *folder = std::getenv("LORAC_TEST_DUMP")) // to look at what failed
-      std::ofstream(std::string(folder) + "/" + name + ".cu") << *source;
-    auto compiled = nvrtc->compile(*source, name, virtualArch);
-    ASSERT_TRUE(bool(compiled)) << llvm::toString(compiled.takeError()) << *source;
-    int shared = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
-    blocks[name] = {int(function->getAttrOfType<IntegerAttr>("cuda.threads").getInt()), shared};
-    ptx[name] = compiled->ptx;
-  }
-  for (const auto &[name, text] : ptx)
-    kernels[name] = Simulator::get().load(text, name, blocks[name].second);
+  kernels.compile(*planned.module);
 }
 
 Outcome CudaProgram::run(const std::string &name, const Inputs &inputs,
@@ -123,22 +90,7 @@ Outcome CudaProgram::run(const std::string &name, const Inputs &inputs,
         llvm::append_range(pointers, parts.at(use.getSymbol().str()));
       else
         pointers.push_back(arena + offsetOf(operand));
-    pointers.push_back(stepMemory);
-    int32_t begin = launch.getFixed() ? -1 : int32_t(launch.getBegin()),
-            count = int32_t(launch.getCount());
-    std::vector<void *> arguments;
-    for (Simulator::Pointer &pointer : pointers)
-      arguments.push_back(&pointer);
-    arguments.push_back(&begin), arguments.push_back(&count);
-    std::vector<int32_t> scalars;
-    if (auto given = launch.getScalars())
-      scalars.assign(given->begin(), given->end());
-    for (int32_t &scalar : scalars)
-      arguments.push_back(&scalar);
-    auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid").asArrayRef();
-    std::string kernel = launch.getKernel().str();
-    device.launch(kernels.at(kernel), {grid[0], grid[1], grid[2]}, blocks.at(kernel).first,
-                  blocks.at(kernel).second, arguments);
+    kernels.launch(launch, pointers, stepMemory);
   });
   device.finish();
   Outcome result = outcome(name, tokens, [&](BufferOp buffer) {

@@ -1,7 +1,7 @@
 #pragma once
 // A program on the CUDA target's kernels: compiled by NVRTC, run by the PTX simulator.
 
-#include "tests/numerics/cuda/Simulator.h"
+#include "tests/numerics/cuda/DeviceKernels.h"
 #include "tests/numerics/program/PlannedProgram.h"
 
 namespace lorac::test {
@@ -22,8 +22,7 @@ private:
   void compile();
 
   std::map<std::string, std::vector<Simulator::Pointer>> parts; // of frozen weights
-  std::map<std::string, void *> kernels;
-  std::map<std::string, std::pair<int, int>> blocks; // threads, shared bytes
+  DeviceKernels kernels;
   std::vector<Simulator::Pointer> allocations;
 };
 

@@ -1,5 +1,6 @@
 // norm = ‖G - I‖, G becomes scale/norm·(G - I), 0 where the norm is 0. I has no 1 where G's
-// diagonal is 0. One block: r² numbers beside products of r²·in.
+// diagonal is 0. One block: r² numbers beside products of r²·in. The step's loss_scale multiplies G
+// as it does the gradients of tokens: 1, or the power of two that f16 gradients are raised by.
 
 #include "compiler/codegen/cuda/Families.h"
 
@@ -42,12 +43,12 @@ static LogicalResult build(Kernel &kernel) {
     all = all + d.loadNum(sums, {d.constant(warp)});
   Num length = d.named("length", d.sqrt(all));
   d.where(d.thread() == 0, [&] { d.store(length, norm, {d.constant(0)}); });
-  Num factor = d.named("factor", d.select(d.number(0) < length,
-                                          d.number(kernel.number("scale")) / length, d.number(0)));
+  Num scale = d.named("scale", d.stepNum("loss_scale") * kernel.number("scale"));
+  Num factor = d.named("factor", d.select(d.number(0) < length, scale / length, d.number(0)));
   everyNumber([&](Int e) { d.store(d.loadNum(gram, {e}) * factor, gram, {e}); });
   return success();
 }
 
 const Family lorac::cuda::orthogonalTermFamily = {
-    "orthogonal_term", "norm = ‖G - I‖, G = scale/norm·(G - I)",
+    "orthogonal_term", "norm = ‖G - I‖, G = loss_scale·scale/norm·(G - I)",
     [](DictionaryAttr, const CudaTarget &, int64_t) { return Grid{1, 1, 1}; }, build};

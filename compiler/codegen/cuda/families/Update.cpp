@@ -35,13 +35,12 @@ static void blockSum(DeviceBuilder &d, Num value, llvm::function_ref<void(Num)> 
 }
 
 static LogicalResult buildParts(Kernel &kernel) {
-  int64_t count = kernel.integer("count");
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
                   kernel.compute(),
-                  {kernel.argument("grads", 0), kernel.argument("parts", 1, true)});
+                  {kernel.argument("grads", 0), kernel.argument("parts", 1, true)}, {"floats"});
   Value grads = d.next(), parts = d.next();
   Int first = d.named("first", d.blockX() * span),
-      last = d.named("last", min(first + span, d.constant(count)));
+      last = d.named("last", min(first + span, d.nextScalar()));
   Value sum = d.variable("sum", d.number(0));
   d.loop("i", first + d.thread(), last, threads, [&](Int i) {
     Num g = d.named("g", d.loadNum(grads, {i}));
@@ -52,13 +51,12 @@ static LogicalResult buildParts(Kernel &kernel) {
 }
 
 static LogicalResult buildNorm(Kernel &kernel) {
-  int64_t count = kernel.integer("parts");
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
                   kernel.compute(),
-                  {kernel.argument("parts", 0), kernel.argument("update", 1, true)});
+                  {kernel.argument("parts", 0), kernel.argument("update", 1, true)}, {"blocks"});
   Value parts = d.next(), update = d.next();
   Value sum = d.variable("sum", d.number(0));
-  d.loop("i", d.thread(), d.constant(count), threads,
+  d.loop("i", d.thread(), d.nextScalar(), threads,
          [&](Int i) { d.set(sum, d.get(sum) + d.loadNum(parts, {i})); });
   blockSum(d, d.get(sum), [&](Num total) {
     Num scale = d.named("gradient_scale", d.loadNum(update, {d.constant(FIELD(gradient_scale))}));
@@ -107,21 +105,15 @@ static LogicalResult buildAdamw(Kernel &kernel) {
   return success();
 }
 
-static Grid partsGrid(DictionaryAttr params, const CudaTarget &, int64_t) {
-  return {ceilDiv(intParam(params, "count"), span), 1, 1};
-}
-static Grid oneBlock(DictionaryAttr, const CudaTarget &, int64_t) { return {1, 1, 1}; }
-static Grid spansGrid(DictionaryAttr params, const CudaTarget &, int64_t) {
-  return {intParam(params, "spans"), 1, 1};
-}
+static Grid blockARow(DictionaryAttr, const CudaTarget &, int64_t rows) { return {rows, 1, 1}; }
 
 const Family lorac::cuda::gradNormPartsFamily = {
-    "grad_norm_parts", "parts[b] = Σ g² over the b-th 4096 gradients", partsGrid, buildParts};
+    "grad_norm_parts", "parts[b] = Σ g² over the b-th 4096 gradients", blockARow, buildParts};
 const Family lorac::cuda::gradNormFamily = {
     "grad_norm",
     "norm = gradient_scale·sqrt(Σ parts), clip = gradient_scale·min(1, max_norm / (norm + 1e-6))",
-    oneBlock, buildNorm};
+    blockARow, buildNorm};
 const Family lorac::cuda::adamwFamily = {"adamw",
                                          "p = p·decay + minus_step·m / (sqrt(v) / sqrt(1 - "
                                          "beta2^t) + eps), one block a span of at most 4096",
-                                         spansGrid, buildAdamw};
+                                         blockARow, buildAdamw};

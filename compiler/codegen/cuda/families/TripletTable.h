@@ -1,0 +1,29 @@
+#pragma once
+// What the kernels of AdaLoRA's triplets share: a column of blocks takes a module, by its entry in
+// the table (LoracTriplets of runtime/abi.h). Ranks are read there, so one kernel serves them all.
+
+#include "compiler/codegen/cuda/Families.h"
+
+namespace lorac::cuda {
+
+constexpr int64_t tripletThreads = 512;
+
+/// A module's entry.
+struct Triplets {
+  Int a, b, e, rank, in, out, unfolded, first;
+};
+Triplets tripletsOfBlock(DeviceBuilder &d, mlir::Value table);
+
+/// For each column of B: the sum over its rows of what `add` makes of the sum before, the place in
+/// the region and the column; `use` gets the column and its sum in one thread. In float32 and a
+/// fixed order: neighbouring threads take neighbouring columns, each every n-th row, then their
+/// sums are added in order (n = tripletThreads / rank), so that a sum has out / n + n terms.
+void sumColumns(DeviceBuilder &d, const Triplets &of, llvm::function_ref<Num(Num, Int, Int)> add,
+                llvm::function_ref<void(Int, Num)> use);
+
+/// One block a module.
+inline Grid gridOfModules(mlir::DictionaryAttr, const CudaTarget &, int64_t modules) {
+  return {modules, 1, 1};
+}
+
+} // namespace lorac::cuda

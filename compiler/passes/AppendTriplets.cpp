@@ -1,0 +1,67 @@
+// What AdaLoRA does between a model's programs, as programs of a device: B·diag(E) into B's place
+// and back, importance, scores, zeroing. Each goes over all modules at once, by a table of where
+// their triplets lie, so that its kernels know no rank. Before PlanMemory, which places the
+// buffers.
+
+#include "compiler/passes/DevicePrograms.h"
+#include "compiler/passes/Passes.h"
+#include "runtime/abi.h"
+
+namespace lorac::lora {
+#define GEN_PASS_DEF_APPENDTRIPLETS
+#include "compiler/passes/Passes.h.inc"
+} // namespace lorac::lora
+
+using namespace mlir;
+using namespace lorac::lora;
+
+namespace {
+
+struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
+  void runOnOperation() override {
+    int64_t floats = 0, ofB = 0, triplets = 0;
+    for (ParamOp param : getOperation().getOps<ParamOp>()) {
+      const int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
+      floats += n;
+      if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
+        ofB += n;
+      if (param->hasAttr("folded"))
+        triplets += n;
+    }
+    if (triplets == 0)
+      return;
+    const int64_t modules = getOperation()->getAttrOfType<ArrayAttr>("lora.adapters").size();
+    DevicePrograms programs(getOperation(), "triplets");
+    auto region = [&](StringRef name) { return programs.region(name, floats); };
+    auto unfolded = [&] { return programs.region("unfolded", ofB); };
+    auto table = [&] {
+      return programs.io("triplets", {modules, sizeof(LoracTriplets) / 4}, /*integers=*/true);
+    };
+
+    programs.open("fold");
+    programs.launch("fold_triplets", {table(), region("params"), unfolded()}, modules);
+    programs.open("unfold");
+    programs.launch("unfold_triplets", {table(), unfolded(), region("params")}, modules);
+    programs.open("unfold_grads");
+    programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
+
+    programs.open("importance");
+    programs.launch("triplet_importance",
+                    {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
+                     region("grads"), region("sensitivity"), region("uncertainty")},
+                    floats, {floats});
+    programs.open("scores");
+    programs.launch("triplet_scores",
+                    {table(), region("sensitivity"), region("uncertainty"),
+                     programs.io("triplet_scores", {triplets})},
+                    modules);
+    programs.open("zero_triplets");
+    programs.launch("triplet_zeros",
+                    {table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
+                     region("params"), region("exp_avg"), region("exp_avg_sq"),
+                     region("sensitivity"), region("uncertainty")},
+                    modules);
+  }
+};
+
+} // namespace

@@ -1,0 +1,39 @@
+// Programs that a device runs besides those of the model.
+
+#include "compiler/passes/DevicePrograms.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+using namespace lorac::lora;
+
+void DevicePrograms::open(StringRef name) {
+  b.setInsertionPointToEnd(module.getBody());
+  Location loc = module.getLoc();
+  auto func = func::FuncOp::create(b, loc, name, b.getFunctionType({}, {}));
+  b.setInsertionPointToStart(func.addEntryBlock());
+  b.setInsertionPoint(func::ReturnOp::create(b, loc));
+}
+
+Value DevicePrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t> shape,
+                             Type element) {
+  return BufferOp::create(b, b.getUnknownLoc(), MemRefType::get(shape, element), role, label, -1);
+}
+Value DevicePrograms::region(StringRef name, int64_t floats) {
+  return buffer(BufferRole::Region, name, {floats}, b.getF32Type());
+}
+Value DevicePrograms::io(StringRef name, ArrayRef<int64_t> shape, bool integers) {
+  return buffer(BufferRole::IO, name, shape, integers ? Type(b.getI32Type()) : b.getF32Type());
+}
+Value DevicePrograms::local(StringRef label, int64_t floats) {
+  return buffer(BufferRole::Local, label, {floats}, b.getF32Type());
+}
+
+void DevicePrograms::launch(StringRef family, ValueRange operands, int64_t rows,
+                            ArrayRef<int64_t> scalars) {
+  Location loc = NameLoc::get(b.getStringAttr(what));
+  KernelKey key{family.str(), {b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands)))}};
+  auto op = LaunchOp::create(
+      b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows),
+      scalars.empty() ? nullptr : b.getDenseI64ArrayAttr(scalars), b.getUnitAttr());
+  op->setAttr("flops", b.getI64IntegerAttr(0));
+}

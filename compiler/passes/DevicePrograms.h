@@ -1,0 +1,40 @@
+#pragma once
+// Programs that a device runs besides those of the model, over whole regions of the arena: their
+// buffers and launches. Before PlanMemory, which places the buffers.
+
+#include "compiler/passes/KernelTable.h"
+
+namespace lorac::lora {
+
+class DevicePrograms {
+public:
+  /// `what` stands in the plan for the place in the spec, since no line of it asks for the
+  /// launches.
+  DevicePrograms(mlir::ModuleOp module, llvm::StringRef what)
+      : module(module), what(what), kernels(module), b(module.getContext()) {}
+
+  /// Buffers and launches are of this program from here on.
+  void open(llvm::StringRef name);
+
+  /// A region of the arena: params, grads, exp_avg, …
+  mlir::Value region(llvm::StringRef name, int64_t floats);
+  /// What the runtime writes or reads; of i32 where `integers`.
+  mlir::Value io(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, bool integers = false);
+  mlir::Value local(llvm::StringRef label, int64_t floats);
+
+  /// `rows` make the grid; `scalars` are what the kernel is told of this program's sizes, which are
+  /// no parameters so that the kernel stays the same where ranks change.
+  void launch(llvm::StringRef family, mlir::ValueRange operands, int64_t rows,
+              llvm::ArrayRef<int64_t> scalars = {});
+
+private:
+  mlir::Value buffer(BufferRole role, llvm::StringRef label, llvm::ArrayRef<int64_t> shape,
+                     mlir::Type element);
+
+  mlir::ModuleOp module;
+  llvm::StringRef what;
+  KernelTable kernels;
+  mlir::OpBuilder b;
+};
+
+} // namespace lorac::lora

@@ -1,0 +1,249 @@
+// What a device does of AdaLoRA between a model's programs, against the host's code and sums in
+// double: on random numbers, at odd ranks and sizes, with a module that has none left and one with
+// more triplets than a block threads.
+
+#include "compiler/passes/Passes.h"
+#include "compiler/pipeline/CudaTarget.h"
+#include "mlir/Pass/PassManager.h"
+#include "runtime/abi.h"
+#include "runtime/train/ranks/Importance.h"
+#include "runtime/train/ranks/TripletParams.h"
+#include "tests/numerics/cuda/DeviceKernels.h"
+#include "tests/numerics/interpreter/Support.h"
+#include "tests/numerics/program/OneOp.h"
+
+#include <fmt/format.h>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+using namespace mlir;
+using namespace lorac;
+using namespace lorac::lora;
+using namespace lorac::test;
+using train::TripletLayout;
+
+namespace {
+
+using Floats = std::vector<float>;
+
+struct Shape {
+  int64_t rank, in, out;
+};
+const std::vector<Shape> shapes = {{1, 20, 37}, {3, 33, 1},   {5, 7, 130},  {0, 16, 16},
+                                   {8, 64, 64}, {13, 96, 50}, {24, 65, 71}, {600, 3, 4}};
+
+std::string moduleText() {
+  std::string adapters, params;
+  for (size_t m = 0; m < shapes.size(); ++m) {
+    const auto [rank, in, out] = shapes[m];
+    adapters += fmt::format("{}{{module = \"m{}\"}}", m ? ", " : "", m);
+    if (rank == 0)
+      continue;
+    params +=
+        fmt::format("lora.param @m{0}.lora_A : tensor<{1}x{2}xf32> {{group = \"lora_A\"}}\n"
+                    "lora.param @m{0}.lora_B : tensor<{3}x{1}xf32> {{group = \"lora_B\"}}\n"
+                    "lora.param @m{0}.lora_E : tensor<{1}x1xf32> {{folded, group = \"lora_E\"}}\n",
+                    m, rank, in, out);
+  }
+  return "module attributes {lora.adapters = [" + adapters + "]} {\n" + params + "}\n";
+}
+
+class Triplets : public testing::Test {
+protected:
+  void SetUp() override {
+    if (std::string why = whatIsMissing(); !why.empty())
+      GTEST_SKIP() << why;
+    DialectRegistry registry;
+    registerCudaDialects(registry);
+    planned.context.appendDialectRegistry(registry);
+    planned.context.loadAllAvailableDialects();
+    PassManager pm(&planned.context);
+    pm.addPass(createAppendTriplets());
+    PlanMemoryOptions memory;
+    memory.alignment = 256;
+    pm.addPass(createPlanMemory(memory));
+    ASSERT_TRUE(succeeded(pm.run(*planned.module)));
+    kernels.compile(*planned.module);
+    ASSERT_FALSE(kernels.empty());
+
+    int32_t unfolded = 0, first = 0;
+    std::vector<LoracTriplets> table;
+    for (size_t m = 0; m < shapes.size(); ++m) {
+      const auto [rank, in, out] = shapes[m];
+      auto offset = [&](const char *factor) {
+        auto param = planned.module->lookupSymbol<ParamOp>(fmt::format("m{}.{}", m, factor));
+        return param ? param->getAttrOfType<IntegerAttr>("offset").getInt() : 0;
+      };
+      TripletLayout at{offset("lora_A"), offset("lora_B"), offset("lora_E"), rank, in, out};
+      layouts.push_back(rank ? at : TripletLayout());
+      table.push_back({int32_t(at.a), int32_t(at.b), int32_t(at.e), int32_t(rank), int32_t(in),
+                       int32_t(out), unfolded, first});
+      unfolded += int32_t(out * rank), first += int32_t(rank);
+    }
+    triplets = first;
+    for (LaunchOp launch : launches())
+      for (Value buffer : launch.getBuffers()) {
+        auto op = buffer.getDefiningOp<BufferOp>();
+        places[op.getLabel().str()] = op.getOffset();
+      }
+    auto bytes = planned.module->getOperation()
+                     ->getAttrOfType<DictionaryAttr>("lora.arena")
+                     .getAs<IntegerAttr>("bytes");
+    arena = Simulator::get().allocate(size_t(bytes.getInt()));
+    put("triplets", table);
+    floats = planned.module->getOperation()
+                 ->getAttrOfType<DictionaryAttr>("lora.arena")
+                 .getAs<DictionaryAttr>("params")
+                 .getAs<IntegerAttr>("count")
+                 .getInt();
+  }
+  void TearDown() override {
+    if (arena)
+      Simulator::get().free(arena);
+  }
+
+  std::vector<LaunchOp> launches(StringRef program = "") {
+    std::vector<LaunchOp> all;
+    planned.module->walk([&](LaunchOp launch) {
+      if (program.empty() || launch->getParentOfType<func::FuncOp>().getName() == program)
+        all.push_back(launch);
+    });
+    return all;
+  }
+  void run(StringRef program) {
+    for (LaunchOp launch : launches(program)) {
+      std::vector<Simulator::Pointer> pointers;
+      for (Value buffer : launch.getBuffers())
+        pointers.push_back(arena + uint64_t(buffer.getDefiningOp<BufferOp>().getOffset()));
+      kernels.launch(launch, pointers, /*step=*/0);
+    }
+    Simulator::get().finish();
+  }
+  template <typename T>
+  void put(const std::string &place, const std::vector<T> &values) {
+    Simulator::get().upload(arena + uint64_t(places.at(place)), values.data(),
+                            sizeof(T) * values.size());
+  }
+  Floats get(const std::string &place, int64_t count) {
+    Floats values(static_cast<size_t>(count));
+    Simulator::get().download(values.data(), arena + uint64_t(places.at(place)),
+                              sizeof(float) * values.size());
+    return values;
+  }
+  Floats random(unsigned seed, double scale = 1) const {
+    reference::HostTensor drawn = randomTensor({floats}, seed, scale);
+    return {drawn.data.begin(), drawn.data.end()};
+  }
+  /// Each number of B with its triplet's place in E.
+  template <typename Body>
+  void overB(Body body) const {
+    for (const TripletLayout &at : layouts)
+      for (int64_t i = 0; i < at.out * at.rank; ++i)
+        body(size_t(at.b + i), size_t(at.e + i % at.rank));
+  }
+
+  Program planned{moduleText()};
+  DeviceKernels kernels;
+  std::map<std::string, int64_t> places;
+  Simulator::Pointer arena = 0;
+  std::vector<TripletLayout> layouts;
+  int64_t triplets = 0, floats = 0;
+  train::ThreadPool pool{1};
+};
+
+void expectNear(const Floats &got, const Floats &wanted, double tolerance) {
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], wanted[i], tolerance * std::fabs(wanted[i])) << i;
+}
+
+// B·diag(E) takes B's place, and goes; nothing else changes.
+TEST_F(Triplets, FoldAndUnfold) {
+  const Floats params = random(1);
+  put("params", params);
+  run("fold");
+  Floats wanted = params;
+  overB([&](size_t b, size_t e) { wanted[b] *= params[e]; });
+  EXPECT_EQ(get("params", floats), wanted);
+  run("unfold");
+  EXPECT_EQ(get("params", floats), params);
+}
+
+TEST_F(Triplets, GradientsOfBAndE) {
+  const Floats params = random(1), before = random(2);
+  put("params", params), put("grads", before);
+  run("unfold_grads");
+  Floats wanted = before;
+  std::map<size_t, std::pair<double, double>> sums; // dE, and of the absolute values
+  overB([&](size_t b, size_t e) {
+    const double term = double(before[b]) * double(params[b]);
+    sums[e].first += term, sums[e].second += std::fabs(term);
+    wanted[b] = before[b] * params[e];
+  });
+  Floats got = get("grads", floats);
+  EXPECT_EQ(sums.size(), size_t(triplets));
+  for (const auto &[e, sum] : sums) {
+    ASSERT_NEAR(got[e], sum.first, 1e-6 * sum.second);
+    wanted[e] = got[e];
+  }
+  EXPECT_EQ(got, wanted);
+}
+
+// Two steps of the averages and the scores after them.
+TEST_F(Triplets, ImportanceAndScores) {
+  const train::Importance importance{0.85, 0.9};
+  Floats sensitivity(static_cast<size_t>(floats)), uncertainty = sensitivity;
+  put("sensitivity", sensitivity), put("uncertainty", uncertainty);
+  for (unsigned step = 0; step < 2; ++step) {
+    const Floats params = random(3 + step), grads = random(5 + step, 1e-3);
+    put("params", params), put("grads", grads);
+    put("importance", Floats{0.5f, 0.85f, float(1 - 0.85), 0.9f, float(1 - 0.9)});
+    run("importance");
+    importance.update(pool, layouts, params.data(), grads.data(), 0.5f, sensitivity.data(),
+                      uncertainty.data());
+    expectNear(get("sensitivity", floats), sensitivity, 3e-7);
+    // |I - Ibar| cancels.
+    const Floats got = get("uncertainty", floats);
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], uncertainty[i], 3e-7 * (sensitivity[i] + uncertainty[i])) << i;
+  }
+  put("sensitivity", sensitivity), put("uncertainty", uncertainty);
+  run("scores");
+  Floats wanted(static_cast<size_t>(triplets));
+  train::scoreTriplets(pool, layouts, sensitivity.data(), uncertainty.data(), wanted.data());
+  expectNear(get("triplet_scores", triplets), wanted, 1e-6);
+}
+
+TEST_F(Triplets, Zeroing) {
+  const std::vector<std::string> regions = {"params", "exp_avg", "exp_avg_sq", "sensitivity",
+                                            "uncertainty"};
+  std::vector<int32_t> states;
+  train::TripletSets died, masked;
+  for (const TripletLayout &at : layouts) {
+    died.emplace_back(), masked.emplace_back();
+    for (int32_t i = 0; i < at.rank; ++i) {
+      states.push_back((i + int32_t(states.size())) % 3);
+      if (states.back() == LORAC_TRIPLET_DEAD)
+        died.back().push_back(i);
+      if (states.back() == LORAC_TRIPLET_MASKED)
+        masked.back().push_back(i);
+    }
+  }
+  std::map<std::string, Floats> before;
+  for (unsigned r = 0; r < regions.size(); ++r)
+    put(regions[r], before[regions[r]] = random(10 + r));
+  put("triplet_states", states);
+  run("zero_triplets");
+  for (const std::string &region : regions) {
+    Floats &wanted = before[region];
+    train::zeroWhole(wanted.data(), layouts, died);
+    if (region == "params")
+      train::zeroE(wanted.data(), layouts, masked);
+    EXPECT_EQ(get(region, floats), wanted) << region;
+  }
+}
+
+} // namespace
