@@ -138,6 +138,7 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     auto one = RankedTensorType::get({1}, b.getF32Type());
     auto func = func::FuncOp::create(b, module.getLoc(), "regularize",
                                      b.getFunctionType({}, SmallVector<Type>(factors.size(), one)));
+    func->setAttr("adalora", b.getUnitAttr()); // all else is LoRA's at these ranks
     b.setInsertionPointToStart(func.addEntryBlock());
     SmallVector<Value> norms;
     for (ParamOp param : factors) {

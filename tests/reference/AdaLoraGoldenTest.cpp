@@ -1,9 +1,12 @@
 // AdaLoRA with prune = "mask" against PEFT on the tiny Llama, tied and untied, through compiled
-// kernels: every step's loss and orthogonality term, every allocation's ranks (tolerances:
-// tests/golden/README.md); a run that goes on from a checkpoint, and one of one thread, give the
-// same bytes.
+// kernels: every step's loss and orthogonality term, every allocation's budget, threshold, scores
+// and live triplets (tolerances: tests/golden/README.md); a run that goes on from a checkpoint, and
+// one of one thread, give the same bytes.
 
 #include "runtime/formats/Adapter.h"
+#include "runtime/train/Optimizer.h"
+#include "runtime/train/ranks/RankTraining.h"
+#include "runtime/train/ranks/TripletParams.h"
 #include "tests/reference/CompiledSpec.h"
 
 #include <fmt/format.h>
@@ -52,7 +55,7 @@ TEST_P(AdaLoraGolden, TrainsAsPeft) {
                             .append((compiled.folder() / "out").string())
                             .c_str()),
             0);
-  std::map<int64_t, nlohmann::json> losses, patterns; // by step from 0
+  std::map<int64_t, nlohmann::json> losses, patterns, allocations; // by step from 0
   std::ifstream metrics(compiled.folder() / "out/metrics.jsonl");
   for (std::string line; std::getline(metrics, line);) {
     const nlohmann::ordered_json object = nlohmann::ordered_json::parse(line);
@@ -64,22 +67,26 @@ TEST_P(AdaLoraGolden, TrainsAsPeft) {
       for (const auto &[module, rank] : object.at("rank_pattern").items())
         ranks.push_back(rank);
       patterns[step] = ranks;
+      allocations[step] = object;
     }
   }
-  size_t allocations = 0;
   for (const nlohmann::json &row : wanted.at("rows")) {
     const int64_t step = row.at("step");
     ASSERT_TRUE(losses.contains(step)) << step;
     EXPECT_NEAR(losses[step].at("loss").get<double>() / row.at("loss").get<double>(), 1, 3e-5);
     EXPECT_NEAR(losses[step].at("orthogonality").get<double>() / row.at("orth_reg").get<double>(),
                 1, 3e-5);
-    if (row.at("allocated")) {
-      ASSERT_TRUE(patterns.contains(step)) << step;
-      EXPECT_EQ(patterns[step], row.at("ranks")) << "step " << step;
-      ++allocations;
-    }
   }
-  EXPECT_EQ(patterns.size(), allocations + 1); // and the start
+  for (const nlohmann::json &event : wanted.at("events")) {
+    const int64_t step = event.at("step");
+    ASSERT_TRUE(patterns.contains(step)) << step;
+    EXPECT_EQ(patterns[step], wanted.at("rows").at(size_t(step)).at("ranks")) << "step " << step;
+    EXPECT_EQ(allocations[step].at("budget"), event.at("budget")) << "step " << step;
+    EXPECT_NEAR(allocations[step].at("threshold").get<double>() /
+                    event.at("threshold").get<double>(),
+                1, 1e-2);
+  }
+  EXPECT_EQ(patterns.size(), wanted.at("events").size() + 1); // and the start
 
   // What is written is plain LoRA with the same update as PEFT's own adapter.
   auto written = formats::readAdapter(compiled.folder() / "out"),
@@ -108,6 +115,69 @@ TEST_P(AdaLoraGolden, TrainsAsPeft) {
   ASSERT_EQ(std::system((train + (compiled.folder() / "one").string() + " --threads 1").c_str()),
             0);
   EXPECT_EQ(textOf(compiled.folder() / "one/adapter_model.safetensors"), adapter);
+}
+
+// The same run step by step, for what no file has: the scores of each allocation, and E.
+TEST_P(AdaLoraGolden, ScoresAndMasksAsPeft) {
+  CompiledSpec compiled(fmt::format("adalora_scores_{}", GetParam()), spec());
+  ASSERT_TRUE(compiled.session());
+  train::Session &session = *compiled.session();
+  const train::RunConfig &run = session.run;
+  const nlohmann::json wanted = nlohmann::json::parse(textOf(folder() / "train.json"));
+  auto numbers = formats::Safetensors::open((folder() / "train.safetensors").string());
+  ASSERT_TRUE(numbers) << numbers.error().message;
+  const std::vector<float> maskedE = *numbers->floats("E_after_each_step");
+  auto training = train::RankTraining::create(session.plan, *run.adalora, run.steps);
+  ASSERT_TRUE(training) << training.error().message;
+  compiled.loadAdapter(folder() / "init.safetensors");
+
+  const std::vector<train::ParamGroup> groups = train::makeGroups(session.plan);
+  const train::AdamW adam{run.beta1, run.beta2, run.eps, run.weightDecay};
+  const int64_t batches = int64_t(compiled.data().pieces.size()) / compiled.data().batchRows;
+  size_t event = 0, e = 0;
+  double worstScore = 0, worstThreshold = 0;
+  for (int64_t step = 0; step < run.steps; ++step) {
+    const train::MicroBatch batch = compiled.batch(step % batches);
+    ASSERT_TRUE(session.backend->zeroGrads() && session.feed(batch) &&
+                session.execute(train::Program::Train, batch, 1.0f / float(batch.labels)) &&
+                session.backend->regularize());
+    LoracUpdate update = adam.scalars(groups, run.learningRate, step + 1, run.maxGradNorm);
+    ASSERT_TRUE(session.backend->gradNorm(update) && session.backend->update(update));
+    auto made = training->afterUpdate(*session.backend, update.clip, step);
+    ASSERT_TRUE(made) << made.error().message;
+    auto floats = session.backend->read();
+    ASSERT_TRUE(floats) << floats.error().message;
+
+    const train::RankAllocator &ranks = training->allocator();
+    if (*made) {
+      const nlohmann::json &of = wanted.at("events").at(event);
+      ASSERT_EQ(of.at("step"), step);
+      EXPECT_EQ(of.at("budget"), (*made)->budget);
+      // Nothing dies, so the averages are still those that the allocation saw.
+      const double error = errorOf(*session.backend->tripletScores(),
+                                   *numbers->floats(fmt::format("event{}.scores", event)));
+      EXPECT_LT(error, 1e-2) << "step " << step;
+      const double threshold = double((*made)->threshold) / of.at("threshold").get<double>();
+      EXPECT_NEAR(threshold, 1, 1e-2) << "step " << step;
+      worstScore = std::max(worstScore, error);
+      worstThreshold = std::max(worstThreshold, std::abs(threshold - 1));
+      for (size_t m = 0; m < training->modules().size(); ++m)
+        for (size_t i = 0; i < ranks.triplets()[m].size(); ++i)
+          EXPECT_EQ(ranks.triplets()[m][i] == train::Triplet::Alive,
+                    of.at("rank_pattern").at(training->modules()[m]).at(i) == 1)
+              << training->modules()[m] << ", triplet " << i << ", step " << step;
+      ++event;
+    }
+    auto layouts = train::tripletLayouts(session.plan.params, training->modules());
+    ASSERT_TRUE(layouts) << layouts.error().message;
+    for (const train::TripletLayout &at : *layouts)
+      for (int64_t i = 0; i < at.rank; ++i, ++e)
+        EXPECT_EQ(floats->params[at.e + i] == 0, maskedE[e] == 0) << e << ", step " << step;
+  }
+  EXPECT_EQ(event, wanted.at("events").size());
+  EXPECT_EQ(e, maskedE.size());
+  RecordProperty("worst_score_error", std::to_string(worstScore));
+  RecordProperty("worst_threshold_error", std::to_string(worstThreshold));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, AdaLoraGolden, testing::Values("tied", "untied"),

@@ -17,7 +17,7 @@ module attributes {lora.orth_reg_weight = 5.0e-01 : f64, lora.adapters = [
     %z = lora.linear %x, %v : (tensor<?x32xf32>, !lora.weight<16x32, f32>) -> tensor<?x16xf32>
     return %y, %z : tensor<?x16xf32>, tensor<?x16xf32>
   }
-  // CHECK-LABEL: func.func @regularize() -> (tensor<1xf32>, tensor<1xf32>)
+  // CHECK-LABEL: func.func @regularize() -> (tensor<1xf32>, tensor<1xf32>) attributes {adalora}
   // CHECK: %[[A:.*]] = lora.use @q.lora_A.weight
   // CHECK-NEXT: %[[GA:.*]] = lora.matmul nt %[[A]], %[[A]]
   // CHECK-NEXT: %[[DA:[^,]*]], %[[NA:.*]] = lora.orthogonal_term %[[GA]] scale 2.500000e-01
