@@ -74,6 +74,7 @@ public:
     addCompileCommand();
     addRuns();
     addPlan();
+    addExplain();
     addInspect();
     addExport();
     addTokenize();
@@ -214,6 +215,16 @@ private:
         [this] { return runPlan(plan); });
   }
 
+  void addExplain() {
+    CLI::App *app = subcommand(
+        "explain", "what a run will do: AdaLoRA's budget by step; rates and bytes by tensor");
+    addSpec(*app, explain.spec);
+    app->add_flag("--json", explain.json, "print JSON, an entry a tensor");
+    command(
+        app, [this] { return needs(explain.spec.path, "SPEC"); },
+        [this] { return runExplain(explain); });
+  }
+
   void addInspect() {
     CLI::App *app =
         subcommand("inspect", "what a compiled folder holds: the list, one stage, or one kernel");
@@ -295,6 +306,7 @@ private:
   CheckOptions check;
   CompileOptions compile;
   PlanOptions plan;
+  ExplainOptions explain;
   InspectOptions inspect;
   ExportOptions exporting;
   TokenizeOptions tokenize;

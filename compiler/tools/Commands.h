@@ -43,6 +43,11 @@ struct PlanOptions {
   CompileOptions compile;
 };
 
+struct ExplainOptions {
+  SpecInput spec;
+  bool json = false;
+};
+
 struct InspectOptions {
   std::string folder;
   std::string part; ///< a stage ("30", "30-backward"), a kernel, or empty: the list
@@ -79,6 +84,7 @@ Exit runCheck(const CheckOptions &options);
 Exit runCompile(const CompileOptions &options);
 Exit runTrain(const RunOptions &options);
 Exit runPlan(const PlanOptions &options);
+Exit runExplain(const ExplainOptions &options);
 Exit runInspect(const InspectOptions &options);
 Exit runExport(const ExportOptions &options);
 Exit runTokenize(const TokenizeOptions &options);
