@@ -1,6 +1,6 @@
 """`make bench-adalora`: what AdaLoRA's prune modes give: held-out loss, step time and resident bytes before and after shrinking.
 
-adalora.py BUILD [--cold] [--quick] [--peers PYTHON]: the table in Markdown on stdout. PYTHON has torch, transformers, PEFT and
+adalora.py BUILD [--cold] [--quick] [--only MODEL] [--threads N] [--peers PYTHON]: the table in Markdown on stdout. PYTHON has torch, transformers, PEFT and
 bitsandbytes (`make test-interop` installs them): then PEFT's AdaLoRA is a row. `--cold` instead compares a run whose programs are
 all to be built with the same run whose programs are all there. Models and corpora are those of ../shared/data (or $LORAC_DATA) and
 SmolLM2-135M-Instruct.Q4_1.gguf in models/ (or $LORAC_SMOLLM2). Only the standard library is used here.
@@ -23,12 +23,14 @@ parser = argparse.ArgumentParser()
 parser.add_argument("build", type=Path)
 parser.add_argument("--cold", action="store_true")
 parser.add_argument("--quick", action="store_true", help="one seed, the small model alone")
+parser.add_argument("--only", choices=["stories260k", "smollm2"])
+parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--peers", type=Path)
 options = parser.parse_args()
 build, source = options.build.resolve(), Path(__file__).resolve().parents[2]
 shared = Path(os.environ.get("LORAC_DATA", source.parent / "shared/data"))
 smollm2 = Path(os.environ.get("LORAC_SMOLLM2", source / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-THREADS, MIB = 2, 1 << 20
+THREADS, MIB = options.threads, 1 << 20
 
 
 class Task:
@@ -179,7 +181,7 @@ def compile_all(task, work, adapters, environment, seeds):
 
 def show(task, results, rounds):
     print(f"\n### {task.name}: init_r {task.init}, average {task.target}, {task.steps} steps of {task.batch} x {task.length} tokens, "
-          f"{len(task.seeds)} seed{'s' if len(task.seeds) > 1 else ''}\n")
+          f"{len(task.seeds)} seed{'s' if len(task.seeds) > 1 else ''}, {THREADS} threads\n")
     print("| | held-out loss | to `mask` | ms a step before | after | resident MiB before | after | programs | kernels built | ms hidden, waited |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     mask = statistics.mean(result["loss"] for result in results["mask"])
@@ -240,4 +242,5 @@ with tempfile.TemporaryDirectory(prefix="lorac-adalora.", dir=build) as folder:
         cold(Path(folder))
     else:
         for each in TASKS[:1] if options.quick else TASKS:
-            table(each, Path(folder))
+            if not options.only or each.name.lower().startswith(options.only):
+                table(each, Path(folder))
