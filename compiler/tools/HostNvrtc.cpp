@@ -21,14 +21,19 @@ lorac::tools::HostNvrtc lorac::tools::hostNvdisasm() {
 
 static int capabilityOf(llvm::StringRef arch) {
   int capability = 0;
+  arch.consume_back("a");
   return arch.drop_front(3).getAsInteger(10, capability) ? 0 : capability;
 }
 
 std::string lorac::tools::archFor(int capability) {
   std::string best;
-  for (const cuda::Limits &limits : cuda::allLimits())
-    if (int own = capabilityOf(limits.arch); own / 10 == capability / 10 && own <= capability)
+  for (const cuda::Limits &limits : cuda::allLimits()) {
+    const int own = capabilityOf(limits.arch);
+    const bool runs = limits.arch.ends_with("a") ? own == capability
+                                                 : own / 10 == capability / 10 && own <= capability;
+    if (runs) // "sm_90a" stands behind "sm_90"
       best = limits.arch.str();
+  }
   return best;
 }
 
