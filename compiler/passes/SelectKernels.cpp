@@ -649,14 +649,18 @@ private:
     DenseI64ArrayAttr scalars; ///< of the launch
   };
 
+  // Scratch of a CPU's kernel has place for so many ranks, or a multiple: a bound that neither the
+  // updates of one x, stacked, nor ranks that fall should often pass, for each is another kernel.
+  static constexpr int64_t ranksOfScratch = 256;
+
   // The rank of an update and t's leading dimension come with the launch, so that a kernel serves
-  // every rank; a CPU's has scratch for the next multiple of 64.
+  // every rank.
   SmallVector<NamedAttribute> rankParams(Value t, StringRef ldName) {
     if (target.isCuda)
       return {flag("low_rank", bool(t))};
     if (!t)
       return {integer("rank", 0), integer(ldName, 0)};
-    return {integer("most_rank", (cols(t) + 63) / 64 * 64),
+    return {integer("most_rank", llvm::alignTo(cols(t), ranksOfScratch)),
             b.getNamedAttr("scalars",
                            b.getArrayAttr({b.getStringAttr("rank"), b.getStringAttr(ldName)}))};
   }

@@ -36,9 +36,13 @@ void PanelGemm::panelsFrom(KernelBuilder &k, Value packed) {
 void PanelGemm::extraFrom(KernelBuilder &k, Value n, Matrix a, Value packed) {
   extraSteps = n;
   extraA = a;
-  extraAt = [&k, packed](Value panel, Value first, Value s, int64_t v) {
-    return k.vload(packed, {k.sub(panel, first), s, k.index(v * k.lanes())});
+  extraAt = [this, &k, packed](Value panel, Value first, Value s, int64_t v) {
+    return k.vload(packed, {atExtra(k, k.sub(panel, first), s, k.index(v * k.lanes()))});
   };
+}
+
+Value PanelGemm::atExtra(KernelBuilder &k, Value slot, Value s, Value lane) {
+  return k.add(k.mul(k.add(k.mul(slot, extraSteps), s), tile.width()), lane);
 }
 
 void PanelGemm::copyBlock(KernelBuilder &k, const Place &place, Value rowEnd) {

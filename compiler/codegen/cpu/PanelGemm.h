@@ -49,9 +49,11 @@ struct PanelGemm {
 
   /// Reads panels from where `pack` puts them: `[group][depth][width]`.
   void panelsFrom(KernelBuilder &k, mlir::Value packed);
-  /// `n` extra steps of `a` [rows, ld] with panels from where `packExtra` puts them:
-  /// `[group][most n][width]`.
+  /// `n` extra steps of `a` [rows, ld] with panels from where `packExtra` puts them: atExtra().
   void extraFrom(KernelBuilder &k, mlir::Value n, Matrix a, mlir::Value packed);
+  /// Where step s of a slot of the group lies in packed extra panels, `[group][n][width]` in one
+  /// dimension: as close as `n` steps allow, whatever scratch is there.
+  mlir::Value atExtra(KernelBuilder &k, mlir::Value slot, mlir::Value s, mlir::Value lane);
   /// A view of `floats` floats of scratch for `copy`.
   void useCopy(KernelBuilder &k, int64_t scratchOffset);
 

@@ -11,7 +11,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   // Ranks are no params of a kernel: they come with the launch.
   // CHECK: lora.kernel @matmul_nt_rx32 {{.*}} k = 32 : i64, lda = 32 : i64, ldb = 32 : i64, scalars = ["j", "ldc"]
   // One kernel a distinct (family, params); w2's forward and dX share the format, so their rank 0 kernels stand once each.
-  // CHECK: lora.kernel @linear_forward_nf4_32x32_low_rank_residual family "linear_forward" {{.*}} {format = "nf4<64>", k = 32 : i64, ldr = 32 : i64, ldx = 32 : i64, ldy = 32 : i64, most_rank = 64 : i64, n = 32 : i64, residual = true, scalars = ["rank", "ldt"], scale = 2.000000e+00 : f64}
+  // CHECK: lora.kernel @linear_forward_nf4_32x32_low_rank_residual family "linear_forward" {{.*}} {format = "nf4<64>", k = 32 : i64, ldr = 32 : i64, ldx = 32 : i64, ldy = 32 : i64, most_rank = 256 : i64, n = 32 : i64, residual = true, scalars = ["rank", "ldt"], scale = 2.000000e+00 : f64}
   // CHECK: lora.kernel @linear_forward_f32_100x32 family "linear_forward" {{.*}} ldy = 112 : i64
   // CHECK-NOT: lora.kernel @linear_forward_f32_100x32
   // CHECK-LABEL: func @train() {

@@ -22,6 +22,12 @@ void expectMatch(const std::string &text, double tolerance = 1e-5) {
   }
 }
 
+// The factors of an adapter: their groups tell which dimension is a rank.
+std::string factors(const std::string &a, const std::string &b) {
+  return "lora.param @a : " + a + " {group = \"lora_A\"}\nlora.param @b : " + b +
+         " {group = \"lora_B\"}\n";
+}
+
 } // namespace
 
 struct OneOpOfFormat : testing::TestWithParam<const char *> {
@@ -232,9 +238,10 @@ TEST(OneOp, StackedProducts) {
                       ofK = rows(k), both = rows(q + k);
     expectMatch(oneOp(
         {{"x", 20}, {"dy", 37}},
-        "lora.param @q : " + matrix(q, 20) + "\nlora.param @other : " + other +
-            "\nlora.param @k : " + matrix(k, 20) + "\nlora.param @b : " + b +
-            "\nlora.stack @a [@q, @k] : " + a + "\n",
+        "lora.param @q : " + matrix(q, 20) + " {group = \"lora_A\"}\nlora.param @other : " + other +
+            "\nlora.param @k : " + matrix(k, 20) +
+            " {group = \"lora_A\"}\nlora.param @b : " + b +
+            " {group = \"lora_B\"}\nlora.stack @a [@q, @k] : " + a + "\n",
         "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b + "\n%other = lora.use @other : " +
             other + "\n%t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x20xf32>, " + a + ") -> " +
             both + "\n%tq = lora.columns %t from 0 : " + both + " to " + ofQ +
@@ -258,6 +265,10 @@ TEST(OneOp, StackedProducts) {
 // planned.
 TEST(OneOp, AdaptersProducts) {
   for (auto [r, in, out] : {std::tuple(8, 64, 512),
+                            {1, 64, 32},
+                            {3, 96, 44},
+                            {5, 64, 32},
+                            {7, 40, 37},
                             {12, 96, 44},
                             {16, 512, 96},
                             {16, 37, 520},
@@ -265,11 +276,12 @@ TEST(OneOp, AdaptersProducts) {
                             {32, 72, 64},
                             {40, 32, 72},
                             {48, 64, 96},
-                            {96, 32, 32}}) {
+                            {96, 32, 32},
+                            {100, 37, 44}}) {
     const std::string a = "tensor<" + std::to_string(r) + "x" + std::to_string(in) + "xf32>",
                       b = "tensor<" + std::to_string(out) + "x" + std::to_string(r) + "xf32>";
     std::string text =
-        oneOp({{"x", in}, {"dy", out}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        oneOp({{"x", in}, {"dy", out}}, factors(a, b),
               "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
                   "\n%t = lora.matmul nt %x, %a scale 1.0 : (" + rows(in) + ", " + a + ") -> " +
                   rows(r) + "\n%dt = lora.matmul nn %dy, %b scale 2.0 : (" + rows(out) + ", " + b +
@@ -290,15 +302,52 @@ TEST(OneOp, AdaptersProducts) {
   }
 }
 
+// Adapters of one shape whose ranks differ, one after another on one x: on a CPU each product is one
+// kernel for all ranks of a tile's width.
+TEST(OneOp, KernelsOfAllRanks) {
+  const std::string w = "!lora.weight<44x44, nf4<64>>";
+  std::string declare = "lora.frozen @w : " + w + "\n", body = "%w = lora.use @w : " + w + "\n",
+              x = "%x";
+  for (int r : {24, 1, 13, 40, 5, 100, 3, 7}) {
+    const std::string n = std::to_string(r), a = "tensor<" + n + "x44xf32>",
+                      b = "tensor<44x" + n + "xf32>", g = "tensor<" + n + "x" + n + "xf32>";
+    auto of = [&](const std::string &name) { return name + n; };
+    declare += "lora.param @" + of("a") + " : " + a + " {group = \"lora_A\"}\nlora.param @" +
+               of("b") + " : " + b + " {group = \"lora_B\"}\n";
+    body += of("%a") + " = lora.use @" + of("a") + " : " + a + "\n" + of("%b") + " = lora.use @" +
+            of("b") + " : " + b + "\n" + of("%t") + " = lora.matmul nt " + x + ", " + of("%a") +
+            " scale 1.0 : (" + rows(44) + ", " + a + ") -> " + rows(r) + "\n" + of("%y") +
+            " = lora.adapted_linear(" + x + ", %w) low_rank(" + of("%t") + ", " + of("%b") +
+            ") scale 0.01 : (" + rows(44) + ", " + w + ", " + rows(r) + ", " + b + ") -> " +
+            rows(44) + "\n" + of("%dt") + " = lora.matmul nn " + of("%y") + ", " + of("%b") +
+            " scale 0.125 : (" + rows(44) + ", " + b + ") -> " + rows(r) + "\n" + of("%da") +
+            " = lora.matmul tn " + of("%dt") + ", " + x + " scale 1.0 : (" + rows(r) + ", " +
+            rows(44) + ") -> " + a + "\nlora.gradient @" + of("a") + ", " + of("%da") + " : " + a +
+            "\n" + of("%g") + " = lora.matmul tn " + of("%b") + ", " + of("%b") +
+            " scale 1.0 : (" + b + ", " + b + ") -> " + g + "\n" + of("%o") + ", " + of("%n") +
+            " = lora.orthogonal_term " + of("%g") + " scale 2.0 : " + g + " -> " + g +
+            ", tensor<1xf32>\n" + of("%db") + " = lora.matmul nn " + of("%b") + ", " + of("%o") +
+            " scale 1.0 : (" + b + ", " + g + ") -> " + b + "\nlora.gradient @" + of("b") + ", " +
+            of("%db") + " : " + b + "\n" + of("%dx") + " = lora.adapted_linear_backward(" +
+            of("%y") + ", %w) low_rank(" + of("%dt") + ", " + of("%a") + ") : (" + rows(44) + ", " +
+            w + ", " + rows(r) + ", " + a + ") -> " + rows(44) + "\n" + of("%x") +
+            " = lora.map " + of("%dx") + " : (" + rows(44) + ") -> " + rows(44) +
+            " {\n^bb0(%e: f32):\n%s = arith.constant 0.03125 : f32\n%p = arith.mulf %e, %s : "
+            "f32\nlora.yield %p : f32\n}\n";
+    x = of("%x");
+  }
+  expectMatch(oneOp({{"x", 44}}, declare, body, x, rows(44)), 1e-4);
+}
+
 // The gradients of A and B through the gradient of W, whose rows are no tokens.
 TEST(OneOp, GradientsThroughW) {
-  for (auto [in, out, r] : {std::tuple(20, 37, 9), {32, 40, 16}, {40, 64, 24}}) {
+  for (auto [in, out, r] : {std::tuple(20, 37, 9), {32, 40, 16}, {40, 64, 24}, {37, 20, 3}}) {
     auto matrix = [](int m, int n) {
       return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
     };
     const std::string a = matrix(r, in), b = matrix(out, r), z = matrix(out, in);
     expectMatch(
-        oneOp({{"x", in}, {"dy", out}}, "lora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        oneOp({{"x", in}, {"dy", out}}, factors(a, b),
               "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
                   "\n%z = lora.matmul tn %dy, %x scale 1.0 : (" + rows(out) + ", " + rows(in) +
                   ") -> " + z + "\n%da = lora.matmul tn %b, %z scale 2.0 : (" + b + ", " + z +
@@ -311,13 +360,16 @@ TEST(OneOp, GradientsThroughW) {
 
 // The term of A and of B, behind which A begins where no 16 bytes are one load.
 TEST(OneOp, OrthogonalTerm) {
-  for (auto [in, out, r] : {std::tuple(20, 37, 5), {24, 37, 3}, {32, 40, 16}, {72, 44, 33}}) {
+  for (auto [in, out, r] :
+       {std::tuple(20, 37, 1), {20, 37, 5}, {24, 37, 3}, {32, 40, 16}, {72, 44, 33}, {37, 20, 100}}) {
     auto matrix = [](int m, int n) {
       return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
     };
     const std::string a = matrix(r, in), b = matrix(out, r), g = matrix(r, r);
     std::unique_ptr<PlannedProgram> program = makeProgram(oneOp(
-        {{"x", in}}, "lora.param @b : " + b + "\nlora.param @a : " + a + "\n",
+        {{"x", in}},
+        "lora.param @b : " + b + " {group = \"lora_B\"}\nlora.param @a : " + a +
+            " {group = \"lora_A\"}\n",
         "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
             "\n%ga = lora.matmul nt %a, %a scale 1.0 : (" + a + ", " + a + ") -> " + g +
             "\n%da, %na = lora.orthogonal_term %ga scale 2.0 : " + g + " -> " + g +

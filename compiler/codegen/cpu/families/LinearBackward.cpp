@@ -112,8 +112,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   gemm.panelsFrom(k, panels);
   if (rank > 0) {
     Value a = k.buffer(low + 1), steps = k.param("rank"),
-          extra = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
-    gemm.packExtra = [&k, a, extra, columns, steps](Value first, Value last) {
+          extra = k.scratchF32(plan.extra, {plan.blocks.group * rank * panelRows});
+    gemm.packExtra = [&k, &gemm, a, extra, columns, steps](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), steps, 1, [&](Value s) {
           for (int64_t part = 0; part < panelRows; part += k.lanes()) {
@@ -122,7 +122,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
                 columns % panelRows == 0
                     ? k.vload(a, {s, column})
                     : k.vloadMasked(a, {s, column}, k.mask(k.sub(k.index(columns), column)));
-            k.vstore(values, extra, {k.sub(panel, first), s, k.index(part)});
+            k.vstore(values, extra, {gemm.atExtra(k, k.sub(panel, first), s, k.index(part))});
           }
         });
       });

@@ -103,14 +103,14 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (rank > 0) {
     Matrix b = k.matrix(low + 1, "rank");
     Value steps = k.param("rank"),
-          panels = k.scratchF32(plan.extra, {plan.blocks.group, rank, panelRows});
-    gemm.packExtra = [&k, b, panels, n, steps, scale](Value first, Value last) {
+          panels = k.scratchF32(plan.extra, {plan.blocks.group * rank * panelRows});
+    gemm.packExtra = [&k, &gemm, b, panels, n, steps, scale](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), k.index(panelRows), 1, [&](Value lane) {
           Value row = k.add(k.mul(panel, panelRows), lane), readable = k.min(row, k.index(n - 1));
           k.forLoop(k.index(0), steps, 1, [&](Value s) {
             Value value = k.mulf(k.load(b.memory, k.at(b, readable, s)), k.constF32(scale));
-            k.store(value, panels, {k.sub(panel, first), s, lane});
+            k.store(value, panels, {gemm.atExtra(k, k.sub(panel, first), s, lane)});
           });
         });
       });
