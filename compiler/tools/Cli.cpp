@@ -241,9 +241,10 @@ private:
   void addExport() {
     CLI::App *app = subcommand("export", "an adapter for other programs: PEFT or llama.cpp");
     app->add_option("ADAPTER", exporting.adapter, "an adapter in PEFT's layout")->type_name("");
-    app->add_option("--format", exporting.format, "peft or gguf")
+    app->add_option("--format", exporting.format,
+                    "peft, gguf, or peft-adalora: triplets as PEFT's AdaLoRA saves them")
         ->type_name("NAME")
-        ->check(CLI::IsMember({"peft", "gguf"}));
+        ->check(CLI::IsMember({"peft", "peft-adalora", "gguf"}));
     app->add_option("-o,--out", exporting.out,
                     "folder (peft) or file (gguf) to write [beside the adapter]")
         ->type_name("PATH");

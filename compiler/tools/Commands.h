@@ -56,7 +56,7 @@ struct InspectOptions {
 
 struct ExportOptions {
   std::string adapter; ///< a folder in PEFT's layout
-  std::string format;  ///< peft | gguf
+  std::string format;  ///< peft | peft-adalora | gguf
   std::string out;
   std::string model; ///< the base model; empty: what the adapter names
   bool json = false;

@@ -1,10 +1,12 @@
-// `lorac export`: an adapter as PEFT's folder or as llama.cpp's GGUF file.
+// `lorac export`: an adapter as PEFT's folder, of LoRA or AdaLoRA, or as llama.cpp's GGUF file.
 
 #include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
+#include "dsl/Parse.h"
 #include "nlohmann/json.hpp"
 #include "runtime/formats/Adapter.h"
+#include "runtime/train/CheckpointTriplets.h"
 
 #include <filesystem>
 
@@ -56,21 +58,59 @@ Result<GgufNames> ggufNames(const ExportOptions &options) {
   return names;
 }
 
+/// AdaLoRA's keys as the run's spec has them, where there is one beside the adapter.
+void takeKeys(const std::string &path, formats::Adapter &adapter) {
+  dsl::Diagnostics diags;
+  if (path.empty())
+    return;
+  const dsl::Spec spec = dsl::loadSpec(path, {}, diags);
+  if (diags.hasErrors() || !spec.adapter.adalora)
+    return;
+  const dsl::AdaLoraSpec &ada = *spec.adapter.adalora;
+  adapter.alpha = *spec.adapter.loraAlpha;
+  adapter.adaLora =
+      formats::AdaLora{*ada.initR,        *ada.targetR, *ada.tinit, *ada.tfinal,       *ada.deltaT,
+                       *spec.train.steps, *ada.beta1,   *ada.beta2, *ada.orthRegWeight};
+}
+
+/// The adapter as triplets: as it is, as its run's checkpoint has them, or with E = 1.
+Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Adapter &adapter) {
+  if (adapter.adaLora)
+    return adapter;
+  Result<std::optional<formats::Adapter>> trained = train::checkpointTriplets(folder, adapter);
+  if (!trained)
+    return trained.error();
+  if (!*trained)
+    sayLine("note: '" + folder +
+            "' is plain LoRA, and no checkpoint beside it has its A, E and B: every E is 1");
+  formats::Adapter out = *trained ? std::move(**trained) : formats::asTriplets(adapter);
+  takeKeys(specOf(folder), out);
+  return out;
+}
+
 std::string withoutSlash(std::string path) {
   while (path.size() > 1 && path.back() == '/')
     path.pop_back();
   return path;
 }
 
-Result<void> write(const ExportOptions &options, const std::string &out,
+Result<void> write(const ExportOptions &options, const std::string &source, const std::string &out,
                    const formats::Adapter &adapter, const GgufNames &names) {
   if (options.format == "gguf")
     return formats::writeGgufAdapter(out, adapter, names.architecture, names.modules);
+  formats::Adapter triplets;
+  if (options.format == "peft-adalora") {
+    Result<formats::Adapter> made = tripletsOf(source, adapter);
+    if (!made)
+      return made.error();
+    triplets = std::move(*made);
+  }
   std::error_code code;
   fs::create_directories(out, code);
   if (code)
     return Error{"cannot create '" + out + "': " + code.message()};
-  return formats::writePeftAdapter(out, adapter);
+  return triplets.adaLora ? formats::writePeftAdaLora(out, triplets)
+                          : formats::writePeftAdapter(out, adapter);
 }
 
 } // namespace
@@ -92,8 +132,8 @@ Exit runExport(const ExportOptions &options) {
   const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
   const std::string out = !options.out.empty()       ? options.out
                           : options.format == "gguf" ? stem + ".gguf"
-                                                     : stem + "-peft";
-  if (Result<void> written = write(options, out, *adapter, names); !written)
+                                                     : stem + "-" + options.format;
+  if (Result<void> written = write(options, source, out, *adapter, names); !written)
     return fail(written.error());
   if (options.json)
     print(nlohmann::ordered_json{

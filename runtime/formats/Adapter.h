@@ -73,6 +73,10 @@ Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter>
 /// most modules. Plain LoRA comes back unchanged.
 Adapter foldTriplets(Adapter adapter);
 
+/// AdaLoRA with the same update, for what is plain LoRA: A and B as they are, E = 1, init_r the
+/// largest rank. So E says nothing of importance. AdaLoRA comes back unchanged.
+Adapter asTriplets(Adapter adapter);
+
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors
 /// into an existing folder, each durably. rank_pattern and alpha_pattern are written where modules
 /// differ: alpha_pattern = scale · rank, from which PEFT's alpha/r is the scale. AdaLoRA is folded.

@@ -1,4 +1,4 @@
-// AdaLoRA's triplets as plain LoRA.
+// AdaLoRA's triplets as plain LoRA, and back.
 #include "runtime/formats/Adapter.h"
 
 #include <algorithm>
@@ -32,6 +32,27 @@ Adapter foldTriplets(Adapter adapter) {
       std::find_if(adapter.modules.begin(), adapter.modules.end(), [&](const AdapterModule &m) {
         return m.rank == adapter.r;
       })->scale;
+  return adapter;
+}
+
+Adapter asTriplets(Adapter adapter) {
+  if (adapter.adaLora || adapter.modules.empty())
+    return adapter;
+  adapter.useRslora = false;
+  adapter.targetModules.clear();
+  AdaLora &ada = adapter.adaLora.emplace();
+  ada.initR = 1;
+  int64_t ranks = 0;
+  double scale = 0; // of the module that is largest: its E needs no factor
+  for (AdapterModule &module : adapter.modules) {
+    module.e.assign(size_t(module.rank), 1.0f);
+    ranks += module.rank;
+    if (scale == 0 || module.rank > ada.initR)
+      scale = module.scale;
+    ada.initR = std::max(ada.initR, module.rank);
+  }
+  ada.targetR = ranks / int64_t(adapter.modules.size());
+  adapter.alpha = scale * (double(ada.initR) + 1e-5);
   return adapter;
 }
 

@@ -284,6 +284,33 @@ TEST(AdaLora, plainLoraIsFoldedIntoItself) {
   EXPECT_EQ(again.targetModules, plain.targetModules);
 }
 
+// Plain LoRA as AdaLoRA: E is 1 and nothing else moves, where all scales are one.
+TEST(AdaLora, plainLoraAsTriplets) {
+  const Adapter plain = foldTriplets(triplets()), made = asTriplets(plain);
+  ASSERT_TRUE(made.adaLora);
+  EXPECT_EQ(made.adaLora->initR, 3) << "the largest rank";
+  TempFolder out;
+  take(writePeftAdaLora(out.path, made));
+  const Adapter read = take(readAdapter(out.path));
+  for (const AdapterModule &module : plain.modules) {
+    EXPECT_EQ(read.find(module.module)->a, module.a);
+    EXPECT_EQ(read.find(module.module)->b, module.b);
+    EXPECT_EQ(read.find(module.module)->e, std::vector<float>(size_t(module.rank), 1.0f));
+  }
+  expectSameUpdates(read, plain);
+  expectSame(asTriplets(made), made);
+}
+
+TEST(AdaLora, otherScalesOfPlainLoraGoIntoE) {
+  Adapter plain = foldTriplets(triplets());
+  plain.useRslora = true;
+  plain.modules[0].scale = -0.5;
+  plain.modules[1].scale = 0;
+  TempFolder out;
+  take(writePeftAdaLora(out.path, asTriplets(plain)));
+  expectSameUpdates(take(readAdapter(out.path)), plain);
+}
+
 TEST(AdaLora, foldsIntoGguf) {
   TempFolder out;
   const std::vector<GgufModule> names = {{"model.layers.0.q_proj", "blk.0.attn_q.weight", 2},
