@@ -38,6 +38,8 @@ std::string ProgramSwap::decide(int64_t step, RankTraining &ranks, const Session
   const RebuildPolicy::Decision decision =
       policy.decide(session.plan, allocator.storedRanks(), allocator.keptRanks(), step,
                     ranks.nextAllocation(step), total);
+  if (!build) // asked for by a run that had a compiler, resumed without one
+    allocator.cancelRequest();
   if (allocator.requested())
     return "the program asked for at an earlier allocation is still to come";
   if (!decision.rebuild)

@@ -29,16 +29,16 @@ constexpr double alpha = 16;
 /// Stacked and single factors, odd ranks, what was not cut at all, a rank 0 beside others, and a
 /// whole layer without one.
 const std::map<std::string, int64_t> pattern = {
-    {"model.layers.0.self_attn.q_proj", 8}, {"model.layers.0.self_attn.k_proj", 0},
+    {"model.layers.0.self_attn.q_proj", 8},  {"model.layers.0.self_attn.k_proj", 0},
     {"model.layers.0.self_attn.v_proj", 16}, {"model.layers.0.self_attn.o_proj", 3},
-    {"model.layers.0.mlp.gate_proj", 24}, {"model.layers.0.mlp.up_proj", 8},
-    {"model.layers.0.mlp.down_proj", 1}, {"model.layers.1.self_attn.q_proj", 0},
-    {"model.layers.1.self_attn.k_proj", 0}, {"model.layers.1.self_attn.v_proj", 0},
-    {"model.layers.1.self_attn.o_proj", 0}, {"model.layers.1.mlp.gate_proj", 0},
-    {"model.layers.1.mlp.up_proj", 0}, {"model.layers.1.mlp.down_proj", 0},
-    {"model.layers.2.self_attn.q_proj", 0}, {"model.layers.2.self_attn.k_proj", 5},
-    {"model.layers.2.self_attn.v_proj", 0}, {"model.layers.2.self_attn.o_proj", 0},
-    {"model.layers.2.mlp.gate_proj", 16}, {"model.layers.2.mlp.up_proj", 0},
+    {"model.layers.0.mlp.gate_proj", 24},    {"model.layers.0.mlp.up_proj", 8},
+    {"model.layers.0.mlp.down_proj", 1},     {"model.layers.1.self_attn.q_proj", 0},
+    {"model.layers.1.self_attn.k_proj", 0},  {"model.layers.1.self_attn.v_proj", 0},
+    {"model.layers.1.self_attn.o_proj", 0},  {"model.layers.1.mlp.gate_proj", 0},
+    {"model.layers.1.mlp.up_proj", 0},       {"model.layers.1.mlp.down_proj", 0},
+    {"model.layers.2.self_attn.q_proj", 0},  {"model.layers.2.self_attn.k_proj", 5},
+    {"model.layers.2.self_attn.v_proj", 0},  {"model.layers.2.self_attn.o_proj", 0},
+    {"model.layers.2.mlp.gate_proj", 16},    {"model.layers.2.mlp.up_proj", 0},
     {"model.layers.2.mlp.down_proj", 24}};
 
 /// The spec's lora_alpha for which alpha / r is AdaLoRA's scale to the last bit.
@@ -56,9 +56,10 @@ std::string spec(const std::string &adapter) {
          "intermediate_size = 176, n_heads = 4, n_kv_heads = 2, head_dim = 16, vocab_size = 512, "
          "rms_norm_eps = 1e-5, max_position_embeddings = 256 }\n[adapter]\n"
          "target_modules = \"all-linear\"\n" +
-         adapter + "[[data]]\npath = \"" LORAC_SOURCE_DIR
-                   "/specs/data/tiny_tokens.safetensors\"\nformat = \"tokens\"\n[train]\nsteps = "
-                   "80\nbatch_size = 4\nmax_length = 32\n";
+         adapter +
+         "[[data]]\npath = \"" LORAC_SOURCE_DIR
+         "/specs/data/tiny_tokens.safetensors\"\nformat = \"tokens\"\n[train]\nsteps = "
+         "80\nbatch_size = 4\nmax_length = 32\n";
 }
 
 /// The parts of a planned module, as text: offsets are cut out, those of local places stand from
@@ -173,10 +174,11 @@ TEST_P(RankPattern, IsLoRasProgram) {
       rules += fmt::format("lora_alpha = {}\n", alphaOf(rank));
   }
   const Planned lora = planned("lora", spec("method = \"lora\"\nr = 8\n" + rules));
-  const Planned adalora = planned(
-      "adalora", spec(fmt::format("method = \"adalora\"\nlora_alpha = {}\n[adapter.adalora]\ninit_r "
-                                  "= {}\ntarget_r = 4\ntinit = 5\ntfinal = 30\n",
-                                  alpha, initRank)));
+  const Planned adalora =
+      planned("adalora",
+              spec(fmt::format("method = \"adalora\"\nlora_alpha = {}\n[adapter.adalora]\ninit_r "
+                               "= {}\ntarget_r = 4\ntinit = 5\ntfinal = 30\n",
+                               alpha, initRank)));
 
   // Launch by launch, places by what they are for. A device's optimizer runs over one flat region,
   // with E in it.

@@ -56,6 +56,39 @@ TEST(RankHeatMap, DrawsLongRunsAndEmptyOnes) {
   EXPECT_EQ(count(rankHeatMap(constant), "<title>"), 3u);
 }
 
+TEST(RankHistory, IsReadFromTheMetrics) {
+  const std::string path = testing::TempDir() + "/rank_history.jsonl";
+  auto read = [&](const std::string &text, const std::vector<std::string> &modules) {
+    std::ofstream(path) << text;
+    return readRankHistory(path, modules);
+  };
+  // Other lines, and those of programs, are passed over; modules by name, whatever their order.
+  Result<RankHistory> history = read(R"({"step": 0, "rank_pattern": {"a": 8, "b": 8}}
+{"step": 1, "loss": 2.5}
+{"step": 11, "budget": 9, "threshold": null, "rank_pattern": {"b": 7, "a": 2}}
+{"step": 11, "loss": 2.25}
+{"step": 19, "program_ranks": 10, "rank_pattern": {"a": 2, "b": 7}}
+{"step": 31, "budget": 3, "rank_pattern": {"a": 0, "b": 3}}
+)",
+                                     {"a", "b"});
+  ASSERT_TRUE(history) << history.error().message;
+  EXPECT_EQ(history->modules, (std::vector<std::string>{"a", "b"}));
+  ASSERT_EQ(history->columns.size(), 3u);
+  EXPECT_EQ(history->columns[0].step, 0);
+  EXPECT_EQ(history->columns[0].ranks, (RankPattern{8, 8}));
+  EXPECT_EQ(history->columns[1].step, 11);
+  EXPECT_EQ(history->columns[1].ranks, (RankPattern{2, 7}));
+  EXPECT_EQ(history->columns[2].ranks, (RankPattern{0, 3}));
+
+  EXPECT_TRUE(read("", {"a"})->columns.empty());
+  EXPECT_EQ(read("{\"step\": 0, \"rank_pattern\": {\"a\": 1}}\n", {"a", "b"}).error().code,
+            Exit::ForeignFile);
+  EXPECT_FALSE(read("{\"step\": 0, \"rank_pattern\": {\"a\": -1}}\n", {"a"}));
+  EXPECT_FALSE(read("{\"step\": 0, \"rank_pattern\": {\"a\": 1}\n", {"a"}));
+  std::filesystem::remove(path);
+  EXPECT_FALSE(readRankHistory(path, {"a"}));
+}
+
 TEST(RankHeatMap, IsWrittenWhole) {
   std::string path = testing::TempDir() + "/rank_heat_map.svg";
   ASSERT_TRUE(writeRankHeatMap(path, falling(4, 12)));

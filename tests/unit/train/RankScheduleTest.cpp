@@ -64,6 +64,26 @@ TEST(RankSchedule, TheSameBudgetThroughoutWhereInitIsTarget) {
     EXPECT_EQ(schedule.budget(step), 24);
 }
 
+// Step by step: what comes next is the first step behind that allocates.
+TEST(RankSchedule, TheNextAllocationIsTheFirstBehind) {
+  for (int64_t total : {1, 7, 40, 41})
+    for (int64_t tinit : {0, 3, 5, 10})
+      for (int64_t tfinal : {0, 1, 10, 12})
+        for (int64_t deltaT : {1, 2, 5, 100}) {
+          const RankSchedule schedule{112, 42, tinit, tfinal, deltaT, total};
+          if (!schedule.check())
+            continue;
+          for (int64_t step = 0; step < total; ++step) {
+            int64_t wanted = 0;
+            for (int64_t later = step + 1; later < total && wanted == 0; ++later)
+              wanted = schedule.allocates(later) ? later : 0;
+            EXPECT_EQ(schedule.nextAllocation(step), wanted)
+                << "after step " << step << " of " << total << ": tinit " << tinit << ", tfinal "
+                << tfinal << ", deltaT " << deltaT;
+          }
+        }
+}
+
 TEST(RankSchedule, ChecksARunsSteps) {
   EXPECT_TRUE((RankSchedule{112, 42, 0, 0, 1, 40}.check()));
   EXPECT_TRUE((RankSchedule{112, 42, 5, 10, 100, 40}.check())); // at step 30 alone
