@@ -27,7 +27,7 @@ double seconds(const Kernel &kernel, const std::vector<void *> &buffers, int64_t
   double best = 1e30, begin = cpuSeconds();
   for (int i = 0; i < 3 || (cpuSeconds() - begin < 0.5 && i < 300); ++i) {
     double start = cpuSeconds();
-    kernel.function()(buffers.data(), &step, rows, 0, tiles, scratch.data());
+    kernel.function()(buffers.data(), &step, rows, 0, tiles, scratch.data(), nullptr);
     best = std::min(best, cpuSeconds() - start);
   }
   return best;
