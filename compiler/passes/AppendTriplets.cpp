@@ -38,24 +38,27 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
       return programs.io("triplets", {modules, sizeof(LoracTriplets) / 4}, /*integers=*/true);
     };
 
-    programs.open("fold");
+    auto open = [&](StringRef name) { // marked as @regularize is (AttachAdapters)
+      programs.open(name)->setAttr("adalora", UnitAttr::get(&getContext()));
+    };
+    open("fold");
     programs.launch("fold_triplets", {table(), region("params"), unfolded()}, modules);
-    programs.open("unfold");
+    open("unfold");
     programs.launch("unfold_triplets", {table(), unfolded(), region("params")}, modules);
-    programs.open("unfold_grads");
+    open("unfold_grads");
     programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
 
-    programs.open("importance");
+    open("importance");
     programs.launch("triplet_importance",
                     {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
                      region("grads"), region("sensitivity"), region("uncertainty")},
                     floats, {floats});
-    programs.open("scores");
+    open("scores");
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),
                      programs.io("triplet_scores", {triplets})},
                     modules);
-    programs.open("zero_triplets");
+    open("zero_triplets");
     programs.launch("triplet_zeros",
                     {table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
                      region("params"), region("exp_avg"), region("exp_avg_sq"),

@@ -6,12 +6,13 @@
 using namespace mlir;
 using namespace lorac::lora;
 
-void DevicePrograms::open(StringRef name) {
+Operation *DevicePrograms::open(StringRef name) {
   b.setInsertionPointToEnd(module.getBody());
   Location loc = module.getLoc();
   auto func = func::FuncOp::create(b, loc, name, b.getFunctionType({}, {}));
   b.setInsertionPointToStart(func.addEntryBlock());
   b.setInsertionPoint(func::ReturnOp::create(b, loc));
+  return func;
 }
 
 Value DevicePrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t> shape,

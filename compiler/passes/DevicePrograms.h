@@ -13,8 +13,8 @@ public:
   DevicePrograms(mlir::ModuleOp module, llvm::StringRef what)
       : module(module), what(what), kernels(module), b(module.getContext()) {}
 
-  /// Buffers and launches are of this program from here on.
-  void open(llvm::StringRef name);
+  /// Buffers and launches are of this program from here on; its function.
+  mlir::Operation *open(llvm::StringRef name);
 
   /// A region of the arena: params, grads, exp_avg, …
   mlir::Value region(llvm::StringRef name, int64_t floats);

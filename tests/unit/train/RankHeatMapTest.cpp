@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 namespace lorac::train {
 namespace {
@@ -57,7 +58,7 @@ TEST(RankHeatMap, DrawsLongRunsAndEmptyOnes) {
 }
 
 TEST(RankHistory, IsReadFromTheMetrics) {
-  const std::string path = testing::TempDir() + "/rank_history.jsonl";
+  const std::string path = testing::TempDir() + "/rank_history." + std::to_string(getpid());
   auto read = [&](const std::string &text, const std::vector<std::string> &modules) {
     std::ofstream(path) << text;
     return readRankHistory(path, modules);
