@@ -37,8 +37,18 @@ def check(number, model, spec, changes):
     run(lorac, "train", *common, "--out", out, "--quiet")
     run(lorac, "eval", *common, "--adapter", out, "--logits", logits, "--samples", 4)
 
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    adapted = PeftModel.from_pretrained(base, out).eval()
+    folders = [out]
+    if spec == "tiny_adalora":  # the same adapter as triplets, in the layout of PEFT's own AdaLoRA
+        folders.append(work / f"triplets{number}")
+        run(lorac, "export", out, "--format", "peft-adalora", "-o", folders[1])
+    same = True
+    for adapter in folders:
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        same &= compare(f"{spec} on the {model} model {' '.join(changes)}", PeftModel.from_pretrained(base, adapter).eval(), logits)
+    return same
+
+
+def compare(name, adapted, logits):
     worst = 0.0
     with safe_open(logits, "pt") as file, torch.no_grad():
         for sample in range(4):
@@ -48,7 +58,7 @@ def check(number, model, spec, changes):
             worst = max(worst, ((ours - theirs).abs().max() / theirs.abs().max()).item())
             with adapted.disable_adapter():
                 moved = (adapted(ids).logits[0] - theirs).abs().max().item()
-    print(f"{spec} on the {model} model {' '.join(changes)}: {worst:.1e} of the largest logit; the adapter moves {moved:.2f}")
+    print(f"{name}, {adapted.peft_config['default'].peft_type.value}: {worst:.1e} of the largest logit; the adapter moves {moved:.2f}")
     return worst < 1e-4 and moved > 1e-2
 
 
