@@ -16,7 +16,7 @@ func.func private @matmul_nt_rx64.body(memref<16777216x64xf32>, memref<16777216x
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.q_proj (specs/architectures/llama.toml:54:16)
 // kernels/linear_forward_f32_64x64_low_rank.mlir
-func.func private @linear_forward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
+func.func private @linear_forward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: q (specs/architectures/llama.toml:54:5)
@@ -26,7 +26,7 @@ func.func private @rope_4x16.body(memref<16777216x64xf32>, memref<16777216xi32>,
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.k_proj (specs/architectures/llama.toml:55:16)
 // kernels/linear_forward_f32_32x64_low_rank.mlir
-func.func private @linear_forward_f32_32x64_low_rank.body(memref<16777216x64xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
+func.func private @linear_forward_f32_32x64_low_rank.body(memref<16777216x64xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: k (specs/architectures/llama.toml:55:5)
@@ -46,12 +46,12 @@ func.func private @matmul_nt_rx64_2.body(memref<16777216x64xf32>, memref<1677721
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.o_proj (specs/architectures/llama.toml:57:9)
 // kernels/linear_forward_f32_64x64_low_rank_residual.mlir
-func.func private @linear_forward_f32_64x64_low_rank_residual.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
+func.func private @linear_forward_f32_64x64_low_rank_residual.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.gate_proj (specs/architectures/llama.toml:59:21)
 // kernels/linear_forward_f32_176x64_low_rank.mlir
-func.func private @linear_forward_f32_176x64_low_rank.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
+func.func private @linear_forward_f32_176x64_low_rank.body(memref<16777216x64xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -66,7 +66,7 @@ func.func private @matmul_nt_rx176.body(memref<16777216x176xf32>, memref<1677721
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.down_proj (specs/architectures/llama.toml:59:9)
 // kernels/linear_forward_f32_64x176_low_rank_residual.mlir
-func.func private @linear_forward_f32_64x176_low_rank_residual.body(memref<16777216x176xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<65536xi8>) -> ()
+func.func private @linear_forward_f32_64x176_low_rank_residual.body(memref<16777216x176xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: lm_head (specs/architectures/llama.toml:65:10)
@@ -111,7 +111,7 @@ func.func private @matmul_tn_64xr_accumulate.body(memref<16777216x64xf32>, memre
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
 // kernels/linear_backward_f32_64x176_low_rank.mlir
-func.func private @linear_backward_f32_64x176_low_rank.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
+func.func private @linear_backward_f32_64x176_low_rank.body(memref<16777216x64xf32>, memref<4x176x16xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327680xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -136,7 +136,7 @@ func.func private @matmul_tn_rx64_accumulate.body(memref<1099511627776xf32>, mem
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.up_proj (specs/architectures/llama.toml:59:45)
 // kernels/linear_backward_f32_176x64_low_rank.mlir
-func.func private @linear_backward_f32_176x64_low_rank.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262144xi8>) -> ()
+func.func private @linear_backward_f32_176x64_low_rank.body(memref<16777216x176xf32>, memref<11x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<458752xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.gate_proj (specs/architectures/llama.toml:59:21)
@@ -151,7 +151,7 @@ func.func private @rms_norm_backward_64_accumulate.body(memref<16777216x64xf32>,
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.o_proj (specs/architectures/llama.toml:57:9)
 // kernels/linear_backward_f32_64x64_low_rank.mlir
-func.func private @linear_backward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
+func.func private @linear_backward_f32_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327680xi8>) -> ()
 
 // p = exp(scale·q·kᵀ - lse), dv = pᵀ·do, ds = scale·p·(do·vᵀ - rowsum(do·o)), dq = ds·k, dk = dsᵀ·q
 // first of:  (specs/architectures/llama.toml:57:16)
@@ -186,7 +186,7 @@ func.func private @matmul_nn_rx64_exact.body(memref<16777216x64xf32>, memref<109
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.v_proj (specs/architectures/llama.toml:56:11)
 // kernels/linear_backward_f32_32x64_low_rank.mlir
-func.func private @linear_backward_f32_32x64_low_rank.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131072xi8>) -> ()
+func.func private @linear_backward_f32_32x64_low_rank.body(memref<16777216x32xf32>, memref<2x64x16xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327680xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.k_proj (specs/architectures/llama.toml:55:16)

@@ -16,7 +16,7 @@ func.func private @matmul_nt_rx64.body(memref<16777216x64xf32>, memref<16777216x
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.q_proj (specs/architectures/llama.toml:54:16)
 // kernels/linear_forward_nf4_64x64_low_rank.mlir
-func.func private @linear_forward_nf4_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131136xi8>) -> ()
+func.func private @linear_forward_nf4_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327744xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: q (specs/architectures/llama.toml:54:5)
@@ -26,7 +26,7 @@ func.func private @rope_4x16.body(memref<16777216x64xf32>, memref<16777216xi32>,
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.k_proj (specs/architectures/llama.toml:55:16)
 // kernels/linear_forward_nf4_32x64_low_rank.mlir
-func.func private @linear_forward_nf4_32x64_low_rank.body(memref<16777216x64xf32>, memref<2x64x8xi8>, memref<32xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131136xi8>) -> ()
+func.func private @linear_forward_nf4_32x64_low_rank.body(memref<16777216x64xf32>, memref<2x64x8xi8>, memref<32xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x32xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327744xi8>) -> ()
 
 // y[i] = x[i]·cos - x[i+d/2]·sin, y[i+d/2] = x[i+d/2]·cos + x[i]·sin
 // first of: k (specs/architectures/llama.toml:55:5)
@@ -46,12 +46,12 @@ func.func private @matmul_nt_rx64_2.body(memref<16777216x64xf32>, memref<1677721
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.self_attn.o_proj (specs/architectures/llama.toml:57:9)
 // kernels/linear_forward_nf4_64x64_low_rank_residual.mlir
-func.func private @linear_forward_nf4_64x64_low_rank_residual.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131136xi8>) -> ()
+func.func private @linear_forward_nf4_64x64_low_rank_residual.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327744xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.gate_proj (specs/architectures/llama.toml:59:21)
 // kernels/linear_forward_nf4_176x64_low_rank.mlir
-func.func private @linear_forward_nf4_176x64_low_rank.body(memref<16777216x64xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131136xi8>) -> ()
+func.func private @linear_forward_nf4_176x64_low_rank.body(memref<16777216x64xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327744xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -66,17 +66,17 @@ func.func private @matmul_nt_rx176.body(memref<16777216x176xf32>, memref<1677721
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.0.mlp.down_proj (specs/architectures/llama.toml:59:9)
 // kernels/linear_forward_nf4_64x176_low_rank_residual.mlir
-func.func private @linear_forward_nf4_64x176_low_rank_residual.body(memref<16777216x176xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262912xi8>) -> ()
+func.func private @linear_forward_nf4_64x176_low_rank_residual.body(memref<16777216x176xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<459520xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.1.mlp.gate_proj (specs/architectures/llama.toml:59:21)
 // kernels/linear_forward_nf4_176x64_low_rank_2.mlir
-func.func private @linear_forward_nf4_176x64_low_rank_2.body(memref<16777216x64xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<131136xi8>) -> ()
+func.func private @linear_forward_nf4_176x64_low_rank_2.body(memref<16777216x64xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<327744xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
 // kernels/linear_forward_nf4_64x176_low_rank_residual_2.mlir
-func.func private @linear_forward_nf4_64x176_low_rank_residual_2.body(memref<16777216x176xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<262912xi8>) -> ()
+func.func private @linear_forward_nf4_64x176_low_rank_residual_2.body(memref<16777216x176xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<459520xi8>) -> ()
 
 // y = [res +] x·Wᵀ + scale·t·bᵀ
 // first of: lm_head (specs/architectures/llama.toml:65:10)
@@ -121,7 +121,7 @@ func.func private @matmul_tn_64xr_accumulate.body(memref<16777216x64xf32>, memre
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.down_proj (specs/architectures/llama.toml:59:9)
 // kernels/linear_backward_nf4_64x176_low_rank.mlir
-func.func private @linear_backward_nf4_64x176_low_rank.body(memref<16777216x64xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<132096xi8>) -> ()
+func.func private @linear_backward_nf4_64x176_low_rank.body(memref<16777216x64xf32>, memref<4x176x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<328704xi8>) -> ()
 
 // an elementwise function of its operands
 // first of:  (specs/architectures/llama.toml:59:16)
@@ -146,7 +146,7 @@ func.func private @matmul_tn_rx64_accumulate.body(memref<1099511627776xf32>, mem
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.up_proj (specs/architectures/llama.toml:59:45)
 // kernels/linear_backward_nf4_176x64_low_rank.mlir
-func.func private @linear_backward_nf4_176x64_low_rank.body(memref<16777216x176xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<263168xi8>) -> ()
+func.func private @linear_backward_nf4_176x64_low_rank.body(memref<16777216x176xf32>, memref<11x64x8xi8>, memref<176xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<459776xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.mlp.gate_proj (specs/architectures/llama.toml:59:21)
@@ -161,7 +161,7 @@ func.func private @rms_norm_backward_64_accumulate.body(memref<16777216x64xf32>,
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.o_proj (specs/architectures/llama.toml:57:9)
 // kernels/linear_backward_nf4_64x64_low_rank.mlir
-func.func private @linear_backward_nf4_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<132096xi8>) -> ()
+func.func private @linear_backward_nf4_64x64_low_rank.body(memref<16777216x64xf32>, memref<4x64x8xi8>, memref<64xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<328704xi8>) -> ()
 
 // p = exp(scale·q·kᵀ - lse), dv = pᵀ·do, ds = scale·p·(do·vᵀ - rowsum(do·o)), dq = ds·k, dk = dsᵀ·q
 // first of:  (specs/architectures/llama.toml:57:16)
@@ -196,7 +196,7 @@ func.func private @matmul_nn_rx64_exact.body(memref<16777216x64xf32>, memref<109
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.v_proj (specs/architectures/llama.toml:56:11)
 // kernels/linear_backward_nf4_32x64_low_rank.mlir
-func.func private @linear_backward_nf4_32x64_low_rank.body(memref<16777216x32xf32>, memref<2x64x8xi8>, memref<32xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<132096xi8>) -> ()
+func.func private @linear_backward_nf4_32x64_low_rank.body(memref<16777216x32xf32>, memref<2x64x8xi8>, memref<32xi8>, memref<258xf32>, memref<1099511627776xf32>, memref<16777216x64xf32>, memref<16777216x64xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<328704xi8>) -> ()
 
 // dx [+]= dy·W + dt·a
 // first of: model.layers.1.self_attn.k_proj (specs/architectures/llama.toml:55:16)

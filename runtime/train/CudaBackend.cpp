@@ -204,8 +204,8 @@ Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const 
   } else if (Result<void> waited = stream.wait(); !waited) {
     return waited;
   }
-  // All that is needed of the old arena is on the host: it goes before the smaller one comes, so that
-  // the peak does not rise.
+  // All that is needed of the old arena is on the host: it goes before the smaller one comes, so
+  // that the peak does not rise.
   arena = {};
   Result<gpu::DeviceMemory> room =
       gpu::DeviceMemory::allocate(context, uint64_t(next.arenaBytes), "the arena");

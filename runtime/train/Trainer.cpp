@@ -48,7 +48,7 @@ public:
       if (swap && swap->isDue(state.step))
         if (Result<void> done = swapProgram(); !done)
           return done.error();
-      if (stopSignal())
+      if (stopSignal() && !isNewProgram) // one that took over is reported after a step
         break;
       if (Result<void> done = step(); !done)
         return done.error();
@@ -241,8 +241,8 @@ Result<void> Loop::swapProgram() {
   // What died meanwhile would stay for good once the ranks stand.
   if (ranks->nextAllocation(state.step - 1) == 0 &&
       ranks->allocator().storedRanks() != ranks->allocator().keptRanks())
-    progress.say(fmt::format("step {}: {}", state.step,
-                             swap->decide(state.step - 1, *ranks, session)));
+    progress.say(
+        fmt::format("step {}: {}", state.step, swap->decide(state.step - 1, *ranks, session)));
   return {};
 }
 

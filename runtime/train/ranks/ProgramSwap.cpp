@@ -120,6 +120,9 @@ Result<void> ProgramSwap::resume(const RankState &ranks, const ProgramSwapState 
     bool stopped = false;
     Result<BuiltProgram> built = wait(stopped);
     build.reset();
+    if (stopped)
+      return Error{"stopped while the checkpoint's program was built; the checkpoint stands",
+                   Exit(128 + stopSignal())};
     if (!built)
       return Error{"the checkpoint's program cannot be built again: " + built.error().message,
                    built.error().code};

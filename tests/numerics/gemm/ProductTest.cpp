@@ -75,15 +75,26 @@ struct Size {
   bool accumulate;
   bool exact = false; ///< nt, nn: what stands in a row behind column j is somebody else's
 };
-const Size sizes[] = {
-    {16, 576, 1.0, false},     {4, 64, 2.0, true},         {3, 173, 0.5, false},
-    {1, 200, 1.0, true},       {100, 33, 1.0, false},      {172, 4, 1.0, true},
-    {264, 16, 4.0, false},     {9, 1, 1.0, true},          {5, 70, 1.0, false, true},
-    {37, 12, 2.0, true, true}, {16, 20, 1.0, false, true}, {2, 700, 0.5, false, true},
-    // Ranks of one kernel each: narrow and wide tiles, whole ones and others.
-    {3, 96, 1.0, true, true},  {5, 96, 1.0, true, true},   {7, 96, 1.0, true, true},
-    {13, 96, 1.0, true, true}, {24, 96, 1.0, true, true},  {40, 96, 1.0, true, true},
-    {100, 96, 1.0, true, true}};
+const Size sizes[] = {{16, 576, 1.0, false},
+                      {4, 64, 2.0, true},
+                      {3, 173, 0.5, false},
+                      {1, 200, 1.0, true},
+                      {100, 33, 1.0, false},
+                      {172, 4, 1.0, true},
+                      {264, 16, 4.0, false},
+                      {9, 1, 1.0, true},
+                      {5, 70, 1.0, false, true},
+                      {37, 12, 2.0, true, true},
+                      {16, 20, 1.0, false, true},
+                      {2, 700, 0.5, false, true},
+                      // Ranks of one kernel each: narrow and wide tiles, whole ones and others.
+                      {3, 96, 1.0, true, true},
+                      {5, 96, 1.0, true, true},
+                      {7, 96, 1.0, true, true},
+                      {13, 96, 1.0, true, true},
+                      {24, 96, 1.0, true, true},
+                      {40, 96, 1.0, true, true},
+                      {100, 96, 1.0, true, true}};
 
 class Product : public ::testing::TestWithParam<const char *> {
 protected:

@@ -239,8 +239,7 @@ TEST(OneOp, StackedProducts) {
     expectMatch(oneOp(
         {{"x", 20}, {"dy", 37}},
         "lora.param @q : " + matrix(q, 20) + " {group = \"lora_A\"}\nlora.param @other : " + other +
-            "\nlora.param @k : " + matrix(k, 20) +
-            " {group = \"lora_A\"}\nlora.param @b : " + b +
+            "\nlora.param @k : " + matrix(k, 20) + " {group = \"lora_A\"}\nlora.param @b : " + b +
             " {group = \"lora_B\"}\nlora.stack @a [@q, @k] : " + a + "\n",
         "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b + "\n%other = lora.use @other : " +
             other + "\n%t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x20xf32>, " + a + ") -> " +
@@ -302,8 +301,8 @@ TEST(OneOp, AdaptersProducts) {
   }
 }
 
-// Adapters of one shape whose ranks differ, one after another on one x: on a CPU each product is one
-// kernel for all ranks of a tile's width.
+// Adapters of one shape whose ranks differ, one after another on one x: on a CPU each product is
+// one kernel for all ranks of a tile's width.
 TEST(OneOp, KernelsOfAllRanks) {
   const std::string w = "!lora.weight<44x44, nf4<64>>";
   std::string declare = "lora.frozen @w : " + w + "\n", body = "%w = lora.use @w : " + w + "\n",
@@ -323,20 +322,26 @@ TEST(OneOp, KernelsOfAllRanks) {
             " scale 0.125 : (" + rows(44) + ", " + b + ") -> " + rows(r) + "\n" + of("%da") +
             " = lora.matmul tn " + of("%dt") + ", " + x + " scale 1.0 : (" + rows(r) + ", " +
             rows(44) + ") -> " + a + "\nlora.gradient @" + of("a") + ", " + of("%da") + " : " + a +
-            "\n" + of("%g") + " = lora.matmul tn " + of("%b") + ", " + of("%b") +
-            " scale 1.0 : (" + b + ", " + b + ") -> " + g + "\n" + of("%o") + ", " + of("%n") +
+            "\n" + of("%g") + " = lora.matmul tn " + of("%b") + ", " + of("%b") + " scale 1.0 : (" +
+            b + ", " + b + ") -> " + g + "\n" + of("%o") + ", " + of("%n") +
             " = lora.orthogonal_term " + of("%g") + " scale 2.0 : " + g + " -> " + g +
             ", tensor<1xf32>\n" + of("%db") + " = lora.matmul nn " + of("%b") + ", " + of("%o") +
             " scale 1.0 : (" + b + ", " + g + ") -> " + b + "\nlora.gradient @" + of("b") + ", " +
             of("%db") + " : " + b + "\n" + of("%dx") + " = lora.adapted_linear_backward(" +
             of("%y") + ", %w) low_rank(" + of("%dt") + ", " + of("%a") + ") : (" + rows(44) + ", " +
-            w + ", " + rows(r) + ", " + a + ") -> " + rows(44) + "\n" + of("%x") +
-            " = lora.map " + of("%dx") + " : (" + rows(44) + ") -> " + rows(44) +
+            w + ", " + rows(r) + ", " + a + ") -> " + rows(44) + "\n" + of("%x") + " = lora.map " +
+            of("%dx") + " : (" + rows(44) + ") -> " + rows(44) +
             " {\n^bb0(%e: f32):\n%s = arith.constant 0.03125 : f32\n%p = arith.mulf %e, %s : "
             "f32\nlora.yield %p : f32\n}\n";
     x = of("%x");
   }
-  expectMatch(oneOp({{"x", 44}}, declare, body, x, rows(44)), 1e-4);
+  if (std::string why = whatIsMissing(); !why.empty())
+    GTEST_SKIP() << why;
+  // A device's orthogonality term is multiplied by the step's loss_scale, which is 1 here.
+  std::unique_ptr<PlannedProgram> program =
+      makeProgram(oneOp({{"x", 44}}, declare, body, x, rows(44)));
+  for (const auto &batch : batches())
+    program->expectMatch("f", batch, {}, 1e-4 * looserThanFloat32());
 }
 
 // The gradients of A and B through the gradient of W, whose rows are no tokens.
@@ -346,22 +351,26 @@ TEST(OneOp, GradientsThroughW) {
       return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
     };
     const std::string a = matrix(r, in), b = matrix(out, r), z = matrix(out, in);
-    expectMatch(
-        oneOp({{"x", in}, {"dy", out}}, factors(a, b),
-              "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
-                  "\n%z = lora.matmul tn %dy, %x scale 1.0 : (" + rows(out) + ", " + rows(in) +
-                  ") -> " + z + "\n%da = lora.matmul tn %b, %z scale 2.0 : (" + b + ", " + z +
-                  ") -> " + a + "\n%db = lora.matmul nt %z, %a scale 2.0 : (" + z + ", " + a +
-                  ") -> " + b + "\nlora.gradient @a, %da : " + a +
-                  "\nlora.gradient @b, %db : " + b + "\n" + twice("%x", in),
-              "%out", rows(in)));
+    expectMatch(oneOp({{"x", in}, {"dy", out}}, factors(a, b),
+                      "%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+                          "\n%z = lora.matmul tn %dy, %x scale 1.0 : (" + rows(out) + ", " +
+                          rows(in) + ") -> " + z + "\n%da = lora.matmul tn %b, %z scale 2.0 : (" +
+                          b + ", " + z + ") -> " + a +
+                          "\n%db = lora.matmul nt %z, %a scale 2.0 : (" + z + ", " + a + ") -> " +
+                          b + "\nlora.gradient @a, %da : " + a + "\nlora.gradient @b, %db : " + b +
+                          "\n" + twice("%x", in),
+                      "%out", rows(in)));
   }
 }
 
 // The term of A and of B, behind which A begins where no 16 bytes are one load.
 TEST(OneOp, OrthogonalTerm) {
-  for (auto [in, out, r] :
-       {std::tuple(20, 37, 1), {20, 37, 5}, {24, 37, 3}, {32, 40, 16}, {72, 44, 33}, {37, 20, 100}}) {
+  for (auto [in, out, r] : {std::tuple(20, 37, 1),
+                            {20, 37, 5},
+                            {24, 37, 3},
+                            {32, 40, 16},
+                            {72, 44, 33},
+                            {37, 20, 100}}) {
     auto matrix = [](int m, int n) {
       return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
     };
