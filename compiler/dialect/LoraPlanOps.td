@@ -71,7 +71,8 @@ def Lora_SliceOp : Lora_Op<"slice", [Pure]> {
 def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel over rows `[begin, begin + count)` of the micro-batch";
   let description = [{
-    `scalars` are integers that the kernel gets beside its buffers: what would make it another kernel for each value.
+    `scalars` are integers that the kernel gets beside its buffers: what would make it another kernel for each value, such as ranks. On the CPU
+    they are those that `scalars` of the kernel's params names, in that order.
     With `fixed` the rows are no tokens (those of a gradient of W, say): all of them, whatever the micro-batch holds.
     - (C1) the symbol is a `lora.kernel`.
     ```mlir

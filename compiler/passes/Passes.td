@@ -105,6 +105,8 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
   let summary = "40-fused -> 50-planned: ops become launches of kernels over buffers";
   let description = [{
     Values become buffers (padded leading dimension), identical ops share a `lora.kernel`, the loss is cut into chunks of rows.
+    On the CPU sizes that are ranks come with the launch (`scalars`), so that one kernel serves every rank: a dimension is one where it is that
+    of a factor (its `group` says which), or of what products make of factors.
     A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
     and a kernel's parameters name the element types of its buffers (docs/cuda.md). A chunk of the loss has 128 rows; on a GPU, where each
     chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow.

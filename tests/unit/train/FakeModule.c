@@ -12,8 +12,7 @@ static float entry(const float *table, int token, int j) { return table[j * PANE
 
 /* ids, table (a weight in panels), bias [N], out; rows */
 void fake_embed(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-                int64_t end, void *scratch,
-                const int64_t *scalars) {
+                int64_t end, void *scratch, const int64_t *scalars) {
   const int32_t *ids = buffers[0];
   const float *table = buffers[1], *bias = buffers[2];
   float *out = buffers[3];
@@ -24,8 +23,7 @@ void fake_embed(void *const *buffers, const LoracStep *step, int64_t rows, int64
 
 /* hidden, labels, table, row_loss; rows, two a tile */
 void fake_loss(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-               int64_t end, void *scratch,
-                const int64_t *scalars) {
+               int64_t end, void *scratch, const int64_t *scalars) {
   const float *hidden = buffers[0], *table = buffers[2];
   const int32_t *labels = buffers[1];
   float *loss = buffers[3];
@@ -42,8 +40,7 @@ void fake_loss(void *const *buffers, const LoracStep *step, int64_t rows, int64_
 
 /* hidden, labels, table, grad [N]; const over N: gradient of the bias, summed over rows in order */
 void fake_grad(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-               int64_t end, void *scratch,
-                const int64_t *scalars) {
+               int64_t end, void *scratch, const int64_t *scalars) {
   const float *hidden = buffers[0], *table = buffers[2];
   const int32_t *labels = buffers[1];
   float *grad = buffers[3];
@@ -55,8 +52,7 @@ void fake_grad(void *const *buffers, const LoracStep *step, int64_t rows, int64_
 
 /* head_in, table, logits [vocab]; rows */
 void fake_head(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-               int64_t end, void *scratch,
-                const int64_t *scalars) {
+               int64_t end, void *scratch, const int64_t *scalars) {
   const float *in = buffers[0], *table = buffers[1];
   float *logits = buffers[2];
   for (int64_t row = begin; row < end && row < rows; ++row)
@@ -71,8 +67,7 @@ void fake_head(void *const *buffers, const LoracStep *step, int64_t rows, int64_
 /* segment_starts, out [max_segments]; segments: first row of each, and the worker's scratch is its
  * own */
 void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-                   int64_t end, void *scratch,
-                const int64_t *scalars) {
+                   int64_t end, void *scratch, const int64_t *scalars) {
   const int32_t *starts = buffers[0];
   float *out = buffers[1];
   for (int64_t segment = begin; segment < end; ++segment) {
