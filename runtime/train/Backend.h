@@ -125,7 +125,8 @@ public:
   /// Takes over `program`, whose plan is `next`: the same model at other ranks. With `kept` (places
   /// of the triplets that stay, by module) adapter, moments and importance move over in place;
   /// without it they are zero, for a checkpoint to fill in. Weights stay. On an error nothing has
-  /// changed. The caller then moves `next` to where `plan` is.
+  /// changed; but for Exit::DoesNotFit, with which the old program is gone too. The caller then
+  /// moves `next` to where `plan` is.
   virtual Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) = 0;
 
   /// Adapter and moments as they are now; valid until the next call of anything but `write`.

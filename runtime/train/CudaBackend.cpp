@@ -207,18 +207,22 @@ Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const 
   // All that is needed of the old arena is on the host: it goes before the smaller one comes, so
   // that the peak does not rise.
   arena = {};
+  auto gone = [](const Error &error) {
+    return Error{error.message + "; the run goes on from its last checkpoint with --resume",
+                 Exit::DoesNotFit};
+  };
   Result<gpu::DeviceMemory> room =
       gpu::DeviceMemory::allocate(context, uint64_t(next.arenaBytes), "the arena");
   if (!room)
-    return room.error();
+    return gone(room.error());
   arena = std::move(*room);
   mostTaken = std::max(mostTaken, arena.bytes() + weights.bytes());
   Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
   if (!prepared)
-    return prepared.error();
+    return gone(prepared.error());
   if (profiling)
     if (Result<void> started = prepared->executor.startProfile(); !started)
-      return started;
+      return gone(started.error());
   current = std::move(*prepared);
   Result<void> done = fillArena(next);
   const std::vector<PlanRegion> to = trainedRegions(next);

@@ -229,6 +229,8 @@ Result<void> Loop::swapProgram() {
   const ProgramRecord *record = swap->swap(state.step, *ranks, session);
   if (!record) // a signal: it goes on with the resumed run
     return {};
+  if (swap->lost())
+    return *swap->lost();
   if (!record->failure.empty()) {
     progress.say(fmt::format("warning: step {}: no smaller program: {}; the old one goes on, the "
                              "ranks are what they would be",

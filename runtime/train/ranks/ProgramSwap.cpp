@@ -88,6 +88,8 @@ const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, S
     record.hiddenMs = std::max(0.0, 1000 * built->seconds - record.waitedMs);
     const TripletSets kept = allocator.takeOver();
     adopted = session.adopt(built->program, &kept);
+    if (!adopted && adopted.error().code == Exit::DoesNotFit)
+      end = adopted.error();
   }
   if (!built || !adopted) {
     if (built)

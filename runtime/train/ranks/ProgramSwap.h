@@ -46,6 +46,8 @@ public:
   /// Waits for the build and puts it in place; null where a signal asked to stop meanwhile: the
   /// request stands and goes into the checkpoint.
   const ProgramRecord *swap(int64_t stepsDone, RankTraining &ranks, Session &session);
+  /// Set where the new program failed when the old one was gone already: the run ends.
+  const std::optional<Error> &lost() const { return end; }
   /// What is resident once the program that took over last has run; its record.
   const ProgramRecord &measured(const MemoryUse &memory) {
     now.records.back().residentAfter = memory.resident;
@@ -69,6 +71,7 @@ private:
   int64_t total;
   ProgramSwapState now;
   std::unique_ptr<ProgramBuild> build;
+  std::optional<Error> end;
 };
 
 } // namespace lorac::train

@@ -63,7 +63,8 @@ RebuildPolicy::Decision RebuildPolicy::decide(const Plan &plan, const RankPatter
     return {false,
             fmt::format("the program stays: {} dead triplets cost {:.2f} s by step {}, a new "
                         "program {:.2f} s",
-                        dead, std::min(lost, saved), next, cost)};
+                        dead, std::min(lost, saved), next + 1,
+                        cost)}; // steps as the log counts them
   return {true, fmt::format("a new program is built, for step {}: {} dead triplets cost {:.2f} s "
                             "until the end, it {:.2f} s",
                             swap, dead, saved, cost)};
