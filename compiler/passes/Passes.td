@@ -106,14 +106,16 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Values become buffers (padded leading dimension), identical ops share a `lora.kernel`, the loss is cut into chunks of rows.
     On the CPU sizes that are ranks come with the launch (`scalars`), so that one kernel serves every rank: a dimension is one where it is that
-    of a factor (its `group` says which), or of what products make of factors.
+    of a factor (its `group` says which), or of what products make of factors. With `rank-per-kernel` they are constants of the kernel, as `make
+    bench-adalora` has them to see what that would gain.
     A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
     and a kernel's parameters name the element types of its buffers (docs/cuda.md). A chunk of the loss has 128 rows; on a GPU, where each
     chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow.
   }];
   let options = [Option<"headRows", "head-rows", "int64_t", "0", "rows of logits that exist at a time; 0: chosen for the device">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">,
-                 Option<"compute", "compute", "std::string", "\"f32\"", "type of activations on cuda: bf16 or f16">];
+                 Option<"compute", "compute", "std::string", "\"f32\"", "type of activations on cuda: bf16 or f16">,
+                 Option<"rankPerKernel", "rank-per-kernel", "bool", "false", "on the CPU: a kernel is made for one rank">];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 

@@ -61,7 +61,7 @@ public:
                                                         : std::move(result);
     }
     if (failed(stage("50-planned", [&](PassManager &pm) {
-          pm.addPass(createSelectKernels());
+          pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
           addDescribeKernels(pm, request.cpu);
           pm.addPass(createPlanMemory());
         })))

@@ -32,6 +32,7 @@ struct CompileRequest {
   std::string compiler;               ///< this compiler and its build, for the cache
   bool kernels = true;                ///< false: stop after 50-planned (`lorac plan`)
   bool dumps = true;                  ///< false: only what a program is made of
+  bool rankPerKernel = false;         ///< CPU kernels each made for one rank
   /// The same model at other ranks: CompileResult::base of an earlier compilation, and the rank of
   /// each module that it names. Model, adapters, ranks and source types are those of `base` then.
   std::string_view base;

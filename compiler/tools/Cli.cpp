@@ -161,6 +161,9 @@ private:
         ->check(CLI::IsMember({"cpu", "cuda"}));
     addList(*app, "--arch", compile.archs, "for cuda: compile ahead for sm_80, … (repeatable)")
         ->type_name("NAME");
+    app->add_flag("--rank-per-kernel", compile.rankPerKernel,
+                  "for the CPU: make each kernel for one rank, to compare with kernels for every "
+                  "rank");
     app->add_flag("--json", compile.json, "print what was written as JSON");
     command(
         app,

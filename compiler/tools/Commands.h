@@ -29,6 +29,7 @@ struct CompileOptions {
   std::string cpu;                ///< x86-64-v3, …; empty: the CPU at hand
   std::string target;             ///< "cpu", "cuda" or empty: the spec's
   std::vector<std::string> archs; ///< for cuda: sm_80
+  bool rankPerKernel = false;     ///< CPU kernels each made for one rank, to compare with
   bool json = false;
 };
 

@@ -88,6 +88,7 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   request.cudaArchs = settings.archs;
   request.threads = train::availableThreads();
   request.kernels = settings.kernels;
+  request.rankPerKernel = settings.rankPerKernel;
   if (std::string cache = cacheFolder(); !cache.empty())
     request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
   if (settings.kernels && settings.archs.empty()) {
@@ -129,6 +130,7 @@ static std::optional<std::string> archAtHand() {
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec) {
   CompileSettings settings;
   settings.cpu = options.cpu;
+  settings.rankPerKernel = options.rankPerKernel;
   const dsl::Device device = *spec.target.device;
   const bool isAuto = device == dsl::Device::Auto && options.archs.empty();
   std::optional<std::string> found = isAuto ? archAtHand() : std::nullopt;

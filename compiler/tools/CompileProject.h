@@ -14,6 +14,7 @@ struct CompileSettings {
   std::string cpu;                ///< empty: the one at hand
   std::vector<std::string> archs; ///< not empty: kernels for CUDA instead of the CPU's
   bool kernels = true;            ///< false: only as far as the plan
+  bool rankPerKernel = false;     ///< CPU kernels each made for one rank
 };
 
 /// What came out: the files of generated/<spec>/, with run.json, and the base for other ranks.
