@@ -50,14 +50,18 @@ disturbed silent "what lorac said"
 # Its program is cut off; what is left of it in the cache is made again by a compiler that works.
 compiler cut '"$lorac" "$@" || exit; truncate -s -4000 "$6"'
 disturbed cut "carries no program, or was cut short"
-expect 0 "$train" --lorac "$lorac" --out "$work/again"
-same "$work/whole/adapter_model.safetensors" "$work/again/adapter_model.safetensors"
+works_again() {
+  expect 0 "$train" --lorac "$lorac" --out "$work/again" --overwrite
+  same "$work/whole/adapter_model.safetensors" "$work/again/adapter_model.safetensors"
+}
+works_again
 # Its program is whole, but not the one that was asked for: of another model; of other ranks.
 expect 0 "$lorac" compile specs/tiny_adalora.toml -o "$work/other" "${flags[@]}" --set model.shape.intermediate_size=96
 compiler other "\"\$lorac\" recompile $work/other/train \"\${@:3}\""
 disturbed other "the new program is of another model or target"
 compiler larger 'sed "s/:[0-9]*/:24/g" >"$0.ranks"; exec "$lorac" recompile "$2" --ranks "$0.ranks" "${@:5}"'
 disturbed larger "'model.layers.0.self_attn.q_proj.lora_A.weight' has 1536 values in the new program, and 1024 are to stay"
+works_again # what it left in the cache is not taken again
 rm -rf "$LORAC_CACHE_DIR/programs"
 
 # A build that is late is waited for: the same bytes. A run that is stopped while it waits goes on to them too.

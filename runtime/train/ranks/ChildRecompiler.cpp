@@ -72,7 +72,9 @@ std::optional<Error> failureOf(const ChildOutcome &outcome) {
 /// A program that the cache has.
 class Found : public ProgramBuild {
 public:
-  explicit Found(Payload program) { built.program = std::move(program), built.fromCache = true; }
+  Found(Payload program, std::string path) {
+    built.program = std::move(program), built.path = std::move(path), built.fromCache = true;
+  }
   bool ended(std::chrono::milliseconds) override { return true; }
   Result<BuiltProgram> take() override { return std::move(built); }
 
@@ -116,7 +118,7 @@ public:
     Result<Payload> program = Payload::read(path);
     if (!program)
       return program.error();
-    built.program = std::move(*program);
+    built.program = std::move(*program), built.path = path;
     return built;
   }
 
@@ -146,7 +148,7 @@ public:
     if (fs::exists(path, code)) {
       if (Result<Payload> kept = Payload::read(path)) {
         fs::last_write_time(path, fs::file_time_type::clock::now(), code);
-        return std::make_unique<Found>(std::move(*kept));
+        return std::make_unique<Found>(std::move(*kept), path);
       }
       fs::remove(path, code); // not whole: made again
     }

@@ -3,6 +3,8 @@
 #include "runtime/train/Signals.h"
 
 #include <chrono>
+#include <filesystem>
+#include <malloc.h>
 
 namespace lorac::train {
 
@@ -92,12 +94,17 @@ const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, S
       end = adopted.error();
   }
   if (!built || !adopted) {
-    if (built)
+    if (built) {
       (void)allocator.restore(asked); // its own state
+      std::error_code ignored;
+      std::filesystem::remove(built->path, ignored); // the next run has it made again
+    }
     allocator.cancelRequest();
     record.failure = built ? adopted.error().message : built.error().message;
   } else {
     policy.tookOver(stepsDone);
+    built->program = Payload();
+    malloc_trim(0); // both plans as JSON, and the new program as a file, were on the heap
   }
   const MemoryUse after = session.backend->memory();
   record.ranksAfter = totalRank(allocator.storedRanks());

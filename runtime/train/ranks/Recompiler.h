@@ -18,7 +18,8 @@ namespace lorac::train {
 using NamedRanks = std::vector<std::pair<std::string, int64_t>>;
 
 struct BuiltProgram {
-  Payload program; ///< plan.json and the kernels
+  Payload program;  ///< plan.json and the kernels
+  std::string path; ///< where it is kept; to be removed where it turns out to be another one
   int kernelsBuilt = 0, kernelsFromCache = 0;
   bool fromCache = false; ///< the whole program was there
   double seconds = 0;     ///< that the build took
