@@ -9,15 +9,15 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from turns import Runner, take_turns
 
 parser = argparse.ArgumentParser()
 parser.add_argument("build", type=Path)
@@ -132,54 +132,61 @@ def configurations(task):
             f"LoRA r = {task.target}": lora(task.target, 1), f"LoRA r = {task.init}": lora(task.init, 1)}
 
 
-def cpu_of(words, log, environment):
-    """Runs a command; its processor seconds, those of its children included, and the seconds on the wall."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    with open(log, "w") as file:
-        subprocess.run([str(word) for word in words], check=True, stderr=file, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - start
+class Ours(Runner):
+    def __init__(self, task, work, name, seed, environment, out="out"):
+        self.task, self.work, self.environment = task, work, environment
+        self.folder = work / f"{name}-{seed}"
+        self.out = self.folder / out
+        super().__init__([self.folder / "train", "--out", self.out, "--overwrite", "--lorac", build / "lorac"],
+                         self.out / "metrics.jsonl", b'"tokens_per_second"', work / f"{name}-{seed}-{out}.log", environment)
+
+    def lines(self):
+        return [json.loads(line) for line in (self.out / "metrics.jsonl").read_text().splitlines()]
+
+    def seconds(self, lines, begin, end):
+        steps = [line for line in lines if "tokens_per_second" in line]
+        tokens = self.task.batch * self.task.length
+        return [tokens / steps[i]["tokens_per_second"] for i in range(begin, end) if i not in self.paused]
+
+    def result(self):
+        task, lines = self.task, self.lines()
+        steps = [line for line in lines if "tokens_per_second" in line]
+        programs = [line for line in lines if "program_ranks" in line]
+        last = max((line["step"] for line in programs), default=task.steps - task.tfinal + 8)
+        answer = json.loads(run(self.folder / "train", "--eval", "--adapter", self.out, "--data", f"rows={self.work}/heldout.safetensors",
+                                "--json", "--quiet", env=self.environment))
+        resident = lambda i: steps[i].get("resident_bytes", steps[i]["peak_memory_bytes"])
+        return {"loss": answer["loss"], "before": self.seconds(lines, 2, task.tinit), "after": self.seconds(lines, last + 1, task.steps),
+                "resident": (resident(task.tinit), resident(task.steps - 1)), "programs": len(programs),
+                "built": sum(line["kernels_built"] for line in programs), "waited": sum(line["waited_ms"] for line in programs),
+                "hidden": sum(line["hidden_ms"] for line in programs)}
 
 
-def metrics_of(out):
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+class Theirs(Runner):
+    def __init__(self, task, work, seed):
+        self.task, self.file = task, work / f"peft-{seed}.jsonl"
+        keys = ("init", "target", "tinit", "tfinal", "delta", "rate", "steps", "quantization")
+        super().__init__([options.peers, source / "tests/bench/peft_adalora.py", task.model, work / f"train-{seed}.safetensors",
+                          work / "heldout.safetensors", json.dumps({key: getattr(task, key) for key in keys}), seed, THREADS, self.file],
+                         self.file, b'"seconds"', work / f"peft-{seed}.log", None)
+
+    def result(self):
+        *steps, last = [json.loads(line) for line in self.file.read_text().splitlines()]
+        task = self.task
+        seconds = lambda a, b: [steps[i]["seconds"] for i in range(a, b) if i not in self.paused]
+        return {"loss": last["loss"], "before": seconds(2, task.tinit), "after": seconds(task.steps - task.tfinal + 1, task.steps),
+                "resident": (steps[task.tinit]["resident_bytes"], steps[-1]["resident_bytes"])}
 
 
-def ours(task, work, name, seed, environment):
-    folder, out = work / f"{name}-{seed}", work / f"{name}-{seed}/out"
-    cpu, _ = cpu_of([folder / "train", "--out", out, "--overwrite", "--lorac", build / "lorac"], folder / "log", environment)
-    lines = metrics_of(out)
-    steps = {line["step"] - 1: line for line in lines if "tokens_per_second" in line}
-    tokens = task.batch * task.length
-    last = max((line["step"] for line in lines if "program_ranks" in line), default=task.steps - task.tfinal + 8)
-    seconds = lambda a, b: [tokens / steps[i]["tokens_per_second"] for i in range(a, b) if i in steps]
-    programs = [line for line in lines if "program_ranks" in line]
-    answer = json.loads(run(folder / "train", "--eval", "--adapter", out, "--data", f"rows={work}/heldout.safetensors", "--json",
-                            "--quiet", env=environment))
-    resident = lambda i: steps[i].get("resident_bytes", steps[i]["peak_memory_bytes"])
-    return {"loss": answer["loss"], "before": seconds(2, task.tinit), "after": seconds(min(last + 1, task.steps - 2), task.steps),
-            "resident": (resident(task.tinit), resident(task.steps - 1)), "programs": len(programs), "cpu": cpu,
-            "built": sum(line["kernels_built"] for line in programs), "waited": sum(line["waited_ms"] for line in programs),
-            "hidden": sum(line["hidden_ms"] for line in programs)}
-
-
-def theirs(task, work, seed):
-    words = [options.peers, source / "tests/bench/peft_adalora.py", task.model, work / f"train-{seed}.safetensors",
-             work / "heldout.safetensors", json.dumps({key: getattr(task, key) for key in
-                                                       ("init", "target", "tinit", "tfinal", "delta", "rate", "steps", "quantization")}),
-             seed, THREADS]
-    return json.loads(run(*words).splitlines()[-1])
-
-
-def compile_all(task, work, adapters, environment, seeds):
+def compile_all(task, work, adapters, environment, seeds, *flags):
     for name, adapter in adapters.items():
         for seed in seeds:
             spec = work / f"{name}-{seed}.toml"
             spec.write_text(spec_of(task, work, seed, adapter))
-            run(build / "lorac", "compile", spec, "-o", work / f"{name}-{seed}", stderr=subprocess.DEVNULL, env=environment)
+            run(build / "lorac", "compile", spec, "-o", work / f"{name}-{seed}", *flags, stderr=subprocess.DEVNULL, env=environment)
 
 
-def show(task, results, rounds):
+def show(task, results):
     print(f"\n### {task.name}: init_r {task.init}, average {task.target}, {task.steps} steps of {task.batch} x {task.length} tokens, "
           f"{len(task.seeds)} seed{'s' if len(task.seeds) > 1 else ''}, {THREADS} threads\n")
     print("| | held-out loss | to `mask` | ms a step before | after | resident MiB before | after | programs | kernels built | ms hidden, waited |")
@@ -206,17 +213,40 @@ def table(task, folder):
     make_data(task, work)
     adapters = configurations(task)
     compile_all(task, work, adapters, environment, task.seeds)
-    results = {name: [] for name in adapters}
-    peers = []
-    for seed in task.seeds:  # one after the other, so that a busy neighbour disturbs all alike
-        for name in adapters:
-            results[name].append(ours(task, work, name, seed, environment))
-            print(f"{task.name}: {name}, seed {seed}: {results[name][-1]['loss']:.4f}", file=sys.stderr, flush=True)
+    results = {}
+    for seed in task.seeds:
+        runners = {name: Ours(task, work, name, seed, environment) for name in adapters}
         if options.peers:
-            peers.append(theirs(task, work, seed))
-    if peers:
-        results["PEFT AdaLoRA"] = peers
-    show(task, results, len(task.seeds))
+            runners["PEFT AdaLoRA"] = Theirs(task, work, seed)
+        take_turns(runners.values(), task.steps, task.delta)
+        for name, runner in runners.items():
+            results.setdefault(name, []).append(runner.result())
+            print(f"{task.name}: {name}, seed {seed}: {results[name][-1]['loss']:.4f}", file=sys.stderr, flush=True)
+    show(task, results)
+
+
+def ranks_in_kernels(folder):
+    """What it costs that kernels serve every rank: LoRA's step beside one whose kernels are made for its rank."""
+    task = TASKS[1]
+    task.steps = 16
+    work = folder / "ranks"
+    work.mkdir()
+    make_data(task, work)
+    environment = {**os.environ, "LORAC_CACHE_DIR": str(work / "cache")}
+    ranks = (8, 16, 64)
+    compile_all(task, work, {f"launch-{rank}": lora(rank, 1) for rank in ranks}, environment, [1])
+    compile_all(task, work, {f"kernel-{rank}": lora(rank, 1) for rank in ranks}, environment, [1], "--rank-per-kernel")
+    runners = {(rank, kind): Ours(task, work, f"{kind}-{rank}", 1, environment) for rank in ranks for kind in ("launch", "kernel")}
+    take_turns(runners.values(), task.steps, 4)
+    print(f"\n### Rank with the launch, or a kernel for each rank: {task.name}, LoRA, {task.batch} x {task.length} tokens, {THREADS} threads\n")
+    print("| r | ms a step, rank with the launch | a kernel for each rank | a kernel for each rank saves | the same adapter |")
+    print("|---|---|---|---|---|")
+    for rank in ranks:
+        launch, kernel = runners[rank, "launch"], runners[rank, "kernel"]
+        step = {runner: 1e3 * statistics.median(runner.seconds(runner.lines(), 2, task.steps)) for runner in (launch, kernel)}
+        same = len({(runner.out / "adapter_model.safetensors").read_bytes() for runner in (launch, kernel)}) == 1
+        print(f"| {rank} | {step[launch]:.1f} | {step[kernel]:.1f} | {1 - step[kernel] / step[launch]:+.2%} | {'yes' if same else 'no'} |",
+              flush=True)
 
 
 def cold(folder):
@@ -228,13 +258,14 @@ def cold(folder):
     make_data(task, work)
     environment = {**os.environ, "LORAC_CACHE_DIR": str(work / "cache")}
     compile_all(task, work, {"bucketed": adalora(task, "bucketed")}, environment, [1])
-    answers = {}
-    for name in ("cold", "prebuilt"):
-        answers[name] = ours(task, work, "bucketed", 1, environment)
-        print(f"{name}: {answers[name]['cpu']:.1f} CPU s, {answers[name]['programs']} programs, {answers[name]['built']} kernels built, "
-              f"hidden {answers[name]['hidden']:.0f} ms, waited {answers[name]['waited']:.0f} ms, held-out loss {answers[name]['loss']:.4f}",
-              flush=True)
-    print(f"CPU seconds, cold / prebuilt: {answers['cold']['cpu'] / answers['prebuilt']['cpu']:.4f} (bar 1.03)")
+    # The second is always as far as the first, so every program that it asks for is there.
+    runners = {name: Ours(task, work, "bucketed", 1, environment, name) for name in ("cold", "prebuilt")}
+    take_turns(runners.values(), task.steps, task.delta)
+    for name, runner in runners.items():
+        result = runner.result()
+        print(f"{name}: {runner.processor_seconds:.1f} CPU s, {result['programs']} programs, {result['built']} kernels built, "
+              f"hidden {result['hidden']:.0f} ms, waited {result['waited']:.0f} ms, held-out loss {result['loss']:.4f}", flush=True)
+    print(f"CPU seconds, cold / prebuilt: {runners['cold'].processor_seconds / runners['prebuilt'].processor_seconds:.4f} (bar 1.03)")
 
 
 with tempfile.TemporaryDirectory(prefix="lorac-adalora.", dir=build) as folder:
@@ -244,3 +275,5 @@ with tempfile.TemporaryDirectory(prefix="lorac-adalora.", dir=build) as folder:
         for each in TASKS[:1] if options.quick else TASKS:
             if not options.only or each.name.lower().startswith(options.only):
                 table(each, Path(folder))
+        if not options.quick and options.only != "stories260k":
+            ranks_in_kernels(Path(folder))

@@ -1,6 +1,6 @@
 """The incumbents' side of `make bench-adalora`: PEFT's AdaLoRA over the same batches, on the CPU.
 
-peft_adalora.py GGUF TRAIN HELDOUT TASK(json) SEED THREADS: prints one line of JSON.
+peft_adalora.py GGUF TRAIN HELDOUT TASK(json) SEED THREADS OUT: OUT gets a line of JSON after each step, at last one with the held-out loss.
 """
 import json
 import os
@@ -14,7 +14,7 @@ from peft import AdaLoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-gguf, train, heldout, task, seed, threads = sys.argv[1:7]
+gguf, train, heldout, task, seed, threads, out = sys.argv[1:8]
 task = json.loads(task)
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 torch.set_num_threads(int(threads))
@@ -54,7 +54,7 @@ model = get_peft_model(model, AdaLoraConfig(
     target_modules=TARGETS, task_type="CAUSAL_LM"))
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=task["rate"], weight_decay=0.0)
 model.train()
-seconds, memory = [], []
+progress = open(out, "w", buffering=1)
 for step, ids in enumerate(load_file(train)["input_ids"].long()):
     start = time.perf_counter()
     for group in optimizer.param_groups:
@@ -64,8 +64,7 @@ for step, ids in enumerate(load_file(train)["input_ids"].long()):
     optimizer.step()
     model.base_model.update_and_allocate(step)
     optimizer.zero_grad()
-    seconds.append(time.perf_counter() - start)
-    memory.append(resident())
+    progress.write(json.dumps({"seconds": time.perf_counter() - start, "resident_bytes": resident()}) + "\n")
 
 model.eval()
 total = labels = 0
@@ -74,5 +73,4 @@ with torch.no_grad():
         logits = model.base_model.model(input_ids=ids).logits[:, :-1]
         total += torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="sum").item()
         labels += ids[:, 1:].numel()
-print(json.dumps({"loss": total / labels, "before": seconds[2:task["tinit"]], "after": seconds[task["steps"] - task["tfinal"] + 1:],
-                  "resident": (memory[task["tinit"]], memory[-1])}))
+progress.write(json.dumps({"loss": total / labels}) + "\n")
