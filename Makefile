@@ -50,7 +50,7 @@ test-interop: setup programs ## adapters in PEFT and llama.cpp; installs them in
 	@bash $(SCRIPTS)/interop.sh $(BUILD)
 
 generated: setup programs ## renew the committed dumps of the tiny specs
-	@for spec in tiny_lora tiny_qlora tiny_loraplus; do \
+	@for spec in tiny_lora tiny_qlora tiny_loraplus tiny_adalora; do \
 	  $(BUILD)/lorac compile specs/$$spec.toml --cpu x86-64-v3 -o generated/$$spec || exit 1; done
 
 format: ## clang-format on our sources
