@@ -58,7 +58,8 @@ endfunction()
 
 # lorac_test(NAME src... [PREFIX prefix] [LINK lib...] [MLIR]): a GoogleTest program, one CTest entry for each TEST; PREFIX stands before
 # their names, where two programs have the same tests.
-# Tests find the repository by the definition LORAC_SOURCE_DIR.
+# Tests find the repository by the definition LORAC_SOURCE_DIR, and write into the build: two builds side by side never meet.
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/test-files")
 function(lorac_test name)
   cmake_parse_arguments(ARG "MLIR" "PREFIX" "LINK" ${ARGN})
   if(ARG_PREFIX)
@@ -71,7 +72,8 @@ function(lorac_test name)
     lorac_use_mlir(${name})
   endif()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 ${ARG_PREFIX} PROPERTIES TIMEOUT 900 ENVIRONMENT LORAC_CUDA_TOOLS=${PROJECT_BINARY_DIR}/cuda-tools)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 ${ARG_PREFIX} PROPERTIES TIMEOUT 900 ENVIRONMENT LORAC_CUDA_TOOLS=${PROJECT_BINARY_DIR}/cuda-tools
+                       ENVIRONMENT_MODIFICATION TEST_TMPDIR=set:${PROJECT_BINARY_DIR}/test-files)
 endfunction()
 
 if(NOT LORAC_RUNTIME_ONLY)

@@ -140,23 +140,15 @@ class Ours(Runner):
         super().__init__([self.folder / "train", "--out", self.out, "--overwrite", "--lorac", build / "lorac"],
                          self.out / "metrics.jsonl", b'"tokens_per_second"', work / f"{name}-{seed}-{out}.log", environment)
 
-    def lines(self):
-        return [json.loads(line) for line in (self.out / "metrics.jsonl").read_text().splitlines()]
-
-    def seconds(self, lines, begin, end):
-        steps = [line for line in lines if "tokens_per_second" in line]
-        tokens = self.task.batch * self.task.length
-        return [tokens / steps[i]["tokens_per_second"] for i in range(begin, end) if i not in self.paused]
-
     def result(self):
-        task, lines = self.task, self.lines()
+        task, lines = self.task, [json.loads(line) for line in (self.out / "metrics.jsonl").read_text().splitlines()]
         steps = [line for line in lines if "tokens_per_second" in line]
         programs = [line for line in lines if "program_ranks" in line]
         last = max((line["step"] for line in programs), default=task.steps - task.tfinal + 8)
         answer = json.loads(run(self.folder / "train", "--eval", "--adapter", self.out, "--data", f"rows={self.work}/heldout.safetensors",
                                 "--json", "--quiet", env=self.environment))
         resident = lambda i: steps[i].get("resident_bytes", steps[i]["peak_memory_bytes"])
-        return {"loss": answer["loss"], "before": self.seconds(lines, 2, task.tinit), "after": self.seconds(lines, last + 1, task.steps),
+        return {"loss": answer["loss"], "before": self.seconds(2, task.tinit + task.delta), "after": self.seconds(last + 1, task.steps - 1),
                 "resident": (resident(task.tinit), resident(task.steps - 1)), "programs": len(programs),
                 "built": sum(line["kernels_built"] for line in programs), "waited": sum(line["waited_ms"] for line in programs),
                 "hidden": sum(line["hidden_ms"] for line in programs)}
@@ -164,17 +156,17 @@ class Ours(Runner):
 
 class Theirs(Runner):
     def __init__(self, task, work, seed):
-        self.task, self.file = task, work / f"peft-{seed}.jsonl"
+        self.task, self.file_of_steps = task, work / f"peft-{seed}.jsonl"
         keys = ("init", "target", "tinit", "tfinal", "delta", "rate", "steps", "quantization")
         super().__init__([options.peers, source / "tests/bench/peft_adalora.py", task.model, work / f"train-{seed}.safetensors",
-                          work / "heldout.safetensors", json.dumps({key: getattr(task, key) for key in keys}), seed, THREADS, self.file],
-                         self.file, b'"seconds"', work / f"peft-{seed}.log", None)
+                          work / "heldout.safetensors", json.dumps({key: getattr(task, key) for key in keys}), seed, THREADS, self.file_of_steps],
+                         self.file_of_steps, b'"resident_bytes"', work / f"peft-{seed}.log", None)
 
     def result(self):
-        *steps, last = [json.loads(line) for line in self.file.read_text().splitlines()]
+        *steps, last = [json.loads(line) for line in self.file_of_steps.read_text().splitlines()]
         task = self.task
-        seconds = lambda a, b: [steps[i]["seconds"] for i in range(a, b) if i not in self.paused]
-        return {"loss": last["loss"], "before": seconds(2, task.tinit), "after": seconds(task.steps - task.tfinal + 1, task.steps),
+        return {"loss": last["loss"], "before": self.seconds(2, task.tinit + task.delta),
+                "after": self.seconds(task.steps - task.tfinal + 9, task.steps - 1),
                 "resident": (steps[task.tinit]["resident_bytes"], steps[-1]["resident_bytes"])}
 
 
@@ -218,7 +210,7 @@ def table(task, folder):
         runners = {name: Ours(task, work, name, seed, environment) for name in adapters}
         if options.peers:
             runners["PEFT AdaLoRA"] = Theirs(task, work, seed)
-        take_turns(runners.values(), task.steps, task.delta)
+        take_turns(runners.values(), task.steps)
         for name, runner in runners.items():
             results.setdefault(name, []).append(runner.result())
             print(f"{task.name}: {name}, seed {seed}: {results[name][-1]['loss']:.4f}", file=sys.stderr, flush=True)
@@ -228,7 +220,7 @@ def table(task, folder):
 def ranks_in_kernels(folder):
     """What it costs that kernels serve every rank: LoRA's step beside one whose kernels are made for its rank."""
     task = TASKS[1]
-    task.steps = 16
+    task.steps = 28
     work = folder / "ranks"
     work.mkdir()
     make_data(task, work)
@@ -237,16 +229,16 @@ def ranks_in_kernels(folder):
     compile_all(task, work, {f"launch-{rank}": lora(rank, 1) for rank in ranks}, environment, [1])
     compile_all(task, work, {f"kernel-{rank}": lora(rank, 1) for rank in ranks}, environment, [1], "--rank-per-kernel")
     runners = {(rank, kind): Ours(task, work, f"{kind}-{rank}", 1, environment) for rank in ranks for kind in ("launch", "kernel")}
-    take_turns(runners.values(), task.steps, 4)
+    take_turns(runners.values(), task.steps)
     print(f"\n### Rank with the launch, or a kernel for each rank: {task.name}, LoRA, {task.batch} x {task.length} tokens, {THREADS} threads\n")
     print("| r | ms a step, rank with the launch | a kernel for each rank | a kernel for each rank saves | the same adapter |")
     print("|---|---|---|---|---|")
     for rank in ranks:
-        launch, kernel = runners[rank, "launch"], runners[rank, "kernel"]
-        step = {runner: 1e3 * statistics.median(runner.seconds(runner.lines(), 2, task.steps)) for runner in (launch, kernel)}
-        same = len({(runner.out / "adapter_model.safetensors").read_bytes() for runner in (launch, kernel)}) == 1
-        print(f"| {rank} | {step[launch]:.1f} | {step[kernel]:.1f} | {1 - step[kernel] / step[launch]:+.2%} | {'yes' if same else 'no'} |",
-              flush=True)
+        launch, kernel = (runners[rank, kind].seconds(2, task.steps - 1) for kind in ("launch", "kernel"))
+        saves = statistics.median(1 - one / any_rank for any_rank, one in zip(launch, kernel))  # of steps side by side
+        same = len({(runners[rank, kind].out / "adapter_model.safetensors").read_bytes() for kind in ("launch", "kernel")}) == 1
+        print(f"| {rank} | {1e3 * statistics.median(launch):.1f} | {1e3 * statistics.median(kernel):.1f} | {saves:+.2%} | "
+              f"{'yes' if same else 'no'} |", flush=True)
 
 
 def cold(folder):
@@ -260,7 +252,7 @@ def cold(folder):
     compile_all(task, work, {"bucketed": adalora(task, "bucketed")}, environment, [1])
     # The second is always as far as the first, so every program that it asks for is there.
     runners = {name: Ours(task, work, "bucketed", 1, environment, name) for name in ("cold", "prebuilt")}
-    take_turns(runners.values(), task.steps, task.delta)
+    take_turns(runners.values(), task.steps)
     for name, runner in runners.items():
         result = runner.result()
         print(f"{name}: {runner.processor_seconds:.1f} CPU s, {result['programs']} programs, {result['built']} kernels built, "

@@ -5,7 +5,6 @@ peft_adalora.py GGUF TRAIN HELDOUT TASK(json) SEED THREADS OUT: OUT gets a line 
 import json
 import os
 import sys
-import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -56,7 +55,6 @@ optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad]
 model.train()
 progress = open(out, "w", buffering=1)
 for step, ids in enumerate(load_file(train)["input_ids"].long()):
-    start = time.perf_counter()
     for group in optimizer.param_groups:
         group["lr"] = task["rate"] * (task["steps"] - step) / task["steps"]
     model(input_ids=ids, labels=ids).loss.backward()
@@ -64,7 +62,7 @@ for step, ids in enumerate(load_file(train)["input_ids"].long()):
     optimizer.step()
     model.base_model.update_and_allocate(step)
     optimizer.zero_grad()
-    progress.write(json.dumps({"seconds": time.perf_counter() - start, "resident_bytes": resident()}) + "\n")
+    progress.write(json.dumps({"resident_bytes": resident()}) + "\n")
 
 model.eval()
 total = labels = 0

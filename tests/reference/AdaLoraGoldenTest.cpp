@@ -31,25 +31,38 @@ class AdaLoraGolden : public testing::TestWithParam<const char *> {
 protected:
   fs::path folder() const { return golden(std::string("adalora/") + GetParam()); }
 
+  nlohmann::json wanted() const { return nlohmann::json::parse(textOf(folder() / "train.json")); }
+
+  // What PEFT was told, in our words.
   std::string spec() const {
+    const nlohmann::json run = wanted(), &config = run.at("config"), &adam = run.at("optimizer");
+    auto shape = formats::Safetensors::open(golden("adalora/train_data.safetensors").string())
+                     ->find("input_ids")
+                     ->shape;
     return fmt::format(
-        "[model]\nsource = \"{}\"\n[adapter]\nmethod = \"adalora\"\nlora_alpha = 16\n"
-        "target_modules = \"all-linear\"\ninit_from = \"{}\"\n[adapter.adalora]\ninit_r = 8\n"
-        "target_r = 3\ntinit = 5\ntfinal = 10\ndeltaT = 5\nprune = \"mask\"\n[optimizer]\n"
-        "learning_rate = 0.01\nweight_decay = 0.01\nmax_grad_norm = 0.0\n[schedule]\nname = "
-        "\"constant\"\nwarmup_steps = 0\n[[data]]\npath = \"{}\"\nformat = \"tokens\"\n[train]\n"
-        "steps = 40\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 12\n[target]\n"
-        "device = \"cpu\"\n",
-        golden(std::string("tiny/") + GetParam()).string(),
-        (folder() / "init.safetensors").string(),
-        golden("adalora/train_data.safetensors").string());
+        "[model]\nsource = \"{}\"\n[adapter]\nmethod = \"adalora\"\nlora_alpha = {}\n"
+        "target_modules = {}\ninit_from = \"{}\"\n[adapter.adalora]\ninit_r = {}\ntarget_r = {}\n"
+        "tinit = {}\ntfinal = {}\ndeltaT = {}\nbeta1 = {}\nbeta2 = {}\north_reg_weight = {}\n"
+        "prune = \"mask\"\n[optimizer]\nlearning_rate = {}\nbeta1 = {}\nbeta2 = {}\neps = {}\n"
+        "weight_decay = {}\nmax_grad_norm = 0.0\n[schedule]\nname = \"constant\"\nwarmup_steps = "
+        "0\n"
+        "[[data]]\npath = \"{}\"\nformat = \"tokens\"\n[train]\nsteps = {}\nbatch_size = {}\n"
+        "max_length = {}\neval_steps = 0\nsave_steps = 12\n[target]\ndevice = \"cpu\"\n",
+        golden(std::string("tiny/") + GetParam()).string(), config.at("ada_alpha").dump(),
+        run.at("module_order").dump(), (folder() / "init.safetensors").string(),
+        config.at("ada_init").dump(), config.at("ada_target").dump(), config.at("ada_tinit").dump(),
+        config.at("ada_tfinal").dump(), config.at("ada_dt").dump(), config.at("ada_b1").dump(),
+        config.at("ada_b2").dump(), config.at("ada_orth").dump(), adam.at("lr").dump(),
+        adam.at("betas").at(0).dump(), adam.at("betas").at(1).dump(), adam.at("eps").dump(),
+        adam.at("weight_decay").dump(), golden("adalora/train_data.safetensors").string(),
+        config.at("ada_total").dump(), shape[1], shape[2]);
   }
 };
 
 TEST_P(AdaLoraGolden, TrainsAsPeft) {
   CompiledSpec compiled(fmt::format("adalora_{}", GetParam()), spec());
   ASSERT_TRUE(compiled.session());
-  const nlohmann::json wanted = nlohmann::json::parse(textOf(folder() / "train.json"));
+  const nlohmann::json wanted = this->wanted();
   ASSERT_EQ(std::system((compiled.folder() / "generated/train --quiet --overwrite --out ")
                             .string()
                             .append((compiled.folder() / "out").string())
@@ -123,7 +136,7 @@ TEST_P(AdaLoraGolden, ScoresAndMasksAsPeft) {
   ASSERT_TRUE(compiled.session());
   train::Session &session = *compiled.session();
   const train::RunConfig &run = session.run;
-  const nlohmann::json wanted = nlohmann::json::parse(textOf(folder() / "train.json"));
+  const nlohmann::json wanted = this->wanted();
   auto numbers = formats::Safetensors::open((folder() / "train.safetensors").string());
   ASSERT_TRUE(numbers) << numbers.error().message;
   const std::vector<float> maskedE = *numbers->floats("E_after_each_step");

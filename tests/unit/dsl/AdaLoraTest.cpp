@@ -18,7 +18,7 @@ using testing::IsEmpty;
 namespace {
 
 /// A spec with method = "adalora": [adapter] is line 7, `ada` begins at line 9, and `more` behind
-/// it. This version still refuses the method; the checks are asked for directly.
+/// it. What parsing says is not of interest here: the checks are asked for directly.
 Spec specOf(const std::string &ada, int64_t steps, const std::string &more) {
   Diagnostics refused;
   return parse(std::string(Model) + Data + "[train]\nsteps = " + std::to_string(steps) +
