@@ -43,19 +43,19 @@ protected:
         "[model]\nsource = \"{}\"\n[adapter]\nmethod = \"adalora\"\nlora_alpha = {}\n"
         "target_modules = {}\ninit_from = \"{}\"\n[adapter.adalora]\ninit_r = {}\ntarget_r = {}\n"
         "tinit = {}\ntfinal = {}\ndeltaT = {}\nbeta1 = {}\nbeta2 = {}\north_reg_weight = {}\n"
-        "prune = \"mask\"\n[optimizer]\nlearning_rate = {}\nbeta1 = {}\nbeta2 = {}\neps = {}\n"
-        "weight_decay = {}\nmax_grad_norm = 0.0\n[schedule]\nname = \"constant\"\nwarmup_steps = "
-        "0\n"
-        "[[data]]\npath = \"{}\"\nformat = \"tokens\"\n[train]\nsteps = {}\nbatch_size = {}\n"
-        "max_length = {}\neval_steps = 0\nsave_steps = 12\n[target]\ndevice = \"cpu\"\n",
+        "prune = \"mask\"\n[optimizer]\nlearning_rate = {}\nbetas = {}\neps = {}\n"
+        "weight_decay = {}\nmax_grad_norm = 0.0\n[schedule]\nname = \"constant\"\n"
+        "warmup_steps = 0\n[[data]]\npath = \"{}\"\nformat = \"tokens\"\n[train]\nsteps = {}\n"
+        "batch_size = {}\nmax_length = {}\neval_steps = 0\nsave_steps = 12\n[target]\n"
+        "device = \"cpu\"\n",
         golden(std::string("tiny/") + GetParam()).string(), config.at("ada_alpha").dump(),
         run.at("module_order").dump(), (folder() / "init.safetensors").string(),
         config.at("ada_init").dump(), config.at("ada_target").dump(), config.at("ada_tinit").dump(),
         config.at("ada_tfinal").dump(), config.at("ada_dt").dump(), config.at("ada_b1").dump(),
         config.at("ada_b2").dump(), config.at("ada_orth").dump(), adam.at("lr").dump(),
-        adam.at("betas").at(0).dump(), adam.at("betas").at(1).dump(), adam.at("eps").dump(),
-        adam.at("weight_decay").dump(), golden("adalora/train_data.safetensors").string(),
-        config.at("ada_total").dump(), shape[1], shape[2]);
+        adam.at("betas").dump(), adam.at("eps").dump(), adam.at("weight_decay").dump(),
+        golden("adalora/train_data.safetensors").string(), config.at("ada_total").dump(), shape[1],
+        shape[2]);
   }
 };
 
