@@ -161,6 +161,9 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   if (!options.archs.empty() && *project.spec.target.device == dsl::Device::Cpu)
     return fail({"--arch is for CUDA, and the target is the CPU; add --target cuda", Exit::Usage});
   const CompileSettings settings = settingsFor(options, project.spec);
+  if (settings.rankPerKernel && !settings.archs.empty())
+    return fail({"--rank-per-kernel is for the CPU, and the target is CUDA; add --target cpu",
+                 Exit::Usage});
   Result<std::string> runtime = trainRuntime();
   if (!runtime)
     return fail(runtime.error());

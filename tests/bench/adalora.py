@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import statistics
 import struct
 import subprocess

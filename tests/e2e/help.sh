@@ -27,6 +27,8 @@ says "'b.toml' is one word too many"
 expect 2 "$lorac" generate spec.toml
 says "--prompt is missing"
 expect 2 "$lorac" compile spec.toml --target tpu
+expect 2 "$lorac" compile "$source/specs/tiny_lora.toml" --target cuda --rank-per-kernel
+says "--rank-per-kernel is for the CPU"
 expect 2 "$lorac" compile spec.toml -o
 says "--out needs a value"
 expect 2 "$lorac" compile spec.toml --target cpu --arch sm_80

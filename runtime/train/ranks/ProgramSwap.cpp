@@ -97,7 +97,8 @@ const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, S
     if (built) {
       (void)allocator.restore(asked); // its own state
       std::error_code ignored;
-      std::filesystem::remove(built->path, ignored); // the next run has it made again
+      if (!end) // it is at fault, not the room for it: the next run has it made again
+        std::filesystem::remove(built->path, ignored);
     }
     allocator.cancelRequest();
     record.failure = built ? adopted.error().message : built.error().message;
