@@ -61,8 +61,11 @@ Exit checkMemory(const Project &project, const std::string &plan) {
 
 } // namespace
 
-std::string compilerIdentity() {
-  return std::string("lorac ") + LORAC_VERSION + " " + train::hashFile("/proc/self/exe");
+Result<std::string> compilerIdentity() {
+  Result<std::string> hash = train::hashFile("/proc/self/exe");
+  if (!hash)
+    return hash;
+  return std::string("lorac ") + LORAC_VERSION + " " + *hash;
 }
 
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {
@@ -89,8 +92,12 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   request.threads = train::availableThreads();
   request.kernels = settings.kernels;
   request.rankPerKernel = settings.rankPerKernel;
-  if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
+  if (std::string cache = cacheFolder(); !cache.empty()) {
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    request.kernelCache = cache + "/kernels", request.compiler = *identity;
+  }
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)

@@ -31,7 +31,7 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files);
 
 /// This compiler and its build: part of what a compiled kernel is known by.
-std::string compilerIdentity();
+Result<std::string> compilerIdentity();
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

@@ -1,6 +1,7 @@
 // PEFT's folder: adapter_config.json and adapter_model.safetensors, read.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/PeftConfig.h"
 #include "runtime/formats/PeftTriplets.h"
 #include "runtime/formats/Safetensors.h"
@@ -98,6 +99,13 @@ Result<Adapter> readAdapter(const std::string &path) {
     if (path.substr(folder.size()) == "adapter_model.safetensors" &&
         exists(folder + "adapter_config.json"))
       configPath = folder + "adapter_config.json";
+  }
+  if (!configPath.empty()) {
+    const std::string folder = configPath.substr(0, configPath.rfind('/') + 1);
+    if (Result<void> whole = checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
+                                         {"adapter_config.json", "adapter_model.safetensors"});
+        !whole)
+      return whole.error();
   }
   PeftConfig config;
   if (!configPath.empty()) {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace lorac::train {
 
@@ -126,6 +127,12 @@ void Progress::say(const std::string &line) {
   fmt::print(stderr, "{}\n", line);
   if (again)
     draw();
+}
+
+void Progress::warn(const std::string &line) {
+  const bool wasQuiet = std::exchange(quiet, false);
+  say("warning: " + line);
+  quiet = wasQuiet;
 }
 
 void Progress::finish() {

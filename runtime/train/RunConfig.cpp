@@ -144,6 +144,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.seed = uint64_t(train.integerOr("seed", 0));
   run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
+  run.saveTotalLimit = std::max<int64_t>(0, train.integerOr("save_total_limit", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
   if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
@@ -154,7 +155,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
 }
 
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
-  constexpr std::array<std::string_view, 11> ignored = {
+  constexpr std::array<std::string_view, 12> ignored = {
       "spec",
       "spec_dir",
       "model.source",
@@ -162,6 +163,7 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
       "train.output_dir",
       "train.eval_steps",
       "train.save_steps",
+      "train.save_total_limit",
       "train.logging_steps",
       "train.steps",
       "train.epochs",

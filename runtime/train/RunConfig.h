@@ -60,7 +60,8 @@ struct RunConfig {
   bool packing = true;
   uint64_t seed = 0;
   int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
-  int64_t threads = 0; ///< 0: all cores
+  int64_t saveTotalLimit = 0; ///< checkpoints that stay; 0: all
+  int64_t threads = 0;        ///< 0: all cores
 };
 
 Result<RunConfig> parseRunConfig(std::string_view json);

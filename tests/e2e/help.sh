@@ -1,7 +1,7 @@
 # Every command helps and says its version; what is mistyped is answered with what was meant.
 source "$(dirname "$0")/common.sh"
 
-commands="check compile train plan explain inspect eval generate export tokenize doctor"
+commands="check compile train plan explain inspect eval generate export verify tokenize recompile doctor"
 expect 0 "$lorac" --help
 for command in $commands; do prints "$command "; done
 expect 0 "$lorac" --version
