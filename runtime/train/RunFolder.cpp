@@ -263,6 +263,11 @@ Result<void> RunFolder::save(const RunState &run, TrainerState &state, int64_t l
     manifest.pending.erase(staged->name);
     for (const auto &[name, hash] : old)
       manifest.files[name] = hash;
+    // It may have its name although the folder cannot be synced: it stands, but not for sure.
+    if (inspectCheckpoint(at(staged->name), true, false).hash == staged->hash) {
+      manifest.files[staged->name] = staged->hash;
+      newest = at(staged->name);
+    }
     return named;
   }
   manifest.pending.erase(staged->name);

@@ -78,6 +78,7 @@ for name in README.md spec.toml metrics.jsonl manifest.json ranks.svg adapter_co
     folder) mkdir mine/$name ;;
     esac
     for flag in "" --resume --overwrite; do
+      [[ $kind == file || $flag == --overwrite ]] || continue
       untouched mine 3 "$name" $train --out mine $flag
     done
     [[ $(cat victim) == precious ]] || fail "a link was followed"
