@@ -39,15 +39,23 @@ std::string warpgroupMma(const std::string &type, int columns) {
          "\"n\"(TransposedB));\n}\n";
 }
 
+// CUDA's names of the types in runtime/abi.h.
+constexpr const char *cudaName(int64_t) { return "long long"; }
+constexpr const char *cudaName(uint32_t) { return "u32"; }
+constexpr const char *cudaName(float) { return "float"; }
+
+std::string stepStruct() {
+  std::string text = "struct LoracStep { // runtime/abi.h\n";
+#define FIELD(type, name) text += std::string("  ") + cudaName(type()) + " " #name ";\n";
+  LORAC_STEP_FIELDS(FIELD)
+#undef FIELD
+  return text + "};\n";
+}
+
 // In an order in which each comes behind what it calls.
 const std::vector<Function> &functions() {
   static const std::vector<Function> all = {
-      {"step", {}, R"(struct LoracStep { // runtime/abi.h
-  long long tokens, segments;
-  float loss_scale;
-  u32 seed, step, micro;
-};
-)"},
+      {"step", {}, stepStruct()},
       {"keep",
        {},
        R"(// The same number; ptxas computes what it sees again in every round of a loop.
