@@ -101,3 +101,17 @@ chmod 755 "$work/greedy"
 expect 0 "$train" --lorac "$work/greedy" --out "$work/greedy.out"
 says "no smaller program: lorac ended with code 1: MemoryError"
 same "$work/whole/adapter_config.json" "$work/greedy.out/adapter_config.json"
+
+# A disk that cannot sync what was compiled is an error, whichever of the calls says so.
+if command -v strace >/dev/null; then
+  restore
+  compiled tiny_adalora "$work/synced" "${flags[@]}"
+  strace -f -qq -o "$work/syncs" -e trace=fsync "$lorac" compile specs/tiny_adalora.toml -o "$work/synced" "${flags[@]}" 2>/dev/null
+  syncs=$(grep -c "fsync(" "$work/syncs")
+  ((syncs >= 3)) || fail "compile syncs only $syncs times"
+  for n in $(seq "$syncs"); do
+    expect 1 strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=$n \
+      "$lorac" compile specs/tiny_adalora.toml -o "$work/synced" "${flags[@]}"
+    says "Input/output error"
+  done
+fi
