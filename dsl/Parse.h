@@ -22,8 +22,8 @@ struct Override {
 /// "adapter.r=8" of a `--set` flag.
 std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diags);
 
-/// A key that holds one value outside [[tables]], and the variable that overrides it: LORAC_, the table
-/// and the key in capitals.
+/// A key that holds one value outside [[tables]], and the variable that overrides it: LORAC_, the
+/// table and the key in capitals.
 struct EnvironmentKey {
   std::string key, name;
 };

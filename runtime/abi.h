@@ -15,13 +15,11 @@
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)
 
-/* What changes from one micro-batch to the next while the launches stay the same. The fields stand here
- * alone, as FIELD(type, name): the compiler takes the offsets for the CPU and the struct of CUDA's kernels
- * from this list.
- *   tokens      rows in this micro-batch, at most the plan's max_tokens
- *   segments    samples in it; segment_starts has one entry more
- *   loss_scale  gradient of the step's loss by one token's loss: 1 / labels in the accumulation window
- *   seed        of the run
+/* What changes from one micro-batch to the next while the launches stay the same. The fields stand
+ * here alone, as FIELD(type, name): the compiler takes the offsets for the CPU and the struct of
+ * CUDA's kernels from this list. tokens      rows in this micro-batch, at most the plan's
+ * max_tokens segments    samples in it; segment_starts has one entry more loss_scale  gradient of
+ * the step's loss by one token's loss: 1 / labels in the accumulation window seed        of the run
  *   step        optimizer step, from 0
  *   micro       micro-batch in the accumulation window, from 0 */
 #define LORAC_STEP_FIELDS(FIELD)                                                                   \

@@ -1,5 +1,5 @@
-// After PlanMemory: no two buffers that are in use at once lie over each other. It asks the launches
-// anew, so that a fault of the planner becomes an error and not other numbers.
+// After PlanMemory: no two buffers that are in use at once lie over each other. It asks the
+// launches anew, so that a fault of the planner becomes an error and not other numbers.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -89,8 +89,8 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
     });
     for (auto &[name, span] : fixed)
       if (const Span *other = always.add(span))
-        return module.emitError("'")
-               << name << "' lies over '" << other->name << "' in the arena, both in use throughout";
+        return module.emitError("'") << name << "' lies over '" << other->name
+                                     << "' in the arena, both in use throughout";
     return success();
   }
 

@@ -115,9 +115,9 @@ int64_t reach(const KernelArgument &argument, LaunchOp launch, int64_t starts) {
     }
   };
   const int64_t outer = value(argument.outer);
-  return outer == 0 ? 0
-                    : argument.element *
-                          ((outer - 1) * value(argument.stride) + value(argument.columns));
+  return outer == 0
+             ? 0
+             : argument.element * ((outer - 1) * value(argument.stride) + value(argument.columns));
 }
 
 LogicalResult check(LaunchOp launch, const KernelArguments &taken,

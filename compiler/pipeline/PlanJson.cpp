@@ -218,8 +218,8 @@ private:
     });
   }
 
-  // Buffers: ["w", bytes] of a weight's part, [element, outer, stride, columns] of the arena, [] where
-  // nothing is stated. Scalars: the most that each may be, 0 where there is no bound.
+  // Buffers: ["w", bytes] of a weight's part, [element, outer, stride, columns] of the arena, []
+  // where nothing is stated. Scalars: the most that each may be, 0 where there is no bound.
   void writeTaken(const KernelArguments &taken) {
     auto size = [&](const ArgumentSize &of) {
       switch (of.kind) {
@@ -354,8 +354,8 @@ FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
     described.cpu = cpu->cpu;
     features = cpu->featureNames();
   }
-  FailureOr<llvm::StringMap<KernelArguments>> arguments = kernelArguments(
-      module, target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels);
+  FailureOr<llvm::StringMap<KernelArguments>> arguments =
+      kernelArguments(module, target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels);
   if (failed(arguments))
     return failure();
   std::string text;

@@ -80,9 +80,7 @@ Result<void> syncParent(const std::string &folder) {
   const int descriptor =
       open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   // Some file systems cannot sync a folder: EINVAL, and nothing is lost that they promise.
-  const int code = descriptor < 0                                ? errno
-                   : fsync(descriptor) != 0 && errno != EINVAL ? errno
-                                                                 : 0;
+  const int code = descriptor < 0 ? errno : fsync(descriptor) != 0 && errno != EINVAL ? errno : 0;
   if (descriptor >= 0)
     close(descriptor);
   if (code)

@@ -55,7 +55,8 @@ void onSigbus(int, siginfo_t *info, void *) {
     const char *name = slot.name;
     sayText("error: '");
     sayText(name ? name : "a mapped file");
-    sayText("' was cut short (or its disk failed) while it was in use; bring the file back and go on "
+    sayText(
+        "' was cut short (or its disk failed) while it was in use; bring the file back and go on "
         "with --resume\n");
     _exit(int(Exit::ForeignFile));
   }

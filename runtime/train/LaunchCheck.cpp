@@ -36,8 +36,8 @@ __int128 reach(const PlanBuffer &buffer, const PlanLaunch &launch, const Plan &p
     }
   };
   const __int128 outer = value(buffer.outer);
-  return outer == 0 ? 0 : ((outer - 1) * value(buffer.stride) + value(buffer.columns)) *
-                              buffer.element;
+  return outer == 0 ? 0
+                    : ((outer - 1) * value(buffer.stride) + value(buffer.columns)) * buffer.element;
 }
 
 /// Tiles of a launch over all its rows; those of a sample where they are counted by samples.
@@ -50,9 +50,8 @@ int64_t tilesOf(const PlanKernel &kernel, const PlanLaunch &launch) {
 } // namespace
 
 void readTaken(const Fields &in, PlanKernel &kernel) {
-  in.at("scalars").forEach([&](const Fields &most) {
-    kernel.mostScalar.push_back(most.asInteger(0, maxCount));
-  });
+  in.at("scalars").forEach(
+      [&](const Fields &most) { kernel.mostScalar.push_back(most.asInteger(0, maxCount)); });
   in.at("args").forEach([&](const Fields &arg) {
     PlanBuffer buffer;
     std::vector<PlanSize> sizes;
@@ -104,8 +103,8 @@ void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch) {
     } else if (buffer.element > 0 && (arg.offset % buffer.element != 0 ||
                                       reach(buffer, launch, plan) > plan.arenaBytes - arg.offset)) {
       return in.fail(place + "at " + std::to_string(arg.offset) + ", from where its kernel '" +
-                     kernel.name + "' goes beyond the arena of " +
-                     std::to_string(plan.arenaBytes) + " bytes");
+                     kernel.name + "' goes beyond the arena of " + std::to_string(plan.arenaBytes) +
+                     " bytes");
     }
   }
   if (!plan.onGpu())

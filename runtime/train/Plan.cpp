@@ -385,7 +385,8 @@ Result<Plan> parsePlan(std::string_view text) {
   plan.vocab = limits.integer("vocab", 1, 1 << 28);
   plan.architecture = root.maybe("model").textOr("architecture", "");
 
-  root.at("weights").forEach([&](const Fields &in) { plan.weights.push_back(readWeight(in, plan.onGpu())); });
+  root.at("weights").forEach(
+      [&](const Fields &in) { plan.weights.push_back(readWeight(in, plan.onGpu())); });
   for (const PlanWeight &weight : plan.weights)
     if (plan.hiddenSize == 0 && weight.shape.size() == 2 && weight.shape[0] == plan.vocab)
       plan.hiddenSize = weight.shape[1];

@@ -495,7 +495,9 @@ Result<void> Loop::evaluate() {
   line.add("epoch", stream.epochs());
   if (Result<void> written = write(line); !written)
     return written;
-  progress.say(fmt::format("step {}: loss on held-out samples {:.4f}", state.step, loss));
+  progress.say(
+      fmt::format("step {}: loss on held-out samples {}", state.step,
+                  std::isfinite(loss) ? fmt::format("{:.4f}", loss) : formats::numberText(loss)));
   return {};
 }
 

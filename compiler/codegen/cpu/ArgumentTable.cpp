@@ -13,8 +13,7 @@ struct Entry {
 const Entry table[] = {
     {"linear_forward",
      "rows:ldx:k W ?rank rows:ldt:rank ?rank n:rank:rank ?residual rows:ldr:n^ rows:ldy:n^"},
-    {"linear_backward",
-     "rows:lddy:n W ?rank rows:lddt:rank ?rank rank:k:k rows:lddx:k"},
+    {"linear_backward", "rows:lddy:n W ?rank rows:lddt:rank ?rank rank:k:k rows:lddx:k"},
     {"matmul_nt", "rows:lda:k j:ldb:k rows:ldc:j"},
     {"matmul_nn", "rows:lda:k k:ldb:j rows:ldc:j"},
     {"matmul_tn", "rows:lda:i rows:ldb:j i:ldc:j"},
@@ -47,8 +46,8 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
       out.push_back({false, "rows", std::to_string(ld), "cols"});
     return out;
   }
-  const Entry *entry = llvm::find_if(
-      table, [&](const Entry &of) { return of.family == kernel.getFamily(); });
+  const Entry *entry =
+      llvm::find_if(table, [&](const Entry &of) { return of.family == kernel.getFamily(); });
   assert(entry != std::end(table) && "each family has a line here");
   llvm::SmallVector<llvm::StringRef> words;
   llvm::StringRef(entry->buffers).split(words, ' ');

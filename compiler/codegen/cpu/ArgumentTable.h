@@ -1,5 +1,6 @@
 #pragma once
-// The buffers that each kernel family of the CPU takes, in order (docs/design.md, "Kernel families").
+// The buffers that each kernel family of the CPU takes, in order (docs/design.md, "Kernel
+// families").
 
 #include "compiler/dialect/LoraOps.h"
 
@@ -8,10 +9,10 @@
 
 namespace lorac::cpu {
 
-/// A weight (all its parts), or `outer` rows that begin `stride` elements of 4 bytes after each other and
-/// of which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has, `starts` (samples and
-/// one more), params of the
-/// kernel or products of two; `n^` is n rounded up to a panel.
+/// A weight (all its parts), or `outer` rows that begin `stride` elements of 4 bytes after each
+/// other and of which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has,
+/// `starts` (samples and one more), params of the kernel or products of two; `n^` is n rounded up
+/// to a panel.
 struct ArgumentText {
   bool isWeight = false;
   std::string outer, stride, columns;

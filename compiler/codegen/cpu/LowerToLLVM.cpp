@@ -45,8 +45,7 @@ static void addEntryPoint(LLVM::LLVMFuncOp body) {
   for (unsigned i = 0; i < buffers; ++i)
     arguments.push_back(loadAt(pointer, entry.getArgument(0), 8 * i));
 #define FIELD(type, name)                                                                          \
-  arguments.push_back(                                                                             \
-      loadAt(typeOf<type>(b), entry.getArgument(1), offsetof(LoracStep, name)));
+  arguments.push_back(loadAt(typeOf<type>(b), entry.getArgument(1), offsetof(LoracStep, name)));
   LORAC_STEP_FIELDS(FIELD)
 #undef FIELD
   for (unsigned i = 2; i < 5; ++i)

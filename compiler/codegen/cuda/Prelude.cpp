@@ -1,6 +1,7 @@
 // The functions that printed kernels call.
 
 #include "compiler/codegen/cuda/Prelude.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/STLExtras.h"
 
 #include <string>

@@ -72,8 +72,8 @@ Value BufferPlacement::place(BufferRole role, StringRef label, MemRefType type) 
   return buffer;
 }
 
-// What the runtime calls an argument: its name, or where a dump was printed without names, what stands in
-// its place by convention.
+// What the runtime calls an argument: its name, or where a dump was printed without names, what
+// stands in its place by convention.
 static StringRef argumentName(func::FuncOp func, BlockArgument argument, unsigned place) {
   if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
     return named.getName();

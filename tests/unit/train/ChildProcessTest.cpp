@@ -91,7 +91,8 @@ TEST(ChildProcess, EndedWaitsNoLongerThanItIsTold) {
   EXPECT_FALSE(isThere(pid)) << "and is buried";
 }
 
-// A signal of ours cuts no wait short: who probes would take the child for one that does not answer.
+// A signal of ours cuts no wait short: who probes would take the child for one that does not
+// answer.
 TEST(ChildProcess, EndedWaitsOnWhateverSignalsCome) {
   struct sigaction action = {}, before = {};
   action.sa_handler = [](int) {};

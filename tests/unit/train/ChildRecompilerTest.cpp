@@ -1,12 +1,13 @@
-// The compiler as a child: one that hangs is stopped when its time is over, one that is done late is not.
+// The compiler as a child: one that hangs is stopped when its time is over, one that is done late
+// is not.
 
 #include "runtime/abi.h"
 #include "runtime/train/ranks/Recompiler.h"
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
@@ -20,8 +21,9 @@ namespace fs = std::filesystem;
 class ChildRecompilerTest : public testing::Test {
 protected:
   void SetUp() override {
-    folder = fs::path(testing::TempDir()) /
-             ("child." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    folder =
+        fs::path(testing::TempDir()) /
+        ("child." + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
     fs::remove_all(folder);
     fs::create_directories(folder);
     setenv("LORAC_CACHE_DIR", (folder / "cache").c_str(), 1);
