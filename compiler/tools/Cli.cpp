@@ -306,8 +306,7 @@ private:
   void addDoctor() {
     CLI::App *app = subcommand("doctor", "what lorac finds on this machine, and what it misses");
     app->add_flag("--json", doctor.json, "print JSON");
-    command(
-        app, [] { return std::string(); }, [this] { return runDoctor(doctor); });
+    command(app, [] { return std::string(); }, [this] { return runDoctor(doctor); });
   }
 
   CLI::App root;
