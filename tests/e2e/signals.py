@@ -1,7 +1,7 @@
 # Runs that signals stop at every moment; see signals.sh.
 import json, os, pathlib, shutil, signal, subprocess, sys, time
 
-plain, adalora, held, lorac, work = sys.argv[1:5] + [pathlib.Path(sys.argv[5])]
+plain, adalora, held, long, lorac, work = sys.argv[1:6] + [pathlib.Path(sys.argv[6])]
 stops = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
 failures, tried = [], 0
 
@@ -65,7 +65,7 @@ def train(binary, out, *more):
 
 # Each signal, at a few moments of the training; the micro-batches of a window are four.
 for number in stops:
-    for at in (2, 7, 23):
+    for at in (3, 23):
         out = fresh("out")
         process = start(train(plain, out))
         check("the run came to its moment", wait_for(process, lambda: lines(out) >= at))
@@ -76,7 +76,7 @@ for number in stops:
 # Two and many, close to each other, of one kind and of two.
 for pair in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (signal.SIGUSR1, signal.SIGTERM),
              (signal.SIGTERM, signal.SIGINT)):
-    for gap in (0, 0.0002, 0.002, 0.02):
+    for gap in (0, 0.0002, 0.02):
         out = fresh("out")
         process = start(train(plain, out))
         wait_for(process, lambda: lines(out) >= 9)
@@ -95,6 +95,18 @@ for pair in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (
         again = subprocess.run(train(plain, out, "--resume"), capture_output=True, text=True)
         check(f"{pair}: resumed {again.stderr[-200:]!r}", again.returncode == 0 and adapter(out) == adapter(work / "whole"))
 
+# Between two of the 600 micro-batches of a step: nothing of it is kept.
+for wanted in (0, 1):
+    out = fresh("out")
+    process = start(train(long, out))
+    check("the step began", wait_for(process, lambda: (out / "metrics.jsonl").exists() and lines(out) >= wanted))
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    saved = [name for name in os.listdir(out) if name.startswith("checkpoint-")]
+    check(f"stopped in step {wanted + 1}, {saved} saved", saved == [f"checkpoint-{wanted}"])
+    stopped(f"within step {wanted + 1}", process, signal.SIGTERM, out, work / "whole-long", train(long, out, "--resume"))
+
 # One that was ignored when the run began stays ignored (nohup; a background job of a script).
 for number in (signal.SIGHUP, signal.SIGINT):
     out = fresh("out")
@@ -106,7 +118,7 @@ for number in (signal.SIGHUP, signal.SIGINT):
 
 # While it starts there is nothing to lose: it ends at once, with the signal's code.
 for number in stops:
-    for moment in (0.001, 0.004):
+    for moment in (0.003,):
         out = fresh("out")
         process = start(train(plain, out))
         time.sleep(moment)
@@ -171,6 +183,7 @@ for number, wanted in ((signal.SIGTERM, 0), (signal.SIGUSR1, 4), (signal.SIGTERM
 
 # In `eval` and `generate` it ends what is under way, and nothing is written.
 logits = work / "logits.safetensors"
+logits.unlink(missing_ok=True)
 process = start([held, "--eval", "--threads", "1", "--logits", str(logits)])
 time.sleep(0.05)
 process.send_signal(signal.SIGTERM)

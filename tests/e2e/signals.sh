@@ -4,6 +4,7 @@ source "$(dirname "$0")/common.sh"
 cd "$source"
 flags=(--set train.steps=60 --set train.save_steps=1000 --set train.gradient_accumulation_steps=4)
 compiled tiny_lora "$work/generated" "${flags[@]}"
+compiled tiny_lora "$work/long" "${flags[@]}" --set train.steps=2 --set train.gradient_accumulation_steps=600
 compiled tiny_adalora "$work/adalora" --set train.steps=40 --set train.save_steps=1000 --set adapter.adalora.tinit=3 \
   --set adapter.adalora.tfinal=12 --set adapter.adalora.deltaT=5
 # Nine of ten samples are held out, so that an evaluation takes as long as many steps.
@@ -16,5 +17,6 @@ overlong = "split"\n[train]\nsteps = 8\nbatch_size = 4\nmax_length = 32\neval_st
 expect 0 "$lorac" train "$work/held.toml" --generated "$work/held" --threads 1 --out "$work/whole-held"
 expect 0 "$work/generated/train" --threads 1 --out "$work/whole"
 expect 0 "$work/adalora/train" --threads 1 --lorac "$lorac" --out "$work/whole-adalora"
-python3 "$(dirname "$0")/signals.py" "$work/generated/train" "$work/adalora/train" "$work/held/train" "$lorac" "$work" ||
+expect 0 "$work/long/train" --threads 1 --out "$work/whole-long"
+python3 "$(dirname "$0")/signals.py" "$work/generated/train" "$work/adalora/train" "$work/held/train" "$work/long/train" "$lorac" "$work" ||
   fail "a signal was answered wrongly"

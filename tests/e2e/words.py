@@ -46,19 +46,33 @@ class File(Way):
     def close(self): os.close(self.fd)
 
 
+class Head(Way):
+    """`| head -n N`: it reads its lines and goes."""
+    def __init__(self): self.head = None
+    def open(self):
+        read, self.write = os.pipe()
+        lines = {"start": 0, **nthWord}[moment]
+        self.head = subprocess.Popen(["head", "-n", str(lines)], stdin=read, stdout=subprocess.DEVNULL)
+        os.close(read)
+        if lines == 0:
+            self.head.wait()
+        return self.write
+    def close(self):
+        os.close(self.write)
+        self.head.wait()
+
+
 class Pipe(Way):
-    """Its reader dies; `alive` False: it was dead before the start."""
-    def __init__(self, alive): self.alive, self.atOnce = alive, not alive
+    """Its reader dies."""
     def open(self):
         self.read, self.write = os.pipe()
         os.set_blocking(self.read, False)
-        if not self.alive:
-            os.close(self.read)
+        self.alive = True
         return self.write
     def pump(self):
         try:
             os.read(self.read, 65536)
-        except (BlockingIOError, OSError):
+        except OSError:
             pass
     def lose(self, process):
         if self.alive:
@@ -128,8 +142,8 @@ class Terminal(Way):
 ways = {
     "closed": Closed,
     "/dev/full": lambda: File("/dev/full", os.O_WRONLY),
-    "a pipe whose reader is dead": lambda: Pipe(False),
-    "a pipe whose reader dies": lambda: Pipe(True),
+    "| head": Head,
+    "a pipe whose reader dies": Pipe,
     "a full disk": FullDisk,
     "a terminal that hangs up": Terminal,
     "a pipe that nobody reads": Blocked,
