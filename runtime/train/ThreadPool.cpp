@@ -1,6 +1,9 @@
 #include "runtime/train/ThreadPool.h"
 
 #include <algorithm>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // Who may touch what, and why a late worker does no harm.
 //
@@ -29,6 +32,10 @@
 //   that piece `next` of the launch that is published *now* is taken, and only now reads whose it
 //   is. The generation is in the ticket so that a swap by one who saw an older launch fails and is
 //   tried again on what it finds; that too is only for clarity.
+// - Sleeping: a worker counts itself among `sleepers` before it looks at `generation` again, the
+//   caller raises `generation` before it looks at `sleepers`; both sequentially consistent, so one
+//   of them sees the other, and the kernel looks at the word once more before it puts a thread to
+//   sleep. The same with `callerSleeps` and `open`.
 // - The last to lower `open` wakes the caller by the pool's own memory, which the destructor frees
 //   only after it has joined all workers.
 
@@ -58,6 +65,16 @@ constexpr uint64_t ticketOf(uint32_t generation, uint64_t count, uint64_t next) 
 constexpr uint64_t countOf(uint64_t ticket) { return ticket >> 16 & 0xffff; }
 constexpr uint64_t nextOf(uint64_t ticket) { return ticket & 0xffff; }
 
+// Sleeps while the word has that value. Not std::atomic's wait: that yields before it sleeps, and a
+// thread that yields beside a busy neighbour gives it a whole slice and stays in line for more.
+void sleepWhile(std::atomic<uint32_t> &word, uint32_t value) {
+  static_assert(sizeof word == 4 && std::atomic<uint32_t>::is_always_lock_free);
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+void wake(std::atomic<uint32_t> &word, int threads) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+}
+
 int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 } // namespace
@@ -70,8 +87,7 @@ ThreadPool::ThreadPool(int threads)
 
 ThreadPool::~ThreadPool() {
   stopping.store(true, std::memory_order_relaxed);
-  generation.fetch_add(1, std::memory_order_release);
-  generation.notify_all();
+  raiseGeneration(generation.load(std::memory_order_relaxed) + 1);
   for (std::thread &thread : workers)
     thread.join();
 }
@@ -105,8 +121,7 @@ void ThreadPool::run(int64_t count, Split split, Length length, Body newBody, vo
     share.ticket.store(ticketOf(next, uint64_t(divideUp(tiles, share.piece)), 0),
                        std::memory_order_release);
   }
-  generation.store(next, std::memory_order_release);
-  generation.notify_all();
+  raiseGeneration(next);
 
   takePieces(0);
 
@@ -115,8 +130,17 @@ void ThreadPool::run(int64_t count, Split split, Length length, Body newBody, vo
       return;
     relax();
   }
-  for (uint32_t left; (left = open.load(std::memory_order_acquire)) != 0;)
-    open.wait(left, std::memory_order_acquire);
+  callerSleeps.store(true);
+  for (uint32_t left; (left = open.load()) != 0;)
+    sleepWhile(open, left);
+  callerSleeps.store(false, std::memory_order_relaxed);
+}
+
+// Nobody is woken in vain: a call into the kernel is long beside a short launch.
+void ThreadPool::raiseGeneration(uint32_t next) {
+  generation.store(next);
+  if (sleepers.load() != 0)
+    wake(generation, workerCount);
 }
 
 // Its own share first, then those of the others, the nearest first.
@@ -133,8 +157,8 @@ void ThreadPool::takePiecesOf(Share &share, int worker) {
       continue;
     const int64_t begin = share.begin + int64_t(nextOf(ticket)) * share.piece;
     body(context, worker, begin, std::min(begin + share.piece, share.end));
-    if (open.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      open.notify_one();
+    if (open.fetch_sub(1) == 1 && callerSleeps.load())
+      wake(open, 1);
     ticket = share.ticket.load(std::memory_order_relaxed);
   }
 }
@@ -144,8 +168,12 @@ void ThreadPool::work(int worker) {
   for (;;) {
     for (int i = 0; i < spins && generation.load(std::memory_order_acquire) == seen; ++i)
       relax();
-    while (generation.load(std::memory_order_acquire) == seen)
-      generation.wait(seen, std::memory_order_acquire);
+    if (generation.load(std::memory_order_acquire) == seen) {
+      sleepers.fetch_add(1);
+      while (generation.load() == seen)
+        sleepWhile(generation, seen);
+      sleepers.fetch_sub(1, std::memory_order_relaxed);
+    }
     seen = generation.load(std::memory_order_acquire);
     if (stopping.load(std::memory_order_relaxed))
       return;

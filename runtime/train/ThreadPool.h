@@ -62,9 +62,9 @@ private:
   };
 
   void work(int worker);
+  void raiseGeneration(uint32_t next);
   void takePieces(int worker);
   void takePiecesOf(Share &share, int worker);
-  void publish(Share &share, int64_t begin, int64_t end, int64_t piece);
 
   const int workerCount;
   std::unique_ptr<Share[]> shares;
@@ -73,7 +73,8 @@ private:
 
   alignas(64) std::atomic<uint32_t> generation{0}; ///< of the launch; a new one wakes the workers
   alignas(64) std::atomic<uint32_t> open{0};       ///< pieces of the launch that are not done
-  std::atomic<bool> stopping{false};
+  std::atomic<uint32_t> sleepers{0};               ///< workers that may be asleep
+  std::atomic<bool> callerSleeps{false}, stopping{false};
   std::vector<std::thread> workers;
 };
 
