@@ -57,6 +57,7 @@ public:
       if (failed(stage("50-planned", [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
         return failure();
       addReport();
+      result.indexFault = findIndexFault(*module, *request.spec);
       return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
                                                         : std::move(result);
     }
