@@ -37,6 +37,7 @@ class Export:
     def fresh(self, folder):
         """A copy of the older export, to be exported over."""
         out = folder / "out"
+        folder.mkdir(parents=True, exist_ok=True)
         if self.format == "gguf":
             shutil.copyfile(self.old, out)
         else:
@@ -70,7 +71,7 @@ class Export:
         return Trial(part, f"export {self.format}", f"{part}:export-{self.format}:{call}:{what}:{when}", act,
                      injected(self.words(self.run, "OLDER_EXPORT"), call, what, when))
 
-    def counts(self, calls, quiet_before="openat"):
+    def counts(self, calls):
         out = self.fresh(self.bench.folder("count-export"))
         return count_calls(self.bench, self.words(self.run, out), calls, self.bench.work / f"calls-export-{self.format}")
 

@@ -10,7 +10,7 @@ from tracing import READS, WRITES, count_calls, end, injected, kill, start, trac
 from trials import Trial, sample
 
 FOLLOW = {"lora": True, "qlora": True, "adalora": False}
-SAVE_STEPS = {"lora": 1, "qlora": 2, "adalora": 2}
+SAVE_STEPS = {"lora": 1, "qlora": 2, "adalora": 4}
 CRASHES = (70, -6, -7, -8, -11, 134, 135, 136, 139)
 DISK = ("ENOSPC", "EIO", "EDQUOT")
 # What each call may really answer. EINTR is tried once only: a call that is interrupted for ever is no machine's.

@@ -47,12 +47,6 @@ def parts_of_payload(train):
     return out, content[begin:]
 
 
-def small_payload(bench):
-    """A payload without an executable before it, as lorac writes programs: its places count from 0."""
-    whole = bench.run([bench.lorac, "recompile", "--help"])
-    return whole.rc == 0
-
-
 def seeds(bench):
     """Inputs to start from, by harness: (name, bytes)."""
     golden, specs = bench.source / "tests/golden", bench.source / "specs"
@@ -70,7 +64,7 @@ def seeds(bench):
     ada_carried, _ = parts_of_payload(bench.programs["adalora"] / "train")
     lines = b"".join(json.dumps({"text": f"sample {n} of some words"}).encode() + b"\n" for n in range(5))
     tokenizers = [text(golden / "tokenizer" / f"{kind}.tokenizer.json") for kind in ("bytelevel", "characters")]
-    programs = sorted((bench.work / "cache").rglob("*.program"))
+    programs = sorted((bench.build / "reliability-cache").rglob("*.program"))
     out = {
         "gguf": [text(exported), vocabulary_gguf()],
         "safetensors": [cut_tensors(text(golden / "gguf/gguf_blocks.safetensors")), text(golden / "tiny/train_data.safetensors")],

@@ -15,7 +15,7 @@ from tally import Bad
 VOLATILE = {"tokens_per_second", "peak_memory_bytes", "peak_host_memory_bytes", "resident_bytes", "hidden_ms", "waited_ms",
             "kernels_built", "kernels_from_cache"}
 # What of trainer_state.json two runs have in common; the rest counts bytes of metrics or milliseconds.
-STATE_KEYS = ("step", "updates", "total_steps", "epoch", "micro", "num_input_tokens_seen", "first_loss", "last_loss", "evals",
+STATE_KEYS = ("step", "updates", "epoch", "micro", "num_input_tokens_seen", "first_loss", "last_loss", "evals",
               "target", "model", "data", "spec", "files")
 RANK_KEYS = ("triplets", "stored", "requested", "next", "swap_step", "live_at_request", "pace")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, build, source, work):
         self.build, self.source, self.work = build, source, work
         self.lorac = build / "lorac"
-        self.environment = dict(os.environ, LC_ALL="C", NO_COLOR="1", LORAC_CACHE_DIR=str(work / "cache"))
+        self.environment = dict(os.environ, LC_ALL="C", NO_COLOR="1", LORAC_CACHE_DIR=str(build / "reliability-cache"))
         self.programs = {}
         self.lock = threading.Lock()
         self.serial = 0
@@ -159,7 +159,9 @@ class Reference:
             self.check_checkpoint(out, step)
         pair = adapter(out)
         allowed = [self.adapter, (None, None), *others]
-        if pair not in allowed:
+        # Where there was none before, a half is no mixture: whoever reads it is told of the file that is missing.
+        half = not others and all(mine in (None, whole) for mine, whole in zip(pair, self.adapter))
+        if pair not in allowed and not half:
             halves = [{which[i] for which in allowed} for i in (0, 1)]
             if pair[0] in halves[0] and pair[1] in halves[1]:
                 raise Bad("mixed", f"'{out}' has adapter_config.json and adapter_model.safetensors of different runs")
@@ -238,8 +240,8 @@ def prepare(bench, names):
         "qlora": (specs / "tiny_qlora.toml",
                   ["train.steps=4", "train.save_steps=2", "train.gradient_accumulation_steps=2"]),
         "adalora": (specs / "tiny_adalora.toml",
-                    ["train.steps=10", "train.save_steps=2", "adapter.adalora.tinit=1", "adapter.adalora.tfinal=3",
-                     "adapter.adalora.deltaT=3"]),
+                    ["train.steps=16", "train.save_steps=4", "adapter.adalora.tinit=1", "adapter.adalora.tfinal=6",
+                     "adapter.adalora.deltaT=4"]),
         "long": (specs / "tiny_lora.toml", ["train.steps=60", "train.save_steps=1000"]),
         "longsaved": (specs / "tiny_lora.toml", ["train.steps=60", "train.save_steps=1"]),
         "swap": (specs / "tiny_adalora.toml",
