@@ -4,7 +4,7 @@ import shutil
 import time
 
 import exports
-from programs import PATIENCE, Outcome, checkpoints, last_step, prepare, reference
+from programs import PATIENCE, Outcome, adapter, checkpoints, last_step, prepare, reference
 from tally import Bad
 from tracing import READS, WRITES, count_calls, end, injected, kill, start, tracee
 from trials import Trial, sample
@@ -62,14 +62,15 @@ def judge(bench, name, whole, out, outcome, mute, others=(), waited=False):
         raise Bad("words" if mute else "other", f"exit {outcome.rc}: {outcome.last_words()}")
     words = outcome.err
     told = any(mark in words for mark in ("warning", "cannot", "error")) or mute
-    whole.check_standing(out, others)
+    # Without the smaller program ranks and adapter are what they would be; moments and metrics are those of the old one.
+    same_program = "no smaller program" not in words
+    if same_program:
+        whole.check_standing(out, others)
     if outcome.rc == 0:
-        if "no smaller program" in words:  # then moments and metrics are those of the old program
-            from programs import adapter
-            if adapter(out) != whole.adapter:
-                raise Bad("silent", f"the adapter in '{out}' differs")
-            return "done, told"
-        whole.check_end(out, missing=told, lines=not told)
+        if same_program:
+            whole.check_end(out, missing=told, lines=not told)
+        elif adapter(out) != whole.adapter:
+            raise Bad("silent", f"the adapter in '{out}' differs")
         return "done after waiting" if waited else "done, told" if told else "done"
     if not words.strip() and not mute:
         raise Bad("silent", f"exit {outcome.rc} without a word")
@@ -79,7 +80,10 @@ def judge(bench, name, whole, out, outcome, mute, others=(), waited=False):
     again = bench.run(bench.train(name, out, "--resume", "--quiet"))
     if again.rc != 0:
         raise Bad("lost", f"after exit {outcome.rc} ({outcome.last_words()}) it cannot be resumed: exit {again.rc}: {again.last_words()}")
-    whole.check_end(out, lines="no smaller program" not in words)
+    if same_program:
+        whole.check_end(out, missing=told)
+    elif adapter(out) != whole.adapter:
+        raise Bad("silent", f"the adapter in '{out}' differs")
     return f"exit {outcome.rc}, resumed"
 
 

@@ -153,10 +153,11 @@ class Reference:
         if None in self.adapter or not self.checkpoints or not self.metrics:
             raise SystemExit(f"cannot prepare: the undisturbed run in '{folder}' is not whole")
 
-    def check_standing(self, out, others=()):
-        """Whatever stands in `out`, now and without a further word, is whole and of one run."""
+    def check_standing(self, out, others=(), keys=None):
+        """Whatever stands in `out`, now and without a further word, is whole and of one run. `keys`: of trainer_state.json, when
+        not all are compared."""
         for step in checkpoints(out):
-            self.check_checkpoint(out, step)
+            self.check_checkpoint(out, step, keys)
         pair = adapter(out)
         allowed = [self.adapter, (None, None), *others]
         # Where there was none before, a half is no mixture: whoever reads it is told of the file that is missing.
@@ -167,13 +168,14 @@ class Reference:
                 raise Bad("mixed", f"'{out}' has adapter_config.json and adapter_model.safetensors of different runs")
             raise Bad("silent", f"the adapter in '{out}' is of no run")
 
-    def check_checkpoint(self, out, step):
+    def check_checkpoint(self, out, step, keys=None):
         mine, theirs = checkpoint(out / f"checkpoint-{step}"), self.checkpoints.get(step)
         if theirs is None:
             return
         if mine is None:
             raise Bad("silent", f"'{out}/checkpoint-{step}' is named as saved and has no readable trainer_state.json")
-        wrong = [difference(key, mine.get(key), theirs[key]) for key in theirs if mine.get(key) != theirs[key]]
+        wrong = [difference(key, mine.get(key), theirs[key]) for key in theirs
+                 if mine.get(key) != theirs[key] and (keys is None or key in keys or key not in STATE_KEYS)]
         if wrong:
             raise Bad("silent", f"'{out}/checkpoint-{step}' differs: " + "; ".join(wrong))
 

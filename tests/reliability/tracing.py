@@ -1,6 +1,5 @@
 """strace: which calls a command makes, and faults or kills at the n-th of one."""
 import collections
-import os
 import re
 import signal
 import subprocess
@@ -51,13 +50,14 @@ def injected(words, call, what, when, follow=True):
 
 
 def tracee(strace):
-    """The process that a strace has started; None when it is not there (any more)."""
+    """The program that a strace has started; None when it is not there (any more). strace first forks to try itself."""
     try:
-        for task in os.listdir(f"/proc/{strace.pid}/task"):
-            with open(f"/proc/{strace.pid}/task/{task}/children") as file:
-                children = file.read().split()
-            if children:
-                return int(children[0])
+        with open(f"/proc/{strace.pid}/task/{strace.pid}/children") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/comm") as file:
+                if file.read().strip() != "strace":
+                    return int(child)
     except OSError:
         pass
     return None
