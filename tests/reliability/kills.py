@@ -1,12 +1,11 @@
 """Kills: at every write-class call, and at random moments; each run is then resumed to its end, and all that it leaves is
 compared with an undisturbed run's."""
-import os
 import random
 import shutil
 import time
 
 import exports
-from programs import prepare, reference
+from programs import adapter, checkpoint, checkpoints, prepare, reference
 from tally import Bad
 from tracing import WRITES, count_calls, end, injected, kill, start
 from trials import Trial, sample
@@ -57,7 +56,7 @@ def over_a_finished_run(bench, name, whole, before):
             out = folder / "out"
             shutil.copytree(old, out)
             bench.run(injected(bench.train(name, out, "--resume"), call, "signal=KILL", n, FOLLOW[name]))
-            if None in adapter_of(out):
+            if None in adapter(out):
                 raise Bad("lost", "the finished adapter is gone, and no better one is complete")
             resumed_to_the_end(bench, name, whole, out, [before.adapter])
             return "killed"
@@ -68,8 +67,34 @@ def over_a_finished_run(bench, name, whole, before):
     return [trial(call, n) for call in sorted(counts) for n in range(1, counts[call] + 1)]
 
 
-def adapter_of(out):
-    return [path if path.exists() else None for path in (out / "adapter_config.json", out / "adapter_model.safetensors")]
+def over_another_run(bench, name, whole, before):
+    """A kill at each write-class call of a run with --overwrite in the folder of a finished one, of other ranks."""
+    log = bench.work / f"calls-other-{name}"
+    first = bench.folder("count")
+    shutil.copytree(before.folder, first)
+    counts, _ = count_calls(bench, bench.train(name, first, "--overwrite"), WRITES, log, FOLLOW[name])
+
+    def trial(call, n):
+        def act(folder):
+            out = folder / "out"
+            shutil.copytree(before.folder, out)
+            bench.run(injected(bench.train(name, out, "--overwrite"), call, "signal=KILL", n, FOLLOW[name]))
+            pair = adapter(out)
+            if pair == (None, None):
+                if not any(checkpoint(out / f"checkpoint-{step}") == whole.checkpoints.get(step) for step in checkpoints(out)):
+                    raise Bad("lost", "the finished adapter is gone, and neither a better one nor a checkpoint of one is there")
+            elif pair not in (before.adapter, whole.adapter):
+                raise Bad("mixed" if None not in pair else "lost", "the adapter that stands is neither run's")
+            outcome = bench.run(bench.train(name, out, "--overwrite", "--quiet"))
+            if outcome.rc != 0:
+                raise Bad("lost", f"cannot be begun again: exit code {outcome.rc}: {outcome.last_words()}")
+            whole.check_end(out)
+            return "killed"
+
+        return Trial("kills", f"{name} over another run", f"kills:other-{name}:{call}:{n}", act,
+                     injected(bench.train(name, "COPY_OF_ANOTHER_RUN", "--overwrite"), call, "signal=KILL", n, FOLLOW[name]))
+
+    return [trial(call, n) for call in sorted(counts) for n in range(1, counts[call] + 1)]
 
 
 def at_moments(bench, name, whole, seed, count):
@@ -99,7 +124,7 @@ def at_moments(bench, name, whole, seed, count):
 
 
 def trials(bench, seed, share):
-    """About 730 at share 1."""
+    """About 780 at share 1."""
     prepare(bench, ["lora", "qlora", "adalora"])
     whole = {name: reference(bench, name) for name in ("lora", "qlora", "adalora")}
     part = lambda count: max(1, round(count * share))
@@ -108,6 +133,7 @@ def trials(bench, seed, share):
     out += sample(seed, at_calls(bench, "adalora", whole["adalora"]), part(80))
     before = reference(bench, "lora", "--steps", "2")
     out += sample(seed, over_a_finished_run(bench, "lora", whole["lora"], before), part(60))
+    out += sample(seed, over_another_run(bench, "qlora", whole["qlora"], whole["lora"]), part(50))
     for name, count in (("lora", 80), ("qlora", 50), ("adalora", 40)):
         out += at_moments(bench, name, whole[name], seed, part(count))
     out += sample(seed, exports.kills(bench), part(60))
