@@ -1,10 +1,11 @@
-// Flips single bits of files that lorac wrote, and reads them by lorac's own readers: each flip must be refused.
+// Flips single bits of files that lorac wrote, and reads them by lorac's own readers: each flip
+// must be refused.
 //
 //   ReliabilityFlips SEED KIND PATH COUNT [KIND PATH COUNT...]
 //   KIND: checkpoint DIR, adapter DIR, payload FILE, cache DIR (an entry is made there)
 //
-// Prints "KIND tried T found F silent S", and before that each silent one as "silent KIND FILE BYTE BIT". Exit 1: there was one.
-// The files are changed in place and put back: give it copies.
+// Prints "KIND tried T found F silent S", and before that each silent one as "silent KIND FILE BYTE
+// BIT". Exit 1: there was one. The files are changed in place and put back: give it copies.
 
 #include "compiler/codegen/KernelCache.h"
 #include "runtime/formats/Adapter.h"
@@ -60,8 +61,8 @@ struct Subject {
 
 Subject folderOf(const std::string &folder, std::function<bool()> isRead) {
   Subject subject{{}, std::move(isRead)};
-  for (const char *name :
-       {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"})
+  for (const char *name : {"adapter_config.json", "adapter_model.safetensors",
+                           "optimizer.safetensors", "trainer_state.json"})
     if (fs::path path = fs::path(folder) / name; fs::exists(path))
       subject.targets.push_back({path, contentOf(path)});
   return subject;
@@ -72,11 +73,13 @@ Subject payloadOf(const std::string &path) {
   // Of the executable before it nothing is hashed; its length stands in the footer.
   Target &target = subject.targets.front();
   for (int i = 0; i < 8 && target.content.size() >= 64; ++i)
-    target.begin |= uint64_t(uint8_t(target.content[target.content.size() - 64 + 24 + size_t(i)])) << (8 * i);
+    target.begin |= uint64_t(uint8_t(target.content[target.content.size() - 64 + 24 + size_t(i)]))
+                    << (8 * i);
   return subject;
 }
 
-/// An entry as large as a kernel's. The cache removes one that is not whole: it is written anew each time.
+/// An entry as large as a kernel's. The cache removes one that is not whole: it is written anew
+/// each time.
 Subject cacheOf(const std::string &folder) {
   const KernelKey key{"source", "options", "x86-64", "reliability"};
   std::mt19937 bytes(1);
@@ -86,7 +89,8 @@ Subject cacheOf(const std::string &folder) {
   kernel.resources = "no spills";
   KernelCache(folder).keep(key, kernel);
   const fs::path path = fs::path(folder) / (key.hash() + ".kernel");
-  return {{{path, contentOf(path)}}, [folder, key] { return KernelCache(folder).find(key).has_value(); }};
+  return {{{path, contentOf(path)}},
+          [folder, key] { return KernelCache(folder).find(key).has_value(); }};
 }
 
 Subject subjectOf(const std::string &kind, const std::string &path) {
@@ -103,7 +107,8 @@ Subject subjectOf(const std::string &kind, const std::string &path) {
 }
 
 /// Every bit of the small files while there are flips for half of them, and bits drawn of all.
-std::vector<std::pair<size_t, uint64_t>> choose(const Subject &subject, uint64_t count, std::mt19937_64 &draw) {
+std::vector<std::pair<size_t, uint64_t>> choose(const Subject &subject, uint64_t count,
+                                                std::mt19937_64 &draw) {
   std::vector<std::pair<size_t, uint64_t>> chosen, small;
   uint64_t all = 0;
   for (size_t t = 0; t < subject.targets.size(); ++t) {
@@ -125,7 +130,8 @@ std::vector<std::pair<size_t, uint64_t>> choose(const Subject &subject, uint64_t
   return chosen;
 }
 
-uint64_t flip(const std::string &kind, const std::string &path, uint64_t count, std::mt19937_64 &draw) {
+uint64_t flip(const std::string &kind, const std::string &path, uint64_t count,
+              std::mt19937_64 &draw) {
   const Subject subject = subjectOf(kind, path);
   if (subject.targets.empty() || !subject.isRead()) {
     std::fprintf(stderr, "%s '%s' is not read as it is\n", kind.c_str(), path.c_str());
@@ -143,13 +149,16 @@ uint64_t flip(const std::string &kind, const std::string &path, uint64_t count, 
       ++silent;
       if (silent <= 5)
         std::printf("silent %s %s %llu %llu\n", kind.c_str(), target.path.filename().c_str(),
-                    static_cast<unsigned long long>(byte), static_cast<unsigned long long>(bit % 8));
+                    static_cast<unsigned long long>(byte),
+                    static_cast<unsigned long long>(bit % 8));
     }
     if (fs::exists(target.path))
       put(target, byte, value);
   }
-  std::printf("%s tried %llu found %llu silent %llu\n", kind.c_str(), static_cast<unsigned long long>(count),
-              static_cast<unsigned long long>(count - silent), static_cast<unsigned long long>(silent));
+  std::printf("%s tried %llu found %llu silent %llu\n", kind.c_str(),
+              static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(count - silent),
+              static_cast<unsigned long long>(silent));
   return silent;
 }
 

@@ -1,4 +1,5 @@
-// A GGUF file taken apart into its keys, tensors and data, changed, and put together with the right counts.
+// A GGUF file taken apart into its keys, tensors and data, changed, and put together with the right
+// counts.
 #include "tests/reliability/fuzz/Harness.h"
 
 #include <algorithm>
@@ -111,11 +112,13 @@ std::string changeGguf(const std::string &bytes, Draw &draw) {
     return bytes;
   changeList(draw() % 2 ? parts.keys : parts.tensors, draw);
   const uint64_t counts[] = {parts.tensors.size(), parts.keys.size()};
-  std::string out = bytes.substr(0, 8) + std::string(reinterpret_cast<const char *>(counts), sizeof counts);
+  std::string out =
+      bytes.substr(0, 8) + std::string(reinterpret_cast<const char *>(counts), sizeof counts);
   for (const auto *list : {&parts.keys, &parts.tensors})
     for (const std::string &entry : *list)
       out += entry;
-  // The data begins at a multiple of 32 (unless the file says otherwise, which then is one more change).
+  // The data begins at a multiple of 32 (unless the file says otherwise, which then is one more
+  // change).
   const size_t oldHead = bytes.size() - parts.rest.size(), padding = (32 - oldHead % 32) % 32;
   out.resize((out.size() + 31) / 32 * 32);
   return out + (parts.rest.size() > padding ? parts.rest.substr(padding) : std::string());

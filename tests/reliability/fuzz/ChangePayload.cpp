@@ -1,4 +1,5 @@
-// A payload whose table, footer or files change, and whose hashes are then made right: what a bug of the writer could make.
+// A payload whose table, footer or files change, and whose hashes are then made right: what a bug
+// of the writer could make.
 #include "tests/reliability/fuzz/Harness.h"
 
 #define XXH_INLINE_ALL
@@ -67,7 +68,8 @@ std::string changePayload(const std::string &bytes, Draw &draw) {
     const uint64_t length = numberAt(out, at, 4);
     if (length > end - at - 4 || end - at - 4 - length < 32)
       break;
-    const uint64_t offset = numberAt(out, at + 4 + length, 8), size = numberAt(out, at + 12 + length, 8);
+    const uint64_t offset = numberAt(out, at + 4 + length, 8),
+                   size = numberAt(out, at + 12 + length, 8);
     if (offset <= table && size <= table - offset)
       out.replace(at + 20 + length, 16, hashOf(std::string_view(out).substr(offset, size)));
     at += 36 + length;

@@ -9,10 +9,32 @@ namespace lorac::fuzz {
 
 namespace {
 
-constexpr const char *numbers[] = {"0",   "1",   "-1",  "2",   "3",     "16",    "255",        "256",        "65536", "2147483647", "2147483648",
-                                   "-2147483648", "4294967296", "1125899906842624", "9223372036854775807", "-9223372036854775808",
-                                   "18446744073709551615", "18446744073709551616", "0.5", "1e999", "-1e308", "1e-400", "1e3", "NaN"};
-constexpr const char *values[] = {"null", "true", "false", "[]", "{}", "\"\"", "\"a\"", "[0]", "[[]]", "\"\\u0000\"", "\"\\ud800\""};
+constexpr const char *numbers[] = {"0",
+                                   "1",
+                                   "-1",
+                                   "2",
+                                   "3",
+                                   "16",
+                                   "255",
+                                   "256",
+                                   "65536",
+                                   "2147483647",
+                                   "2147483648",
+                                   "-2147483648",
+                                   "4294967296",
+                                   "1125899906842624",
+                                   "9223372036854775807",
+                                   "-9223372036854775808",
+                                   "18446744073709551615",
+                                   "18446744073709551616",
+                                   "0.5",
+                                   "1e999",
+                                   "-1e308",
+                                   "1e-400",
+                                   "1e3",
+                                   "NaN"};
+constexpr const char *values[] = {"null",  "true", "false", "[]",          "{}",         "\"\"",
+                                  "\"a\"", "[0]",  "[[]]",  "\"\\u0000\"", "\"\\ud800\""};
 
 template <size_t n>
 const char *oneOf(const char *const (&list)[n], Draw &draw) {
@@ -36,7 +58,8 @@ std::vector<Token> tokensOf(const std::string &text) {
       end = std::min(end + 1, text.size());
       out.push_back({at, end, 's'});
     } else if (c == '-' || std::isdigit(static_cast<unsigned char>(c))) {
-      while (end < text.size() && (std::isdigit(static_cast<unsigned char>(text[end])) || std::strchr("+-.eE", text[end])))
+      while (end < text.size() && (std::isdigit(static_cast<unsigned char>(text[end])) ||
+                                   std::strchr("+-.eE", text[end])))
         ++end;
       out.push_back({at, end, 'n'});
     } else if (std::isalpha(static_cast<unsigned char>(c))) {
@@ -87,9 +110,23 @@ std::string changeBytes(const std::string &bytes, Draw &draw) {
     out.insert(draw() % (out.size() + 1), out.substr(at, length));
     break;
   case 5: { // a number at an edge, 1, 2, 4 or 8 bytes
-    constexpr uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~uint64_t(0)};
+    constexpr uint64_t edges[] = {0,
+                                  1,
+                                  0x7f,
+                                  0x80,
+                                  0xff,
+                                  0x7fff,
+                                  0x8000,
+                                  0xffff,
+                                  0x7fffffff,
+                                  0x80000000,
+                                  0xffffffff,
+                                  0x7fffffffffffffff,
+                                  0x8000000000000000,
+                                  ~uint64_t(0)};
     const uint64_t value = edges[draw() % std::size(edges)];
-    std::memcpy(out.data() + at, &value, std::min<size_t>(size_t(1) << (draw() % 4), out.size() - at));
+    std::memcpy(out.data() + at, &value,
+                std::min<size_t>(size_t(1) << (draw() % 4), out.size() - at));
     break;
   }
   case 6:
@@ -113,7 +150,8 @@ std::string changeJson(const std::string &bytes, Draw &draw) {
                 token.kind == 'n' && draw() % 4 ? oneOf(numbers, draw) : oneOf(values, draw));
     break;
   case 2: // the value of another place
-    out.replace(token.begin, token.end - token.begin, bytes.substr(other.begin, other.end - other.begin));
+    out.replace(token.begin, token.end - token.begin,
+                bytes.substr(other.begin, other.end - other.begin));
     break;
   case 3: // gone
     out.erase(token.begin, end - token.begin);

@@ -1,10 +1,12 @@
-// The harnesses without libFuzzer: so many mutations of each seed file, by a seed; any compiler builds it.
+// The harnesses without libFuzzer: so many mutations of each seed file, by a seed; any compiler
+// builds it.
 //
 //   ReliabilityFuzz HARNESS SEED RUNS FOLDER   mutates the files of FOLDER
 //   ReliabilityFuzz HARNESS FILE               reads one input again
 //   ReliabilityFuzz                            names the harnesses
 //
-// An input that takes over 10 s is a hang: SIGALRM ends the process. What was read last stands in FOLDER/../last.HARNESS.
+// An input that takes over 10 s is a hang: SIGALRM ends the process. What was read last stands in
+// FOLDER/../last.HARNESS.
 
 #include "tests/reliability/fuzz/Harness.h"
 
@@ -22,7 +24,8 @@ using namespace lorac::fuzz;
 
 namespace {
 
-constexpr rlim_t mostMemory = rlim_t(1) << 30; ///< of the whole process: an input that takes 512 MiB meets it
+constexpr rlim_t mostMemory = rlim_t(1)
+                              << 30; ///< of the whole process: an input that takes 512 MiB meets it
 
 std::string contentOf(const fs::path &path) {
   std::ifstream in(path, std::ios::binary);
@@ -77,5 +80,6 @@ int main(int argc, char **argv) {
     harness->run(contentOf(argv[2]));
     return 0;
   }
-  return mutate(*harness, std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10), argv[4]);
+  return mutate(*harness, std::strtoull(argv[2], nullptr, 10), std::strtoull(argv[3], nullptr, 10),
+                argv[4]);
 }

@@ -54,7 +54,8 @@ void readConfig(std::string_view bytes) {
   Result<HfConfig> config = HfConfig::parse("config.json", bytes);
   if (!config)
     return;
-  for (const char *key : {"model_type", "hidden_size", "num_hidden_layers", "rope_parameters.rope_theta", "rope_scaling", "vocab_size"})
+  for (const char *key : {"model_type", "hidden_size", "num_hidden_layers",
+                          "rope_parameters.rope_theta", "rope_scaling", "vocab_size"})
     (void)config->lookup(key);
 }
 
@@ -86,11 +87,18 @@ std::string changePeftAdapter(const std::string &bytes, Draw &draw) {
 std::vector<GgufModule> modulesOfTheSeeds() {
   std::vector<GgufModule> out;
   for (int layer = 0; layer < 2; ++layer)
-    for (const auto &[module, gguf] : {std::pair{"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"}, {"self_attn.v_proj", "attn_v"},
-                                       {"self_attn.o_proj", "attn_output"}, {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"},
+    for (const auto &[module, gguf] : {std::pair{"self_attn.q_proj", "attn_q"},
+                                       {"self_attn.k_proj", "attn_k"},
+                                       {"self_attn.v_proj", "attn_v"},
+                                       {"self_attn.o_proj", "attn_output"},
+                                       {"mlp.gate_proj", "ffn_gate"},
+                                       {"mlp.up_proj", "ffn_up"},
                                        {"mlp.down_proj", "ffn_down"}})
-      out.push_back({"model.layers." + std::to_string(layer) + "." + module, "blk." + std::to_string(layer) + "." + gguf + ".weight",
-                     std::string(gguf) == "attn_q" ? 4 : std::string(gguf) == "attn_k" ? 2 : 0});
+      out.push_back({"model.layers." + std::to_string(layer) + "." + module,
+                     "blk." + std::to_string(layer) + "." + gguf + ".weight",
+                     std::string(gguf) == "attn_q"   ? 4
+                     : std::string(gguf) == "attn_k" ? 2
+                                                     : 0});
   return out;
 }
 
@@ -106,8 +114,10 @@ void readGgufAdapterFile(std::string_view bytes) {
 void readModelFolder(std::string_view bytes) {
   const std::vector<std::string> parts = partsOf(bytes, 3);
   writeScratch("model/config.json", parts[0]);
-  const char *weights = parts[1].empty() ? "model/model.safetensors" : "model/model-00001-of-00001.safetensors";
-  for (const char *name : {"model/model.safetensors.index.json", "model/model.safetensors", "model/model-00001-of-00001.safetensors"})
+  const char *weights =
+      parts[1].empty() ? "model/model.safetensors" : "model/model-00001-of-00001.safetensors";
+  for (const char *name : {"model/model.safetensors.index.json", "model/model.safetensors",
+                           "model/model-00001-of-00001.safetensors"})
     std::filesystem::remove(scratch(name));
   if (!parts[1].empty())
     writeScratch("model/model.safetensors.index.json", parts[1]);

@@ -33,7 +33,9 @@ namespace {
 struct Folder {
   std::string path;
   Folder() {
-    std::string pattern = (fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::temp_directory_path()) / "lorac-fuzz.XXXXXX";
+    std::string pattern =
+        (fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::temp_directory_path()) /
+        "lorac-fuzz.XXXXXX";
     if (!mkdtemp(pattern.data())) {
       std::perror("mkdtemp");
       std::exit(2);
@@ -56,7 +58,8 @@ std::string scratch(std::string_view name) {
 void writeScratch(std::string_view name, std::string_view bytes) {
   const fs::path path = scratch(name);
   fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::streamsize(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), std::streamsize(bytes.size()));
 }
 
 std::vector<std::string> partsOf(std::string_view bytes, size_t count) {

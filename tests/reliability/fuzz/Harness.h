@@ -1,6 +1,7 @@
 #pragma once
-// What is fuzzed: a reader of foreign bytes, and how mutated bytes are repaired so that they get past its hashes and counts. The
-// same harnesses run under libFuzzer (LibFuzzer.cpp) and in a plain driver with mutations of its own (Driver.cpp).
+// What is fuzzed: a reader of foreign bytes, and how mutated bytes are repaired so that they get
+// past its hashes and counts. The same harnesses run under libFuzzer (LibFuzzer.cpp) and in a plain
+// driver with mutations of its own (Driver.cpp).
 
 #include <cstdint>
 #include <random>
@@ -14,10 +15,11 @@ using Draw = std::mt19937_64;
 
 struct Harness {
   const char *name;
-  /// Reads the bytes, and does with what was read what lorac does. Errors are fine; a crash, a leak or a hang is not.
+  /// Reads the bytes, and does with what was read what lorac does. Errors are fine; a crash, a leak
+  /// or a hang is not.
   void (*run)(std::string_view bytes);
-  /// Changes one thing that means something and mends what counts or hashes it; null: plain mutations alone. Answers the same
-  /// bytes where it finds nothing to change.
+  /// Changes one thing that means something and mends what counts or hashes it; null: plain
+  /// mutations alone. Answers the same bytes where it finds nothing to change.
   std::string (*change)(const std::string &bytes, Draw &draw) = nullptr;
 };
 
@@ -35,7 +37,8 @@ std::vector<Harness> specHarnesses();
 std::string scratch(std::string_view name);
 void writeScratch(std::string_view name, std::string_view bytes);
 
-/// Inputs of several files: before each but the last its length as 8 decimal digits. Always `count` parts.
+/// Inputs of several files: before each but the last its length as 8 decimal digits. Always `count`
+/// parts.
 std::vector<std::string> partsOf(std::string_view bytes, size_t count);
 std::string joinParts(const std::vector<std::string> &parts);
 

@@ -1,4 +1,5 @@
-// libFuzzer's entry: the harness that LORAC_HARNESS names. Every second mutation is one that means something.
+// libFuzzer's entry: the harness that LORAC_HARNESS names. Every second mutation is one that means
+// something.
 #include "tests/reliability/fuzz/Harness.h"
 
 #include <algorithm>
@@ -36,7 +37,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t mos
   if (!chosen().change || draw() % 2)
     return LLVMFuzzerMutate(data, size, most);
   const std::string changed = chosen().change({reinterpret_cast<const char *>(data), size}, draw);
-  if (changed.size() > most || changed == std::string_view(reinterpret_cast<const char *>(data), size))
+  if (changed.size() > most ||
+      changed == std::string_view(reinterpret_cast<const char *>(data), size))
     return LLVMFuzzerMutate(data, size, most);
   std::memcpy(data, changed.data(), changed.size());
   return changed.size();

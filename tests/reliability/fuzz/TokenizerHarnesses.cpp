@@ -38,7 +38,8 @@ void readTokenizerConfig(std::string_view bytes) {
 } // namespace
 
 std::vector<Harness> tokenizerHarnesses() {
-  return {{"tokenizer", readTokenizer, changeJson}, {"tokenizer-config", readTokenizerConfig, changeJson}};
+  return {{"tokenizer", readTokenizer, changeJson},
+          {"tokenizer-config", readTokenizerConfig, changeJson}};
 }
 
 } // namespace lorac::fuzz

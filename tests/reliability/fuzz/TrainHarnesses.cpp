@@ -41,7 +41,8 @@ void readRun(std::string_view bytes) {
 
 /// trainer_state.json of a checkpoint, by its own hash and those of three files that are empty.
 void readCheckpointState(std::string_view bytes) {
-  for (const char *name : {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors"})
+  for (const char *name :
+       {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors"})
     writeScratch(std::string("checkpoint-1/") + name, "");
   writeScratch("checkpoint-1/trainer_state.json", bytes);
   (void)readCheckpointRanks(scratch("checkpoint-1"));
@@ -55,7 +56,8 @@ std::string changeCheckpointState(const std::string &bytes, Draw &draw) {
     return changed;
   json.erase("hash");
   json["files"] = Json::object();
-  for (const char *name : {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors"})
+  for (const char *name :
+       {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors"})
     json["files"][name] = hashHex("");
   json["hash"] = hashHex(json.dump(-1, ' ', false, Json::error_handler_t::replace));
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -75,7 +77,9 @@ void readMetrics(std::string_view bytes) {
 
 void readRanks(std::string_view bytes) {
   writeScratch("ranks.jsonl", bytes);
-  const std::vector<std::string> modules = {"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj"};
+  const std::vector<std::string> modules = {"model.layers.0.self_attn.q_proj",
+                                            "model.layers.0.mlp.up_proj",
+                                            "model.layers.1.self_attn.q_proj"};
   if (Result<RankHistory> history = readRankHistory(scratch("ranks.jsonl"), modules))
     (void)rankHeatMap(*history);
 }
