@@ -39,6 +39,7 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
   PlanMemoryOptions memory;
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));
+  pm.addPass(createCheckMemory());
 }
 
 // What stands above a kernel: its formula, the first op that needs it, its launch.

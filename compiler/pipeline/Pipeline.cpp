@@ -65,6 +65,7 @@ public:
           pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
           addDescribeKernels(pm, request.cpu);
           pm.addPass(createPlanMemory());
+          pm.addPass(createCheckMemory());
         })))
       return failure();
     FailureOr<std::string> plan = planJson(*module, *request.spec, {.cpu = request.cpu});

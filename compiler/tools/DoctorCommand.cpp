@@ -6,6 +6,7 @@
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "nlohmann/json.hpp"
+#include "runtime/formats/Trust.h"
 #include "runtime/gpu/Describe.h"
 #include "runtime/train/Limits.h"
 
@@ -93,6 +94,9 @@ Finding cache() {
   while (access(nearest.c_str(), F_OK) != 0 && nearest.rfind('/') != std::string::npos &&
          nearest.rfind('/') > 0)
     nearest.resize(nearest.rfind('/'));
+  for (const std::string part : {"", "/kernels", "/programs"})
+    if (const std::string why = formats::notOurs(folder + part); !why.empty())
+      return {"cache", folder + part + " (not used: it " + why + ")", State::Absent};
   bool writable = access(nearest.c_str(), W_OK) == 0;
   return {"cache", folder + (writable ? "" : " (not writable)"),
           writable ? State::Good : State::Absent};
