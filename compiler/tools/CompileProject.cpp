@@ -106,7 +106,13 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   out.files = std::move(result->files);
   out.base = std::move(result->base);
   if (const std::optional<IndexFault> &fault = result->indexFault) {
-    sayDiagnostic(project, "error", fault->place, fault->message);
+    dsl::Diagnostics diags;
+    if (fault->range) {
+      diags.error(fault->range, fault->message);
+      sayLine(diags.text());
+    } else {
+      sayDiagnostic(project, "error", fault->place, fault->message);
+    }
     return Exit::DoesNotFit;
   }
   if (settings.kernels)
