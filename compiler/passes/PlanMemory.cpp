@@ -4,6 +4,7 @@
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_PLANMEMORY
@@ -30,6 +31,27 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
 
   llvm::StringMap<int64_t> fixed; // role/label -> offset
   int64_t top = 0;
+
+  llvm::StringSet<> kept; // io that others than the inference programs use
+
+  // hidden, loss and head hand results to one another; a step in between begins anew.
+  static bool isInference(func::FuncOp func) {
+    return llvm::is_contained({"hidden", "loss", "head"}, func.getName());
+  }
+
+  // Their results lie where a step has its locals.
+  void findKept() {
+    kept.clear();
+    bool trains = bool(getOperation().lookupSymbol("train"));
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (!trains || !isInference(func))
+        for (BufferOp buffer : func.getOps<BufferOp>())
+          if (buffer.getRole() == BufferRole::IO)
+            kept.insert(buffer.getLabel());
+  }
+  bool isKept(BufferOp buffer) {
+    return buffer.getRole() != BufferRole::IO || kept.contains(buffer.getLabel());
+  }
 
   int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
@@ -66,11 +88,18 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       top += aligned(4 * count + 64);
     }
     placeTriplets(region, count);
+    findKept();
+    for (auto func : module.getOps<func::FuncOp>())
+      func.walk([&](BufferOp buffer) {
+        if (isKept(buffer))
+          placeFixed(buffer);
+      });
+    int64_t persistent = top;
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
-    int64_t persistent = top, peak = top;
+    int64_t shared = top, peak = top;
     for (auto func : module.getOps<func::FuncOp>())
-      peak = std::max(peak, placeLocals(func, persistent));
+      peak = std::max(peak, placeLocals(func, isInference(func) ? shared : persistent));
     arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
     arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64))));
     module->setAttr("lora.arena", b.getDictionaryAttr(arena));
