@@ -1,10 +1,10 @@
 // 50-planned: lifetimes -> one arena with offsets. After SelectKernels, when every buffer and its
 // uses are known.
 
+#include "compiler/passes/InferenceBuffers.h"
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/StringSet.h"
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_PLANMEMORY
@@ -31,27 +31,6 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
 
   llvm::StringMap<int64_t> fixed; // role/label -> offset
   int64_t top = 0;
-
-  llvm::StringSet<> kept; // io that others than the inference programs use
-
-  // hidden, loss and head hand results to one another; a step in between begins anew.
-  static bool isInference(func::FuncOp func) {
-    return llvm::is_contained({"hidden", "loss", "head"}, func.getName());
-  }
-
-  // Their results lie where a step has its locals.
-  void findKept() {
-    kept.clear();
-    bool trains = bool(getOperation().lookupSymbol("train"));
-    for (auto func : getOperation().getOps<func::FuncOp>())
-      if (!trains || !isInference(func))
-        for (BufferOp buffer : func.getOps<BufferOp>())
-          if (buffer.getRole() == BufferRole::IO)
-            kept.insert(buffer.getLabel());
-  }
-  bool isKept(BufferOp buffer) {
-    return buffer.getRole() != BufferRole::IO || kept.contains(buffer.getLabel());
-  }
 
   int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
@@ -88,10 +67,11 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       top += aligned(4 * count + 64);
     }
     placeTriplets(region, count);
-    findKept();
+    // What only inference has lies behind the rest, where a step has its locals.
+    llvm::StringSet<> ofInference = inferenceBuffers(module);
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) {
-        if (isKept(buffer))
+        if (buffer.getRole() != BufferRole::IO || !ofInference.contains(buffer.getLabel()))
           placeFixed(buffer);
       });
     int64_t persistent = top;

@@ -53,6 +53,7 @@ public:
     const bool withKernels = request.kernels && result.fits;
     if (isCuda()) {
       addReport();
+      result.indexFault = findIndexFault(*module, *request.spec);
       return failed(emitCuda(*module, request, withKernels, result))
                  ? FailureOr<CompileResult>(failure())
                  : std::move(result);
@@ -183,6 +184,7 @@ private:
       pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
       addDescribeKernels(pm, request.cpu);
       pm.addPass(createPlanMemory());
+      pm.addPass(createCheckMemory());
     });
   }
 

@@ -11,7 +11,7 @@
 #include "dsl/SpecJson.h"
 #include "runtime/gpu/Describe.h"
 #include "runtime/train/Hash.h"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
 #include <cstdlib>
 #include <fmt/format.h>
@@ -106,6 +106,10 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   out.files = std::move(result->files);
   out.base = std::move(result->base);
   out.files["run.json"] = dsl::toJson(project.spec);
+  if (const std::optional<IndexFault> &fault = result->indexFault) {
+    sayDiagnostic(project, "error", fault->place, fault->message);
+    return Exit::DoesNotFit;
+  }
   if (!result->fits)
     return sayDoesNotFit(project, settings, result->needed);
   if (settings.kernels)
