@@ -4,8 +4,8 @@
 #include "runtime/train/ChildProcess.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
-#include "runtime/train/ThreadPool.h"
 #include "runtime/train/ranks/Recompiler.h"
 
 #include <algorithm>
