@@ -4,6 +4,7 @@
 #include "runtime/train/ChildProcess.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/ThreadPool.h"
 #include "runtime/train/ranks/Recompiler.h"
