@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-adalora bench-adalora-cold bench-cuda-static test-interop generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-memory bench-adalora bench-adalora-cold bench-cuda-static test-interop generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -35,6 +35,9 @@ demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it 
 
 bench: setup programs ## speed and memory of the SmolLM2 step
 	@bash $(SCRIPTS)/bench.sh $(BUILD)
+
+bench-memory: setup programs ## memory of the SmolLM2 step, planned and resident, and what a limit on it costs
+	@bash $(SCRIPTS)/bench_memory.sh $(BUILD)
 
 bench-adalora: setup programs ## AdaLoRA's prune modes: held-out loss, step time, memory; beside PEFT once test-interop has installed it
 	@bash $(SCRIPTS)/bench_adalora.sh $(BUILD)

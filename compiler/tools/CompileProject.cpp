@@ -5,7 +5,6 @@
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
 #include "compiler/tools/Output.h"
-#include "compiler/tools/PlanSize.h"
 #include "compiler/tools/Resources.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
@@ -37,21 +36,15 @@ void sayDiagnostic(const Project &project, const std::string &severity, const st
   sayLine((place.empty() ? "" : place + ": ") + severity + ": " + message);
 }
 
-Exit checkMemory(const Project &project, const std::string &plan) {
+Exit checkMemory(const Project &project, const Compiled &compiled) {
   const auto &limit = project.spec.target.memory;
-  if (*limit == 0)
+  const uint64_t need = compiled.memory.total();
+  if (*limit == 0 || need <= *limit)
     return Exit::Done;
-  Result<PlanSize> size = readPlanSize(plan);
-  if (!size)
-    return fail(size.error());
-  int64_t threads =
-      *project.spec.target.threads ? *project.spec.target.threads : train::availableThreads();
-  uint64_t need = size->total(static_cast<int>(threads));
-  if (need <= *limit)
-    return Exit::Done;
+  const std::string threads =
+      compiled.memory.onGpu() ? "" : " on " + std::to_string(compiled.facts.threads) + " threads";
   dsl::Diagnostics diags;
-  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + " on " +
-                               std::to_string(threads) + " threads, " +
+  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + threads + ", " +
                                binaryBytes(double(need - *limit)) +
                                " more than memory = " + binaryBytes(double(*limit)) +
                                "; lower batch_size, max_length or r, or quantize the base");
@@ -78,6 +71,10 @@ std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::st
 Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out) {
   if (Result<void> known = checkCpuName(settings.cpu); !known)
     return fail(known.error());
+  Result<RunFacts> facts = readRunFacts(project);
+  if (!facts)
+    return fail(facts.error());
+  out.facts = std::move(*facts);
   CompileRequest request;
   request.spec = &project.spec;
   request.model = &project.model;
@@ -110,7 +107,12 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
                         result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",
                         result->cachedKernels, result->kernelSeconds));
   out.files["run.json"] = dsl::toJson(project.spec);
-  return settings.archs.empty() ? checkMemory(project, out.files["plan.json"]) : Exit::Done;
+  Result<train::MemoryPlan> memory = runMemory(out.facts, out.files["plan.json"]);
+  if (!memory)
+    return fail(memory.error());
+  out.memory = std::move(*memory);
+  out.files["memory.json"] = memoryJson(out.memory);
+  return checkMemory(project, out);
 }
 
 // The architecture to compile for on the first GPU that answers; nothing where none answers, or no

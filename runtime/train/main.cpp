@@ -5,7 +5,9 @@
 #include "runtime/train/Arguments.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
+#include "runtime/train/Heap.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/MemoryPlan.h"
 #include "runtime/train/Output.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/Session.h"
@@ -64,22 +66,24 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
-Result<Corpus> readData(const Session &session,
+/// Reads the data, plans the memory of the whole run with it and checks the limit.
+Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
                         const std::function<void(const std::string &)> &say) {
-  TextEncoder encoder;
-  if (needsTokenizer(session.run.data)) {
-    Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
-    if (!tokenizer)
-      return tokenizer.error();
-    encoder = encoderOf(*tokenizer);
-  }
-  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
-                    session.run.seed};
-  Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
-  if (corpus)
-    for (const std::string &note : corpus->notes)
-      say(note);
-  return corpus;
+  Result<Corpus> read = readCorpus(session.run.data, session.modelPath,
+                                   {session.plan.vocab, session.plan.maxLength,
+                                    session.plan.maxTokens, session.run.seed});
+  if (!read)
+    return read.error();
+  corpus = std::move(*read);
+  trimHeap();
+  for (const std::string &note : corpus.notes)
+    say(note);
+  session.memory = planMemory({session.plan, session.run, session.pool->threads(),
+                               imageHere(payload), dataMemory(corpus)});
+  if (std::optional<Error> tooMuch = checkLimit(session.memory, session.run.memory,
+                                                "target.memory", session.pool->threads()))
+    return *tooMuch;
+  return {};
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
@@ -156,6 +160,7 @@ int run(int argc, const char *const *argv) {
   if (!parsed.arguments)
     return parsed.exitCode;
   const Arguments &args = *parsed.arguments;
+  settleHeap();
   formats::installSigbusGuard();
   ignoreWriteSignals();
 
@@ -182,7 +187,13 @@ int run(int argc, const char *const *argv) {
 
   Progress progress(args.quiet);
   auto say = [&](const std::string &line) { progress.say(line); };
-  auto opened = Session::open(*payload, *config, {args.model, args.threads}, say);
+  Corpus corpus;
+  SessionOptions sessionOptions{args.model, args.threads, nullptr};
+  if (args.mode != Mode::Generate)
+    sessionOptions.prepare = [&](Session &session) {
+      return prepareRun(session, *payload, corpus, say);
+    };
+  auto opened = Session::open(*payload, *config, sessionOptions, say);
   if (!opened)
     return fail(opened.error());
   Session &session = **opened;
@@ -196,11 +207,8 @@ int run(int argc, const char *const *argv) {
   if (args.mode == Mode::Generate)
     return runGenerate(session, args);
 
-  Result<Corpus> corpus = readData(session, say);
-  if (!corpus)
-    return fail(corpus.error());
   if (args.mode == Mode::Eval)
-    return runEval(session, *corpus, args);
+    return runEval(session, corpus, args);
   std::unique_ptr<Recompiler> recompiler;
   if (config->adalora && config->adalora->prune != PruneMode::Mask) {
     Result<std::unique_ptr<Recompiler>> found = childRecompiler(args.lorac, *payload);
@@ -222,7 +230,10 @@ int run(int argc, const char *const *argv) {
                        resumeCommand(argc, argv),
                        payload->file("spec.toml"),
                        recompiler.get()};
-  Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
+  for (const std::string &name : payload->names())
+    payload->release(name);
+  trimHeap();
+  Result<TrainOutcome> outcome = train(session, corpus, options, progress);
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());
