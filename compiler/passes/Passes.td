@@ -157,4 +157,12 @@ def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];
 }
 
+def CheckMemory : Pass<"lora-check-memory", "::mlir::ModuleOp"> {
+  let summary = "no two buffers that are in use at once lie over each other";
+  let description = [{
+    Runs behind PlanMemory, and asks the launches anew who is in use when; changes nothing. Regions, inputs, outputs and tables
+    are in use throughout.
+  }];
+}
+
 #endif

@@ -57,6 +57,7 @@ public:
       if (failed(stage("50-planned", [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
         return failure();
       addReport();
+      result.indexFault = findIndexFault(*module, *request.spec);
       return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
                                                         : std::move(result);
     }
@@ -64,6 +65,7 @@ public:
           pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
           addDescribeKernels(pm, request.cpu);
           pm.addPass(createPlanMemory());
+          pm.addPass(createCheckMemory());
         })))
       return failure();
     FailureOr<std::string> plan = planJson(*module, *request.spec, {.cpu = request.cpu});

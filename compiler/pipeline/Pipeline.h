@@ -1,6 +1,7 @@
 #pragma once
 // Spec -> artifacts: the order of all stages, on one screen in Pipeline.cpp.
 
+#include "compiler/pipeline/IndexWidth.h"
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
@@ -48,6 +49,8 @@ struct CompileResult {
   /// long that took.
   int compiledKernels = 0, cachedKernels = 0;
   double kernelSeconds = 0;
+  /// CUDA: what kernels cannot index. The plan is there, and no kernel was compiled.
+  std::optional<IndexFault> indexFault;
 };
 
 /// Told each diagnostic: severity ("error", "warning", "remark"), "file:line:column" or "",

@@ -10,7 +10,7 @@
 #include "dsl/SpecJson.h"
 #include "runtime/gpu/Describe.h"
 #include "runtime/train/Hash.h"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
 #include <cstdlib>
 #include <fmt/format.h>
@@ -102,6 +102,10 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
     return Exit::Failed;
   out.files = std::move(result->files);
   out.base = std::move(result->base);
+  if (const std::optional<IndexFault> &fault = result->indexFault) {
+    sayDiagnostic(project, "error", fault->place, fault->message);
+    return Exit::DoesNotFit;
+  }
   if (settings.kernels)
     sayLine(fmt::format("kernels: {} compiled{}, {} from the cache, in {:.1f} s",
                         result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",

@@ -10,8 +10,8 @@
 #include "runtime/abi.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/MappedFile.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Plan.h"
-#include "runtime/train/ThreadPool.h"
 
 #include <chrono>
 #include <csignal>

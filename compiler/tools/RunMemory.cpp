@@ -4,8 +4,8 @@
 #include "compiler/tools/Resources.h"
 #include "dsl/SpecJson.h"
 #include "nlohmann/json.hpp"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Text.h"
-#include "runtime/train/ThreadPool.h"
 
 #include <fmt/format.h>
 

@@ -45,6 +45,7 @@ private:
     bool fixedRows;
     bool needsRows; ///< writes nothing without rows: skipped then
     bool evenTiles;
+    Length length;
     const PlanLaunch *plan;
     const PlanKernel *planKernel;
     size_t counter = 0;

@@ -2,6 +2,7 @@
 
 #include "runtime/train/CpuBackend.h"
 #include "runtime/train/CudaBackend.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/Weights.h"
 
