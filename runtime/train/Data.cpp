@@ -31,14 +31,13 @@ public:
         SampleReader::open(path, lines ? "\n" : table.separator, lines ? nullptr : encoder.cut);
     if (!reader)
       return reader.error();
-    for (size_t number = 1;; ++number) {
+    for (;;) {
       Result<std::optional<SamplePart>> part = reader->next();
       if (!part)
         return part.error();
       if (!*part)
         break;
-      const std::string where = lines ? "line " + std::to_string(number)
-                                      : "byte " + std::to_string((*part)->offset);
+      const std::string where = "line " + std::to_string((*part)->line);
       Result<void> added =
           lines ? addLine((*part)->text, path, where) : addPart(**part, path, where);
       if (!added)

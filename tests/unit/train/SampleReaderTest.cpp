@@ -54,11 +54,25 @@ protected:
   static std::vector<Sample> expected(const std::string &text, const std::string &separator) {
     std::vector<Sample> samples;
     size_t begin = 0;
-    if (!separator.empty())
-      for (size_t at; (at = text.find(separator, begin)) != std::string::npos;
-           begin = at + separator.size())
-        samples.push_back({begin, text.substr(begin, at - begin)});
-    samples.push_back({begin, text.substr(begin)});
+    const bool isLine = separator == "\n%\n";
+    while (!separator.empty()) {
+      if (isLine && text.compare(begin, separator.size() - 1, separator, 1) == 0) {
+        samples.push_back({begin, ""});
+        begin += separator.size() - 1;
+        continue;
+      }
+      const size_t at = text.find(separator, begin);
+      if (at == std::string::npos)
+        break;
+      samples.push_back({begin, text.substr(begin, at - begin)});
+      begin = at + separator.size();
+    }
+    std::string last = text.substr(begin);
+    if (isLine && last == "%")
+      last.clear();
+    else if (isLine && last.ends_with("\n%"))
+      last.resize(last.size() - 2);
+    samples.push_back({begin, last});
     return samples;
   }
 
@@ -75,7 +89,9 @@ TEST_F(SampleReaderTest, SamplesOfAnyLength) {
       const size_t size = round == 0 ? 1 : draw() % (3 * SampleReader::readBytes);
       while (text.size() < size) // separators end anywhere, those that overlap among them
         text += draw() % 50 ? std::string(draw() % 900, "ab\n %x"[draw() % 6]) : separator;
-      text += "e";
+      text += round % 2 ? "e" : separator.substr(0, separator.empty() ? 0 : separator.size() - 1);
+      if (text.empty())
+        text = "e";
       write(text);
       EXPECT_EQ(read(separator), expected(text, separator)) << separator << " " << round;
     }
@@ -94,7 +110,29 @@ TEST_F(SampleReaderTest, ALongSampleComesInParts) {
       << "whole where no place is known";
 }
 
-TEST_F(SampleReaderTest, NamesTheByteThatIsNoUtf8) {
+TEST_F(SampleReaderTest, ASeparatorThatIsALine) {
+  for (const std::string text : {"%\na\n%\n%\nb\n%", "%\n", "%", "%\n%\n%\n", "a\n%\n", "\n%\n", "a%\n%\nb"}) {
+    write(text);
+    EXPECT_EQ(read("\n%\n"), expected(text, "\n%\n")) << text;
+  }
+}
+
+TEST_F(SampleReaderTest, LineEndsAndLines) {
+  write("a\r\n%\r\nb\rc\n%\nd");
+  Result<SampleReader> reader = SampleReader::open(path, "\r\n%\r\n", nullptr);
+  ASSERT_TRUE(reader);
+  std::vector<std::pair<uint64_t, std::string>> seen;
+  for (;;) {
+    Result<std::optional<SamplePart>> part = reader->next();
+    ASSERT_TRUE(part);
+    if (!*part)
+      break;
+    seen.emplace_back((*part)->line, (*part)->text);
+  }
+  EXPECT_EQ(seen, (std::vector<std::pair<uint64_t, std::string>>{{1, "a"}, {3, "b\nc"}, {6, "d"}}));
+}
+
+TEST_F(SampleReaderTest, NamesThePlaceThatIsNoUtf8) {
   std::string text(2 * SampleReader::readBytes, 'a');
   text[100] = '\n';
   text += "\xff";
@@ -104,7 +142,8 @@ TEST_F(SampleReaderTest, NamesTheByteThatIsNoUtf8) {
   ASSERT_TRUE(reader->next());
   Result<std::optional<SamplePart>> bad = reader->next();
   ASSERT_FALSE(bad);
-  EXPECT_NE(bad.error().message.find("at byte " + std::to_string(text.size() - 1)),
+  EXPECT_NE(bad.error().message.find("is not UTF-8 at line 2, column " +
+                                     std::to_string(text.size() - 101)),
             std::string::npos)
       << bad.error().message;
 }
