@@ -16,7 +16,7 @@ namespace {
 
 // Of kernels and plan, which are known only when all is compiled: code of a few families in a few
 // shapes; words and arguments of the launches of a layer.
-constexpr uint64_t reserveOfProgram = 1 << 20, reserveOfLayer = 80 << 10;
+constexpr uint64_t reserveOfProgram = 768 << 10, reserveOfLayer = 80 << 10;
 
 Result<train::ProgramImage> imageFor(const RunFacts &facts, const std::string &planJson) {
   if (facts.executable.empty())
