@@ -1,6 +1,7 @@
 // After PlanMemory: no two buffers that are in use at once lie over each other. It asks the
 // launches anew, so that a fault of the planner becomes an error and not other numbers.
 
+#include "compiler/passes/InferenceBuffers.h"
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -64,18 +65,29 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
       return signalPassFailure();
     }
     const int64_t bytes = arena.getAs<IntegerAttr>("bytes").getInt();
+    llvm::StringSet<> ofInference = inferenceBuffers(module);
     InUse always;
-    if (failed(addFixed(module, arena, always)))
+    if (failed(addFixed(module, arena, always, [&](BufferOp buffer) {
+          return buffer.getRole() == BufferRole::Table ||
+                 (buffer.getRole() == BufferRole::IO && !ofInference.contains(buffer.getLabel()));
+        })))
+      return signalPassFailure();
+    InUse inInference = always;
+    if (failed(addFixed(module, {}, inInference, [&](BufferOp buffer) {
+          return buffer.getRole() == BufferRole::IO && ofInference.contains(buffer.getLabel());
+        })))
       return signalPassFailure();
     for (auto func : module.getOps<func::FuncOp>())
-      if (failed(check(func, always, bytes)))
+      if (failed(check(func, isInference(func) ? inInference : always, bytes)))
         return signalPassFailure();
   }
 
-  // Regions of the arena, and what the runtime knows by name: in use throughout.
-  LogicalResult addFixed(ModuleOp module, DictionaryAttr arena, InUse &always) {
+  // Regions of the arena, and what the runtime knows by name: in use throughout, or in all programs
+  // of inference.
+  LogicalResult addFixed(ModuleOp module, DictionaryAttr arena, InUse &always,
+                         llvm::function_ref<bool(BufferOp)> isFixed) {
     std::map<std::string, Span> fixed;
-    for (NamedAttribute entry : arena)
+    for (NamedAttribute entry : arena ? arena.getValue() : ArrayRef<NamedAttribute>())
       if (auto region = dyn_cast<DictionaryAttr>(entry.getValue())) {
         const int64_t begin = region.getAs<IntegerAttr>("offset").getInt(),
                       count = region.getAs<IntegerAttr>("count").getInt();
@@ -83,7 +95,7 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
           fixed[entry.getName().str()] = {begin, begin + 4 * count, entry.getName().str()};
       }
     module.walk([&](BufferOp buffer) {
-      if (buffer.getRole() == BufferRole::IO || buffer.getRole() == BufferRole::Table)
+      if (isFixed(buffer))
         fixed[(stringifyBufferRole(buffer.getRole()) + "/" + buffer.getLabel()).str()] =
             spanOf(buffer);
     });

@@ -80,7 +80,7 @@ static Location unknownArch(MLIRContext &context, const dsl::Spec &spec) {
   return UnknownLoc::get(&context);
 }
 
-LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
+LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request, bool withKernels,
                               CompileResult &result) {
   llvm::Expected<cuda::CudaTarget> target =
       cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
@@ -97,7 +97,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   if (failed(plan))
     return failure();
   result.files["plan.json"] = *plan;
-  if (!request.kernels || result.indexFault)
+  if (!withKernels || result.indexFault)
     return success();
 
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);

@@ -53,7 +53,8 @@ std::string inWords(const Extent &of) {
 }
 
 IndexFault ofWeight(FrozenOp weight, const Extent &extent) {
-  return {placeOf(weight.getLoc()),
+  return {{},
+          placeOf(weight.getLoc()),
           llvm::formatv(
               "'{0}' has {1} rows of {2} columns, padding included: {3}; no setting makes "
               "it smaller, so train this model on the CPU",
@@ -67,7 +68,8 @@ IndexFault ofTokens(LaunchOp launch, const Extent &extent, const dsl::TrainSpec 
     mend += llvm::formatv("batch_size {0} at this length, ", fits / length);
   if (fits >= batch)
     mend += llvm::formatv("max_length {0} at this batch_size, ", fits / batch);
-  return {placeOf(launch.getLoc()),
+  return {train.maxLength.range ? train.maxLength.range : train.batchSize.range,
+          placeOf(launch.getLoc()),
           llvm::formatv("batch_size {0} x max_length {1} is {2} tokens, and '{3}' has {4} columns: "
                         "{5}; at most {6} tokens fit: {7}or train on the CPU",
                         batch, length, grouped(extent.rows), nameOf(launch.getLoc()),
@@ -97,7 +99,8 @@ std::optional<IndexFault> lorac::findIndexFault(ModuleOp planned, const dsl::Spe
         return ofWeight(frozen, largest);
   if (largest.rows == planned->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt())
     return ofTokens(launchOf, largest, spec.train);
-  return IndexFault{placeOf(launchOf.getLoc()),
+  return IndexFault{{},
+                    placeOf(launchOf.getLoc()),
                     llvm::formatv("'{0}' has {1} rows of {2} columns: {3}; at most {4} rows fit",
                                   nameOf(launchOf.getLoc()), grouped(largest.rows),
                                   grouped(largest.width), inWords(largest),

@@ -11,6 +11,7 @@
 namespace lorac {
 
 struct IndexFault {
+  dsl::SourceRange range;     ///< the key to change; none where there is none, or it is a default
   std::string place, message; ///< as a diagnostic has them
 };
 

@@ -129,6 +129,10 @@ Exit runRecompile(const RecompileOptions &options) {
   });
   if (llvm::failed(result))
     return Exit::Failed;
+  if (!result->fits)
+    return fail({"the program at these ranks needs " + binaryBytes(double(result->needed)) +
+                     " of weights, arena and scratch, more than its memory limit leaves",
+                 Exit::DoesNotFit});
   if (!options.dumps.empty())
     if (Result<void> written = writeDumps(options.dumps, result->files); !written)
       return fail(written.error());

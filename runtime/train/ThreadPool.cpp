@@ -1,43 +1,43 @@
 #include "runtime/train/ThreadPool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 // Who may touch what, and why a late worker does no harm.
 //
-// A launch is `body`, `context` and each share's begin, end and piece: plain fields that the caller
-// writes. Then it stores `open`, then the tickets (release), then it raises `generation`.
+// `launches`, `next`, `number`, `body`, `context` and each share's begin, end and piece are plain
+// fields. They belong to one thread at a time, the one that advances: first the caller, then
+// whoever did the last piece of a launch. It writes them, stores `open`, then the tickets
+// (release), and touches none of them after the last ticket is out.
 //
-// - A piece is claimed by compare-and-swap on its share's ticket: generation, count, next. Nothing
-//   but the ticket is read before. A claim that succeeds reads what the caller's release stored
-//   (the claims between are read-modify-writes, so they continue its release sequence): it sees the
-//   launch's plain fields.
-// - Whoever claimed a piece runs it, then lowers `open` (release). The caller returns once it has
-//   seen `open` at 0 (acquire). So between a claim and its lowering the launch cannot end: `body`
-//   and `context` live, and no plain field is written. After it nobody reads them: a later read
-//   needs another claim. Launches are not nested, so the writes of the next one come after the
-//   last read of this one.
+// - A piece is claimed by compare-and-swap on its share's ticket: number of the launch, count,
+//   next. Nothing but the ticket is read before. A claim that succeeds reads what the release
+//   stored (claims between are read-modify-writes and continue its release sequence), so it sees
+//   the plain fields of that launch.
+// - Whoever claimed a piece runs it, then lowers `open` (acquire and release). Only who lowers it
+//   to 0 advances. So between a claim and its lowering nobody writes a plain field, `body` and
+//   `context` live, and run() has not returned; and all reads of a launch's fields come before the
+//   writes of the next. A later read needs another claim.
+// - Tickets are stored one after another: a worker may claim from one share of a launch while
+//   another still shows the launch before. `open` counts all pieces before any ticket is out, so it
+//   cannot reach 0 before all are.
 // - A late worker, asleep or without a core while others did all, finds tickets that are used up
-//   (count == next), calls nothing, and sleeps until `generation` differs from the one that it read
-//   *before* it looked at the tickets. One raised in between is seen at once, so no launch is
-//   missed; one missed entirely would cost time and nothing else, for the caller takes pieces of
-//   every share and needs no one.
-// - Tickets are stored one after another, so a worker may claim from the first share of a launch
-//   while the second still shows the launch before. `open` counts all pieces before any ticket is
-//   out, so it cannot reach 0 early.
-// - ABA: a worker reads a ticket, loses its core for as long as it takes for the same 64 bits to
-//   come again (2^32 launches), and its swap succeeds. The claim is right all the same: it says
-//   that piece `next` of the launch that is published *now* is taken, and only now reads whose it
-//   is. The generation is in the ticket so that a swap by one who saw an older launch fails and is
-//   tried again on what it finds; that too is only for clarity.
-// - Sleeping: a worker counts itself among `sleepers` before it looks at `generation` again, the
-//   caller raises `generation` before it looks at `sleepers`; both sequentially consistent, so one
-//   of them sees the other, and the kernel looks at the word once more before it puts a thread to
-//   sleep. The same with `callerSleeps` and `open`.
-// - The last to lower `open` wakes the caller by the pool's own memory, which the destructor frees
-//   only after it has joined all workers.
+//   (count == next), calls nothing, and sleeps again. It read `events` *before* it looked at the
+//   tickets, and `events` is raised after they are out, so it misses no launch; and one that it did
+//   miss would cost time and nothing else, for every thread takes pieces of every share.
+// - ABA: a worker reads a ticket, loses its core until the same 64 bits come again (2^32 launches),
+//   and its swap succeeds. The claim is right all the same: it takes piece `next` of the launch
+//   that is out *now*, and only then reads whose it is. The number is in the ticket so that who saw
+//   an older launch fails and looks again.
+// - Sleeping: a thread counts itself among `sleepers` before it looks at `events` again; who raises
+//   `events` looks at `sleepers` after that. Both are sequentially consistent, so one of the two
+//   sees the other, and the kernel looks at the word once more before it puts a thread to sleep.
+// - After the end of run(), who raised its last event may still be on its way through raiseEvent():
+//   that touches atomics of the pool alone, and the destructor joins all workers.
 
 namespace lorac::train {
 
@@ -59,8 +59,8 @@ inline void relax() {
 #endif
 }
 
-constexpr uint64_t ticketOf(uint32_t generation, uint64_t count, uint64_t next) {
-  return uint64_t(generation) << 32 | count << 16 | next;
+constexpr uint64_t ticketOf(uint32_t number, uint64_t count, uint64_t next) {
+  return uint64_t(number) << 32 | count << 16 | next;
 }
 constexpr uint64_t countOf(uint64_t ticket) { return ticket >> 16 & 0xffff; }
 constexpr uint64_t nextOf(uint64_t ticket) { return ticket & 0xffff; }
@@ -75,6 +75,22 @@ void wake(std::atomic<uint32_t> &word, int threads) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
 }
 
+// A thread that loses its core inside a piece holds up its launch for as long as a neighbour's
+// slice takes; one that gives its core up between two pieces holds up nothing. So a thread offers
+// its core after 2 ms on it: less than a slice, more than most launches. Where nobody waits for the
+// core that takes less than a microsecond. After 4 ms it has been away already, and begins again.
+void offerCore() {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds turn(2), away(4);
+  thread_local Clock::time_point since = Clock::now();
+  const Clock::duration passed = Clock::now() - since;
+  if (passed < turn)
+    return;
+  if (passed < away)
+    sched_yield();
+  since = Clock::now();
+}
+
 int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 } // namespace
@@ -87,23 +103,49 @@ ThreadPool::ThreadPool(int threads)
 
 ThreadPool::~ThreadPool() {
   stopping.store(true, std::memory_order_relaxed);
-  raiseGeneration(generation.load(std::memory_order_relaxed) + 1);
+  raiseEvent();
   for (std::thread &thread : workers)
     thread.join();
 }
 
-void ThreadPool::run(int64_t count, Split split, Length length, Body newBody, void *newContext) {
-  if (count <= 0)
-    return;
-  if (workerCount == 1 || count == 1) {
-    newBody(newContext, 0, 0, count);
-    return;
+void ThreadPool::run(std::span<const Launch> newLaunches) {
+  launches = newLaunches;
+  next = 0;
+  isDone.store(false, std::memory_order_relaxed);
+  advance(0);
+  for (;;) {
+    const uint32_t seen = events.load();
+    if (isDone.load(std::memory_order_acquire))
+      return;
+    takePieces(0);
+    if (isDone.load(std::memory_order_acquire))
+      return;
+    waitForEvent(seen);
   }
-  body = newBody;
-  context = newContext;
-  const bool dynamic = split == Split::Dynamic;
+}
+
+// Brings out the next launch; one that is not worth sharing is run here.
+void ThreadPool::advance(int worker) {
+  while (next < launches.size()) {
+    const Launch &launch = launches[next++];
+    if (launch.count <= 0)
+      continue;
+    if (workerCount > 1 && launch.count > 1)
+      return publish(launch);
+    launch.body(launch.context, worker, 0, launch.count);
+  }
+  isDone.store(true, std::memory_order_release);
+  raiseEvent();
+}
+
+void ThreadPool::publish(const Launch &launch) {
+  body = launch.body;
+  context = launch.context;
+  ++number;
+  const bool dynamic = launch.split == Split::Dynamic;
+  const int64_t count = launch.count;
   const int64_t shareCount = dynamic ? 1 : std::min<int64_t>(workerCount, count);
-  const int64_t wanted = length == Length::Long ? piecesOfLong : piecesOfShort;
+  const int64_t wanted = launch.length == Length::Long ? piecesOfLong : piecesOfShort;
   uint32_t pieces = 0;
   for (int64_t i = 0; i < shareCount; ++i) {
     Share &share = shares[size_t(i)];
@@ -114,67 +156,70 @@ void ThreadPool::run(int64_t count, Split split, Length length, Body newBody, vo
     pieces += uint32_t(divideUp(tiles, share.piece));
   }
   open.store(pieces, std::memory_order_relaxed);
-  const uint32_t next = generation.load(std::memory_order_relaxed) + 1;
   for (int64_t i = 0; i < shareCount; ++i) {
     Share &share = shares[size_t(i)];
     const int64_t tiles = share.end - share.begin;
-    share.ticket.store(ticketOf(next, uint64_t(divideUp(tiles, share.piece)), 0),
+    share.ticket.store(ticketOf(number, uint64_t(divideUp(tiles, share.piece)), 0),
                        std::memory_order_release);
   }
-  raiseGeneration(next);
+  raiseEvent();
+}
 
-  takePieces(0);
+// Of its own share first, then of those of the others, the nearest first.
+void ThreadPool::takePieces(int worker) {
+  for (int i = 0; i < workerCount;)
+    switch (takePiece(shares[size_t((worker + i) % workerCount)], worker)) {
+    case Taken::Nothing:
+      ++i;
+      break;
+    case Taken::Piece:
+      break;
+    case Taken::LastPiece: // another launch is out
+      i = 0;
+      break;
+    }
+}
 
-  for (int i = 0; i < spins; ++i) {
-    if (open.load(std::memory_order_acquire) == 0)
-      return;
-    relax();
-  }
-  callerSleeps.store(true);
-  for (uint32_t left; (left = open.load()) != 0;)
-    sleepWhile(open, left);
-  callerSleeps.store(false, std::memory_order_relaxed);
+ThreadPool::Taken ThreadPool::takePiece(Share &share, int worker) {
+  uint64_t ticket = share.ticket.load(std::memory_order_relaxed);
+  do {
+    if (nextOf(ticket) == countOf(ticket))
+      return Taken::Nothing;
+  } while (!share.ticket.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire,
+                                               std::memory_order_relaxed));
+  const int64_t begin = share.begin + int64_t(nextOf(ticket)) * share.piece;
+  body(context, worker, begin, std::min(begin + share.piece, share.end));
+  const bool isLast = open.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  if (isLast)
+    advance(worker);
+  offerCore();
+  return isLast ? Taken::LastPiece : Taken::Piece;
 }
 
 // Nobody is woken in vain: a call into the kernel is long beside a short launch.
-void ThreadPool::raiseGeneration(uint32_t next) {
-  generation.store(next);
+void ThreadPool::raiseEvent() {
+  events.fetch_add(1);
   if (sleepers.load() != 0)
-    wake(generation, workerCount);
+    wake(events, workerCount);
 }
 
-// Its own share first, then those of the others, the nearest first.
-void ThreadPool::takePieces(int worker) {
-  for (int i = 0; i < workerCount; ++i)
-    takePiecesOf(shares[size_t((worker + i) % workerCount)], worker);
-}
-
-void ThreadPool::takePiecesOf(Share &share, int worker) {
-  uint64_t ticket = share.ticket.load(std::memory_order_relaxed);
-  while (nextOf(ticket) < countOf(ticket)) {
-    if (!share.ticket.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire,
-                                            std::memory_order_relaxed))
-      continue;
-    const int64_t begin = share.begin + int64_t(nextOf(ticket)) * share.piece;
-    body(context, worker, begin, std::min(begin + share.piece, share.end));
-    if (open.fetch_sub(1) == 1 && callerSleeps.load())
-      wake(open, 1);
-    ticket = share.ticket.load(std::memory_order_relaxed);
+void ThreadPool::waitForEvent(uint32_t seen) {
+  for (int i = 0; i < spins; ++i) {
+    if (events.load(std::memory_order_acquire) != seen)
+      return;
+    relax();
   }
+  sleepers.fetch_add(1);
+  while (events.load() == seen)
+    sleepWhile(events, seen);
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void ThreadPool::work(int worker) {
   uint32_t seen = 0;
   for (;;) {
-    for (int i = 0; i < spins && generation.load(std::memory_order_acquire) == seen; ++i)
-      relax();
-    if (generation.load(std::memory_order_acquire) == seen) {
-      sleepers.fetch_add(1);
-      while (generation.load() == seen)
-        sleepWhile(generation, seen);
-      sleepers.fetch_sub(1, std::memory_order_relaxed);
-    }
-    seen = generation.load(std::memory_order_acquire);
+    waitForEvent(seen);
+    seen = events.load();
     if (stopping.load(std::memory_order_relaxed))
       return;
     takePieces(worker);

@@ -2,12 +2,14 @@
 // Workers that run ranges of tiles. A launch is cut into one contiguous share a worker
 // (neighbouring tiles share cache lines and pages), each share into pieces; a worker that is done
 // takes pieces from the shares of others. A launch ends when its tiles are done, not when every
-// worker has said so: one that lost its core to a neighbour is not waited for unless it lost it
-// inside a piece. Which worker runs a tile never changes what the tile writes.
+// worker has said so, and whoever does the last one brings out the next launch: a thread that lost
+// its core to a neighbour, the caller too, is waited for only where it lost it inside a piece.
+// Which worker runs a tile never changes what the tile writes.
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -32,11 +34,23 @@ public:
 
   int threads() const { return workerCount; }
 
-  /// Calls body(context, worker, begin, end) over ranges that cover [0, count) exactly once;
-  /// returns when all are done, and no call to `body` comes after that. Not reentrant; called from
-  /// one thread.
   using Body = void (*)(void *context, int worker, int64_t begin, int64_t end);
-  void run(int64_t count, Split split, Length length, Body body, void *context);
+  /// Calls body(context, worker, begin, end) over ranges that cover [0, count) exactly once.
+  struct Launch {
+    int64_t count;
+    Split split;
+    Length length;
+    Body body;
+    void *context;
+  };
+  /// Launches one after another: each begins when all tiles of the one before are done, whoever
+  /// did the last of them. Returns when all are done; no call to a body comes after that. Not
+  /// reentrant; called from one thread.
+  void run(std::span<const Launch> launches);
+  void run(int64_t count, Split split, Length length, Body body, void *context) {
+    const Launch launch{count, split, length, body, context};
+    run({&launch, 1});
+  }
 
   /// The same for a callable f(worker, begin, end).
   template <typename F>
@@ -62,19 +76,27 @@ private:
   };
 
   void work(int worker);
-  void raiseGeneration(uint32_t next);
+  void advance(int worker);
+  void publish(const Launch &launch);
   void takePieces(int worker);
-  void takePiecesOf(Share &share, int worker);
+  enum class Taken { Nothing, Piece, LastPiece };
+  Taken takePiece(Share &share, int worker);
+  void raiseEvent();
+  void waitForEvent(uint32_t seen);
 
   const int workerCount;
   std::unique_ptr<Share[]> shares;
+  // The launches that are run, and the one that is out: ThreadPool.cpp says who may touch them.
+  std::span<const Launch> launches;
+  size_t next = 0;     ///< of `launches`
+  uint32_t number = 0; ///< of the launch that is out, counted over the pool's life
   Body body = nullptr;
   void *context = nullptr;
 
-  alignas(64) std::atomic<uint32_t> generation{0}; ///< of the launch; a new one wakes the workers
-  alignas(64) std::atomic<uint32_t> open{0};       ///< pieces of the launch that are not done
-  std::atomic<uint32_t> sleepers{0};               ///< workers that may be asleep
-  std::atomic<bool> callerSleeps{false}, stopping{false};
+  alignas(64) std::atomic<uint32_t> events{0}; ///< raised for what is worth waking up for
+  std::atomic<uint32_t> sleepers{0};           ///< threads that may be asleep
+  alignas(64) std::atomic<uint32_t> open{0};   ///< pieces of the launch that are not done
+  std::atomic<bool> isDone{false}, stopping{false};
   std::vector<std::thread> workers;
 };
 

@@ -44,7 +44,7 @@ for tokens in "1 74898" "2 37449"; do
 done
 for tokens in "1 74899" "11 6809" "2 37450" "100 1024"; do
   expect 4 "$lorac" plan "$work/wide.toml" $(sized $tokens)
-  says "$work/wide.toml:"
+  says "--set train.max_length="
   says "28,672 columns"
   says "elements, and a CUDA kernel counts to 2,147,483,647"
   says "at most 74,898 tokens fit"
@@ -54,6 +54,10 @@ says "batch_size 11 x max_length 6809 is 74,899 tokens"
 says "2,147,504,128 elements"
 says "batch_size 10 at this length, max_length 6808 at this batch_size"
 [[ $(grep -c error: "$work/stderr") == 1 ]] || fail "more than one error"
+# A value of the file is pointed at.
+sed 's/max_length = 256/max_length = 74899/' "$work/wide.toml" >"$work/long.toml"
+expect 4 "$lorac" plan "$work/long.toml"
+says "$work/long.toml:$(grep -n max_length "$work/long.toml" | cut -d: -f1):"
 # compile and train say it too, and write nothing; the CPU counts with 64 bits.
 for command in compile train; do
   flag=-o

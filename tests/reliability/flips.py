@@ -1,11 +1,11 @@
 """Bit flips: of checkpoints, adapters, entries of the kernel cache and the payload of `train`. Tens of thousands in one process by
 lorac's own readers (ReliabilityFlips), and some hundreds through the shipped binaries."""
+import json
 import random
 import re
 import shutil
-import subprocess
 
-from programs import prepare, reference
+from programs import metrics, prepare, reference
 from tally import Bad
 from trials import Trial, sample
 
@@ -16,6 +16,14 @@ def flip(path, draw, begin=0):
     content[at] ^= 1 << bit
     path.write_bytes(content)
     return f"byte {at}, bit {bit} of {path.name}"
+
+
+def cut(path, draw, most):
+    """What a power cut leaves of a file that was not synced: its first bytes."""
+    size = draw.randrange(most)
+    with open(path, "r+b") as file:
+        file.truncate(size)
+    return f"{path.name} cut at byte {size}"
 
 
 def payload_begin(path):
@@ -59,7 +67,7 @@ def through_binaries(bench, seed):
             shutil.copytree(whole.folder, out)
             shutil.rmtree(out / "checkpoint-4")
             path = out / "checkpoint-3" / draw.choice(("adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"))
-            what = flip(path, draw)
+            what = flip(path, draw) if draw.random() < 0.8 else cut(path, draw, path.stat().st_size)
             outcome = bench.run(bench.train("lora", out, "--resume"))
             if outcome.rc != 0:
                 raise Bad("lost", f"{what}: exit {outcome.rc}: {outcome.last_words()}")
@@ -88,6 +96,32 @@ def through_binaries(bench, seed):
 
         return Trial("flips", f"{how} of a flipped adapter", f"flips:{how}:{number}", act)
 
+    def metrics_cut(number):
+        def act(folder):
+            draw = random.Random(f"{seed} metrics {number}")
+            out = folder / "out"
+            shutil.copytree(whole.folder, out)
+            shutil.rmtree(out / "checkpoint-4")
+            counted = json.loads((out / "checkpoint-3/trainer_state.json").read_text())["metrics_bytes"]
+            what = cut(out / "metrics.jsonl", draw, counted)
+            outcome = bench.run(bench.train("lora", out, "--resume"))
+            if outcome.rc != 0:
+                raise Bad("lost", f"{what}: exit {outcome.rc}: {outcome.last_words()}")
+            if any(not isinstance(line, dict) for line in metrics(out)):
+                raise Bad("silent", f"{what}: a broken line stays in it")
+            if "metrics" not in outcome.err:
+                raise Bad("silent", f"{what}: resumed without a word")
+            whole.check_end(out, lines=False)
+            return "said, whole lines kept"
+
+        return Trial("flips", "resume with metrics cut short", f"flips:metrics:{number}", act)
+
+    def verify_whole(folder):
+        outcome = bench.run([bench.lorac, "verify", whole.folder])
+        if outcome.rc != 0:
+            raise Bad("other", f"'lorac verify' of an undamaged run: exit {outcome.rc}: {outcome.last_words()}")
+        return "whole"
+
     def payload(number):
         def act(folder):
             draw = random.Random(f"{seed} payload {number}")
@@ -103,6 +137,7 @@ def through_binaries(bench, seed):
 
     out = [checkpoint(number) for number in range(120)]
     out += [adapter(number, how) for how, count in (("eval", 100), ("verify", 40), ("export", 40)) for number in range(count)]
+    out += [metrics_cut(number) for number in range(30)] + [Trial("flips", "verify of an undamaged run", "flips:whole", verify_whole)]
     return out + [payload(number) for number in range(60)]
 
 

@@ -23,6 +23,8 @@ from tally import Tally
 
 PARTS = {"kills": kills, "faults": faults, "flips": flips, "signals": signals, "fuzz": fuzz}
 
+LEAST = {"kills": 700, "faults": 1500, "flips": 100000, "signals": 90, "fuzz": 100000}  # tried at share 1
+
 
 def processor():
     for line in open("/proc/cpuinfo"):
@@ -83,14 +85,17 @@ def main():
             trials.perform(bench, tally, todo, options.jobs, again)
             print(f"{part}: {tally.tried[part]} tried, {sum(n for (p, _), n in tally.bad.items() if p == part)} bad, "
                   f"{time.monotonic() - started:.0f} s", flush=True)
+        few = [part for part in options.part or PARTS if options.share >= 1 and not options.only and tally.tried[part] < LEAST[part]]
         print(tally.table())
+        for part in few:
+            print(f"{part}: only {tally.tried[part]} tried, at least {LEAST[part]} are wanted")
         print(f"{time.monotonic() - begin:.0f} s, seed {options.seed}")
     finally:
         if options.only:
             print(f"folders in {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
-    return 1 if tally.badness() else 0
+    return 1 if tally.badness() or few else 0
 
 
 sys.exit(main())

@@ -68,3 +68,22 @@ module attributes {lora.arena = {bytes = 600 : i64, persistent = 256 : i64}} {
     return
   }
 }
+
+// -----
+
+// A step may have its locals where inference has what it hands on; inference itself may not.
+module attributes {lora.arena = {bytes = 4096 : i64, persistent = 256 : i64}} {
+  lora.kernel @map family "map" rows tile 16 count 0 scratch 0 {cols = 16 : i64}
+  func.func @train() {
+    %a = lora.buffer local "a" at 256 : memref<4x16xf32>
+    lora.launch @map(%a) rows [0, 4] : memref<4x16xf32>
+    return
+  }
+  func.func @hidden() {
+    %hidden = lora.buffer io "hidden" at 256 : memref<4x16xf32>
+    // expected-error@+1 {{at 384 to 640 lies over 'hidden' at 256 to 512, which is in use at the same time}}
+    %h = lora.buffer local "h" at 384 : memref<4x16xf32>
+    lora.launch @map(%h, %hidden) rows [0, 4] : memref<4x16xf32>, memref<4x16xf32>
+    return
+  }
+}

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <pthread.h>
@@ -133,6 +134,7 @@ void loseCore(int) {
 // A launch waits for its tiles, not for its workers: one of them stands in a signal's handler, as
 // if it had lost its core, and all launches end. To join it would hang.
 TEST(ThreadPool, AWorkerWithoutACoreIsNotWaitedFor) {
+  hasLostCore = false;
   ASSERT_EQ(pipe(lostCore), 0);
   ASSERT_NE(signal(SIGUSR2, loseCore), SIG_ERR);
   {
@@ -162,6 +164,108 @@ TEST(ThreadPool, AWorkerWithoutACoreIsNotWaitedFor) {
   signal(SIGUSR2, SIG_DFL);
   close(lostCore[0]);
   close(lostCore[1]);
+}
+
+/// 'S' for a thread that sleeps, 'R' for one that runs.
+char stateOf(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  return text.at(text.rfind(')') + 2);
+}
+
+// The same of the caller: once it waits for a tile that a worker has, it loses its core, and the
+// worker runs all launches that follow.
+TEST(ThreadPool, TheCallerWithoutACoreIsNotWaitedFor) {
+  ASSERT_EQ(pipe(lostCore), 0);
+  ASSERT_NE(signal(SIGUSR2, loseCore), SIG_ERR);
+  hasLostCore = false;
+  struct Run {
+    pthread_t caller = pthread_self();
+    pid_t callerId = gettid();
+    std::atomic<bool> workerIsIn = false;
+    std::atomic<int> tiles = 0, byCaller = 0;
+  } run;
+  std::vector<ThreadPool::Launch> launches;
+  launches.push_back({2, Split::Dynamic, Length::Short,
+                      [](void *context, int worker, int64_t, int64_t) {
+                        Run &run = *static_cast<Run *>(context);
+                        if (worker == 0) {
+                          while (!run.workerIsIn)
+                            std::this_thread::yield();
+                          return;
+                        }
+                        run.workerIsIn = true;
+                        while (stateOf(run.callerId) != 'S')
+                          std::this_thread::yield();
+                        pthread_kill(run.caller, SIGUSR2);
+                        while (!hasLostCore)
+                          std::this_thread::yield();
+                      },
+                      &run});
+  for (int64_t i = 0; i < 500; ++i)
+    launches.push_back({1 + i % 7, Split::Shares, Length::Long,
+                        [](void *context, int worker, int64_t begin, int64_t end) {
+                          static_cast<Run *>(context)->tiles += int(end - begin);
+                          static_cast<Run *>(context)->byCaller += worker == 0;
+                        },
+                        &run});
+  launches.push_back({1, Split::Shares, Length::Short,
+                      [](void *, int, int64_t, int64_t) {
+                        if (write(lostCore[1], "x", 1) != 1)
+                          std::abort();
+                      },
+                      nullptr});
+  {
+    ThreadPool pool(2);
+    pool.run(launches);
+  }
+  EXPECT_EQ(run.tiles.load(), 500 / 7 * 28 + 1 + 2 + 3);
+  EXPECT_EQ(run.byCaller.load(), 0);
+  signal(SIGUSR2, SIG_DFL);
+  close(lostCore[0]);
+  close(lostCore[1]);
+}
+
+// Launches in a row: each sees what the one before wrote, empty and single ones among them.
+TEST(ThreadPool, LaunchesInARow) {
+  struct Step {
+    std::vector<int64_t> *from, *to;
+  };
+  for (int threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    std::vector<int64_t> x(97, 0), y(97, 0);
+    std::vector<Step> steps(400);
+    std::vector<ThreadPool::Launch> launches;
+    for (size_t i = 0; i < steps.size(); ++i) {
+      steps[i] = {i % 2 ? &y : &x, i % 2 ? &x : &y};
+      launches.push_back({0, Split::Shares, Length::Short, nullptr, nullptr});
+      launches.push_back({i % 10 == 5 ? 1 : 97, i % 3 ? Split::Shares : Split::Dynamic,
+                          i % 4 ? Length::Long : Length::Short,
+                          [](void *context, int, int64_t begin, int64_t end) {
+                            Step &step = *static_cast<Step *>(context);
+                            if (end - begin == 1 && begin == 0)
+                              step.to->at(0) = step.from->at(7) + 1;
+                            else
+                              for (int64_t i = begin; i < end; ++i)
+                                step.to->at(size_t(i)) = step.from->at(size_t((i + 7) % 97)) + 1;
+                          },
+                          &steps[i]});
+      if (i % 10 == 5) // the rest of the row, so that all count alike
+        launches.push_back({96, Split::Shares, Length::Long,
+                            [](void *context, int, int64_t begin, int64_t end) {
+                              Step &step = *static_cast<Step *>(context);
+                              for (int64_t i = begin + 1; i < end + 1; ++i)
+                                step.to->at(size_t(i)) = step.from->at(size_t((i + 7) % 97)) + 1;
+                            },
+                            &steps[i]});
+    }
+    for (int round = 0; round < 5; ++round)
+      pool.run(launches);
+    for (int64_t value : x)
+      ASSERT_EQ(value, 2000) << threads;
+  }
+  ThreadPool pool(3);
+  pool.run({});
 }
 
 // Bodies and contexts that die as soon as their launch is over, launches so short that most workers
