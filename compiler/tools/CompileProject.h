@@ -2,6 +2,7 @@
 // The compiler as the commands use it: a project in, files out, every message said.
 
 #include "compiler/tools/Driver.h"
+#include "compiler/tools/RunMemory.h"
 #include "runtime/train/Payload.h"
 
 #include <map>
@@ -23,6 +24,8 @@ struct CompileSettings {
 struct Compiled {
   std::map<std::string, std::string> files;
   std::string base;
+  train::MemoryPlan memory; ///< of a run on this machine
+  RunFacts facts;
 };
 
 /// Runs the pipeline. Exit::Done only if `out` is whole; DoesNotFit when the plan needs more than

@@ -21,6 +21,9 @@ struct AdapterModule {
   /// Of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA), or alpha/(init_r + 1e-5) (AdaLoRA).
   double scale = 0;
   std::vector<float> a, b; ///< [rank, in], [out, rank]
+  /// In place of a and b: the same, in memory that outlives this. Only the writer of PEFT's folder
+  /// of plain LoRA takes them.
+  const float *lentA = nullptr, *lentB = nullptr;
   std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
 };
 

@@ -143,10 +143,14 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
     const std::string name = "base_model.model." + module.module;
-    tensors.push_back(
-        {name + ".lora_A.weight", DType::F32, {module.rank, module.in}, module.a.data()});
-    tensors.push_back(
-        {name + ".lora_B.weight", DType::F32, {module.out, module.rank}, module.b.data()});
+    tensors.push_back({name + ".lora_A.weight",
+                       DType::F32,
+                       {module.rank, module.in},
+                       module.lentA ? module.lentA : module.a.data()});
+    tensors.push_back({name + ".lora_B.weight",
+                       DType::F32,
+                       {module.out, module.rank},
+                       module.lentB ? module.lentB : module.b.data()});
   }
   return writeFolder(folder, tensors, loraConfig, adapter);
 }

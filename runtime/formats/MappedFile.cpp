@@ -191,9 +191,9 @@ void MappedFile::willRead(uint64_t offset, uint64_t size) const {
 void MappedFile::release(uint64_t offset, uint64_t size) const {
   if (!owned.empty())
     return;
-  // Whole pages only: the neighbours' bytes stay.
-  const uint64_t begin = (offset + 4095) / 4096 * 4096;
-  const uint64_t end = std::min<uint64_t>(view.size(), offset + size) / 4096 * 4096;
+  // The pages at both ends too: what of them is a neighbour's comes back when it is read.
+  const uint64_t begin = offset / 4096 * 4096;
+  const uint64_t end = std::min<uint64_t>(view.size(), offset + size);
   if (begin < end)
     ::madvise(const_cast<uint8_t *>(view.data()) + begin, end - begin, MADV_DONTNEED);
 }

@@ -175,9 +175,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
     module.in = pair.a->shape[1];
     module.out = pair.b->shape[0];
     module.scale = pair.b->scale;
-    const float *a = params + pair.a->offset, *b = params + pair.b->offset;
-    module.a.assign(a, a + pair.a->count());
-    module.b.assign(b, b + pair.b->count());
+    module.lentA = params + pair.a->offset;
+    module.lentB = params + pair.b->offset;
     adapter.modules.push_back(std::move(module));
   }
   return adapter;

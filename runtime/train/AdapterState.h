@@ -29,7 +29,8 @@ Result<void> loadAdapter(const Plan &plan, float *params, const std::string &pat
                          AdapterScale scale);
 
 /// The parameters as PEFT's layout wants them. `live`: AdaLoRA's triplets to take, by the modules
-/// of plan.ranks; null: those whose E is not 0.
+/// of plan.ranks; null: those whose E is not 0. Of plain LoRA nothing is copied: `params` outlives
+/// the adapter.
 formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel, const TripletSets *live = nullptr);
 

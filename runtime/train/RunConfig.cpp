@@ -146,6 +146,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
+  run.memory = uint64_t(std::max<int64_t>(0, root.maybe("target").integerOr("memory", 0)));
   if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
     train.fail("has no step in which AdaLoRA's ranks fall");
   if (!error.empty())

@@ -4,6 +4,7 @@
 #include "runtime/train/CudaBackend.h"
 #include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
+#include "runtime/train/Weights.h"
 
 #include <algorithm>
 #include <cmath>
@@ -28,8 +29,24 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                                            : availableThreads();
   session->pool = std::make_unique<ThreadPool>(threads);
   session->modelPath = options.model.empty() ? session->run.modelSource : options.model;
-  const BackendInput input{
-      payload, session->plan, *session->pool, session->modelPath, session->run.seed, say};
+  if (options.prepare) {
+    // A model that does not fit is named before its data is read.
+    if (!session->plan.onGpu())
+      if (Result<void> cpu = checkCpu(session->plan); !cpu)
+        return cpu.error();
+    if (auto found = openWeights(session->plan, session->modelPath, session->run.seed); !found)
+      return found.error();
+    if (Result<void> prepared = options.prepare(*session); !prepared)
+      return prepared.error();
+  }
+  const uint64_t own = session->memory.ofBackend();
+  const BackendInput input{payload,
+                           session->plan,
+                           *session->pool,
+                           session->modelPath,
+                           session->run.seed,
+                           say,
+                           session->memory.total() - std::min(own, session->memory.total())};
   auto backend = session->plan.onGpu() ? CudaBackend::open(input) : CpuBackend::open(input);
   if (!backend)
     return backend.error();

@@ -9,6 +9,7 @@
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Output.h"
 #include "runtime/train/Profile.h"
+#include "runtime/train/ResidentTable.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/ranks/ProgramSwap.h"
 #include "runtime/train/ranks/RankHeatMap.h"
@@ -180,6 +181,8 @@ Result<void> Loop::prepare() {
     if (Result<void> written = writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr);
         !written)
       return written;
+  if (Result<void> committed = session.backend->commit(); !committed)
+    return committed;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
   return {};
@@ -570,7 +573,8 @@ Result<TrainOutcome> Loop::finish() {
         return written.error();
   }
   if (!options.profileFile.empty())
-    if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);
+    if (Result<void> written =
+            writeProfile(options.profileFile, session, corpus, stepSeconds, stepTokens);
         !written)
       return written.error();
   const MemoryUse memory = session.backend->memory();
@@ -582,6 +586,8 @@ Result<TrainOutcome> Loop::finish() {
   else
     progress.say(fmt::format("memory: {} planned, {} at most resident", formatBytes(memory.planned),
                              formatBytes(memory.peak)));
+  if (!memory.ofGpu && !session.memory.lines.empty())
+    progress.say(residentTable(session, corpus).text());
   if (signal)
     progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}",
                              state.step, total, checkpointPath(options.outDir, state.step),

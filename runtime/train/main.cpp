@@ -6,7 +6,10 @@
 #include "runtime/train/Arguments.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
+#include "runtime/train/Heap.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Limits.h"
+#include "runtime/train/MemoryPlan.h"
 #include "runtime/train/Output.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/Session.h"
@@ -65,22 +68,30 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
-Result<Corpus> readData(const Session &session,
-                        const std::function<void(const std::string &)> &say) {
-  TextEncoder encoder;
-  if (needsTokenizer(session.run.data)) {
-    Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
-    if (!tokenizer)
-      return tokenizer.error();
-    encoder = encoderOf(*tokenizer);
-  }
-  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
-                    session.run.seed};
-  Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
-  if (corpus)
-    for (const std::string &note : corpus->notes)
-      say(note);
-  return corpus;
+/// Reads the data, plans the memory of the whole run with it and checks the limit.
+Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
+                        const std::function<void(const std::string &)> &tell) {
+  Result<Corpus> read = readCorpus(session.run.data, session.modelPath,
+                                   {session.plan.vocab, session.plan.maxLength,
+                                    session.plan.maxTokens, session.run.seed});
+  if (!read)
+    return read.error();
+  corpus = std::move(*read);
+  trimHeap();
+  for (const std::string &note : corpus.notes)
+    tell(note);
+  session.memory = planMemory({session.plan, session.run, session.pool->threads(),
+                               imageHere(payload), dataMemory(corpus)});
+  const int threads = session.pool->threads();
+  if (std::optional<Error> tooMuch =
+          checkLimit(session.memory, session.run.memory, "target.memory", threads))
+    return *tooMuch;
+  if (session.plan.onGpu()) // what a GPU has is looked at where it is opened
+    return {};
+  const Limit<uint64_t> most = machineMemory().mostBy();
+  if (std::optional<Error> tooMuch = checkLimit(session.memory, most.value, most.by, threads))
+    return *tooMuch;
+  return {};
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
@@ -160,6 +171,7 @@ int run(int argc, const char *const *argv) {
     return parsed.exitCode ? parsed.exitCode : printed();
   }
   const Arguments &args = *parsed.arguments;
+  settleHeap();
   formats::installSigbusGuard();
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
@@ -185,7 +197,13 @@ int run(int argc, const char *const *argv) {
 
   Progress progress(args.quiet);
   auto tell = [&](const std::string &line) { progress.say(line); };
-  auto opened = Session::open(*payload, *config, {args.model, args.threads}, tell);
+  Corpus corpus;
+  SessionOptions sessionOptions{args.model, args.threads, nullptr};
+  if (args.mode != Mode::Generate)
+    sessionOptions.prepare = [&](Session &session) {
+      return prepareRun(session, *payload, corpus, tell);
+    };
+  auto opened = Session::open(*payload, *config, sessionOptions, tell);
   if (!opened)
     return fail(opened.error());
   Session &session = **opened;
@@ -200,12 +218,9 @@ int run(int argc, const char *const *argv) {
     return runGenerate(session, args);
   }
 
-  Result<Corpus> corpus = readData(session, tell);
-  if (!corpus)
-    return fail(corpus.error());
   stopWhenAsked();
   if (args.mode == Mode::Eval)
-    return runEval(session, *corpus, args);
+    return runEval(session, corpus, args);
   std::unique_ptr<Recompiler> recompiler;
   if (config->adalora && config->adalora->prune != PruneMode::Mask) {
     Result<std::unique_ptr<Recompiler>> found =
@@ -230,7 +245,10 @@ int run(int argc, const char *const *argv) {
                        resumeCommand(argc, argv),
                        payload->file("spec.toml"),
                        recompiler.get()};
-  Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
+  for (const std::string &name : payload->names())
+    payload->release(name);
+  trimHeap();
+  Result<TrainOutcome> outcome = train(session, corpus, options, progress);
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());
