@@ -4,6 +4,7 @@
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/tools/Identity.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
 #include "compiler/tools/Resources.h"
@@ -109,7 +110,7 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
     sayLine(fmt::format("kernels: {} compiled{}, {} from the cache, in {:.1f} s",
                         result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",
                         result->cachedKernels, result->kernelSeconds));
-  out.files["run.json"] = dsl::toJson(project.spec);
+  out.files["run.json"] = withIdentity(dsl::toJson(project.spec), project.identity);
   return settings.archs.empty() ? checkMemory(project, out.files["plan.json"]) : Exit::Done;
 }
 
