@@ -74,6 +74,20 @@ Result<void> checkReplaceable(const std::string &folder) {
   return {};
 }
 
+/// The new name is on disk.
+Result<void> syncParent(const std::string &folder) {
+  const std::string parent = fs::path(folder).parent_path().string();
+  const int descriptor =
+      open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // Some file systems cannot sync a folder: EINVAL, and nothing is lost that they promise.
+  const int code = descriptor < 0 ? errno : fsync(descriptor) != 0 && errno != EINVAL ? errno : 0;
+  if (descriptor >= 0)
+    close(descriptor);
+  if (code)
+    return cannot("sync the folder of", folder, std::strerror(code));
+  return {};
+}
+
 Result<void> putInPlace(const std::string &aside, const std::string &folder) {
   if (rename(aside.c_str(), folder.c_str()) == 0) // no folder there yet, or an empty one
     return {};
@@ -133,7 +147,9 @@ Result<void> writeGenerated(const std::string &folder,
   }
   if (auto finished = finish(aside.path); !finished)
     return finished.error();
-  return putInPlace(aside.path, target);
+  if (auto placed = putInPlace(aside.path, target); !placed)
+    return placed;
+  return syncParent(target);
 }
 
 } // namespace lorac::tools

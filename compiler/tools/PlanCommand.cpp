@@ -1,11 +1,10 @@
 // `lorac plan`: what a run will take, before it runs. Exit 4 when it does not fit.
 
 #include "compiler/tools/CompileProject.h"
-#include "compiler/tools/Machine.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
 #include "nlohmann/json.hpp"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
 namespace lorac::tools {
 namespace {
@@ -47,11 +46,15 @@ Exit runPlan(const PlanOptions &options) {
                                                    : train::availableThreads();
   const uint64_t need = size->total(threads);
   const bool onGpu = !settings.archs.empty();
-  const uint64_t have = onGpu ? 0 : machineMemory().most(); // the GPU's is known where it is
+  // The GPU's is known where it is.
+  const train::Limit<uint64_t> most =
+      onGpu ? train::Limit<uint64_t>{} : train::machineMemory().mostBy();
+  const uint64_t have = most.value;
   if (have && need > have) {
     sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
              " threads, " + binaryBytes(double(need - have)) +
-             " more than this machine gives a process");
+             " more than this machine gives a process: " + binaryBytes(double(have)) + " by " +
+             most.by);
     code = Exit::DoesNotFit;
   }
   if (options.compile.json) {
@@ -64,7 +67,7 @@ Exit runPlan(const PlanOptions &options) {
     return code;
   }
   print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) +
-        " threads; this machine gives " + binaryBytes(double(have)) + ".\n");
+        " threads; this machine gives " + binaryBytes(double(have)) + " (" + most.by + ").\n");
   return code;
 }
 

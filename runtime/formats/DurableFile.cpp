@@ -47,12 +47,12 @@ Result<void> syncPath(const std::string &path, int flags) {
 
 } // namespace
 
-Result<DurableFile> DurableFile::create(const std::string &path) {
+Result<DurableFile> DurableFile::create(const std::string &path, mode_t mode) {
   DurableFile file;
   file.path = path;
   for (int attempt = 0; attempt < 100; ++attempt) {
     file.aside = asideName(path);
-    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (file.descriptor >= 0 || errno != EEXIST)
       break;
   }
@@ -130,8 +130,8 @@ Result<void> DurableFile::commit() {
   return syncPath(folderOf(path), O_DIRECTORY);
 }
 
-Result<void> writeDurably(const std::string &path, std::string_view contents) {
-  Result<DurableFile> file = DurableFile::create(path);
+Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode) {
+  Result<DurableFile> file = DurableFile::create(path, mode);
   if (!file)
     return file.error();
   if (Result<void> written = file->write(contents); !written)

@@ -1,4 +1,5 @@
 #include "runtime/formats/MappedFile.h"
+#include "runtime/Say.h"
 #include "runtime/formats/Checked.h"
 
 #include <fmt/format.h>
@@ -45,17 +46,6 @@ void unguard(int slot) {
   guarded[slot].name = nullptr;
 }
 
-void say(const char *text) {
-  size_t left = strlen(text);
-  while (left > 0) {
-    ssize_t n = ::write(STDERR_FILENO, text, left);
-    if (n <= 0)
-      return;
-    text += n;
-    left -= size_t(n);
-  }
-}
-
 void onSigbus(int, siginfo_t *info, void *) {
   const auto address = uintptr_t(info->si_addr);
   for (const GuardSlot &slot : guarded) {
@@ -64,9 +54,10 @@ void onSigbus(int, siginfo_t *info, void *) {
     if (begin == 0 || address < begin || address >= ((end + 4095) / 4096) * 4096)
       continue;
     const char *name = slot.name;
-    say("error: '");
-    say(name ? name : "a mapped file");
-    say("' was cut short (or its disk failed) while it was in use; bring the file back and go on "
+    sayText("error: '");
+    sayText(name ? name : "a mapped file");
+    sayText(
+        "' was cut short (or its disk failed) while it was in use; bring the file back and go on "
         "with --resume\n");
     _exit(int(Exit::ForeignFile));
   }

@@ -2,6 +2,7 @@
 
 #include "runtime/formats/DurableFile.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Signals.h"
 
 #include <algorithm>
 #include <optional>
@@ -86,6 +87,9 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
   MicroBatch batch;
   for (const std::vector<uint32_t> &group :
        evalBatches(corpus, pieces, plan.maxTokens, plan.maxSegments)) {
+    if (const int signal = stopSignal())
+      return Error{"stopped by signal " + std::to_string(signal) + "; nothing was written",
+                   Exit(128 + signal)};
     batch.clear();
     for (uint32_t index : group)
       batch.add(corpus, corpus.pieces[index]);

@@ -1,8 +1,10 @@
 #include "runtime/train/Plan.h"
 
 #include "runtime/abi.h"
+#include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/LaunchCheck.h"
 
 #include <algorithm>
 #include <set>
@@ -29,7 +31,25 @@ std::vector<int64_t> readShape(const Fields &list) {
   return shape;
 }
 
-PlanWeight readWeight(const Fields &in) {
+/// The parts are those that the weight is packed into.
+void checkParts(const Fields &in, const PlanWeight &weight, bool onGpu) {
+  const auto format = formats::parseWeightFormat(weight.format);
+  if (!format)
+    return in.fail("has the format '" + weight.format + "', which is none");
+  const int64_t n = weight.shape[0], k = weight.shape.size() > 1 ? weight.shape[1] : 1;
+  if (int(weight.parts.size()) != formats::partCount(*format))
+    return in.fail("has " + std::to_string(weight.parts.size()) + " parts, its format has " +
+                   std::to_string(formats::partCount(*format)));
+  for (size_t i = 0; i < weight.parts.size(); ++i) {
+    const int64_t bytes = onGpu ? formats::rowPartBytes(*format, int(i), n, k)
+                                : formats::partBytes(*format, int(i), n, k);
+    if (weight.parts[i].bytes != bytes)
+      return in.fail("has " + std::to_string(weight.parts[i].bytes) + " bytes as '" +
+                     weight.parts[i].name + "', its shape has " + std::to_string(bytes));
+  }
+}
+
+PlanWeight readWeight(const Fields &in, bool onGpu) {
   PlanWeight weight;
   weight.name = in.text("name");
   weight.gguf = in.textOr("gguf", "");
@@ -41,6 +61,8 @@ PlanWeight readWeight(const Fields &in) {
   });
   if (weight.parts.empty())
     in.fail("has no parts");
+  if (!in.failed())
+    checkParts(in, weight, onGpu);
   return weight;
 }
 
@@ -55,6 +77,9 @@ PlanParam readParam(const Fields &in, const PlanRegion &region) {
   param.scale = in.number("scale");
   if (param.count() > region.count - param.offset)
     in.fail("ends behind the region of " + std::to_string(region.count) + " parameters");
+  if (param.group.starts_with("lora_") && !in.failed() &&
+      param.rank != param.shape[param.group == "lora_B" ? param.shape.size() - 1 : 0])
+    in.fail("has rank " + std::to_string(param.rank) + ", and another one in its shape");
   return param;
 }
 
@@ -62,6 +87,7 @@ PlanKernel readKernel(const Fields &in, const Plan &plan) {
   PlanKernel kernel;
   kernel.name = in.text("name");
   kernel.family = in.text("family");
+  readTaken(in, kernel);
   if (plan.onGpu()) {
     kernel.threads = in.integer("threads", 32, 1024);
     kernel.shared = in.integer("shared", 0, 1 << 20);
@@ -169,6 +195,7 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   launch.bytes = in.numberOr("bytes", 0);
   launch.op = in.textOr("op", "");
   launch.loc = in.textOr("loc", "");
+  checkLaunch(in, plan, launch);
   return launch;
 }
 
@@ -358,7 +385,8 @@ Result<Plan> parsePlan(std::string_view text) {
   plan.vocab = limits.integer("vocab", 1, 1 << 28);
   plan.architecture = root.maybe("model").textOr("architecture", "");
 
-  root.at("weights").forEach([&](const Fields &in) { plan.weights.push_back(readWeight(in)); });
+  root.at("weights").forEach(
+      [&](const Fields &in) { plan.weights.push_back(readWeight(in, plan.onGpu())); });
   for (const PlanWeight &weight : plan.weights)
     if (plan.hiddenSize == 0 && weight.shape.size() == 2 && weight.shape[0] == plan.vocab)
       plan.hiddenSize = weight.shape[1];
@@ -419,6 +447,8 @@ Result<Plan> parsePlan(std::string_view text) {
                       in.number("theta")};
       if (table.kind != "rope" || table.dim % 2 != 0 || !(table.theta > 0))
         in.fail("is not a rope table with an even dim and a positive theta");
+      if (table.positions < plan.maxLength)
+        in.fail("has fewer positions than 'limits.max_length'");
       plan.tables.push_back(table);
     });
   root.at("kernels").forEach(

@@ -3,6 +3,7 @@
 #include "runtime/formats/ModelSource.h"
 #include "runtime/train/CpuBackend.h"
 #include "runtime/train/CudaBackend.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // The executable behind every train binary: reads its own payload, then trains, evaluates or
 // generates.
+#include "runtime/Say.h"
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
@@ -25,7 +26,7 @@ namespace lorac::train {
 namespace {
 
 int fail(const Error &error) {
-  fmt::print(stderr, "error: {}\n", error.message);
+  say("error: " + error.message);
   return int(error.code);
 }
 
@@ -152,12 +153,14 @@ int runGenerate(Session &session, const Arguments &args) {
 }
 
 int run(int argc, const char *const *argv) {
+  stopAtOnce();
   Parsed parsed = parseArguments(argc, argv);
-  if (!parsed.arguments)
-    return parsed.exitCode;
+  if (!parsed.arguments) {
+    print("{}", parsed.text);
+    return parsed.exitCode ? parsed.exitCode : printed();
+  }
   const Arguments &args = *parsed.arguments;
   formats::installSigbusGuard();
-  ignoreWriteSignals();
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
   if (!payload)
@@ -181,12 +184,11 @@ int run(int argc, const char *const *argv) {
   }
 
   Progress progress(args.quiet);
-  auto say = [&](const std::string &line) { progress.say(line); };
-  auto opened = Session::open(*payload, *config, {args.model, args.threads}, say);
+  auto tell = [&](const std::string &line) { progress.say(line); };
+  auto opened = Session::open(*payload, *config, {args.model, args.threads}, tell);
   if (!opened)
     return fail(opened.error());
   Session &session = **opened;
-  installSignalHandlers();
   if (args.mode != Mode::Train && !args.adapter.empty())
     if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
           if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
@@ -195,26 +197,32 @@ int run(int argc, const char *const *argv) {
         });
         !loaded)
       return fail(loaded.error());
-  if (args.mode == Mode::Generate)
+  if (args.mode == Mode::Generate) {
+    stopWhenAsked();
     return runGenerate(session, args);
+  }
 
-  Result<Corpus> corpus = readData(session, say);
+  Result<Corpus> corpus = readData(session, tell);
   if (!corpus)
     return fail(corpus.error());
+  stopWhenAsked();
   if (args.mode == Mode::Eval)
     return runEval(session, *corpus, args);
   std::unique_ptr<Recompiler> recompiler;
   if (config->adalora && config->adalora->prune != PruneMode::Mask) {
-    Result<std::unique_ptr<Recompiler>> found = childRecompiler(args.lorac, *payload);
+    Result<std::unique_ptr<Recompiler>> found =
+        childRecompiler(args.lorac, *payload, buildLimits(session.plan, *payload));
     if (found)
       recompiler = std::move(*found);
+    else if (stopSignal())
+      return fail(found.error());
     else if (!args.allowFixedRanks)
       return fail({found.error().message +
                        "; it builds smaller programs when ranks have fallen: name one by --lorac, "
                        "or train at full size with --allow-fixed-ranks",
                    found.error().code});
     else
-      say("warning: " + found.error().message + "; memory and time will not fall with the ranks");
+      tell("warning: " + found.error().message + "; memory and time will not fall with the ranks");
   }
   TrainOptions options{outDir,
                        args.resume,
@@ -236,13 +244,14 @@ int run(int argc, const char *const *argv) {
 } // namespace lorac::train
 
 int main(int argc, char **argv) {
+  lorac::prepareProcess();
   try {
     return lorac::train::run(argc, argv);
   } catch (const std::bad_alloc &) {
-    std::fputs("error: out of memory\n", stderr);
+    lorac::sayText("error: out of memory\n");
     return int(lorac::Exit::DoesNotFit);
   } catch (const std::exception &error) {
-    std::fprintf(stderr, "error: a bug of lorac: %s\n", error.what());
+    lorac::say(std::string("error: a bug of lorac: ") + error.what());
     return int(lorac::Exit::Bug);
   }
 }
