@@ -4,6 +4,7 @@
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/tools/Identity.h"
 #include "compiler/tools/MemoryLimit.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -111,7 +112,7 @@ Exit compileProject(const Project &project, const CompileSettings &given, Compil
     return Exit::Failed;
   out.files = std::move(result->files);
   out.base = std::move(result->base);
-  out.files["run.json"] = dsl::toJson(project.spec);
+  out.files["run.json"] = withIdentity(dsl::toJson(project.spec), project.identity);
   if (out.files.count("plan.json")) {
     Result<train::MemoryPlan> memory = runMemory(out.facts, out.files["plan.json"]);
     if (!memory)

@@ -1,6 +1,7 @@
 // PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -114,8 +115,11 @@ Adapter asPeftSaysIt(Adapter adapter) {
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
                          nlohmann::ordered_json (*config)(const Adapter &),
                          const Adapter &adapter) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!adapter.base.empty())
+    metadata[adapterBaseKey] = factsToJson(adapter.base);
   if (Result<void> written =
-          writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
+          writeSafetensors(folder + "/adapter_model.safetensors", tensors, metadata);
       !written)
     return written;
   std::string text;

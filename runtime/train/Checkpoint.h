@@ -21,6 +21,7 @@
 #include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -54,7 +55,8 @@ struct RunIdentity {
   std::string data;                                      ///< hash of the corpus
   std::vector<std::pair<std::string, std::string>> spec; ///< fingerprint(RunConfig)
   int64_t totalSteps = 0;
-  bool stepsMatter = true; ///< the schedule depends on the number of steps
+  bool stepsMatter = true;                      ///< the schedule depends on the number of steps
+  std::map<std::string, std::string> base = {}; ///< ModelIdentity::facts()
 };
 
 std::string checkpointPath(const std::string &outDir, int64_t step);

@@ -88,7 +88,15 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.json = std::string(text);
   run.spec = root.textOr("spec", "");
   run.specDir = root.textOr("spec_dir", "");
-  run.modelSource = root.maybe("model").textOr("source", "");
+  Fields model = root.maybe("model");
+  run.modelSource = model.textOr("source", "");
+  if (model.has("identity")) {
+    Result<formats::ModelIdentity> identity =
+        formats::parseModelIdentity(model.at("identity").json().dump());
+    if (!identity)
+      return Error{"run.json: " + identity.error().message, identity.error().code};
+    run.identity = std::move(*identity);
+  }
 
   Fields adapter = root.at("adapter");
   run.adapterMethod = adapter.textOr("method", "lora");
@@ -155,10 +163,11 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
 }
 
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
-  constexpr std::array<std::string_view, 11> ignored = {
+  constexpr std::array<std::string_view, 12> ignored = {
       "spec",
       "spec_dir",
       "model.source",
+      "model.identity", // compared by itself
       "adapter.init_from",
       "train.output_dir",
       "train.eval_steps",

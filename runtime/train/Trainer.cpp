@@ -136,6 +136,8 @@ Result<void> Loop::prepare() {
               fingerprint(run),
               total,
               run.schedule != ScheduleKind::Constant};
+  if (run.identity)
+    identity.base = run.identity->facts();
   state.totalSteps = total;
   if (run.adalora) {
     Result<RankTraining> training = RankTraining::create(plan, *run.adalora, total);
@@ -157,6 +159,10 @@ Result<void> Loop::prepare() {
       initAdapter(plan, trained.params, run.seed);
       if (run.initFrom.empty())
         return {};
+      if (Result<void> same = checkAdapterBase(
+              run.initFrom, run, [&](const std::string &line) { progress.say(line); });
+          !same)
+        return same;
       return loadAdapter(plan, trained.params, run.initFrom, AdapterScale::Trained);
     });
     if (!started)

@@ -208,7 +208,9 @@ int run(int argc, const char *const *argv) {
     return fail(opened.error());
   Session &session = **opened;
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) {
+    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+          if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
+            return same;
           return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
         });
         !loaded)
