@@ -94,7 +94,10 @@ Adapter asTriplets(Adapter adapter);
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors
 /// into an existing folder, each durably. rank_pattern and alpha_pattern are written where modules
 /// differ: alpha_pattern = scale · rank, from which PEFT's alpha/r is the scale. AdaLoRA is folded.
-Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter);
+/// `hashes`: XXH3-128 of each file that was written, by its name. The folder must be one that takes
+/// its name later: a reader could meet one new file beside an old one.
+Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes = nullptr);
 
 /// Writes an AdaLoRA adapter (`adaLora` and every E are there) as PEFT does: tensors cut to the
 /// live triplets, which rank_pattern has as the first of init_r. Modules of rank 0 are left out and
@@ -102,7 +105,8 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
 /// one alpha: what a module's scale differs from theirs is folded into its E. A total_step that
 /// PEFT would refuse is written as the least that it takes.
 /// Errors: no module of a rank above 0, an init_r above largestInitR.
-Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter);
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes = nullptr);
 
 /// How a module is called in GGUF.
 struct GgufModule {

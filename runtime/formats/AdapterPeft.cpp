@@ -5,6 +5,7 @@
 #include "runtime/formats/Finite.h"
 #include "runtime/formats/Gguf.h"
 #include "runtime/formats/ModelIdentity.h"
+#include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/PeftConfig.h"
 #include "runtime/formats/PeftTriplets.h"
 #include "runtime/formats/Safetensors.h"
@@ -223,6 +224,13 @@ Result<Adapter> readAdapter(const std::string &path) {
   if (!place)
     return place.error();
   const auto &[tensors, configPath] = *place;
+  if (!configPath.empty()) {
+    const std::string folder = configPath.substr(0, configPath.rfind('/') + 1);
+    if (Result<void> whole = checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
+                                         {"adapter_config.json", "adapter_model.safetensors"});
+        !whole)
+      return whole.error();
+  }
   PeftConfig config;
   if (!configPath.empty()) {
     Result<PeftConfig> read = readPeftConfig(configPath);

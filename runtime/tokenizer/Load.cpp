@@ -82,10 +82,8 @@ Result<Tokenizer> Tokenizer::load(const std::string &path) {
   if (!gguf)
     return gguf.error();
   auto data = readTokenizerGguf(*gguf);
-  if (!data) {
-    bool named = data.error().message.find(path) != std::string::npos;
-    return named ? data.error() : inFile(path, data.error());
-  }
+  if (!data)
+    return data.error();
   return fromData(std::move(*data));
 }
 

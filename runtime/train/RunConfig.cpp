@@ -152,6 +152,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.seed = uint64_t(train.integerOr("seed", 0));
   run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
+  run.saveTotalLimit = std::max<int64_t>(0, train.integerOr("save_total_limit", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
   run.memory = uint64_t(std::max<int64_t>(0, root.maybe("target").integerOr("memory", 0)));
@@ -172,6 +173,7 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
       "train.output_dir",
       "train.eval_steps",
       "train.save_steps",
+      "train.save_total_limit",
       "train.logging_steps",
       "train.steps",
       "train.epochs",
