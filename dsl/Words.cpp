@@ -176,6 +176,21 @@ const ForeignWord *foreignKey(std::string_view key) {
   return it == std::end(keys) ? nullptr : it;
 }
 
+std::string_view ourValue(std::string_view key, std::string_view value) {
+  struct Theirs {
+    std::string_view key, value, ours;
+  };
+  static constexpr Theirs theirs[] = {
+      {"target.device", "gpu", "cuda"},
+      {"target.device", "GPU", "cuda"},
+      {"target.device", "nvidia", "cuda"},
+      {"target.device", "cuda:0", "cuda"},
+  };
+  auto it = std::find_if(std::begin(theirs), std::end(theirs),
+                         [&](const Theirs &t) { return t.key == key && t.value == value; });
+  return it == std::end(theirs) ? std::string_view() : it->ours;
+}
+
 bool isLaterValue(std::string_view key, std::string_view value) {
   struct Later {
     std::string_view key, value;

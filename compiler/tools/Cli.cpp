@@ -1,6 +1,7 @@
 #include "compiler/tools/Cli.h"
 
 #include "compiler/tools/CliArguments.h"
+#include "compiler/tools/Environment.h"
 #include "compiler/tools/Output.h"
 
 #include <functional>
@@ -108,8 +109,12 @@ public:
     for (const Command &command : commands) {
       if (command.app != app)
         continue;
-      std::string message = command.missing();
-      return message.empty() ? static_cast<int>(command.run()) : usage(message);
+      if (std::string message = command.missing(); !message.empty())
+        return usage(message);
+      if (command.app->get_name() != "recompile") // a child of a run, which reads no spec
+        if (Exit known = checkEnvironment(); known != Exit::Done)
+          return static_cast<int>(known);
+      return static_cast<int>(command.run());
     }
     return static_cast<int>(Exit::Bug);
   }

@@ -20,10 +20,11 @@ namespace fs = std::filesystem;
 namespace lorac::tools {
 namespace {
 
-/// How the base's modules are called in GGUF, and its architecture there.
-struct GgufNames {
+/// The base: its architecture in GGUF, its linear layers, and which model it is.
+struct Base {
   std::string architecture;
   std::vector<formats::GgufModule> modules;
+  formats::ModelIdentity identity;
 };
 
 /// The effective spec that training left in the output folder; checkpoints lie one below it.
@@ -36,15 +37,14 @@ std::string specOf(const std::string &adapter) {
   return "";
 }
 
-Result<GgufNames> ggufNames(const ExportOptions &options) {
-  dsl::BoundModel model;
+Result<Base> readBase(const ExportOptions &options) {
+  BaseModel base;
   dsl::Diagnostics diags;
-  std::string architecture;
   Exit code = Exit::Done;
   if (!options.model.empty()) {
-    code = loadModel(options.model, model, architecture, diags);
+    code = loadModel(options.model, base, diags);
   } else if (std::string spec = specOf(options.adapter); !spec.empty()) {
-    code = loadSpecModel(spec, model, architecture, diags);
+    code = loadSpecModel(spec, base, diags);
   } else {
     return Error{"GGUF's names depend on the base model, and '" + options.adapter +
                      "' has no spec.toml beside it that would say which; name it with --model",
@@ -53,14 +53,30 @@ Result<GgufNames> ggufNames(const ExportOptions &options) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code != Exit::Done)
-    return Error{"the base model of '" + options.adapter + "' cannot be read; name it with --model",
+    return Error{options.model.empty() ? "the base model of '" + options.adapter +
+                                             "' cannot be read; name it with --model"
+                                       : "the base model '" + options.model + "' is refused",
                  code};
-  GgufNames names{architecture, {}};
-  for (const dsl::BoundWeight &weight : model.weights)
+  Base out{base.ggufArchitecture, {}, std::move(base.identity)};
+  for (const dsl::BoundWeight &weight : base.model.weights)
     for (int64_t layer = 0;
-         weight.shape.size() == 2 && layer < (weight.perLayer ? model.layers : 1); ++layer)
-      names.modules.push_back({weight.module(layer), weight.ggufName(layer), weight.permuteHeads});
-  return names;
+         weight.shape.size() == 2 && layer < (weight.perLayer ? base.model.layers : 1); ++layer)
+      out.modules.push_back({weight.module(layer), weight.ggufName(layer), weight.permuteHeads,
+                             weight.shape[0], weight.shape[1]});
+  return out;
+}
+
+/// Whether the adapter is one of this base, as far as its file and its shapes say.
+Result<void> checkBase(const std::string &source, const formats::Adapter &adapter, const Base &base,
+                       bool fromGguf) {
+  if (!fromGguf) {
+    Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(source);
+    if (!origin)
+      return origin.error();
+    if (Result<void> same = formats::checkAdapterBase(origin->base, base.identity, source); !same)
+      return same;
+  }
+  return formats::checkFitsBase(adapter, base.modules, source);
 }
 
 /// AdaLoRA's keys as the run's spec has them, where there is one beside the adapter.
@@ -100,9 +116,9 @@ std::string withoutSlash(std::string path) {
 }
 
 Result<void> write(const ExportOptions &options, const std::string &source, const std::string &out,
-                   const formats::Adapter &adapter, const GgufNames &names) {
+                   const formats::Adapter &adapter, const Base &base) {
   if (options.format == "gguf")
-    return formats::writeGgufAdapter(out, adapter, names.architecture, names.modules);
+    return formats::writeGgufAdapter(out, adapter, base.architecture, base.modules);
   formats::Adapter triplets;
   if (options.format == "peft-adalora") {
     Result<formats::Adapter> made = tripletsOf(source, adapter);
@@ -211,19 +227,23 @@ Exit runExport(const ExportOptions &options) {
                                                                   : stem + "-" + options.format);
   if (Result<void> free = checkTarget(options, out); !free)
     return fail(free.error());
-  GgufNames names;
-  if (fromGguf || options.format == "gguf") {
-    Result<GgufNames> found = ggufNames(options);
+  Base base;
+  const bool needsBase = fromGguf || options.format == "gguf" || !options.model.empty();
+  if (needsBase) {
+    Result<Base> found = readBase(options);
     if (!found)
       return fail(found.error());
-    names = std::move(*found);
+    base = std::move(*found);
   }
   Result<formats::Adapter> adapter =
-      fromGguf ? formats::readGgufAdapter(source, names.modules) : formats::readAdapter(source);
+      fromGguf ? formats::readGgufAdapter(source, base.modules) : formats::readAdapter(source);
   if (!adapter)
     return fail(adapter.error());
+  if (needsBase)
+    if (Result<void> fits = checkBase(source, *adapter, base, fromGguf); !fits)
+      return fail(fits.error());
   formats::removeLeftoversOf(out);
-  if (Result<void> written = write(options, source, out, *adapter, names); !written)
+  if (Result<void> written = write(options, source, out, *adapter, base); !written)
     return fail(written.error());
   if (options.json)
     print(nlohmann::ordered_json{

@@ -10,9 +10,9 @@
 #include "runtime/abi.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/MappedFile.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/OutputFile.h"
 #include "runtime/train/Plan.h"
-#include "runtime/train/ThreadPool.h"
 
 #include <chrono>
 #include <csignal>
@@ -140,6 +140,10 @@ Exit runRecompile(const RecompileOptions &options) {
   });
   if (llvm::failed(result))
     return Exit::Failed;
+  if (!result->fits)
+    return fail({"the program at these ranks needs " + binaryBytes(double(result->needed)) +
+                     " of weights, arena and scratch, more than its memory limit leaves",
+                 Exit::DoesNotFit});
   if (!options.dumps.empty())
     if (Result<void> written = writeDumps(options.dumps, result->files); !written)
       return fail(written.error());

@@ -1,6 +1,7 @@
 // PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -114,9 +115,12 @@ Adapter asPeftSaysIt(Adapter adapter) {
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
                          nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
                          std::map<std::string, std::string> *hashes) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!adapter.base.empty())
+    metadata[adapterBaseKey] = factsToJson(adapter.base);
   std::string hash;
   if (Result<void> written = writeSafetensors(folder + "/adapter_model.safetensors", tensors,
-                                              {{"format", "pt"}}, &hash);
+                                              metadata, &hash);
       !written)
     return written;
   std::string text;
@@ -149,10 +153,14 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
     const std::string name = "base_model.model." + module.module;
-    tensors.push_back(
-        {name + ".lora_A.weight", DType::F32, {module.rank, module.in}, module.a.data()});
-    tensors.push_back(
-        {name + ".lora_B.weight", DType::F32, {module.out, module.rank}, module.b.data()});
+    tensors.push_back({name + ".lora_A.weight",
+                       DType::F32,
+                       {module.rank, module.in},
+                       module.lentA ? module.lentA : module.a.data()});
+    tensors.push_back({name + ".lora_B.weight",
+                       DType::F32,
+                       {module.out, module.rank},
+                       module.lentB ? module.lentB : module.b.data()});
   }
   return writeFolder(folder, tensors, loraConfig, adapter, hashes);
 }

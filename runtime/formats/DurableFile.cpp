@@ -139,12 +139,12 @@ void removeLeftoversOf(const std::string &path) {
       folderOf(whole), [&](const std::string &name) { return name == base; }, false);
 }
 
-Result<DurableFile> DurableFile::create(const std::string &path) {
+Result<DurableFile> DurableFile::create(const std::string &path, mode_t mode) {
   DurableFile file;
   file.path = path;
   for (int attempt = 0; attempt < 100; ++attempt) {
     file.aside = asideName(path);
-    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (file.descriptor >= 0 || errno != EEXIST)
       break;
   }
@@ -225,8 +225,8 @@ Result<void> DurableFile::commit() {
   return syncPath(folderOf(path), O_DIRECTORY);
 }
 
-Result<void> writeDurably(const std::string &path, std::string_view contents) {
-  Result<DurableFile> file = DurableFile::create(path);
+Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode) {
+  Result<DurableFile> file = DurableFile::create(path, mode);
   if (!file)
     return file.error();
   if (Result<void> written = file->write(contents); !written)

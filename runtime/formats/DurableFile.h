@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 
 namespace lorac::formats {
 
@@ -16,8 +17,8 @@ namespace lorac::formats {
 /// path and the cause.
 class DurableFile {
 public:
-  /// Opens `path.tmp-<pid>-<n>` beside the file to be.
-  static Result<DurableFile> create(const std::string &path);
+  /// Opens `path.tmp-<pid>-<n>` beside the file to be; `mode` as the umask cuts it.
+  static Result<DurableFile> create(const std::string &path, mode_t mode = 0666);
   DurableFile(DurableFile &&other) noexcept;
   DurableFile &operator=(DurableFile &&other) noexcept;
   ~DurableFile();
@@ -40,7 +41,7 @@ private:
 };
 
 /// `path` holds exactly `contents`, durably.
-Result<void> writeDurably(const std::string &path, std::string_view contents);
+Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode = 0666);
 
 /// A folder that takes its name only at `commit`. Left uncommitted it disappears with all that was
 /// written into it.

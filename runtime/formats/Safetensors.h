@@ -67,6 +67,8 @@ public:
   Result<std::vector<float>> floats(const std::string &name) const;
   /// A tensor of integers (or Bool). Error: absent, of another type, or U64 beyond int64.
   Result<std::vector<int64_t>> integers(const std::string &name) const;
+  /// Whether a tensor of such a type is there, for readers that take it value by value.
+  Result<void> checkIntegers(const std::string &name) const;
 
 private:
   std::shared_ptr<const MappedFile> file;

@@ -3,6 +3,7 @@
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Finite.h"
 #include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/CheckpointRanks.h"
 #include "runtime/train/Hash.h"
@@ -51,11 +52,21 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
     json["ranks"] = ranksToJson(*state.ranks);
   json["target"] = identity.target;
   json["model"] = identity.model;
+  if (!identity.base.empty())
+    json["base"] = identity.base;
   json["data"] = identity.data;
   json["spec"] = Json::object();
   for (const auto &[key, value] : identity.spec)
     json["spec"][key] = value;
   return json;
+}
+
+/// How the model that the checkpoint was trained on differs from this one, in words.
+std::string differentBase(const Fields &root, const RunIdentity &identity) {
+  std::map<std::string, std::string> then;
+  root.maybe("base").forMembers(
+      [&](const std::string &key, const Fields &value) { then[key] = value.asText(); });
+  return formats::differingFacts(then, identity.base);
 }
 
 /// All that differs between the checkpoint's run and this one.
@@ -260,6 +271,10 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
     misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
   if (!misfits.empty())
     return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,
+                 Exit::ForeignFile};
+  if (std::string other = differentBase(root, identity); !other.empty())
+    return Error{"checkpoint '" + folder + "' was trained on another base model: " + other +
+                     "; resume with the model that it was begun with",
                  Exit::ForeignFile};
   std::string different = differences(root, identity);
   open.state = fromJson(root);

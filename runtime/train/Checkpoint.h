@@ -55,7 +55,8 @@ struct RunIdentity {
   std::string data;                                      ///< hash of the corpus
   std::vector<std::pair<std::string, std::string>> spec; ///< fingerprint(RunConfig)
   int64_t totalSteps = 0;
-  bool stepsMatter = true; ///< the schedule depends on the number of steps
+  bool stepsMatter = true;                      ///< the schedule depends on the number of steps
+  std::map<std::string, std::string> base = {}; ///< ModelIdentity::facts()
 };
 
 std::string checkpointPath(const std::string &outDir, int64_t step);

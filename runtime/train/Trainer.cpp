@@ -10,6 +10,7 @@
 #include "runtime/train/ModelCard.h"
 #include "runtime/train/Optimizer.h"
 #include "runtime/train/Profile.h"
+#include "runtime/train/ResidentTable.h"
 #include "runtime/train/RunFolder.h"
 #include "runtime/train/SavePatience.h"
 #include "runtime/train/Signals.h"
@@ -46,8 +47,12 @@ public:
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
       return ready.error();
+    const size_t evaluated = state.evals.size();
     if (Result<void> done = evaluate(); !done)
       return done.error();
+    if (savedStep == state.step && state.evals.size() != evaluated) // its run was stopped before
+      if (Result<void> saved = trySave(true); !saved)
+        return saved.error();
     progress.begin(state.step, total);
     while (state.step < total && !stopSignal()) {
       if (swap && swap->isDue(state.step))
@@ -55,8 +60,11 @@ public:
           return done.error();
       if (stopSignal() && !isNewProgram) // one that took over is reported after a step
         break;
-      if (Result<void> done = step(); !done)
-        return done.error();
+      Result<bool> stepped = step();
+      if (!stepped)
+        return stepped.error();
+      if (!*stepped)
+        break;
       if (Result<void> done = evaluate(); !done)
         return done.error();
       bool last = state.step == total;
@@ -73,7 +81,8 @@ private:
   Result<void> prepare();
   Result<void> resume();
   Result<void> resumeProgram(const std::string &folder);
-  Result<void> step();
+  /// False: a signal came between its micro-batches, and the state is that before the step.
+  Result<bool> step();
   /// Where one is due and not done yet.
   Result<void> evaluate();
   Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
@@ -103,7 +112,7 @@ private:
   Result<void> checkSpace();
   Result<TrainOutcome> finish();
   void write(const MetricsLine &line);
-  Result<void> windowLoss(const std::vector<MicroBatch> &window, int64_t labels, double &loss);
+  Result<std::optional<double>> windowLoss(const std::vector<MicroBatch> &window, int64_t labels);
 
   Session &session;
   const RunConfig &run;
@@ -122,6 +131,8 @@ private:
   TripletSets livePlaces;
   RankPattern lastLive;
   bool isNewProgram = false;
+  bool evalStopped = false; ///< the evaluation that was due is left to the resumed run
+  int64_t zeroNorms = 0;    ///< steps in a row whose gradient was exactly 0
   MetricsFile extraMetrics;
   bool extraFailed = false;
   int64_t total = 0, savedStep = -1;
@@ -142,6 +153,8 @@ Result<void> Loop::prepare() {
               fingerprint(run),
               total,
               run.schedule != ScheduleKind::Constant};
+  if (run.identity)
+    identity.base = run.identity->facts();
   state.totalSteps = total;
   if (run.adalora) {
     Result<RankTraining> training = RankTraining::create(plan, *run.adalora, total);
@@ -162,6 +175,10 @@ Result<void> Loop::prepare() {
       initAdapter(plan, trained.params, run.seed);
       if (run.initFrom.empty())
         return {};
+      if (Result<void> same = checkAdapterBase(
+              run.initFrom, run, [&](const std::string &line) { progress.say(line); });
+          !same)
+        return same;
       return loadAdapter(plan, trained.params, run.initFrom, AdapterScale::Trained);
     });
     if (!started)
@@ -182,6 +199,8 @@ Result<void> Loop::prepare() {
   }
   if (ranks && state.step == 0)
     writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr);
+  if (Result<void> committed = session.backend->commit(); !committed)
+    return committed;
   if (!options.profileFile.empty())
     return session.backend->startProfile();
   return {};
@@ -343,29 +362,33 @@ Result<void> Loop::resume() {
   return {};
 }
 
-/// Forward and backward of a window: gradients added up, and the mean loss of its labels.
-Result<void> Loop::windowLoss(const std::vector<MicroBatch> &window, int64_t labels, double &loss) {
+/// Forward and backward of a window: gradients added up, and the mean loss of its labels. Nothing
+/// where a signal came between two micro-batches: the next window zeroes the gradients. (A program
+/// that took over does its first step in any case: only then is it known what is resident.)
+Result<std::optional<double>> Loop::windowLoss(const std::vector<MicroBatch> &window,
+                                               int64_t labels) {
   if (Result<void> zeroed = session.backend->zeroGrads(); !zeroed)
-    return zeroed;
+    return zeroed.error();
   double sum = 0;
   for (size_t micro = 0; micro < window.size(); ++micro) {
+    if (stopSignal() && !isNewProgram)
+      return std::optional<double>();
     const MicroBatch &batch = window[micro];
     if (Result<void> fed = session.feed(batch); !fed)
-      return fed;
+      return fed.error();
     if (Result<void> ran = session.execute(Program::Train, batch, 1.0f / float(labels), state.step,
                                            int64_t(micro));
         !ran)
-      return ran;
+      return ran.error();
     Result<double> rows = session.sumRowLoss(batch.tokens());
     if (!rows)
       return rows.error();
     sum += *rows;
   }
-  loss = sum / double(labels);
-  return {};
+  return std::optional<double>(sum / double(labels));
 }
 
-Result<void> Loop::step() {
+Result<bool> Loop::step() {
   Clock::time_point begin = Clock::now();
   std::vector<MicroBatch> window = stream.nextWindow();
   int64_t labels = 0, tokens = 0;
@@ -374,19 +397,22 @@ Result<void> Loop::step() {
     tokens += batch.tokens();
   }
   int64_t index = state.step;
-  state.tokensSeen += tokens;
   double rate = run.learningRate * schedule.factor(index);
   if (labels == 0) {
     ++state.step;
+    state.tokensSeen += tokens;
     state.position = stream.position();
     progress.say(
         fmt::format("step {}: no token of its {} has a label; skipped", state.step, tokens));
-    return {};
+    return true;
   }
 
-  double loss = 0;
-  if (Result<void> ran = windowLoss(window, labels, loss); !ran)
-    return ran;
+  Result<std::optional<double>> ran = windowLoss(window, labels);
+  if (!ran)
+    return ran.error();
+  if (!*ran)
+    return false;
+  double loss = **ran;
   Result<double> orthogonality = session.backend->regularize();
   if (!orthogonality)
     return orthogonality.error();
@@ -411,12 +437,18 @@ Result<void> Loop::step() {
     write(line);
     return std::isfinite(loss) ? stopped("gradient's norm", norm) : stopped("loss", loss);
   }
+  zeroNorms = norm == 0 ? zeroNorms + 1 : 0;
+  if (zeroNorms == 3)
+    progress.say(
+        fmt::format("warning: step {}: the gradient has been exactly 0 for 3 steps, so "
+                    "nothing is learned; lower optimizer.learning_rate or look at the data",
+                    index + 1));
   if (Result<void> updated = session.backend->update(update); !updated)
-    return updated;
+    return updated.error();
   ++state.updates;
   if (ranks)
     if (Result<void> done = allocateRanks(index, update); !done)
-      return done;
+      return done.error();
   double seconds = since(begin);
   stepSeconds += seconds;
   stepTokens += tokens;
@@ -424,10 +456,11 @@ Result<void> Loop::step() {
     state.firstLoss = loss;
   state.lastLoss = loss;
   ++state.step;
+  state.tokensSeen += tokens;
   state.position = stream.position();
   if (isNewProgram)
     if (Result<void> told = reportProgram(); !told)
-      return told;
+      return told.error();
 
   const MemoryUse memory = session.backend->memory();
   if (state.step % run.loggingSteps == 0 || state.step == total) {
@@ -451,7 +484,7 @@ Result<void> Loop::step() {
     write(line);
   }
   progress.update({state.step, total, loss, double(tokens) / seconds, memory.peak});
-  return {};
+  return true;
 }
 
 Result<void> Loop::evaluate() {
@@ -463,7 +496,8 @@ Result<void> Loop::evaluate() {
   Result<std::optional<double>> finished = evalLoss(session, corpus, corpus.eval);
   if (!finished)
     return finished.error();
-  if (!*finished) // stopped: a resumed run does it
+  evalStopped = !*finished;
+  if (evalStopped) // a resumed run does it
     return {};
   double loss = **finished;
   if (std::isfinite(loss))
@@ -475,7 +509,9 @@ Result<void> Loop::evaluate() {
   line.add("eval_loss", loss);
   line.add("epoch", stream.epochs());
   write(line);
-  progress.say(fmt::format("step {}: loss on held-out samples {:.4f}", state.step, loss));
+  progress.say(
+      fmt::format("step {}: loss on held-out samples {}", state.step,
+                  std::isfinite(loss) ? fmt::format("{:.4f}", loss) : formats::numberText(loss)));
   return {};
 }
 
@@ -632,7 +668,7 @@ Result<void> Loop::checkSpace() {
 }
 
 Result<TrainOutcome> Loop::finish() {
-  int signal = state.step < total ? stopSignal() : 0;
+  int signal = state.step < total || evalStopped ? stopSignal() : 0;
   if (!signal || savedStep != state.step)
     if (Result<void> saved = saveLast(signal == 0); !saved)
       return saved.error();
@@ -640,7 +676,8 @@ Result<TrainOutcome> Loop::finish() {
     progress.warn("lines are missing at the end of '" + folder.metricsPath() +
                   "': they could not be written");
   if (!options.profileFile.empty())
-    if (Result<void> written = writeProfile(options.profileFile, session, stepSeconds, stepTokens);
+    if (Result<void> written =
+            writeProfile(options.profileFile, session, corpus, stepSeconds, stepTokens);
         !written)
       return written.error();
   const MemoryUse memory = session.backend->memory();
@@ -652,6 +689,8 @@ Result<TrainOutcome> Loop::finish() {
   else
     progress.say(fmt::format("memory: {} planned, {} at most resident", formatBytes(memory.planned),
                              formatBytes(memory.peak)));
+  if (!memory.ofGpu && !session.memory.lines.empty())
+    progress.say(residentTable(session, corpus).text());
   if (signal)
     progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}",
                              state.step, total, checkpointPath(folder.path(), state.step),

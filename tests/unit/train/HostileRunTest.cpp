@@ -131,7 +131,7 @@ TEST_F(HostileRun, DataThatIsRefused) {
   refused({}, Exit::Refused, "token 8 at 4 is outside of the model's vocabulary of 8");
   build();
   write("data.safetensors", std::string("PK\x03\x04\x14\x00\x00\x00\x08\x08 zip", 14));
-  refused({}, Exit::ForeignFile, "'data.safetensors': a pickle or a zip");
+  refused({}, Exit::ForeignFile, "data.safetensors' is a");
 }
 
 TEST_F(HostileRun, OutputThatCannotBeWritten) {
