@@ -39,7 +39,7 @@ tried=0 killed=0
 for case in fsync:EIO rename:ENOSPC mkdir:ENOSPC openat:EMFILE read:EIO; do
   call=${case%:*}
   step=4
-  [[ $call == openat || $call == read ]] && step=19
+  [[ $call == openat || $call == read ]] && step=41
   for ((n = 1; n < 400; n += step)); do
     rm -rf out
     injected "$call" "error=${case#*:}" $n g/train --out out --threads 1
@@ -60,7 +60,7 @@ done
 # From some call on: what was saved stays whole, the end says what stands and how to go on, and it does.
 for case in fsync:ENOSPC rename:ENOSPC; do
   call=${case%:*}
-  for ((n = 1; n < 100; n += 5)); do
+  for ((n = 1; n < 100; n += 9)); do
     rm -rf out
     injected "$call" "error=${case#*:}" "$n+" g/train --out out --threads 1
     hit || break
@@ -78,9 +78,9 @@ done
 # Killed at each call that changes names: a fresh run, and one that takes the place of another or goes on behind it.
 for start in fresh overwrite longer; do
   for call in rename,renameat2 unlink,unlinkat,rmdir mkdir fsync; do
-    step=4
-    [[ $start == overwrite && $call == rename* ]] && step=1 # where one run takes another's place
-    [[ $call == fsync ]] && step=9
+    step=7
+    [[ $start == overwrite && $call == rename* ]] && step=2 # where one run takes another's place
+    [[ $call == fsync ]] && step=17
     for ((n = 1; n < 100; n += step)); do
       rm -rf out
       case $start in
@@ -123,7 +123,7 @@ done
 expect 0 "$lorac" export whole --format peft -o a.peft
 expect 0 "$lorac" export other.whole --format peft -o b.peft
 for call in rename,renameat2 unlink,unlinkat,rmdir fsync; do
-  for ((n = 1; n < 40; n += 2)); do
+  for ((n = 1; n < 40; n += 3)); do
     rm -rf e.peft* && cp -a a.peft e.peft
     injected "$call" signal=KILL $n "$lorac" export other.whole --format peft -o e.peft --force
     [[ $code == 0 ]] && break

@@ -194,6 +194,7 @@ TEST_F(HostileRun, AFullDiskLeavesTheLastCheckpointWhole) {
   EXPECT_EQ(namesIn("full"), (std::vector<std::string>{"manifest.json", "metrics.jsonl"}))
       << "nothing half-written";
   // Room that comes is used.
+  fs::remove(folder / "stderr");
   pid_t child = fork();
   if (child == 0) {
     if (chdir(folder.c_str()) == 0)
