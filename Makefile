@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-neighbour bench-adalora bench-adalora-cold bench-cuda-static test-interop reliability generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-memory bench-neighbour bench-adalora bench-adalora-cold bench-cuda-static test-interop reliability generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -35,6 +35,9 @@ demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it 
 
 bench: setup programs ## speed and memory of the SmolLM2 step
 	@bash $(SCRIPTS)/bench.sh $(BUILD)
+
+bench-memory: setup programs ## memory of the SmolLM2 step, planned and resident, and what a limit on it costs
+	@bash $(SCRIPTS)/bench_memory.sh $(BUILD)
 
 bench-neighbour: setup programs ## what the SmolLM2 step keeps of its speed beside busy processes, and what PEFT's keeps
 	@bash $(SCRIPTS)/bench_neighbour.sh $(BUILD)

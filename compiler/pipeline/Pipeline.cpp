@@ -202,7 +202,8 @@ private:
     int64_t scratch = 0;
     for (KernelOp kernel : (*module).getOps<KernelOp>())
       scratch = std::max<int64_t>(scratch, kernel.getScratch());
-    return frozenBytes(*module, layout()) + arena("bytes") + scratch * integer("lora.workers");
+    scratch = (scratch + 4095) / 4096 * 4096; // each worker's begins on a page
+    return frozenRoom(*module, layout()) + arena("bytes") + scratch * integer("lora.workers");
   }
 
   LogicalResult stage(StringRef name, AddPasses add) {

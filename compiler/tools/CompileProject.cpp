@@ -4,6 +4,7 @@
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/tools/Identity.h"
 #include "compiler/tools/MemoryLimit.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -71,8 +72,11 @@ std::optional<uint64_t> leastMemory(const Project &project, const CompileSetting
   return llvm::failed(result) ? std::nullopt : std::optional(result->needed);
 }
 
-std::string compilerIdentity() {
-  return std::string("lorac ") + LORAC_VERSION + " " + train::hashFile("/proc/self/exe");
+Result<std::string> compilerIdentity() {
+  Result<std::string> hash = train::hashFile("/proc/self/exe");
+  if (!hash)
+    return hash;
+  return std::string("lorac ") + LORAC_VERSION + " " + *hash;
 }
 
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {
@@ -85,12 +89,22 @@ std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::st
   return program;
 }
 
-Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out) {
-  if (Result<void> known = checkCpuName(settings.cpu); !known)
+Exit compileProject(const Project &project, const CompileSettings &given, Compiled &out) {
+  if (Result<void> known = checkCpuName(given.cpu); !known)
     return fail(known.error());
+  Result<RunFacts> facts = readRunFacts(project);
+  if (!facts)
+    return fail(facts.error());
+  out.facts = std::move(*facts);
+  CompileSettings settings = given;
+  settings.otherMemory = settings.archs.empty() ? memoryBesides(out.facts) : 0;
   CompileRequest request = requestFor(project, settings);
-  if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
+  if (std::string cache = cacheFolder(); !cache.empty()) {
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    request.kernelCache = cache + "/kernels", request.compiler = *identity;
+  }
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -105,7 +119,14 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
     return Exit::Failed;
   out.files = std::move(result->files);
   out.base = std::move(result->base);
-  out.files["run.json"] = dsl::toJson(project.spec);
+  out.files["run.json"] = withIdentity(dsl::toJson(project.spec), project.identity);
+  if (out.files.count("plan.json")) {
+    Result<train::MemoryPlan> memory = runMemory(out.facts, out.files["plan.json"]);
+    if (!memory)
+      return fail(memory.error());
+    out.memory = std::move(*memory);
+    out.files["memory.json"] = memoryJson(out.memory);
+  }
   if (const std::optional<IndexFault> &fault = result->indexFault) {
     dsl::Diagnostics diags;
     if (fault->range) {
@@ -118,6 +139,15 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
   }
   if (!result->fits)
     return sayDoesNotFit(project, settings, result->needed);
+  // What is held before the first step may be more than what a step holds.
+  const auto &limit = project.spec.target.memory;
+  if (std::optional<Error> tooMuch =
+          train::checkLimit(out.memory, *limit, "memory", out.facts.threads)) {
+    dsl::Diagnostics diags;
+    diags.error(limit.range, tooMuch->message);
+    sayLine(diags.text());
+    return tooMuch->code;
+  }
   if (settings.kernels)
     sayLine(fmt::format("kernels: {} compiled{}, {} from the cache, in {:.1f} s",
                         result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",

@@ -2,6 +2,7 @@
 // The compiler as the commands use it: a project in, files out, every message said.
 
 #include "compiler/tools/Driver.h"
+#include "compiler/tools/RunMemory.h"
 #include "runtime/train/Payload.h"
 
 #include <map>
@@ -23,6 +24,8 @@ struct CompileSettings {
 struct Compiled {
   std::map<std::string, std::string> files;
   std::string base;
+  train::MemoryPlan memory; ///< of a run on this machine
+  RunFacts facts;
 };
 
 /// Runs the pipeline. Exit::Done only if `out` is whole; DoesNotFit when the plan needs more than
@@ -40,7 +43,7 @@ int workersOf(const Project &project, const CompileSettings &settings);
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files);
 
 /// This compiler and its build: part of what a compiled kernel is known by.
-std::string compilerIdentity();
+Result<std::string> compilerIdentity();
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

@@ -1,19 +1,16 @@
 #include "runtime/train/Data.h"
 
-#include "runtime/tokenizer/Utf8.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Random.h"
+#include "runtime/train/SampleReader.h"
 
 #include <algorithm>
-#include <cerrno>
+#include <array>
 #include <cmath>
-#include <cstring>
-#include <fcntl.h>
 #include <glob.h>
 #include <set>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace lorac::train {
 
@@ -29,58 +26,81 @@ public:
       : table(table), encoder(encoder), limits(limits), corpus(corpus) {}
 
   Result<void> loadFile(const std::string &path) {
-    Result<std::string> text = readFile(path);
-    if (!text)
-      return text.error();
-    if (text->empty())
-      return refused("data file '" + path + "' is empty");
-    if (std::optional<size_t> bad = tok::firstInvalidUtf8(*text))
-      return refused("data file '" + path + "' is not UTF-8 at byte " + std::to_string(*bad) +
-                     "; convert it, or leave it out of 'path'");
-    return table.format == "jsonl" ? loadLines(path, *text) : loadText(path, *text);
+    const bool lines = table.format == "jsonl";
+    Result<SampleReader> reader =
+        SampleReader::open(path, lines ? "\n" : table.separator, lines ? nullptr : encoder.cut);
+    if (!reader)
+      return reader.error();
+    for (;;) {
+      Result<std::optional<SamplePart>> part = reader->next();
+      if (!part)
+        return part.error();
+      if (!*part)
+        break;
+      const std::string where = "line " + std::to_string((*part)->line);
+      Result<void> added =
+          lines ? addLine((*part)->text, path, where) : addPart(**part, path, where);
+      if (!added)
+        return added;
+    }
+    // What an encoder holds of a text beside it: normalized, cut into pieces, merged, as ids.
+    constexpr uint64_t perByte = 64;
+    corpus.textBytes =
+        std::max(corpus.textBytes, reader->mostHeld() + perByte * reader->longestPart());
+    return {};
   }
 
   int64_t samples = 0, empty = 0, overlong = 0;
 
 private:
-  Result<void> loadText(const std::string &path, const std::string &text) {
-    for (auto [offset, sample] : splitText(text, table.separator))
-      if (Result<void> added = add(sample, path, "byte " + std::to_string(offset)); !added)
-        return added;
-    return {};
+  Result<void> addLine(std::string_view line, const std::string &path, const std::string &where) {
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos)
+      return {};
+    Json value = Json::parse(line.begin(), line.end(), nullptr, false);
+    if (value.is_discarded())
+      return refused("data file '" + path + "', " + where + ": not JSON");
+    if (!value.is_object() || !value.contains("text") || !value["text"].is_string())
+      return refused("data file '" + path + "', " + where +
+                     ": needs an object with the string \"text\"");
+    SamplePart whole;
+    whole.text = value["text"].get_ref<const std::string &>();
+    return addPart(whole, path, where);
   }
 
-  Result<void> loadLines(const std::string &path, const std::string &text) {
-    size_t number = 0;
-    for (auto [offset, line] : splitText(text, "\n")) {
-      std::string where = "line " + std::to_string(++number);
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos)
-        continue;
-      Json value = Json::parse(line.begin(), line.end(), nullptr, false);
-      if (value.is_discarded())
-        return refused("data file '" + path + "', " + where + ": not JSON");
-      if (!value.is_object() || !value.contains("text") || !value["text"].is_string())
-        return refused("data file '" + path + "', " + where +
-                       ": needs an object with the string \"text\"");
-      if (Result<void> added = add(value["text"].get_ref<const std::string &>(), path, where);
-          !added)
-        return added;
-    }
-    return {};
-  }
-
-  Result<void> add(std::string_view text, const std::string &path, const std::string &where) {
-    if (text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos) {
+  Result<void> addPart(const SamplePart &part, const std::string &path, const std::string &where) {
+    if (part.first && part.last &&
+        part.text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos) {
       ++empty;
       return {};
     }
-    uint64_t begin = corpus.ids.size();
-    if (encoder.bos >= 0)
-      corpus.ids.push_back(encoder.bos);
-    if (Result<void> encoded = encoder.encode(text, corpus.ids); !encoded)
-      return refused("data file '" + path + "', " + where + ": " + encoded.error().message);
-    if (encoder.eos >= 0)
-      corpus.ids.push_back(encoder.eos);
+    encoded.clear();
+    if (part.first) {
+      begin = corpus.ids.size();
+      if (encoder.bos >= 0)
+        encoded.push_back(encoder.bos);
+    }
+    const auto &encode = part.first ? encoder.encode : encoder.encodeMore;
+    if (Result<void> done = encode(part.text, encoded); !done)
+      return refused("data file '" + path + "', " + where + ": " + done.error().message);
+    if (part.last && encoder.eos >= 0)
+      encoded.push_back(encoder.eos);
+    if (Result<void> known = checkIds(); !known)
+      return known;
+    corpus.ids.append(encoded);
+    return part.last ? endSample(path, where) : Result<void>();
+  }
+
+  Result<void> checkIds() const {
+    for (size_t i = 0; i < encoded.size(); ++i)
+      if (encoded[i] < 0 || encoded[i] >= limits.vocab)
+        return refused("token " + std::to_string(encoded[i]) + " at " +
+                       std::to_string(corpus.ids.size() + i) +
+                       " is outside of the model's vocabulary of " + std::to_string(limits.vocab) +
+                       "; the tokenizer and the model do not belong together");
+    return {};
+  }
+
+  Result<void> endSample(const std::string &path, const std::string &where) {
     uint64_t count = corpus.ids.size() - begin, most = uint64_t(limits.maxLength);
     if (count > most) {
       ++overlong;
@@ -90,7 +110,7 @@ private:
                        std::to_string(most) +
                        "; set overlong = \"split\" or \"truncate\", or raise max_length");
       if (table.overlong == "truncate") {
-        corpus.ids.resize(begin + most);
+        corpus.ids.shrink(begin + most);
         count = most;
       }
     }
@@ -108,6 +128,8 @@ private:
   const TextEncoder &encoder;
   const DataLimits &limits;
   Corpus &corpus;
+  std::vector<int32_t> encoded;
+  uint64_t begin = 0; ///< of the sample that is read
 };
 
 /// Puts the table's pieces, from `firstPiece` on, into train and eval.
@@ -131,62 +153,34 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
   return held;
 }
 
+/// As 32-bit numbers, whatever they take in memory.
+void hashTokens(Hasher &hasher, const TokenList &list) {
+  std::array<int32_t, 4096> buffer;
+  for (size_t at = 0; at < list.size(); at += buffer.size()) {
+    const size_t items = std::min(buffer.size(), list.size() - at);
+    list.copy(at, items, buffer.data());
+    hasher.add(buffer.data(), items * sizeof(int32_t));
+  }
+}
+
 std::string hashCorpus(const Corpus &corpus) {
   Hasher hasher;
-  auto feed = [&](const auto &items) {
-    uint64_t count = items.size();
-    hasher.add(&count, sizeof count);
-    hasher.add(items.data(), items.size() * sizeof(items[0]));
-  };
-  feed(corpus.ids);
-  feed(corpus.targets);
-  std::vector<uint64_t> cuts;
-  for (const Piece &piece : corpus.pieces)
-    cuts.insert(cuts.end(), {piece.begin, piece.count, piece.sample});
-  feed(cuts);
-  feed(corpus.eval);
+  auto feedCount = [&](uint64_t count) { hasher.add(&count, sizeof count); };
+  for (const TokenList *list : {&corpus.ids, &corpus.targets}) {
+    feedCount(list->size());
+    hashTokens(hasher, *list);
+  }
+  feedCount(3 * corpus.pieces.size());
+  for (const Piece &piece : corpus.pieces) {
+    const uint64_t cut[] = {piece.begin, piece.count, piece.sample};
+    hasher.add(cut, sizeof cut);
+  }
+  feedCount(corpus.eval.size());
+  hasher.add(corpus.eval.data(), corpus.eval.size() * sizeof(corpus.eval[0]));
   return hasher.hex();
 }
 
 } // namespace
-
-Result<std::string> readFile(const std::string &path) {
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  struct stat info;
-  if (fd < 0 || fstat(fd, &info) != 0) {
-    Error error = refused("cannot open '" + path + "': " + std::strerror(errno));
-    if (fd >= 0)
-      close(fd);
-    return error;
-  }
-  if (!S_ISREG(info.st_mode)) {
-    close(fd);
-    return refused("'" + path + "' is not a regular file");
-  }
-  std::string bytes;
-  bytes.resize(size_t(info.st_size));
-  size_t done = 0;
-  for (ssize_t got;
-       done < bytes.size() && (got = read(fd, bytes.data() + done, bytes.size() - done)) > 0;)
-    done += size_t(got);
-  close(fd);
-  if (done != bytes.size())
-    return refused("cannot read '" + path + "': it ends at byte " + std::to_string(done) + " of " +
-                   std::to_string(bytes.size()));
-  return bytes;
-}
-
-std::vector<std::pair<size_t, std::string_view>> splitText(std::string_view text,
-                                                           std::string_view separator) {
-  std::vector<std::pair<size_t, std::string_view>> parts;
-  size_t begin = 0;
-  if (!separator.empty())
-    for (size_t at; (at = text.find(separator, begin)) != std::string_view::npos;
-         begin = at + separator.size())
-      parts.emplace_back(begin, text.substr(begin, at - begin));
-  parts.emplace_back(begin, text.substr(begin));
-  return parts;
-}
 
 Result<std::vector<std::string>> expandPattern(const std::string &pattern) {
   if (pattern.find_first_of("*?[") == std::string::npos)
@@ -212,6 +206,8 @@ Result<std::vector<std::string>> expandPattern(const std::string &pattern) {
 Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncoder &encoder,
                           const DataLimits &limits) {
   Corpus corpus;
+  corpus.ids = TokenList(limits.vocab), corpus.targets = TokenList(limits.vocab);
+  corpus.tokenizerBytes = encoder.bytes;
   for (const DataConfig &table : tables) {
     int64_t firstSample = corpus.samples;
     size_t firstPiece = corpus.pieces.size(), firstToken = corpus.ids.size();
@@ -258,11 +254,9 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
   }
   if (corpus.train.empty())
     return refused("nothing is left to train on: all samples are held out; lower eval_fraction");
-  for (size_t i = 0; i < corpus.ids.size(); ++i)
-    if (corpus.ids[i] < 0 || corpus.ids[i] >= limits.vocab)
-      return refused("token " + std::to_string(corpus.ids[i]) + " at " + std::to_string(i) +
-                     " is outside of the model's vocabulary of " + std::to_string(limits.vocab) +
-                     "; the tokenizer and the model do not belong together");
+  corpus.pieces.shrink_to_fit();
+  corpus.train.shrink_to_fit();
+  corpus.eval.shrink_to_fit();
   corpus.hash = hashCorpus(corpus);
   return corpus;
 }

@@ -122,9 +122,12 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     }
   }
   if (writer) {
-    for (uint32_t index : pieces)
-      writer->write(corpus.ids.data() + corpus.pieces[index].begin,
-                    corpus.pieces[index].count * sizeof(int32_t));
+    std::vector<int32_t> ids;
+    for (uint32_t index : pieces) {
+      ids.resize(corpus.pieces[index].count);
+      corpus.ids.copy(corpus.pieces[index].begin, ids.size(), ids.data());
+      writer->write(ids.data(), ids.size() * sizeof(int32_t));
+    }
     if (Result<void> written = writer->commit(); !written)
       return written.error();
   }

@@ -32,10 +32,18 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       return found.error();
     kernels.push_back(*found);
   }
+  size_t all = 0;
+  for (size_t p = 0; p < programCount; ++p) {
+    const size_t launches = (plan.*programsOfPlan[p].launches).size();
+    executor.programs[p].reserve(launches);
+    all += launches;
+  }
+  executor.counts.reserve(all);
   for (size_t p = 0; p < programCount; ++p)
     for (const PlanLaunch &from : plan.*programsOfPlan[p].launches) {
       const PlanKernel &kernel = plan.kernels[size_t(from.kernel)];
       Launch launch;
+      launch.buffers.reserve(from.args.size());
       launch.kernel = kernels[size_t(from.kernel)];
       for (const PlanArg &arg : from.args)
         launch.buffers.push_back(arg.weight < 0
@@ -57,6 +65,18 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       executor.programs[p].push_back(std::move(launch));
     }
   return executor;
+}
+
+uint64_t Executor::heapBytes(const Plan &plan) {
+  uint64_t sum = 0;
+  auto block = [&](uint64_t bytes) { sum += bytes ? (bytes + 8 + 15) / 16 * 16 : 0; };
+  for (const ProgramOfPlan &program : programsOfPlan) {
+    const std::vector<PlanLaunch> &launches = plan.*program.launches;
+    block(launches.size() * (sizeof(Launch) + sizeof(LaunchCount)));
+    for (const PlanLaunch &launch : launches)
+      block(launch.args.size() * sizeof(void *)), block(launch.scalars.size() * sizeof(int64_t));
+  }
+  return sum;
 }
 
 void Executor::runTiles(void *of, int worker, int64_t begin, int64_t end) {

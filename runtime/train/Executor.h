@@ -24,6 +24,13 @@ public:
 
   void run(Program program, const LoracStep &step);
 
+  /// What its launches take of the heap.
+  static uint64_t heapBytes(const Plan &plan);
+
+  /// Makes the scratch resident.
+  Result<void> commit() { return scratch.commit(); }
+  const Arena &scratchMemory() const { return scratch; }
+
   /// From now on each launch is timed (about 50 ns each).
   void startProfile();
   const std::vector<LaunchCount> &profile() const { return counts; }

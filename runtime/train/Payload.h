@@ -44,6 +44,8 @@ public:
   /// "" when there is none.
   const std::string &file(const std::string &name) const;
   std::vector<std::string> names() const;
+  /// Lets go of a file that is needed no more.
+  void release(const std::string &name) { files.erase(name); }
 
 private:
   std::map<std::string, std::string> files;

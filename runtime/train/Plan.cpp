@@ -3,6 +3,7 @@
 #include "runtime/abi.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/LaunchCheck.h"
 
@@ -347,6 +348,35 @@ std::vector<PlanSpan> Plan::spans() const {
   return out;
 }
 
+uint64_t heapOf(const Plan &plan) {
+  uint64_t sum = 0;
+  auto block = [&](uint64_t bytes) { // with malloc's word before it, in steps of 16
+    sum += bytes ? std::max<uint64_t>((bytes + 8 + 15) / 16 * 16, 32) : 0;
+  };
+  auto words = [&](const std::string &text) { block(text.capacity() > 15 ? text.capacity() + 1 : 0); };
+  auto list = [&]<typename T>(const std::vector<T> &items) { block(items.capacity() * sizeof(T)); };
+  list(plan.weights);
+  for (const PlanWeight &weight : plan.weights) {
+    words(weight.name), words(weight.gguf), words(weight.format);
+    list(weight.shape), list(weight.parts);
+    for (const PlanPart &part : weight.parts)
+      words(part.name);
+  }
+  list(plan.params);
+  for (const PlanParam &param : plan.params)
+    words(param.name), words(param.module), words(param.group), list(param.shape);
+  list(plan.kernels);
+  for (const PlanKernel &kernel : plan.kernels)
+    words(kernel.name), words(kernel.family);
+  for (const ProgramOfPlan &program : programsOfPlan) {
+    const std::vector<PlanLaunch> &launches = plan.*program.launches;
+    list(launches);
+    for (const PlanLaunch &launch : launches)
+      list(launch.args), list(launch.scalars), words(launch.op), words(launch.loc);
+  }
+  return sum;
+}
+
 Result<Plan> parsePlan(std::string_view text) {
   Result<Json> json = parseJson(text, "plan.json");
   if (!json)
@@ -395,6 +425,8 @@ Result<Plan> parsePlan(std::string_view text) {
 
   Fields arena = root.at("arena");
   plan.arenaBytes = arena.integer("bytes", 0, maxBytes);
+  plan.persistentBytes =
+      arena.has("persistent") ? arena.integer("persistent", 0, plan.arenaBytes) : 0;
   if (!plan.onGpu())
     plan.scratchBytes = arena.integer("scratch_bytes", 0, maxBytes);
   plan.paramRegion = readRegion(arena.at("params"));

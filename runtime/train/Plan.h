@@ -150,6 +150,7 @@ struct Plan {
   std::vector<PlanWeight> weights;
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;
+  int64_t persistentBytes = 0; ///< of the arena: all but the activations
   PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
   std::optional<PlanRanks> ranks;                ///< AdaLoRA
   PlanRegion sensitivity, uncertainty, unfolded; ///< AdaLoRA's; unfolded: lora_B, one by one
@@ -183,6 +184,9 @@ struct Plan {
 /// range, regions that do not overlap, launches that bring what their kernels take. A misfit is an
 /// error with its path in the JSON.
 Result<Plan> parsePlan(std::string_view json);
+
+/// What a plan's lists and words take of the heap.
+uint64_t heapOf(const Plan &plan);
 
 /// Whether this machine has what the kernels were built for; the error names the missing features
 /// and the mend.

@@ -6,8 +6,11 @@
 #include "runtime/train/Arguments.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
+#include "runtime/train/Heap.h"
 #include "runtime/train/JsonFields.h"
-#include "runtime/train/Output.h"
+#include "runtime/train/Limits.h"
+#include "runtime/train/MemoryPlan.h"
+#include "runtime/train/OutputFile.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/Signals.h"
@@ -20,6 +23,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 namespace lorac::train {
@@ -65,22 +69,30 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
-Result<Corpus> readData(const Session &session,
-                        const std::function<void(const std::string &)> &say) {
-  TextEncoder encoder;
-  if (needsTokenizer(session.run.data)) {
-    Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
-    if (!tokenizer)
-      return tokenizer.error();
-    encoder = encoderOf(*tokenizer);
-  }
-  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
-                    session.run.seed};
-  Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
-  if (corpus)
-    for (const std::string &note : corpus->notes)
-      say(note);
-  return corpus;
+/// Reads the data, plans the memory of the whole run with it and checks the limit.
+Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
+                        const std::function<void(const std::string &)> &tell) {
+  Result<Corpus> read = readCorpus(session.run.data, session.modelPath,
+                                   {session.plan.vocab, session.plan.maxLength,
+                                    session.plan.maxTokens, session.run.seed});
+  if (!read)
+    return read.error();
+  corpus = std::move(*read);
+  trimHeap();
+  for (const std::string &note : corpus.notes)
+    tell(note);
+  session.memory = planMemory({session.plan, session.run, session.pool->threads(),
+                               imageHere(payload), dataMemory(corpus)});
+  const int threads = session.pool->threads();
+  if (std::optional<Error> tooMuch =
+          checkLimit(session.memory, session.run.memory, "target.memory", threads))
+    return *tooMuch;
+  if (session.plan.onGpu()) // what a GPU has is looked at where it is opened
+    return {};
+  const Limit<uint64_t> most = machineMemory().mostBy();
+  if (std::optional<Error> tooMuch = checkLimit(session.memory, most.value, most.by, threads))
+    return *tooMuch;
+  return {};
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
@@ -152,6 +164,20 @@ int runGenerate(Session &session, const Arguments &args) {
   return printed();
 }
 
+/// What the command line names as outputs may be written.
+Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
+  std::error_code ignored;
+  if (!args.metrics.empty() &&
+      std::filesystem::weakly_canonical(args.metrics, ignored) ==
+          std::filesystem::weakly_canonical(outDir, ignored) / "metrics.jsonl")
+    return Error{"--metrics '" + args.metrics + "' is the run's own metrics.jsonl: leave it out",
+                 Exit::Usage};
+  if (Result<void> metrics = checkOutputFile(args.metrics, OutputKind::Metrics, "--metrics");
+      !metrics)
+    return metrics;
+  return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
+}
+
 int run(int argc, const char *const *argv) {
   stopAtOnce();
   Parsed parsed = parseArguments(argc, argv);
@@ -160,6 +186,7 @@ int run(int argc, const char *const *argv) {
     return parsed.exitCode ? parsed.exitCode : printed();
   }
   const Arguments &args = *parsed.arguments;
+  settleHeap();
   formats::installSigbusGuard();
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
@@ -176,21 +203,38 @@ int run(int argc, const char *const *argv) {
     config->epochs = 0;
   }
   std::string outDir = args.out.empty() ? config->outputDir : args.out;
+  std::optional<RunFolder> folder;
   if (args.mode == Mode::Train) {
-    if (Result<void> output = checkOutput(outDir, args.resume, args.overwrite); !output)
-      return fail(output.error());
-    if (Result<void> locked = lockOutput(outDir); !locked)
-      return fail(locked.error());
+    if (Result<void> files = checkNamedFiles(args, outDir); !files)
+      return fail(files.error());
+    const RunStart start = args.resume      ? RunStart::Resume
+                           : args.overwrite ? RunStart::Overwrite
+                                            : RunStart::New;
+    Result<RunFolder> opened = RunFolder::open(outDir, start);
+    if (!opened)
+      return fail(opened.error());
+    folder = std::move(*opened);
+  } else if (Result<void> logits = checkOutputFile(args.logits, OutputKind::Logits, "--logits");
+             !logits) {
+    return fail(logits.error());
   }
 
   Progress progress(args.quiet);
   auto tell = [&](const std::string &line) { progress.say(line); };
-  auto opened = Session::open(*payload, *config, {args.model, args.threads}, tell);
+  Corpus corpus;
+  SessionOptions sessionOptions{args.model, args.threads, nullptr};
+  if (args.mode != Mode::Generate)
+    sessionOptions.prepare = [&](Session &session) {
+      return prepareRun(session, *payload, corpus, tell);
+    };
+  auto opened = Session::open(*payload, *config, sessionOptions, tell);
   if (!opened)
     return fail(opened.error());
   Session &session = **opened;
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) {
+    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+          if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
+            return same;
           return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
         });
         !loaded)
@@ -200,12 +244,9 @@ int run(int argc, const char *const *argv) {
     return runGenerate(session, args);
   }
 
-  Result<Corpus> corpus = readData(session, tell);
-  if (!corpus)
-    return fail(corpus.error());
   stopWhenAsked();
   if (args.mode == Mode::Eval)
-    return runEval(session, *corpus, args);
+    return runEval(session, corpus, args);
   std::unique_ptr<Recompiler> recompiler;
   if (config->adalora && config->adalora->prune != PruneMode::Mask) {
     Result<std::unique_ptr<Recompiler>> found =
@@ -222,15 +263,16 @@ int run(int argc, const char *const *argv) {
     else
       tell("warning: " + found.error().message + "; memory and time will not fall with the ranks");
   }
-  TrainOptions options{outDir,
-                       args.resume,
-                       args.overwrite,
+  TrainOptions options{args.resume,
                        args.metrics,
                        args.profile,
                        resumeCommand(argc, argv),
                        payload->file("spec.toml"),
                        recompiler.get()};
-  Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
+  for (const std::string &name : payload->names())
+    payload->release(name);
+  trimHeap();
+  Result<TrainOutcome> outcome = train(session, corpus, *folder, options, progress);
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());

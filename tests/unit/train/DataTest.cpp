@@ -100,7 +100,7 @@ TEST_F(DataTest, Overlong) {
   table.overlong = "error";
   EXPECT_EQ(errorOf({table}),
             "data file '" + table.paths[0] +
-                "', byte 0: the sample has 17 tokens, train.max_length is 8; set overlong = "
+                "', line 1: the sample has 17 tokens, train.max_length is 8; set overlong = "
                 "\"split\" or \"truncate\", or raise max_length");
 }
 
@@ -110,7 +110,8 @@ TEST_F(DataTest, BadText) {
               empty = write("empty.txt", "");
   EXPECT_EQ(errorOf({text(bad)}),
             "data file '" + bad +
-                "' is not UTF-8 at byte 3; convert it, or leave it out of 'path'");
+                "' is not UTF-8 at line 1, column 4: byte 0xff; convert it, or leave it out of "
+                "'path'");
   EXPECT_EQ(errorOf({text(empty)}), "data file '" + empty + "' is empty");
   EXPECT_NE(errorOf({text((folder / "none").string())}).find("No such file"), std::string::npos);
   EXPECT_NE(errorOf({text(folder.string())}).find("is not a regular file"), std::string::npos);
