@@ -6,7 +6,7 @@ expect 0 "$lorac" --help
 commands=$(awk 'tolower($0) ~ /^subcommands:/ { on = 1; next } on && /^  [a-z]/ { print $1 }' "$work/stdout")
 [[ $(wc -w <<<"$commands") -ge 12 ]] || fail "--help lists too few commands: $commands"
 documented=$(sed -n 's/^| `\([a-z]*\) .*/\1/p; s/^| `\([a-z]*\)` .*/\1/p' "$source/docs/cli.md" | sort -u)
-diff <(sort -u <<<"$commands") <(grep -vxE "$(ls "$source" | paste -sd'|')" <<<"$documented") ||
+diff <(sort -u <<<"$commands") <(echo "$documented") ||
   fail "docs/cli.md has other commands than --help"
 expect 0 "$lorac" --version
 version=$(cat "$work/stdout")
