@@ -9,8 +9,8 @@ bash $scripts/build.sh "$build" lorac lorac-train ReliabilityFlips ReliabilityFu
 fuzz=$build/fuzz
 if [[ ! -f $fuzz/build.ninja ]]; then
   mkdir -p "$fuzz"
-  cmake -S . -B "$fuzz" -G Ninja -DLORAC_RUNTIME_ONLY=ON -DLORAC_LIBFUZZER=ON -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-    -DCMAKE_CXX_FLAGS="-g1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" \
+  cmake -S . -B "$fuzz" -G Ninja -DLORAC_RUNTIME_ONLY=ON -DLORAC_LIBFUZZER=ON -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Fuzz \
+    -DCMAKE_CXX_FLAGS="-O1 -g1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" \
     >"$fuzz/configure.log" 2>&1 || { cat "$fuzz/configure.log" >&2; exit 1; }
 fi
 ninja -C "$fuzz" ReliabilityLibFuzzer

@@ -97,10 +97,13 @@ Result<void> makeFolder(const std::string &path) {
   std::string at = path;
   while (at.size() > 1 && at.ends_with('/'))
     at.pop_back();
-  std::error_code ignored;
-  while (!fs::exists(at, ignored)) {
+  std::error_code failed, ignored;
+  while (!fs::exists(at, failed)) {
+    const std::string above = folderOf(at);
+    if (failed || above == at) // a file system that answers nothing any more
+      return pathError("make", path, failed ? failed.value() : ENOENT);
     missing.push_back(at);
-    at = folderOf(at);
+    at = above;
   }
   for (auto name = missing.rbegin(); name != missing.rend(); ++name) {
     if (::mkdir(name->c_str(), 0777) != 0 && errno != EEXIST)

@@ -6,7 +6,7 @@ import time
 import exports
 from programs import PATIENCE, Outcome, adapter, checkpoints, last_step, prepare, reference
 from tally import Bad
-from tracing import READS, WRITES, count_calls, end, injected, kill, start, tracee
+from tracing import READS, WRITES, count_calls, injected, kill, tracee
 from trials import Trial, sample
 
 FOLLOW = {"lora": True, "qlora": True, "adalora": False}
@@ -37,7 +37,7 @@ def sleeps(pid):
 
 def run_under_fault(bench, words, patient):
     """A run that waits at its end for room gives up soon; a `patient` one is given room: strace dies, and its calls succeed again."""
-    process = start(bench, words, LORAC_SAVE_WAIT="30" if patient else "0.3")
+    process = bench.start(words, LORAC_SAVE_WAIT="30" if patient else "0.3")
     slept = 0
     begin = time.monotonic()
     while patient and process.poll() is None and time.monotonic() - begin < PATIENCE:
@@ -47,7 +47,7 @@ def run_under_fault(bench, words, patient):
             kill(process)
             break
         time.sleep(0.01)
-    outcome = end(process)  # also of the run that strace left behind: it has the pipes
+    outcome = bench.finish(process)  # also of the run that strace left behind: it has the pipes
     if slept < 5:
         return outcome, False
     # Its code is nobody's to read: by its words.
@@ -68,7 +68,10 @@ def judge(bench, name, whole, out, outcome, mute, others=(), waited=False):
         whole.check_standing(out, others)
     if outcome.rc == 0:
         if same_program:
-            whole.check_end(out, missing=told, lines=not told)
+            whole.check_end(out, missing=told, lines=not told, left=not told)
+            if told:  # what could not be removed goes with the next run
+                bench.run(bench.train(name, out, "--resume", "--quiet"))
+                whole.check_end(out, missing=True, lines=False)
         elif adapter(out) != whole.adapter:
             raise Bad("silent", f"the adapter in '{out}' differs")
         return "done after waiting" if waited else "done, told" if told else "done"
@@ -87,8 +90,8 @@ def judge(bench, name, whole, out, outcome, mute, others=(), waited=False):
     return f"exit {outcome.rc}, resumed"
 
 
-def of_runs(bench, name, whole, before=None):
-    """All faults of a run: from an empty folder, or over the finished run `before`."""
+def of_runs(bench, name, whole, before=None, halfway=False):
+    """All faults of a run: from an empty folder, or over the finished run `before`. `halfway`: of each call one, that stays."""
     label = name if before is None else f"{name} over a finished run"
     key = name if before is None else f"more-{name}"
     more = [] if before is None else ["--resume"]
@@ -113,6 +116,9 @@ def of_runs(bench, name, whole, before=None):
         return Trial("faults", f"{label}: {call}", f"faults:{key}:{call}:{error}:{n}{sticky}", act,
                      injected(bench.train(name, "OUT", *more), call, f"error={error}", f"{n}{sticky}", FOLLOW[name]))
 
+    if halfway:  # what fails from the middle of the run on
+        return [trial(call, max(1, counts[call] // 2), ERRORS[call][0], "+") for call in sorted(counts)
+                if ERRORS[call][0] not in ("EINTR", "EAGAIN") and call != "mmap"]
     return [trial(call, n, error, sticky) for call in sorted(counts) for n in range(1, counts[call] + 1)
             for error in ERRORS[call] for sticky in ("", "+")
             if not (error in ("EINTR", "EAGAIN") and sticky) and not (call == "mmap" and n <= loading.get("mmap", 0))]
@@ -134,7 +140,8 @@ def trials(bench, seed, share):
     prepare(bench, ["lora", "qlora", "adalora"])
     whole = {name: reference(bench, name) for name in ("lora", "qlora", "adalora")}
     part = lambda count: max(1, round(count * share))
-    out = sample(seed, of_runs(bench, "lora", whole["lora"]), part(850))
+    out = of_runs(bench, "lora", whole["lora"], halfway=True)
+    out += sample(seed, of_runs(bench, "lora", whole["lora"]), part(850))
     out += sample(seed, of_runs(bench, "qlora", whole["qlora"]), part(250))
     out += sample(seed, of_runs(bench, "adalora", whole["adalora"]), part(150))
     before = reference(bench, "lora", "--steps", "2")

@@ -7,7 +7,7 @@ import time
 import exports
 from programs import adapter, checkpoint, checkpoints, prepare, reference
 from tally import Bad
-from tracing import WRITES, count_calls, end, injected, kill, start
+from tracing import WRITES, count_calls, injected, kill
 from trials import Trial, sample
 
 # A run with AdaLoRA starts compilers: strace follows only the run itself, so that the n-th call is its own.
@@ -109,10 +109,10 @@ def at_moments(bench, name, whole, seed, count):
             out = folder / "out"
             killed = 0
             for moment in moments:
-                process = start(bench, bench.train(name, out, "--resume"))
+                process = bench.start(bench.train(name, out, "--resume"))
                 time.sleep(moment)
                 kill(process)
-                killed += end(process).rc == -9
+                killed += bench.finish(process).rc == -9
                 whole.check_standing(out)
             resumed_to_the_end(bench, name, whole, out)
             return "killed" if killed else "over before"

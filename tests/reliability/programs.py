@@ -20,7 +20,7 @@ STATE_KEYS = ("step", "updates", "epoch", "micro", "num_input_tokens_seen", "fir
 RANK_KEYS = ("triplets", "stored", "requested", "next", "swap_step", "live_at_request", "pace")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEFT_OVER = re.compile(r"\.tmp-|\.part(ial)?\.|^\.lorac-")
-PATIENCE = 60  # seconds that a trial may take
+PATIENCE = 30  # seconds that a trial may take
 
 
 class Outcome:
@@ -44,6 +44,30 @@ class Bench:
         self.programs = {}
         self.lock = threading.Lock()
         self.serial = 0
+        self.running = set()
+
+    def start(self, words, cwd=None, **variables):
+        """The command, in a process group of its own."""
+        process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=dict(self.environment, **variables), cwd=cwd or self.source,
+                                   start_new_session=True)
+        with self.lock:
+            self.running.add(process.pid)
+        return process
+
+    def finish(self, process, patience=PATIENCE):
+        outcome = finish(process, patience)
+        with self.lock:
+            self.running.discard(process.pid)
+        return outcome
+
+    def kill_all(self):
+        """What this session has started and not seen end."""
+        for group in list(self.running):
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def folder(self, name):
         """A fresh name for a folder that does not exist yet."""
@@ -55,10 +79,7 @@ class Bench:
         return path
 
     def run(self, words, cwd=None, patience=PATIENCE):
-        process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=self.environment, cwd=cwd or self.source,
-                                   start_new_session=True)
-        return finish(process, patience)
+        return self.finish(self.start(words, cwd), patience)
 
     def must(self, words, **options):
         outcome = self.run(words, **options)
@@ -179,9 +200,9 @@ class Reference:
         if wrong:
             raise Bad("silent", f"'{out}/checkpoint-{step}' differs: " + "; ".join(wrong))
 
-    def check_end(self, out, missing=False, lines=True):
-        """A run that ended in `out` left what this one did. `missing`: checkpoints may be, it was said; `lines`: so must the
-        metrics be equal."""
+    def check_end(self, out, missing=False, lines=True, left=True):
+        """A run that ended in `out` left what this one did. `missing`: checkpoints may be, it was said; `lines`: the metrics must
+        be equal; `left`: nothing may be left behind."""
         if adapter(out) != self.adapter:
             raise Bad("silent", f"the adapter in '{out}' differs")
         for step in self.checkpoints:
@@ -194,9 +215,9 @@ class Reference:
             at = next((i for i, (a, b) in enumerate(zip(mine, self.metrics)) if a != b), min(len(mine), len(self.metrics)))
             raise Bad("silent", f"'{out}/metrics.jsonl' differs at line {at + 1}: {len(mine)} lines instead of "
                                 f"{len(self.metrics)}")
-        left = [str(path.relative_to(out)) for path in out.rglob("*") if LEFT_OVER.search(path.name)]
-        if left:
-            raise Bad("other", f"left behind in '{out}': {', '.join(sorted(left)[:4])}")
+        names = [str(path.relative_to(out)) for path in out.rglob("*") if LEFT_OVER.search(path.name)]
+        if names and left:
+            raise Bad("other", f"left behind in '{out}': {', '.join(sorted(names)[:4])}")
 
 
 TEXT_SPEC = """[model]

@@ -71,6 +71,10 @@ def main():
         return (f"python3 tests/reliability/reliability.py {options.build} {options.source} --seed {options.seed} "
                 f"--part {name.split(':')[0]} --only {name}")
 
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     begin = time.monotonic()
     try:
         for part in options.part or PARTS:
@@ -91,6 +95,7 @@ def main():
             print(f"{part}: only {tally.tried[part]} tried, at least {LEAST[part]} are wanted")
         print(f"{time.monotonic() - begin:.0f} s, seed {options.seed}")
     finally:
+        bench.kill_all()
         if options.only:
             print(f"folders in {work}")
         else:

@@ -8,7 +8,7 @@ import time
 
 from programs import STATE_KEYS, checkpoints, last_step, prepare, reference
 from tally import Bad
-from tracing import end, kill, start, tracee
+from tracing import kill, tracee
 from trials import Trial, sample
 
 SIGNALS = ("TERM", "INT", "HUP", "USR1", "USR2", "XCPU")
@@ -63,7 +63,7 @@ def trial(bench, phase, name, gap, number, seed):
         cache = out.parent / "cache" if phase == "swap" else bench.build / "reliability-cache"
         if phase == "swap":
             shutil.copytree(bench.build / "reliability-cache/kernels", cache / "kernels")
-        process = start(bench, words, LORAC_CACHE_DIR=str(cache))
+        process = bench.start(words, LORAC_CACHE_DIR=str(cache))
         at = draw.randrange(2, 12)
         if phase == "start":
             time.sleep(draw.uniform(0.0, 0.03))
@@ -95,7 +95,7 @@ def trial(bench, phase, name, gap, number, seed):
                 pass
             if gap:
                 time.sleep(gap)
-        outcome = end(process)
+        outcome = bench.finish(process)
         return judge(out, outcome)
 
     def judge(out, outcome):

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 
-from programs import PATIENCE, finish
 
 WRITES = ("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "openat", "mkdir", "mkdirat", "close",
           "unlink", "unlinkat", "rmdir", "ftruncate", "fchmod", "link", "linkat", "copy_file_range", "sendfile")
@@ -63,17 +62,8 @@ def tracee(strace):
     return None
 
 
-def start(bench, words, **variables):
-    return subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=dict(bench.environment, **variables), cwd=bench.source, start_new_session=True)
-
-
 def kill(process, number=signal.SIGKILL):
     try:
         process.send_signal(number)
     except ProcessLookupError:
         pass
-
-
-def end(process, patience=PATIENCE):
-    return finish(process, patience)
