@@ -47,11 +47,11 @@ public:
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
       return ready.error();
-    const uint64_t evaluated = metrics.bytes();
+    const size_t evaluated = state.evals.size();
     if (Result<void> done = evaluate(); !done)
       return done.error();
-    if (savedStep == state.step && metrics.bytes() != evaluated) // its run was stopped before
-      if (Result<void> saved = save(); !saved)
+    if (savedStep == state.step && state.evals.size() != evaluated) // its run was stopped before
+      if (Result<void> saved = trySave(true); !saved)
         return saved.error();
     progress.begin(state.step, total);
     while (state.step < total && !stopSignal()) {
