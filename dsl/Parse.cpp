@@ -181,6 +181,7 @@ void readTrain(TableReader &t, TrainSpec &train) {
   t.integer("seed", train.seed);
   t.integer("eval_steps", train.evalSteps);
   t.integer("save_steps", train.saveSteps);
+  t.integer("save_total_limit", train.saveTotalLimit);
   t.integer("logging_steps", train.loggingSteps);
   t.finish();
 }

@@ -78,6 +78,7 @@ public:
     addExplain();
     addInspect();
     addExport();
+    addVerify();
     addTokenize();
     addRecompile();
     addDoctor();
@@ -258,6 +259,7 @@ private:
         ->type_name("PATH");
     app->add_option("--model", exporting.model, "the base model [what the adapter names]")
         ->type_name("PATH");
+    app->add_flag("--force", exporting.force, "replace an adapter of the same kind that is there");
     app->add_flag("--json", exporting.json, "print JSON");
     command(
         app,
@@ -266,6 +268,16 @@ private:
                                            : needs(exporting.format, "--format");
         },
         [this] { return runExport(exporting); });
+  }
+
+  void addVerify() {
+    CLI::App *app =
+        subcommand("verify", "whether a run's files are what lorac wrote: every hash of "
+                             "an output folder, its checkpoints, an export");
+    app->add_option("DIR", verify.folder, "an output folder, a checkpoint or an exported folder")
+        ->type_name("");
+    command(
+        app, [this] { return needs(verify.folder, "DIR"); }, [this] { return runVerify(verify); });
   }
 
   void addTokenize() {
@@ -319,6 +331,7 @@ private:
   InspectOptions inspect;
   ExportOptions exporting;
   TokenizeOptions tokenize;
+  VerifyOptions verify;
   DoctorOptions doctor;
   RecompileOptions recompile;
 };

@@ -4,6 +4,7 @@
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/tools/Identity.h"
 #include "compiler/tools/MemoryLimit.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -71,8 +72,11 @@ std::optional<uint64_t> leastMemory(const Project &project, const CompileSetting
   return llvm::failed(result) ? std::nullopt : std::optional(result->needed);
 }
 
-std::string compilerIdentity() {
-  return std::string("lorac ") + LORAC_VERSION + " " + train::hashFile("/proc/self/exe");
+Result<std::string> compilerIdentity() {
+  Result<std::string> hash = train::hashFile("/proc/self/exe");
+  if (!hash)
+    return hash;
+  return std::string("lorac ") + LORAC_VERSION + " " + *hash;
 }
 
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {
@@ -95,8 +99,12 @@ Exit compileProject(const Project &project, const CompileSettings &given, Compil
   CompileSettings settings = given;
   settings.otherMemory = settings.archs.empty() ? memoryBesides(out.facts) : 0;
   CompileRequest request = requestFor(project, settings);
-  if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
+  if (std::string cache = cacheFolder(); !cache.empty()) {
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    request.kernelCache = cache + "/kernels", request.compiler = *identity;
+  }
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -111,7 +119,7 @@ Exit compileProject(const Project &project, const CompileSettings &given, Compil
     return Exit::Failed;
   out.files = std::move(result->files);
   out.base = std::move(result->base);
-  out.files["run.json"] = dsl::toJson(project.spec);
+  out.files["run.json"] = withIdentity(dsl::toJson(project.spec), project.identity);
   if (out.files.count("plan.json")) {
     Result<train::MemoryPlan> memory = runMemory(out.facts, out.files["plan.json"]);
     if (!memory)

@@ -43,7 +43,7 @@ int workersOf(const Project &project, const CompileSettings &settings);
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files);
 
 /// This compiler and its build: part of what a compiled kernel is known by.
-std::string compilerIdentity();
+Result<std::string> compilerIdentity();
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

@@ -1,6 +1,7 @@
 // PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -112,10 +113,14 @@ Adapter asPeftSaysIt(Adapter adapter) {
 }
 
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
-                         nlohmann::ordered_json (*config)(const Adapter &),
-                         const Adapter &adapter) {
-  if (Result<void> written =
-          writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
+                         nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
+                         std::map<std::string, std::string> *hashes) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!adapter.base.empty())
+    metadata[adapterBaseKey] = factsToJson(adapter.base);
+  std::string hash;
+  if (Result<void> written = writeSafetensors(folder + "/adapter_model.safetensors", tensors,
+                                              metadata, &hash);
       !written)
     return written;
   std::string text;
@@ -124,6 +129,10 @@ Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrit
   } catch (const std::exception &error) {
     return Error{fmt::format("cannot write '{}/adapter_config.json': {}", folder, error.what()),
                  Exit::Failed};
+  }
+  if (hashes) {
+    (*hashes)["adapter_model.safetensors"] = hash;
+    (*hashes)["adapter_config.json"] = hashHex(text);
   }
   return writeDurably(folder + "/adapter_config.json", text);
 }
@@ -135,10 +144,11 @@ Error nothingLeft(const std::string &folder) {
 
 } // namespace
 
-Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter) {
+Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes) {
   if (adapter.adaLora) {
     const Adapter folded = foldTriplets(adapter);
-    return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded);
+    return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded, hashes);
   }
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
@@ -152,10 +162,11 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
                        {module.out, module.rank},
                        module.lentB ? module.lentB : module.b.data()});
   }
-  return writeFolder(folder, tensors, loraConfig, adapter);
+  return writeFolder(folder, tensors, loraConfig, adapter, hashes);
 }
 
-Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given,
+                              std::map<std::string, std::string> *hashes) {
   assert(given.adaLora && "the caller has an AdaLoRA adapter");
   const Adapter adapter = asPeftSaysIt(given);
   if (adapter.modules.empty())
@@ -172,7 +183,7 @@ Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
     tensors.push_back({name + ".lora_B", DType::F32, {module.out, module.rank}, module.b.data()});
     tensors.push_back({name + ".lora_E", DType::F32, {module.rank, 1}, module.e.data()});
   }
-  return writeFolder(folder, tensors, adaLoraConfig, adapter);
+  return writeFolder(folder, tensors, adaLoraConfig, adapter, hashes);
 }
 
 } // namespace lorac::formats

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -81,6 +82,10 @@ class Descriptor {
 public:
   explicit Descriptor(int number) : number(number) {}
   Descriptor(Descriptor &&other) noexcept : number(std::exchange(other.number, -1)) {}
+  Descriptor &operator=(Descriptor &&other) noexcept {
+    std::swap(number, other.number);
+    return *this;
+  }
   ~Descriptor() {
     if (number >= 0)
       ::close(number);
@@ -110,6 +115,34 @@ Result<Descriptor> openRegular(const std::string &path) {
   if (Result<void> regular = checkRegular(descriptor, path); !regular)
     return regular.error();
   return descriptor;
+}
+
+/// Without links; empty: no such file.
+std::string resolved(const std::string &path) {
+  char *real = ::realpath(path.c_str(), nullptr);
+  std::string out = real ? real : "";
+  ::free(real);
+  return out;
+}
+
+/// Where a link of the Hugging Face cache leads: a folder `models--X/snapshots/COMMIT` has links
+/// into `models--X/blobs`. Empty: it is none of those.
+std::string blobOf(const std::string &folder, const std::string &name) {
+  const std::string snapshot = resolved(folder), file = resolved(folder + "/" + name);
+  const size_t commit = snapshot.rfind('/');
+  if (commit == std::string::npos || commit == 0)
+    return "";
+  const size_t snapshots = snapshot.rfind('/', commit - 1);
+  if (snapshots == std::string::npos || snapshots == 0 ||
+      snapshot.substr(snapshots, commit - snapshots) != "/snapshots")
+    return "";
+  const size_t model = snapshot.rfind('/', snapshots - 1);
+  const std::string blobs = snapshot.substr(0, snapshots) + "/blobs/";
+  const bool isCache =
+      model != std::string::npos && snapshot.compare(model + 1, 8, "models--") == 0;
+  return isCache && file.starts_with(blobs) && file.find('/', blobs.size()) == std::string::npos
+             ? file
+             : "";
 }
 
 } // namespace
@@ -152,12 +185,17 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::str
   const Descriptor inside(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (*inside < 0)
     return openError(folder, errno);
-  const Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
-  if (*descriptor < 0 && errno == ELOOP)
-    return Error{
-        fmt::format(
-            "'{}' is a link; a file that another file names must stand in the folder itself", path),
-        Exit::ForeignFile};
+  Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
+  if (*descriptor < 0 && errno == ELOOP) {
+    const std::string blob = blobOf(folder, name);
+    if (blob.empty())
+      return Error{
+          fmt::format("'{}' is a link; a file that another file names must stand in the folder "
+                      "itself, or in the blobs of the same model in the Hugging Face cache",
+                      path),
+          Exit::ForeignFile};
+    descriptor = Descriptor(::open(blob.c_str(), readOnly | O_NOFOLLOW));
+  }
   if (*descriptor < 0)
     return openError(path, errno);
   if (Result<void> regular = checkRegular(descriptor, path); !regular)

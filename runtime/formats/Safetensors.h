@@ -90,8 +90,9 @@ struct TensorToWrite {
 };
 
 /// Writes durably; tensors in the order of their alignment, then name, as the reference writer
-/// does.
+/// does. `hash`: XXH3-128 of what was written.
 Result<void> writeSafetensors(const std::string &path, std::span<const TensorToWrite> tensors,
-                              const std::map<std::string, std::string> &metadata = {});
+                              const std::map<std::string, std::string> &metadata = {},
+                              std::string *hash = nullptr);
 
 } // namespace lorac::formats

@@ -142,6 +142,17 @@ Result<void> loadAdapter(const Plan &plan, float *params, const std::string &pat
   return {};
 }
 
+Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,
+                              const std::function<void(const std::string &)> &say) {
+  Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(path);
+  if (!origin)
+    return origin.error();
+  for (const std::string &note : origin->notes)
+    say("warning: " + note);
+  return run.identity ? formats::checkAdapterBase(origin->base, *run.identity, path)
+                      : Result<void>();
+}
+
 formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel, const TripletSets *live) {
   formats::Adapter adapter;
@@ -150,6 +161,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
   adapter.dropout = run.loraDropout;
   adapter.useRslora = run.useRslora;
   adapter.baseModel = baseModel;
+  if (run.identity)
+    adapter.base = run.identity->facts();
   if (plan.ranks && run.adalora)
     adapter.adaLora = {.initR = plan.ranks->modules.empty() ? 1 : plan.ranks->modules[0].initial,
                        .tinit = run.adalora->tinit,

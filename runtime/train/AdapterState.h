@@ -7,6 +7,7 @@
 #include "runtime/train/RunConfig.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
+#include <functional>
 #include <string>
 
 namespace lorac::train {
@@ -27,6 +28,11 @@ enum class AdapterScale {
 /// out: what is missing is zero; of plain LoRA E is 1.
 Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
                          AdapterScale scale);
+
+/// Whether an adapter was trained on the model that the run's program is for, as far as it says.
+/// What else a user should hear of it is said.
+Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,
+                              const std::function<void(const std::string &)> &say);
 
 /// The parameters as PEFT's layout wants them. `live`: AdaLoRA's triplets to take, by the modules
 /// of plan.ranks; null: those whose E is not 0. Of plain LoRA nothing is copied: `params` outlives

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace lorac::train {
 
@@ -127,6 +128,12 @@ void Progress::say(const std::string &line) {
   lorac::say(line);
   if (again)
     draw();
+}
+
+void Progress::warn(const std::string &line) {
+  const bool wasQuiet = std::exchange(quiet, false);
+  say("warning: " + line);
+  quiet = wasQuiet;
 }
 
 void Progress::finish() {

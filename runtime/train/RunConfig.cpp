@@ -88,7 +88,15 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.json = std::string(text);
   run.spec = root.textOr("spec", "");
   run.specDir = root.textOr("spec_dir", "");
-  run.modelSource = root.maybe("model").textOr("source", "");
+  Fields model = root.maybe("model");
+  run.modelSource = model.textOr("source", "");
+  if (model.has("identity")) {
+    Result<formats::ModelIdentity> identity =
+        formats::parseModelIdentity(model.at("identity").json().dump());
+    if (!identity)
+      return Error{"run.json: " + identity.error().message, identity.error().code};
+    run.identity = std::move(*identity);
+  }
 
   Fields adapter = root.at("adapter");
   run.adapterMethod = adapter.textOr("method", "lora");
@@ -144,6 +152,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.seed = uint64_t(train.integerOr("seed", 0));
   run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
+  run.saveTotalLimit = std::max<int64_t>(0, train.integerOr("save_total_limit", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
   run.memory = uint64_t(std::max<int64_t>(0, root.maybe("target").integerOr("memory", 0)));
@@ -155,14 +164,16 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
 }
 
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
-  constexpr std::array<std::string_view, 11> ignored = {
+  constexpr std::array<std::string_view, 12> ignored = {
       "spec",
       "spec_dir",
       "model.source",
+      "model.identity", // compared by itself
       "adapter.init_from",
       "train.output_dir",
       "train.eval_steps",
       "train.save_steps",
+      "train.save_total_limit",
       "train.logging_steps",
       "train.steps",
       "train.epochs",

@@ -1,5 +1,6 @@
 #include "runtime/train/Session.h"
 
+#include "runtime/formats/ModelSource.h"
 #include "runtime/train/CpuBackend.h"
 #include "runtime/train/CudaBackend.h"
 #include "runtime/train/Limits.h"
@@ -10,6 +11,24 @@
 #include <cmath>
 
 namespace lorac::train {
+
+/// Whether the model is the one that the program was compiled for, wherever its files lie.
+static Result<void> checkModel(const std::string &path, const RunConfig &run,
+                               const std::function<void(const std::string &)> &say) {
+  if (path.empty())
+    return {};
+  auto model = formats::ModelSource::open(path);
+  if (!model)
+    return model.error();
+  for (const std::string &note : (*model)->notes())
+    say("warning: " + note);
+  if (!run.identity)
+    return {};
+  if (Result<void> same = formats::checkIdentity(**model, *run.identity); !same)
+    return Error{same.error().message + "; a spec must be compiled again for another model",
+                 same.error().code};
+  return {};
+}
 
 Result<std::unique_ptr<Session>>
 Session::open(const Payload &payload, RunConfig run, const SessionOptions &options,
@@ -29,6 +48,8 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                                            : availableThreads();
   session->pool = std::make_unique<ThreadPool>(threads);
   session->modelPath = options.model.empty() ? session->run.modelSource : options.model;
+  if (Result<void> fits = checkModel(session->modelPath, session->run, say); !fits)
+    return fits.error();
   if (options.prepare) {
     // A model that does not fit is named before its data is read.
     if (!session->plan.onGpu())

@@ -10,7 +10,7 @@
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Limits.h"
 #include "runtime/train/MemoryPlan.h"
-#include "runtime/train/Output.h"
+#include "runtime/train/OutputFile.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/Signals.h"
@@ -23,6 +23,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 namespace lorac::train {
@@ -163,6 +164,20 @@ int runGenerate(Session &session, const Arguments &args) {
   return printed();
 }
 
+/// What the command line names as outputs may be written.
+Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
+  std::error_code ignored;
+  if (!args.metrics.empty() &&
+      std::filesystem::weakly_canonical(args.metrics, ignored) ==
+          std::filesystem::weakly_canonical(outDir, ignored) / "metrics.jsonl")
+    return Error{"--metrics '" + args.metrics + "' is the run's own metrics.jsonl: leave it out",
+                 Exit::Usage};
+  if (Result<void> metrics = checkOutputFile(args.metrics, OutputKind::Metrics, "--metrics");
+      !metrics)
+    return metrics;
+  return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
+}
+
 int run(int argc, const char *const *argv) {
   stopAtOnce();
   Parsed parsed = parseArguments(argc, argv);
@@ -188,11 +203,20 @@ int run(int argc, const char *const *argv) {
     config->epochs = 0;
   }
   std::string outDir = args.out.empty() ? config->outputDir : args.out;
+  std::optional<RunFolder> folder;
   if (args.mode == Mode::Train) {
-    if (Result<void> output = checkOutput(outDir, args.resume, args.overwrite); !output)
-      return fail(output.error());
-    if (Result<void> locked = lockOutput(outDir); !locked)
-      return fail(locked.error());
+    if (Result<void> files = checkNamedFiles(args, outDir); !files)
+      return fail(files.error());
+    const RunStart start = args.resume      ? RunStart::Resume
+                           : args.overwrite ? RunStart::Overwrite
+                                            : RunStart::New;
+    Result<RunFolder> opened = RunFolder::open(outDir, start);
+    if (!opened)
+      return fail(opened.error());
+    folder = std::move(*opened);
+  } else if (Result<void> logits = checkOutputFile(args.logits, OutputKind::Logits, "--logits");
+             !logits) {
+    return fail(logits.error());
   }
 
   Progress progress(args.quiet);
@@ -208,7 +232,9 @@ int run(int argc, const char *const *argv) {
     return fail(opened.error());
   Session &session = **opened;
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) {
+    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+          if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
+            return same;
           return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
         });
         !loaded)
@@ -237,9 +263,7 @@ int run(int argc, const char *const *argv) {
     else
       tell("warning: " + found.error().message + "; memory and time will not fall with the ranks");
   }
-  TrainOptions options{outDir,
-                       args.resume,
-                       args.overwrite,
+  TrainOptions options{args.resume,
                        args.metrics,
                        args.profile,
                        resumeCommand(argc, argv),
@@ -248,7 +272,7 @@ int run(int argc, const char *const *argv) {
   for (const std::string &name : payload->names())
     payload->release(name);
   trimHeap();
-  Result<TrainOutcome> outcome = train(session, corpus, options, progress);
+  Result<TrainOutcome> outcome = train(session, corpus, *folder, options, progress);
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());

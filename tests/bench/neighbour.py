@@ -1,6 +1,6 @@
 """`make bench-neighbour`: what a training run keeps of its speed when others want its cores.
 
-neighbour.py BUILD [PYTHON] [--rounds N] [--threads N] [--spec NAME]: beside 0, 1 and 2 processes that burn a core each, in turn and again:
+neighbour.py BUILD [PYTHON] [--rounds N] [--steps N] [--threads N] [--spec NAME]: beside 0, 1 and 2 processes that burn a core each, in turn and again:
 as many counting processes as there are threads, which wait for nobody and so get what the scheduler gives; lorac's SmolLM2 step (QLoRA,
 4 x 256 tokens); PEFT's, where PYTHON has it. All are held while it is another's turn. lorac shall keep at least 0.9 of what the counting
 processes keep, and not less than PEFT: exit code 1 where it does not. Only the standard library is used here.
@@ -22,12 +22,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("build", type=Path)
 parser.add_argument("peers", nargs="?")
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--steps", type=int, default=2, help="of each program in a turn")
 parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
 parser.add_argument("--spec", default="smollm2_qlora")
 parser.add_argument("--train", action="append", default=[], metavar="NAME=FILE", help="one more lorac-train, to compare pools")
 options = parser.parse_args()
 build, source = options.build.resolve(), Path(__file__).resolve().parents[2]
-TOKENS, STEPS, BURNERS, COUNT_SECONDS, GATE = 4 * 256, 2, (0, 1, 2), 4.0, 0.9
+TOKENS, STEPS, BURNERS, COUNT_SECONDS, GATE = 4 * 256, options.steps, (0, 1, 2), 4.0, 0.9
 BURN = "while True: pass"
 # Counts for as long as it is told, in pieces far shorter than a scheduler's slice.
 COUNT = """
@@ -69,7 +70,7 @@ def steps_of(runner):
     return [TOKENS / seconds for seconds in runner.seconds(begin, len(runner.ends))]
 
 
-def programs(work):
+def programs(work, runners):
     steps = len(BURNERS) * STEPS * options.rounds + 8
     subprocess.run([build / "lorac", "compile", f"specs/{options.spec}.toml", "-o", work / "program", "--set", f"train.steps={steps}", "--set",
                     "train.eval_steps=0", "--set", "train.save_steps=0", "--set", "data.eval_fraction=0"], check=True, cwd=source,
@@ -77,7 +78,6 @@ def programs(work):
     binaries = {"lorac": work / "program/train"}
     for name, file in (given.split("=", 1) for given in options.train):
         binaries[name] = Path(file)
-    runners = {}
     for name, binary in binaries.items():
         out = work / f"out-{name}"
         words = [binary, "--out", out, "--threads", options.threads, "--quiet"]
@@ -88,7 +88,6 @@ def programs(work):
         words = [options.peers, source / "tests/bench/peft_step.py", method, source / "models/SmolLM2-135M-Instruct.Q4_1.gguf",
                  source / "models/fortunes.txt", steps, options.threads, "--progress", progress]
         runners["PEFT"] = Runner(words, progress, b"step", work / "peft.log", None)
-    return runners
 
 
 def measure(runners):
@@ -124,9 +123,11 @@ def show(figures, names):
     return missed
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left standing or burning
 with tempfile.TemporaryDirectory(prefix="lorac-neighbour.", dir=build) as folder:
-    runners = programs(Path(folder))
+    runners = {}
     try:
+        programs(Path(folder), runners)
         figures = measure(runners)
     finally:
         for runner in runners.values():

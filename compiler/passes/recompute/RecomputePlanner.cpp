@@ -114,9 +114,14 @@ StepPeak RecomputePlanner::peakOf(const llvm::BitVector &again) {
   return model.peak(again);
 }
 
+// Whole tiles, where there is more than one chunk.
+int64_t RecomputePlanner::half(int64_t rows) const {
+  return std::max(rows / 2 / leastRows * leastRows, leastRows);
+}
+
 // Each halving of a chunk reads the head's weight once more.
 int64_t RecomputePlanner::rowsWithin(int64_t budget, const StepPeak &peak, int64_t fewest) const {
-  for (int64_t rows = headRows; rows >= fewest; rows /= 2)
+  for (int64_t rows = headRows; rows >= fewest; rows = rows > fewest ? half(rows) : 0)
     if (peak.atLoss + model.logitBytes(rows) <= budget)
       return rows;
   return 0;
@@ -133,7 +138,7 @@ RecomputeChoice RecomputePlanner::choose(int64_t budget) {
             std::max(peak.elsewhere, peak.atLoss + model.logitBytes(headRows)), false, evaluations};
   }
   // Halving the chunk once costs less than computing again; more than once, less than not to fit.
-  for (int64_t fewest : {std::max(headRows / 2, leastRows), leastRows}) {
+  for (int64_t fewest : {half(headRows), leastRows}) {
     unsigned below = 0;
     for (unsigned end : classEnds) {
       if (!fits(peakOf(firstOf(end).again), budget, fewest)) {

@@ -61,6 +61,7 @@ private:
   void findCandidates();
   Set firstOf(unsigned count) const;
   StepPeak peakOf(const llvm::BitVector &again);
+  int64_t half(int64_t rows) const;
   int64_t rowsWithin(int64_t budget, const StepPeak &peak, int64_t fewest) const;
   bool fits(const StepPeak &peak, int64_t budget, int64_t fewest) const;
   RecomputeChoice leastChoice();

@@ -4,8 +4,8 @@
 #include "runtime/train/ChildProcess.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
-#include "runtime/train/ThreadPool.h"
 #include "runtime/train/ranks/Recompiler.h"
 
 #include <algorithm>
@@ -139,8 +139,9 @@ private:
 
 class Child : public ProgramBuild {
 public:
-  Child(ChildProcess process, std::string path, std::chrono::seconds most)
-      : process(std::move(process)), path(std::move(path)), most(most),
+  /// `wasLate` is set where it is.
+  Child(ChildProcess process, std::string path, std::chrono::seconds most, bool &wasLate)
+      : process(std::move(process)), path(std::move(path)), most(most), wasLate(wasLate),
         until(std::chrono::steady_clock::now() + most) {}
 
   bool ended(std::chrono::milliseconds patience) override {
@@ -149,8 +150,11 @@ public:
   }
 
   Result<BuiltProgram> take() override {
-    if (isLate)
-      return Error{"it took longer than " + std::to_string(most.count()) + " s"};
+    if (isLate) {
+      wasLate = true;
+      return Error{"it took longer than " + std::to_string(most.count()) +
+                   " s; lorac is not asked again by this run"};
+    }
     const ChildOutcome &outcome = process.outcome();
     if (std::optional<Error> failure = failureOf(outcome))
       return *failure;
@@ -176,6 +180,7 @@ private:
   ChildProcess process;
   std::string path;
   std::chrono::seconds most;
+  bool &wasLate;
   std::chrono::steady_clock::time_point until;
   bool isLate = false;
 };
@@ -208,6 +213,8 @@ public:
       }
       fs::remove(path, code); // not whole, or not ours: made again
     }
+    if (wasLate) // each would hold up the run as long
+      return std::make_unique<Failed>(Error{"lorac took too long before"});
     removeOldest(folder);
     // The executable may be replaced meanwhile; this name is of the one that runs.
     const std::string self = "/proc/" + std::to_string(getpid()) + "/exe";
@@ -216,7 +223,7 @@ public:
         limits.memory);
     if (!child)
       return std::make_unique<Failed>(child.error());
-    return std::make_unique<Child>(std::move(*child), path, limits.patience);
+    return std::make_unique<Child>(std::move(*child), path, limits.patience, wasLate);
   }
 
 private:
@@ -232,6 +239,7 @@ private:
 
   std::string lorac, identity; ///< identity: of the compiler and of what it compiles
   BuildLimits limits;
+  bool wasLate = false;
 };
 
 } // namespace

@@ -44,10 +44,10 @@ protected:
                         << LORAC_ABI_VERSION << ", \"compiler\": \"fake\"}'; exit; fi\n"
                         << body << "\n";
     fs::permissions(path, fs::perms::owner_all);
-    Result<std::unique_ptr<Recompiler>> recompiler =
-        childRecompiler(path, payload, {patience, memory});
-    EXPECT_TRUE(recompiler) << recompiler.error().message;
-    return (*recompiler)->start({{"q_proj", 2}});
+    Result<std::unique_ptr<Recompiler>> found = childRecompiler(path, payload, {patience, memory});
+    EXPECT_TRUE(found) << found.error().message;
+    recompiler = std::move(*found);
+    return recompiler->start({{"q_proj", 2}});
   }
   static void wait(ProgramBuild &build) {
     while (!build.ended(20ms)) {
@@ -56,6 +56,7 @@ protected:
 
   fs::path folder;
   Payload payload;
+  std::unique_ptr<Recompiler> recompiler;
 };
 
 TEST_F(ChildRecompilerTest, OneThatHangsIsStopped) {
@@ -64,12 +65,15 @@ TEST_F(ChildRecompilerTest, OneThatHangsIsStopped) {
   wait(*build);
   Result<BuiltProgram> built = build->take();
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error().message, "it took longer than 1 s");
+  EXPECT_EQ(built.error().message, "it took longer than 1 s; lorac is not asked again by this run");
   build.reset();
   pid_t child = 0;
   std::ifstream(pid) >> child;
   EXPECT_GT(child, 0);
   EXPECT_NE(kill(child, 0), 0) << "it is still there";
+  build = recompiler->start({{"q_proj", 1}});
+  EXPECT_TRUE(build->ended(0ms));
+  EXPECT_EQ(build->take().error().message, "lorac took too long before");
 }
 
 TEST_F(ChildRecompilerTest, OneThatWasDoneInTimeIsTakenHoweverLate) {

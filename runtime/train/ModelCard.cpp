@@ -1,0 +1,91 @@
+#include "runtime/train/ModelCard.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+
+namespace lorac::train {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const char *scheduleName(ScheduleKind kind) {
+  switch (kind) {
+  case ScheduleKind::Constant:
+    return "constant";
+  case ScheduleKind::Linear:
+    return "linear";
+  case ScheduleKind::Cosine:
+    return "cosine";
+  }
+  return "";
+}
+
+/// A YAML string in double quotes.
+std::string yaml(const std::string &text) {
+  std::string out = "\"";
+  for (char c : text)
+    if (uint8_t(c) >= 0x20)
+      (out += c == '"' || c == '\\' ? "\\" : "") += c;
+  return out + "\"";
+}
+
+std::string loss(double value) {
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : fmt::format("{}", value);
+}
+
+} // namespace
+
+std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
+                      const TrainerState &state, const CardFacts &facts) {
+  std::string method = run.loraPlusRatio != 1 ? "LoRA+" : run.useRslora ? "rsLoRA" : "LoRA";
+  std::string card =
+      fmt::format("---\nbase_model: {}\nlibrary_name: peft\npipeline_tag: text-generation\n"
+                  "tags:\n- lora\n- lorac\n---\n\n",
+                  yaml(facts.baseModel));
+  card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method,
+                      LORAC_VERSION, fs::path(run.spec).filename().string(), facts.baseModel);
+  card += "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
+          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model "
+          "named "
+          "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
+          "\"path/to/this/folder\")\n```\n\n";
+  card += "## Data\n\n";
+  for (const std::string &note : facts.dataNotes)
+    card += "- " + note + "\n";
+  card += "\n## Training\n\n| | |\n|---|---|\n";
+  auto row = [&](const char *key, const std::string &value) {
+    card += fmt::format("| {} | {} |\n", key, value);
+  };
+  row("rank, alpha", fmt::format("{}, {}", run.r, run.loraAlpha));
+  row("adapted modules", std::to_string(adapter.modules.size()));
+  row("trained parameters", std::to_string(facts.trainable));
+  row("dropout", fmt::format("{}", run.loraDropout));
+  if (run.loraPlusRatio != 1)
+    row("learning rate of B over A", fmt::format("{}", run.loraPlusRatio));
+  row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
+  row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
+                           run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
+  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleName(run.schedule)));
+  row("AdamW", fmt::format("betas {}, {}; eps {}; weight decay {}", run.beta1, run.beta2, run.eps,
+                           run.weightDecay));
+  row("gradient norm at most",
+      run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
+  row("seed", std::to_string(run.seed));
+  row("tokens seen", std::to_string(state.tokensSeen));
+  row("time", fmt::format("{:.0f} s", facts.seconds));
+  card += "\n## Losses\n\n";
+  card += fmt::format("Training loss {} at the first step, {} at the last.\n",
+                      loss(state.firstLoss), loss(state.lastLoss));
+  if (!state.evals.empty()) {
+    card += "\n| step | loss on held-out samples |\n|---|---|\n";
+    for (auto [step, value] : state.evals)
+      card += fmt::format("| {} | {} |\n", step, loss(value));
+  }
+  card += "\nEvery step is in `metrics.jsonl`, the whole spec in `spec.toml`.\n";
+  return card;
+}
+
+} // namespace lorac::train
