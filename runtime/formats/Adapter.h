@@ -22,10 +22,10 @@ struct AdapterModule {
   /// Of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA), or alpha/(init_r + 1e-5) (AdaLoRA).
   double scale = 0;
   std::vector<float> a, b; ///< [rank, in], [out, rank]
+  std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
   /// In place of a and b: the same, in memory that outlives this. Only the writer of PEFT's folder
   /// of plain LoRA takes them.
   const float *lentA = nullptr, *lentB = nullptr;
-  std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
 };
 
 /// AdaLoRA's keys in adapter_config.json, with PEFT's defaults. Of an adapter that is trained no
