@@ -64,8 +64,13 @@ public:
     for (const auto *values : {&av, &bv, &ev})
       if (!*values)
         return values->error();
-    AdapterModule module{name, a[0],           a[1],           b[0],          0,
-                         0,    std::move(*av), std::move(*bv), std::move(*ev)};
+    AdapterModule module{.module = name,
+                         .rank = a[0],
+                         .in = a[1],
+                         .out = b[0],
+                         .a = std::move(*av),
+                         .b = std::move(*bv),
+                         .e = std::move(*ev)};
     if (Result<void> kept = keepLive(module); !kept)
       return kept.error();
     if (module.rank == 0)
