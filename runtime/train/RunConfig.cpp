@@ -164,7 +164,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
 }
 
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
-  constexpr std::array<std::string_view, 12> ignored = {
+  constexpr std::string_view ignored[] = {
       "spec",
       "spec_dir",
       "model.source",
