@@ -190,7 +190,7 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
       continue;
     }
     bool isPath = path.rfind("data[", 0) == 0 && path.find("].path") != std::string_view::npos;
-    bool skip = std::any_of(ignored.begin(), ignored.end(), [&](std::string_view prefix) {
+    bool skip = std::any_of(std::begin(ignored), std::end(ignored), [&](std::string_view prefix) {
       return path.substr(0, prefix.size()) == prefix &&
              (path.size() == prefix.size() || path[prefix.size()] == '.' ||
               path[prefix.size()] == '[');
