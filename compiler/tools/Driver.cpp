@@ -1,5 +1,6 @@
 #include "compiler/tools/Driver.h"
 
+#include "compiler/tools/AdapterProgram.h"
 #include "compiler/tools/EmbeddedArchitectures.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -120,8 +121,11 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) 
     return bound;
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
   out.ranks = dsl::resolveRankBudget(out.spec, out.model, out.adapters, diags);
+  dsl::checkModel(out.spec, out.model, diags);
   if (diags.hasErrors())
     return Exit::Refused;
+  if (Exit fits = checkInitFrom(out, diags); fits != Exit::Done)
+    return fits;
   if (source.tensorType)
     noteFormats(source, out.model, out.sourceFormats);
   return Exit::Done;

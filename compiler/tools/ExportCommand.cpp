@@ -129,6 +129,10 @@ Exit runExport(const ExportOptions &options) {
       fromGguf ? formats::readGgufAdapter(source, names.modules) : formats::readAdapter(source);
   if (!adapter)
     return fail(adapter.error());
+  if (adapter->isAlone)
+    sayLine(
+        "note: '" + source +
+        "' has no adapter_config.json beside it: lora_alpha is taken to be the rank, a scale of 1");
   const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
   const std::string out = !options.out.empty()       ? options.out
                           : options.format == "gguf" ? stem + ".gguf"

@@ -2,6 +2,7 @@
 // `<tensor>.lora_b` [out, r], one alpha for the file, scale = alpha / r of each tensor.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/Finite.h"
 #include "runtime/formats/Gguf.h"
 
 #include <fmt/format.h>
@@ -79,6 +80,13 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
         b[size_t(ggufRow(row, module.out, name.permuteHeads) * module.rank + i)] =
             folds ? float(value * fold) : value;
       }
+    for (const auto &[values, suffix] :
+         {std::pair<const std::vector<float> *, const char *>(&module.a, ".lora_a"),
+          {&b, ".lora_b"}})
+      if (Result<void> finite =
+              requireFinite(*values, "'" + path + "' is not written", name.gguf + suffix);
+          !finite)
+        return finite;
     writer.tensor(name.gguf + ".lora_a", GgmlType::F32, {module.rank, module.in},
                   std::span<const float>(module.a));
     writer.tensor(name.gguf + ".lora_b", GgmlType::F32, {module.out, module.rank},
@@ -129,6 +137,9 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
     Result<std::vector<float>> av = file->tensorFloats(a->name), bv = file->tensorFloats(b->name);
     if (!av || !bv)
       return av ? bv.error() : av.error();
+    for (const auto &[values, tensor] : {std::pair(&*av, a), std::pair(&*bv, b)})
+      if (Result<void> finite = requireFinite(*values, "'" + path + "'", tensor->name); !finite)
+        return Error{finite.error().message, Exit::ForeignFile};
     AdapterModule module;
     module.module = name.module;
     module.rank = a->shape[0];

@@ -1,6 +1,7 @@
 // PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Finite.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -114,6 +115,15 @@ Adapter asPeftSaysIt(Adapter adapter) {
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
                          nlohmann::ordered_json (*config)(const Adapter &),
                          const Adapter &adapter) {
+  for (const TensorToWrite &tensor : tensors) {
+    size_t count = 1;
+    for (int64_t dim : tensor.shape)
+      count *= size_t(dim);
+    if (Result<void> finite = requireFinite({static_cast<const float *>(tensor.data), count},
+                                            "'" + folder + "' is not written", tensor.name);
+        !finite)
+      return finite;
+  }
   if (Result<void> written =
           writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
       !written)

@@ -1,6 +1,7 @@
 #include "runtime/formats/PeftTriplets.h"
 
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/Finite.h"
 
 #include <fmt/format.h>
 
@@ -64,6 +65,11 @@ public:
     for (const auto *values : {&av, &bv, &ev})
       if (!*values)
         return values->error();
+    for (const auto &[values, tensor] :
+         {std::pair(&*av, parts.a), std::pair(&*bv, parts.b), std::pair(&*ev, parts.e)})
+      if (Result<void> finite = requireFinite(*values, "'" + file.path() + "'", tensor->name);
+          !finite)
+        return Error{finite.error().message, Exit::ForeignFile};
     AdapterModule module{name, a[0],           a[1],           b[0],          0,
                          0,    std::move(*av), std::move(*bv), std::move(*ev)};
     if (Result<void> kept = keepLive(module); !kept)
@@ -193,6 +199,7 @@ Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
                                file.path(), shown(name), configPath, live.count),
                    Exit::ForeignFile};
   Adapter adapter = config.adapter;
+  adapter.isAlone = configPath.empty();
   for (const auto &[name, parts] : *modules) {
     Result<std::optional<AdapterModule>> module =
         ModuleReader(file, config, configPath, name, parts).read();

@@ -20,6 +20,7 @@ struct DataConfig {
   std::string name;
   std::vector<std::string> paths; ///< files or patterns
   std::string format;             ///< text | jsonl | tokens
+  bool formatStated = true;       ///< else it follows from the files' names
   std::string separator;
   double evalFraction = 0;
   std::string overlong; ///< split | truncate | error
@@ -40,7 +41,7 @@ struct RunConfig {
   std::string spec, specDir;
   std::string modelSource; ///< "": weights are drawn from the seed
   std::string adapterMethod, initFrom;
-  int64_t r = 0;
+  int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
   bool useRslora = false;
   double loraPlusRatio = 1;

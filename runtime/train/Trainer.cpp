@@ -35,8 +35,8 @@ public:
       : session(session), run(session.run), corpus(corpus), options(options), progress(progress),
         stream(corpus, {run.batchSize, run.maxLength, session.plan.maxSegments, run.accumulation,
                         run.packing, run.seed}),
-        groups(makeGroups(session.plan, run.loraPlusRatio)),
-        adam{run.beta1, run.beta2, run.eps, run.weightDecay} {}
+        groups(makeGroups(session.plan, run.loraPlusRatio)), adam{run.beta1, run.beta2, run.eps,
+                                                                  run.weightDecay} {}
 
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
@@ -136,6 +136,8 @@ Result<void> Loop::prepare() {
                    total);
   }
 
+  if (Result<void> some = requireLabels(stream, total); !some)
+    return some;
   removeLeftovers(options.outDir);
   if (options.resume)
     if (Result<void> resumed = resume(); !resumed)
@@ -145,7 +147,13 @@ Result<void> Loop::prepare() {
       initAdapter(plan, trained.params, run.seed);
       if (run.initFrom.empty())
         return {};
-      return loadAdapter(plan, trained.params, run.initFrom, AdapterScale::Trained);
+      Result<std::vector<std::string>> notes =
+          loadAdapter(plan, trained.params, run.initFrom, AdapterUse::Continue, run.useRslora);
+      if (!notes)
+        return notes.error();
+      for (const std::string &note : *notes)
+        progress.say("init_from: " + note);
+      return {};
     });
     if (!started)
       return started;
@@ -454,12 +462,12 @@ Result<void> Loop::evaluate() {
     return {};
   Result<std::optional<double>> finished = evalLoss(session, corpus, corpus.eval);
   if (!finished)
-    return finished.error();
+    return Error{fmt::format("step {}: {}", state.step, finished.error().message),
+                 finished.error().code};
   if (!*finished) // stopped: a resumed run does it
     return {};
   double loss = **finished;
-  if (std::isfinite(loss))
-    state.evals.emplace_back(state.step, loss);
+  state.evals.emplace_back(state.step, loss);
   if (ranks && state.step > 0)
     ranks->observe(state.step - 1, loss);
   MetricsLine line;

@@ -3,6 +3,7 @@
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
+#include "runtime/train/DataName.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
 #include "runtime/train/JsonFields.h"
@@ -60,6 +61,14 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
       replaced.push_back(name);
     }
     table->paths.push_back(path);
+    if (table->formatStated)
+      continue;
+    const NamedFormat named = formatOfName(path);
+    if (named.format.empty())
+      return Error{"--data " + name + "=" + path + ": '" + std::string(named.ending) +
+                       "' is no format that is read here: " + std::string(named.mend),
+                   Exit::Refused};
+    table->format = named.format;
   }
   return {};
 }
@@ -76,9 +85,12 @@ Result<Corpus> readData(const Session &session,
   DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
                     session.run.seed};
   Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
-  if (corpus)
+  if (corpus) {
     for (const std::string &note : corpus->notes)
       say(note);
+    for (const std::string &warning : corpus->warnings)
+      say("warning: " + warning);
+  }
   return corpus;
 }
 
@@ -89,11 +101,16 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
     return fail(samples.error());
   double sum = 0;
   int64_t labels = 0;
+  for (const SampleLoss &sample : *samples)
+    labels += sample.labels;
+  if (labels == 0)
+    return fail({"none of the " + std::to_string(samples->size()) +
+                     " samples has a label: there is no loss to tell",
+                 Exit::Refused});
   Json list = Json::array();
   for (size_t i = 0; i < samples->size(); ++i) {
     const SampleLoss &sample = (*samples)[i];
     sum += sample.sum;
-    labels += sample.labels;
     double loss = sample.labels ? sample.sum / double(sample.labels) : 0;
     if (args.json)
       list.push_back({{"sample", i},
@@ -108,12 +125,10 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
       print("sample {}  no labels\n", i);
   }
   if (args.json) {
-    Json json = {{"loss", labels ? Json(sum / double(labels)) : Json(nullptr)},
-                 {"labels", labels},
-                 {"samples", list}};
+    Json json = {{"loss", sum / double(labels)}, {"labels", labels}, {"samples", list}};
     print("{}\n", json.dump(1));
   } else {
-    print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0, labels,
+    print("loss {:.6f} over {} labels of {} samples\n", sum / double(labels), labels,
           samples->size());
   }
   return printed();
@@ -188,8 +203,14 @@ int run(int argc, const char *const *argv) {
   Session &session = **opened;
   installSignalHandlers();
   if (args.mode != Mode::Train && !args.adapter.empty())
-    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) {
-          return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
+    if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+          Result<std::vector<std::string>> notes = loadAdapter(
+              session.plan, trained.params, args.adapter, AdapterUse::Serve, session.run.useRslora);
+          if (!notes)
+            return notes.error();
+          for (const std::string &note : *notes)
+            say("note: " + note);
+          return {};
         });
         !loaded)
       return fail(loaded.error());
