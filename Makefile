@@ -4,7 +4,7 @@ JOBS ?= 2
 SCRIPTS := cmake/scripts
 
 .DEFAULT_GOAL := build
-.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-adalora bench-adalora-cold bench-cuda-static test-interop generated format format-check clean help
+.PHONY: setup cuda-tools build programs test test-cuda test-gpu demo bench bench-memory bench-neighbour bench-adalora bench-adalora-cold bench-cuda-static test-interop reliability generated format format-check clean help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -36,6 +36,12 @@ demo: setup programs ## fine-tune SmolLM2-135M on this machine, and see what it 
 bench: setup programs ## speed and memory of the SmolLM2 step
 	@bash $(SCRIPTS)/bench.sh $(BUILD)
 
+bench-memory: setup programs ## memory of the SmolLM2 step, planned and resident, and what a limit on it costs
+	@bash $(SCRIPTS)/bench_memory.sh $(BUILD)
+
+bench-neighbour: setup programs ## what the SmolLM2 step keeps of its speed beside busy processes, and what PEFT's keeps
+	@bash $(SCRIPTS)/bench_neighbour.sh $(BUILD)
+
 bench-adalora: setup programs ## AdaLoRA's prune modes: held-out loss, step time, memory; beside PEFT once test-interop has installed it
 	@bash $(SCRIPTS)/bench_adalora.sh $(BUILD)
 
@@ -48,6 +54,10 @@ bench-cuda-static: setup cuda-tools ## bytes, bank conflicts and mma of the CUDA
 
 test-interop: setup programs ## adapters in PEFT and llama.cpp; installs them into a throw-away environment
 	@bash $(SCRIPTS)/interop.sh $(BUILD)
+
+reliability: setup ## kills, I/O faults, bit flips, signals and fuzzing of what ships: under 15 minutes after its builds
+	@bash $(SCRIPTS)/setup.sh .ci/reliability-packages.txt
+	@bash $(SCRIPTS)/reliability.sh $(BUILD) $(RELIABILITY)
 
 generated: setup programs ## renew the committed dumps of the tiny specs
 	@for spec in tiny_lora tiny_qlora tiny_loraplus tiny_adalora; do \

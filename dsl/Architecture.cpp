@@ -51,6 +51,13 @@ public:
     out.ggufArchitectures = texts(t, "gguf_architectures");
     each(t, "hyper", true, [&](const TomlEntry &entry) { hyper(entry); });
     each(t, "expects", false, [&](const TomlEntry &entry) { expectation(entry); });
+    if (const TomlValue *table = t.table("harmless")) {
+      TableReader section(table, "harmless", context);
+      for (const char *key : {"hf", "gguf"})
+        for (std::string &name : texts(section, key))
+          out.harmless.push_back(std::move(name));
+      section.finish();
+    }
     each(t, "weights", true, [&](const TomlEntry &entry) { weight(entry); });
     out.embed = graph(t, "embed");
     out.block = graph(t, "block");
@@ -290,9 +297,9 @@ std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostic
   return file ? parseArchitecture(file, diags) : std::nullopt;
 }
 
-std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
-                                             const std::vector<std::string> &folders,
-                                             Diagnostics &diags) {
+std::optional<Architecture> findArchitecture(
+    const Spec &spec, const std::string &modelType, const std::vector<std::string> &folders,
+    const std::vector<std::shared_ptr<const SourceFile>> &embedded, Diagnostics &diags) {
   namespace fs = std::filesystem;
   const Field<std::string> &wanted = spec.model.architecture;
   std::error_code ignored;
@@ -304,6 +311,12 @@ std::optional<Architecture> findArchitecture(const Spec &spec, const std::string
     return loadArchitecture(spec.resolve(*wanted), diags);
   }
   std::vector<std::string> known;
+  auto fits = [&](const Architecture &found) {
+    for (const auto *names : {&found.hfModelTypes, &found.ggufArchitectures})
+      if (std::find(names->begin(), names->end(), modelType) != names->end())
+        return true;
+    return false;
+  };
   for (const std::string &folder : folders) {
     std::vector<fs::path> files;
     for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end;
@@ -320,10 +333,15 @@ std::optional<Architecture> findArchitecture(const Spec &spec, const std::string
       if (!found || wanted.given())
         return found;
       known.push_back(found->name);
-      for (const auto *names : {&found->hfModelTypes, &found->ggufArchitectures})
-        if (std::find(names->begin(), names->end(), modelType) != names->end())
-          return found;
+      if (fits(*found))
+        return found;
     }
+  }
+  for (const std::shared_ptr<const SourceFile> &file : embedded) {
+    std::optional<Architecture> found = parseArchitecture(file, diags);
+    if (!found || (wanted.given() ? found->name == *wanted : fits(*found)))
+      return found;
+    known.push_back(found->name);
   }
   std::string list;
   for (const std::string &name : known)

@@ -54,6 +54,8 @@ struct Architecture {
   std::vector<std::string> ggufArchitectures; ///< general.architecture
   std::vector<HyperDecl> hyper;
   std::vector<Expectation> expects;
+  /// `[harmless]`: keys of the model's files that bear on nothing that is computed here.
+  std::vector<std::string> harmless;
   std::vector<WeightDecl> weights;
   GraphAst embed, block, head;
   std::shared_ptr<const SourceFile> file;
@@ -81,10 +83,10 @@ std::optional<Architecture> loadArchitecture(const std::string &path, Diagnostic
 
 /// The architecture file for a spec: `[model] architecture` (a name in one of `folders`, or a path
 /// relative to the spec), else the one of `folders` whose hf or gguf names fit `modelType`
-/// (config.json's model_type, general.architecture).
-std::optional<Architecture> findArchitecture(const Spec &spec, const std::string &modelType,
-                                             const std::vector<std::string> &folders,
-                                             Diagnostics &diags);
+/// (config.json's model_type, general.architecture). `embedded` are looked at after the folders.
+std::optional<Architecture> findArchitecture(
+    const Spec &spec, const std::string &modelType, const std::vector<std::string> &folders,
+    const std::vector<std::shared_ptr<const SourceFile>> &embedded, Diagnostics &diags);
 
 /// Evaluates symbols (shape, then facts, then defaults), checks expectations, types and shapes, and
 /// gives every node its numbers. False when there were errors; they are in `diags`.

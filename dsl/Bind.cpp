@@ -189,18 +189,34 @@ private:
             .error(factsRange(), "the file has a tensor '" + expects.ggufAbsentTensor +
                                      "', which '" + architecture.name + "' does not use" + why)
             .note(expects.range, "expected here");
-      std::optional<Found> found = inFacts(expects.hf, expects.gguf);
-      if (!found || std::find(expects.values.begin(), expects.values.end(), found->value) !=
-                        expects.values.end())
-        continue;
-      std::string want;
-      for (const HyperValue &value : expects.values)
-        want += (want.empty() ? "" : " or ") + describe(value);
-      std::string message = "'" + found->name + "' is " + describe(found->value) + "; '" +
-                            architecture.name + "' " +
-                            (want.empty() ? "expects none" : "expects " + want) + why;
-      diags.error(factsRange(), message).note(expects.range, "expected here");
+      for (const std::string &key :
+           facts.kind == ModelFacts::Kind::Gguf ? expects.gguf : expects.hf)
+        expectation(expects, key, why);
     }
+  }
+
+  void expectation(const Expectation &expects, const std::string &key, const std::string &why) {
+    std::optional<Found> found = inFacts({key}, {key});
+    if (!found || std::any_of(expects.values.begin(), expects.values.end(),
+                              [&](const HyperValue &value) { return same(value, found->value); }))
+      return;
+    std::string want;
+    for (const HyperValue &value : expects.values)
+      want += (want.empty() ? "" : " or ") + describe(value);
+    std::string message = "'" + found->name + "' is " + describe(found->value) + "; '" +
+                          architecture.name + "' " +
+                          (want.empty() ? "expects none" : "expects " + want) + why;
+    diags.error(factsRange(), message).note(expects.range, "expected here");
+  }
+
+  // Files write 1 and 1.0 for one number.
+  static bool same(const HyperValue &a, const HyperValue &b) {
+    auto number = [](const HyperValue &value) {
+      const int64_t *integer = std::get_if<int64_t>(&value);
+      const double *real = std::get_if<double>(&value);
+      return integer ? static_cast<double>(*integer) : real ? *real : NAN;
+    };
+    return a == b || number(a) == number(b);
   }
 
   // The symbols that lorac itself goes by.

@@ -159,6 +159,7 @@ private:
     range<int64_t>("train.seed", t.seed, 0, INT64_MAX);
     range<int64_t>("train.eval_steps", t.evalSteps, 0, MaxCount);
     range<int64_t>("train.save_steps", t.saveSteps, 0, MaxCount);
+    range<int64_t>("train.save_total_limit", t.saveTotalLimit, 0, MaxCount);
     range<int64_t>("train.logging_steps", t.loggingSteps, 1, MaxCount);
     if (t.outputDir.given() && !t.outputDir.refused && t.outputDir->empty())
       diags.error(t.outputDir.range, "'train.output_dir' is empty: name a folder or leave it out");

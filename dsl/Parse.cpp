@@ -181,6 +181,7 @@ void readTrain(TableReader &t, TrainSpec &train) {
   t.integer("seed", train.seed);
   t.integer("eval_steps", train.evalSteps);
   t.integer("save_steps", train.saveSteps);
+  t.integer("save_total_limit", train.saveTotalLimit);
   t.integer("logging_steps", train.loggingSteps);
   t.finish();
 }
@@ -270,17 +271,24 @@ std::vector<std::string> allKeys() {
 
 } // namespace
 
-std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get) {
-  std::vector<Override> out;
+std::vector<EnvironmentKey> environmentKeys() {
+  std::vector<EnvironmentKey> out;
   for (const std::string &key : allKeys()) {
     if (key.starts_with("data.") || key.starts_with("adapter.rule."))
       continue;
     std::string name = "LORAC_" + key;
     for (char &c : name)
       c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    out.push_back({key, name});
+  }
+  return out;
+}
+
+std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get) {
+  std::vector<Override> out;
+  for (const auto &[key, name] : environmentKeys())
     if (const char *value = get(name.c_str()); value && *value)
       out.push_back({key, value, Origin::Environment, name});
-  }
   return out;
 }
 

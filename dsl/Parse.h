@@ -22,9 +22,14 @@ struct Override {
 /// "adapter.r=8" of a `--set` flag.
 std::optional<Override> parseOverride(const std::string &flag, Diagnostics &diags);
 
-/// LORAC_ADAPTER_R=8 and the like: LORAC_, the table and the key in capitals, for every key that
-/// holds one value outside
-/// [[tables]]. `get` is getenv, or a test's.
+/// A key that holds one value outside [[tables]], and the variable that overrides it: LORAC_, the
+/// table and the key in capitals.
+struct EnvironmentKey {
+  std::string key, name;
+};
+std::vector<EnvironmentKey> environmentKeys();
+
+/// LORAC_ADAPTER_R=8 and the like. `get` is getenv, or a test's.
 std::vector<Override> environmentOverrides(const std::function<const char *(const char *)> &get);
 
 /// Parses and checks (Check.h: checkSpec); every error is in `diags`, and the Spec is usable only

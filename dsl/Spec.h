@@ -174,8 +174,9 @@ struct TrainSpec {
   Field<bool> packing{true};
   Field<int64_t> gradientAccumulationSteps{1};
   Field<int64_t> seed{7};
-  Field<int64_t> evalSteps{20}; ///< 0: only before the first step and at the end
-  Field<int64_t> saveSteps{20}; ///< 0: only at the end
+  Field<int64_t> evalSteps{20};     ///< 0: only before the first step and at the end
+  Field<int64_t> saveSteps{20};     ///< 0: only at the end
+  Field<int64_t> saveTotalLimit{0}; ///< newest checkpoints that stay, besides the best; 0: all
   Field<int64_t> loggingSteps{1};
   SourceRange range;
 };

@@ -104,6 +104,7 @@ Json train(const Spec &spec) {
   out["seed"] = *t.seed;
   out["eval_steps"] = *t.evalSteps;
   out["save_steps"] = *t.saveSteps;
+  out["save_total_limit"] = *t.saveTotalLimit;
   out["logging_steps"] = *t.loggingSteps;
   return out;
 }

@@ -172,6 +172,7 @@ void writeTrain(Writer &w, const TrainSpec &t) {
   w.field("seed", t.seed);
   w.field("eval_steps", t.evalSteps);
   w.field("save_steps", t.saveSteps);
+  w.field("save_total_limit", t.saveTotalLimit);
   w.field("logging_steps", t.loggingSteps);
 }
 

@@ -133,10 +133,11 @@ int TableReader::indexOf(std::string_view key, const Field<std::string> &text,
   std::string list;
   for (const std::string &word : words)
     list += (list.empty() ? "" : ", ") + word;
+  const std::string_view ours = ourValue(full(key), text.value);
   context.diags
       .error(text.range, "'" + full(key) + "' must be one of " + list + "; got \"" +
                              printable(text.value) + "\"")
-      .suggest(nearest(text.value, words));
+      .suggest(ours.empty() ? nearest(text.value, words) : std::string(ours));
   return -1;
 }
 

@@ -156,6 +156,9 @@ static constexpr ForeignWord keys[] = {
     {"eval_interval", "train.eval_steps"},
     {"save_interval", "train.save_steps"},
     {"save_every", "train.save_steps"},
+    {"keep_last", "train.save_total_limit"},
+    {"keep_checkpoints", "train.save_total_limit"},
+    {"max_checkpoints", "train.save_total_limit"},
     {"log_interval", "train.logging_steps"},
     {"gradient_checkpointing", "target.memory"},
     {"activation_checkpointing", "target.memory"},
@@ -171,6 +174,21 @@ const ForeignWord *foreignKey(std::string_view key) {
   auto it = std::find_if(std::begin(keys), std::end(keys),
                          [&](const ForeignWord &w) { return w.word == key; });
   return it == std::end(keys) ? nullptr : it;
+}
+
+std::string_view ourValue(std::string_view key, std::string_view value) {
+  struct Theirs {
+    std::string_view key, value, ours;
+  };
+  static constexpr Theirs theirs[] = {
+      {"target.device", "gpu", "cuda"},
+      {"target.device", "GPU", "cuda"},
+      {"target.device", "nvidia", "cuda"},
+      {"target.device", "cuda:0", "cuda"},
+  };
+  auto it = std::find_if(std::begin(theirs), std::end(theirs),
+                         [&](const Theirs &t) { return t.key == key && t.value == value; });
+  return it == std::end(theirs) ? std::string_view() : it->ours;
 }
 
 bool isLaterValue(std::string_view key, std::string_view value) {

@@ -24,6 +24,8 @@ enum class Exit : int {
 struct Error {
   std::string message;
   Exit code = Exit::Failed;
+  /// Bytes are not what was written there: an older copy may be whole.
+  bool corrupt = false;
 };
 
 template <typename T>

@@ -7,6 +7,7 @@
 #ifndef LORAC_RUNTIME_ABI_H
 #define LORAC_RUNTIME_ABI_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define LORAC_ABI_VERSION 3u
@@ -14,16 +15,40 @@
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)
 
-/* What changes from one micro-batch to the next while the launches stay the same. */
+/* What changes from one micro-batch to the next while the launches stay the same. The fields stand
+ * here alone, as FIELD(type, name): the compiler takes the offsets for the CPU and the struct of
+ * CUDA's kernels from this list. tokens      rows in this micro-batch, at most the plan's
+ * max_tokens segments    samples in it; segment_starts has one entry more loss_scale  gradient of
+ * the step's loss by one token's loss: 1 / labels in the accumulation window seed        of the run
+ *   step        optimizer step, from 0
+ *   micro       micro-batch in the accumulation window, from 0 */
+#define LORAC_STEP_FIELDS(FIELD)                                                                   \
+  FIELD(int64_t, tokens)                                                                           \
+  FIELD(int64_t, segments)                                                                         \
+  FIELD(float, loss_scale)                                                                         \
+  FIELD(uint32_t, seed)                                                                            \
+  FIELD(uint32_t, step)                                                                            \
+  FIELD(uint32_t, micro)
+
 typedef struct LoracStep {
-  int64_t tokens;   /* rows in this micro-batch, at most the plan's max_tokens */
-  int64_t segments; /* samples in it; segment_starts has one entry more */
-  float loss_scale; /* gradient of the step's loss by one token's loss: 1 / labels in the
-                       accumulation window */
-  uint32_t seed;    /* of the run */
-  uint32_t step;    /* optimizer step, from 0 */
-  uint32_t micro;   /* micro-batch in the accumulation window, from 0 */
+#define LORAC_FIELD(type, name) type name;
+  LORAC_STEP_FIELDS(LORAC_FIELD)
+#undef LORAC_FIELD
 } LoracStep;
+
+#ifdef __cplusplus
+#define LORAC_AT(type, name, offset)                                                               \
+  static_assert(offsetof(type, name) == (offset), "part of the ABI: raise LORAC_ABI_VERSION");
+#else
+#define LORAC_AT(type, name, offset)                                                               \
+  _Static_assert(offsetof(type, name) == (offset), "part of the ABI: raise LORAC_ABI_VERSION");
+#endif
+LORAC_AT(LoracStep, tokens, 0)
+LORAC_AT(LoracStep, segments, 8)
+LORAC_AT(LoracStep, loss_scale, 16)
+LORAC_AT(LoracStep, seed, 20)
+LORAC_AT(LoracStep, step, 24)
+LORAC_AT(LoracStep, micro, 28)
 
 /* The optimizer's step on a device (Loshchilov & Hutter 2019, algorithm 2, in torch's order of
  * operations): g = grad*clip; m += one_minus_beta1*(g - m); v = v*beta2 + one_minus_beta2*g*g;
@@ -40,6 +65,10 @@ typedef struct LoracUpdate {
   float decay[LORAC_MAX_GROUPS];      /* 1 - lr*weight_decay, by group */
   float minus_step[LORAC_MAX_GROUPS]; /* -lr / (1 - beta1^t), by group */
 } LoracUpdate;
+LORAC_AT(LoracUpdate, eps, 16)
+LORAC_AT(LoracUpdate, clip, 32)
+LORAC_AT(LoracUpdate, decay, 36)
+LORAC_AT(LoracUpdate, minus_step, 36 + 4 * LORAC_MAX_GROUPS)
 
 /* AdaLoRA on a device: where one module's triplets lie, in floats from the start of the regions
  * that have the layout of the params. */
@@ -49,12 +78,15 @@ typedef struct LoracTriplets {
   int32_t unfolded;      /* of B in the region `unfolded` */
   int32_t first;         /* its first triplet among those of all modules */
 } LoracTriplets;
+LORAC_AT(LoracTriplets, rank, 12)
+LORAC_AT(LoracTriplets, first, 28)
 
 /* What the program `importance` takes a step in by; keep and take are beta and 1 - beta. */
 typedef struct LoracImportance {
   float clip; /* what the update multiplied the gradients by */
   float keep1, take1, keep2, take2;
 } LoracImportance;
+LORAC_AT(LoracImportance, take2, 16)
 
 /* What the program `zero_triplets` is told of each triplet. */
 #define LORAC_TRIPLET_DEAD 0   /* all of it becomes zero */

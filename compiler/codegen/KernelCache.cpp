@@ -1,6 +1,7 @@
 #include "compiler/codegen/KernelCache.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Trust.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -8,7 +9,6 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 #include <system_error>
 
@@ -73,16 +73,6 @@ std::string checksum(std::string_view head, std::string_view body) {
   return canonical(XXH3_128bits_digest(&state));
 }
 
-/// The file's bytes; "" when it is no plain file or cannot be read.
-std::string readAll(const std::string &path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error) || fs::file_size(path, error) > mostBytes || error)
-    return "";
-  std::ifstream in(path, std::ios::binary);
-  std::string bytes(std::istreambuf_iterator<char>(in), {});
-  return in.bad() ? "" : bytes;
-}
-
 std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::string &keyHash) {
   if (bytes.size() < headBytes + hashBytes || bytes.compare(0, magic.size(), magic) != 0)
     return std::nullopt;
@@ -101,7 +91,21 @@ std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::stri
 std::string KernelKey::hash() const { return hexOf(hashOf(*this)); }
 
 KernelCache::KernelCache(std::string folder, std::function<void(const std::string &)> warn)
-    : where(std::move(folder)), warn(std::move(warn)) {}
+    : where(std::move(folder)), warn(std::move(warn)) {
+  if (where.empty())
+    return;
+  if (Result<void> ours = formats::checkOwnFolder(where); !ours) {
+    sayNotKept(ours.error().message);
+    where.clear();
+  }
+}
+
+void KernelCache::sayNotKept(const std::string &why) {
+  if (warn)
+    std::call_once(warned, [&] {
+      warn("compiled kernels are not kept: " + why + "; LORAC_CACHE_DIR names another folder");
+    });
+}
 
 std::string KernelCache::pathOf(const std::string &hash) const {
   return where + "/" + hash + ".kernel";
@@ -111,15 +115,16 @@ std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
   if (where.empty())
     return std::nullopt;
   const std::string keyHash = hashOf(key), path = pathOf(hexOf(keyHash));
-  const std::string bytes = readAll(path);
-  std::optional<StoredKernel> kernel = parseEntry(bytes, keyHash);
+  const Result<std::string> bytes = formats::readOwnFile(path, mostBytes);
+  std::optional<StoredKernel> kernel = bytes ? parseEntry(*bytes, keyHash) : std::nullopt;
   if (kernel) {
     ++foundCount;
     return kernel;
   }
   ++missedCount;
   // Another writer may just have set a whole one in its place: that one is made again, no more.
-  if (std::error_code ignored; !bytes.empty())
+  std::error_code ignored;
+  if (fs::is_regular_file(fs::symlink_status(path, ignored)) || fs::is_symlink(path, ignored))
     fs::remove(path, ignored);
   return std::nullopt;
 }
@@ -129,16 +134,12 @@ void KernelCache::keep(const KernelKey &key, const StoredKernel &kernel) {
     return;
   const std::string keyHash = hashOf(key), head = headOf(keyHash, kernel),
                     body = kernel.binary + kernel.resources;
-  std::error_code error;
-  fs::create_directories(where, error);
-  Result<void> written =
-      error ? Result<void>(Error{"cannot make '" + where + "': " + error.message()})
-            : formats::writeDurably(pathOf(hexOf(keyHash)), head + checksum(head, body) + body);
-  if (!written && warn)
-    std::call_once(warned, [&] {
-      warn("compiled kernels are not kept: " + written.error().message +
-           "; LORAC_CACHE_DIR names another folder");
-    });
+  Result<void> written = formats::makeOwnFolder(where);
+  if (written)
+    written =
+        formats::writeDurably(pathOf(hexOf(keyHash)), head + checksum(head, body) + body, 0600);
+  if (!written)
+    sayNotKept(written.error().message);
 }
 
 } // namespace lorac

@@ -8,7 +8,8 @@
 //   XXH3-128 of all before and of what follows, the binary, the resources
 //
 // NAME is the key's XXH3-128. Entries are written aside, synced and renamed, so that readers and
-// other writers see a whole one or none; one that is not whole is removed and counts as absent.
+// other writers see a whole one or none; one that is not whole, or not this user's, is removed and
+// counts as absent.
 
 #include <atomic>
 #include <functional>
@@ -38,7 +39,8 @@ struct StoredKernel {
 class KernelCache {
 public:
   /// `folder` is made when the first entry is kept ("": nothing is kept or found). `warn` is told
-  /// once when the folder cannot be written to; compiling goes on without it.
+  /// once when the folder cannot be written to, or another user can write it; compiling goes on
+  /// without it.
   explicit KernelCache(std::string folder, std::function<void(const std::string &)> warn = {});
 
   /// Both from several threads and processes.
@@ -51,8 +53,9 @@ public:
 
 private:
   std::string pathOf(const std::string &hash) const;
+  void sayNotKept(const std::string &why);
 
-  const std::string where;
+  std::string where;
   const std::function<void(const std::string &)> warn;
   std::once_flag warned;
   std::atomic<int> foundCount{0}, missedCount{0};

@@ -64,6 +64,8 @@ Values DropoutOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
 // The gradient of an elementwise function is elementwise: one map over the inputs and the results'
 // gradients.
 Values MapOp::backward(OpBuilder &b, ValueRange dys, ArrayRef<bool> wanted) {
+  if (failed(checkScalars(getBody().front())))
+    return {};
   Values operands(getInputs());
   SmallVector<int> place(dys.size(), -1);
   for (auto [i, dy] : llvm::enumerate(dys))

@@ -41,12 +41,19 @@ struct Reverse {
         .Case([&](arith::NegFOp o) { add(o.getOperand(), neg(g)); })
         .Case([&](math::ExpOp o) { add(o.getOperand(), mul(g, o.getResult())); })
         .Case([&](arith::ConstantOp) {})
-        .Default([](Operation *) {
-          llvm_unreachable("ImportSpec emits only ops that have a rule here");
-        });
+        .Default([](Operation *) { llvm_unreachable("checkScalars has refused it"); });
   }
 };
 } // namespace
+
+LogicalResult lorac::lora::checkScalars(Block &body) {
+  for (Operation &op : body.without_terminator())
+    if (!isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp, math::ExpOp,
+             arith::ConstantOp>(op))
+      return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf and exp "
+                            "have one");
+  return success();
+}
 
 SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Location loc, Block &body,
                                                      ValueRange arguments, ValueRange seeds) {

@@ -5,10 +5,13 @@
 
 namespace lorac::lora {
 
+/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, constants and math exp.
+/// An error at the first one that has none.
+llvm::LogicalResult checkScalars(mlir::Block &body);
+
 /// Emits the body again over `arguments`, then its reverse pass; `seeds` are the gradients of the
 /// yielded values (null: none). Returns one f32 for each block argument (a zero where nothing
-/// reaches it). Knows arith add, sub, mul, div, neg and math exp; any other op is a bug of ours:
-/// ImportSpec emits no other.
+/// reaches it). `checkScalars` has passed the body.
 llvm::SmallVector<mlir::Value> differentiateScalars(mlir::OpBuilder &builder, mlir::Location loc,
                                                     mlir::Block &body, mlir::ValueRange arguments,
                                                     mlir::ValueRange seeds);

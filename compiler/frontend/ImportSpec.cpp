@@ -96,8 +96,6 @@ private:
     op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
     op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
                                                              *input.spec.train.batchSize));
-    if (*input.spec.target.memory)
-      op->setAttr("lora.memory", builder.getI64IntegerAttr(*input.spec.target.memory));
   }
 
   // The storage of one frozen weight: what the spec asks for linears of a block, the file's own

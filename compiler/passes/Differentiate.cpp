@@ -103,6 +103,8 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
       if (!differentiable)
         return op->emitOpError("lies between a trainable and the loss and has no gradient");
       SmallVector<Value> outgoing = differentiable.backward(b, incoming, wanted);
+      if (outgoing.empty()) // it has said why it has no gradient
+        return failure();
       for (auto [operand, value] : llvm::zip(op->getOperands(), outgoing))
         if (value)
           accumulate(b, op->getLoc(), operand, value);

@@ -55,10 +55,10 @@ struct FuseEpiloguesPass : lorac::lora::impl::FuseEpiloguesBase<FuseEpiloguesPas
   }
 
   // Whether everything else that it reads is there when the product is. What is recomputed has its
-  // place in the backward pass.
+  // place in the backward pass, and joins only what is.
   static bool canStandAt(Operation *product, Value read, Operation *epilogue) {
     if (!isa<MapOp, RopeOp>(epilogue) || epilogue->getBlock() != product->getBlock() ||
-        epilogue->hasAttr("recompute"))
+        (epilogue->hasAttr("recompute") && !product->hasAttr("recompute")))
       return false;
     return llvm::all_of(epilogue->getOperands(), [&](Value operand) {
       Operation *def = operand.getDefiningOp();

@@ -1,5 +1,5 @@
 // 35-ordered -> 40-fused. A product over a frozen weight takes in its low-rank panel and the value
-// that it is added to. Last of the shared stages: what comes after it knows the target.
+// that it is added to. PlanRecompute, which follows, knows how a target lays values out.
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

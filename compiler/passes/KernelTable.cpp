@@ -2,7 +2,6 @@
 
 #include "compiler/passes/KernelTable.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/AsmState.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -66,9 +65,6 @@ FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
   llvm::raw_string_ostream os(content);
   os << params;
   if (key.body) {
-    OpPrintingFlags flags;
-    flags.enableDebugInfo(false);
-    AsmState state(module, flags);
     // Values print by their order in the body, so equal bodies print alike.
     llvm::DenseMap<Value, int> number;
     for (BlockArgument argument : key.body->getArguments())

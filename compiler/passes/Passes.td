@@ -60,15 +60,6 @@ def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {
   }];
 }
 
-def PlanRecompute : Pass<"lora-plan-recompute", "::mlir::ModuleOp"> {
-  let summary = "35-ordered: what the backward pass recomputes instead of keeping";
-  let description = [{
-    Norms, dropout and elementwise ops are computed again beside their first use in the backward pass wherever less is kept then.
-    With a memory budget (`lora.memory`) further ops follow, the cheapest a byte first, until the plan fits.
-  }];
-  let options = [Option<"memory", "memory", "int64_t", "0", "bytes the plan must fit; 0: the module's lora.memory">];
-}
-
 def FuseKernels : Pass<"lora-fuse-kernels", "::mlir::ModuleOp"> {
   let summary = "35-ordered -> 40-fused: base product, low-rank panel and residual in one op";
   let description = [{
@@ -83,11 +74,35 @@ def FuseKernels : Pass<"lora-fuse-kernels", "::mlir::ModuleOp"> {
   }];
 }
 
+def PlanRecompute : Pass<"lora-plan-recompute", "::mlir::ModuleOp"> {
+  let summary = "40-fused: what the backward pass recomputes instead of keeping";
+  let description = [{
+    Norms, dropout and elementwise ops are computed again in front of their first use in the backward pass wherever less is kept then.
+    With a limit further ops follow, the fewest FLOP a saved byte first, lower layers first, until the most that lives at a time fits: kept
+    values, temporaries of both passes, what is computed again, and the chunk of logits, each as the target stores it. An op brings along
+    what it reads and nobody keeps: a linear with its update, sum, rope or map is one choice. What a later layer reads is always kept. The
+    last layers keep what would live at the peak in any case; a chunk of logits has fewer rows where it is the peak. Where the limit cannot
+    be met the plan is the least one. The module's `lora.recompute` says by layers what is kept and what comes again.
+    ```mlir
+    %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0
+    %loss, %dh = lora.cross_entropy_backward ...
+    %z = lora.map %y, %dy { ... }
+    ==>
+    %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0
+    %loss, %dh = lora.cross_entropy_backward ...
+    %again = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0 {recompute}
+    %z = lora.map %again, %dy { ... }
+    ```
+  }];
+  let options = [Option<"memory", "memory", "int64_t", "0", "bytes that buffers of a step may take at a time; 0: no limit">,
+                 Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
+}
+
 def FuseEpilogues : Pass<"lora-fuse-epilogues", "::mlir::ModuleOp"> {
   let summary = "40-fused: the map or rope that reads a product joins its kernel";
   let description = [{
     Where everything else that the map or rope reads is there when the product is formed: SwiGLU behind the later of gate and up, its
-    gradients behind dX of down, rope behind q and k. What is recomputed stays where it is.
+    gradients behind dX of down, rope behind q and k. A map or rope that is recomputed joins only a product that is.
     ```mlir
     %up = lora.adapted_linear(%x, %w) ...
     %act = lora.map %gate, %up { silu(gate) * up }
@@ -110,7 +125,7 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
     bench-adalora` has them to see what that would gain.
     A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
     and a kernel's parameters name the element types of its buffers (docs/cuda.md). A chunk of the loss has 128 rows; on a GPU, where each
-    chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow.
+    chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow; where the module has `lora.head_rows`, so many.
   }];
   let options = [Option<"headRows", "head-rows", "int64_t", "0", "rows of logits that exist at a time; 0: chosen for the device">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">,
@@ -152,9 +167,18 @@ def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let summary = "50-planned: lifetimes -> one arena with offsets";
   let description = [{
     Inputs and outputs, tables, parameters, gradients and moments have places of their own; everything else shares by lifetime,
-    largest first. The peak stands in the module's `lora.arena` and is what the runtime allocates.
+    largest first. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the module's
+    `lora.arena` and is what the runtime allocates.
   }];
   let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];
+}
+
+def CheckMemory : Pass<"lora-check-memory", "::mlir::ModuleOp"> {
+  let summary = "no two buffers that are in use at once lie over each other";
+  let description = [{
+    Runs behind PlanMemory, and asks the launches anew who is in use when; changes nothing. Regions, inputs, outputs and tables
+    are in use throughout; what @hidden, @loss and @head hand to one another, in these alone.
+  }];
 }
 
 #endif

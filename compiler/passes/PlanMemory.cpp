@@ -1,6 +1,7 @@
 // 50-planned: lifetimes -> one arena with offsets. After SelectKernels, when every buffer and its
 // uses are known.
 
+#include "compiler/passes/InferenceBuffers.h"
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
@@ -66,11 +67,19 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       top += aligned(4 * count + 64);
     }
     placeTriplets(region, count);
+    // What only inference has lies behind the rest, where a step has its locals.
+    llvm::StringSet<> ofInference = inferenceBuffers(module);
+    for (auto func : module.getOps<func::FuncOp>())
+      func.walk([&](BufferOp buffer) {
+        if (buffer.getRole() != BufferRole::IO || !ofInference.contains(buffer.getLabel()))
+          placeFixed(buffer);
+      });
+    int64_t persistent = top;
     for (auto func : module.getOps<func::FuncOp>())
       func.walk([&](BufferOp buffer) { placeFixed(buffer); });
-    int64_t persistent = top, peak = top;
+    int64_t shared = top, peak = top;
     for (auto func : module.getOps<func::FuncOp>())
-      peak = std::max(peak, placeLocals(func, persistent));
+      peak = std::max(peak, placeLocals(func, isInference(func) ? shared : persistent));
     arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
     arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64))));
     module->setAttr("lora.arena", b.getDictionaryAttr(arena));

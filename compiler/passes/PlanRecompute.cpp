@@ -1,10 +1,13 @@
-// What the backward pass computes again instead of keeping. After OrderProducts, when all uses are
-// known; before FuseKernels, which would hide the cheap ops in kernels.
+// What the backward pass computes again instead of keeping. After FuseKernels, when a linear with
+// its update and its sum is one op; before FuseEpilogues, which would hide maps and ropes in
+// kernels.
 
 #include "compiler/passes/Passes.h"
+#include "compiler/passes/recompute/RecomputePlanner.h"
+#include "compiler/passes/select/HeadRows.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
-#include "llvm/ADT/SetVector.h"
+#include "mlir/IR/IRMapping.h"
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_PLANRECOMPUTE
@@ -16,146 +19,140 @@ using namespace lorac::lora;
 
 namespace {
 
-// Bytes of a value at the declared number of tokens, padded as buffers are.
-int64_t bytesOf(Value value, int64_t tokens) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || !type.isDynamicDim(0))
-    return 0;
-  return tokens * 4 * leadingDimension(columns(type));
-}
-
-// FLOPs to compute an op again; -1: never again (its result is the loss, or belongs to the backward
-// pass).
-int64_t flopsOf(Operation *op, int64_t tokens, int64_t length) {
-  if (isa<RmsNormOp, MapOp, DropoutOp, RopeOp, EmbedOp>(op))
-    return tokens * 8 * columns(cast<RankedTensorType>(op->getResult(0).getType()));
-  if (auto linear = dyn_cast<LinearOp>(op)) {
-    auto shape = cast<WeightType>(linear.getWeight().getType()).getShape();
-    return 2 * tokens * shape[0] * shape[1];
-  }
-  if (auto product = dyn_cast<MatmulOp>(op); product && product.getKind() == ProductKind::NT)
-    return 2 * tokens * cast<RankedTensorType>(product.getC().getType()).getDimSize(1) *
-           cast<RankedTensorType>(product.getA().getType()).getDimSize(1);
-  if (auto attention = dyn_cast<AttentionOp>(op))
-    return 2 * tokens * length * columns(cast<RankedTensorType>(attention.getO().getType()));
-  return -1;
-}
-
-// No kernel: another name for what lies in memory already.
-bool isName(Operation *op) { return isa<ViewOp, ColumnsOp, UseOp>(op); }
-
-// Cheap enough to be computed again whatever the budget.
-bool isCheap(Operation *op) { return isa<RmsNormOp, MapOp, DropoutOp>(op); }
-
 struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePass> {
   using Base::Base;
-  int64_t tokens = 1024, length = 256;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto train = module.lookupSymbol<func::FuncOp>("train");
-    if (!train)
+    if (!train || train.getOps<CrossEntropyBackwardOp>().empty())
       return;
+    const bool isDevice = device == "cuda";
+    StepTarget target;
     if (auto limit = module->getAttrOfType<IntegerAttr>("lora.max_tokens"))
-      tokens = limit.getInt();
+      target.tokens = limit.getInt();
     if (auto limit = module->getAttrOfType<IntegerAttr>("lora.max_length"))
-      length = limit.getInt();
-    int64_t budget = memory;
-    if (auto limit = module->getAttrOfType<IntegerAttr>("lora.activation_memory");
-        limit && budget == 0)
-      budget = limit.getInt();
+      target.length = limit.getInt();
+    if (isDevice)
+      target.elementBytes = 2, target.alignment = 256, target.isDevice = true;
+    StepModel model(train, target);
+    const int64_t headRows = chooseHeadRows(model.vocab, target.tokens, isDevice);
+    RecomputePlanner planner(model, headRows, leastHeadRows(isDevice));
+    RecomputeChoice choice = planner.choose(memory);
+    if (choice.headRows != headRows)
+      module->setAttr("lora.head_rows", number(choice.headRows));
+    module->setAttr("lora.recompute", describe(model, choice, planner.keptBytes(choice.again)));
+    repeat(train, model, choice);
+  }
 
-    auto seeds = train.getOps<CrossEntropyBackwardOp>();
-    if (seeds.empty())
-      return;
-    Operation *border = *seeds.begin();
-    llvm::SetVector<Operation *> again;
-    int64_t kept = keptInAll(train, border, again);
+  IntegerAttr number(int64_t value) {
+    return IntegerAttr::get(IntegerType::get(&getContext(), 64), value);
+  }
+
+  // Clones in front of the ops that need them first, in the order of the forward pass. Names of
+  // buffers (views, columns) come again for all that stands behind the loss, so that the forward
+  // pass has its own.
+  void repeat(func::FuncOp train, const StepModel &model, const RecomputeChoice &choice) {
+    Operation *border = model.ops[model.border].op;
+    llvm::DenseMap<Operation *, Operation *> places; // of clones: in front of which op
+    SmallVector<unsigned> indices = model.placesOf(choice.again);
+    for (unsigned i : choice.again.set_bits())
+      if (indices[i] != StepModel::none)
+        places[model.ops[i].op] = model.ops[indices[i]].op;
+    llvm::DenseMap<Operation *, SmallVector<Operation *>> clones;
+    SmallVector<Operation *> forward;
     for (Operation &op : train.front()) {
-      if (!op.isBeforeInBlock(border) || !isCheap(&op))
+      if (&op == border)
+        break;
+      forward.push_back(&op);
+    }
+    for (Operation *op : llvm::reverse(forward)) {
+      Operation *place =
+          isa<ViewOp, ColumnsOp>(op) ? firstNeed(op, border, places) : places.lookup(op);
+      if (!place)
         continue;
-      again.insert(&op);
-      int64_t keptNow = keptInAll(train, border, again);
-      if (keptNow < kept)
-        kept = keptNow;
-      else
-        again.pop_back(); // its operands would have to be kept instead
+      places[op] = place;
+      clones[place].push_back(op);
     }
-    if (budget > 0)
-      fitBudget(train, border, budget, again);
-    // Consumers before producers: a clone is one more user of what it reads. Views go along.
-    SmallVector<Operation *> order(again.getArrayRef());
-    for (Operation &op : train.front())
-      if (op.isBeforeInBlock(border) && isa<ViewOp, ColumnsOp>(op))
-        order.push_back(&op);
-    llvm::sort(order, [](Operation *x, Operation *y) { return y->isBeforeInBlock(x); });
-    for (Operation *op : order)
-      repeat(op, border);
-  }
-
-  // Everything that is kept across the border if `again` is computed again.
-  int64_t keptInAll(func::FuncOp train, Operation *border,
-                    const llvm::SetVector<Operation *> &again) {
-    llvm::SetVector<Value> kept;
-    std::function<void(Value)> need = [&](Value value) {
-      Operation *def = value.getDefiningOp();
-      if (!def || !def->isBeforeInBlock(border))
-        return;
-      if (again.contains(def) || isName(def))
-        llvm::for_each(def->getOperands(), need);
-      else
-        kept.insert(value);
-    };
-    for (Operation &op : train.front())
-      if (border->isBeforeInBlock(&op))
-        llvm::for_each(op.getOperands(), need);
-    int64_t bytes = 0;
-    for (Value value : kept)
-      bytes += bytesOf(value, tokens);
-    return bytes;
-  }
-
-  // The cheapest FLOP a saved byte first, until the kept values fit.
-  void fitBudget(func::FuncOp train, Operation *border, int64_t budget,
-                 llvm::SetVector<Operation *> &again) {
-    int64_t kept = keptInAll(train, border, again);
-    while (kept > budget) {
-      Operation *best = nullptr;
-      double bestPrice = 0;
-      for (Operation &op : train.front()) {
-        if (!op.isBeforeInBlock(border) || again.contains(&op) || flopsOf(&op, tokens, length) < 0)
-          continue;
-        again.insert(&op);
-        int64_t saved = kept - keptInAll(train, border, again);
-        again.pop_back();
-        double price = saved > 0 ? double(flopsOf(&op, tokens, length)) / double(saved) : 0;
-        if (saved > 0 && (!best || price < bestPrice))
-          best = &op, bestPrice = price;
+    IRMapping again;
+    OpBuilder b(train);
+    for (Operation *op = border->getNextNode(); op; op = op->getNextNode()) {
+      b.setInsertionPoint(op);
+      const SmallVector<Operation *> here = clones.lookup(op);
+      for (Operation *original : llvm::reverse(here)) {
+        Operation *clone = b.clone(*original, again);
+        if (!isa<ViewOp, ColumnsOp>(original))
+          clone->setAttr("recompute", b.getUnitAttr());
       }
-      if (!best)
-        return; // PlanMemory's peak says by how much it does not fit
-      again.insert(best);
-      kept = keptInAll(train, border, again);
+      for (OpOperand &operand : op->getOpOperands())
+        operand.set(again.lookupOrDefault(operand.get()));
     }
   }
 
-  // Clones the op in front of the first of its users after the border; users that are clones
-  // themselves come first.
-  void repeat(Operation *op, Operation *border) {
+  // The first op behind the loss that reads a result, itself or by a clone.
+  static Operation *firstNeed(Operation *op, Operation *border,
+                              const llvm::DenseMap<Operation *, Operation *> &places) {
     Operation *first = nullptr;
-    for (Value result : op->getResults())
-      for (Operation *user : result.getUsers())
-        if (border->isBeforeInBlock(user) && (!first || user->isBeforeInBlock(first)))
-          first = user;
-    if (!first)
-      return;
-    OpBuilder b(first);
-    Operation *clone = b.clone(*op);
-    if (!isName(op))
-      clone->setAttr("recompute", b.getUnitAttr());
-    for (auto [from, to] : llvm::zip(op->getResults(), clone->getResults()))
-      from.replaceUsesWithIf(
-          to, [&](OpOperand &use) { return clone->isBeforeInBlock(use.getOwner()); });
+    for (Operation *user : op->getUsers()) {
+      Operation *place = border->isBeforeInBlock(user) ? user : places.lookup(user);
+      if (place && (!first || place->isBeforeInBlock(first)))
+        first = place;
+    }
+    return first;
+  }
+
+  // For readers of the dumps and of plan.md: by layers, neighbours that are alike as one.
+  DictionaryAttr describe(const StepModel &model, const RecomputeChoice &choice,
+                          ArrayRef<int64_t> kept) {
+    struct Layer {
+      int64_t kept = 0, flops = 0;
+      llvm::SetVector<Attribute> again;
+      bool operator==(const Layer &other) const {
+        return kept == other.kept && flops == other.flops &&
+               again.getArrayRef() == other.again.getArrayRef();
+      }
+    };
+    llvm::MapVector<int, Layer> layers;
+    int64_t flops = 0, bytes = 0;
+    for (auto [i, op] : llvm::enumerate(ArrayRef(model.ops).take_front(model.border))) {
+      Layer &layer = layers[op.layer];
+      layer.kept += kept[i], bytes += kept[i];
+      if (!choice.again[i])
+        continue;
+      layer.flops += op.flops, flops += op.flops;
+      layer.again.insert(StringAttr::get(&getContext(), shortName(op.op)));
+    }
+    Builder b(&getContext());
+    SmallVector<Attribute> list;
+    for (auto *run = layers.begin(); run != layers.end();) {
+      auto *end = run;
+      while (end != layers.end() && end->second == run->second)
+        ++end;
+      list.push_back(b.getDictionaryAttr(
+          {b.getNamedAttr("again", b.getArrayAttr(run->second.again.getArrayRef())),
+           b.getNamedAttr("first", number(run->first)),
+           b.getNamedAttr("flops", number(run->second.flops)),
+           b.getNamedAttr("kept", number(run->second.kept)),
+           b.getNamedAttr("last", number(std::prev(end)->first))}));
+      run = end;
+    }
+    return b.getDictionaryAttr({b.getNamedAttr("estimate", number(choice.peak)),
+                                b.getNamedAttr("evaluations", number(choice.evaluations)),
+                                b.getNamedAttr("flops", number(flops)),
+                                b.getNamedAttr("is_least", b.getBoolAttr(choice.isLeast)),
+                                b.getNamedAttr("kept", number(bytes)),
+                                b.getNamedAttr("layers", b.getArrayAttr(list))});
+  }
+
+  // `q_proj` of model.layers.0.self_attn.q_proj; the kind of an op that has no name.
+  static std::string shortName(Operation *op) {
+    auto named = dyn_cast<NameLoc>(op->getLoc());
+    StringRef name = named ? named.getName().strref().rsplit('.').second : StringRef();
+    if (named && name.empty())
+      name = named.getName().strref();
+    if (name.empty())
+      return op->getName().stripDialect().str();
+    return isa<MatmulOp>(op) ? (name + "'s t").str() : name.str();
   }
 };
 

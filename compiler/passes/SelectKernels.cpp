@@ -2,6 +2,7 @@
 // activations lie in memory.
 
 #include "compiler/passes/Passes.h"
+#include "compiler/passes/select/HeadRows.h"
 #include "compiler/passes/select/Selector.h"
 
 namespace lorac::lora {
@@ -17,16 +18,15 @@ namespace {
 struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPass> {
   using Base::Base;
 
-  // What a chunk costs beside its products is a pass over the head's weight.
-  int64_t chooseHeadRows(ModuleOp module) const {
-    constexpr int64_t step = 128, mostRows = 1024, mostBytes = int64_t(256) << 20;
+  // PlanRecompute's choice where it made one.
+  int64_t chooseRows(ModuleOp module, int64_t tokens) const {
+    if (auto chosen = module->getAttrOfType<IntegerAttr>("lora.head_rows"))
+      return std::min(chosen.getInt(), tokens);
     int64_t vocab = 1;
     module.walk([&](CrossEntropyBackwardOp op) {
       vocab = std::max(vocab, cast<WeightType>(op.getWeight().getType()).getShape()[0]);
     });
-    if (device != "cuda")
-      return step;
-    return std::clamp(mostBytes / (4 * vocab) / step * step, step, mostRows);
+    return chooseHeadRows(vocab, tokens, device == "cuda");
   }
 
   void runOnOperation() override {
@@ -38,7 +38,7 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       return signalPassFailure();
     }
     if (headRows == 0)
-      headRows = chooseHeadRows(module);
+      headRows = chooseRows(module, tokens.getInt());
     headRows = std::min<int64_t>(headRows, tokens.getInt());
     Builder b(module.getContext());
     TargetChoices target{b.getF32Type()};

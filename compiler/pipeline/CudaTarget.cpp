@@ -39,6 +39,7 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
   PlanMemoryOptions memory;
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));
+  pm.addPass(createCheckMemory());
 }
 
 // What stands above a kernel: its formula, the first op that needs it, its launch.
@@ -61,6 +62,7 @@ static KernelFacts factsOf(func::FuncOp function, const std::string &arch,
   facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
   facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
   facts.registers = built.compiled.registers, facts.spillBytes = built.compiled.spillBytes;
+  facts.log = built.compiled.log;
   facts.residentBlocks =
       cuda::residentBlocks(limits, facts.threads, facts.registers, facts.sharedBytes);
   facts.occupancy =
@@ -78,7 +80,7 @@ static Location unknownArch(MLIRContext &context, const dsl::Spec &spec) {
   return UnknownLoc::get(&context);
 }
 
-LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
+LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request, bool withKernels,
                               CompileResult &result) {
   llvm::Expected<cuda::CudaTarget> target =
       cuda::CudaTarget::get(request.cudaArchs, cudaCompute(*request.spec));
@@ -95,7 +97,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request,
   if (failed(plan))
     return failure();
   result.files["plan.json"] = *plan;
-  if (!request.kernels)
+  if (!withKernels || result.indexFault)
     return success();
 
   llvm::Expected<cuda::Nvrtc> nvrtc = cuda::Nvrtc::open(request.nvrtc);

@@ -18,8 +18,8 @@ void addCudaPlanning(mlir::PassManager &pm, const dsl::Spec &spec);
 
 /// Generates the kernels of 50-planned as CUDA C++ (`kernels/*.cu`) and compiles them by NVRTC to
 /// `kernels/sm_NN/*.cubin` and PTX for each of `request.cudaArchs`; writes the launches' grids into
-/// the module.
-mlir::LogicalResult emitCuda(mlir::ModuleOp module, const CompileRequest &request,
+/// the module. Without kernels: plan.json alone.
+mlir::LogicalResult emitCuda(mlir::ModuleOp module, const CompileRequest &request, bool withKernels,
                              CompileResult &result);
 
 } // namespace lorac

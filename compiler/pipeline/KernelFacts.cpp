@@ -19,6 +19,7 @@ std::string lorac::kernelFactsJson(const std::vector<KernelFacts> &all) {
         json.attribute("spill_bytes", facts.spillBytes);
         json.attribute("resident_blocks", facts.residentBlocks);
         json.attribute("occupancy", facts.occupancy);
+        json.attribute("log", llvm::json::fixUTF8(facts.log));
         if (facts.instructionsPerMma)
           json.attribute("instructions_per_mma", *facts.instructionsPerMma);
         else

@@ -13,6 +13,7 @@ struct KernelFacts {
   int64_t threads = 0, registers = 0, sharedBytes = 0, spillBytes = 0;
   int64_t residentBlocks = 0; ///< on one multiprocessor
   double occupancy = 0;       ///< resident warps of the most that there can be
+  std::string log; ///< of the compiler: whatever else it had to say about a kernel that it took
   std::optional<double> instructionsPerMma =
       {}; ///< in the main loop; nothing where none multiplies, or where nvdisasm is not there
 };

@@ -44,34 +44,26 @@ public:
                        pm.addPass(createCSEPass());
                      })) ||
         failed(stage("35-ordered", [](PassManager &pm) { pm.addPass(createOrderProducts()); })) ||
-        failed(stage("40-fused", [](PassManager &pm) {
-          pm.addPass(createPlanRecompute());
-          pm.addPass(createFuseKernels());
-          pm.addPass(createFuseElementwise());
-          pm.addPass(createCanonicalizerPass());
-          pm.addPass(createFuseEpilogues());
-        })))
+        failed(planStep()))
       return failure();
-    // From here on the target is known.
-    if (!request.cudaArchs.empty()) {
-      if (failed(stage("50-planned", [&](PassManager &pm) { addCudaPlanning(pm, *request.spec); })))
-        return failure();
+    result.needed = uint64_t(neededBytes());
+    if (request.onlyLeast)
+      return std::move(result);
+    dump("50-planned");
+    const bool withKernels = request.kernels && result.fits;
+    if (isCuda()) {
       addReport();
-      return failed(emitCuda(*module, request, result)) ? FailureOr<CompileResult>(failure())
-                                                        : std::move(result);
+      result.indexFault = findIndexFault(*module, *request.spec);
+      return failed(emitCuda(*module, request, withKernels, result))
+                 ? FailureOr<CompileResult>(failure())
+                 : std::move(result);
     }
-    if (failed(stage("50-planned", [&](PassManager &pm) {
-          pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
-          addDescribeKernels(pm, request.cpu);
-          pm.addPass(createPlanMemory());
-        })))
-      return failure();
     FailureOr<std::string> plan = planJson(*module, *request.spec, {.cpu = request.cpu});
     if (failed(plan))
       return failure();
     result.files["plan.json"] = *plan;
     addReport();
-    if (request.kernels && failed(emitCpu(*module, request, result)))
+    if (withKernels && failed(emitCpu(*module, request, result)))
       return failure();
     return std::move(result);
   }
@@ -82,16 +74,15 @@ private:
   OwningOpRef<ModuleOp> module;
   CompileResult result;
 
-  WeightLayout layout() const {
-    return request.cudaArchs.empty() ? WeightLayout::Panels : WeightLayout::Rows;
-  }
+  bool isCuda() const { return !request.cudaArchs.empty(); }
+  WeightLayout layout() const { return isCuda() ? WeightLayout::Rows : WeightLayout::Panels; }
 
   LogicalResult importModel() {
     module = importSpec(context, {*request.spec, *request.model, request.adapters,
                                   request.sourceTypes, request.ranks});
     if (failed(verify(*module)))
       return failure();
-    setActivationMemory();
+    setMemory();
     if (!request.ranks)
       return success();
     llvm::raw_string_ostream os(result.base);
@@ -128,32 +119,105 @@ private:
       result.files["plan.md"] = planReport(*module, *request.spec, layout());
   }
 
-  // What `[target] memory` leaves for activations: frozen weights and four copies of the adapters
-  // are always there.
-  void setActivationMemory() {
-    int64_t memory = *request.spec->target.memory, adapters = 0;
+  // What of `[target] memory` is for weights, arena and scratch. Part of the base: a program at
+  // other ranks keeps to it.
+  void setMemory() {
+    const uint64_t memory = *request.spec->target.memory;
     if (memory == 0)
       return;
-    for (const dsl::AdapterChoice &choice : request.adapters) {
-      auto frozen = module->lookupSymbol<FrozenOp>(choice.module + ".weight");
-      if (frozen)
-        adapters += choice.r * (cast<WeightType>(frozen.getType()).getShape()[0] +
-                                cast<WeightType>(frozen.getType()).getShape()[1]);
+    const int64_t left = memory > request.otherMemory ? int64_t(memory - request.otherMemory) : 1;
+    Builder b(&context);
+    (*module)->setAttr("lora.memory", b.getI64IntegerAttr(left));
+    (*module)->setAttr("lora.workers", b.getI64IntegerAttr(request.workers));
+  }
+  int64_t integer(StringRef name) const {
+    auto attr = (*module)->getAttrOfType<IntegerAttr>(name);
+    return attr ? attr.getInt() : 0;
+  }
+
+  // 35-ordered -> 50-planned. Under a limit the step is planned once more, and again where
+  // PlanMemory's peak says that the planner of recomputation was wrong: the kernels that a target
+  // makes of the ops move a few lifetimes, and places have gaps.
+  LogicalResult planStep() {
+    constexpr int corrections = 3;
+    if (failed(runPasses([](PassManager &pm) { pm.addPass(createFuseKernels()); })))
+      return failure();
+    if (request.onlyLeast)
+      return planStep(1);
+    const int64_t limit = integer("lora.memory");
+    OwningOpRef<ModuleOp> unplanned;
+    if (limit != 0)
+      unplanned = module->clone();
+    if (failed(planStep(0)))
+      return failure();
+    if (limit == 0 || neededBytes() <= limit)
+      return success();
+    int64_t budget = std::max<int64_t>(limit - (neededBytes() - localBytes()) - gapBytes(), 1);
+    for (int i = 0;; ++i) {
+      module = unplanned->clone();
+      if (failed(planStep(i < corrections ? budget : 1)))
+        return failure();
+      const int64_t over = neededBytes() - limit;
+      const bool isLeast = recompute("is_least") != 0;
+      if (over <= 0 || isLeast) {
+        result.fits = over <= 0;
+        return success();
+      }
+      budget = std::max<int64_t>(std::min(budget, recompute("estimate")) - over, 1);
     }
-    int64_t left = std::max<int64_t>(memory - frozenBytes(*module, layout()) - 16 * adapters, 1);
-    (*module)->setAttr("lora.activation_memory",
-                       IntegerAttr::get(IntegerType::get(&context, 64), left));
+  }
+
+  LogicalResult planStep(int64_t budget) {
+    const std::string device = isCuda() ? "cuda" : "cpu";
+    if (failed(runPasses([&](PassManager &pm) {
+          pm.addPass(createPlanRecompute({.memory = budget, .device = device}));
+          pm.addPass(createFuseElementwise());
+          pm.addPass(createCanonicalizerPass());
+          pm.addPass(createFuseEpilogues());
+        })))
+      return failure();
+    ++result.plans, result.simulations += int(recompute("evaluations"));
+    dump("40-fused");
+    return runPasses([&](PassManager &pm) {
+      if (isCuda())
+        return addCudaPlanning(pm, *request.spec);
+      pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
+      addDescribeKernels(pm, request.cpu);
+      pm.addPass(createPlanMemory());
+      pm.addPass(createCheckMemory());
+    });
+  }
+
+  int64_t arena(StringRef name) const {
+    return (*module)->getAttrOfType<DictionaryAttr>("lora.arena").getAs<IntegerAttr>(name).getInt();
+  }
+  int64_t recompute(StringRef name) const {
+    auto choice = (*module)->getAttrOfType<DictionaryAttr>("lora.recompute");
+    Attribute value = choice ? choice.get(name) : Attribute();
+    return value ? cast<IntegerAttr>(value).getInt() : 0;
+  }
+  int64_t localBytes() const { return arena("bytes") - arena("persistent"); }
+  int64_t gapBytes() const { return std::max<int64_t>(localBytes() - recompute("estimate"), 0); }
+  int64_t neededBytes() const {
+    int64_t scratch = 0;
+    for (KernelOp kernel : (*module).getOps<KernelOp>())
+      scratch = std::max<int64_t>(scratch, kernel.getScratch());
+    scratch = (scratch + 4095) / 4096 * 4096; // each worker's begins on a page
+    return frozenRoom(*module, layout()) + arena("bytes") + scratch * integer("lora.workers");
   }
 
   LogicalResult stage(StringRef name, AddPasses add) {
+    if (failed(runPasses(add)))
+      return failure();
+    dump(name);
+    return success();
+  }
+  LogicalResult runPasses(AddPasses add) {
     PassManager pm(&context);
     // At other ranks the passes do what they did before.
     pm.enableVerifier(request.base.empty());
     add(pm);
-    if (failed(pm.run(*module)))
-      return failure();
-    dump(name);
-    return success();
+    return pm.run(*module);
   }
   void dump(StringRef name) {
     if (request.dumps)

@@ -1,6 +1,7 @@
 #pragma once
 // Spec -> artifacts: the order of all stages, on one screen in Pipeline.cpp.
 
+#include "compiler/pipeline/IndexWidth.h"
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
@@ -32,7 +33,12 @@ struct CompileRequest {
   std::string compiler;               ///< this compiler and its build, for the cache
   bool kernels = true;                ///< false: stop after 50-planned (`lorac plan`)
   bool dumps = true;                  ///< false: only what a program is made of
-  bool rankPerKernel = false;         ///< CPU kernels each made for one rank
+  bool onlyLeast = false;     ///< stop with CompileResult::needed of the least plan, and no files
+  bool rankPerKernel = false; ///< CPU kernels each made for one rank
+  /// `[target] memory` is for all of a run: what of it weights, arena and scratch do not get, and
+  /// the threads that have scratch.
+  uint64_t otherMemory = 0;
+  int workers = 1;
   /// The same model at other ranks: CompileResult::base of an earlier compilation, and the rank of
   /// each module that it names. Model, adapters, ranks and source types are those of `base` then.
   std::string_view base;
@@ -43,11 +49,18 @@ struct CompileRequest {
 /// "kernels/…", "module.so".
 struct CompileResult {
   std::map<std::string, std::string> files;
+  /// Bytes of weights, arena and scratch. Where even the least plan needs more than the limit
+  /// leaves, `fits` is false, the files are that plan's and no kernels are compiled.
+  uint64_t needed = 0;
+  bool fits = true;
+  int plans = 0, simulations = 0; ///< made and weighed to come to this one
   std::string base; ///< AdaLoRA: 10-model as bytecode, from which it is compiled at other ranks
   /// Kernels (for CUDA, one for each architecture): compiled now, taken from the cache; and how
   /// long that took.
   int compiledKernels = 0, cachedKernels = 0;
   double kernelSeconds = 0;
+  /// CUDA: what kernels cannot index. The plan is there, and no kernel was compiled.
+  std::optional<IndexFault> indexFault;
 };
 
 /// Told each diagnostic: severity ("error", "warning", "remark"), "file:line:column" or "",

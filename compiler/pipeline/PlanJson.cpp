@@ -4,6 +4,7 @@
 #include "compiler/codegen/cpu/Target.h"
 #include "compiler/dialect/LoraOps.h"
 #include "compiler/frontend/Locations.h"
+#include "compiler/pipeline/KernelArguments.h"
 #include "compiler/pipeline/WeightParts.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/abi.h"
@@ -17,8 +18,9 @@ namespace {
 
 class PlanWriter {
 public:
-  PlanWriter(ModuleOp module, const PlanTarget &target, raw_ostream &os)
-      : module(module), target(target), json(os, 1) {}
+  PlanWriter(ModuleOp module, const PlanTarget &target,
+             const llvm::StringMap<KernelArguments> &arguments, raw_ostream &os)
+      : module(module), target(target), arguments(arguments), json(os, 1) {}
 
   void write(const dsl::Spec &spec, ArrayRef<std::string> features) {
     json.object([&] {
@@ -55,6 +57,7 @@ public:
 private:
   ModuleOp module;
   PlanTarget target;
+  const llvm::StringMap<KernelArguments> &arguments;
   llvm::json::OStream json;
   llvm::StringMap<int64_t> weightIndex, kernelIndex;
 
@@ -201,6 +204,7 @@ private:
         json.object([&] {
           json.attribute("name", kernel.getSymName());
           json.attribute("family", kernel.getFamily());
+          writeTaken(arguments.lookup(kernel.getSymName()));
           if (target.isCuda())
             return writeBlock(kernel);
           json.attributeObject("tiles", [&] {
@@ -211,6 +215,37 @@ private:
           json.attribute("scratch", int64_t(kernel.getScratch()));
         });
       }
+    });
+  }
+
+  // Buffers: ["w", bytes] of a weight's part, [element, outer, stride, columns] of the arena, []
+  // where nothing is stated. Scalars: the most that each may be, 0 where there is no bound.
+  void writeTaken(const KernelArguments &taken) {
+    auto size = [&](const ArgumentSize &of) {
+      switch (of.kind) {
+      case ArgumentSize::Rows:
+        return json.value("rows");
+      case ArgumentSize::Starts:
+        return json.value("starts");
+      case ArgumentSize::Scalar:
+        return json.value("s" + std::to_string(of.value));
+      default:
+        return json.value(of.value);
+      }
+    };
+    json.attributeArray("args", [&] {
+      for (const KernelArgument &argument : taken.buffers)
+        json.array([&] {
+          if (argument.weightBytes >= 0)
+            json.value("w"), json.value(argument.weightBytes);
+          else if (argument.element > 0)
+            json.value(argument.element), size(argument.outer), size(argument.stride),
+                size(argument.columns);
+        });
+    });
+    json.attributeArray("scalars", [&] {
+      for (int64_t most : taken.mostScalar)
+        json.value(most);
     });
   }
 
@@ -247,6 +282,8 @@ private:
         });
       if (launch.getFixed())
         json.attribute("fixed", true);
+      if (!target.isCuda())
+        json.attribute("tiles", tilesOf(launch));
       if (auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid"))
         json.attributeArray("grid", [&] {
           for (int64_t n : grid.asArrayRef())
@@ -257,6 +294,14 @@ private:
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));
     });
+  }
+
+  // All tiles of the launch; those of a sample where they are counted by samples.
+  int64_t tilesOf(LaunchOp launch) {
+    auto kernel = module.lookupSymbol<KernelOp>(launch.getKernel());
+    return kernel.getSpace() == TileSpace::Rows
+               ? llvm::divideCeil(uint64_t(launch.getCount()), uint64_t(kernel.getTile()))
+               : int64_t(kernel.getCount());
   }
 
   // Each operand once, with the rows that the launch goes over; of an embedding as many rows.
@@ -309,9 +354,13 @@ FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
     described.cpu = cpu->cpu;
     features = cpu->featureNames();
   }
+  FailureOr<llvm::StringMap<KernelArguments>> arguments =
+      kernelArguments(module, target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels);
+  if (failed(arguments))
+    return failure();
   std::string text;
   llvm::raw_string_ostream os(text);
-  PlanWriter(module, described, os).write(spec, features);
+  PlanWriter(module, described, *arguments, os).write(spec, features);
   os << "\n";
   return text;
 }

@@ -19,8 +19,8 @@ struct PlanTarget {
   bool isCuda() const { return !archs.empty(); }
 };
 
-/// The plan of a module at stage 50-planned. Fails, with a diagnostic, only where the CPU is
-/// unknown.
+/// The plan of a module at stage 50-planned. Fails, with a diagnostic, where the CPU is unknown, or
+/// a launch does not bring what its kernel takes.
 mlir::FailureOr<std::string> planJson(mlir::ModuleOp module, const dsl::Spec &spec,
                                       const PlanTarget &target);
 

@@ -29,6 +29,40 @@ static void reportWeights(ModuleOp module, WeightLayout layout, raw_ostream &os)
                         mib(entry.second));
 }
 
+// What PlanRecompute chose, by layers; neighbours that are alike are one line.
+static void reportRecompute(ModuleOp module, raw_ostream &os) {
+  auto choice = module->getAttrOfType<DictionaryAttr>("lora.recompute");
+  if (!choice)
+    return;
+  auto integer = [](DictionaryAttr from, StringRef name) {
+    return from.getAs<IntegerAttr>(name).getInt();
+  };
+  auto limit = module->getAttrOfType<IntegerAttr>("lora.memory");
+  os << "\n## Kept and computed again\n\nWhat the backward pass needs of the forward pass is kept, "
+        "or computed "
+        "again where that is cheap";
+  if (limit)
+    os << ", and where the limit asks for it: " << mib(limit.getInt())
+       << " for weights, arena and scratch. The fewest FLOP a saved byte come first";
+  os << llvm::formatv(". Again: {0:F3} GFLOP. A chunk of logits has {1} rows.\n\n",
+                      double(integer(choice, "flops")) / 1e9,
+                      module->getAttrOfType<IntegerAttr>("lora.head_rows").getInt())
+     << "| layers | kept, each | computed again | GFLOP, each |\n|---|---:|---|---:|\n";
+  for (auto layer : choice.getAs<ArrayAttr>("layers").getAsRange<DictionaryAttr>()) {
+    int64_t first = integer(layer, "first"), last = integer(layer, "last");
+    std::string which = first < 0 ? "before the first" : std::to_string(first);
+    if (last != first)
+      which += " to " + std::to_string(last);
+    std::string names;
+    for (auto name : layer.getAs<ArrayAttr>("again").getAsRange<StringAttr>())
+      names += (names.empty() ? "" : ", ") + name.getValue().str();
+    os << llvm::formatv("| {0} | {1} | {2} | {3:F3} |\n", which, mib(integer(layer, "kept")), names,
+                        double(integer(layer, "flops")) / 1e9);
+  }
+  os << llvm::formatv("| all | {0} | | {1:F3} |\n", mib(integer(choice, "kept")),
+                      double(integer(choice, "flops")) / 1e9);
+}
+
 static void reportKernels(ModuleOp module, raw_ostream &os) {
   struct Work {
     int64_t launches = 0, flops = 0;
@@ -74,6 +108,7 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
                       mib(number("bytes") - number("persistent")));
   os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + number("bytes")));
   os << llvm::formatv("| scratch, for each thread | {0} |\n", mib(scratch));
+  reportRecompute(module, os);
   reportKernels(module, os);
   return text;
 }

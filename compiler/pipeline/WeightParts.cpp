@@ -27,6 +27,15 @@ int64_t lorac::weightBytes(WeightType type, WeightLayout layout) {
   return bytes;
 }
 
+int64_t lorac::frozenRoom(mlir::ModuleOp module, WeightLayout layout) {
+  int64_t bytes = 0;
+  for (FrozenOp op : module.getOps<FrozenOp>())
+    for (const WeightPart &part : weightParts(llvm::cast<WeightType>(op.getType()), layout))
+      bytes += layout == WeightLayout::Rows ? formats::rowPartRoom(part.bytes)
+                                            : (part.bytes + 63) / 64 * 64;
+  return bytes;
+}
+
 int64_t lorac::frozenBytes(mlir::ModuleOp module, WeightLayout layout) {
   int64_t bytes = 0;
   for (FrozenOp op : module.getOps<FrozenOp>())

@@ -19,7 +19,10 @@ enum class WeightLayout { Panels, Rows };
 std::vector<WeightPart> weightParts(lora::WeightType type, WeightLayout layout);
 int64_t weightBytes(lora::WeightType type, WeightLayout layout);
 
-/// Bytes of all frozen weights as they lie in memory.
+/// Bytes of all frozen weights.
 int64_t frozenBytes(mlir::ModuleOp module, WeightLayout layout);
+/// The same with the room from each part to the next, as the runtime lays them out
+/// (train::Plan::partRoom).
+int64_t frozenRoom(mlir::ModuleOp module, WeightLayout layout);
 
 } // namespace lorac

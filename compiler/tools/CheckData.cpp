@@ -2,8 +2,8 @@
 
 #include "dsl/SpecJson.h"
 #include "runtime/train/Batches.h"
-#include "runtime/train/Output.h"
 #include "runtime/train/RunConfig.h"
+#include "runtime/train/RunSurvey.h"
 #include "runtime/train/Text.h"
 
 #include <cerrno>
@@ -45,11 +45,13 @@ Exit checkOutput(const Project &project, CheckedData &out, dsl::Diagnostics &dia
     return refuse(
         {"cannot write to the output folder '" + out.outputFolder + "': " + std::strerror(errno)},
         range, diags);
-  out.holdsRun = train::holdsRun(out.outputFolder);
-  if (out.holdsRun)
-    diags.warning(range, "the output folder '" + out.outputFolder +
-                             "' holds a run: train goes on with it by --resume, starts anew by "
-                             "--overwrite, and writes elsewhere by --out");
+  const Result<train::RunSurvey> survey = train::surveyRun(out.outputFolder, train::RunStart::New);
+  if (survey)
+    return Exit::Done;
+  if (survey.error().code != Exit::Usage)
+    return refuse(survey.error(), range, diags);
+  out.holdsRun = true; // what is done with it is said on train's command line
+  diags.warning(range, survey.error().message);
   return Exit::Done;
 }
 

@@ -1,6 +1,7 @@
 #include "compiler/tools/Cli.h"
 
 #include "compiler/tools/CliArguments.h"
+#include "compiler/tools/Environment.h"
 #include "compiler/tools/Output.h"
 
 #include <functional>
@@ -77,6 +78,7 @@ public:
     addExplain();
     addInspect();
     addExport();
+    addVerify();
     addTokenize();
     addRecompile();
     addDoctor();
@@ -107,8 +109,12 @@ public:
     for (const Command &command : commands) {
       if (command.app != app)
         continue;
-      std::string message = command.missing();
-      return message.empty() ? static_cast<int>(command.run()) : usage(message);
+      if (std::string message = command.missing(); !message.empty())
+        return usage(message);
+      if (command.app->get_name() != "recompile") // a child of a run, which reads no spec
+        if (Exit known = checkEnvironment(); known != Exit::Done)
+          return static_cast<int>(known);
+      return static_cast<int>(command.run());
     }
     return static_cast<int>(Exit::Bug);
   }
@@ -253,6 +259,7 @@ private:
         ->type_name("PATH");
     app->add_option("--model", exporting.model, "the base model [what the adapter names]")
         ->type_name("PATH");
+    app->add_flag("--force", exporting.force, "replace an adapter of the same kind that is there");
     app->add_flag("--json", exporting.json, "print JSON");
     command(
         app,
@@ -261,6 +268,16 @@ private:
                                            : needs(exporting.format, "--format");
         },
         [this] { return runExport(exporting); });
+  }
+
+  void addVerify() {
+    CLI::App *app =
+        subcommand("verify", "whether a run's files are what lorac wrote: every hash of "
+                             "an output folder, its checkpoints, an export");
+    app->add_option("DIR", verify.folder, "an output folder, a checkpoint or an exported folder")
+        ->type_name("");
+    command(
+        app, [this] { return needs(verify.folder, "DIR"); }, [this] { return runVerify(verify); });
   }
 
   void addTokenize() {
@@ -314,6 +331,7 @@ private:
   InspectOptions inspect;
   ExportOptions exporting;
   TokenizeOptions tokenize;
+  VerifyOptions verify;
   DoctorOptions doctor;
   RecompileOptions recompile;
 };

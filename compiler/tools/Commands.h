@@ -60,8 +60,13 @@ struct ExportOptions {
   std::string adapter; ///< a folder in PEFT's layout
   std::string format;  ///< peft | peft-adalora | gguf
   std::string out;
-  std::string model; ///< the base model; empty: what the adapter names
+  std::string model;  ///< the base model; empty: what the adapter names
+  bool force = false; ///< replace an adapter of the same kind that is there
   bool json = false;
+};
+
+struct VerifyOptions {
+  std::string folder;
 };
 
 struct TokenizeOptions {
@@ -89,6 +94,7 @@ Exit runPlan(const PlanOptions &options);
 Exit runExplain(const ExplainOptions &options);
 Exit runInspect(const InspectOptions &options);
 Exit runExport(const ExportOptions &options);
+Exit runVerify(const VerifyOptions &options);
 Exit runTokenize(const TokenizeOptions &options);
 Exit runRecompile(const RecompileOptions &options);
 Exit runDoctor(const DoctorOptions &options);

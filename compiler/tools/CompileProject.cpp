@@ -5,14 +5,15 @@
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/tools/Identity.h"
+#include "compiler/tools/MemoryLimit.h"
 #include "compiler/tools/Output.h"
-#include "compiler/tools/PlanSize.h"
 #include "compiler/tools/Resources.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
 #include "runtime/gpu/Describe.h"
 #include "runtime/train/Hash.h"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
 #include <cstdlib>
 #include <fmt/format.h>
@@ -38,32 +39,45 @@ void sayDiagnostic(const Project &project, const std::string &severity, const st
   sayLine((place.empty() ? "" : place + ": ") + severity + ": " + message);
 }
 
-Exit checkMemory(const Project &project, const std::string &plan) {
-  const auto &limit = project.spec.target.memory;
-  if (*limit == 0)
-    return Exit::Done;
-  Result<PlanSize> size = readPlanSize(plan);
-  if (!size)
-    return fail(size.error());
-  int64_t threads =
-      *project.spec.target.threads ? *project.spec.target.threads : train::availableThreads();
-  uint64_t need = size->total(static_cast<int>(threads));
-  if (need <= *limit)
-    return Exit::Done;
-  dsl::Diagnostics diags;
-  diags.error(limit.range, "the plan needs " + binaryBytes(double(need)) + " on " +
-                               std::to_string(threads) + " threads, " +
-                               binaryBytes(double(need - *limit)) +
-                               " more than memory = " + binaryBytes(double(*limit)) +
-                               "; lower batch_size, max_length or r, or quantize the base");
-  sayLine(diags.text());
-  return Exit::DoesNotFit;
+CompileRequest requestFor(const Project &project, const CompileSettings &settings) {
+  CompileRequest request;
+  request.spec = &project.spec;
+  request.model = &project.model;
+  request.adapters = project.adapters;
+  request.ranks = project.ranks;
+  request.sourceTypes = project.sourceFormats;
+  request.cpu = settings.cpu.empty() ? "native" : settings.cpu;
+  request.cudaArchs = settings.archs;
+  request.threads = train::availableThreads();
+  request.kernels = settings.kernels;
+  request.rankPerKernel = settings.rankPerKernel;
+  request.otherMemory = settings.otherMemory;
+  request.workers = workersOf(project, settings);
+  return request;
 }
 
 } // namespace
 
-std::string compilerIdentity() {
-  return std::string("lorac ") + LORAC_VERSION + " " + train::hashFile("/proc/self/exe");
+int workersOf(const Project &project, const CompileSettings &settings) {
+  if (!settings.archs.empty())
+    return 0;
+  const int64_t threads = *project.spec.target.threads;
+  return threads ? static_cast<int>(threads) : train::availableThreads();
+}
+
+std::optional<uint64_t> leastMemory(const Project &project, const CompileSettings &settings) {
+  CompileRequest request = requestFor(project, settings);
+  request.kernels = request.dumps = false;
+  request.onlyLeast = true;
+  auto result = compile(request, [](const auto &, const auto &, const auto &) {});
+  return llvm::failed(result) ? std::nullopt : std::optional(result->needed);
+}
+
+Result<std::string> compilerIdentity() {
+  Result<std::string> hash = train::hashFile("/proc/self/exe");
+  if (!hash)
+    return hash;
+  return std::string("lorac ") + LORAC_VERSION + " " + *hash;
 }
 
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {
@@ -76,22 +90,22 @@ std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::st
   return program;
 }
 
-Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out) {
-  if (Result<void> known = checkCpuName(settings.cpu); !known)
+Exit compileProject(const Project &project, const CompileSettings &given, Compiled &out) {
+  if (Result<void> known = checkCpuName(given.cpu); !known)
     return fail(known.error());
-  CompileRequest request;
-  request.spec = &project.spec;
-  request.model = &project.model;
-  request.adapters = project.adapters;
-  request.ranks = project.ranks;
-  request.sourceTypes = project.sourceFormats;
-  request.cpu = settings.cpu.empty() ? "native" : settings.cpu;
-  request.cudaArchs = settings.archs;
-  request.threads = train::availableThreads();
-  request.kernels = settings.kernels;
-  request.rankPerKernel = settings.rankPerKernel;
-  if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
+  Result<RunFacts> facts = readRunFacts(project);
+  if (!facts)
+    return fail(facts.error());
+  out.facts = std::move(*facts);
+  CompileSettings settings = given;
+  settings.otherMemory = settings.archs.empty() ? memoryBesides(out.facts) : 0;
+  CompileRequest request = requestFor(project, settings);
+  if (std::string cache = cacheFolder(); !cache.empty()) {
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    request.kernelCache = cache + "/kernels", request.compiler = *identity;
+  }
   if (settings.kernels && settings.archs.empty()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -106,12 +120,40 @@ Exit compileProject(const Project &project, const CompileSettings &settings, Com
     return Exit::Failed;
   out.files = std::move(result->files);
   out.base = std::move(result->base);
+  out.files["run.json"] = withIdentity(dsl::toJson(project.spec), project.identity);
+  if (out.files.count("plan.json")) {
+    Result<train::MemoryPlan> memory = runMemory(out.facts, out.files["plan.json"]);
+    if (!memory)
+      return fail(memory.error());
+    out.memory = std::move(*memory);
+    out.files["memory.json"] = memoryJson(out.memory);
+  }
+  if (const std::optional<IndexFault> &fault = result->indexFault) {
+    dsl::Diagnostics diags;
+    if (fault->range) {
+      diags.error(fault->range, fault->message);
+      sayLine(diags.text());
+    } else {
+      sayDiagnostic(project, "error", fault->place, fault->message);
+    }
+    return Exit::DoesNotFit;
+  }
+  if (!result->fits)
+    return sayDoesNotFit(project, settings, result->needed);
+  // What is held before the first step may be more than what a step holds.
+  const auto &limit = project.spec.target.memory;
+  if (std::optional<Error> tooMuch =
+          train::checkLimit(out.memory, *limit, "memory", out.facts.threads)) {
+    dsl::Diagnostics diags;
+    diags.error(limit.range, tooMuch->message);
+    sayLine(diags.text());
+    return tooMuch->code;
+  }
   if (settings.kernels)
     sayLine(fmt::format("kernels: {} compiled{}, {} from the cache, in {:.1f} s",
                         result->compiledKernels, settings.archs.empty() ? "" : " by NVRTC",
                         result->cachedKernels, result->kernelSeconds));
-  out.files["run.json"] = dsl::toJson(project.spec);
-  return settings.archs.empty() ? checkMemory(project, out.files["plan.json"]) : Exit::Done;
+  return Exit::Done;
 }
 
 // The architecture to compile for on the first GPU that answers; nothing where none answers, or no

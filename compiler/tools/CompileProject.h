@@ -2,9 +2,11 @@
 // The compiler as the commands use it: a project in, files out, every message said.
 
 #include "compiler/tools/Driver.h"
+#include "compiler/tools/RunMemory.h"
 #include "runtime/train/Payload.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,23 +17,33 @@ struct CompileSettings {
   std::vector<std::string> archs; ///< not empty: kernels for CUDA instead of the CPU's
   bool kernels = true;            ///< false: only as far as the plan
   bool rankPerKernel = false;     ///< CPU kernels each made for one rank
+  uint64_t otherMemory = 0;       ///< of a run beside weights, arena and scratch
 };
 
 /// What came out: the files of generated/<spec>/, with run.json, and the base for other ranks.
 struct Compiled {
   std::map<std::string, std::string> files;
   std::string base;
+  train::MemoryPlan memory; ///< of a run on this machine
+  RunFacts facts;
 };
 
 /// Runs the pipeline. Exit::Done only if `out` is whole; DoesNotFit when the plan needs more than
 /// `[target] memory`, with the files as far as the plan.
 Exit compileProject(const Project &project, const CompileSettings &settings, Compiled &out);
 
+/// Bytes of weights, arena and scratch of the least plan; nothing where it does not compile. Says
+/// nothing.
+std::optional<uint64_t> leastMemory(const Project &project, const CompileSettings &settings);
+
+/// Threads that have scratch: the spec's, or all that the machine gives; none on a GPU.
+int workersOf(const Project &project, const CompileSettings &settings);
+
 /// The files of a program among those that a compilation gave: its plan and its kernels.
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files);
 
 /// This compiler and its build: part of what a compiled kernel is known by.
-std::string compilerIdentity();
+Result<std::string> compilerIdentity();
 
 /// The settings of a command: `--target`, `--arch` and the spec's [target] table.
 CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec);

@@ -3,13 +3,14 @@
 #include "compiler/tools/Commands.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
-#include "compiler/tools/Machine.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "nlohmann/json.hpp"
+#include "runtime/formats/Trust.h"
 #include "runtime/gpu/Describe.h"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
+#include <fmt/format.h>
 #include <fstream>
 #include <unistd.h>
 
@@ -93,25 +94,41 @@ Finding cache() {
   while (access(nearest.c_str(), F_OK) != 0 && nearest.rfind('/') != std::string::npos &&
          nearest.rfind('/') > 0)
     nearest.resize(nearest.rfind('/'));
+  for (const std::string part : {"", "/kernels", "/programs"})
+    if (const std::string why = formats::notOurs(folder + part); !why.empty())
+      return {"cache", folder + part + " (not used: it " + why + ")", State::Absent};
   bool writable = access(nearest.c_str(), W_OK) == 0;
   return {"cache", folder + (writable ? "" : " (not writable)"),
           writable ? State::Good : State::Absent};
 }
 
+Finding threads(const train::Limits &limits) {
+  std::string text = std::to_string(train::availableThreads()) + " of " +
+                     std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) +
+                     " cores (affinity and cgroup respected)";
+  if (limits.cores)
+    text += fmt::format(", limited to {:.3g} cores by {}", limits.cores->value, limits.cores->by);
+  return {"threads", text};
+}
+
+Finding memory(const train::MachineMemory &machine) {
+  std::string text = binaryBytes(double(machine.total)) + ", " +
+                     binaryBytes(double(machine.available)) + " available";
+  const train::Limits &limits = machine.limits;
+  for (const auto *limit : {&limits.memory, &limits.addressSpace, &limits.data})
+    if (*limit)
+      text += ", limited to " + binaryBytes(double((*limit)->value)) + " by " + (*limit)->by;
+  return {"memory", text};
+}
+
 std::vector<Finding> examine() {
-  MachineMemory memory = machineMemory();
-  std::string memoryText = binaryBytes(double(memory.total)) + ", " +
-                           binaryBytes(double(memory.available)) + " available";
-  if (memory.limit)
-    memoryText += ", limited to " + binaryBytes(double(memory.limit)) + " by the cgroup";
-  int threads = train::availableThreads();
+  const train::MachineMemory machine = train::machineMemory();
   std::string architectures = joined(architectureFolders(""));
   return {
       {"lorac", LORAC_VERSION " on LLVM and MLIR " LORAC_LLVM_VERSION},
       cpu(),
-      {"threads", std::to_string(threads) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) +
-                      " cores (affinity and cgroup respected)"},
-      {"memory", memoryText},
+      threads(machine.limits),
+      memory(machine),
       file("linker", linker()),
       file("train", trainRuntime()),
       {"architectures", architectures.empty() ? "built in" : architectures},

@@ -2,6 +2,7 @@
 
 #include "compiler/tools/AdapterProgram.h"
 #include "compiler/tools/EmbeddedArchitectures.h"
+#include "compiler/tools/Identity.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "compiler/tools/SourceFacts.h"
@@ -24,16 +25,19 @@ std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &d
   return all;
 }
 
+/// The architecture files that lorac carries, for where none is on disk.
+std::vector<std::shared_ptr<const dsl::SourceFile>> embedded() {
+  return {std::make_shared<dsl::SourceFile>("architectures/llama.toml",
+                                            std::string(llamaArchitecture))};
+}
+
 std::optional<dsl::Architecture> architecture(const std::string &specPath, const dsl::Spec &spec,
                                               const std::string &modelType,
                                               dsl::Diagnostics &diags) {
-  std::vector<std::string> folders = architectureFolders(specPath);
-  const std::string &named = *spec.model.architecture;
-  if (folders.empty() && (named.empty() || named == "llama"))
-    return dsl::parseArchitecture(std::make_shared<dsl::SourceFile>("architectures/llama.toml",
-                                                                    std::string(llamaArchitecture)),
-                                  diags);
-  return dsl::findArchitecture(spec, modelType, folders, diags);
+  const std::vector<std::string> folders = architectureFolders(specPath);
+  return dsl::findArchitecture(
+      spec, modelType, folders,
+      folders.empty() ? embedded() : std::vector<std::shared_ptr<const dsl::SourceFile>>(), diags);
 }
 
 /// Whether some error is about what the model's files say, and not about the spec.
@@ -53,7 +57,8 @@ bool blamesFiles(const dsl::Spec &spec, const SourceFacts &source, const dsl::Di
 
 /// Opens the spec's model and binds its description to numbers. `source` stays empty without one.
 Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &source,
-               dsl::BoundModel &model, std::string &ggufArchitecture, dsl::Diagnostics &diags) {
+               BaseModel &out, dsl::Diagnostics &diags) {
+  dsl::BoundModel &model = out.model;
   if (const auto &path = spec.model.source; !path->empty()) {
     Result<SourceFacts> read = readSourceFacts(spec.resolve(*path));
     if (!read) {
@@ -61,9 +66,8 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       return read.error().code;
     }
     source = std::move(*read);
-    for (const std::string &key : source.ignoredKeys)
-      diags.warning(path.range, "config.json has '" + key +
-                                    "', which names code of the model's own: it is not run");
+    for (const std::string &note : source.notes)
+      diags.warning(path.range, note);
   }
   auto described = architecture(specPath, spec, source.modelType, diags);
   if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags))
@@ -73,9 +77,15 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       diags.error(spec.model.source.range, whole.error().message);
       return whole.error().code;
     }
-  ggufArchitecture = source.facts.ggufArchitecture;
-  if (ggufArchitecture.empty() && !described->ggufArchitectures.empty())
-    ggufArchitecture = described->ggufArchitectures.front();
+  out.identity = identityOf(*described, model, source.source.get());
+  if (source.source)
+    if (Result<void> known = formats::checkIdentity(*source.source, out.identity); !known) {
+      diags.error(spec.model.source.range, known.error().message);
+      return known.error().code;
+    }
+  out.ggufArchitecture = source.facts.ggufArchitecture;
+  if (out.ggufArchitecture.empty() && !described->ggufArchitectures.empty())
+    out.ggufArchitecture = described->ggufArchitectures.front();
   return Exit::Done;
 }
 
@@ -84,11 +94,10 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
 void noteUnmatchedModules(const std::string &specPath, const dsl::Spec &spec,
                           dsl::Diagnostics &diags) {
   SourceFacts source;
-  dsl::BoundModel model;
-  std::string ggufArchitecture;
+  BaseModel base;
   dsl::Diagnostics ofModel; // another run's
-  if (bindModel(specPath, spec, source, model, ggufArchitecture, ofModel) == Exit::Done)
-    dsl::resolveAdapters(spec, model.adaptableModules(), diags);
+  if (bindModel(specPath, spec, source, base, ofModel) == Exit::Done)
+    dsl::resolveAdapters(spec, base.model.adaptableModules(), diags);
 }
 
 void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
@@ -115,10 +124,11 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) 
   }
 
   SourceFacts source;
-  std::string ggufArchitecture;
-  if (Exit bound = bindModel(input.path, out.spec, source, out.model, ggufArchitecture, diags);
-      bound != Exit::Done)
+  BaseModel base;
+  if (Exit bound = bindModel(input.path, out.spec, source, base, diags); bound != Exit::Done)
     return bound;
+  out.model = std::move(base.model);
+  out.identity = std::move(base.identity);
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
   out.ranks = dsl::resolveRankBudget(out.spec, out.model, out.adapters, diags);
   dsl::checkModel(out.spec, out.model, diags);
@@ -139,23 +149,21 @@ Exit loadProject(const SpecInput &input, Project &out) {
   return code;
 }
 
-Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture,
-               dsl::Diagnostics &diags) {
+Exit loadModel(const std::string &path, BaseModel &out, dsl::Diagnostics &diags) {
   dsl::Spec spec;
   spec.model.source.value = path;
   std::error_code ignored;
   spec.directory = std::filesystem::current_path(ignored).string();
   SourceFacts source;
-  return bindModel("", spec, source, out, ggufArchitecture, diags);
+  return bindModel("", spec, source, out, diags);
 }
 
-Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
-                   dsl::Diagnostics &diags) {
+Exit loadSpecModel(const std::string &specPath, BaseModel &out, dsl::Diagnostics &diags) {
   dsl::Spec spec = dsl::loadSpec(specPath, {}, diags);
   if (diags.hasErrors())
     return Exit::Refused;
   SourceFacts source;
-  return bindModel(specPath, spec, source, out, ggufArchitecture, diags);
+  return bindModel(specPath, spec, source, out, diags);
 }
 
 } // namespace lorac::tools

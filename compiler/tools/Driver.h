@@ -6,6 +6,7 @@
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
+#include "runtime/formats/ModelIdentity.h"
 
 #include <map>
 #include <optional>
@@ -17,6 +18,7 @@ namespace lorac::tools {
 struct Project {
   dsl::Spec spec;
   dsl::BoundModel model;
+  formats::ModelIdentity identity; ///< which model this is
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
   /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a
@@ -31,11 +33,16 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags);
 /// The same, with the messages said on stderr.
 Exit loadProject(const SpecInput &input, Project &out);
 
-/// A model alone, from its files; `ggufArchitecture` is its general.architecture.
-Exit loadModel(const std::string &path, dsl::BoundModel &out, std::string &ggufArchitecture,
-               dsl::Diagnostics &diags);
+/// A base model as its own files say it.
+struct BaseModel {
+  dsl::BoundModel model;
+  formats::ModelIdentity identity;
+  std::string ggufArchitecture; ///< general.architecture
+};
+
+/// A model alone, from its files.
+Exit loadModel(const std::string &path, BaseModel &out, dsl::Diagnostics &diags);
 /// The model of a spec, without its data.
-Exit loadSpecModel(const std::string &specPath, dsl::BoundModel &out, std::string &ggufArchitecture,
-                   dsl::Diagnostics &diags);
+Exit loadSpecModel(const std::string &specPath, BaseModel &out, dsl::Diagnostics &diags);
 
 } // namespace lorac::tools

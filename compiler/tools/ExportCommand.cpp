@@ -6,8 +6,13 @@
 #include "dsl/Parse.h"
 #include "nlohmann/json.hpp"
 #include "runtime/formats/Adapter.h"
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/Gguf.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/train/CheckpointTriplets.h"
 
+#include <algorithm>
 #include <filesystem>
 
 namespace fs = std::filesystem;
@@ -15,10 +20,11 @@ namespace fs = std::filesystem;
 namespace lorac::tools {
 namespace {
 
-/// How the base's modules are called in GGUF, and its architecture there.
-struct GgufNames {
+/// The base: its architecture in GGUF, its linear layers, and which model it is.
+struct Base {
   std::string architecture;
   std::vector<formats::GgufModule> modules;
+  formats::ModelIdentity identity;
 };
 
 /// The effective spec that training left in the output folder; checkpoints lie one below it.
@@ -31,15 +37,14 @@ std::string specOf(const std::string &adapter) {
   return "";
 }
 
-Result<GgufNames> ggufNames(const ExportOptions &options) {
-  dsl::BoundModel model;
+Result<Base> readBase(const ExportOptions &options) {
+  BaseModel base;
   dsl::Diagnostics diags;
-  std::string architecture;
   Exit code = Exit::Done;
   if (!options.model.empty()) {
-    code = loadModel(options.model, model, architecture, diags);
+    code = loadModel(options.model, base, diags);
   } else if (std::string spec = specOf(options.adapter); !spec.empty()) {
-    code = loadSpecModel(spec, model, architecture, diags);
+    code = loadSpecModel(spec, base, diags);
   } else {
     return Error{"GGUF's names depend on the base model, and '" + options.adapter +
                      "' has no spec.toml beside it that would say which; name it with --model",
@@ -48,14 +53,30 @@ Result<GgufNames> ggufNames(const ExportOptions &options) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code != Exit::Done)
-    return Error{"the base model of '" + options.adapter + "' cannot be read; name it with --model",
+    return Error{options.model.empty() ? "the base model of '" + options.adapter +
+                                             "' cannot be read; name it with --model"
+                                       : "the base model '" + options.model + "' is refused",
                  code};
-  GgufNames names{architecture, {}};
-  for (const dsl::BoundWeight &weight : model.weights)
+  Base out{base.ggufArchitecture, {}, std::move(base.identity)};
+  for (const dsl::BoundWeight &weight : base.model.weights)
     for (int64_t layer = 0;
-         weight.shape.size() == 2 && layer < (weight.perLayer ? model.layers : 1); ++layer)
-      names.modules.push_back({weight.module(layer), weight.ggufName(layer), weight.permuteHeads});
-  return names;
+         weight.shape.size() == 2 && layer < (weight.perLayer ? base.model.layers : 1); ++layer)
+      out.modules.push_back({weight.module(layer), weight.ggufName(layer), weight.permuteHeads,
+                             weight.shape[0], weight.shape[1]});
+  return out;
+}
+
+/// Whether the adapter is one of this base, as far as its file and its shapes say.
+Result<void> checkBase(const std::string &source, const formats::Adapter &adapter, const Base &base,
+                       bool fromGguf) {
+  if (!fromGguf) {
+    Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(source);
+    if (!origin)
+      return origin.error();
+    if (Result<void> same = formats::checkAdapterBase(origin->base, base.identity, source); !same)
+      return same;
+  }
+  return formats::checkFitsBase(adapter, base.modules, source);
 }
 
 /// AdaLoRA's keys as the run's spec has them, where there is one beside the adapter.
@@ -95,9 +116,9 @@ std::string withoutSlash(std::string path) {
 }
 
 Result<void> write(const ExportOptions &options, const std::string &source, const std::string &out,
-                   const formats::Adapter &adapter, const GgufNames &names) {
+                   const formats::Adapter &adapter, const Base &base) {
   if (options.format == "gguf")
-    return formats::writeGgufAdapter(out, adapter, names.architecture, names.modules);
+    return formats::writeGgufAdapter(out, adapter, base.architecture, base.modules);
   formats::Adapter triplets;
   if (options.format == "peft-adalora") {
     Result<formats::Adapter> made = tripletsOf(source, adapter);
@@ -105,12 +126,94 @@ Result<void> write(const ExportOptions &options, const std::string &source, cons
       return made.error();
     triplets = std::move(*made);
   }
+  // Whole or not at all, also over an older one: no new weights beside an old configuration.
+  Result<formats::DurableDirectory> folder = formats::DurableDirectory::create(out);
+  if (!folder)
+    return folder.error();
+  formats::FolderManifest manifest;
+  if (Result<void> written =
+          triplets.adaLora
+              ? formats::writePeftAdaLora(folder->workPath(), triplets, &manifest.files)
+              : formats::writePeftAdapter(folder->workPath(), adapter, &manifest.files);
+      !written)
+    return written;
+  if (Result<void> noted = manifest.write(folder->workPath()); !noted)
+    return noted;
+  if (Result<formats::Adapter> readBack = formats::readAdapter(folder->workPath()); !readBack)
+    return Error{"what was written does not read back: " + readBack.error().message};
+  return folder->commit();
+}
+
+bool isGgufAdapter(const fs::path &path) {
+  std::error_code ignored;
+  if (fs::file_size(path, ignored) == 0)
+    return true;
+  const auto file = formats::Gguf::open(path.string(), formats::GgufParts::Keys);
+  if (!file)
+    return false;
+  const Result<std::string_view> type = file->text("general.type");
+  return type && *type == "adapter";
+}
+
+/// An adapter in PEFT's layout and nothing else: what lorac exported, as it did, or another
+/// program's two files.
+Result<void> checkPeftFolder(const std::string &out) {
+  const auto refused = [&](const std::string &what) {
+    return Error{"'" + out + "' " + what + ": it is left as it is; name another folder with -o",
+                 Exit::Refused};
+  };
+  Result<std::optional<formats::FolderManifest>> manifest = formats::FolderManifest::read(out);
+  if (!manifest)
+    return refused("has a manifest.json that is damaged or none of lorac's");
   std::error_code code;
-  fs::create_directories(out, code);
+  size_t files = 0;
+  for (fs::directory_iterator at(out, code), end; !code && at != end; at.increment(code)) {
+    const std::string name = at->path().filename().string();
+    if (*manifest && name == formats::FolderManifest::fileName)
+      continue;
+    if (name != "adapter_config.json" && name != "adapter_model.safetensors")
+      return refused("holds '" + name + "', which an export does not write");
+    if (!at->is_regular_file(code) || at->is_symlink(code))
+      return refused("holds '" + name + "', which is no file");
+    const Result<std::string> hash = formats::hashFile(at->path().string());
+    if (*manifest && !(hash && (*manifest)->lists(name, *hash)))
+      return refused("holds '" + name + "', not as lorac wrote it: damaged, or changed since");
+    ++files;
+  }
   if (code)
-    return Error{"cannot create '" + out + "': " + code.message()};
-  return triplets.adaLora ? formats::writePeftAdaLora(out, triplets)
-                          : formats::writePeftAdapter(out, adapter);
+    return Error{"cannot read '" + out + "': " + code.message()};
+  if (files > 0 && !*manifest)
+    if (Result<formats::Adapter> adapter = formats::readAdapter(out); !adapter)
+      return refused("holds no adapter that can be read");
+  return {};
+}
+
+/// Nothing is there, or with --force an adapter of the kind that will be written.
+Result<void> checkTarget(const ExportOptions &options, const std::string &out) {
+  std::error_code code;
+  const fs::file_status status = fs::symlink_status(out, code);
+  if (!fs::exists(status))
+    return {};
+  const bool folder = fs::is_directory(status), file = fs::is_regular_file(status);
+  if (folder && options.format != "gguf" && fs::is_empty(out, code) && !code)
+    return {};
+  if (!options.force)
+    return Error{"'" + out +
+                     "' is there already; --force replaces an adapter of the same kind, -o "
+                     "names another place",
+                 Exit::Usage};
+  if (options.format == "gguf")
+    return file && isGgufAdapter(out)
+               ? Result<void>()
+               : Error{"'" + out +
+                           "' is no GGUF adapter: it is left as it is; name another file "
+                           "with -o",
+                       Exit::Refused};
+  return folder ? checkPeftFolder(out)
+                : Error{"'" + out +
+                            "' is no folder with an adapter: it is left as it is; name "
+                            "another one with -o",
+                        Exit::Refused};
 }
 
 } // namespace
@@ -118,26 +221,33 @@ Result<void> write(const ExportOptions &options, const std::string &source, cons
 Exit runExport(const ExportOptions &options) {
   const std::string source = withoutSlash(options.adapter);
   const bool fromGguf = fs::path(source).extension() == ".gguf";
-  GgufNames names;
-  if (fromGguf || options.format == "gguf") {
-    Result<GgufNames> found = ggufNames(options);
+  const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
+  const std::string out = withoutSlash(!options.out.empty()       ? options.out
+                                       : options.format == "gguf" ? stem + ".gguf"
+                                                                  : stem + "-" + options.format);
+  if (Result<void> free = checkTarget(options, out); !free)
+    return fail(free.error());
+  Base base;
+  const bool needsBase = fromGguf || options.format == "gguf" || !options.model.empty();
+  if (needsBase) {
+    Result<Base> found = readBase(options);
     if (!found)
       return fail(found.error());
-    names = std::move(*found);
+    base = std::move(*found);
   }
   Result<formats::Adapter> adapter =
-      fromGguf ? formats::readGgufAdapter(source, names.modules) : formats::readAdapter(source);
+      fromGguf ? formats::readGgufAdapter(source, base.modules) : formats::readAdapter(source);
   if (!adapter)
     return fail(adapter.error());
   if (adapter->isAlone)
     sayLine(
         "note: '" + source +
         "' has no adapter_config.json beside it: lora_alpha is taken to be the rank, a scale of 1");
-  const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
-  const std::string out = !options.out.empty()       ? options.out
-                          : options.format == "gguf" ? stem + ".gguf"
-                                                     : stem + "-" + options.format;
-  if (Result<void> written = write(options, source, out, *adapter, names); !written)
+  if (needsBase)
+    if (Result<void> fits = checkBase(source, *adapter, base, fromGguf); !fits)
+      return fail(fits.error());
+  formats::removeLeftoversOf(out);
+  if (Result<void> written = write(options, source, out, *adapter, base); !written)
     return fail(written.error());
   if (options.json)
     print(nlohmann::ordered_json{

@@ -1,13 +1,17 @@
 #include "compiler/tools/GeneratedFolder.h"
 
+#include "runtime/formats/DurableFile.h"
+
 #include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <unistd.h>
+#include <vector>
 
 namespace fs = std::filesystem;
 
@@ -49,6 +53,10 @@ Result<void> writeFile(const std::string &path, const std::string &bytes) {
     return cannot("write", path, std::strerror(errno));
   bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   int code = errno;
+  if (written && (std::fflush(file) != 0 || fsync(fileno(file)) != 0)) {
+    written = false;
+    code = errno;
+  }
   if (std::fclose(file) != 0 && written) {
     written = false;
     code = errno;
@@ -72,6 +80,38 @@ Result<void> checkReplaceable(const std::string &folder) {
       return Error{"'" + folder + "' holds '" + entry->path().filename().string() +
                    "', which lorac did not write; give it a folder of its own with -o"};
   return {};
+}
+
+/// What compiles of processes that are gone left beside the folder: X.part.PID.
+void removeLeftovers(const std::string &folder) {
+  const fs::path path(folder), parent = path.parent_path().empty() ? "." : path.parent_path();
+  const std::string prefix = path.filename().string() + ".part.";
+  std::error_code code;
+  std::vector<fs::path> left;
+  for (fs::directory_iterator at(parent, code), end; !code && at != end; at.increment(code)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(prefix) || name.size() > prefix.size() + 9 ||
+        name.size() == prefix.size() ||
+        name.find_first_not_of("0123456789", prefix.size()) != std::string::npos ||
+        at->is_symlink(code) || !at->is_directory(code))
+      continue;
+    const pid_t process = pid_t(std::atol(name.c_str() + prefix.size()));
+    const bool gone = process != getpid() && kill(process, 0) != 0 && errno == ESRCH;
+    if (gone && checkReplaceable(at->path().string()))
+      left.push_back(at->path());
+  }
+  for (const fs::path &old : left)
+    fs::remove_all(old, code);
+}
+
+Result<void> syncTree(const std::string &folder) {
+  std::error_code code;
+  for (fs::recursive_directory_iterator at(folder, code), end; !code && at != end;
+       at.increment(code))
+    if (std::error_code ignored; at->is_directory(ignored))
+      if (Result<void> synced = formats::syncFolder(at->path().string()); !synced)
+        return synced;
+  return formats::syncFolder(folder);
 }
 
 Result<void> putInPlace(const std::string &aside, const std::string &folder) {
@@ -121,6 +161,7 @@ Result<void> writeGenerated(const std::string &folder,
     if (code)
       return cannot("create", parent.string(), code.message());
   }
+  removeLeftovers(target);
   Aside aside{target + ".part." + std::to_string(getpid())};
   fs::remove_all(aside.path, code);
   if (!fs::create_directory(aside.path, code))
@@ -133,7 +174,12 @@ Result<void> writeGenerated(const std::string &folder,
   }
   if (auto finished = finish(aside.path); !finished)
     return finished.error();
-  return putInPlace(aside.path, target);
+  if (auto synced = syncTree(aside.path); !synced)
+    return synced;
+  if (auto placed = putInPlace(aside.path, target); !placed)
+    return placed;
+  const std::string parent = fs::path(target).parent_path().string();
+  return formats::syncFolder(parent.empty() ? "." : parent);
 }
 
 } // namespace lorac::tools

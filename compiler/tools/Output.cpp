@@ -1,5 +1,7 @@
 #include "compiler/tools/Output.h"
 
+#include "runtime/Say.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +28,7 @@ void sayLine(std::string_view text) {
   std::fflush(stdout);
   while (!text.empty() && text.back() == '\n')
     text.remove_suffix(1);
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+  say(text);
 }
 
 void sayError(std::string_view message) {

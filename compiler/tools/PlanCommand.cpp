@@ -1,16 +1,16 @@
 // `lorac plan`: what a run will take, before it runs. Exit 4 when it does not fit.
 
 #include "compiler/tools/CompileProject.h"
-#include "compiler/tools/Machine.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
 #include "nlohmann/json.hpp"
-#include "runtime/train/ThreadPool.h"
+#include "runtime/train/Limits.h"
 
 namespace lorac::tools {
 namespace {
 
-nlohmann::ordered_json asJson(const PlanSize &size, int threads, bool fits) {
+nlohmann::ordered_json asJson(const PlanSize &size, const Compiled &compiled, bool fits) {
+  const int threads = compiled.facts.threads;
   nlohmann::ordered_json weights = nlohmann::ordered_json::object();
   for (const auto &[format, bytes] : size.weights)
     weights[format] = bytes;
@@ -18,7 +18,9 @@ nlohmann::ordered_json asJson(const PlanSize &size, int threads, bool fits) {
           {"arena_bytes", size.arena},
           {"adapters_bytes", size.adapters},
           {"scratch_bytes", size.scratch * static_cast<uint64_t>(threads)},
-          {"total_bytes", size.total(threads)},
+          {"total_bytes", compiled.memory.total()},
+          {"host_bytes", compiled.memory.host()},
+          {"lines", nlohmann::ordered_json::parse(memoryJson(compiled.memory)).at("lines")},
           {"threads", threads},
           {"trainable_parameters", size.parameters},
           {"max_tokens", size.tokens},
@@ -43,28 +45,35 @@ Exit runPlan(const PlanOptions &options) {
   if (!size)
     return fail(size.error());
 
-  const int threads = *project.spec.target.threads ? static_cast<int>(*project.spec.target.threads)
-                                                   : train::availableThreads();
-  const uint64_t need = size->total(threads);
+  const int threads = compiled.facts.threads;
+  const uint64_t need = compiled.memory.total();
   const bool onGpu = !settings.archs.empty();
-  const uint64_t have = onGpu ? 0 : machineMemory().most(); // the GPU's is known where it is
+  // The GPU's is known where it is.
+  const train::Limit<uint64_t> most =
+      onGpu ? train::Limit<uint64_t>{} : train::machineMemory().mostBy();
+  const uint64_t have = most.value;
   if (have && need > have) {
     sayError("the plan needs " + binaryBytes(double(need)) + " on " + std::to_string(threads) +
              " threads, " + binaryBytes(double(need - have)) +
-             " more than this machine gives a process");
+             " more than this machine gives a process: " + binaryBytes(double(have)) + " by " +
+             most.by);
     code = Exit::DoesNotFit;
   }
   if (options.compile.json) {
-    print(asJson(*size, threads, code == Exit::Done).dump(2) + "\n");
+    print(asJson(*size, compiled, code == Exit::Done).dump(2) + "\n");
     return code;
   }
-  print(compiled.files["plan.md"]);
+  // The lines of a whole run in place of those of the program alone.
+  const std::string &plan = compiled.files["plan.md"];
+  const size_t table = plan.find("| what | size |"), behind = plan.find("\n## ", table);
+  print(plan.substr(0, table) + memoryTable(compiled.memory, compiled.facts));
+  print(plan.substr(std::min(behind, plan.size())));
   if (onGpu) {
     print("\n" + binaryBytes(double(need)) + " of a GPU's memory in all.\n");
     return code;
   }
   print("\n" + binaryBytes(double(need)) + " in all on " + std::to_string(threads) +
-        " threads; this machine gives " + binaryBytes(double(have)) + ".\n");
+        " threads; this machine gives " + binaryBytes(double(have)) + " (" + most.by + ").\n");
   return code;
 }
 

@@ -19,9 +19,6 @@ struct PlanSize {
   double flops = 0;                        ///< of a training micro-batch
 
   uint64_t weightBytes() const;
-  uint64_t total(int threads) const {
-    return weightBytes() + arena + scratch * static_cast<uint64_t>(threads);
-  }
 };
 
 Result<PlanSize> readPlanSize(const std::string &planJson);

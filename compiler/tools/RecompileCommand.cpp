@@ -10,8 +10,9 @@
 #include "runtime/abi.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/MappedFile.h"
+#include "runtime/train/Limits.h"
+#include "runtime/train/OutputFile.h"
 #include "runtime/train/Plan.h"
-#include "runtime/train/ThreadPool.h"
 
 #include <chrono>
 #include <csignal>
@@ -77,15 +78,21 @@ Result<void> writeDumps(const std::string &folder,
 Exit runRecompile(const RecompileOptions &options) {
   const auto start = std::chrono::steady_clock::now();
   if (options.probe) {
-    print(nlohmann::ordered_json{{"version", LORAC_VERSION},
-                                 {"abi", LORAC_ABI_VERSION},
-                                 {"compiler", compilerIdentity()}}
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    print(nlohmann::ordered_json{
+              {"version", LORAC_VERSION}, {"abi", LORAC_ABI_VERSION}, {"compiler", *identity}}
               .dump() +
           "\n");
     return Exit::Done;
   }
   if (options.background)
     becomeBackground();
+  if (Result<void> output =
+          train::checkOutputFile(options.out, train::OutputKind::Program, "--out");
+      !output)
+    return fail(output.error());
   Result<train::Payload> payload = train::Payload::read(options.program);
   if (!payload)
     return fail(payload.error());
@@ -114,8 +121,12 @@ Exit runRecompile(const RecompileOptions &options) {
     request.cudaArchs.push_back(arch.name);
   request.threads = train::availableThreads();
   request.dumps = !options.dumps.empty();
-  if (std::string cache = cacheFolder(); !cache.empty())
-    request.kernelCache = cache + "/kernels", request.compiler = compilerIdentity();
+  if (std::string cache = cacheFolder(); !cache.empty()) {
+    Result<std::string> identity = compilerIdentity();
+    if (!identity)
+      return fail(identity.error());
+    request.kernelCache = cache + "/kernels", request.compiler = *identity;
+  }
   if (!plan->onGpu()) {
     Result<std::string> lld = linker();
     if (!lld)
@@ -129,6 +140,10 @@ Exit runRecompile(const RecompileOptions &options) {
   });
   if (llvm::failed(result))
     return Exit::Failed;
+  if (!result->fits)
+    return fail({"the program at these ranks needs " + binaryBytes(double(result->needed)) +
+                     " of weights, arena and scratch, more than its memory limit leaves",
+                 Exit::DoesNotFit});
   if (!options.dumps.empty())
     if (Result<void> written = writeDumps(options.dumps, result->files); !written)
       return fail(written.error());

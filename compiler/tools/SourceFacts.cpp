@@ -40,6 +40,8 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
     types->emplace(tensor.name, lowered(tensor.type));
 
   SourceFacts result;
+  result.source = source;
+  result.notes = source->notes();
   const bool gguf = source->kind() == formats::ModelSource::Kind::Gguf;
   result.modelType = source->architecture();
   result.facts.kind = gguf ? dsl::ModelFacts::Kind::Gguf : dsl::ModelFacts::Kind::HuggingFace;
@@ -47,7 +49,9 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   if (gguf)
     result.facts.ggufArchitecture = source->architecture();
   else
-    result.ignoredKeys = source->config()->ignored();
+    for (const std::string &key : source->config()->ignored())
+      result.notes.push_back("config.json has '" + key +
+                             "', which names code of the model's own: it is not run");
   result.facts.lookup = [source](const std::string &key) { return source->hyper(key); };
   result.facts.hasTensor = [source](const std::string &name) { return source->hasTensor(name); };
   result.tensorType = [types](const std::string &name) -> std::optional<std::string> {

@@ -3,6 +3,7 @@
 
 #include "dsl/Architecture.h"
 #include "runtime/Result.h"
+#include "runtime/formats/ModelSource.h"
 
 #include <functional>
 #include <memory>
@@ -13,9 +14,10 @@
 namespace lorac::tools {
 
 struct SourceFacts {
+  std::shared_ptr<const formats::ModelSource> source;
   dsl::ModelFacts facts;
-  std::string modelType;                ///< config.json's model_type, or general.architecture
-  std::vector<std::string> ignoredKeys; ///< of config.json: they name code, which is never run
+  std::string modelType;          ///< config.json's model_type, or general.architecture
+  std::vector<std::string> notes; ///< what a user should hear of it
   /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such
   /// tensor.
   std::function<std::optional<std::string>(const std::string &name)> tensorType;

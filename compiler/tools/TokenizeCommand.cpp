@@ -2,16 +2,20 @@
 
 #include "runtime/tokenizer/TokenizeCommand.h"
 #include "compiler/tools/Commands.h"
+#include "runtime/Say.h"
 
 #include <iostream>
+#include <sstream>
 
 namespace lorac::tools {
 
 Exit runTokenize(const TokenizeOptions &options) {
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
-  return static_cast<Exit>(
-      lorac::runTokenize(options.model, options.json, std::cin, std::cout, std::cerr));
+  std::ostringstream words;
+  const int code = lorac::runTokenize(options.model, options.json, std::cin, std::cout, words);
+  sayText(words.str());
+  return static_cast<Exit>(code);
 }
 
 } // namespace lorac::tools

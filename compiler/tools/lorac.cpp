@@ -2,6 +2,7 @@
 
 #include "compiler/tools/Cli.h"
 #include "compiler/tools/Output.h"
+#include "runtime/Say.h"
 
 #include <exception>
 #include <new>
@@ -9,6 +10,7 @@
 
 int main(int argc, char **argv) {
   using namespace lorac;
+  prepareProcess();
   int code = static_cast<int>(Exit::Bug);
   try {
     code = tools::runCommandLine(argc, argv);

@@ -5,6 +5,7 @@
 #include "runtime/Result.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,9 @@ struct AdapterModule {
   double scale = 0;
   std::vector<float> a, b; ///< [rank, in], [out, rank]
   std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
+  /// In place of a and b: the same, in memory that outlives this. Only the writer of PEFT's folder
+  /// of plain LoRA takes them.
+  const float *lentA = nullptr, *lentB = nullptr;
 };
 
 /// AdaLoRA's keys in adapter_config.json, with PEFT's defaults. Of an adapter that is trained no
@@ -42,6 +46,8 @@ struct Adapter {
   bool useRslora = false;
   bool isAlone = false;  ///< no adapter_config.json told r and alpha: the scales are guesses
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
+  /// Facts of the model that it was trained on (ModelIdentity), where its file says them.
+  std::map<std::string, std::string> base;
   std::vector<std::string>
       targetModules; ///< for adapter_config.json when written; empty: the modules' full paths
   std::vector<AdapterModule> modules;
@@ -58,6 +64,14 @@ struct Adapter {
 /// pickles (adapter_model.bin, .pt, .pth) by name and by magic, half pairs, wrong shapes, methods
 /// other than LoRA and AdaLoRA (named), an AdaLoRA adapter whose ranks are all 0.
 Result<Adapter> readAdapter(const std::string &path);
+
+/// What an adapter says beside its numbers.
+struct AdapterOrigin {
+  std::map<std::string, std::string> base; ///< as Adapter::base
+  std::vector<std::string> notes;          ///< what a user should hear of it
+};
+/// Without reading the numbers. Notes: patterns of adapter_config.json that match no module.
+Result<AdapterOrigin> readAdapterOrigin(const std::string &path);
 
 /// A module of a program.
 struct WantedAdapter {
@@ -83,7 +97,10 @@ Adapter asTriplets(Adapter adapter);
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors
 /// into an existing folder, each durably. rank_pattern and alpha_pattern are written where modules
 /// differ: alpha_pattern = scale · rank, from which PEFT's alpha/r is the scale. AdaLoRA is folded.
-Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter);
+/// `hashes`: XXH3-128 of each file that was written, by its name. The folder must be one that takes
+/// its name later: a reader could meet one new file beside an old one.
+Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes = nullptr);
 
 /// Writes an AdaLoRA adapter (`adaLora` and every E are there) as PEFT does: tensors cut to the
 /// live triplets, which rank_pattern has as the first of init_r. Modules of rank 0 are left out and
@@ -91,14 +108,20 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter)
 /// one alpha: what a module's scale differs from theirs is folded into its E. A total_step that
 /// PEFT would refuse is written as the least that it takes.
 /// Errors: no module of a rank above 0, an init_r above largestInitR.
-Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter);
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes = nullptr);
 
 /// How a module is called in GGUF.
 struct GgufModule {
   std::string module;       ///< model.layers.0.self_attn.q_proj
   std::string gguf;         ///< blk.0.attn_q.weight
   int64_t permuteHeads = 0; ///< rows of B are permuted for this many heads; 0: they are not
+  int64_t out = 0, in = 0;  ///< of the base's weight; 0: not known
 };
+/// Whether every module of the adapter is one of the base's linear layers, in its shape. All
+/// misfits in one error that names tensors and shapes (Exit::ForeignFile).
+Result<void> checkFitsBase(const Adapter &adapter, std::span<const GgufModule> base,
+                           const std::string &path);
 /// Writes a GGUF adapter for llama.cpp. Its readers know one alpha for the file and scale by
 /// alpha/rank of each tensor: what a module's scale differs from that is folded into its B, and so
 /// is AdaLoRA's E. Error: a module that `names` lacks.

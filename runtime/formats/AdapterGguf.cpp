@@ -46,6 +46,35 @@ double commonAlpha(const Adapter &adapter) {
 
 } // namespace
 
+Result<void> checkFitsBase(const Adapter &adapter, std::span<const GgufModule> base,
+                           const std::string &path) {
+  std::map<std::string_view, const GgufModule *> byModule;
+  for (const GgufModule &module : base)
+    byModule[module.module] = &module;
+  std::string text;
+  int count = 0;
+  for (const AdapterModule &module : adapter.modules) {
+    const auto found = byModule.find(module.module);
+    std::string wrong;
+    if (found == byModule.end())
+      wrong = fmt::format("the base has no linear layer '{}'", shown(module.module));
+    else if (const GgufModule &weight = *found->second;
+             weight.out != 0 && (weight.out != module.out || weight.in != module.in))
+      wrong =
+          fmt::format("'{}' has lora_A [{}, {}] and lora_B [{}, {}], but its weight in the base "
+                      "is [{}, {}]",
+                      shown(module.module), module.rank, module.in, module.out, module.rank,
+                      weight.out, weight.in);
+    if (!wrong.empty() && ++count <= 8)
+      text += (text.empty() ? "" : "; ") + wrong;
+  }
+  if (count == 0)
+    return {};
+  return Error{fmt::format("the adapter '{}' is of another base model: {}{}", path, text,
+                           count > 8 ? fmt::format("; and {} more", count - 8) : ""),
+               Exit::ForeignFile};
+}
+
 Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names) {
   if (adapter.adaLora)
@@ -99,6 +128,12 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
   Result<Gguf> file = Gguf::open(path);
   if (!file)
     return file.error();
+  const Result<std::string_view> kind = file->text("general.type");
+  if (file->key("general.architecture") && !file->key("adapter.type") &&
+      (!kind || *kind == "model"))
+    return Error{
+        fmt::format("'{}' is a GGUF model, not an adapter: it has no key 'adapter.type'", path),
+        Exit::ForeignFile};
   Result<std::string_view> general = file->text("general.type");
   if (!general)
     return general.error();
@@ -137,9 +172,14 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
     Result<std::vector<float>> av = file->tensorFloats(a->name), bv = file->tensorFloats(b->name);
     if (!av || !bv)
       return av ? bv.error() : av.error();
-    for (const auto &[values, tensor] : {std::pair(&*av, a), std::pair(&*bv, b)})
-      if (Result<void> finite = requireFinite(*values, "'" + path + "'", tensor->name); !finite)
-        return Error{finite.error().message, Exit::ForeignFile};
+    for (const auto &[tensor, values] : {std::pair(a, &*av), {b, &*bv}})
+      if (const std::optional<size_t> at = firstNotFinite(*values))
+        return Error{fmt::format("'{}': tensor '{}' is {} at [{}, {}]; train or save the adapter "
+                                 "again",
+                                 path, shown(tensor->name), numberText((*values)[*at]),
+                                 int64_t(*at) / tensor->shape.back(),
+                                 int64_t(*at) % tensor->shape.back()),
+                     Exit::ForeignFile};
     AdapterModule module;
     module.module = name.module;
     module.rank = a->shape[0];

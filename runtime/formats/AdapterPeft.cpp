@@ -1,7 +1,11 @@
 // PEFT's folder: adapter_config.json and adapter_model.safetensors, read.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FileKind.h"
 #include "runtime/formats/Finite.h"
+#include "runtime/formats/Gguf.h"
+#include "runtime/formats/ModelIdentity.h"
+#include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/PeftConfig.h"
 #include "runtime/formats/PeftTriplets.h"
 #include "runtime/formats/Safetensors.h"
@@ -78,25 +82,152 @@ const AdapterModule *Adapter::find(const std::string &module) const {
   return nullptr;
 }
 
-Result<Adapter> readAdapter(const std::string &path) {
+namespace {
+
+/// Where an adapter's tensors and its configuration lie; `config` empty: there is none.
+struct Place {
+  std::string tensors, config;
+};
+
+Result<Place> placeOf(const std::string &path) {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0)
     return Error{fmt::format("cannot open the adapter '{}': {}", path, strerror(errno)),
                  Exit::Failed};
-  std::string tensors = path, configPath;
+  Place place{path, ""};
   if (S_ISDIR(status.st_mode)) {
-    tensors = path + "/adapter_model.safetensors";
-    configPath = path + "/adapter_config.json";
-    if (!exists(tensors) && exists(path + "/adapter_model.bin"))
+    place = {path + "/adapter_model.safetensors", path + "/adapter_config.json"};
+    if (!exists(place.tensors) && exists(path + "/adapter_model.bin"))
       return pickle(path + "/adapter_model.bin");
-  } else {
-    for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})
-      if (path.ends_with(suffix))
-        return pickle(path);
-    const size_t slash = path.rfind('/');
-    const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-    if (exists(folder + "adapter_config.json"))
-      configPath = folder + "adapter_config.json";
+    if (!exists(place.config) && exists(path + "/config.json"))
+      return Error{fmt::format("'{}' holds a model (config.json), not an adapter, which has "
+                               "adapter_config.json",
+                               path),
+                   Exit::ForeignFile};
+    return place;
+  }
+  for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})
+    if (path.ends_with(suffix))
+      return pickle(path);
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  if (exists(folder + "adapter_config.json"))
+    place.config = folder + "adapter_config.json";
+  return place;
+}
+
+/// A GGUF file where PEFT's tensors were expected.
+Error ggufInstead(const std::shared_ptr<const MappedFile> &mapped) {
+  const std::string &path = mapped->path();
+  const Result<Gguf> file = Gguf::parse(mapped, GgufParts::Keys);
+  if (!file)
+    return file.error();
+  const Result<std::string_view> type = file->text("general.type");
+  if (!type || *type != "adapter")
+    return {fmt::format("'{}' is a GGUF model, not an adapter", path), Exit::ForeignFile};
+  return {fmt::format("'{}' is a GGUF adapter; an adapter is read from PEFT's folder: lorac export "
+                      "{} --format peft --model BASE makes one",
+                      path, path),
+          Exit::ForeignFile};
+}
+
+/// The file of an adapter's tensors; other kinds are named.
+Result<Safetensors> openTensors(const std::string &path) {
+  Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::open(path);
+  if (!mapped)
+    return mapped.error();
+  if (fileKind((*mapped)->bytes()) == FileKind::Gguf)
+    return ggufInstead(*mapped);
+  Result<Safetensors> file = Safetensors::parse(*mapped);
+  if (!file)
+    return file.error();
+  if (file->tensors().empty())
+    return Error{fmt::format("'{}' holds no adapter tensors", path), Exit::ForeignFile};
+  const auto isModels = [](const TensorInfo &tensor) {
+    return tensor.name.find("lora_") == std::string::npos &&
+           (tensor.name.starts_with("model.") || tensor.name == "lm_head.weight");
+  };
+  if (std::all_of(file->tensors().begin(), file->tensors().end(), isModels))
+    return Error{fmt::format("'{}' holds the weights of a model, not an adapter: its tensors are "
+                             "called '{}', …, not '….lora_A.weight'",
+                             path, shown(file->tensors().front().name)),
+                 Exit::ForeignFile};
+  return file;
+}
+
+/// What the file says of the model that it was trained on; empty: nothing.
+Result<std::map<std::string, std::string>> baseOf(const Safetensors &file) {
+  const auto found = file.metadata().find(adapterBaseKey);
+  if (found == file.metadata().end())
+    return std::map<std::string, std::string>();
+  auto facts = factsFromJson(found->second);
+  if (!facts)
+    return Error{fmt::format("'{}': its metadata '{}' is damaged", file.path(), adapterBaseKey),
+                 Exit::ForeignFile};
+  return *facts;
+}
+
+/// An infinite weight would make every loss one.
+Error notFinite(const std::string &path, const std::string &tensor,
+                const std::vector<int64_t> &shape, size_t at, float value) {
+  const int64_t columns = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
+  return {fmt::format("'{}': tensor '{}' is {} at [{}, {}]; train or save the adapter again", path,
+                      shown(tensor), numberText(value), int64_t(at) / columns,
+                      int64_t(at) % columns),
+          Exit::ForeignFile};
+}
+
+} // namespace
+
+Result<std::vector<float>> finiteFloats(const Safetensors &file, const TensorInfo &tensor) {
+  Result<std::vector<float>> values = file.floats(tensor.name);
+  if (!values)
+    return values;
+  if (const std::optional<size_t> at = firstNotFinite(*values))
+    return notFinite(file.path(), tensor.name, tensor.shape, *at, (*values)[*at]);
+  return values;
+}
+
+Result<AdapterOrigin> readAdapterOrigin(const std::string &path) {
+  Result<Place> place = placeOf(path);
+  if (!place)
+    return place.error();
+  Result<Safetensors> file = openTensors(place->tensors);
+  if (!file)
+    return file.error();
+  AdapterOrigin origin;
+  Result<std::map<std::string, std::string>> base = baseOf(*file);
+  if (!base)
+    return base.error();
+  origin.base = std::move(*base);
+  if (place->config.empty())
+    return origin;
+  Result<PeftConfig> config = readPeftConfig(place->config);
+  if (!config)
+    return config.error();
+  std::vector<std::string> modules;
+  for (const TensorInfo &tensor : file->tensors()) {
+    std::string module;
+    bool isA = false;
+    if (splitName(tensor.name, module, isA) && isA)
+      modules.push_back(module);
+  }
+  for (const std::string &unmatched : config->unmatchedPatterns(modules))
+    origin.notes.push_back(fmt::format("'{}': {}", place->config, unmatched));
+  return origin;
+}
+
+Result<Adapter> readAdapter(const std::string &path) {
+  Result<Place> place = placeOf(path);
+  if (!place)
+    return place.error();
+  const auto &[tensors, configPath] = *place;
+  if (!configPath.empty()) {
+    const std::string folder = configPath.substr(0, configPath.rfind('/') + 1);
+    if (Result<void> whole = checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
+                                         {"adapter_config.json", "adapter_model.safetensors"});
+        !whole)
+      return whole.error();
   }
   PeftConfig config;
   if (!configPath.empty()) {
@@ -105,11 +236,13 @@ Result<Adapter> readAdapter(const std::string &path) {
       return read.error();
     config = std::move(*read);
   }
-  Result<Safetensors> file = Safetensors::open(tensors);
+  Result<Safetensors> file = openTensors(tensors);
   if (!file)
     return file.error();
-  if (file->tensors().empty())
-    return Error{fmt::format("'{}' holds no adapter tensors", tensors), Exit::ForeignFile};
+  Result<std::map<std::string, std::string>> base = baseOf(*file);
+  if (!base)
+    return base.error();
+  config.adapter.base = std::move(*base);
   if (configPath.empty() ? hasTriplets(*file) : config.adapter.adaLora.has_value())
     return readTriplets(*file, std::move(config), configPath);
   Result<std::map<std::string, Pair>> pairs = pairUp(*file);
@@ -143,12 +276,9 @@ Result<Adapter> readAdapter(const std::string &path) {
     }
     module.scale =
         alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
-    Result<std::vector<float>> a = file->floats(pair.a->name), b = file->floats(pair.b->name);
+    Result<std::vector<float>> a = finiteFloats(*file, *pair.a), b = finiteFloats(*file, *pair.b);
     if (!a || !b)
       return a ? b.error() : a.error();
-    for (const auto &[values, tensor] : {std::pair(&*a, pair.a), std::pair(&*b, pair.b)})
-      if (Result<void> finite = requireFinite(*values, "'" + tensors + "'", tensor->name); !finite)
-        return Error{finite.error().message, Exit::ForeignFile};
     module.a = std::move(*a);
     module.b = std::move(*b);
     adapter.modules.push_back(std::move(module));

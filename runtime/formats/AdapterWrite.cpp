@@ -2,6 +2,7 @@
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Finite.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -113,8 +114,8 @@ Adapter asPeftSaysIt(Adapter adapter) {
 }
 
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
-                         nlohmann::ordered_json (*config)(const Adapter &),
-                         const Adapter &adapter) {
+                         nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
+                         std::map<std::string, std::string> *hashes) {
   for (const TensorToWrite &tensor : tensors) {
     size_t count = 1;
     for (int64_t dim : tensor.shape)
@@ -124,8 +125,12 @@ Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrit
         !finite)
       return finite;
   }
-  if (Result<void> written =
-          writeSafetensors(folder + "/adapter_model.safetensors", tensors, {{"format", "pt"}});
+  std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!adapter.base.empty())
+    metadata[adapterBaseKey] = factsToJson(adapter.base);
+  std::string hash;
+  if (Result<void> written = writeSafetensors(folder + "/adapter_model.safetensors", tensors,
+                                              metadata, &hash);
       !written)
     return written;
   std::string text;
@@ -134,6 +139,10 @@ Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrit
   } catch (const std::exception &error) {
     return Error{fmt::format("cannot write '{}/adapter_config.json': {}", folder, error.what()),
                  Exit::Failed};
+  }
+  if (hashes) {
+    (*hashes)["adapter_model.safetensors"] = hash;
+    (*hashes)["adapter_config.json"] = hashHex(text);
   }
   return writeDurably(folder + "/adapter_config.json", text);
 }
@@ -145,23 +154,29 @@ Error nothingLeft(const std::string &folder) {
 
 } // namespace
 
-Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter) {
+Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
+                              std::map<std::string, std::string> *hashes) {
   if (adapter.adaLora) {
     const Adapter folded = foldTriplets(adapter);
-    return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded);
+    return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded, hashes);
   }
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules) {
     const std::string name = "base_model.model." + module.module;
-    tensors.push_back(
-        {name + ".lora_A.weight", DType::F32, {module.rank, module.in}, module.a.data()});
-    tensors.push_back(
-        {name + ".lora_B.weight", DType::F32, {module.out, module.rank}, module.b.data()});
+    tensors.push_back({name + ".lora_A.weight",
+                       DType::F32,
+                       {module.rank, module.in},
+                       module.lentA ? module.lentA : module.a.data()});
+    tensors.push_back({name + ".lora_B.weight",
+                       DType::F32,
+                       {module.out, module.rank},
+                       module.lentB ? module.lentB : module.b.data()});
   }
-  return writeFolder(folder, tensors, loraConfig, adapter);
+  return writeFolder(folder, tensors, loraConfig, adapter, hashes);
 }
 
-Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
+Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given,
+                              std::map<std::string, std::string> *hashes) {
   assert(given.adaLora && "the caller has an AdaLoRA adapter");
   const Adapter adapter = asPeftSaysIt(given);
   if (adapter.modules.empty())
@@ -178,7 +193,7 @@ Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given) {
     tensors.push_back({name + ".lora_B", DType::F32, {module.out, module.rank}, module.b.data()});
     tensors.push_back({name + ".lora_E", DType::F32, {module.rank, 1}, module.e.data()});
   }
-  return writeFolder(folder, tensors, adaLoraConfig, adapter);
+  return writeFolder(folder, tensors, adaLoraConfig, adapter, hashes);
 }
 
 } // namespace lorac::formats

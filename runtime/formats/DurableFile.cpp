@@ -2,14 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <vector>
 
 namespace lorac::formats {
 namespace {
@@ -45,14 +50,104 @@ Result<void> syncPath(const std::string &path, int flags) {
   return {};
 }
 
+/// Whether `name` is `stem`.tmp-<pid>-<n>, as asideName makes it.
+bool splitAside(const std::string &name, std::string &stem, pid_t &process) {
+  const size_t mark = name.rfind(".tmp-");
+  if (mark == std::string::npos || mark == 0)
+    return false;
+  std::string_view rest = std::string_view(name).substr(mark + 5);
+  if (rest.ends_with(".old"))
+    rest.remove_suffix(4);
+  const size_t dash = rest.find('-');
+  if (dash == std::string_view::npos || dash == 0 || dash > 9 || dash + 1 == rest.size() ||
+      rest.find_first_not_of("0123456789-") != std::string_view::npos ||
+      rest.find('-', dash + 1) != std::string_view::npos)
+    return false;
+  stem = name.substr(0, mark);
+  process = pid_t(std::atol(std::string(rest.substr(0, dash)).c_str()));
+  return true;
+}
+
+/// Whether nobody writes into it: its process is gone, and nobody holds its lock. A process of this
+/// number may be another one (each container counts from 1): then the lock alone tells.
+bool isLeft(const std::string &path, pid_t process, bool alone) {
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0 || (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)))
+    return false;
+  const bool gone = ::kill(process, 0) != 0 && errno == ESRCH;
+  if (!gone && !alone && process != ::getpid())
+    return false;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (descriptor < 0)
+    return gone || alone;
+  const bool held = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0;
+  const bool noLocks = held && errno != EWOULDBLOCK;
+  ::close(descriptor);
+  return !held || (noLocks && (gone || alone));
+}
+
 } // namespace
 
-Result<DurableFile> DurableFile::create(const std::string &path) {
+Result<void> syncFile(const std::string &path) { return syncPath(path, 0); }
+Result<void> syncFolder(const std::string &path) { return syncPath(path, O_DIRECTORY); }
+
+Result<void> makeFolder(const std::string &path) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> missing;
+  std::string at = path;
+  while (at.size() > 1 && at.ends_with('/'))
+    at.pop_back();
+  std::error_code failed, ignored;
+  while (!fs::exists(at, failed)) {
+    const std::string above = folderOf(at);
+    if (failed || above == at) // a file system that answers nothing any more
+      return pathError("make", path, failed ? failed.value() : ENOENT);
+    missing.push_back(at);
+    at = above;
+  }
+  for (auto name = missing.rbegin(); name != missing.rend(); ++name) {
+    if (::mkdir(name->c_str(), 0777) != 0 && errno != EEXIST)
+      return pathError("make", *name, errno);
+    if (Result<void> synced = syncFolder(folderOf(*name)); !synced)
+      return synced;
+  }
+  if (!fs::is_directory(path, ignored))
+    return pathError("make", path, ENOTDIR);
+  return {};
+}
+
+void removeLeftovers(const std::string &folder,
+                     const std::function<bool(const std::string &name)> &isOurs, bool alone) {
+  std::error_code error;
+  std::vector<std::string> found;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    std::string stem;
+    pid_t process = 0;
+    if (splitAside(name, stem, process) && isOurs(stem) &&
+        isLeft(at->path().string(), process, alone))
+      found.push_back(at->path().string());
+  }
+  for (const std::string &path : found)
+    std::filesystem::remove_all(path, error);
+}
+
+void removeLeftoversOf(const std::string &path) {
+  std::string whole = path;
+  while (whole.size() > 1 && whole.ends_with('/'))
+    whole.pop_back();
+  const std::string base = std::filesystem::path(whole).filename().string();
+  removeLeftovers(
+      folderOf(whole), [&](const std::string &name) { return name == base; }, false);
+}
+
+Result<DurableFile> DurableFile::create(const std::string &path, mode_t mode) {
   DurableFile file;
   file.path = path;
   for (int attempt = 0; attempt < 100; ++attempt) {
     file.aside = asideName(path);
-    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (file.descriptor >= 0 || errno != EEXIST)
       break;
   }
@@ -61,6 +156,7 @@ Result<DurableFile> DurableFile::create(const std::string &path) {
     file.aside.clear();
     return pathError("write", path, error);
   }
+  (void)::flock(file.descriptor, LOCK_EX | LOCK_NB); // "somebody is at work"
   return file;
 }
 
@@ -70,6 +166,7 @@ DurableFile &DurableFile::operator=(DurableFile &&other) noexcept {
   std::swap(path, other.path);
   std::swap(aside, other.aside);
   std::swap(buffer, other.buffer);
+  std::swap(hasher, other.hasher);
   std::swap(descriptor, other.descriptor);
   return *this;
 }
@@ -102,6 +199,7 @@ Result<void> DurableFile::flush() {
 }
 
 Result<void> DurableFile::write(const void *data, size_t size) {
+  hasher.add(data, size);
   auto bytes = static_cast<const char *>(data);
   while (size > 0) {
     const size_t part = std::min(size, bufferSize - buffer.size());
@@ -130,8 +228,8 @@ Result<void> DurableFile::commit() {
   return syncPath(folderOf(path), O_DIRECTORY);
 }
 
-Result<void> writeDurably(const std::string &path, std::string_view contents) {
-  Result<DurableFile> file = DurableFile::create(path);
+Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode) {
+  Result<DurableFile> file = DurableFile::create(path, mode);
   if (!file)
     return file.error();
   if (Result<void> written = file->write(contents); !written)
@@ -144,10 +242,8 @@ Result<DurableDirectory> DurableDirectory::create(const std::string &path) {
   folder.path = path;
   while (folder.path.size() > 1 && folder.path.ends_with('/'))
     folder.path.pop_back();
-  std::error_code error;
-  std::filesystem::create_directories(folderOf(folder.path), error);
-  if (error)
-    return pathError("make", folderOf(folder.path), error.value());
+  if (Result<void> parents = makeFolder(folderOf(folder.path)); !parents)
+    return parents.error();
   int made = -1;
   for (int attempt = 0; attempt < 100; ++attempt) {
     folder.aside = asideName(folder.path);
@@ -160,6 +256,9 @@ Result<DurableDirectory> DurableDirectory::create(const std::string &path) {
     folder.aside.clear();
     return pathError("make", folder.path, failed);
   }
+  folder.lock = ::open(folder.aside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder.lock >= 0)
+    (void)::flock(folder.lock, LOCK_EX | LOCK_NB);
   return folder;
 }
 
@@ -168,6 +267,7 @@ DurableDirectory::DurableDirectory(DurableDirectory &&other) noexcept { *this = 
 DurableDirectory &DurableDirectory::operator=(DurableDirectory &&other) noexcept {
   std::swap(path, other.path);
   std::swap(aside, other.aside);
+  std::swap(lock, other.lock);
   return *this;
 }
 
@@ -175,9 +275,11 @@ DurableDirectory::~DurableDirectory() {
   std::error_code ignored;
   if (!aside.empty())
     std::filesystem::remove_all(aside, ignored);
+  if (lock >= 0)
+    ::close(lock);
 }
 
-Result<void> DurableDirectory::commit() {
+Result<void> DurableDirectory::sync() {
   namespace fs = std::filesystem;
   std::error_code error;
   for (fs::recursive_directory_iterator at(aside, error), end; !error && at != end;
@@ -191,7 +293,13 @@ Result<void> DurableDirectory::commit() {
   }
   if (error)
     return pathError("read", aside, error.value());
-  if (Result<void> synced = syncPath(aside, O_DIRECTORY); !synced)
+  return syncPath(aside, O_DIRECTORY);
+}
+
+Result<void> DurableDirectory::commit() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (Result<void> synced = sync(); !synced)
     return synced;
   if (::rename(aside.c_str(), path.c_str()) == 0) {
     aside.clear();

@@ -3,10 +3,13 @@
 // synced, renamed.
 
 #include "runtime/Result.h"
+#include "runtime/formats/Hash.h"
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 
 namespace lorac::formats {
 
@@ -14,14 +17,16 @@ namespace lorac::formats {
 /// path and the cause.
 class DurableFile {
 public:
-  /// Opens `path.tmp-<pid>-<n>` beside the file to be.
-  static Result<DurableFile> create(const std::string &path);
+  /// Opens `path.tmp-<pid>-<n>` beside the file to be; `mode` as the umask cuts it.
+  static Result<DurableFile> create(const std::string &path, mode_t mode = 0666);
   DurableFile(DurableFile &&other) noexcept;
   DurableFile &operator=(DurableFile &&other) noexcept;
   ~DurableFile();
 
   Result<void> write(const void *data, size_t size);
   Result<void> write(std::string_view text) { return write(text.data(), text.size()); }
+  /// XXH3-128 of all that was given to `write`.
+  std::string hash() const { return hasher.hex(); }
   /// Flush, fsync, rename over `path`, fsync the folder.
   Result<void> commit();
 
@@ -31,11 +36,12 @@ private:
   Error failure(const char *what, int error) const;
 
   std::string path, aside, buffer;
+  Hasher hasher;
   int descriptor = -1;
 };
 
 /// `path` holds exactly `contents`, durably.
-Result<void> writeDurably(const std::string &path, std::string_view contents);
+Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode = 0666);
 
 /// A folder that takes its name only at `commit`. Left uncommitted it disappears with all that was
 /// written into it.
@@ -49,13 +55,29 @@ public:
 
   /// Where to write meanwhile.
   const std::string &workPath() const { return aside; }
-  /// Fsync of all files and folders inside, then rename. A folder that has the name already is
-  /// replaced in one step.
+  /// Fsync of all files and folders inside.
+  Result<void> sync();
+  /// `sync`, then rename. A folder that has the name already is replaced in one step.
   Result<void> commit();
 
 private:
   DurableDirectory() = default;
   std::string path, aside;
+  int lock = -1; ///< held on `aside`, so that others see that somebody is at work
 };
+
+/// Makes a folder and its missing parents, each synced into the one above it.
+Result<void> makeFolder(const std::string &path);
+
+/// What is on disk is what it will be after a power cut: a file, or a folder's list of names.
+Result<void> syncFile(const std::string &path);
+Result<void> syncFolder(const std::string &path);
+
+/// Removes what DurableFile and DurableDirectory of processes that are gone left in `folder`, of
+/// names that `isOurs` knows. `alone`: no other process works in the folder.
+void removeLeftovers(const std::string &folder,
+                     const std::function<bool(const std::string &name)> &isOurs, bool alone);
+/// The same, of one file or folder that is about to be written.
+void removeLeftoversOf(const std::string &path);
 
 } // namespace lorac::formats

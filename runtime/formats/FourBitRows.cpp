@@ -2,7 +2,6 @@
 #include "runtime/formats/Nf4.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace lorac::formats {
 
@@ -15,15 +14,16 @@ const uint8_t *FourBitRows::quantize(int64_t begin, int64_t end, int64_t spare, 
   const int64_t endRow = (std::min(total, lastBlock * block) + k - 1) / k;
   values.resize(size_t((endRow - firstRow) * k));
   codes.resize(values.size() + size_t(spare));
-  for (int64_t row = firstRow; row < endRow; ++row)
-    source.readRow(row, values.data() + (row - firstRow) * k);
+  for (int64_t row = firstRow; row < endRow; ++row) {
+    float *out = values.data() + (row - firstRow) * k;
+    source.readRow(row, out);
+    finite.look(row, {out, size_t(k)});
+  }
   const int64_t base = firstRow * k;
   for (int64_t b = firstBlock; b < lastBlock; ++b) {
     const int64_t at = b * block, count = std::min(block, total - at);
     const float scale = quantizeBlock(type, values.data() + (at - base), count, count == block,
                                       codes.data() + (at - base));
-    if (!std::isfinite(scale))
-      allFinite = false;
     if (at >= first)
       absmax[b] = scale;
   }

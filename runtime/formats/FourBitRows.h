@@ -3,6 +3,7 @@
 // of a range of rows needs values of its neighbours: every layout of a 4-bit weight takes its codes
 // from here.
 
+#include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/ModelSource.h"
 #include "runtime/formats/WeightFormat.h"
 
@@ -14,22 +15,20 @@ namespace lorac::formats {
 /// One thread's quantizer of an nf4 or fp4 weight.
 class FourBitRows {
 public:
-  FourBitRows(const RowSource &source, const WeightFormat &format)
-      : source(source), format(format) {}
+  /// `finite` is told of all values.
+  FourBitRows(const RowSource &source, const WeightFormat &format, FiniteRows &finite)
+      : source(source), format(format), finite(finite) {}
 
   /// Codes of the rows [begin, end), one a byte and row-major, with `spare` zeros behind; valid
   /// until the next call. Absmax is written for each block whose first value lies in these rows.
   const uint8_t *quantize(int64_t begin, int64_t end, int64_t spare, float *absmax);
 
-  /// Whether all values so far were.
-  bool finite() const { return allFinite; }
-
 private:
   const RowSource &source;
   const WeightFormat &format;
+  FiniteRows &finite;
   std::vector<float> values;
   std::vector<uint8_t> codes;
-  bool allFinite = true;
 };
 
 } // namespace lorac::formats

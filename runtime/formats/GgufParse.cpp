@@ -1,5 +1,6 @@
 // The structure of a GGUF file: where each check of a hostile one stands.
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FileKind.h"
 #include "runtime/formats/Gguf.h"
 
 #include <fmt/format.h>
@@ -35,6 +36,14 @@ public:
   }
 
   Result<Gguf> run(GgufParts parts) {
+    if (const FileKind kind = fileKind(all);
+        kind != FileKind::Gguf && !formats::describe(kind).empty())
+      return Error{fmt::format("'{}' {}{}", gguf.path(), formats::describe(kind),
+                               kind == FileKind::Safetensors
+                                   ? "; name its folder, which has config.json too"
+                               : kind == FileKind::Json ? " where a GGUF file was expected"
+                                                        : ""),
+                   Exit::ForeignFile};
     if (!header() || !keys() || (parts == GgufParts::All && !tensors()))
       return Error{fmt::format("'{}': {}", gguf.path(), complaint), Exit::ForeignFile};
     return std::move(gguf);
@@ -248,9 +257,10 @@ private:
     for (GgufTensor *tensor : order) {
       const uint64_t room = all.size() - data;
       if (tensor->offset > room || tensor->size > room - tensor->offset)
-        return refuse(
-            fmt::format("tensor '{}' needs {} bytes at offset {} of the data, which has {}",
-                        shown(tensor->name), tensor->size, tensor->offset, room));
+        return refuse(fmt::format("tensor '{}' needs {} bytes at offset {} of the data, which has "
+                                  "{}: the file was cut short, as a download that stopped; fetch "
+                                  "it again",
+                                  shown(tensor->name), tensor->size, tensor->offset, room));
       if (tensor->offset != expected)
         return refuse(
             fmt::format("tensor '{}' stands at offset {} of the data, where {} was expected: {}",

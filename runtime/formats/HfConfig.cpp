@@ -55,10 +55,12 @@ Result<HfConfig> HfConfig::parse(const std::string &path, std::string_view json)
           config.values[key] = std::string(event.text);
           return "";
         case JsonEvent::Array:
-          config.values[key] = fmt::format("an array of {}", event.count);
+          if (event.count > 0)
+            config.values[key] = fmt::format("an array of {}", event.count);
           return "";
         case JsonEvent::Object:
-          config.values[key] = std::string("an object");
+          if (event.count > 0)
+            config.values[key] = std::string("an object");
           return "";
         }
         return "";

@@ -24,9 +24,11 @@ public:
   static Result<HfConfig> open(const std::string &path);
   static Result<HfConfig> parse(const std::string &path, std::string_view json);
 
-  /// The value at a dotted key ("rope_parameters.rope_theta"). Nothing when absent or null. An
-  /// array or an object answers with words for it ("an array of 2"), which fit no number.
+  /// The value at a dotted key ("rope_parameters.rope_theta"). Nothing when absent, null or empty.
+  /// An array or an object answers with words for it ("an array of 2"), which fit no number.
   std::optional<HyperValue> lookup(const std::string &key) const;
+  /// Every value that is stated, by its dotted key; an empty array or object states nothing.
+  const std::map<std::string, HyperValue> &all() const { return values; }
   /// Keys that name code to run (auto_map, custom_pipelines, …): known, never acted on.
   const std::vector<std::string> &ignored() const { return ignoredKeys; }
   const std::string &path() const { return file; }

@@ -1,5 +1,6 @@
 #include "runtime/formats/JsonWalk.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FileKind.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -114,6 +115,9 @@ private:
 } // namespace
 
 Result<void> walkJson(const std::string &file, std::string_view text, const JsonVisitor &visit) {
+  const FileKind kind = fileKind({reinterpret_cast<const uint8_t *>(text.data()), text.size()});
+  if (kind != FileKind::Json && !describe(kind).empty())
+    return Error{fmt::format("'{}' {}", file, describe(kind)), Exit::ForeignFile};
   Walker walker(visit);
   try {
     if (nlohmann::json::sax_parse(text, &walker))

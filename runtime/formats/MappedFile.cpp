@@ -1,4 +1,5 @@
 #include "runtime/formats/MappedFile.h"
+#include "runtime/Say.h"
 #include "runtime/formats/Checked.h"
 
 #include <fmt/format.h>
@@ -6,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -44,17 +46,6 @@ void unguard(int slot) {
   guarded[slot].name = nullptr;
 }
 
-void say(const char *text) {
-  size_t left = strlen(text);
-  while (left > 0) {
-    ssize_t n = ::write(STDERR_FILENO, text, left);
-    if (n <= 0)
-      return;
-    text += n;
-    left -= size_t(n);
-  }
-}
-
 void onSigbus(int, siginfo_t *info, void *) {
   const auto address = uintptr_t(info->si_addr);
   for (const GuardSlot &slot : guarded) {
@@ -63,9 +54,10 @@ void onSigbus(int, siginfo_t *info, void *) {
     if (begin == 0 || address < begin || address >= ((end + 4095) / 4096) * 4096)
       continue;
     const char *name = slot.name;
-    say("error: '");
-    say(name ? name : "a mapped file");
-    say("' was cut short (or its disk failed) while it was in use; bring the file back and go on "
+    sayText("error: '");
+    sayText(name ? name : "a mapped file");
+    sayText(
+        "' was cut short (or its disk failed) while it was in use; bring the file back and go on "
         "with --resume\n");
     _exit(int(Exit::ForeignFile));
   }
@@ -90,6 +82,10 @@ class Descriptor {
 public:
   explicit Descriptor(int number) : number(number) {}
   Descriptor(Descriptor &&other) noexcept : number(std::exchange(other.number, -1)) {}
+  Descriptor &operator=(Descriptor &&other) noexcept {
+    std::swap(number, other.number);
+    return *this;
+  }
   ~Descriptor() {
     if (number >= 0)
       ::close(number);
@@ -119,6 +115,34 @@ Result<Descriptor> openRegular(const std::string &path) {
   if (Result<void> regular = checkRegular(descriptor, path); !regular)
     return regular.error();
   return descriptor;
+}
+
+/// Without links; empty: no such file.
+std::string resolved(const std::string &path) {
+  char *real = ::realpath(path.c_str(), nullptr);
+  std::string out = real ? real : "";
+  ::free(real);
+  return out;
+}
+
+/// Where a link of the Hugging Face cache leads: a folder `models--X/snapshots/COMMIT` has links
+/// into `models--X/blobs`. Empty: it is none of those.
+std::string blobOf(const std::string &folder, const std::string &name) {
+  const std::string snapshot = resolved(folder), file = resolved(folder + "/" + name);
+  const size_t commit = snapshot.rfind('/');
+  if (commit == std::string::npos || commit == 0)
+    return "";
+  const size_t snapshots = snapshot.rfind('/', commit - 1);
+  if (snapshots == std::string::npos || snapshots == 0 ||
+      snapshot.substr(snapshots, commit - snapshots) != "/snapshots")
+    return "";
+  const size_t model = snapshot.rfind('/', snapshots - 1);
+  const std::string blobs = snapshot.substr(0, snapshots) + "/blobs/";
+  const bool isCache =
+      model != std::string::npos && snapshot.compare(model + 1, 8, "models--") == 0;
+  return isCache && file.starts_with(blobs) && file.find('/', blobs.size()) == std::string::npos
+             ? file
+             : "";
 }
 
 } // namespace
@@ -161,12 +185,17 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::str
   const Descriptor inside(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (*inside < 0)
     return openError(folder, errno);
-  const Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
-  if (*descriptor < 0 && errno == ELOOP)
-    return Error{
-        fmt::format(
-            "'{}' is a link; a file that another file names must stand in the folder itself", path),
-        Exit::ForeignFile};
+  Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
+  if (*descriptor < 0 && errno == ELOOP) {
+    const std::string blob = blobOf(folder, name);
+    if (blob.empty())
+      return Error{
+          fmt::format("'{}' is a link; a file that another file names must stand in the folder "
+                      "itself, or in the blobs of the same model in the Hugging Face cache",
+                      path),
+          Exit::ForeignFile};
+    descriptor = Descriptor(::open(blob.c_str(), readOnly | O_NOFOLLOW));
+  }
   if (*descriptor < 0)
     return openError(path, errno);
   if (Result<void> regular = checkRegular(descriptor, path); !regular)
@@ -200,9 +229,9 @@ void MappedFile::willRead(uint64_t offset, uint64_t size) const {
 void MappedFile::release(uint64_t offset, uint64_t size) const {
   if (!owned.empty())
     return;
-  // Whole pages only: the neighbours' bytes stay.
-  const uint64_t begin = (offset + 4095) / 4096 * 4096;
-  const uint64_t end = std::min<uint64_t>(view.size(), offset + size) / 4096 * 4096;
+  // The pages at both ends too: what of them is a neighbour's comes back when it is read.
+  const uint64_t begin = offset / 4096 * 4096;
+  const uint64_t end = std::min<uint64_t>(view.size(), offset + size);
   if (begin < end)
     ::madvise(const_cast<uint8_t *>(view.data()) + begin, end - begin, MADV_DONTNEED);
 }

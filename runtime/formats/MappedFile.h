@@ -17,8 +17,9 @@ class MappedFile {
 public:
   /// Error: missing, not a regular file, unreadable (Exit::Failed).
   static Result<std::shared_ptr<const MappedFile>> open(const std::string &path);
-  /// The file `name` inside `folder`: a plain relative path that does not leave it and whose last
-  /// part is no link. Error: Exit::ForeignFile when `name` is such a path, else as `open`.
+  /// The file `name` inside `folder`: a plain name, and no link but one of the Hugging Face cache
+  /// (from `models--X/snapshots/COMMIT` to `models--X/blobs`). Error: Exit::ForeignFile when `name`
+  /// is something else, else as `open`.
   static Result<std::shared_ptr<const MappedFile>> openBeneath(const std::string &folder,
                                                                const std::string &name);
   /// Bytes in memory that stand for a file called `name` in messages.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <set>
@@ -84,6 +85,58 @@ private:
   int count = 0;
 };
 
+bool exists(const std::string &path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+/// Folders that are no model's, by what they hold.
+Result<void> checkIsModel(const std::string &folder) {
+  if (exists(folder + "/config.json"))
+    return {};
+  if (exists(folder + "/adapter_config.json"))
+    return Error{fmt::format("'{}' holds an adapter (adapter_config.json), not a model; name the "
+                             "model that it was trained on",
+                             folder),
+                 Exit::ForeignFile};
+  if (exists(folder + "/snapshots")) {
+    Result<std::string> commit = readSmallFile(folder + "/refs/main", 256);
+    const std::string name = commit ? shown(commit->substr(0, commit->find('\n'))) : "COMMIT";
+    return Error{fmt::format("'{}' is a folder of the Hugging Face cache; the model in it is "
+                             "'{}/snapshots/{}'",
+                             folder, folder, name),
+                 Exit::Failed};
+  }
+  return {};
+}
+
+/// llama.cpp splits large models into files that only together are one.
+Result<void> checkNotSplit(const Gguf &file) {
+  Result<int64_t> count = file.integer("split.count");
+  if (!count || *count <= 1)
+    return {};
+  Result<int64_t> number = file.integer("split.no");
+  const std::string &path = file.path();
+  std::string first = path;
+  std::string parts;
+  // NAME-00001-of-00003.gguf
+  if (const size_t at = path.rfind("-of-"); at != std::string::npos && at >= 6) {
+    first = path.substr(0, at - 5) + "00001" + path.substr(at);
+    const size_t slash = path.rfind('/');
+    const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+    const size_t digits = name.rfind("-of-") - 5;
+    for (int64_t i = 1; i <= std::min<int64_t>(*count, 8); ++i)
+      parts += fmt::format("{}{}{:05}{}", i == 1 ? ": " : ", ", name.substr(0, digits), i,
+                           name.substr(digits + 5));
+    if (*count > 8)
+      parts += ", …";
+  }
+  return Error{fmt::format("'{}' is part {} of a model that is split into {} files{}; join them: "
+                           "llama-gguf-split --merge {} JOINED.gguf",
+                           path, number ? *number + 1 : 1, *count, parts, first),
+               Exit::ForeignFile};
+}
+
 } // namespace
 
 Result<std::shared_ptr<const ModelSource>> ModelSource::open(const std::string &path) {
@@ -93,58 +146,105 @@ Result<std::shared_ptr<const ModelSource>> ModelSource::open(const std::string &
                  Exit::Failed};
   auto source = std::make_shared<ModelSource>();
   source->where = path;
+  const Result<void> opened = S_ISDIR(status.st_mode) ? source->openFolder() : source->openGguf();
+  if (!opened)
+    return opened.error();
+  return std::shared_ptr<const ModelSource>(source);
+}
 
-  if (S_ISDIR(status.st_mode)) {
-    Result<HfConfig> config = HfConfig::open(path + "/config.json");
-    if (!config)
-      return config.error();
-    const std::optional<HyperValue> type = config->lookup("model_type");
-    if (!type || !std::holds_alternative<std::string>(*type))
-      return Error{fmt::format("'{}' names no 'model_type'", config->path()), Exit::ForeignFile};
-    source->archName = std::get<std::string>(*type);
-    Result<std::vector<Safetensors>> shards = openSafetensorsFolder(path);
-    if (!shards)
-      return shards.error();
-    source->hfConfig = std::move(*config);
-    source->shards = std::move(*shards);
-    for (const Safetensors &shard : source->shards)
-      for (const TensorInfo &tensor : shard.tensors())
-        source->list.push_back({tensor.name, tensor.shape, std::string(toString(tensor.dtype))});
-    return std::shared_ptr<const ModelSource>(source);
-  }
+Result<void> ModelSource::openFolder() {
+  if (Result<void> model = checkIsModel(where); !model)
+    return model;
+  Result<HfConfig> config = HfConfig::open(where + "/config.json");
+  if (!config)
+    return config.error();
+  const std::optional<HyperValue> type = config->lookup("model_type");
+  if (!type || !std::holds_alternative<std::string>(*type))
+    return Error{fmt::format("'{}' names no 'model_type'", config->path()), Exit::ForeignFile};
+  archName = std::get<std::string>(*type);
+  Result<std::vector<Safetensors>> files = openSafetensorsFolder(where);
+  if (!files)
+    return files.error();
+  hfConfig = std::move(*config);
+  shards = std::move(*files);
+  for (const Safetensors &shard : shards)
+    for (const TensorInfo &tensor : shard.tensors())
+      list.push_back({tensor.name, tensor.shape, std::string(toString(tensor.dtype))});
+  checkTie();
+  return {};
+}
 
+Result<void> ModelSource::openGguf() {
   for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})
-    if (path.ends_with(suffix))
+    if (where.ends_with(suffix))
       return Error{fmt::format("'{}' is a pickle by its name, which can run code and is not read; "
                                "convert it to safetensors or "
                                "GGUF",
-                               path),
+                               where),
                    Exit::ForeignFile};
-  if (path.ends_with(".safetensors"))
+  if (where.ends_with(".safetensors"))
     return Error{
         fmt::format("'{}' is one safetensors file; give its folder, which has config.json too",
-                    path),
+                    where),
         Exit::Failed};
-  Result<Gguf> file = Gguf::open(path);
+  Result<Gguf> file = Gguf::open(where);
   if (!file)
     return file.error();
   Result<std::string_view> architecture = file->text("general.architecture");
   if (!architecture)
     return architecture.error();
-  source->archName = *architecture;
+  archName = *architecture;
   if (file->key("general.type"))
     if (Result<std::string_view> type = file->text("general.type"); type && *type == "adapter")
-      return Error{fmt::format("'{}' holds an adapter, not a model", path), Exit::ForeignFile};
-  source->ggufFile = std::move(*file);
-  for (const GgufTensor &tensor : source->ggufFile->tensors())
-    source->list.push_back(
-        {tensor.name, tensor.shape, std::string(ggmlTypeInfo(tensor.type)->name)});
-  return std::shared_ptr<const ModelSource>(source);
+      return Error{fmt::format("'{}' holds an adapter, not a model", where), Exit::ForeignFile};
+  if (Result<void> whole = checkNotSplit(*file); !whole)
+    return whole;
+  ggufFile = std::move(*file);
+  for (const GgufTensor &tensor : ggufFile->tensors())
+    list.push_back({tensor.name, tensor.shape, std::string(ggmlTypeInfo(tensor.type)->name)});
+  return {};
+}
+
+void ModelSource::checkTie() {
+  if (hfConfig->lookup("tie_word_embeddings") != HyperValue(true))
+    return;
+  const TensorInfo *head = nullptr, *embedding = nullptr;
+  const Safetensors *headFile = nullptr, *embeddingFile = nullptr;
+  for (const Safetensors &shard : shards) {
+    if (const TensorInfo *found = shard.find("lm_head.weight"))
+      head = found, headFile = &shard;
+    if (const TensorInfo *found = shard.find("model.embed_tokens.weight"))
+      embedding = found, embeddingFile = &shard;
+  }
+  if (!head || !embedding)
+    return;
+  const auto a = headFile->bytes(*head), b = embeddingFile->bytes(*embedding);
+  if (head->shape == embedding->shape && head->dtype == embedding->dtype &&
+      memcmp(a.data(), b.data(), a.size()) == 0)
+    return;
+  headIsItsOwn = true;
+  noteList.push_back(
+      fmt::format("'{}' says tie_word_embeddings: true, but lm_head.weight has other values than "
+                  "model.embed_tokens.weight: the head is taken as it is, as transformers does",
+                  hfConfig->path()));
+}
+
+std::vector<std::pair<std::string, HyperValue>> ModelSource::statements() const {
+  std::vector<std::pair<std::string, HyperValue>> all;
+  if (hfConfig) {
+    all.assign(hfConfig->all().begin(), hfConfig->all().end());
+    return all;
+  }
+  for (const GgufKey &key : ggufFile->keys())
+    if (key.name.starts_with(archName + "."))
+      if (std::optional<HyperValue> value = hyper(key.name))
+        all.emplace_back(key.name, *value);
+  return all;
 }
 
 std::optional<HyperValue> ModelSource::hyper(const std::string &key) const {
   if (hfConfig)
-    return hfConfig->lookup(key);
+    return headIsItsOwn && key == "tie_word_embeddings" ? HyperValue(false) : hfConfig->lookup(key);
   const GgufKey *found = ggufFile->key(key);
   if (!found)
     return std::nullopt;
@@ -234,7 +334,7 @@ Result<void> ModelSource::checkNothingElse(std::span<const WantedWeight> wanted)
   std::set<std::string_view> known;
   for (const WantedWeight &weight : wanted)
     known.insert(ggufFile ? weight.gguf : weight.name);
-  const auto tie = hfConfig ? hfConfig->lookup("tie_word_embeddings") : std::nullopt;
+  const auto tie = hfConfig ? hyper("tie_word_embeddings") : std::nullopt;
   const bool tied = tie == HyperValue(true);
   Misfits misfits;
   for (const SourceTensor &tensor : list) {

@@ -66,6 +66,11 @@ public:
   /// Nothing when absent or null. The tokens' array answers with its length, any other array or
   /// object with words that fit no number.
   std::optional<HyperValue> hyper(const std::string &key) const;
+  /// All that the files say of how the model computes, by key: config.json's values, or the GGUF
+  /// keys of its architecture.
+  std::vector<std::pair<std::string, HyperValue>> statements() const;
+  /// What a user should hear of this model, a line each.
+  const std::vector<std::string> &notes() const { return noteList; }
   const std::vector<SourceTensor> &tensors() const { return list; }
   bool hasTensor(const std::string &name) const;
 
@@ -83,7 +88,14 @@ public:
   const HfConfig *config() const { return hfConfig ? &*hfConfig : nullptr; }
 
 private:
+  Result<void> openFolder();
+  Result<void> openGguf();
+  /// transformers ties the head only where the file has none, or one of the embedding's values.
+  void checkTie();
+
   std::string where, archName;
+  bool headIsItsOwn = false; ///< although config.json ties it
+  std::vector<std::string> noteList;
   std::vector<SourceTensor> list;
   std::optional<Gguf> ggufFile;
   std::optional<HfConfig> hfConfig;

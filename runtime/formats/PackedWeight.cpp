@@ -1,12 +1,11 @@
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
 
 #include <fmt/format.h>
 
-#include <atomic>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -33,14 +32,16 @@ void interleave(const T *rows, int64_t k, T *panel) {
 class Packer {
 public:
   Packer(const RowSource &source, const WeightFormat &format, std::span<void *const> parts)
-      : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()) {}
+      : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()),
+        finite(source) {}
 
   Result<void> run(const ParallelFor &parallel) {
     if (Result<void> fits = checkPackable(source, format); !fits)
       return fits;
     if (format.kind == WeightFormat::Vector) {
       source.readRow(0, static_cast<float *>(parts[0]));
-      return {};
+      finite.look(0, {static_cast<const float *>(parts[0]), size_t(k)});
+      return finite.good() ? Result<void>() : finite.error();
     }
     if (format.isNf4OrFp4())
       absmax = format.doubleQuant
@@ -57,8 +58,8 @@ public:
       parallel(panelCount(n), body);
     else
       body(0, panelCount(n));
-    if (!finite)
-      return notFinite(source, format);
+    if (!finite.good())
+      return finite.error();
     if (format.doubleQuant)
       packNested();
     return {};
@@ -89,8 +90,12 @@ private:
       std::fill(rows.begin(), rows.end(), T(0));
       for (int64_t lane = 0; lane < panelRows && p * panelRows + lane < n; ++lane) {
         source.readRow(p * panelRows + lane, row.data());
+        finite.look(p * panelRows + lane, row);
         for (int64_t i = 0; i < k; ++i)
           rows[size_t(lane * k + i)] = convert(row[size_t(i)]);
+        if constexpr (sizeof(T) == 2)
+          finite.lookKept(p * panelRows + lane, {rows.data() + lane * k, size_t(k)},
+                          format.kind == WeightFormat::F16 ? f16Exponent : bf16Exponent);
       }
       interleave(rows.data(), k, static_cast<T *>(parts[0]) + p * panelRows * k);
     }
@@ -107,10 +112,16 @@ private:
         const int64_t row = p * panelRows + lane;
         const uint8_t *block = source.rawRow(row);
         decodeCodes(type, block, codes.data() + lane * k, k);
+        bool allFinite = true;
         for (int64_t b = 0; b < blocks; ++b, block += blockBytes)
-          for (int64_t part = 1; part < partCount(format); ++part)
-            memcpy(static_cast<uint8_t *>(parts[size_t(part)]) + 2 * (row * blocks + b),
-                   block + 2 * (part - 1), 2);
+          for (int64_t part = 1; part < partCount(format); ++part) {
+            uint16_t scale;
+            memcpy(&scale, block + 2 * (part - 1), 2);
+            allFinite &= (scale & f16Exponent) != f16Exponent;
+            memcpy(static_cast<uint8_t *>(parts[size_t(part)]) + 2 * (row * blocks + b), &scale, 2);
+          }
+        if (!allFinite)
+          finite.distrust(row);
       }
       auto panels = static_cast<uint8_t *>(parts[0]);
       if (format.kind == WeightFormat::Q8_0)
@@ -121,14 +132,12 @@ private:
   }
 
   void packFourBit(int64_t begin, int64_t end) {
-    FourBitRows rows(source, format);
+    FourBitRows rows(source, format, finite);
     for (int64_t p = begin; p < end; ++p) {
       const int64_t first = p * panelRows, last = std::min(n, first + panelRows);
       const uint8_t *codes = rows.quantize(first, last, (first + panelRows - last) * k, absmax);
       interleaveNibbles(codes, k, static_cast<uint8_t *>(parts[0]) + p * 8 * k);
     }
-    if (!rows.finite())
-      finite = false;
   }
 
   void packNested() {
@@ -144,7 +153,7 @@ private:
   int64_t n, k;
   float *absmax = nullptr;
   std::vector<float> blockScales;
-  std::atomic<bool> finite{true};
+  FiniteRows finite;
 };
 
 template <typename T>
@@ -181,12 +190,6 @@ Result<void> checkPackable(const RowSource &source, const WeightFormat &format) 
                                               : "other values"),
                  Exit::Refused};
   return {};
-}
-
-Error notFinite(const RowSource &source, const WeightFormat &format) {
-  return {fmt::format("a weight of {} holds values that are not finite; {} cannot hold them",
-                      shownShape(std::array{source.rows(), source.cols()}), toString(format)),
-          Exit::ForeignFile};
 }
 
 Result<void> packWeight(const RowSource &source, const WeightFormat &format,

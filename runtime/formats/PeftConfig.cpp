@@ -16,8 +16,7 @@ namespace {
 constexpr uint64_t longestConfig = 16 << 20;
 constexpr int64_t latestStep = int64_t(1) << 53;
 
-/// Keys that change the result when they are set to anything but this, and that this version does
-/// not know.
+/// Keys that change the result when they are set to anything, and that this version does not know.
 struct Unsupported {
   std::string_view key, what;
 };
@@ -31,7 +30,27 @@ constexpr Unsupported switches[] = {{"use_dora", "DoRA"},
                                     {"target_parameters", "adapted parameters"},
                                     {"layer_replication", "replicated layers"},
                                     {"alora_invocation_tokens", "aLoRA"},
-                                    {"arrow_config", "Arrow"}};
+                                    {"arrow_config", "Arrow"},
+                                    {"kasa_config", "KaSA, which changes the base"},
+                                    {"monteclora_config", "Monte Carlo LoRA"},
+                                    {"megatron_config", "Megatron's parallel layers"}};
+
+/// Keys that change nothing of the update: the tensors themselves say which modules have one, and
+/// how they began no longer matters (init_lora_weights says when it does).
+constexpr std::string_view harmlessKeys[] = {
+    "bias", // only "none" comes so far
+    "task_type",      "auto_mapping",     "peft_version",    "revision",
+    "inference_mode", "target_modules",   "exclude_modules", "layers_to_transform",
+    "layers_pattern", "megatron_core",    "loftq_config",    "eva_config",
+    "corda_config",   "lora_ga_config",   "velora_config",   "qalora_group_size",
+    "runtime_config", "enable_lora",      "merge_weights",   "ensure_weight_tying",
+    "use_loraplus",   "loraplus_lr_ratio"};
+
+/// Ways to begin that leave the base as it is.
+constexpr std::string_view plainStarts[] = {"gaussian", "eva",  "orthogonal",
+                                            "mica",     "true", "false"};
+/// Ways to begin that take something out of the base, which then is no longer the plain one.
+constexpr std::string_view changingStarts[] = {"pissa", "olora", "corda", "lora_ga", "loftq"};
 
 /// AdaLoRA's own keys; null is the default.
 struct WholeKey {
@@ -53,6 +72,13 @@ constexpr RealKey realKeys[] = {{"beta1", &AdaLora::beta1},
                                 {"beta2", &AdaLora::beta2},
                                 {"orth_reg_weight", &AdaLora::orthRegWeight}};
 
+bool isAdaLoraKey(std::string_view key) {
+  return std::any_of(std::begin(wholeKeys), std::end(wholeKeys),
+                     [&](const WholeKey &known) { return known.key == key; }) ||
+         std::any_of(std::begin(realKeys), std::end(realKeys),
+                     [&](const RealKey &known) { return known.key == key; });
+}
+
 bool isNumber(const JsonEvent &event) {
   return event.kind == JsonEvent::Integer || event.kind == JsonEvent::Number;
 }
@@ -61,12 +87,13 @@ bool isNumber(const JsonEvent &event) {
 struct ConfigWalk {
   PeftConfig config;
   AdaLora adaLora;
-  std::string peftType, wrongForLora, wrongForAdaLora;
+  std::string peftType, wrongForLora, wrongForAdaLora, wrongKey;
   std::vector<std::pair<std::string, LiveRank>> ranks;
 
   std::string take(JsonPath path, const JsonEvent &event);
   void takeRank(JsonPath path, const JsonEvent &event);
   std::string takeAdaLora(const std::string &key, const JsonEvent &event);
+  std::string takeStart(const JsonEvent &event);
   std::string finish();
   std::string finishAdaLora();
 };
@@ -134,13 +161,14 @@ std::string ConfigWalk::take(JsonPath path, const JsonEvent &event) {
   }
   if (path.size() > 1)
     return "";
+  const bool off =
+      event.kind == JsonEvent::Null || (event.kind == JsonEvent::Bool && !event.truth) ||
+      ((event.kind == JsonEvent::Array || event.kind == JsonEvent::Object) && event.count == 0);
   for (const Unsupported &u : switches)
-    if (key == u.key) {
-      const bool off =
-          event.kind == JsonEvent::Null || (event.kind == JsonEvent::Bool && !event.truth) ||
-          ((event.kind == JsonEvent::Array || event.kind == JsonEvent::Object) && event.count == 0);
+    if (key == u.key)
       return off ? "" : fmt::format("'{}' asks for {}, which is not in this version", key, u.what);
-    }
+  if (key == "init_lora_weights")
+    return takeStart(event);
   Adapter &adapter = config.adapter;
   if (key == "peft_type")
     peftType = event.text;
@@ -160,9 +188,35 @@ std::string ConfigWalk::take(JsonPath path, const JsonEvent &event) {
     if (!isNumber(event) || !std::isfinite(event.number))
       return fmt::format("'{}' is no number", key);
     (key == "lora_alpha" ? adapter.alpha : adapter.dropout) = event.number;
-  } else if (wrongForAdaLora.empty())
-    wrongForAdaLora = takeAdaLora(key, event);
+  } else if (isAdaLoraKey(key)) {
+    if (wrongForAdaLora.empty())
+      wrongForAdaLora = takeAdaLora(key, event);
+  } else if (wrongKey.empty() && !off &&
+             std::find(std::begin(harmlessKeys), std::end(harmlessKeys), key) ==
+                 std::end(harmlessKeys))
+    wrongKey =
+        fmt::format("it has the key '{}', which this version does not know: it may change what "
+                    "the adapter computes; remove it if it does not",
+                    shown(key));
   return "";
+}
+
+std::string ConfigWalk::takeStart(const JsonEvent &event) {
+  if (event.kind != JsonEvent::String)
+    return event.kind == JsonEvent::Bool || event.kind == JsonEvent::Null
+               ? ""
+               : "'init_lora_weights' is neither a truth nor a word";
+  const std::string_view start = event.text;
+  if (std::find(std::begin(plainStarts), std::end(plainStarts), start) != std::end(plainStarts))
+    return "";
+  for (const std::string_view changing : changingStarts)
+    if (start.starts_with(changing))
+      return fmt::format(
+          "'init_lora_weights' is '{}': this adapter belongs to a base that this way to begin has "
+          "changed, and computes something else over the plain one; save it as plain LoRA by "
+          "PEFT's save_pretrained with path_initial_model_for_weight_conversion",
+          shown(start));
+  return fmt::format("'init_lora_weights' is '{}', which this version does not know", shown(start));
 }
 
 /// PEFT's rule `(.*\.)?(KEY)$` for keys that are paths: dots match any character. Other regular
@@ -211,11 +265,13 @@ std::string ConfigWalk::finishAdaLora() {
 }
 
 std::string ConfigWalk::finish() {
-  if (peftType == "ADALORA")
-    return finishAdaLora();
-  if (peftType != "LORA")
+  if (peftType != "LORA" && peftType != "ADALORA")
     return fmt::format("peft_type is '{}'; only 'LORA' and 'ADALORA' are in this version",
                        shown(peftType));
+  if (!wrongKey.empty())
+    return wrongKey;
+  if (peftType == "ADALORA")
+    return finishAdaLora();
   if (!wrongForLora.empty())
     return wrongForLora;
   for (auto &[key, rank] : ranks)
@@ -230,6 +286,19 @@ std::string ConfigWalk::finish() {
 }
 
 } // namespace
+
+std::vector<std::string> PeftConfig::unmatchedPatterns(std::span<const std::string> modules) const {
+  std::vector<std::string> unmatched;
+  for (const auto &[patterns, name] :
+       {std::pair(&ranks, "rank_pattern"), {&alphas, "alpha_pattern"}})
+    for (const auto &[key, value] : *patterns)
+      if (std::none_of(modules.begin(), modules.end(),
+                       [&, &key = key](const std::string &module) { return matches(key, module); }))
+        unmatched.push_back(fmt::format("'{}' has '{}', which matches no module of the adapter: "
+                                        "it changes nothing",
+                                        name, shown(key)));
+  return unmatched;
+}
 
 double PeftConfig::rankOf(const std::string &module) const {
   return patternValue(ranks, module, double(adapter.r));

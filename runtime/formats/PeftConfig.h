@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,8 @@ struct PeftConfig {
   /// Of plain LoRA: what the patterns say of the module, else r and lora_alpha.
   double rankOf(const std::string &module) const;
   double alphaOf(const std::string &module) const;
+  /// Of plain LoRA: patterns that none of these modules fits, in words.
+  std::vector<std::string> unmatchedPatterns(std::span<const std::string> modules) const;
 };
 
 /// Errors, Exit::ForeignFile: methods other than these two and switches that this version does not

@@ -1,7 +1,6 @@
 #include "runtime/formats/PeftTriplets.h"
 
 #include "runtime/formats/Checked.h"
-#include "runtime/formats/Finite.h"
 
 #include <fmt/format.h>
 
@@ -60,16 +59,11 @@ public:
       return refuse(fmt::format("lora_A is {}, lora_B is {} and lora_E is {}; expected [r, in], "
                                 "[out, r] and [r, 1]",
                                 shownShape(a), shownShape(b), shownShape(e)));
-    Result<std::vector<float>> av = file.floats(parts.a->name), bv = file.floats(parts.b->name),
-                               ev = file.floats(parts.e->name);
+    Result<std::vector<float>> av = finiteFloats(file, *parts.a), bv = finiteFloats(file, *parts.b),
+                               ev = finiteFloats(file, *parts.e);
     for (const auto *values : {&av, &bv, &ev})
       if (!*values)
         return values->error();
-    for (const auto &[values, tensor] :
-         {std::pair(&*av, parts.a), std::pair(&*bv, parts.b), std::pair(&*ev, parts.e)})
-      if (Result<void> finite = requireFinite(*values, "'" + file.path() + "'", tensor->name);
-          !finite)
-        return Error{finite.error().message, Exit::ForeignFile};
     AdapterModule module{name, a[0],           a[1],           b[0],          0,
                          0,    std::move(*av), std::move(*bv), std::move(*ev)};
     if (Result<void> kept = keepLive(module); !kept)
@@ -190,8 +184,11 @@ Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
   Result<std::map<std::string, Parts>> modules = sortParts(file);
   if (!modules)
     return modules.error();
-  if (configPath.empty())
+  if (configPath.empty()) {
+    auto base = std::move(config.adapter.base);
     config = ofFileAlone(*modules);
+    config.adapter.base = std::move(base);
+  }
   for (const auto &[name, live] : config.live)
     if (live.count > 0 && !modules->contains(name))
       return Error{fmt::format("'{}': module '{}' is absent, but '{}' says that {} of its triplets "

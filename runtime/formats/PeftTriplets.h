@@ -18,6 +18,9 @@ bool splitTripletName(std::string_view name, std::string &module, std::string_vi
 /// Whether a file without adapter_config.json is AdaLoRA's: it has a lora_E.
 bool hasTriplets(const Safetensors &file);
 
+/// A tensor's values; one that is not finite is an error that names it and the place.
+Result<std::vector<float>> finiteFloats(const Safetensors &file, const TensorInfo &tensor);
+
 /// The adapter of `config`, with the modules of the file. `configPath` empty: a file alone.
 Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
                              const std::string &configPath);

@@ -1,9 +1,9 @@
 #include "runtime/formats/RowWeight.h"
+#include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -19,14 +19,16 @@ public:
             std::span<void *const> parts)
       : source(source), format(format), parts(parts), n(source.rows()), k(source.cols()),
         np(rowsPadded(n)), kp(colsPadded(k)),
-        round(compute == ComputeType::BF16 ? f32ToBf16 : f32ToF16) {}
+        round(compute == ComputeType::BF16 ? f32ToBf16 : f32ToF16),
+        exponent(compute == ComputeType::BF16 ? bf16Exponent : f16Exponent), finite(source) {}
 
   Result<void> run(const ParallelFor &parallel) {
     if (Result<void> fits = checkPackable(source, format); !fits)
       return fits;
     if (format.kind == WeightFormat::Vector) {
       source.readRow(0, static_cast<float *>(parts[0]));
-      return {};
+      finite.look(0, {static_cast<const float *>(parts[0]), size_t(k)});
+      return finite.good() ? Result<void>() : finite.error();
     }
     if (format.isNf4OrFp4())
       absmax.resize(size_t(absmaxCount(format, n, k)));
@@ -40,8 +42,8 @@ public:
           source.done(first, there);
       }
     });
-    if (!finite)
-      return notFinite(source, format);
+    if (!finite.good())
+      return finite.error();
     if (format.isNf4OrFp4())
       placeScales(parallel);
     return {};
@@ -99,8 +101,10 @@ private:
     std::vector<float> row(static_cast<size_t>(k));
     for (int64_t r = begin; r < end; ++r) {
       source.readRow(r, row.data());
+      finite.look(r, row);
       auto out = reinterpret_cast<uint16_t *>(codesOf(r));
       std::transform(row.begin(), row.end(), out, round);
+      finite.lookKept(r, {out, size_t(k)}, exponent);
       std::fill(out + k, out + kp, uint16_t(0));
     }
   }
@@ -118,12 +122,10 @@ private:
   void packFourBit(int64_t begin, int64_t end) {
     if (begin == end)
       return;
-    FourBitRows rows(source, format);
+    FourBitRows rows(source, format, finite);
     const uint8_t *codes = rows.quantize(begin, end, 0, absmax.data());
     for (int64_t r = begin; r < end; ++r)
       putNibbles(codes + (r - begin) * k, r);
-    if (!rows.finite())
-      finite = false;
   }
 
   /// The file's blocks: scales copied, codes re-laid.
@@ -140,15 +142,19 @@ private:
       } else {
         putNibbles(codes.data(), r);
       }
+      bool allFinite = true;
       for (int part = 1; part < rowPartCount(format); ++part) {
         auto scales = static_cast<uint16_t *>(parts[size_t(part)]);
         for (int64_t b = 0; b < 2 * tilesOf(k); ++b) {
           uint16_t scale = 0;
           if (b < blocks)
             memcpy(&scale, raw + b * blockBytes + 2 * (part - 1), 2);
+          allFinite &= (scale & f16Exponent) != f16Exponent;
           scales[b * np + r] = scale;
         }
       }
+      if (!allFinite)
+        finite.distrust(r);
     }
   }
 
@@ -183,8 +189,9 @@ private:
   std::span<void *const> parts;
   const int64_t n, k, np, kp;
   uint16_t (*const round)(float);
+  const uint16_t exponent;   ///< of the type that `round` gives
   std::vector<float> absmax; ///< by block of the flat matrix
-  std::atomic<bool> finite{true};
+  FiniteRows finite;
 };
 
 template <typename T>

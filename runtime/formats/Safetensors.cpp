@@ -81,10 +81,32 @@ Result<std::vector<float>> Safetensors::floats(const std::string &name) const {
   }
 }
 
-Result<std::vector<int64_t>> Safetensors::integers(const std::string &name) const {
+Result<void> Safetensors::checkIntegers(const std::string &name) const {
   const TensorInfo *tensor = find(name);
   if (!tensor)
     return Error{fmt::format("'{}' has no tensor '{}'", path(), shown(name)), Exit::ForeignFile};
+  switch (tensor->dtype) {
+  case DType::Bool:
+  case DType::U8:
+  case DType::I8:
+  case DType::I16:
+  case DType::U16:
+  case DType::I32:
+  case DType::U32:
+  case DType::I64:
+  case DType::U64:
+    return {};
+  default:
+    return Error{fmt::format("'{}': tensor '{}' is {}; expected integers", path(), shown(name),
+                             toString(tensor->dtype)),
+                 Exit::ForeignFile};
+  }
+}
+
+Result<std::vector<int64_t>> Safetensors::integers(const std::string &name) const {
+  if (Result<void> integers = checkIntegers(name); !integers)
+    return integers.error();
+  const TensorInfo *tensor = find(name);
   const uint8_t *p = bytes(*tensor).data();
   std::vector<int64_t> out(size_t(tensor->count()));
   auto copy = [&]<typename T>(T) {
@@ -121,9 +143,7 @@ Result<std::vector<int64_t>> Safetensors::integers(const std::string &name) cons
                    Exit::ForeignFile};
     break;
   default:
-    return Error{fmt::format("'{}': tensor '{}' is {}; expected integers", path(), shown(name),
-                             toString(tensor->dtype)),
-                 Exit::ForeignFile};
+    break;
   }
   return out;
 }

@@ -67,6 +67,8 @@ public:
   Result<std::vector<float>> floats(const std::string &name) const;
   /// A tensor of integers (or Bool). Error: absent, of another type, or U64 beyond int64.
   Result<std::vector<int64_t>> integers(const std::string &name) const;
+  /// Whether a tensor of such a type is there, for readers that take it value by value.
+  Result<void> checkIntegers(const std::string &name) const;
 
 private:
   std::shared_ptr<const MappedFile> file;
@@ -88,8 +90,9 @@ struct TensorToWrite {
 };
 
 /// Writes durably; tensors in the order of their alignment, then name, as the reference writer
-/// does.
+/// does. `hash`: XXH3-128 of what was written.
 Result<void> writeSafetensors(const std::string &path, std::span<const TensorToWrite> tensors,
-                              const std::map<std::string, std::string> &metadata = {});
+                              const std::map<std::string, std::string> &metadata = {},
+                              std::string *hash = nullptr);
 
 } // namespace lorac::formats

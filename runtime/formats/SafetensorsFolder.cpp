@@ -96,7 +96,8 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
 }
 
 Result<void> writeSafetensors(const std::string &path, std::span<const TensorToWrite> tensors,
-                              const std::map<std::string, std::string> &metadata) {
+                              const std::map<std::string, std::string> &metadata,
+                              std::string *hash) {
   // The reference writer's order keeps every tensor aligned to its type.
   std::vector<const TensorToWrite *> order;
   for (const TensorToWrite &tensor : tensors)
@@ -138,6 +139,8 @@ Result<void> writeSafetensors(const std::string &path, std::span<const TensorToW
     written = file->write(order[i]->data, sizes[i]);
   if (!written)
     return written;
+  if (hash)
+    *hash = file->hash();
   return file->commit();
 }
 

@@ -1,5 +1,6 @@
 // The header of a safetensors file: where each check of a hostile one stands.
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/FileKind.h"
 #include "runtime/formats/JsonWalk.h"
 #include "runtime/formats/Safetensors.h"
 
@@ -110,14 +111,23 @@ Result<Safetensors> Safetensors::parse(std::shared_ptr<const MappedFile> file) {
   auto refuse = [&](const std::string &what) {
     return Error{fmt::format("'{}': {}", file->path(), what), Exit::ForeignFile};
   };
+  const FileKind kind = fileKind(all);
+  if (kind != FileKind::Safetensors && kind != FileKind::Other) {
+    const std::string mend =
+        kind == FileKind::Gguf   ? ": name it as a model by itself, not in a folder of safetensors"
+        : kind == FileKind::Json ? " where safetensors were expected: fetch or save it again"
+                                 : "";
+    return Error{fmt::format("'{}' {}{}", file->path(), describe(kind), mend), Exit::ForeignFile};
+  }
   if (all.size() < 8)
     return refuse(fmt::format("{} bytes are too short for a safetensors header", all.size()));
   uint64_t length;
   memcpy(&length, all.data(), 8);
   const uint64_t left = all.size() - 8;
-  if ((length > longestHeader || length > left) &&
-      (all[0] == 0x80 || (all[0] == 'P' && all[1] == 'K')))
-    return refuse("a pickle or a zip, which can run code and is not read; save it as safetensors");
+  if (length > left && kind == FileKind::Safetensors)
+    return refuse(fmt::format("the header's length at byte 0 is {}, but {} bytes are left: the "
+                              "file was cut short, as a download that stopped; fetch it again",
+                              length, left));
   if (length > longestHeader || length > left)
     return refuse(fmt::format(
         "the header's length at byte 0 is {}, but {} bytes are left (and at most {} are allowed)",
@@ -131,14 +141,23 @@ Result<Safetensors> Safetensors::parse(std::shared_ptr<const MappedFile> file) {
     return walked.error();
 
   const uint64_t dataStart = 8 + length, dataSize = left - length;
+  uint64_t needed = 0;
+  for (const Entry &entry : visitor.entries)
+    needed = std::max(needed, uint64_t(entry.offsets[1]));
+  const std::string cut =
+      needed <= dataSize || needed > (uint64_t(1) << 50)
+          ? ""
+          : fmt::format(": the file has {} bytes, its tensors need {}; it was cut short, as a "
+                        "download that stopped: fetch it again",
+                        all.size(), dataStart + needed);
   Safetensors result;
   result.strings = std::move(visitor.metadata);
   for (Entry &entry : visitor.entries) {
     const DType dtype = *parseDType(entry.dtype);
     const auto begin = uint64_t(entry.offsets[0]), end = uint64_t(entry.offsets[1]);
     if (begin > end || end > dataSize)
-      return refuse(fmt::format("tensor '{}' spans bytes {} to {} of the data, which has {}",
-                                shown(entry.name), begin, end, dataSize));
+      return refuse(fmt::format("tensor '{}' spans bytes {} to {} of the data, which has {}{}",
+                                shown(entry.name), begin, end, dataSize, cut));
     const std::optional<uint64_t> size = bytesOf(entry, dtype);
     if (!size || *size != end - begin)
       return refuse(

@@ -63,6 +63,9 @@ public:
   /// Appends the ids of `piece`, which is well-formed UTF-8 of less than 2^31 bytes.
   void encode(std::string_view piece, Scratch &scratch, std::vector<int32_t> &ids) const;
 
+  /// Whether a piece may be cut before each U+2581 that follows another character.
+  bool cutsWords() const { return cuttable; }
+
 private:
   void encodeWord(std::string_view word, Scratch &scratch, std::vector<int32_t> &ids) const;
   void makeSymbols(std::string_view word, std::vector<Symbol> &symbols) const;

@@ -1,4 +1,5 @@
 // Which loader a path calls for.
+#include "runtime/formats/FileKind.h"
 #include "runtime/formats/MappedFile.h"
 #include "runtime/tokenizer/Tokenizer.h"
 #include "runtime/tokenizer/TokenizerGguf.h"
@@ -67,9 +68,13 @@ Result<Tokenizer> Tokenizer::load(const std::string &path) {
     return file.error();
   std::string_view text = textOf(**file);
   if (text.substr(0, 4) != "GGUF") {
-    size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
-    if (first == std::string_view::npos || text[first] != '{')
-      return Error{"file '" + path + "' is neither a GGUF file nor a tokenizer.json",
+    const formats::FileKind kind = formats::fileKind((*file)->bytes());
+    const std::string what = formats::describe(kind);
+    if (kind != formats::FileKind::Json)
+      return Error{"file '" + path + "' " +
+                       (what.empty()
+                            ? "is neither a GGUF file nor a tokenizer.json"
+                            : what + ", where a tokenizer.json or a GGUF file was expected"),
                    Exit::ForeignFile};
     return loadJson(path, **file);
   }
@@ -77,10 +82,8 @@ Result<Tokenizer> Tokenizer::load(const std::string &path) {
   if (!gguf)
     return gguf.error();
   auto data = readTokenizerGguf(*gguf);
-  if (!data) {
-    bool named = data.error().message.find(path) != std::string::npos;
-    return named ? data.error() : inFile(path, data.error());
-  }
+  if (!data)
+    return data.error();
   return fromData(std::move(*data));
 }
 

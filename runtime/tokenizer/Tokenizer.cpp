@@ -3,10 +3,12 @@
 #include "runtime/tokenizer/AddedTokens.h"
 #include "runtime/tokenizer/Bpe.h"
 #include "runtime/tokenizer/ByteLevel.h"
+#include "runtime/tokenizer/Cut.h"
 #include "runtime/tokenizer/Utf8.h"
 #include "runtime/tokenizer/Vocabulary.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace lorac {
 
@@ -48,6 +50,8 @@ struct Tokenizer::Parts {
   AddedTokenFinder raw;
   AddedTokenFinder normalized;
   std::vector<const AddedToken *> addedById; // null: an ordinary token
+  bool cutsAtSpaces = false;
+  std::vector<Normalizer> behindCut; // the normalizers without what is set before a text
 
   explicit Parts(VocabularyData given)
       : data(std::move(given)), all(indexOf(data, false)), ofModel(indexOf(data, true)),
@@ -62,6 +66,9 @@ struct Tokenizer::Parts {
     }
     raw.prepare();
     normalized.prepare();
+    cutsAtSpaces = tok::cutsAtSpaces(data, bpe.cutsWords());
+    std::copy_if(data.normalizers.begin(), data.normalizers.end(), std::back_inserter(behindCut),
+                 [](const Normalizer &step) { return step.kind != Normalizer::Kind::Prepend; });
   }
   Parts(const Parts &) = delete;
   Parts &operator=(const Parts &) = delete;
@@ -81,7 +88,12 @@ Tokenizer Tokenizer::fromData(VocabularyData data) {
   return Tokenizer(std::make_shared<const Parts>(std::move(data)));
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, Specials specials) const {
+size_t Tokenizer::lastCut(std::string_view utf8) const {
+  return parts->cutsAtSpaces ? tok::lastCut(utf8) : 0;
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, Specials specials,
+                                               bool continues) const {
   if (Result<void> fits = checkLength(utf8.size()); !fits)
     return fits.error();
   if (auto at = firstInvalidUtf8(utf8))
@@ -96,16 +108,20 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, Specials s
       continue;
     }
     std::string_view text = utf8.substr(part.span.begin, part.span.end - part.span.begin);
-    if (Result<void> done = encodeText(text, part.span.begin == 0, asText, scratch); !done)
+    if (Result<void> done = encodeText(text, part.span.begin == 0, continues, asText, scratch);
+        !done)
       return done.error();
   }
   return std::move(scratch.ids);
 }
 
 /// A stretch without raw added tokens.
-Result<void> Tokenizer::encodeText(std::string_view text, bool atStart, bool specialsAsText,
-                                   EncodeScratch &scratch) const {
-  auto normal = normalize(parts->data.normalizers, text, atStart);
+Result<void> Tokenizer::encodeText(std::string_view text, bool atStart, bool continues,
+                                   bool specialsAsText, EncodeScratch &scratch) const {
+  // Only the stretch that begins at the cut goes on with one; the others begin as in the whole.
+  const bool behindCut = continues && atStart;
+  atStart &= !continues;
+  auto normal = normalize(behindCut ? parts->behindCut : parts->data.normalizers, text, atStart);
   if (!normal)
     return normal.error();
   if (Result<void> fits = checkLength(normal->size()); !fits)

@@ -37,8 +37,13 @@ public:
   /// text (added tokens that are not special always are); nothing is added. Error: the text is not
   /// UTF-8 (the message has the byte offset), has 2^31 bytes or more, or runs into the limit of a
   /// pattern of the file.
-  Result<std::vector<int32_t>> encode(std::string_view utf8,
-                                      Specials specials = Specials::AsTokens) const;
+  /// `continues`: the text goes on behind a cut.
+  Result<std::vector<int32_t>> encode(std::string_view utf8, Specials specials = Specials::AsTokens,
+                                      bool continues = false) const;
+
+  /// The last place where `utf8` may be cut: the ids of what stands before, and those of what
+  /// stands behind as a text that continues, are the ids of the whole. 0: no place is known.
+  size_t lastCut(std::string_view utf8) const;
 
   /// The text of ids, well-formed UTF-8: bytes that are none become U+FFFD. `skipSpecial` leaves
   /// special tokens out. Error: an id that is none of this vocabulary (names it and its place).
@@ -61,7 +66,7 @@ public:
 private:
   struct Parts;
   explicit Tokenizer(std::shared_ptr<const Parts> parts) : parts(std::move(parts)) {}
-  Result<void> encodeText(std::string_view text, bool atStart, bool specialsAsText,
+  Result<void> encodeText(std::string_view text, bool atStart, bool continues, bool specialsAsText,
                           struct EncodeScratch &scratch) const;
   std::shared_ptr<const Parts> parts;
 };

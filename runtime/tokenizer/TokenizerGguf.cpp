@@ -18,8 +18,6 @@ enum class TokenType { Undefined, Normal, Unknown, Control, UserDefined, Unused,
 
 constexpr const char *metaspace = "\xe2\x96\x81";
 
-Error wrong(const std::string &what) { return Error{what, Exit::ForeignFile}; }
-
 class Loader {
 public:
   explicit Loader(const Gguf &file) : file(file) {}
@@ -41,6 +39,11 @@ public:
   }
 
 private:
+  /// As the file's own readers word it.
+  Error wrong(const std::string &what) const {
+    return Error{"file '" + file.path() + "': " + what, Exit::ForeignFile};
+  }
+
   Result<void> tokens() {
     auto texts = file.texts("tokenizer.ggml.tokens");
     if (!texts)
@@ -110,7 +113,8 @@ private:
       name = *text;
     }
     if (Result<void> done = applyPreTokenizer(name, data); !done)
-      return Error{"'tokenizer.ggml.pre': " + done.error().message, done.error().code};
+      return Error{wrong("'tokenizer.ggml.pre': " + done.error().message).message,
+                   done.error().code};
     data.decoders.push_back({.kind = Decoder::Kind::ByteLevel});
     data.addedAreRaw = true;
     data.scores.clear();

@@ -4,6 +4,7 @@
 #include "runtime/tokenizer/Fields.h"
 #include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/StringIndex.h"
+#include "runtime/tokenizer/TokenizerConfigKeys.h"
 
 #include <algorithm>
 
@@ -302,6 +303,24 @@ Result<void> applyTokenizerConfig(std::string_view text, VocabularyData &data) {
     else
       id = static_cast<int32_t>(at - data.tokens.begin());
   };
+  const bool *addsPrefixSpace = nullptr;
+  for (const PreTokenizer &step : data.preTokenizers)
+    if (step.kind == PreTokenizer::Kind::ByteLevel)
+      addsPrefixSpace = &step.addPrefixSpace;
+  if (const std::string wrong = wrongConfigKey(*root, addsPrefixSpace); !wrong.empty())
+    fields.fail(wrong);
+  if (const JsonNode *added = root->get("added_tokens_decoder"); added && added->isObject())
+    for (size_t i = 0; i < added->keys.size(); ++i) {
+      const JsonNode *content = added->children[i].get("content");
+      const std::string &id = added->keys[i];
+      if (!content || !content->isString())
+        continue;
+      auto at = std::find(data.tokens.begin(), data.tokens.end(), content->string);
+      if (at == data.tokens.end() || std::to_string(at - data.tokens.begin()) != id)
+        fields.fail("gives the token " + quoted(content->string) + " the id " + quoted(id) +
+                    " in 'added_tokens_decoder', which tokenizer.json does not: text that holds "
+                    "it would be cut otherwise; make the two agree");
+    }
   idOf("bos_token", data.bos);
   idOf("eos_token", data.eos);
   data.addBos = fields.flag("add_bos_token", data.addBos) && data.bos >= 0;

@@ -183,6 +183,17 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
   return notesOf(path, adapter, modules, padded, assumed, folded, use);
 }
 
+Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,
+                              const std::function<void(const std::string &)> &say) {
+  Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(path);
+  if (!origin)
+    return origin.error();
+  for (const std::string &note : origin->notes)
+    say("warning: " + note);
+  return run.identity ? formats::checkAdapterBase(origin->base, *run.identity, path)
+                      : Result<void>();
+}
+
 formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel, const TripletSets *live) {
   formats::Adapter adapter;
@@ -191,6 +202,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
   adapter.dropout = run.loraDropout;
   adapter.useRslora = run.useRslora;
   adapter.baseModel = baseModel;
+  if (run.identity)
+    adapter.base = run.identity->facts();
   if (plan.ranks && run.adalora)
     adapter.adaLora = {.initR = plan.ranks->modules.empty() ? 1 : plan.ranks->modules[0].initial,
                        .tinit = run.adalora->tinit,
@@ -216,9 +229,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
     module.in = pair.a->shape[1];
     module.out = pair.b->shape[0];
     module.scale = pair.b->scale;
-    const float *a = params + pair.a->offset, *b = params + pair.b->offset;
-    module.a.assign(a, a + pair.a->count());
-    module.b.assign(b, b + pair.b->count());
+    module.lentA = params + pair.a->offset;
+    module.lentB = params + pair.b->offset;
     adapter.modules.push_back(std::move(module));
   }
   return adapter;

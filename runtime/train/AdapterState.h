@@ -7,6 +7,7 @@
 #include "runtime/train/RunConfig.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,14 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
                                              const std::string &path, AdapterUse use,
                                              bool useRslora);
 
+/// Whether an adapter was trained on the model that the run's program is for, as far as it says.
+/// What else a user should hear of it is said.
+Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,
+                              const std::function<void(const std::string &)> &say);
+
 /// The parameters as PEFT's layout wants them. `live`: AdaLoRA's triplets to take, by the modules
-/// of plan.ranks; null: those whose E is not 0.
+/// of plan.ranks; null: those whose E is not 0. Of plain LoRA nothing is copied: `params` outlives
+/// the adapter.
 formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunConfig &run,
                              const std::string &baseModel, const TripletSets *live = nullptr);
 

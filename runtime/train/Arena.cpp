@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 #include <sys/mman.h>
+#include <vector>
 
 namespace lorac::train {
 
@@ -25,6 +26,25 @@ Result<Arena> Arena::allocate(uint64_t bytes, const char *what) {
   return arena;
 }
 
+Result<void> Arena::commit() {
+  const uint64_t mapped = memory ? memory.get_deleter().bytes : 0;
+  if (mapped == 0)
+    return {};
+#ifndef MADV_POPULATE_WRITE
+  constexpr int MADV_POPULATE_WRITE = 23;
+#endif
+  if (madvise(memory.get(), mapped, MADV_POPULATE_WRITE) == 0)
+    return {};
+  if (errno != EINVAL) // a kernel before 5.14 does not know it
+    return Error{"cannot get " + std::to_string(mapped) + " bytes: " + std::strerror(errno),
+                 Exit::DoesNotFit};
+  for (uint64_t at = 0; at < mapped; at += 4096) {
+    volatile auto *byte = reinterpret_cast<volatile unsigned char *>(memory.get() + at);
+    *byte = *byte;
+  }
+  return {};
+}
+
 void Arena::shrink(uint64_t bytes) {
   const uint64_t mapped = std::max<uint64_t>((bytes + 4095) / 4096 * 4096, 4096);
   const uint64_t before = memory.get_deleter().bytes;
@@ -40,6 +60,22 @@ void Arena::clearFrom(uint64_t begin) {
   std::memset(memory.get() + begin, 0, page - begin);
   if (page < size)
     madvise(memory.get() + page, size - page, MADV_DONTNEED);
+}
+
+uint64_t residentIn(const void *data, uint64_t bytes) {
+  constexpr uint64_t page = 4096, atOnce = 1 << 14;
+  const uint64_t begin = uint64_t(data) / page * page,
+                 end = (uint64_t(data) + bytes + page - 1) / page * page;
+  std::vector<unsigned char> here(atOnce);
+  uint64_t count = 0;
+  for (uint64_t at = begin; at < end; at += atOnce * page) {
+    const uint64_t pages = std::min(atOnce, (end - at) / page);
+    if (mincore(reinterpret_cast<void *>(at), pages * page, here.data()) != 0)
+      return 0;
+    count += uint64_t(std::count_if(here.begin(), here.begin() + int64_t(pages),
+                                    [](unsigned char byte) { return byte & 1; }));
+  }
+  return count * page;
 }
 
 static uint64_t statusBytes(const char *key) {

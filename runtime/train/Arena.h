@@ -14,6 +14,9 @@ public:
   /// `what` names it in the error ("the arena"). Zero bytes are fine.
   static Result<Arena> allocate(uint64_t bytes, const char *what);
 
+  /// Makes all of it resident now, so that nothing is taken later. Error: Exit::DoesNotFit.
+  Result<void> commit();
+
   /// Gives back what lies behind the first `size` bytes; the rest stays where it is.
   void shrink(uint64_t bytes);
   /// Zeroes [begin, bytes()); whole pages are given back until they are written.
@@ -36,6 +39,9 @@ private:
   std::unique_ptr<std::byte, Unmap> memory;
   uint64_t size = 0;
 };
+
+/// How much of [data, data + bytes) is resident, in whole pages.
+uint64_t residentIn(const void *data, uint64_t bytes);
 
 /// Resident memory of this process now, in bytes; 0 if unknown.
 uint64_t residentMemoryBytes();

@@ -1,10 +1,11 @@
 // CLI11 throws; nothing leaves this file.
 #include "runtime/train/Arguments.h"
 
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include "runtime/Say.h"
 
-#include <cstdio>
+#include <CLI/CLI.hpp>
+
+#include <sstream>
 
 namespace lorac::train {
 
@@ -104,20 +105,20 @@ Parsed parseArguments(int argc, const char *const *argv) {
   app.footer("Exit codes: 0 done, 1 failed in work, 2 usage, 3 spec or data refused, 4 does not "
              "fit the memory,\n"
              "5 foreign file corrupt or of another model, 70 a bug of lorac, 128+n signal n.");
+  auto usage = [](const std::string &message) {
+    say("error: " + message + "; --help shows all arguments");
+    return Parsed{std::nullopt, int(Exit::Usage), ""};
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == 0) {
-      app.exit(error);
-      return {std::nullopt, 0};
+      std::ostringstream out;
+      app.exit(error, out, out);
+      return {std::nullopt, 0, out.str()};
     }
-    fmt::print(stderr, "error: {}; --help shows all arguments\n", error.what());
-    return {std::nullopt, int(Exit::Usage)};
+    return usage(error.what());
   }
-  auto usage = [](const std::string &message) {
-    fmt::print(stderr, "error: {}; --help shows all arguments\n", message);
-    return Parsed{std::nullopt, int(Exit::Usage)};
-  };
   args.mode = eval ? Mode::Eval : doGenerate ? Mode::Generate : Mode::Train;
   for (const std::string &entry : data) {
     size_t equals = entry.find('=');
@@ -127,7 +128,7 @@ Parsed parseArguments(int argc, const char *const *argv) {
   }
   if (doGenerate && args.prompts.empty())
     return usage("--generate needs --prompt");
-  return {args, 0};
+  return {args, 0, ""};
 }
 
 std::string resumeCommand(int argc, const char *const *argv) {

@@ -29,11 +29,12 @@ struct Arguments {
   SamplerConfig sampler;
 };
 
-/// Arguments, or an exit code when the program has said all there is to say (help, version, a usage
-/// error).
+/// Arguments, or an exit code and what there is to print (help, version; nothing after a usage
+/// error, which has been said).
 struct Parsed {
   std::optional<Arguments> arguments;
   int exitCode = 0;
+  std::string text;
 };
 Parsed parseArguments(int argc, const char *const *argv);
 

@@ -79,6 +79,14 @@ struct MemoryUse {
   uint64_t resident = 0; ///< now
 };
 
+/// A stretch of the host's memory and the lines of the plan that it is for.
+struct MemoryRegion {
+  std::string key, words;
+  std::vector<std::string> lines;
+  const void *data = nullptr;
+  uint64_t bytes = 0;
+};
+
 /// What a backend is opened with; all but `say` outlives it.
 struct BackendInput {
   const Payload &payload;
@@ -87,6 +95,7 @@ struct BackendInput {
   std::string modelPath; ///< "": weights drawn from the seed
   uint64_t seed = 0;
   std::function<void(const std::string &)> say; ///< gets lines for people
+  uint64_t besides = 0; ///< bytes that the run is planned to take besides the backend's own
 };
 
 class Backend {
@@ -140,6 +149,10 @@ public:
   virtual Result<void> startProfile() = 0;
   virtual const std::vector<LaunchCount> &profile() const = 0;
   virtual MemoryUse memory() const = 0;
+  /// Makes all that a step touches resident, so that the first step takes nothing more.
+  virtual Result<void> commit() { return {}; }
+  /// Where its memory lies on the host.
+  virtual std::vector<MemoryRegion> regions() const { return {}; }
   /// XXH3-128 over the packed weights: which model this is, wherever its file lies.
   virtual const std::string &weightsHash() const = 0;
 };

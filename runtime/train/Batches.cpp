@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
 namespace lorac::train {
 
@@ -13,6 +14,12 @@ void MicroBatch::clear() {
   targets.clear();
   segmentStarts.assign(1, 0);
   labels = 0;
+}
+
+void MicroBatch::reserve(size_t tokens, size_t pieces) {
+  for (std::vector<int32_t> *list : {&ids, &positions, &targets})
+    list->reserve(tokens);
+  segmentStarts.reserve(pieces + 1);
 }
 
 void MicroBatch::add(const Corpus &corpus, const Piece &piece) {
@@ -31,24 +38,27 @@ void MicroBatch::add(const Corpus &corpus, const Piece &piece) {
 Rows packRows(const Corpus &corpus, const std::vector<uint32_t> &order, int64_t maxLength,
               int64_t maxSegments) {
   constexpr size_t openRows = 64;
+  struct Open {
+    std::vector<uint32_t> pieces;
+    int64_t used = 0;
+  };
+  std::deque<Open> open;
   Rows rows;
-  std::vector<int64_t> used;
-  size_t firstOpen = 0;
+  rows.reserve(order.size(), order.size());
   for (uint32_t index : order) {
     int64_t count = corpus.pieces[index].count;
-    if (rows.size() > openRows)
-      firstOpen = std::max(firstOpen, rows.size() - openRows);
-    size_t row = firstOpen;
-    while (row < rows.size() &&
-           (used[row] + count > maxLength || int64_t(rows[row].size()) >= maxSegments))
-      ++row;
-    if (row == rows.size()) {
-      rows.emplace_back();
-      used.push_back(0);
-    }
-    rows[row].push_back(index);
-    used[row] += count;
+    for (; open.size() > openRows; open.pop_front())
+      rows.add(open.front().pieces);
+    auto row = std::find_if(open.begin(), open.end(), [&](const Open &at) {
+      return at.used + count <= maxLength && int64_t(at.pieces.size()) < maxSegments;
+    });
+    if (row == open.end())
+      row = open.emplace(open.end());
+    row->pieces.push_back(index);
+    row->used += count;
   }
+  for (const Open &at : open)
+    rows.add(at.pieces);
   return rows;
 }
 
@@ -63,21 +73,25 @@ void BatchStream::prepareEpoch() {
   preparedEpoch = at.epoch;
   rows.clear();
   if (corpus.batchRows > 0) {
+    rows.reserve(corpus.train.size(), corpus.train.size());
     for (uint32_t index : corpus.train)
-      rows.push_back({index});
+      rows.add({&index, 1});
     microCount = int64_t(rows.size()) / corpus.batchRows;
     return;
   }
-  std::vector<uint32_t> order;
-  for (uint32_t place :
-       permutation(uint32_t(corpus.train.size()), config.seed, "epoch " + std::to_string(at.epoch)))
-    order.push_back(corpus.train[place]);
+  std::vector<uint32_t> order =
+      permutation(uint32_t(corpus.train.size()), config.seed, "epoch " + std::to_string(at.epoch));
+  for (uint32_t &place : order)
+    place = corpus.train[place];
+  rows = Rows();
   if (config.packing)
     rows = packRows(corpus, order, config.maxLength,
                     std::max<int64_t>(1, config.maxSegments / config.batchSize));
-  else
+  else {
+    rows.reserve(order.size(), order.size());
     for (uint32_t index : order)
-      rows.push_back({index});
+      rows.add({&index, 1});
+  }
   microCount = (int64_t(rows.size()) + config.batchSize - 1) / config.batchSize;
 }
 
@@ -90,6 +104,11 @@ std::vector<MicroBatch> BatchStream::nextWindow() {
     batch.clear();
     int64_t begin = at.micro * rowsPerMicro;
     int64_t end = std::min<int64_t>(begin + rowsPerMicro, int64_t(rows.size()));
+    size_t tokens = 0, pieces = 0;
+    for (int64_t row = begin; row < end; ++row)
+      for (uint32_t index : rows[size_t(row)])
+        tokens += corpus.pieces[index].count, ++pieces;
+    batch.reserve(tokens, pieces);
     for (int64_t row = begin; row < end; ++row)
       for (uint32_t index : rows[size_t(row)])
         batch.add(corpus, corpus.pieces[index]);

@@ -13,6 +13,7 @@
 #include "runtime/train/Data.h"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace lorac::train {
@@ -25,6 +26,8 @@ struct MicroBatch {
   int64_t tokens() const { return int64_t(ids.size()); }
   int64_t segments() const { return int64_t(segmentStarts.size()) - 1; }
   void clear();
+  /// Room for so many tokens, and no more.
+  void reserve(size_t tokens, size_t pieces);
   void add(const Corpus &corpus, const Piece &piece);
 };
 
@@ -34,8 +37,25 @@ struct BatchConfig {
   uint64_t seed = 0;
 };
 
-/// Rows of pieces (indices of corpus.pieces), for one epoch.
-using Rows = std::vector<std::vector<uint32_t>>;
+/// Rows of pieces (indices of corpus.pieces), for one epoch, in two flat lists.
+class Rows {
+public:
+  size_t size() const { return ends.size(); }
+  std::span<const uint32_t> operator[](size_t row) const {
+    const size_t begin = row ? ends[row - 1] : 0;
+    return {pieces.data() + begin, ends[row] - begin};
+  }
+  void reserve(size_t rows, size_t count) { ends.reserve(rows), pieces.reserve(count); }
+  void add(std::span<const uint32_t> row) {
+    pieces.insert(pieces.end(), row.begin(), row.end());
+    ends.push_back(uint32_t(pieces.size()));
+  }
+  void clear() { ends.clear(), pieces.clear(); }
+
+private:
+  std::vector<uint32_t> ends, pieces;
+};
+
 Rows packRows(const Corpus &corpus, const std::vector<uint32_t> &order, int64_t maxLength,
               int64_t maxSegments);
 

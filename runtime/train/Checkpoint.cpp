@@ -1,15 +1,20 @@
 #include "runtime/train/Checkpoint.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Finite.h"
+#include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/CheckpointRanks.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/RunSurvey.h"
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <sys/stat.h>
 
 namespace lorac::train {
 
@@ -36,6 +41,8 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
   json["micro"] = state.position.micro;
   json["num_input_tokens_seen"] = state.tokensSeen;
   json["metrics_bytes"] = state.metricsBytes;
+  if (!state.metricsHash.empty())
+    json["metrics_hash"] = state.metricsHash;
   json["first_loss"] = state.firstLoss;
   json["last_loss"] = state.lastLoss;
   json["evals"] = Json::array();
@@ -45,11 +52,21 @@ Json toJson(const TrainerState &state, const RunIdentity &identity) {
     json["ranks"] = ranksToJson(*state.ranks);
   json["target"] = identity.target;
   json["model"] = identity.model;
+  if (!identity.base.empty())
+    json["base"] = identity.base;
   json["data"] = identity.data;
   json["spec"] = Json::object();
   for (const auto &[key, value] : identity.spec)
     json["spec"][key] = value;
   return json;
+}
+
+/// How the model that the checkpoint was trained on differs from this one, in words.
+std::string differentBase(const Fields &root, const RunIdentity &identity) {
+  std::map<std::string, std::string> then;
+  root.maybe("base").forMembers(
+      [&](const std::string &key, const Fields &value) { then[key] = value.asText(); });
+  return formats::differingFacts(then, identity.base);
 }
 
 /// All that differs between the checkpoint's run and this one.
@@ -93,6 +110,7 @@ TrainerState fromJson(const Fields &root) {
   state.position = {root.integer("epoch", 0, most), root.integer("micro", 0, most)};
   state.tokensSeen = root.integer("num_input_tokens_seen", 0);
   state.metricsBytes = uint64_t(root.integer("metrics_bytes", 0));
+  state.metricsHash = root.textOr("metrics_hash", "");
   state.firstLoss = root.number("first_loss");
   state.lastLoss = root.number("last_loss");
   root.at("evals").forEach([&](const Fields &pair) {
@@ -149,46 +167,14 @@ std::string checkpointPath(const std::string &outDir, int64_t step) {
   return outDir + "/checkpoint-" + std::to_string(step);
 }
 
-Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
-                             const TrainedFloats &trained, const formats::Adapter &adapter,
-                             const TrainerState &state, const RunIdentity &identity) {
-  auto folder = formats::DurableDirectory::create(checkpointPath(outDir, state.step));
-  if (!folder)
-    return folder.error();
-  const std::string &work = folder->workPath();
-  if (Result<void> written = formats::writePeftAdapter(work, adapter); !written)
-    return written;
-  std::vector<formats::TensorToWrite> tensors;
-  for (const PlanParam &param : plan.params)
-    for (const auto &[prefix, region] : regionsOf(plan, trained))
-      tensors.push_back(
-          {prefix + param.name, formats::DType::F32, param.shape, region + param.offset});
-  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors);
-      !written)
-    return written;
-  Json json = toJson(state, identity);
-  json["files"] = Json::object();
-  for (const char *name : hashedFiles) {
-    json["files"][name] = hashFile(work + "/" + name);
-  }
-  json["hash"] = hashHex(dumpJson(json));
-  if (Result<void> written =
-          formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
-      !written)
-    return written;
-  return folder->commit();
-}
-
 std::vector<std::string> listCheckpoints(const std::string &outDir) {
   std::vector<std::pair<int64_t, std::string>> found;
   std::error_code error;
   for (const fs::directory_entry &entry : fs::directory_iterator(outDir, error)) {
     std::string name = entry.path().filename().string();
-    constexpr std::string_view prefix = "checkpoint-";
-    if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size() || name.size() > 30 ||
-        name.find_first_not_of("0123456789", prefix.size()) != std::string::npos)
+    if (!isCheckpointName(name))
       continue;
-    found.emplace_back(std::strtoll(name.c_str() + prefix.size(), nullptr, 10),
+    found.emplace_back(std::strtoll(name.c_str() + std::strlen("checkpoint-"), nullptr, 10),
                        outDir + "/" + name);
   }
   std::sort(found.rbegin(), found.rend());
@@ -201,7 +187,32 @@ std::vector<std::string> listCheckpoints(const std::string &outDir) {
 namespace {
 
 Error corrupt(const std::string &folder, const std::string &what) {
-  return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile};
+  return Error{"checkpoint '" + folder + "' is corrupt: " + what, Exit::ForeignFile, true};
+}
+
+bool isPlainFile(const std::string &path) {
+  struct stat status;
+  return lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/// Whether the files have these hashes.
+Result<void> checkFiles(const std::string &folder,
+                        const std::map<std::string, std::string> &hashes) {
+  for (const char *name : hashedFiles) {
+    const std::string path = folder + "/" + name;
+    if (!isPlainFile(path))
+      return corrupt(folder, "'" + std::string(name) + "' is missing");
+    Result<std::string> found = hashFile(path);
+    if (!found)
+      return corrupt(folder, found.error().message);
+    auto said = hashes.find(name);
+    if (said == hashes.end() || said->second.empty())
+      return corrupt(folder, "trainer_state.json has no hash of '" + std::string(name) + "'");
+    if (*found != said->second)
+      return corrupt(folder, "'" + std::string(name) + "' has hash " + *found +
+                                 ", trainer_state.json says " + said->second);
+  }
+  return {};
 }
 
 /// trainer_state.json, with its hash and those of the other files checked.
@@ -217,16 +228,165 @@ Result<Json> readState(const std::string &folder) {
   std::string hash = root.text("hash");
   json->erase("hash");
   if (!error.empty() || hashHex(dumpJson(*json)) != hash)
-    return corrupt(folder, "trainer_state.json has another hash");
-  for (const char *name : hashedFiles) {
-    std::string found = hashFile(folder + "/" + name);
-    if (found.empty() || found != root.maybe("files").textOr(name, ""))
-      return corrupt(folder, "'" + std::string(name) + "' is missing or has another hash");
-  }
+    return corrupt(folder, "trainer_state.json has another hash than it says");
+  std::map<std::string, std::string> hashes;
+  for (const char *name : hashedFiles)
+    hashes[name] = root.maybe("files").textOr(name, "");
+  if (Result<void> whole = checkFiles(folder, hashes); !whole)
+    return whole.error();
   return json;
 }
 
+/// A checkpoint that is known to fit the run: what is left is to copy it.
+struct OpenCheckpoint {
+  TrainerState state;
+  std::optional<formats::Safetensors> adapter, optimizer;
+  std::vector<Target> adapterTargets, optimizerTargets;
+};
+
+Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &plan,
+                                      const TrainedFloats &trained, const RunIdentity &identity) {
+  Result<Json> json = readState(folder);
+  if (!json)
+    return json.error();
+  std::string error;
+  Fields root(*json, "trainer_state", error);
+  OpenCheckpoint open;
+  for (auto [name, file] : {std::pair{"/adapter_model.safetensors", &open.adapter},
+                            {"/optimizer.safetensors", &open.optimizer}}) {
+    auto opened = formats::Safetensors::open(folder + name);
+    if (!opened)
+      return opened.error();
+    *file = std::move(*opened);
+  }
+  for (const PlanParam &param : plan.params) {
+    if (!plan.ranks)
+      open.adapterTargets.push_back(
+          {adapterPrefix + param.name, &param, trained.params + param.offset});
+    for (const auto &[prefix, region] : regionsOf(plan, trained))
+      open.optimizerTargets.push_back({prefix + param.name, &param, region + param.offset});
+  }
+  std::string misfits = plan.ranks ? "" : tensorMisfits(*open.adapter, open.adapterTargets);
+  if (misfits.empty())
+    misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
+  if (!misfits.empty())
+    return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,
+                 Exit::ForeignFile};
+  if (std::string other = differentBase(root, identity); !other.empty())
+    return Error{"checkpoint '" + folder + "' was trained on another base model: " + other +
+                     "; resume with the model that it was begun with",
+                 Exit::ForeignFile};
+  std::string different = differences(root, identity);
+  open.state = fromJson(root);
+  if (!error.empty())
+    return corrupt(folder, error);
+  if (!different.empty())
+    return Error{"checkpoint '" + folder + "' is of another run: " + different +
+                     "; resume with what it was begun with, or --overwrite",
+                 Exit::Refused};
+  return open;
+}
+
 } // namespace
+
+Result<void> requireFiniteState(const Plan &plan, const TrainedFloats &trained,
+                                const std::string &what) {
+  auto regions = regionsOf(plan, trained);
+  if (!plan.ranks)
+    regions.insert(regions.begin(), {"", trained.params});
+  for (const auto &[prefix, region] : regions)
+    for (const PlanParam &param : plan.params)
+      if (Result<void> finite = formats::requireFinite(
+              {region + param.offset, size_t(param.count())}, what, prefix + param.name);
+          !finite)
+        return finite;
+  return {};
+}
+
+Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &plan,
+                                         const TrainedFloats &trained,
+                                         const formats::Adapter &adapter, const TrainerState &state,
+                                         const RunIdentity &identity) {
+  auto folder = formats::DurableDirectory::create(checkpointPath(outDir, state.step));
+  if (!folder)
+    return folder.error();
+  const std::string &work = folder->workPath();
+  std::map<std::string, std::string> hashes;
+  if (Result<void> written = formats::writePeftAdapter(work, adapter, &hashes); !written)
+    return written.error();
+  std::vector<formats::TensorToWrite> tensors;
+  for (const PlanParam &param : plan.params)
+    for (const auto &[prefix, region] : regionsOf(plan, trained))
+      tensors.push_back(
+          {prefix + param.name, formats::DType::F32, param.shape, region + param.offset});
+  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors, {},
+                                                       &hashes["optimizer.safetensors"]);
+      !written)
+    return written.error();
+  Json json = toJson(state, identity);
+  json["files"] = Json::object();
+  for (const char *name : hashedFiles)
+    json["files"][name] = hashes[name];
+  const std::string hash = hashHex(dumpJson(json));
+  json["hash"] = hash;
+  if (Result<void> written =
+          formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
+      !written)
+    return written.error();
+  // What a reader would say of it is known before it has a name.
+  if (Result<OpenCheckpoint> readBack = openCheckpoint(work, plan, trained, identity); !readBack)
+    return Error{"what was written does not read back: " + readBack.error().message};
+  if (Result<void> synced = folder->sync(); !synced)
+    return synced.error();
+  return StagedCheckpoint{std::move(*folder), "checkpoint-" + std::to_string(state.step), hash};
+}
+
+Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
+                             const TrainedFloats &trained, const formats::Adapter &adapter,
+                             const TrainerState &state, const RunIdentity &identity) {
+  Result<StagedCheckpoint> staged =
+      stageCheckpoint(outDir, plan, trained, adapter, state, identity);
+  return staged ? staged->folder.commit() : Result<void>(staged.error());
+}
+
+CheckpointFacts inspectCheckpoint(const std::string &folder, bool listed, bool deep) {
+  CheckpointFacts facts;
+  std::error_code error;
+  struct stat status;
+  if (lstat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
+    return facts;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name != "trainer_state.json" &&
+        std::find(std::begin(hashedFiles), std::end(hashedFiles), name) == std::end(hashedFiles))
+      facts.stranger = name;
+  }
+  const std::string path = folder + "/trainer_state.json";
+  const auto damaged = [&](const Error &why) {
+    facts.kind = CheckpointFacts::Damaged;
+    facts.damage = why;
+    return facts;
+  };
+  Result<std::string> text = Error{""};
+  if (isPlainFile(path))
+    text = formats::readSmallFile(path, 64 << 20);
+  if (!text)
+    return listed ? damaged(corrupt(folder, "it has no readable trainer_state.json")) : facts;
+  auto json = formats::readHashedJson(*text, path, "lorac_checkpoint");
+  if (!json)
+    return damaged(corrupt(folder, json.error().message));
+  if (!*json)
+    return listed ? damaged(corrupt(folder, "trainer_state.json is not what lorac wrote")) : facts;
+  facts.kind = CheckpointFacts::Whole;
+  facts.hash = (*json)->hash;
+  facts.files = (*json)->tables["files"];
+  facts.metricsHash = (*json)->texts["metrics_hash"];
+  facts.metricsBytes = std::strtoull((*json)->rest["metrics_bytes"].c_str(), nullptr, 10);
+  if (deep)
+    if (Result<void> whole = checkFiles(folder, facts.files); !whole)
+      return damaged(whole.error());
+  return facts;
+}
 
 Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &folder) {
   Result<Json> json = readState(folder);
@@ -244,45 +404,16 @@ Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &fo
 
 Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
                                     const TrainedFloats &trained, const RunIdentity &identity) {
-  Result<Json> json = readState(folder);
-  if (!json)
-    return json.error();
-  std::string error;
-  Fields root(*json, "trainer_state", error);
-  auto adapter = formats::Safetensors::open(folder + "/adapter_model.safetensors");
-  if (!adapter)
-    return adapter.error();
-  auto optimizer = formats::Safetensors::open(folder + "/optimizer.safetensors");
-  if (!optimizer)
-    return optimizer.error();
-  std::vector<Target> adapterTargets, optimizerTargets;
-  for (const PlanParam &param : plan.params) {
-    if (!plan.ranks)
-      adapterTargets.push_back({adapterPrefix + param.name, &param, trained.params + param.offset});
-    for (const auto &[prefix, region] : regionsOf(plan, trained))
-      optimizerTargets.push_back({prefix + param.name, &param, region + param.offset});
-  }
-  std::string misfits = plan.ranks ? "" : tensorMisfits(*adapter, adapterTargets);
-  if (misfits.empty())
-    misfits = tensorMisfits(*optimizer, optimizerTargets);
-  if (!misfits.empty())
-    return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,
-                 Exit::ForeignFile};
-  std::string different = differences(root, identity);
-  TrainerState state = fromJson(root);
-  if (!error.empty())
-    return corrupt(folder, error);
-  if (!different.empty())
-    return Error{"checkpoint '" + folder + "' is of another run: " + different +
-                     "; resume with what it was begun with, or --overwrite",
-                 Exit::Refused};
-  for (auto [file, targets] :
-       {std::pair{&*adapter, &adapterTargets}, {&*optimizer, &optimizerTargets}})
+  Result<OpenCheckpoint> open = openCheckpoint(folder, plan, trained, identity);
+  if (!open)
+    return open.error();
+  for (auto [file, targets] : {std::pair{&*open->adapter, &open->adapterTargets},
+                               {&*open->optimizer, &open->optimizerTargets}})
     for (const Target &target : *targets) {
       std::span<const uint8_t> bytes = file->bytes(*file->find(target.name));
       std::memcpy(target.out, bytes.data(), bytes.size());
     }
-  return state;
+  return std::move(open->state);
 }
 
 } // namespace lorac::train

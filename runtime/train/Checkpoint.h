@@ -1,19 +1,18 @@
 #pragma once
 // checkpoint-N/: everything that a run needs to go on to the same bytes.
 //
-//   adapter_config.json, adapter_model.safetensors   PEFT's layout: usable as it is
-//   optimizer.safetensors                            exp_avg.<parameter>, exp_avg_sq.<parameter>;
-//   of
-//                                                    AdaLoRA, whose adapter has the live triplets
-//                                                    alone, also param., sensitivity., uncertainty.
-//   trainer_state.json                               step, position in the data, what the run is,
-//                                                    hashes of the other files
+// - adapter_config.json, adapter_model.safetensors: PEFT's layout, usable as it is
+// - optimizer.safetensors: exp_avg.<parameter>, exp_avg_sq.<parameter>; of AdaLoRA, whose adapter
+// has
+//   the live triplets alone, also param., sensitivity., uncertainty.
+// - trainer_state.json: step, position in the data, what the run is, hashes of the other files
 //
 // Random numbers are counter-based, so there is no generator to save. The folder is written aside,
-// synced and renamed: a checkpoint is there whole or not at all.
+// read back, synced and renamed: a checkpoint is there whole or not at all.
 
 #include "runtime/Result.h"
 #include "runtime/formats/Adapter.h"
+#include "runtime/formats/DurableFile.h"
 #include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Plan.h"
@@ -21,6 +20,7 @@
 #include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -42,6 +42,7 @@ struct TrainerState {
   DataPosition position;
   int64_t tokensSeen = 0;
   uint64_t metricsBytes = 0; ///< length of metrics.jsonl
+  std::string metricsHash;   ///< of these bytes; "": not told
   double firstLoss = 0, lastLoss = 0;
   std::vector<std::pair<int64_t, double>> evals; ///< step, eval_loss
   std::optional<CheckpointRanks> ranks;          ///< AdaLoRA
@@ -54,10 +55,26 @@ struct RunIdentity {
   std::string data;                                      ///< hash of the corpus
   std::vector<std::pair<std::string, std::string>> spec; ///< fingerprint(RunConfig)
   int64_t totalSteps = 0;
-  bool stepsMatter = true; ///< the schedule depends on the number of steps
+  bool stepsMatter = true;                      ///< the schedule depends on the number of steps
+  std::map<std::string, std::string> base = {}; ///< ModelIdentity::facts()
 };
 
 std::string checkpointPath(const std::string &outDir, int64_t step);
+
+/// Error, unless parameters and moments are finite: what is not is never saved. `what` begins it.
+Result<void> requireFiniteState(const Plan &plan, const TrainedFloats &trained,
+                                const std::string &what);
+
+/// A checkpoint that was written, synced and read back, and has not taken its name.
+struct StagedCheckpoint {
+  formats::DurableDirectory folder;
+  std::string name; ///< checkpoint-N
+  std::string hash; ///< as trainer_state.json says it: of all that it holds
+};
+Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &plan,
+                                         const TrainedFloats &trained,
+                                         const formats::Adapter &adapter, const TrainerState &state,
+                                         const RunIdentity &identity);
 
 /// Writes `outDir/checkpoint-<step>`.
 Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
@@ -67,13 +84,28 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
 /// Checkpoint folders of `outDir`, newest first.
 std::vector<std::string> listCheckpoints(const std::string &outDir);
 
+/// What a folder called checkpoint-N is.
+struct CheckpointFacts {
+  enum Kind { Whole, Damaged, Foreign };
+  Kind kind = Foreign;
+  std::string hash;                         ///< as its trainer_state.json says it
+  std::map<std::string, std::string> files; ///< and of its files
+  uint64_t metricsBytes = 0;                ///< of metrics.jsonl, and their hash
+  std::string metricsHash;                  ///< "": not told
+  std::optional<Error> damage;              ///< names the file
+  std::string stranger;                     ///< a file in it that no checkpoint has; "": none
+};
+/// `listed`: a manifest has it, so that one without a readable trainer_state.json is damaged and
+/// not somebody else's. `deep`: the hashes of all files are looked at.
+CheckpointFacts inspectCheckpoint(const std::string &folder, bool listed, bool deep);
+
 /// The ranks of a checkpoint, by which the program is known that its tensors fit; nothing without
-/// AdaLoRA. Exit::ForeignFile for what is corrupt.
+/// AdaLoRA. Exit::ForeignFile for what is corrupt (Error::corrupt).
 Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &folder);
 
-/// Reads a checkpoint into `trained`. Errors: Exit::ForeignFile for what is corrupt or has other
-/// tensors, Exit::Refused for another run (each key that differs, with both values). `trained` is
-/// written only when all is well.
+/// Reads a checkpoint into `trained`. Errors: Exit::ForeignFile for what is corrupt
+/// (Error::corrupt) or has other tensors, Exit::Refused for another run (each key that differs,
+/// with both values). `trained` is written only when all is well.
 Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
                                     const TrainedFloats &trained, const RunIdentity &identity);
 

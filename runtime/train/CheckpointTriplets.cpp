@@ -54,6 +54,9 @@ Result<std::optional<formats::Adapter>> checkpointTriplets(const std::string &fo
       return std::optional<formats::Adapter>();
     path = checkpoints.front() + "/optimizer.safetensors";
   }
+  const CheckpointFacts facts = inspectCheckpoint(path.substr(0, path.rfind('/')), false, true);
+  if (facts.damage)
+    return *facts.damage;
   Result<formats::Safetensors> file = formats::Safetensors::open(path);
   if (!file)
     return file.error();

@@ -1,11 +1,13 @@
 #include "runtime/train/ChildProcess.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +31,7 @@ std::string readAll(int file) {
 } // namespace
 
 Result<ChildProcess> ChildProcess::start(const std::vector<std::string> &words,
-                                         std::string_view input) {
+                                         std::string_view input, uint64_t mostMemory) {
   ChildProcess child;
   int inputFile = memfd_create("lorac-input", MFD_CLOEXEC);
   child.outputFile = memfd_create("lorac-output", MFD_CLOEXEC);
@@ -70,6 +72,10 @@ Result<ChildProcess> ChildProcess::start(const std::vector<std::string> &words,
     close(inputFile);
   if (child.pid < 0)
     return Error{"cannot run '" + words.front() + "': " + std::strerror(code)};
+  if (rlimit limit; mostMemory > 0 && prlimit(child.pid, RLIMIT_AS, nullptr, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max = std::min<rlim_t>(limit.rlim_max, mostMemory);
+    (void)prlimit(child.pid, RLIMIT_AS, &limit, nullptr);
+  }
   return child;
 }
 
@@ -102,18 +108,26 @@ void ChildProcess::release() {
 bool ChildProcess::ended(std::chrono::milliseconds patience) {
   if (pid < 0)
     return true;
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point until = Clock::now() + patience;
   int status = 0;
-  if (patience.count() > 0) {
-    // A descriptor of the process becomes readable when it ends.
-    if (int handle = int(syscall(SYS_pidfd_open, pid, 0)); handle >= 0) {
-      pollfd wanted{handle, POLLIN, 0};
-      (void)poll(&wanted, 1, int(patience.count()));
-      close(handle);
-    } else {
-      usleep(useconds_t(patience.count()) * 1000);
-    }
+  // A descriptor of the process becomes readable when it ends; a moment may pass until it can be
+  // buried, and signals cut waits short.
+  const int handle = patience.count() > 0 ? int(syscall(SYS_pidfd_open, pid, 0)) : -1;
+  pid_t buried = waitpid(pid, &status, WNOHANG);
+  while (buried != pid) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (left <= 0)
+      break;
+    pollfd wanted{handle, POLLIN, 0};
+    if (handle < 0 || poll(&wanted, 1, int(std::min<int64_t>(left, 1000))) != 0)
+      usleep(1000);
+    buried = waitpid(pid, &status, WNOHANG);
   }
-  if (waitpid(pid, &status, WNOHANG) != pid)
+  if (handle >= 0)
+    close(handle);
+  if (buried != pid)
     return false;
   pid = -1;
   result.exitCode = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -5,6 +5,7 @@
 #include "runtime/Result.h"
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <sys/types.h>
@@ -22,14 +23,16 @@ struct ChildOutcome {
 class ChildProcess {
 public:
   /// Starts `words[0]` with `input` as a file on its stdin. It has a process group of its own: a
-  /// Ctrl-C in the terminal is for the run alone.
-  static Result<ChildProcess> start(const std::vector<std::string> &words, std::string_view input);
+  /// Ctrl-C in the terminal is for the run alone. `mostMemory`: bytes of address space that it and
+  /// what it starts may each have; 0: no limit but ours.
+  static Result<ChildProcess> start(const std::vector<std::string> &words, std::string_view input,
+                                    uint64_t mostMemory = 0);
   ChildProcess(ChildProcess &&other) noexcept;
   ChildProcess &operator=(ChildProcess &&other) noexcept;
   /// Kills what is still running.
   ~ChildProcess();
 
-  /// Whether it has ended; waits up to `patience` for that.
+  /// Whether it has ended; waits up to `patience` for that, whatever signals come.
   bool ended(std::chrono::milliseconds patience);
   /// Of one that has ended.
   const ChildOutcome &outcome() const { return result; }

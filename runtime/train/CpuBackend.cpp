@@ -18,6 +18,7 @@ Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
   if (Result<void> cpu = checkCpu(plan); !cpu)
     return cpu.error();
   std::unique_ptr<CpuBackend> backend(new CpuBackend(plan, input.pool));
+  backend->besides = input.besides;
   auto begin = std::chrono::steady_clock::now();
   Result<WeightStore> weights = WeightStore::load(plan, input.modelPath, input.seed, input.pool);
   if (!weights)
@@ -35,10 +36,11 @@ Result<std::unique_ptr<Backend>> CpuBackend::open(const BackendInput &input) {
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
                         plan.weights.size(), seconds));
-  input.say(fmt::format("memory planned: weights {}, arena {}, scratch {} x {}; {} in all",
+  input.say(fmt::format("memory planned: weights {}, arena {}, scratch {} x {}, {} besides; {} in "
+                        "all",
                         formatBytes(backend->weights.bytes()),
                         formatBytes(uint64_t(plan.arenaBytes)), input.pool.threads(),
-                        formatBytes(uint64_t(plan.scratchBytes)),
+                        formatBytes(uint64_t(plan.scratchBytes)), formatBytes(input.besides),
                         formatBytes(backend->memory().planned)));
   return std::unique_ptr<Backend>(std::move(backend));
 }
@@ -286,9 +288,29 @@ Result<const float *> CpuBackend::grads() {
 
 MemoryUse CpuBackend::memory() const {
   return {false,
-          weights.bytes() + uint64_t(plan.arenaBytes) +
-              uint64_t(plan.scratchBytes) * uint64_t(pool.threads()),
+          besides + weights.bytes() + uint64_t(plan.arenaBytes) +
+              executor->scratchMemory().bytes(),
           peakMemoryBytes(), residentMemoryBytes()};
+}
+
+Result<void> CpuBackend::commit() {
+  if (Result<void> done = arena.commit(); !done)
+    return done;
+  return executor->commit();
+}
+
+std::vector<MemoryRegion> CpuBackend::regions() const {
+  const auto persistent = uint64_t(plan.persistentBytes), all = uint64_t(plan.arenaBytes);
+  return {{"weights", "frozen weights", {"weights"}, weights.part(0, 0), weights.bytes()},
+          {"adapters",
+           "adapters, gradients, states, inputs",
+           {"adapters", "gradients", "optimizer", "importance", "io"},
+           arena.data(),
+           persistent},
+          {"activations", "activations", {"activations"}, arena.data() + persistent,
+           all - persistent},
+          {"scratch", "scratch of the threads", {"scratch"}, executor->scratchMemory().data(),
+           executor->scratchMemory().bytes()}};
 }
 
 } // namespace lorac::train

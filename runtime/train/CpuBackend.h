@@ -38,6 +38,8 @@ public:
   }
   const std::vector<LaunchCount> &profile() const override { return executor->profile(); }
   MemoryUse memory() const override;
+  Result<void> commit() override;
+  std::vector<MemoryRegion> regions() const override;
   const std::string &weightsHash() const override { return weights.hash(); }
 
 private:
@@ -59,6 +61,7 @@ private:
   std::vector<TripletLayout> triplets;
   bool isFolded = false, gradsAreFolded = false;
   bool profiling = false;
+  uint64_t besides = 0;
 };
 
 } // namespace lorac::train

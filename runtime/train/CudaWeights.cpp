@@ -38,7 +38,7 @@ Result<CudaWeights> CudaWeights::load(const Plan &plan, const std::string &sourc
     Result<void> done =
         formats::packRowWeight(*from->rows[w], from->formats[w], compute, parts, parallel);
     if (!done)
-      return Error{"weight '" + weight.name + "': " + done.error().message, done.error().code};
+      return weightError(source, weight, done.error());
     from->rows[w].reset();
     hashes.push_back(hashWeight(weight, parts));
     for (size_t p = 0; p < parts.size() && done; ++p)

@@ -4,18 +4,15 @@
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Random.h"
-#include "runtime/train/TextDecoder.h"
+#include "runtime/train/SampleReader.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fcntl.h>
 #include <glob.h>
 #include <set>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace lorac::train {
 
@@ -36,27 +33,38 @@ public:
         separator(decodedSeparator(table.separator)) {}
 
   Result<void> loadFile(const std::string &path) {
-    Result<std::string> text = readText(path, facts);
-    if (!text)
-      return text.error();
-    const bool isFirst = facts.files == 1;
-    if (table.format == "jsonl")
-      return loadLines(path, *text);
-    if (!table.formatStated && isFirst)
-      if (std::optional<std::string> kind = otherTextKind(*text))
-        corpus.warnings.push_back("data '" + table.name + "': '" + path + "' looks like " + *kind +
-                                  "; it begins with " + quotedStart(*text) +
-                                  "; set format = \"text\" if that is meant");
-    if (Result<void> loaded = loadText(path, *text); !loaded)
-      return loaded;
-    if (!separator.empty() && isFirst)
-      firstFile = path;
+    const bool lines = table.format == "jsonl";
+    Result<SampleReader> reader =
+        SampleReader::open(path, lines ? "\n" : table.separator, lines ? nullptr : encoder.cut);
+    if (!reader)
+      return reader.error();
+    if (facts.files == 1 && !lines)
+      lookAt(path, reader->firstBytes());
+    for (;;) {
+      Result<std::optional<SamplePart>> part = reader->next();
+      if (!part)
+        return part.error();
+      if (!*part)
+        break;
+      const std::string where = "line " + std::to_string((*part)->line);
+      Result<void> added =
+          lines ? addLine((*part)->text, path, where) : addPart(**part, path, where);
+      if (!added)
+        return added;
+    }
+    facts.carriageReturns |= reader->decoded().hadCarriageReturns();
+    facts.utf16 |= reader->decoded().wasUtf16();
+    // What an encoder holds of a text beside it: normalized, cut into pieces, merged, as ids.
+    constexpr uint64_t perByte = 64;
+    corpus.textBytes =
+        std::max(corpus.textBytes, reader->mostHeld() + perByte * reader->longestPart());
     return {};
   }
 
   /// After the last file.
   void finish() {
-    if (firstFile.empty() || facts.files > 1 || facts.samples != 1 || facts.blank > 0)
+    if (firstFile.empty() || separator.empty() || facts.files > 1 || facts.samples != 1 ||
+        facts.blank > 0)
       return;
     corpus.warnings.push_back("data '" + table.name + "': the whole of '" + firstFile +
                               "' is 1 sample, since the separator " + quotedBytes(separator) +
@@ -69,51 +77,47 @@ private:
     return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
   }
 
-  Result<void> loadText(const std::string &path, const std::string &text) {
-    size_t line = 1, seen = 0;
-    for (auto [offset, sample] : splitText(text, separator)) {
-      line +=
-          size_t(std::count(text.begin() + int64_t(seen), text.begin() + int64_t(offset), '\n'));
-      seen = offset;
-      if (Result<void> added = add(sample, path, "line " + std::to_string(line)); !added)
-        return added;
-    }
-    return {};
+  /// Whether the first file may be of another kind than text.
+  void lookAt(const std::string &path, const std::string &firstBytes) {
+    firstFile = path;
+    TextDecoder decoder;
+    std::string head;
+    if (table.formatStated || !decoder.push(firstBytes, head))
+      return;
+    if (std::optional<std::string> kind = otherTextKind(head))
+      corpus.warnings.push_back("data '" + table.name + "': '" + path + "' looks like " + *kind +
+                                "; it begins with " + quotedStart(head) +
+                                "; set format = \"text\" if that is meant");
   }
 
-  Result<void> loadLines(const std::string &path, const std::string &text) {
-    size_t number = 0;
-    for (auto [offset, line] : splitText(text, "\n")) {
-      std::string where = "line " + std::to_string(++number);
-      if (line.find_first_not_of(" \t") == std::string_view::npos)
-        continue;
-      auto refusedHere = [&, at = where](const std::string &what) {
-        return refused("data file '" + path + "', " + at + ": " + what);
-      };
-      size_t byte = 0;
-      Json value = parseLine(line, byte);
-      if (value.is_discarded())
-        return refused("data file '" + path + "', " + where + ", column " +
-                       std::to_string(charactersOf(line.substr(0, byte)) + 1) + ": not JSON" +
-                       unknownWord(line, byte) +
-                       (line[line.find_first_not_of(" \t")] == '['
-                            ? "; the file may be one list, where format = \"jsonl\" takes one "
-                              "object a line"
-                            : ""));
-      if (!value.is_object())
-        return refusedHere(
-            "needs an object with the string \"text\", got " + std::string(value.type_name()) +
-            (value.is_array() ? "; format = \"jsonl\" takes one object a line" : ""));
-      if (!value.contains("text"))
-        return refusedHere("needs an object with the string \"text\"; it has " + keysOf(value));
-      if (!value["text"].is_string())
-        return refusedHere("needs an object with the string \"text\"; its \"text\" is " +
-                           std::string(value["text"].type_name()));
-      if (Result<void> added = add(value["text"].get_ref<const std::string &>(), path, where);
-          !added)
-        return added;
-    }
-    return {};
+  Result<void> addLine(std::string_view line, const std::string &path, const std::string &where) {
+    if (line.find_first_not_of(" \t") == std::string_view::npos)
+      return {};
+    auto refusedHere = [&](const std::string &what) {
+      return refused("data file '" + path + "', " + where + ": " + what);
+    };
+    size_t byte = 0;
+    Json value = parseLine(line, byte);
+    if (value.is_discarded())
+      return refused("data file '" + path + "', " + where + ", column " +
+                     std::to_string(charactersOf(line.substr(0, byte)) + 1) + ": not JSON" +
+                     unknownWord(line, byte) +
+                     (line[line.find_first_not_of(" \t")] == '['
+                          ? "; the file may be one list, where format = \"jsonl\" takes one "
+                            "object a line"
+                          : ""));
+    if (!value.is_object())
+      return refusedHere("needs an object with the string \"text\", got " +
+                         std::string(value.type_name()) +
+                         (value.is_array() ? "; format = \"jsonl\" takes one object a line" : ""));
+    if (!value.contains("text"))
+      return refusedHere("needs an object with the string \"text\"; it has " + keysOf(value));
+    if (!value["text"].is_string())
+      return refusedHere("needs an object with the string \"text\"; its \"text\" is " +
+                         std::string(value["text"].type_name()));
+    SamplePart whole;
+    whole.text = value["text"].get_ref<const std::string &>();
+    return addPart(whole, path, where);
   }
 
   static size_t charactersOf(std::string_view text) {
@@ -157,34 +161,64 @@ private:
     return keys.empty() ? "no keys" : keys + (object.size() > 8 ? ", …" : "");
   }
 
-  Result<void> add(std::string_view text, const std::string &path, const std::string &where) {
-    if (text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos) {
+  Result<void> addPart(const SamplePart &part, const std::string &path, const std::string &where) {
+    if (part.first && part.last &&
+        part.text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos) {
       ++facts.blank;
       return {};
     }
-    uint64_t begin = corpus.ids.size();
-    if (encoder.bos >= 0)
-      corpus.ids.push_back(encoder.bos);
-    if (Result<void> encoded = encoder.encode(text, corpus.ids); !encoded)
-      return refused("data file '" + path + "', " + where + ": " + encoded.error().message);
+    encoded.clear();
+    if (part.first) {
+      begin = corpus.ids.size();
+      if (encoder.bos >= 0)
+        encoded.push_back(encoder.bos);
+      if (facts.samples == 0)
+        facts.start = quotedStart(part.text);
+    }
+    const auto &encode = part.first ? encoder.encode : encoder.encodeMore;
+    if (Result<void> done = encode(part.text, encoded); !done)
+      return refused("data file '" + path + "', " + where + ": " + done.error().message);
     // The text may bring its own.
-    if (encoder.bos >= 0 && corpus.ids.size() > begin + 1 && corpus.ids[begin + 1] == encoder.bos) {
-      corpus.ids.erase(corpus.ids.begin() + int64_t(begin));
+    if (part.first && encoder.bos >= 0 && encoded.size() > 1 && encoded[1] == encoder.bos) {
+      encoded.erase(encoded.begin());
       ++facts.ownBos;
     }
-    if (encoder.eos >= 0) {
-      if (corpus.ids.size() > begin && corpus.ids.back() == encoder.eos &&
-          (encoder.bos != encoder.eos || corpus.ids.size() > begin + 1))
-        ++facts.ownEos;
-      else
-        corpus.ids.push_back(encoder.eos);
-    }
+    if (part.last && encoder.eos >= 0)
+      endWithEos();
+    if (Result<void> known = checkIds(); !known)
+      return known;
+    corpus.ids.append(encoded);
+    return part.last ? endSample(path, where) : Result<void>();
+  }
+
+  /// One eos ends the sample, be it the text's own.
+  void endWithEos() {
+    const size_t before = corpus.ids.size() - begin, count = before + encoded.size();
+    const int32_t last = !encoded.empty() ? encoded.back()
+                         : before > 0     ? corpus.ids[corpus.ids.size() - 1]
+                                          : -1;
+    if (last == encoder.eos && (encoder.bos != encoder.eos || count > 1))
+      ++facts.ownEos;
+    else
+      encoded.push_back(encoder.eos);
+  }
+
+  Result<void> checkIds() const {
+    for (size_t i = 0; i < encoded.size(); ++i)
+      if (encoded[i] < 0 || encoded[i] >= limits.vocab)
+        return refused("token " + std::to_string(encoded[i]) + " at " +
+                       std::to_string(corpus.ids.size() + i) +
+                       " is outside of the model's vocabulary of " + std::to_string(limits.vocab) +
+                       "; the tokenizer and the model do not belong together");
+    return {};
+  }
+
+  Result<void> endSample(const std::string &path, const std::string &where) {
     uint64_t count = corpus.ids.size() - begin, most = uint64_t(limits.maxLength);
     if (facts.samples == 0) {
-      facts.start = quotedStart(text);
       facts.startTokens = int64_t(count);
       facts.startHasBos = encoder.bos >= 0 && corpus.ids[begin] == encoder.bos;
-      facts.startHasEos = encoder.eos >= 0 && corpus.ids.back() == encoder.eos;
+      facts.startHasEos = encoder.eos >= 0 && corpus.ids[begin + count - 1] == encoder.eos;
     }
     if (count > most) {
       ++facts.overlong;
@@ -195,7 +229,7 @@ private:
                        "; set overlong = \"split\" or \"truncate\", or raise max_length");
       if (table.overlong == "truncate") {
         facts.cutTokens += int64_t(count - most);
-        corpus.ids.resize(begin + most);
+        corpus.ids.shrink(begin + most);
         count = most;
       }
     }
@@ -217,6 +251,8 @@ private:
   Corpus &corpus;
   TableFacts &facts;
   std::string separator, firstFile;
+  std::vector<int32_t> encoded;
+  uint64_t begin = 0; ///< of the sample that is read
 };
 
 /// The line for people.
@@ -269,108 +305,34 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
   return held;
 }
 
+/// As 32-bit numbers, whatever they take in memory.
+void hashTokens(Hasher &hasher, const TokenList &list) {
+  std::array<int32_t, 4096> buffer;
+  for (size_t at = 0; at < list.size(); at += buffer.size()) {
+    const size_t items = std::min(buffer.size(), list.size() - at);
+    list.copy(at, items, buffer.data());
+    hasher.add(buffer.data(), items * sizeof(int32_t));
+  }
+}
+
 std::string hashCorpus(const Corpus &corpus) {
   Hasher hasher;
-  auto feed = [&](const auto &items) {
-    uint64_t count = items.size();
-    hasher.add(&count, sizeof count);
-    hasher.add(items.data(), items.size() * sizeof(items[0]));
-  };
-  feed(corpus.ids);
-  feed(corpus.targets);
-  std::vector<uint64_t> cuts;
-  for (const Piece &piece : corpus.pieces)
-    cuts.insert(cuts.end(), {piece.begin, piece.count, piece.sample});
-  feed(cuts);
-  feed(corpus.eval);
+  auto feedCount = [&](uint64_t count) { hasher.add(&count, sizeof count); };
+  for (const TokenList *list : {&corpus.ids, &corpus.targets}) {
+    feedCount(list->size());
+    hashTokens(hasher, *list);
+  }
+  feedCount(3 * corpus.pieces.size());
+  for (const Piece &piece : corpus.pieces) {
+    const uint64_t cut[] = {piece.begin, piece.count, piece.sample};
+    hasher.add(cut, sizeof cut);
+  }
+  feedCount(corpus.eval.size());
+  hasher.add(corpus.eval.data(), corpus.eval.size() * sizeof(corpus.eval[0]));
   return hasher.hex();
 }
 
 } // namespace
-
-Result<std::string> readFile(const std::string &path) {
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  struct stat info;
-  if (fd < 0 || fstat(fd, &info) != 0) {
-    Error error = refused("cannot open '" + path + "': " + std::strerror(errno));
-    if (fd >= 0)
-      close(fd);
-    return error;
-  }
-  if (!S_ISREG(info.st_mode)) {
-    close(fd);
-    if (S_ISDIR(info.st_mode))
-      return refused("'" + path + "' is a folder: name a file or a pattern, as in \"" + path +
-                     "/*.txt\"");
-    return refused("'" + path + "' is not a regular file");
-  }
-  std::string bytes;
-  bytes.resize(size_t(info.st_size));
-  size_t done = 0;
-  for (ssize_t got;
-       done < bytes.size() && (got = read(fd, bytes.data() + done, bytes.size() - done)) > 0;)
-    done += size_t(got);
-  close(fd);
-  if (done != bytes.size())
-    return refused("cannot read '" + path + "': it ends at byte " + std::to_string(done) + " of " +
-                   std::to_string(bytes.size()));
-  return bytes;
-}
-
-std::vector<std::pair<size_t, std::string_view>> splitText(std::string_view text,
-                                                           std::string_view separator) {
-  std::vector<std::pair<size_t, std::string_view>> parts;
-  if (separator.empty())
-    return {{0, text}};
-  // A separator that is a line also stands at the file's begin and end and behind another one,
-  // where a line's end beside it is that of the file or of the other.
-  const std::string_view word =
-      separator.size() > 2 && separator.front() == '\n' && separator.back() == '\n'
-          ? separator.substr(1, separator.size() - 2)
-          : std::string_view();
-  const bool isLine = !word.empty() && word.find_first_not_of('\n') == 0;
-  size_t begin = 0;
-  while (true) {
-    if (isLine && text.substr(begin).starts_with(separator.substr(1))) {
-      parts.emplace_back(begin, text.substr(begin, 0));
-      begin += separator.size() - 1;
-      continue;
-    }
-    const size_t at = text.find(separator, begin);
-    if (at == std::string_view::npos)
-      break;
-    parts.emplace_back(begin, text.substr(begin, at - begin));
-    begin = at + separator.size();
-  }
-  std::string_view last = text.substr(begin);
-  if (isLine && last == word)
-    last = {};
-  else if (isLine && last.ends_with(separator.substr(0, separator.size() - 1)))
-    last.remove_suffix(separator.size() - 1);
-  parts.emplace_back(begin, last);
-  return parts;
-}
-
-Result<std::string> readText(const std::string &path, TableFacts &facts) {
-  Result<std::string> bytes = readFile(path);
-  if (!bytes)
-    return bytes.error();
-  if (bytes->empty())
-    return refused("data file '" + path + "' is empty");
-  if (std::optional<std::string> kind = binaryKind(*bytes))
-    return refused("data file '" + path + "' is " + *kind);
-  TextDecoder decoder;
-  std::string text;
-  text.reserve(bytes->size());
-  Result<void> decoded = decoder.push(*bytes, text);
-  if (decoded)
-    decoded = decoder.finish(text);
-  if (!decoded)
-    return refused("data file '" + path + "' " + decoded.error().message);
-  facts.carriageReturns |= decoder.hadCarriageReturns();
-  facts.utf16 |= decoder.wasUtf16();
-  return text;
-}
 
 /// Whether the text asks for a pattern, that is has `*`, `?` or `[` without `\` before it.
 static bool isPattern(const std::string &text) {
@@ -489,6 +451,8 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
 Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncoder &encoder,
                           const DataLimits &limits) {
   Corpus corpus;
+  corpus.ids = TokenList(limits.vocab), corpus.targets = TokenList(limits.vocab);
+  corpus.tokenizerBytes = encoder.bytes;
   for (const DataConfig &table : tables) {
     if (table.format == "tokens" && tables.size() > 1)
       return refused(
@@ -499,11 +463,9 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
   }
   if (corpus.train.empty())
     return refused("nothing is left to train on: all samples are held out; lower eval_fraction");
-  for (size_t i = 0; i < corpus.ids.size(); ++i)
-    if (corpus.ids[i] < 0 || corpus.ids[i] >= limits.vocab)
-      return refused("token " + std::to_string(corpus.ids[i]) + " at " + std::to_string(i) +
-                     " is outside of the model's vocabulary of " + std::to_string(limits.vocab) +
-                     "; the tokenizer and the model do not belong together");
+  corpus.pieces.shrink_to_fit();
+  corpus.train.shrink_to_fit();
+  corpus.eval.shrink_to_fit();
   corpus.hash = hashCorpus(corpus);
   return corpus;
 }

@@ -18,6 +18,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/train/RunConfig.h"
+#include "runtime/train/TokenList.h"
 
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,12 @@ struct TextEncoder {
   std::function<Result<void>(std::string_view text, std::vector<int32_t> &ids)> encode;
   int32_t bos = -1; ///< set before each sample; -1: none
   int32_t eos = -1; ///< behind each sample; -1: none
+
+  /// Where a text may be cut so that `encode` of what stands before and `encodeMore` of what stands
+  /// behind give the ids of the whole; 0: no place is known. Null: samples are encoded whole.
+  std::function<size_t(std::string_view text)> cut;
+  std::function<Result<void>(std::string_view text, std::vector<int32_t> &ids)> encodeMore;
+  uint64_t bytes = 0; ///< that the tokenizer takes in memory
 };
 
 /// A run of tokens with positions from 0 that sees only itself.
@@ -61,9 +68,9 @@ struct TableFacts {
 };
 
 struct Corpus {
-  std::vector<int32_t> ids;
-  std::vector<int32_t> targets; ///< beside ids, shifted already; empty: the next token of the piece
-  std::vector<Piece> pieces;    ///< in file order
+  TokenList ids;
+  TokenList targets;         ///< beside ids, shifted already; empty: the next token of the piece
+  std::vector<Piece> pieces; ///< in file order
   std::vector<uint32_t> train, eval; ///< pieces, in file order
   int64_t batchRows = 0;             ///< tokens: rows of a batch; 0: batches are ours to make
   int64_t samples = 0;
@@ -71,6 +78,8 @@ struct Corpus {
   std::vector<std::string> notes;    ///< one line for people a table
   std::vector<std::string> warnings; ///< where the data may not be what is meant
   std::string hash;                  ///< XXH3-128 of ids, targets and cuts
+  uint64_t textBytes = 0;            ///< most that text and encoder held while files were read
+  uint64_t tokenizerBytes = 0;
 
   int32_t target(const Piece &piece, uint32_t i) const {
     return targets.empty() ? (i + 1 < piece.count ? ids[piece.begin + i + 1] : -100)
@@ -90,17 +99,6 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
 /// The files that `pattern` names, sorted; links to a file that is already there are left out. A
 /// file of that very name comes first; `\` before a character of a pattern makes it a plain one.
 Result<std::vector<std::string>> expandPattern(const std::string &pattern);
-
-/// A whole regular file.
-Result<std::string> readFile(const std::string &path);
-
-/// A file as text (TextDecoder); `facts` learns how it was written.
-Result<std::string> readText(const std::string &path, TableFacts &facts);
-
-/// Cuts a text into samples with their byte offsets. A separator that is a whole line ("\n%\n") may
-/// be the first or the last line, or follow another.
-std::vector<std::pair<size_t, std::string_view>> splitText(std::string_view text,
-                                                           std::string_view separator);
 
 /// Appends the batches of a `tokens` file.
 Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpus &corpus);

@@ -2,16 +2,62 @@
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/Data.h"
 
+#include <cstring>
+
 namespace lorac::train {
 
 namespace {
 
-struct Grid {
+constexpr int64_t releaseTokens = 1 << 16; ///< so many are read between two releases of pages
+
+/// A tensor [steps, batch, length] of integers, read where it lies in the file.
+class Grid {
+public:
+  Grid(const formats::Safetensors &file, const formats::TensorInfo &info)
+      : file(file), info(&info), shape(info.shape) {}
+
+  int64_t operator[](int64_t index) const {
+    const uint8_t *from = file.bytes(*info).data() + index * formats::dtypeSize(info->dtype);
+    using formats::DType;
+    switch (info->dtype) {
+    case DType::Bool:
+    case DType::U8:
+      return load<uint8_t>(from);
+    case DType::I8:
+      return load<int8_t>(from);
+    case DType::I16:
+      return load<int16_t>(from);
+    case DType::U16:
+      return load<uint16_t>(from);
+    case DType::I32:
+      return load<int32_t>(from);
+    case DType::U32:
+      return load<uint32_t>(from);
+    default: // U64 beyond int64 turns negative, which no id is
+      return load<int64_t>(from);
+    }
+  }
+  /// The pages of [0, end) count no more as resident.
+  void release(int64_t end) const {
+    file.mapped()->release(info->offset, uint64_t(end * formats::dtypeSize(info->dtype)));
+  }
+
+private:
+  template <typename T>
+  static int64_t load(const uint8_t *from) {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    return int64_t(value);
+  }
+
+  const formats::Safetensors &file;
+  const formats::TensorInfo *info;
+
+public:
   std::vector<int64_t> shape;
-  std::vector<int64_t> values;
 };
 
-Result<Grid> readGrid(const formats::Safetensors &file, const char *name) {
+Result<Grid> openGrid(const formats::Safetensors &file, const char *name) {
   const formats::TensorInfo *info = file.find(name);
   if (!info)
     return Error{"data file '" + file.path() + "' has no tensor '" + name +
@@ -22,10 +68,9 @@ Result<Grid> readGrid(const formats::Safetensors &file, const char *name) {
                      std::to_string(info->shape.size()) +
                      " dimensions, expected 3: [steps, batch, length]",
                  Exit::Refused};
-  Result<std::vector<int64_t>> values = file.integers(name);
-  if (!values)
-    return values.error();
-  return Grid{info->shape, std::move(*values)};
+  if (Result<void> integers = file.checkIntegers(name); !integers)
+    return integers.error();
+  return Grid(file, *info);
 }
 
 std::string at(int64_t index, const std::vector<int64_t> &shape) {
@@ -41,8 +86,8 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
   if (!file) // one that is missing is refused as other data is
     return Error{file.error().message,
                  file.error().code == Exit::Failed ? Exit::Refused : file.error().code};
-  Result<Grid> ids = readGrid(*file, "input_ids");
-  Result<Grid> labels = file->find("labels") ? readGrid(*file, "labels") : ids;
+  Result<Grid> ids = openGrid(*file, "input_ids");
+  Result<Grid> labels = file->find("labels") ? openGrid(*file, "labels") : ids;
   if (!ids)
     return ids.error();
   if (!labels)
@@ -62,25 +107,28 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
     return refused("batches of " + std::to_string(batch) + " x " + std::to_string(length) +
                    " tokens, the program holds " + std::to_string(limits.maxTokens) +
                    "; set train.batch_size = " + std::to_string(batch));
-  for (size_t i = 0; i < ids->values.size(); ++i) {
-    int64_t id = ids->values[i], label = labels->values[i];
-    if (id < 0 || id >= limits.vocab)
-      return refused("input_ids" + at(int64_t(i), ids->shape) + " is " + std::to_string(id) +
-                     ", outside of the model's vocabulary of " + std::to_string(limits.vocab));
-    if (label != -100 && (label < 0 || label >= limits.vocab))
-      return refused("labels" + at(int64_t(i), ids->shape) + " is " + std::to_string(label) +
-                     ", neither -100 nor in the model's vocabulary of " +
-                     std::to_string(limits.vocab));
-  }
   corpus.batchRows = batch;
   for (int64_t row = 0; row < steps * batch; ++row) {
     corpus.pieces.push_back({corpus.ids.size(), uint32_t(length), uint32_t(corpus.samples++)});
-    for (int64_t i = 0; i < length; ++i) {
-      size_t index = size_t(row * length + i);
-      corpus.ids.push_back(int32_t(ids->values[index]));
-      corpus.targets.push_back(i + 1 < length ? int32_t(labels->values[index + 1]) : -100);
+    const int64_t begin = row * length;
+    for (int64_t i = begin; i < begin + length; ++i) {
+      const int64_t id = (*ids)[i], label = (*labels)[i];
+      if (id < 0 || id >= limits.vocab)
+        return refused("input_ids" + at(i, ids->shape) + " is " + std::to_string(id) +
+                       ", outside of the model's vocabulary of " + std::to_string(limits.vocab));
+      if (label != -100 && (label < 0 || label >= limits.vocab))
+        return refused("labels" + at(i, ids->shape) + " is " + std::to_string(label) +
+                       ", neither -100 nor in the model's vocabulary of " +
+                       std::to_string(limits.vocab));
+      corpus.ids.push_back(int32_t(id));
+      if (i > begin)
+        corpus.targets.push_back(int32_t(label));
     }
+    corpus.targets.push_back(-100);
+    if (begin / releaseTokens != (begin + length) / releaseTokens)
+      ids->release(begin + length), labels->release(begin + length);
   }
+  corpus.textBytes = 2 * 8 * uint64_t(releaseTokens + length);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Finite.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Signals.h"
 
 #include <fmt/format.h>
 
@@ -116,6 +117,9 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
   MicroBatch batch;
   for (const std::vector<uint32_t> &group :
        evalBatches(corpus, pieces, plan.maxTokens, plan.maxSegments)) {
+    if (const int signal = stopSignal())
+      return Error{"stopped by signal " + std::to_string(signal) + "; nothing was written",
+                   Exit(128 + signal)};
     batch.clear();
     for (uint32_t index : group)
       batch.add(corpus, corpus.pieces[index]);
@@ -161,9 +165,12 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     }
   }
   if (writer) {
-    for (uint32_t index : pieces)
-      writer->write(corpus.ids.data() + corpus.pieces[index].begin,
-                    corpus.pieces[index].count * sizeof(int32_t));
+    std::vector<int32_t> ids;
+    for (uint32_t index : pieces) {
+      ids.resize(corpus.pieces[index].count);
+      corpus.ids.copy(corpus.pieces[index].begin, ids.size(), ids.data());
+      writer->write(ids.data(), ids.size() * sizeof(int32_t));
+    }
     if (Result<void> written = writer->commit(); !written)
       return written.error();
   }

@@ -24,6 +24,13 @@ public:
 
   void run(Program program, const LoracStep &step);
 
+  /// What its launches take of the heap.
+  static uint64_t heapBytes(const Plan &plan);
+
+  /// Makes the scratch resident.
+  Result<void> commit() { return scratch.commit(); }
+  const Arena &scratchMemory() const { return scratch; }
+
   /// From now on each launch is timed (about 50 ns each).
   void startProfile();
   const std::vector<LaunchCount> &profile() const { return counts; }
@@ -38,12 +45,19 @@ private:
     bool fixedRows;
     bool needsRows; ///< writes nothing without rows: skipped then
     bool evenTiles;
+    Length length;
     const PlanLaunch *plan;
     const PlanKernel *planKernel;
     size_t counter = 0;
+    // of the run that is on
+    const Executor *executor = nullptr;
+    const LoracStep *step = nullptr;
+    int64_t rows = 0;
   };
+  static void runTiles(void *launch, int worker, int64_t begin, int64_t end);
 
   std::array<std::vector<Launch>, programCount> programs;
+  std::vector<ThreadPool::Launch> due; ///< of the run that is on
   std::vector<LaunchCount> counts;
   bool profiling = false;
   Arena scratch;

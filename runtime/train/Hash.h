@@ -1,28 +1,12 @@
 #pragma once
-// XXH3-128: finds accidents (a byte that flipped, a file of another run), not attackers.
+// The trainer's name for the hash of files and parts.
 
-#include <cstddef>
-#include <memory>
-#include <string>
-#include <string_view>
+#include "runtime/formats/Hash.h"
 
 namespace lorac::train {
 
-class Hasher {
-public:
-  Hasher();
-  void add(const void *data, size_t size);
-  void add(std::string_view text) { add(text.data(), text.size()); }
-  /// 32 hexadecimal digits, most significant first.
-  std::string hex() const;
-
-private:
-  std::shared_ptr<void> state;
-};
-
-std::string hashHex(std::string_view bytes);
-
-/// Of a regular file, read in pieces; "" when it cannot be read.
-std::string hashFile(const std::string &path);
+using formats::Hasher;
+using formats::hashFile;
+using formats::hashHex;
 
 } // namespace lorac::train

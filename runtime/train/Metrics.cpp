@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <fstream>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace lorac::train {
 
@@ -74,64 +76,168 @@ MetricsFile::~MetricsFile() {
   if (fd >= 0)
     close(fd);
 }
-MetricsFile::MetricsFile(MetricsFile &&other) noexcept
-    : fd(std::exchange(other.fd, -1)), written(other.written), path(std::move(other.path)) {}
+MetricsFile::MetricsFile(MetricsFile &&other) noexcept { *this = std::move(other); }
 MetricsFile &MetricsFile::operator=(MetricsFile &&other) noexcept {
   std::swap(fd, other.fd);
+  std::swap(regular, other.regular);
   std::swap(written, other.written);
+  std::swap(dropped, other.dropped);
   std::swap(path, other.path);
+  std::swap(kept, other.kept);
+  std::swap(hasher, other.hasher);
   return *this;
 }
 
+Error MetricsFile::failure(int error) const {
+  return {"cannot write metrics to '" + path + "': " + std::strerror(error)};
+}
+
 Result<MetricsFile> MetricsFile::open(const std::string &path, uint64_t keepBytes) {
-  auto failed = [&] {
-    return Error{"cannot write metrics to '" + path + "': " + std::strerror(errno)};
-  };
   MetricsFile file;
   file.path = path;
-  file.fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   struct stat info;
+  const bool isLink = lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
+  // A link to a device or a pipe (/dev/stdout) changes no file.
+  const int follow =
+      isLink && stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) ? 0 : O_NOFOLLOW;
+  file.fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | follow, 0666);
+  if (file.fd < 0 && errno == ELOOP)
+    return Error{"cannot write metrics to '" + path + "': it is a link"};
   if (file.fd < 0 || fstat(file.fd, &info) != 0)
-    return failed();
-  if (S_ISREG(info.st_mode)) {
-    file.written = std::min<uint64_t>(keepBytes, uint64_t(info.st_size));
-    if (ftruncate(file.fd, off_t(file.written)) != 0 ||
-        lseek(file.fd, off_t(file.written), SEEK_SET) < 0)
-      return failed();
+    return file.failure(errno);
+  file.regular = S_ISREG(info.st_mode);
+  if (!file.regular)
+    return file;
+  file.written = std::min<uint64_t>(keepBytes, uint64_t(info.st_size));
+  if (file.written > 0) {
+    std::ifstream in(path, std::ios::binary);
+    std::string piece(1 << 16, '\0');
+    for (uint64_t left = file.written; left > 0;) {
+      const uint64_t part = std::min<uint64_t>(left, piece.size());
+      if (!in.read(piece.data(), std::streamsize(part)))
+        return Error{"cannot read the metrics in '" + path + "'"};
+      file.hasher.add(piece.data(), part);
+      left -= part;
+    }
   }
+  if (ftruncate(file.fd, off_t(file.written)) != 0 ||
+      lseek(file.fd, off_t(file.written), SEEK_SET) < 0)
+    return file.failure(errno);
   return file;
 }
 
-Result<MetricsFile> MetricsFile::openAtStep(const std::string &path, int64_t step) {
+namespace {
+
+/// Length of the whole lines at the beginning of `path` whose "step" is at most `step`.
+uint64_t linesUpTo(const std::string &path, int64_t step) {
   uint64_t keep = 0;
   struct stat info;
-  if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
-    std::ifstream in(path);
-    for (std::string line; std::getline(in, line) && !in.eof();) {
-      Json value = Json::parse(line, nullptr, false);
-      if (!value.is_object() || !value.contains("step") || !value["step"].is_number_integer() ||
-          value["step"].get<int64_t>() > step)
-        break;
-      keep += line.size() + 1;
-    }
+  if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
+    return 0;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line) && !in.eof();) {
+    Json value = Json::parse(line, nullptr, false);
+    if (!value.is_object() || !value.contains("step") || !value["step"].is_number_integer() ||
+        value["step"].get<int64_t>() > step)
+      break;
+    keep += line.size() + 1;
   }
-  return open(path, keep);
+  return keep;
+}
+
+} // namespace
+
+std::string prefixHash(const std::string &path, uint64_t bytes) {
+  std::ifstream in(path, std::ios::binary);
+  std::string piece(1 << 16, '\0');
+  formats::Hasher hasher;
+  while (bytes > 0) {
+    const uint64_t part = std::min<uint64_t>(bytes, piece.size());
+    if (!in.read(piece.data(), std::streamsize(part)))
+      return "";
+    hasher.add(piece.data(), part);
+    bytes -= part;
+  }
+  return hasher.hex();
+}
+
+Result<MetricsFile> MetricsFile::openAtStep(const std::string &path, int64_t step) {
+  return open(path, linesUpTo(path, step));
+}
+
+Result<MetricsFile> MetricsFile::goOn(const std::string &path, uint64_t keepBytes,
+                                      const std::string &hash, int64_t step, bool &lost) {
+  const std::string found = prefixHash(path, keepBytes);
+  lost = found.empty() || (!hash.empty() && found != hash);
+  return lost ? openAtStep(path, step) : open(path, keepBytes);
+}
+
+Result<void> MetricsFile::flush() {
+  size_t done = 0;
+  int error = 0;
+  while (done < kept.size()) {
+    const ssize_t put = ::write(fd, kept.data() + done, kept.size() - done);
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put <= 0) {
+      error = put < 0 ? errno : EIO;
+      break;
+    }
+    done += size_t(put);
+  }
+  if (error && regular) { // no half of a line stays
+    const size_t end = kept.rfind('\n', done ? done - 1 : 0);
+    const size_t whole = done == 0 || end == std::string::npos ? 0 : end + 1;
+    if (ftruncate(fd, off_t(written + whole)) == 0 &&
+        lseek(fd, off_t(written + whole), SEEK_SET) >= 0)
+      done = whole;
+  }
+  hasher.add(kept.data(), done);
+  written += done;
+  kept.erase(0, done);
+  if (error)
+    return failure(error);
+  return {};
 }
 
 Result<void> MetricsFile::write(const MetricsLine &line) {
+  constexpr size_t mostKept = 16 << 20;
   if (fd < 0)
     return {};
-  std::string text = line.json() + "\n";
-  for (size_t done = 0; done < text.size();) {
-    ssize_t put = ::write(fd, text.data() + done, text.size() - done);
-    if (put < 0 && errno == EINTR)
-      continue;
-    if (put <= 0)
-      return Error{"cannot write metrics to '" + path + "': " + std::strerror(errno)};
-    done += size_t(put);
-  }
-  written += text.size();
+  const std::string text = line.json() + "\n";
+  if (kept.size() + text.size() <= mostKept)
+    kept += text;
+  else
+    ++dropped;
+  return flush();
+}
+
+Result<void> MetricsFile::sync() {
+  if (fd < 0)
+    return {};
+  if (Result<void> flushed = flush(); !flushed)
+    return flushed;
+  if (regular && fsync(fd) != 0)
+    return failure(errno);
   return {};
+}
+
+bool looksLikeMetrics(const std::string &path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
+    return false;
+  if (info.st_size == 0)
+    return true;
+  std::string begin(1 << 20, '\0');
+  std::ifstream in(path, std::ios::binary);
+  in.read(begin.data(), std::streamsize(begin.size()));
+  begin.resize(size_t(std::max<std::streamsize>(0, in.gcount())));
+  const size_t end = begin.find('\n');
+  // A line that a power cut broke off is not one yet.
+  if (constexpr std::string_view head = "{\"step\": "; end == std::string::npos)
+    return begin.starts_with(head) || head.starts_with(begin);
+  const Json line = Json::parse(begin.substr(0, end), nullptr, false);
+  return line.is_object() && line.contains("step") && line["step"].is_number_integer();
 }
 
 } // namespace lorac::train

@@ -3,6 +3,7 @@
 // with "nonfinite" naming the keys it concerns.
 
 #include "runtime/Result.h"
+#include "runtime/formats/Hash.h"
 
 #include <cstdint>
 #include <string>
@@ -28,6 +29,8 @@ private:
   std::vector<std::pair<std::string, std::string>> nonfinite;
 };
 
+/// A file of metrics that a run writes line by line. What cannot be written is kept and written
+/// later, and the file always ends with a whole line.
 class MetricsFile {
 public:
   MetricsFile() = default;
@@ -36,18 +39,43 @@ public:
   MetricsFile &operator=(MetricsFile &&other) noexcept;
 
   /// Opens `path` for writing behind its first `keepBytes` bytes; what followed is cut off (lines
-  /// after the checkpoint that a run goes on from). A device or pipe is written to as it is.
+  /// after the checkpoint that a run goes on from). A device or pipe is written to as it is; a link
+  /// to a file is refused.
   static Result<MetricsFile> open(const std::string &path, uint64_t keepBytes);
   /// Opens `path` behind the lines whose "step" is at most `step`.
   static Result<MetricsFile> openAtStep(const std::string &path, int64_t step);
+  /// Opens `path` behind its first `keepBytes` bytes when they have this hash ("": any), else as
+  /// `openAtStep`; `lost` says so then.
+  static Result<MetricsFile> goOn(const std::string &path, uint64_t keepBytes,
+                                  const std::string &hash, int64_t step, bool &lost);
 
+  /// Error: this line and those kept before could not be written (now).
   Result<void> write(const MetricsLine &line);
+  /// Writes what was kept, and fsync.
+  Result<void> sync();
   uint64_t bytes() const { return written; }
+  /// XXH3-128 of these bytes.
+  std::string hash() const { return hasher.hex(); }
+  /// Whether lines are in no file: kept, or more than there is room to keep.
+  bool lacksLines() const { return !kept.empty() || dropped > 0; }
 
 private:
+  Result<void> flush();
+  Error failure(int error) const;
+
   int fd = -1;
+  bool regular = false;
   uint64_t written = 0;
-  std::string path;
+  int64_t dropped = 0;
+  std::string path, kept;
+  formats::Hasher hasher;
 };
+
+/// XXH3-128 of the first `bytes` bytes of a file; "" when there are fewer.
+std::string prefixHash(const std::string &path, uint64_t bytes);
+
+/// Whether the file at `path` is one of metrics: regular, no link, empty or with a line of metrics
+/// at its beginning.
+bool looksLikeMetrics(const std::string &path);
 
 } // namespace lorac::train

@@ -1,5 +1,8 @@
 #include "runtime/train/Payload.h"
 
+#include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Trust.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -75,18 +78,6 @@ bool readAt(int fd, uint64_t offset, uint64_t size, std::string &out) {
   return true;
 }
 
-bool writeAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    ssize_t put = write(fd, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR)
-      continue;
-    if (put <= 0)
-      return false;
-    bytes.remove_prefix(size_t(put));
-  }
-  return true;
-}
-
 /// The footer of a file of `size` bytes; version 0 when the file has no payload.
 Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::string &table) {
   std::string bytes;
@@ -117,7 +108,7 @@ Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::s
 
 } // namespace
 
-// `executable` and the files behind it, aside, synced and renamed.
+// `executable` and the files behind it.
 static Result<void> writePayload(std::string_view executable, const std::vector<PayloadFile> &files,
                                  const std::string &outPath, mode_t mode) {
   std::string table;
@@ -140,27 +131,16 @@ static Result<void> writePayload(std::string_view executable, const std::vector<
   footer += hashOf(table + footer);
   footer.append(magic, sizeof magic);
 
-  std::string aside = outPath + ".partial." + std::to_string(getpid());
-  Descriptor out(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (out.fd < 0)
-    return failed("create", aside);
-  bool written = writeAll(out.fd, executable);
+  Result<formats::DurableFile> out = formats::DurableFile::create(outPath, mode);
+  if (!out)
+    return out.error();
+  Result<void> written = out->write(executable);
   for (const PayloadFile &file : files)
-    written = written && writeAll(out.fd, file.bytes);
-  written = written && writeAll(out.fd, table) && writeAll(out.fd, footer) &&
-            fchmod(out.fd, mode) == 0 && fsync(out.fd) == 0 &&
-            rename(aside.c_str(), outPath.c_str()) == 0;
-  if (!written) {
-    Error error = failed("write", outPath);
-    unlink(aside.c_str());
-    return error;
-  }
-  size_t slash = outPath.rfind('/');
-  Descriptor folder(open(slash == std::string::npos ? "." : outPath.substr(0, slash + 1).c_str(),
-                         O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.fd >= 0)
-    fsync(folder.fd);
-  return {};
+    if (written)
+      written = out->write(file.bytes);
+  if (written)
+    written = out->write(table + footer);
+  return written ? out->commit() : written;
 }
 
 Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
@@ -177,18 +157,20 @@ Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<P
   if (!readAt(source.fd, 0, begin, executable))
     return failed("read the runtime", runtimeExe);
 
-  return writePayload(executable, files, outPath, 0755);
+  return writePayload(executable, files, outPath, 0777);
 }
 
 Result<void> writeProgram(const std::vector<PayloadFile> &files, const std::string &outPath) {
-  return writePayload("", files, outPath, 0644);
+  return writePayload("", files, outPath, 0600);
 }
 
-Result<Payload> Payload::read(const std::string &path) {
-  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
+  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | (mustBeOurs ? O_NOFOLLOW : 0)));
   struct stat info;
   if (file.fd < 0 || fstat(file.fd, &info) != 0)
     return failed("open", path);
+  if (const std::string why = mustBeOurs ? formats::notOurs(info) : ""; !why.empty())
+    return Error{"'" + path + "' " + why, Exit::ForeignFile};
   std::string table;
   Result<Footer> footer = readFooter(file.fd, uint64_t(info.st_size), path, table);
   if (!footer)

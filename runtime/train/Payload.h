@@ -25,23 +25,27 @@ struct PayloadFile {
   std::string name, bytes;
 };
 
-/// Writes `runtimeExe` with the files appended to `outPath`, mode 0755, aside first, then renamed:
-/// there is never half a binary. A payload that `runtimeExe` already has is left out.
+/// Writes `runtimeExe` with the files appended to `outPath`, executable as the umask says, aside
+/// first, then renamed: there is never half a binary. A payload that `runtimeExe` already has is
+/// left out.
 Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
                               const std::string &outPath);
 
-/// A program alone, without an executable before it.
+/// A program alone, without an executable before it, for this user's eyes.
 Result<void> writeProgram(const std::vector<PayloadFile> &files, const std::string &outPath);
 
 /// The files appended to `path` (a running program passes "/proc/self/exe"), hashes checked.
 class Payload {
 public:
-  static Result<Payload> read(const std::string &path);
+  /// `mustBeOurs`: a link, or a file that another user owns or can write, is refused.
+  static Result<Payload> read(const std::string &path, bool mustBeOurs = false);
 
   bool has(const std::string &name) const { return files.count(name) != 0; }
   /// "" when there is none.
   const std::string &file(const std::string &name) const;
   std::vector<std::string> names() const;
+  /// Lets go of a file that is needed no more.
+  void release(const std::string &name) { files.erase(name); }
 
 private:
   std::map<std::string, std::string> files;

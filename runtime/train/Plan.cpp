@@ -1,8 +1,11 @@
 #include "runtime/train/Plan.h"
 
 #include "runtime/abi.h"
+#include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/LaunchCheck.h"
 
 #include <algorithm>
 #include <set>
@@ -29,7 +32,25 @@ std::vector<int64_t> readShape(const Fields &list) {
   return shape;
 }
 
-PlanWeight readWeight(const Fields &in) {
+/// The parts are those that the weight is packed into.
+void checkParts(const Fields &in, const PlanWeight &weight, bool onGpu) {
+  const auto format = formats::parseWeightFormat(weight.format);
+  if (!format)
+    return in.fail("has the format '" + weight.format + "', which is none");
+  const int64_t n = weight.shape[0], k = weight.shape.size() > 1 ? weight.shape[1] : 1;
+  if (int(weight.parts.size()) != formats::partCount(*format))
+    return in.fail("has " + std::to_string(weight.parts.size()) + " parts, its format has " +
+                   std::to_string(formats::partCount(*format)));
+  for (size_t i = 0; i < weight.parts.size(); ++i) {
+    const int64_t bytes = onGpu ? formats::rowPartBytes(*format, int(i), n, k)
+                                : formats::partBytes(*format, int(i), n, k);
+    if (weight.parts[i].bytes != bytes)
+      return in.fail("has " + std::to_string(weight.parts[i].bytes) + " bytes as '" +
+                     weight.parts[i].name + "', its shape has " + std::to_string(bytes));
+  }
+}
+
+PlanWeight readWeight(const Fields &in, bool onGpu) {
   PlanWeight weight;
   weight.name = in.text("name");
   weight.gguf = in.textOr("gguf", "");
@@ -41,6 +62,8 @@ PlanWeight readWeight(const Fields &in) {
   });
   if (weight.parts.empty())
     in.fail("has no parts");
+  if (!in.failed())
+    checkParts(in, weight, onGpu);
   return weight;
 }
 
@@ -55,6 +78,9 @@ PlanParam readParam(const Fields &in, const PlanRegion &region) {
   param.scale = in.number("scale");
   if (param.count() > region.count - param.offset)
     in.fail("ends behind the region of " + std::to_string(region.count) + " parameters");
+  if (param.group.starts_with("lora_") && !in.failed() &&
+      param.rank != param.shape[param.group == "lora_B" ? param.shape.size() - 1 : 0])
+    in.fail("has rank " + std::to_string(param.rank) + ", and another one in its shape");
   return param;
 }
 
@@ -62,6 +88,7 @@ PlanKernel readKernel(const Fields &in, const Plan &plan) {
   PlanKernel kernel;
   kernel.name = in.text("name");
   kernel.family = in.text("family");
+  readTaken(in, kernel);
   if (plan.onGpu()) {
     kernel.threads = in.integer("threads", 32, 1024);
     kernel.shared = in.integer("shared", 0, 1 << 20);
@@ -169,6 +196,7 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   launch.bytes = in.numberOr("bytes", 0);
   launch.op = in.textOr("op", "");
   launch.loc = in.textOr("loc", "");
+  checkLaunch(in, plan, launch);
   return launch;
 }
 
@@ -320,6 +348,35 @@ std::vector<PlanSpan> Plan::spans() const {
   return out;
 }
 
+uint64_t heapOf(const Plan &plan) {
+  uint64_t sum = 0;
+  auto block = [&](uint64_t bytes) { // with malloc's word before it, in steps of 16
+    sum += bytes ? std::max<uint64_t>((bytes + 8 + 15) / 16 * 16, 32) : 0;
+  };
+  auto words = [&](const std::string &text) { block(text.capacity() > 15 ? text.capacity() + 1 : 0); };
+  auto list = [&]<typename T>(const std::vector<T> &items) { block(items.capacity() * sizeof(T)); };
+  list(plan.weights);
+  for (const PlanWeight &weight : plan.weights) {
+    words(weight.name), words(weight.gguf), words(weight.format);
+    list(weight.shape), list(weight.parts);
+    for (const PlanPart &part : weight.parts)
+      words(part.name);
+  }
+  list(plan.params);
+  for (const PlanParam &param : plan.params)
+    words(param.name), words(param.module), words(param.group), list(param.shape);
+  list(plan.kernels);
+  for (const PlanKernel &kernel : plan.kernels)
+    words(kernel.name), words(kernel.family);
+  for (const ProgramOfPlan &program : programsOfPlan) {
+    const std::vector<PlanLaunch> &launches = plan.*program.launches;
+    list(launches);
+    for (const PlanLaunch &launch : launches)
+      list(launch.args), list(launch.scalars), words(launch.op), words(launch.loc);
+  }
+  return sum;
+}
+
 Result<Plan> parsePlan(std::string_view text) {
   Result<Json> json = parseJson(text, "plan.json");
   if (!json)
@@ -358,7 +415,8 @@ Result<Plan> parsePlan(std::string_view text) {
   plan.vocab = limits.integer("vocab", 1, 1 << 28);
   plan.architecture = root.maybe("model").textOr("architecture", "");
 
-  root.at("weights").forEach([&](const Fields &in) { plan.weights.push_back(readWeight(in)); });
+  root.at("weights").forEach(
+      [&](const Fields &in) { plan.weights.push_back(readWeight(in, plan.onGpu())); });
   for (const PlanWeight &weight : plan.weights)
     if (plan.hiddenSize == 0 && weight.shape.size() == 2 && weight.shape[0] == plan.vocab)
       plan.hiddenSize = weight.shape[1];
@@ -367,6 +425,8 @@ Result<Plan> parsePlan(std::string_view text) {
 
   Fields arena = root.at("arena");
   plan.arenaBytes = arena.integer("bytes", 0, maxBytes);
+  plan.persistentBytes =
+      arena.has("persistent") ? arena.integer("persistent", 0, plan.arenaBytes) : 0;
   if (!plan.onGpu())
     plan.scratchBytes = arena.integer("scratch_bytes", 0, maxBytes);
   plan.paramRegion = readRegion(arena.at("params"));
@@ -419,6 +479,8 @@ Result<Plan> parsePlan(std::string_view text) {
                       in.number("theta")};
       if (table.kind != "rope" || table.dim % 2 != 0 || !(table.theta > 0))
         in.fail("is not a rope table with an even dim and a positive theta");
+      if (table.positions < plan.maxLength)
+        in.fail("has fewer positions than 'limits.max_length'");
       plan.tables.push_back(table);
     });
   root.at("kernels").forEach(

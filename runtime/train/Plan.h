@@ -20,8 +20,25 @@ struct PlanTiles {
   int64_t count = 1; ///< const: tiles; segments: tiles a segment
 };
 
+/// A size that a kernel goes to: a number, the launch's rows, the samples of a micro-batch and one
+/// more, or a scalar of the launch.
+struct PlanSize {
+  enum Kind { Number, Rows, Starts, Scalar } kind = Number;
+  int64_t value = 0; ///< the number, or the scalar's index
+};
+
+/// What a kernel takes: a part of a weight, or `outer` rows in the arena whose first `columns`
+/// elements are used and which begin `stride` elements after each other.
+struct PlanBuffer {
+  int64_t weightBytes = -1; ///< of a part of a weight; -1: it lies in the arena
+  int64_t element = 0;      ///< bytes; 0: how far it goes is not stated
+  PlanSize outer, stride, columns;
+};
+
 struct PlanKernel {
   std::string name, family;
+  std::vector<PlanBuffer> buffers;
+  std::vector<int64_t> mostScalar; ///< of each scalar; 0: no bound
   // cpu
   PlanTiles tiles;
   int64_t scratch = 0; ///< bytes a worker
@@ -133,6 +150,7 @@ struct Plan {
   std::vector<PlanWeight> weights;
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;
+  int64_t persistentBytes = 0; ///< of the arena: all but the activations
   PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
   std::optional<PlanRanks> ranks;                ///< AdaLoRA
   PlanRegion sensitivity, uncertainty, unfolded; ///< AdaLoRA's; unfolded: lora_B, one by one
@@ -163,8 +181,12 @@ struct Plan {
 };
 
 /// Reads and checks plan.json: version of the ABI, every offset inside the arena, every index in
-/// range, regions that do not overlap. A misfit is an error with its path in the JSON.
+/// range, regions that do not overlap, launches that bring what their kernels take. A misfit is an
+/// error with its path in the JSON.
 Result<Plan> parsePlan(std::string_view json);
+
+/// What a plan's lists and words take of the heap.
+uint64_t heapOf(const Plan &plan);
 
 /// Whether this machine has what the kernels were built for; the error names the missing features
 /// and the mend.

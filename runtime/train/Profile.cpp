@@ -2,14 +2,15 @@
 
 #include "runtime/formats/DurableFile.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/ResidentTable.h"
 
 #include <algorithm>
 #include <map>
 
 namespace lorac::train {
 
-Result<void> writeProfile(const std::string &path, const Session &session, double seconds,
-                          int64_t tokens) {
+Result<void> writeProfile(const std::string &path, const Session &session, const Corpus &corpus,
+                          double seconds, int64_t tokens) {
   struct Row {
     LaunchCount sum;
     int64_t launches = 0;
@@ -47,6 +48,12 @@ Result<void> writeProfile(const std::string &path, const Session &session, doubl
   json["target"] = session.plan.device;
   json["planned_bytes"] = memory.planned;
   json["peak_memory_bytes"] = memory.peak;
+  json["memory"] = Json::array();
+  if (!memory.ofGpu && !session.memory.lines.empty())
+    for (const ResidentLine &line : residentTable(session, corpus).lines)
+      json["memory"].push_back({{"key", line.key},
+                                {"planned_bytes", line.planned},
+                                {"resident_bytes", line.resident}});
   json["kernels_seconds"] = inKernels;
   json["kernels"] = Json::array();
   for (const Row &row : sorted)

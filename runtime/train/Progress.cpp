@@ -1,13 +1,16 @@
 #include "runtime/train/Progress.h"
 
+#include "runtime/Say.h"
+#include "runtime/formats/Finite.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace lorac::train {
 
@@ -23,7 +26,7 @@ int terminalColumns() {
 }
 
 std::string number(double value) {
-  return std::isfinite(value) ? fmt::format("{:.4f}", value) : fmt::format("{}", value);
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : formats::numberText(value);
 }
 
 } // namespace
@@ -79,9 +82,9 @@ void Progress::update(const ProgressStep &step) {
   double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   double left = elapsed / double(std::max<int64_t>(1, step.step - firstStep)) *
                 double(step.total - step.step);
-  fmt::print(stderr, "step {}/{}  loss {}  {:.0f} tokens/s  left {}  memory {}\n", step.step,
-             step.total, number(step.loss), step.tokensPerSecond, formatDuration(left),
-             formatBytes(step.memoryBytes));
+  lorac::say(fmt::format("step {}/{}  loss {}  {:.0f} tokens/s  left {}  memory {}", step.step,
+                         step.total, number(step.loss), step.tokensPerSecond, formatDuration(left),
+                         formatBytes(step.memoryBytes)));
 }
 
 void Progress::draw() {
@@ -107,14 +110,13 @@ void Progress::draw() {
   } else if (int(words.size()) >= columns) {
     words.resize(size_t(std::max(1, columns - 1)));
   }
-  fmt::print(stderr, "\r\x1b[K{}{}", bar, words);
-  std::fflush(stderr);
+  sayText("\r\x1b[K" + bar + words);
   shown = true;
 }
 
 void Progress::clear() {
   if (shown)
-    fmt::print(stderr, "\r\x1b[K");
+    sayText("\r\x1b[K");
   shown = false;
 }
 
@@ -123,14 +125,20 @@ void Progress::say(const std::string &line) {
     return;
   bool again = shown;
   clear();
-  fmt::print(stderr, "{}\n", line);
+  lorac::say(line);
   if (again)
     draw();
 }
 
+void Progress::warn(const std::string &line) {
+  const bool wasQuiet = std::exchange(quiet, false);
+  say("warning: " + line);
+  quiet = wasQuiet;
+}
+
 void Progress::finish() {
   if (shown)
-    fmt::print(stderr, "\n");
+    sayText("\n");
   shown = false;
 }
 

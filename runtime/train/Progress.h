@@ -23,6 +23,8 @@ public:
   void update(const ProgressStep &step);
   /// A line of its own; the live line goes on below it.
   void say(const std::string &line);
+  /// "warning: line", also where all else is quiet.
+  void warn(const std::string &line);
   void finish();
 
   bool terminal() const { return live; }

@@ -89,7 +89,15 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.json = std::string(text);
   run.spec = root.textOr("spec", "");
   run.specDir = root.textOr("spec_dir", "");
-  run.modelSource = root.maybe("model").textOr("source", "");
+  Fields model = root.maybe("model");
+  run.modelSource = model.textOr("source", "");
+  if (model.has("identity")) {
+    Result<formats::ModelIdentity> identity =
+        formats::parseModelIdentity(model.at("identity").json().dump());
+    if (!identity)
+      return Error{"run.json: " + identity.error().message, identity.error().code};
+    run.identity = std::move(*identity);
+  }
 
   Fields adapter = root.at("adapter");
   run.adapterMethod = adapter.text("method");
@@ -145,8 +153,10 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.seed = uint64_t(train.integerOr("seed", 0));
   run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
   run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
+  run.saveTotalLimit = std::max<int64_t>(0, train.integerOr("save_total_limit", 0));
   run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
   run.threads = root.maybe("target").integerOr("threads", 0);
+  run.memory = uint64_t(std::max<int64_t>(0, root.maybe("target").integerOr("memory", 0)));
   if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
     train.fail("has no step in which AdaLoRA's ranks fall");
   if (!error.empty())
@@ -155,14 +165,16 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
 }
 
 std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &config) {
-  constexpr std::array<std::string_view, 11> ignored = {
+  constexpr std::string_view ignored[] = {
       "spec",
       "spec_dir",
       "model.source",
+      "model.identity", // compared by itself
       "adapter.init_from",
       "train.output_dir",
       "train.eval_steps",
       "train.save_steps",
+      "train.save_total_limit",
       "train.logging_steps",
       "train.steps",
       "train.epochs",
@@ -180,7 +192,7 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
     }
     bool isPath = path.rfind("data[", 0) == 0 && (path.find("].path") != std::string_view::npos ||
                                                   path.ends_with("].format_stated"));
-    bool skip = std::any_of(ignored.begin(), ignored.end(), [&](std::string_view prefix) {
+    bool skip = std::any_of(std::begin(ignored), std::end(ignored), [&](std::string_view prefix) {
       return path.substr(0, prefix.size()) == prefix &&
              (path.size() == prefix.size() || path[prefix.size()] == '.' ||
               path[prefix.size()] == '[');

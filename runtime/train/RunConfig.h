@@ -3,6 +3,7 @@
 // JSON for the fingerprint.
 
 #include "runtime/Result.h"
+#include "runtime/formats/ModelIdentity.h"
 #include "runtime/train/Schedule.h"
 #include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
@@ -40,6 +41,8 @@ struct RunConfig {
 
   std::string spec, specDir;
   std::string modelSource; ///< "": weights are drawn from the seed
+  /// Which model the program was compiled for; none in a run.json that no compiler wrote.
+  std::optional<formats::ModelIdentity> identity;
   std::string adapterMethod, initFrom;
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
@@ -61,7 +64,9 @@ struct RunConfig {
   bool packing = true;
   uint64_t seed = 0;
   int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
+  int64_t saveTotalLimit = 0; ///< checkpoints that stay; 0: all
   int64_t threads = 0; ///< 0: all cores
+  uint64_t memory = 0; ///< bytes that the run may take; 0: no limit
 };
 
 Result<RunConfig> parseRunConfig(std::string_view json);

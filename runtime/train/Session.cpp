@@ -1,14 +1,35 @@
 #include "runtime/train/Session.h"
 
 #include "runtime/formats/Finite.h"
+#include "runtime/formats/ModelSource.h"
 #include "runtime/train/CpuBackend.h"
 #include "runtime/train/CudaBackend.h"
+#include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
+#include "runtime/train/Weights.h"
 
 #include <algorithm>
 #include <cmath>
 
 namespace lorac::train {
+
+/// Whether the model is the one that the program was compiled for, wherever its files lie.
+static Result<void> checkModel(const std::string &path, const RunConfig &run,
+                               const std::function<void(const std::string &)> &say) {
+  if (path.empty())
+    return {};
+  auto model = formats::ModelSource::open(path);
+  if (!model)
+    return model.error();
+  for (const std::string &note : (*model)->notes())
+    say("warning: " + note);
+  if (!run.identity)
+    return {};
+  if (Result<void> same = formats::checkIdentity(**model, *run.identity); !same)
+    return Error{same.error().message + "; a spec must be compiled again for another model",
+                 same.error().code};
+  return {};
+}
 
 Result<std::unique_ptr<Session>>
 Session::open(const Payload &payload, RunConfig run, const SessionOptions &options,
@@ -28,8 +49,26 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                                            : availableThreads();
   session->pool = std::make_unique<ThreadPool>(threads);
   session->modelPath = options.model.empty() ? session->run.modelSource : options.model;
-  const BackendInput input{
-      payload, session->plan, *session->pool, session->modelPath, session->run.seed, say};
+  if (Result<void> fits = checkModel(session->modelPath, session->run, say); !fits)
+    return fits.error();
+  if (options.prepare) {
+    // A model that does not fit is named before its data is read.
+    if (!session->plan.onGpu())
+      if (Result<void> cpu = checkCpu(session->plan); !cpu)
+        return cpu.error();
+    if (auto found = openWeights(session->plan, session->modelPath, session->run.seed); !found)
+      return found.error();
+    if (Result<void> prepared = options.prepare(*session); !prepared)
+      return prepared.error();
+  }
+  const uint64_t own = session->memory.ofBackend();
+  const BackendInput input{payload,
+                           session->plan,
+                           *session->pool,
+                           session->modelPath,
+                           session->run.seed,
+                           say,
+                           session->memory.total() - std::min(own, session->memory.total())};
   auto backend = session->plan.onGpu() ? CudaBackend::open(input) : CpuBackend::open(input);
   if (!backend)
     return backend.error();

@@ -5,6 +5,7 @@
 #include "runtime/Result.h"
 #include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
+#include "runtime/train/MemoryPlan.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/RunConfig.h"
 
@@ -15,10 +16,15 @@
 
 namespace lorac::train {
 
+class Session;
+
 /// What the command line changes; empty or 0: as the spec says.
 struct SessionOptions {
   std::string model;
   int threads = 0;
+  /// Called when plan, model and threads are known and before anything large is taken: reads the
+  /// data, plans the memory and checks its limits.
+  std::function<Result<void>(Session &)> prepare;
 };
 
 class Session {
@@ -33,6 +39,7 @@ public:
   std::string modelPath; ///< "": seeded weights
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Backend> backend;
+  MemoryPlan memory; ///< of the whole run, where `prepare` planned it
 
   /// Changes adapter or moments by `change`; nothing is taken over when it fails.
   Result<void> edit(const std::function<Result<void>(const TrainedFloats &)> &change);

@@ -1,35 +1,51 @@
 #include "runtime/train/Signals.h"
 
 #include <csignal>
+#include <ctime>
+#include <initializer_list>
 #include <unistd.h>
 
 namespace lorac::train {
 
 namespace {
 
-volatile std::sig_atomic_t pendingSignal = 0;
+volatile std::sig_atomic_t pendingSignal = 0, waits = 0, interrupted = 0;
+timespec interruptedAt; // of the first SIGINT; the handler alone uses it
 
 void onSignal(int number) {
-  if (pendingSignal != 0)
+  if (!waits)
     _exit(128 + number);
-  pendingSignal = number;
+  if (pendingSignal == 0)
+    pendingSignal = number;
+  if (number != SIGINT)
+    return;
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (!interrupted) {
+    interrupted = 1;
+    interruptedAt = now;
+  } else if (double(now.tv_sec - interruptedAt.tv_sec) +
+                 1e-9 * double(now.tv_nsec - interruptedAt.tv_nsec) >=
+             1.0) {
+    _exit(128 + number);
+  }
 }
 
 } // namespace
 
-void installSignalHandlers() {
+void stopAtOnce() {
   struct sigaction action = {};
   action.sa_handler = onSignal;
   action.sa_flags = SA_RESTART;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  sigfillset(&action.sa_mask);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU}) {
+    struct sigaction before = {};
+    if (sigaction(number, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+      sigaction(number, &action, nullptr);
+  }
 }
 
-void ignoreWriteSignals() {
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
-}
+void stopWhenAsked() { waits = 1; }
 
 int stopSignal() { return pendingSignal; }
 

@@ -1,13 +1,16 @@
 #pragma once
-// SIGINT and SIGTERM: the first asks the loop to end after its step, the second ends the process at
-// once.
+// Signals that ask a run to stop: INT, TERM, HUP (the terminal is gone), USR1, USR2 (batch systems,
+// a while before the end) and XCPU. One that was ignored when the program started stays ignored.
 
 namespace lorac::train {
 
-void installSignalHandlers();
-/// A closed pipe or a limit on the size of files becomes an error of write, worded like any other.
-void ignoreWriteSignals();
-/// The signal that asked to stop; 0: none.
+/// From here on such a signal ends the process at once with code 128 + n: nothing is there to lose.
+void stopAtOnce();
+/// From here on it asks to stop, and whoever works looks at stopSignal(). More of them change
+/// nothing, so that none throws a running save away; but a SIGINT that comes a second or more after
+/// another one is a person who means it, and ends the process.
+void stopWhenAsked();
+/// The first signal that asked to stop; 0: none.
 int stopSignal();
 
 } // namespace lorac::train

@@ -1,5 +1,7 @@
 #include "runtime/train/Text.h"
 
+#include "runtime/train/Heap.h"
+
 #include <algorithm>
 
 namespace lorac::train {
@@ -16,19 +18,41 @@ TextEncoder encoderOf(const Tokenizer &tokenizer) {
   TextEncoder encoder;
   encoder.bos = tokenizer.addBos() ? tokenizer.bos() : -1;
   encoder.eos = tokenizer.eos();
-  encoder.encode = [tokenizer](std::string_view text, std::vector<int32_t> &ids) -> Result<void> {
-    Result<std::vector<int32_t>> encoded = tokenizer.encode(text);
+  auto encode = [tokenizer](std::string_view text, std::vector<int32_t> &ids,
+                            bool continues) -> Result<void> {
+    Result<std::vector<int32_t>> encoded = tokenizer.encode(text, Specials::AsTokens, continues);
     if (!encoded)
       return encoded.error();
     ids.insert(ids.end(), encoded->begin(), encoded->end());
     return {};
   };
+  encoder.encode = [encode](std::string_view text, std::vector<int32_t> &ids) {
+    return encode(text, ids, false);
+  };
+  encoder.encodeMore = [encode](std::string_view text, std::vector<int32_t> &ids) {
+    return encode(text, ids, true);
+  };
+  encoder.cut = [tokenizer](std::string_view text) { return tokenizer.lastCut(text); };
   return encoder;
 }
 
 bool needsTokenizer(const std::vector<DataConfig> &tables) {
   return std::any_of(tables.begin(), tables.end(),
                      [](const DataConfig &table) { return table.format != "tokens"; });
+}
+
+Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::string &modelPath,
+                          const DataLimits &limits) {
+  TextEncoder encoder;
+  if (needsTokenizer(tables)) {
+    const uint64_t before = heapInUse();
+    Result<Tokenizer> tokenizer = loadTokenizer(modelPath);
+    if (!tokenizer)
+      return tokenizer.error();
+    encoder = encoderOf(*tokenizer);
+    encoder.bytes = heapInUse() - std::min(before, heapInUse());
+  }
+  return loadCorpus(tables, encoder, limits);
 }
 
 } // namespace lorac::train

@@ -3,6 +3,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/train/Progress.h"
+#include "runtime/train/RunFolder.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/ranks/Recompiler.h"
 
@@ -11,8 +12,7 @@
 namespace lorac::train {
 
 struct TrainOptions {
-  std::string outDir;
-  bool resume = false, overwrite = false;
+  bool resume = false;
   std::string metricsFile;   ///< besides the output folder's metrics.jsonl; "": none
   std::string profileFile;   ///< table of kernels as JSON; "": none
   std::string resumeCommand; ///< told to a user who stopped the run
@@ -27,12 +27,13 @@ struct TrainOutcome {
 
 /// Trains until the spec's steps are done or a signal asks to stop, and leaves adapter,
 /// checkpoints, metrics and card in the output folder. The loss of a step is Σ token losses /
-/// labels over its window, before the update; a window without labels is skipped. A loss or
-/// gradient that is not finite ends the run; nothing of that step is written.
+/// labels over its window, before the update; a window without labels is skipped. A loss, gradient
+/// or parameter that is not finite ends the run; nothing of that step is saved. A checkpoint that
+/// cannot be written ends nothing: the next one is tried, and the last is waited for.
 ///
 /// metrics.jsonl: `step` counts updates from 1 as in transformers, so the line of step s has the
 /// loss before update s; `eval_loss` of step s is that after s updates (0: before the first).
-Result<TrainOutcome> train(Session &session, const Corpus &corpus, const TrainOptions &options,
-                           Progress &progress);
+Result<TrainOutcome> train(Session &session, const Corpus &corpus, RunFolder &folder,
+                           const TrainOptions &options, Progress &progress);
 
 } // namespace lorac::train

@@ -74,6 +74,12 @@ Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint
   return out;
 }
 
+Error weightError(const std::string &source, const PlanWeight &weight, const Error &error) {
+  return {(source.empty() ? "" : "model '" + source + "': ") + "weight '" + weight.name +
+              "': " + error.message,
+          error.code};
+}
+
 formats::ParallelFor parallelOver(ThreadPool &pool) {
   return [&pool](int64_t count, const std::function<void(int64_t, int64_t)> &body) {
     pool.parallelFor(count, Split::Shares,
@@ -115,8 +121,7 @@ Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &sourc
     }
     Result<void> packed = formats::packWeight(*from->rows[w], from->formats[w], parts, parallel);
     if (!packed)
-      return Error{"weight '" + plan.weights[w].name + "': " + packed.error().message,
-                   packed.error().code};
+      return weightError(source, plan.weights[w], packed.error());
     from->rows[w].reset();
   }
 

@@ -25,6 +25,9 @@ struct WeightRows {
 /// is "". Every misfit of the model with the plan is named in one error (Exit::ForeignFile).
 Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint64_t seed);
 
+/// What went wrong with one weight of the model `source`.
+Error weightError(const std::string &source, const PlanWeight &weight, const Error &error);
+
 formats::ParallelFor parallelOver(ThreadPool &pool);
 
 /// XXH3-128 of a weight's parts, and of all weights by theirs.

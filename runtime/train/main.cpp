@@ -1,13 +1,17 @@
 // The executable behind every train binary: reads its own payload, then trains, evaluates or
 // generates.
+#include "runtime/Say.h"
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
 #include "runtime/train/DataName.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
+#include "runtime/train/Heap.h"
 #include "runtime/train/JsonFields.h"
-#include "runtime/train/Output.h"
+#include "runtime/train/Limits.h"
+#include "runtime/train/MemoryPlan.h"
+#include "runtime/train/OutputFile.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/Signals.h"
@@ -20,13 +24,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 namespace lorac::train {
 namespace {
 
 int fail(const Error &error) {
-  fmt::print(stderr, "error: {}\n", error.message);
+  say("error: " + error.message);
   return int(error.code);
 }
 
@@ -73,25 +78,32 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
-Result<Corpus> readData(const Session &session,
-                        const std::function<void(const std::string &)> &say) {
-  TextEncoder encoder;
-  if (needsTokenizer(session.run.data)) {
-    Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
-    if (!tokenizer)
-      return tokenizer.error();
-    encoder = encoderOf(*tokenizer);
-  }
-  DataLimits limits{session.plan.vocab, session.plan.maxLength, session.plan.maxTokens,
-                    session.run.seed};
-  Result<Corpus> corpus = loadCorpus(session.run.data, encoder, limits);
-  if (corpus) {
-    for (const std::string &note : corpus->notes)
-      say(note);
-    for (const std::string &warning : corpus->warnings)
-      say("warning: " + warning);
-  }
-  return corpus;
+/// Reads the data, plans the memory of the whole run with it and checks the limit.
+Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
+                        const std::function<void(const std::string &)> &tell) {
+  Result<Corpus> read = readCorpus(
+      session.run.data, session.modelPath,
+      {session.plan.vocab, session.plan.maxLength, session.plan.maxTokens, session.run.seed});
+  if (!read)
+    return read.error();
+  corpus = std::move(*read);
+  trimHeap();
+  for (const std::string &note : corpus.notes)
+    tell(note);
+  for (const std::string &warning : corpus.warnings)
+    tell("warning: " + warning);
+  session.memory = planMemory(
+      {session.plan, session.run, session.pool->threads(), imageHere(payload), dataMemory(corpus)});
+  const int threads = session.pool->threads();
+  if (std::optional<Error> tooMuch =
+          checkLimit(session.memory, session.run.memory, "target.memory", threads))
+    return *tooMuch;
+  if (session.plan.onGpu()) // what a GPU has is looked at where it is opened
+    return {};
+  const Limit<uint64_t> most = machineMemory().mostBy();
+  if (std::optional<Error> tooMuch = checkLimit(session.memory, most.value, most.by, threads))
+    return *tooMuch;
+  return {};
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
@@ -166,13 +178,30 @@ int runGenerate(Session &session, const Arguments &args) {
   return printed();
 }
 
+/// What the command line names as outputs may be written.
+Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
+  std::error_code ignored;
+  if (!args.metrics.empty() &&
+      std::filesystem::weakly_canonical(args.metrics, ignored) ==
+          std::filesystem::weakly_canonical(outDir, ignored) / "metrics.jsonl")
+    return Error{"--metrics '" + args.metrics + "' is the run's own metrics.jsonl: leave it out",
+                 Exit::Usage};
+  if (Result<void> metrics = checkOutputFile(args.metrics, OutputKind::Metrics, "--metrics");
+      !metrics)
+    return metrics;
+  return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
+}
+
 int run(int argc, const char *const *argv) {
+  stopAtOnce();
   Parsed parsed = parseArguments(argc, argv);
-  if (!parsed.arguments)
-    return parsed.exitCode;
+  if (!parsed.arguments) {
+    print("{}", parsed.text);
+    return parsed.exitCode ? parsed.exitCode : printed();
+  }
   const Arguments &args = *parsed.arguments;
+  settleHeap();
   formats::installSigbusGuard();
-  ignoreWriteSignals();
 
   Result<Payload> payload = Payload::read("/proc/self/exe");
   if (!payload)
@@ -188,62 +217,82 @@ int run(int argc, const char *const *argv) {
     config->epochs = 0;
   }
   std::string outDir = args.out.empty() ? config->outputDir : args.out;
+  std::optional<RunFolder> folder;
   if (args.mode == Mode::Train) {
-    if (Result<void> output = checkOutput(outDir, args.resume, args.overwrite); !output)
-      return fail(output.error());
-    if (Result<void> locked = lockOutput(outDir); !locked)
-      return fail(locked.error());
+    if (Result<void> files = checkNamedFiles(args, outDir); !files)
+      return fail(files.error());
+    const RunStart start = args.resume      ? RunStart::Resume
+                           : args.overwrite ? RunStart::Overwrite
+                                            : RunStart::New;
+    Result<RunFolder> opened = RunFolder::open(outDir, start);
+    if (!opened)
+      return fail(opened.error());
+    folder = std::move(*opened);
+  } else if (Result<void> logits = checkOutputFile(args.logits, OutputKind::Logits, "--logits");
+             !logits) {
+    return fail(logits.error());
   }
 
   Progress progress(args.quiet);
-  auto say = [&](const std::string &line) { progress.say(line); };
-  auto opened = Session::open(*payload, *config, {args.model, args.threads}, say);
+  auto tell = [&](const std::string &line) { progress.say(line); };
+  Corpus corpus;
+  SessionOptions sessionOptions{args.model, args.threads, nullptr};
+  if (args.mode != Mode::Generate)
+    sessionOptions.prepare = [&](Session &session) {
+      return prepareRun(session, *payload, corpus, tell);
+    };
+  auto opened = Session::open(*payload, *config, sessionOptions, tell);
   if (!opened)
     return fail(opened.error());
   Session &session = **opened;
-  installSignalHandlers();
   if (args.mode != Mode::Train && !args.adapter.empty())
     if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+          if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
+            return same;
           Result<std::vector<std::string>> notes = loadAdapter(
               session.plan, trained.params, args.adapter, AdapterUse::Serve, session.run.useRslora);
           if (!notes)
             return notes.error();
           for (const std::string &note : *notes)
-            say("note: " + note);
+            tell("note: " + note);
           return {};
         });
         !loaded)
       return fail(loaded.error());
-  if (args.mode == Mode::Generate)
+  if (args.mode == Mode::Generate) {
+    stopWhenAsked();
     return runGenerate(session, args);
+  }
 
-  Result<Corpus> corpus = readData(session, say);
-  if (!corpus)
-    return fail(corpus.error());
+  stopWhenAsked();
   if (args.mode == Mode::Eval)
-    return runEval(session, *corpus, args);
+    return runEval(session, corpus, args);
   std::unique_ptr<Recompiler> recompiler;
   if (config->adalora && config->adalora->prune != PruneMode::Mask) {
-    Result<std::unique_ptr<Recompiler>> found = childRecompiler(args.lorac, *payload);
+    Result<std::unique_ptr<Recompiler>> found =
+        childRecompiler(args.lorac, *payload, buildLimits(session.plan, *payload));
     if (found)
       recompiler = std::move(*found);
+    else if (stopSignal())
+      return fail(found.error());
     else if (!args.allowFixedRanks)
       return fail({found.error().message +
                        "; it builds smaller programs when ranks have fallen: name one by --lorac, "
                        "or train at full size with --allow-fixed-ranks",
                    found.error().code});
     else
-      say("warning: " + found.error().message + "; memory and time will not fall with the ranks");
+      tell("warning: " + found.error().message + "; memory and time will not fall with the ranks");
   }
-  TrainOptions options{outDir,
-                       args.resume,
-                       args.overwrite,
+  TrainOptions options{args.resume,
                        args.metrics,
                        args.profile,
                        resumeCommand(argc, argv),
                        payload->file("spec.toml"),
                        recompiler.get()};
-  Result<TrainOutcome> outcome = train(session, *corpus, options, progress);
+  for (const std::string &name : payload->names())
+    payload->release(name);
+  trimHeap();
+  Result<TrainOutcome> outcome = train(session, corpus, *folder, options, progress);
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());
@@ -255,13 +304,14 @@ int run(int argc, const char *const *argv) {
 } // namespace lorac::train
 
 int main(int argc, char **argv) {
+  lorac::prepareProcess();
   try {
     return lorac::train::run(argc, argv);
   } catch (const std::bad_alloc &) {
-    std::fputs("error: out of memory\n", stderr);
+    lorac::sayText("error: out of memory\n");
     return int(lorac::Exit::DoesNotFit);
   } catch (const std::exception &error) {
-    std::fprintf(stderr, "error: a bug of lorac: %s\n", error.what());
+    lorac::say(std::string("error: a bug of lorac: ") + error.what());
     return int(lorac::Exit::Bug);
   }
 }

@@ -2,8 +2,9 @@
 
 Compiles each spec for each architecture and holds the kernels against the device's limits and the
 figures in RECORDED (JSON: spec -> kernel -> architecture -> instructions for an mma in the main
-loop). A fault is a spilt byte, shared memory or registers beyond the device's, a main loop that
-has grown, and a kernel that RECORDED does not know or that is gone. `--record` writes the figures
+loop). A fault is a spilt byte, shared memory or registers beyond the device's, warpgroup products
+that ptxas says it runs one after another, a main loop that has grown, and a kernel that RECORDED
+does not know or that is gone. `--record` writes the figures
 of these specs and architectures anew; they are those of the NVRTC that `make cuda-tools` fetches,
 which is taken where LORAC_CUDA_TOOLS has it. Exit codes: 0 no fault, 1 faults, 77 NVRTC or nvdisasm
 is absent.
@@ -11,6 +12,7 @@ is absent.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,9 @@ from pathlib import Path
 SHARED = {"sm_80": 166912, "sm_89": 101376, "sm_90": 232448, "sm_90a": 232448, "sm_100": 232448, "sm_120": 101376}
 REGISTERS = 255  # of a thread
 SLACK = 1.01  # of a recorded figure: it is rounded
+# ptxas compiles wgmma that it cannot keep in flight, several times slower, and only says so:
+# "(C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to ...".
+SERIALIZED = re.compile(r"\(C75\d\d\)|wgmma\S* instructions? (?:is|are) serialized")
 
 
 class Absent(Exception):
@@ -61,6 +66,9 @@ def limit_faults(kernel, arch):
         yield f"{kernel['registers']} registers, a thread may have 1 to {REGISTERS}"
     if kernel["resident_blocks"] < 1:
         yield "not one block fits a multiprocessor"
+    for line in kernel["log"].splitlines():
+        if SERIALIZED.search(line):
+            yield f"ptxas says '{line.strip()}'"
 
 
 def loop_faults(figures, recorded, arch):

@@ -11,7 +11,8 @@ import static_gate
 
 GOOD = {"kernel": "linear", "arch": "sm_89", "threads": 256, "registers": 222,
         "shared_bytes": 98304, "spill_bytes": 0, "resident_blocks": 1, "occupancy": 0.1667,
-        "instructions_per_mma": 3.182}
+        "instructions_per_mma": 3.182,
+        "log": "ptxas info    : 0 bytes gmem\nptxas info    : Used 222 registers, 1 barriers\n"}
 PLAIN = dict(GOOD, kernel="adamw", shared_bytes=0, instructions_per_mma=None)
 RECORDED = {"tiny": {"linear": {"sm_89": 3.182, "sm_90": 3.5}}}
 # Stands for lorac: copies kernels.json to where -o says, or fails as told.
@@ -68,6 +69,17 @@ class StaticGate(unittest.TestCase):
 
     def test_no_block_fits(self):
         self.fails("not one block fits", [dict(GOOD, resident_blocks=0)])
+
+    def test_serialized_warpgroup_products(self):
+        loss = ("ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+                "insufficient register resources for the wgmma pipeline in function 'linear'")
+        self.fails("ptxas says 'ptxas info    : (C7510)", [dict(GOOD, log=GOOD["log"] + loss + "\n")])
+        self.fails("ptxas says", [dict(GOOD, log="ptxas info : (C7519) something else about wgmma\n")])
+        self.fails("ptxas says", [dict(GOOD, log="warning: wgmma.mma_async instructions are serialized\n")])
+
+    def test_other_words_of_ptxas_pass(self):
+        words = GOOD["log"] + "ptxas info    : (C7000) no matter\nptxas warning : wgmma is in this kernel\n"
+        self.assertEqual(self.gate([dict(GOOD, log=words)]), (0, ""))
 
     def test_a_longer_loop(self):
         self.fails("3.25 instructions an mma, 3.18 are recorded",

@@ -45,7 +45,7 @@ assert result["output"] == {"folder": "out", "holds_run": False}, result
 PY
 expect 0 "$lorac" train s.toml
 expect 0 "$lorac" check s.toml
-says "s.toml:10:14: warning: the output folder 'out' holds a run: train goes on with it by --resume"
+says "s.toml:10:14: warning: output folder 'out' holds a run; --resume goes on with it"
 expect 2 "$lorac" train s.toml
 
 # refused CODE TEXT COMMAND-ARGUMENT...: by check and by train alike.

@@ -1,9 +1,13 @@
 # Every command helps and says its version; what is mistyped is answered with what was meant.
 source "$(dirname "$0")/common.sh"
 
-commands="check compile train plan explain inspect eval generate export tokenize doctor"
 expect 0 "$lorac" --help
-for command in $commands; do prints "$command "; done
+# Those that the program itself lists, and none that the documents do not have.
+commands=$(awk 'tolower($0) ~ /^subcommands:/ { on = 1; next } on && /^  [a-z]/ { print $1 }' "$work/stdout")
+[[ $(wc -w <<<"$commands") -ge 12 ]] || fail "--help lists too few commands: $commands"
+documented=$(sed -n 's/^| `\([a-z]*\) .*/\1/p; s/^| `\([a-z]*\)` .*/\1/p' "$source/docs/cli.md" | sort -u)
+diff <(sort -u <<<"$commands") <(echo "$documented") ||
+  fail "docs/cli.md has other commands than --help"
 expect 0 "$lorac" --version
 version=$(cat "$work/stdout")
 for command in $commands; do
@@ -27,6 +31,16 @@ says "'b.toml' is one word too many"
 expect 2 "$lorac" generate spec.toml
 says "--prompt is missing"
 expect 2 "$lorac" compile spec.toml --target tpu
+# A misspelt variable of the environment.
+expect 2 env LORAC_ADAPTR_R=8 "$lorac" check "$source/specs/tiny_lora.toml"
+says "error: no variable of the environment is named 'LORAC_ADAPTR_R'; did you mean 'LORAC_ADAPTER_R'?"
+expect 2 env LORAC_CACHE_DIRECTORY=x "$lorac" doctor
+says "did you mean 'LORAC_CACHE_DIR'?"
+expect 0 env LORAC_QUUXBAZ_FROBNICATE=8 "$lorac" check "$source/specs/tiny_lora.toml"
+says "warning: no variable of the environment is named 'LORAC_QUUXBAZ_FROBNICATE'; it changes nothing"
+# What another tool calls a GPU.
+expect 3 "$lorac" check "$source/specs/tiny_lora.toml" --set target.device=gpu
+says "did you mean 'cuda'?"
 expect 2 "$lorac" compile "$source/specs/tiny_lora.toml" --target cuda --rank-per-kernel
 says "--rank-per-kernel is for the CPU"
 expect 2 "$lorac" compile spec.toml -o

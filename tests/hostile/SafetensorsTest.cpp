@@ -33,7 +33,7 @@ TEST(HostileSafetensors, headerLengths) { // 19
     expectRefused("length", Bytes().u64(length).raw("{}").zeros(30),
                   "the header's length at byte 0 is", read);
   expectRefused("short", Bytes().raw("1234567"), "7 bytes are too short", read);
-  expectRefused("empty", Bytes(), "0 bytes are too short", read);
+  expectRefused("empty", Bytes(), "is empty", read);
   expectRefused("no header", Bytes().u64(0), "does not begin with '{'", read);
 }
 
@@ -132,9 +132,10 @@ TEST(HostileSafetensors, notSuchJson) {
 }
 
 TEST(HostileSafetensors, pickles) { // 35
-  expectRefused("pickle", Bytes().raw("\x80\x02}q\x01X\x0b").zeros(40), "a pickle or a zip", read);
+  expectRefused("pickle", Bytes().raw("\x80\x02}q\x01X\x0b").zeros(40),
+                "can run code and is not read", read);
   expectRefused("zip", Bytes().raw({"PK\x03\x04\x14\x00\x00\x00\x08\x08", 10}).zeros(40),
-                "a pickle or a zip", read);
+                "can run code and is not read", read);
 }
 
 TEST(HostileSafetensors, cutAndChangedEverywhere) {

@@ -5,8 +5,17 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "runtime/abi.h"
 
 using namespace mlir;
+
+template <typename T>
+static Type typeOf(OpBuilder &b) {
+  if constexpr (std::is_floating_point_v<T>)
+    return b.getF32Type();
+  else
+    return b.getIntegerType(8 * sizeof(T));
+}
 
 // Arguments of a body after its buffers: tokens, segments, loss_scale, seed, step, micro, rows,
 // begin, end, the launch's scalars, scratch.
@@ -35,13 +44,10 @@ static void addEntryPoint(LLVM::LLVMFuncOp body) {
                  buffers = body.getNumArguments() - fixedArguments - scalars;
   for (unsigned i = 0; i < buffers; ++i)
     arguments.push_back(loadAt(pointer, entry.getArgument(0), 8 * i));
-  // LoracStep: tokens, segments, loss_scale, seed, step, micro.
-  Value step = entry.getArgument(1);
-  arguments.push_back(loadAt(i64, step, 0));
-  arguments.push_back(loadAt(i64, step, 8));
-  arguments.push_back(loadAt(b.getF32Type(), step, 16));
-  for (int64_t offset : {20, 24, 28})
-    arguments.push_back(loadAt(b.getI32Type(), step, offset));
+#define FIELD(type, name)                                                                          \
+  arguments.push_back(loadAt(typeOf<type>(b), entry.getArgument(1), offsetof(LoracStep, name)));
+  LORAC_STEP_FIELDS(FIELD)
+#undef FIELD
   for (unsigned i = 2; i < 5; ++i)
     arguments.push_back(entry.getArgument(i));
   for (unsigned i = 0; i < scalars; ++i)

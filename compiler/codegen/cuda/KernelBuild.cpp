@@ -12,7 +12,8 @@ static StoredKernel stored(const BuiltKernel &kernel) {
   json::Object facts{{"cubin_bytes", int64_t(kernel.compiled.cubin.size())},
                      {"registers", kernel.compiled.registers},
                      {"spill_bytes", kernel.compiled.spillBytes},
-                     {"stack_bytes", kernel.compiled.stackBytes}};
+                     {"stack_bytes", kernel.compiled.stackBytes},
+                     {"log", json::fixUTF8(kernel.compiled.log)}};
   if (kernel.loop)
     facts["loop_instructions"] = kernel.loop->instructions, facts["loop_mma"] = kernel.loop->mma;
   return {kernel.compiled.cubin + kernel.compiled.ptx,
@@ -29,11 +30,12 @@ static std::optional<BuiltKernel> restored(const StoredKernel &entry) {
   auto number = [&](StringRef key) { return facts ? facts->getInteger(key) : std::nullopt; };
   std::optional<int64_t> cubin = number("cubin_bytes"), registers = number("registers"),
                          spilt = number("spill_bytes"), stack = number("stack_bytes");
-  if (!cubin || !registers || !spilt || !stack || *cubin < 0 ||
+  std::optional<StringRef> log = facts ? facts->getString("log") : std::nullopt;
+  if (!cubin || !registers || !spilt || !stack || !log || *cubin < 0 ||
       uint64_t(*cubin) > entry.binary.size())
     return std::nullopt;
   BuiltKernel kernel{{entry.binary.substr(0, size_t(*cubin)), entry.binary.substr(size_t(*cubin)),
-                      *registers, *spilt, *stack},
+                      *registers, *spilt, *stack, log->str()},
                      {}};
   if (auto mma = number("loop_mma"), all = number("loop_instructions"); mma && all && *mma > 0)
     kernel.loop = MainLoop{*all, *mma};

@@ -117,6 +117,15 @@ static int64_t numberBefore(StringRef log, StringRef words) {
   return 0;
 }
 
+// The same kernel has the same log: without zeros at its end, and without times.
+static std::string lastingLines(StringRef log) {
+  std::string kept;
+  for (StringRef line : split(log.rtrim(StringRef("\0\n", 2)), '\n'))
+    if (!line.trim().empty() && !line.contains("Compile time"))
+      kept += (line.rtrim() + "\n").str();
+  return kept;
+}
+
 Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, StringRef arch) const {
   const Library &nvrtc = *library;
   std::string text = source.str(), file = name.str() + ".cu",
@@ -154,6 +163,7 @@ Expected<CompiledKernel> Nvrtc::compile(StringRef source, StringRef name, String
   kernel.spillBytes =
       numberBefore(log, " bytes spill stores") + numberBefore(log, " bytes spill loads");
   kernel.stackBytes = numberBefore(log, " bytes stack frame");
+  kernel.log = lastingLines(log);
   if (status != 0 || (wantsCubin ? kernel.cubin : kernel.ptx).empty())
     return createStringError("NVRTC " + version() + " refuses " + file + " for " + arch + ": " +
                              nvrtc.errorString(status) + "\n" + log);

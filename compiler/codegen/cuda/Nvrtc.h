@@ -13,6 +13,8 @@ struct CompiledKernel {
   std::string cubin, ptx;
   // As ptxas says; of an architecture that starts with sm_.
   int64_t registers = 0, spillBytes = 0, stackBytes = 0;
+  /// What NVRTC and ptxas said, warnings among it; without the times that it took.
+  std::string log = {};
 };
 
 class Nvrtc {

@@ -1,6 +1,7 @@
 // The functions that printed kernels call.
 
 #include "compiler/codegen/cuda/Prelude.h"
+#include "runtime/abi.h"
 #include "llvm/ADT/STLExtras.h"
 
 #include <string>
@@ -39,15 +40,23 @@ std::string warpgroupMma(const std::string &type, int columns) {
          "\"n\"(TransposedB));\n}\n";
 }
 
+// CUDA's names of the types in runtime/abi.h.
+constexpr const char *cudaName(int64_t) { return "long long"; }
+constexpr const char *cudaName(uint32_t) { return "u32"; }
+constexpr const char *cudaName(float) { return "float"; }
+
+std::string stepStruct() {
+  std::string text = "struct LoracStep { // runtime/abi.h\n";
+#define FIELD(type, name) text += std::string("  ") + cudaName(type()) + " " #name ";\n";
+  LORAC_STEP_FIELDS(FIELD)
+#undef FIELD
+  return text + "};\n";
+}
+
 // In an order in which each comes behind what it calls.
 const std::vector<Function> &functions() {
   static const std::vector<Function> all = {
-      {"step", {}, R"(struct LoracStep { // runtime/abi.h
-  long long tokens, segments;
-  float loss_scale;
-  u32 seed, step, micro;
-};
-)"},
+      {"step", {}, stepStruct()},
       {"keep",
        {},
        R"(// The same number; ptxas computes what it sees again in every round of a loop.

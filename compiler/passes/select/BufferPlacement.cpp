@@ -72,12 +72,27 @@ Value BufferPlacement::place(BufferRole role, StringRef label, MemRefType type) 
   return buffer;
 }
 
-void BufferPlacement::bindArguments() {
+// What the runtime calls an argument: its name, or where a dump was printed without names, what
+// stands in its place by convention.
+static StringRef argumentName(func::FuncOp func, BlockArgument argument, unsigned place) {
+  if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
+    return named.getName();
+  if (func.getName() == "loss")
+    return place == 0 ? "labels" : "";
+  static constexpr StringRef inOrder[] = {"ids", "positions", "segments", "labels"};
+  return place < std::size(inOrder) ? inOrder[place] : "";
+}
+
+LogicalResult BufferPlacement::bindArguments() {
   isHead = func.getName() == "head";
+  unsigned place32 = 0;
   for (BlockArgument argument : func.getArguments()) {
-    StringRef name = cast<NameLoc>(argument.getLoc()).getName();
     auto type = cast<RankedTensorType>(argument.getType());
     if (type.getElementType().isInteger(32)) {
+      StringRef name = argumentName(func, argument, place32++);
+      if (name.empty())
+        return func.emitOpError("has more arguments of i32 than ids, positions, segments, labels; "
+                                "their names are missing");
       bool starts = name == "segments";
       buffers[argument] = place(BufferRole::IO, starts ? "segment_starts" : name,
                                 MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
@@ -87,6 +102,7 @@ void BufferPlacement::bindArguments() {
                 rowsType(isHead ? headRows : maxTokens, cols(argument), target.activation));
     }
   }
+  return success();
 }
 
 Type BufferPlacement::elementOf(Value tensor) {

@@ -42,7 +42,7 @@ protected:
 
   int64_t tokens() const { return isHead ? headRows : maxTokens; }
 
-  void bindArguments(); ///< before all else, as findLastUses()
+  llvm::LogicalResult bindArguments(); ///< before all else, as findLastUses()
   void findLastUses();
 
   /// The value whose storage a view, or some of its columns, is.

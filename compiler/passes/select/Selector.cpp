@@ -12,7 +12,8 @@ LogicalResult Selector::run() {
   SmallVector<Operation *> ops;
   for (Operation &op : block)
     ops.push_back(&op);
-  bindArguments();
+  if (failed(bindArguments()))
+    return failure();
   for (auto [index, op] : llvm::enumerate(ops)) {
     now = index;
     b.setInsertionPoint(block.getTerminator());

@@ -1,8 +1,11 @@
 #include "runtime/abi.h"
+#include "runtime/formats/Trust.h"
 #include "runtime/train/CacheFolder.h"
 #include "runtime/train/ChildProcess.h"
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
+#include "runtime/train/Limits.h"
+#include "runtime/train/Signals.h"
 #include "runtime/train/ranks/Recompiler.h"
 
 #include <algorithm>
@@ -19,10 +22,52 @@ namespace fs = std::filesystem;
 
 constexpr size_t programsKept = 64;
 constexpr std::chrono::seconds probePatience{30};
+constexpr std::chrono::milliseconds glance{50}; // between looks at a signal
+
+// What a build may take, far above what one does: a child that hangs or grows without end is
+// stopped, and costs the run nothing but a smaller program. A core needs a third of a second a
+// kernel; the child has a tenth of a core beside a busy run.
+constexpr std::chrono::seconds leastPatience{120};
+constexpr double timesEstimate = 10, kernelSeconds = 0.3, launchSeconds = 0.25e-3;
+constexpr uint64_t fixedMemory = uint64_t(6) << 30, threadMemory = uint64_t(256) << 20,
+                   timesBase = 256;
+
+std::chrono::seconds patienceFor(const Plan &plan) {
+  const size_t launches = plan.train.size() + plan.hidden.size() + plan.regularize.size();
+  const double estimate =
+      kernelSeconds * double(plan.kernels.size()) + launchSeconds * double(launches);
+  return std::max(leastPatience, std::chrono::seconds(int64_t(timesEstimate * estimate)));
+}
+
+/// Of address space: threads of the compiler reserve much that they never touch.
+uint64_t memoryFor(const Payload &payload) {
+  return fixedMemory + threadMemory * uint64_t(availableThreads()) +
+         timesBase * payload.file(baseFile).size();
+}
 
 bool isExecutable(const std::string &path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored) && access(path.c_str(), X_OK) == 0;
+}
+
+/// One that somebody else could have put there, or could change, is not run.
+Result<std::pair<std::string, std::string>> trusted(const std::string &path,
+                                                    const std::string &place) {
+  struct stat file, folder;
+  std::error_code ignored;
+  const std::string real = fs::canonical(path, ignored), in = fs::path(real).parent_path();
+  auto refused = [&](const std::string &what, const std::string &why) {
+    return Error{"'" + path + "' (" + place + ") is not asked for programs: '" + what + "' " + why,
+                 Exit::Refused};
+  };
+  if (stat(real.c_str(), &file) != 0 || stat(in.c_str(), &folder) != 0)
+    return refused(path, "cannot be looked at");
+  folder.st_mode &= ~mode_t(S_IWGRP); // as /usr/local/bin is
+  if (const std::string why = formats::notOurs(file); !why.empty())
+    return refused(real, why);
+  if (const std::string why = formats::notOurs(folder); !why.empty())
+    return refused(in, why);
+  return std::pair(path, place);
 }
 
 /// The lorac to ask; what named it, for messages.
@@ -35,18 +80,18 @@ Result<std::pair<std::string, std::string>> findLorac(const std::string &named) 
     if (!isExecutable(path))
       return Error{std::string(place) + " names '" + path + "', which is no executable file",
                    Exit::Usage};
-    return std::pair(path, std::string(place));
+    return trusted(path, place);
   }
   std::error_code ignored;
   std::string beside = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "lorac";
   if (isExecutable(beside))
-    return std::pair(beside, std::string("beside this program"));
+    return trusted(beside, "beside this program");
   const char *path = std::getenv("PATH");
   for (std::string_view rest = path ? path : ""; !rest.empty();) {
     const size_t end = std::min(rest.find(':'), rest.size());
     std::string candidate = std::string(rest.substr(0, end)) + "/lorac";
     if (end > 0 && isExecutable(candidate))
-      return std::pair(candidate, std::string("on PATH"));
+      return trusted(candidate, "on PATH");
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return Error{"no lorac was found beside this program, on PATH, by --lorac or in $LORAC",
@@ -94,13 +139,22 @@ private:
 
 class Child : public ProgramBuild {
 public:
-  Child(ChildProcess process, std::string path)
-      : process(std::move(process)), path(std::move(path)),
-        begun(std::chrono::steady_clock::now()) {}
+  /// `wasLate` is set where it is.
+  Child(ChildProcess process, std::string path, std::chrono::seconds most, bool &wasLate)
+      : process(std::move(process)), path(std::move(path)), most(most), wasLate(wasLate),
+        until(std::chrono::steady_clock::now() + most) {}
 
-  bool ended(std::chrono::milliseconds patience) override { return process.ended(patience); }
+  bool ended(std::chrono::milliseconds patience) override {
+    isLate = !process.ended(patience) && std::chrono::steady_clock::now() >= until;
+    return isLate || process.ended(std::chrono::milliseconds(0));
+  }
 
   Result<BuiltProgram> take() override {
+    if (isLate) {
+      wasLate = true;
+      return Error{"it took longer than " + std::to_string(most.count()) +
+                   " s; lorac is not asked again by this run"};
+    }
     const ChildOutcome &outcome = process.outcome();
     if (std::optional<Error> failure = failureOf(outcome))
       return *failure;
@@ -115,7 +169,7 @@ public:
     built.seconds = fields.number("seconds");
     if (!error.empty())
       return Error{error};
-    Result<Payload> program = Payload::read(path);
+    Result<Payload> program = Payload::read(path, /*mustBeOurs=*/true);
     if (!program)
       return program.error();
     built.program = std::move(*program), built.path = path;
@@ -125,41 +179,51 @@ public:
 private:
   ChildProcess process;
   std::string path;
-  std::chrono::steady_clock::time_point begun;
+  std::chrono::seconds most;
+  bool &wasLate;
+  std::chrono::steady_clock::time_point until;
+  bool isLate = false;
 };
 
 class ChildRecompiler : public Recompiler {
 public:
-  ChildRecompiler(std::string lorac, std::string identity)
-      : lorac(std::move(lorac)), identity(std::move(identity)) {}
+  ChildRecompiler(std::string lorac, std::string identity, const BuildLimits &limits)
+      : lorac(std::move(lorac)), identity(std::move(identity)), limits(limits) {}
 
   std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) override {
     Json json = Json::object();
     for (const auto &[module, rank] : ranks)
       json[module] = rank;
     const std::string text = json.dump(), folder = cacheFolder() + "/programs";
+    auto unusable = [](const std::string &why) {
+      return std::make_unique<Failed>(Error{why + "; LORAC_CACHE_DIR names another folder"});
+    };
+    if (cacheFolder().empty())
+      return unusable("there is no folder for programs");
+    if (Result<void> made = formats::makeOwnFolder(folder); !made)
+      return unusable(made.error().message);
+    if (access(folder.c_str(), W_OK) != 0)
+      return unusable("'" + folder + "' cannot be written to");
     std::error_code code;
-    if (!cacheFolder().empty())
-      fs::create_directories(folder, code);
-    if (cacheFolder().empty() || code || access(folder.c_str(), W_OK) != 0)
-      return std::make_unique<Failed>(
-          Error{"'" + folder + "' cannot be written to; LORAC_CACHE_DIR names another folder"});
     const std::string path = folder + "/" + hashHex(identity + text) + ".program";
-    if (fs::exists(path, code)) {
-      if (Result<Payload> kept = Payload::read(path)) {
+    if (fs::exists(fs::symlink_status(path, code))) {
+      if (Result<Payload> kept = Payload::read(path, /*mustBeOurs=*/true)) {
         fs::last_write_time(path, fs::file_time_type::clock::now(), code);
         return std::make_unique<Found>(std::move(*kept), path);
       }
-      fs::remove(path, code); // not whole: made again
+      fs::remove(path, code); // not whole, or not ours: made again
     }
+    if (wasLate) // each would hold up the run as long
+      return std::make_unique<Failed>(Error{"lorac took too long before"});
     removeOldest(folder);
     // The executable may be replaced meanwhile; this name is of the one that runs.
     const std::string self = "/proc/" + std::to_string(getpid()) + "/exe";
     Result<ChildProcess> child = ChildProcess::start(
-        {lorac, "recompile", self, "--ranks", "/dev/stdin", "--out", path, "--background"}, text);
+        {lorac, "recompile", self, "--ranks", "/dev/stdin", "--out", path, "--background"}, text,
+        limits.memory);
     if (!child)
       return std::make_unique<Failed>(child.error());
-    return std::make_unique<Child>(std::move(*child), path);
+    return std::make_unique<Child>(std::move(*child), path, limits.patience, wasLate);
   }
 
 private:
@@ -174,12 +238,18 @@ private:
   }
 
   std::string lorac, identity; ///< identity: of the compiler and of what it compiles
+  BuildLimits limits;
+  bool wasLate = false;
 };
 
 } // namespace
 
-Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
-                                                    const Payload &payload) {
+BuildLimits buildLimits(const Plan &plan, const Payload &payload) {
+  return {patienceFor(plan), memoryFor(payload)};
+}
+
+Result<std::unique_ptr<Recompiler>>
+childRecompiler(const std::string &named, const Payload &payload, const BuildLimits &limits) {
   Result<std::pair<std::string, std::string>> found = findLorac(named);
   if (!found)
     return found.error();
@@ -191,8 +261,12 @@ Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
   Result<ChildProcess> child = ChildProcess::start({lorac, "recompile", "--probe"}, "");
   if (!child)
     return unfit(child.error().message);
-  if (!child->ended(probePatience))
-    return unfit("it does not answer");
+  for (const auto until = std::chrono::steady_clock::now() + probePatience; !child->ended(glance);)
+    if (const int signal = stopSignal())
+      return Error{"stopped by signal " + std::to_string(signal) + " before the first step",
+                   Exit(128 + signal)};
+    else if (std::chrono::steady_clock::now() >= until)
+      return unfit("it does not answer");
   if (std::optional<Error> failure = failureOf(child->outcome()))
     return unfit(failure->message);
   Result<Json> said = parseJson(child->outcome().output, "what it said");
@@ -213,7 +287,7 @@ Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
   const std::string identity = compiler + hashHex(payload.file(baseFile)) +
                                hashHex(payload.file("plan.json")) +
                                hashHex(payload.file("spec.toml"));
-  return std::unique_ptr<Recompiler>(new ChildRecompiler(lorac, identity));
+  return std::unique_ptr<Recompiler>(new ChildRecompiler(lorac, identity, limits));
 }
 
 } // namespace lorac::train

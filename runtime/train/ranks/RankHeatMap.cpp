@@ -1,6 +1,5 @@
 #include "runtime/train/ranks/RankHeatMap.h"
 
-#include "runtime/formats/DurableFile.h"
 #include "runtime/train/JsonFields.h"
 
 #include <fmt/format.h>
@@ -221,10 +220,6 @@ std::string rankHeatMap(const RankHistory &history) {
                      legend, top + 12 + barHeight + 10, nothing, legend + 22,
                      top + 12 + barHeight + 21);
   return svg + "</svg>\n";
-}
-
-Result<void> writeRankHeatMap(const std::string &path, const RankHistory &history) {
-  return formats::writeDurably(path, rankHeatMap(history));
 }
 
 } // namespace lorac::train

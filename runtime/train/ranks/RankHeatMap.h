@@ -28,7 +28,4 @@ Result<RankHistory> readRankHistory(const std::string &metricsFile,
 /// once, and then every n-th; the last always.
 std::string rankHeatMap(const RankHistory &history);
 
-/// Writes it durably.
-Result<void> writeRankHeatMap(const std::string &path, const RankHistory &history);
-
 } // namespace lorac::train

@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/train/Payload.h"
+#include "runtime/train/Plan.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
 #include <chrono>
@@ -41,10 +42,19 @@ public:
   virtual std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) = 0;
 };
 
+/// What one build may take; a child that takes more is stopped.
+struct BuildLimits {
+  std::chrono::seconds patience;
+  uint64_t memory; ///< bytes of address space
+};
+/// For programs of the model that `plan` and `payload` are of.
+BuildLimits buildLimits(const Plan &plan, const Payload &payload);
+
 /// A child `lorac`: the one named (--lorac), $LORAC, the one beside this executable, or the first
-/// on PATH. Error: none, or one that makes programs of another ABI. `payload` is this executable's.
-/// Programs are kept in the cache folder, the 64 used last.
-Result<std::unique_ptr<Recompiler>> childRecompiler(const std::string &named,
-                                                    const Payload &payload);
+/// on PATH. Error: none, one that makes programs of another ABI, or one that another user could
+/// have put there. `payload` is this executable's. Programs are kept in the cache folder, the 64
+/// used last.
+Result<std::unique_ptr<Recompiler>>
+childRecompiler(const std::string &named, const Payload &payload, const BuildLimits &limits);
 
 } // namespace lorac::train

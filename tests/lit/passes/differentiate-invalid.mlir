@@ -39,3 +39,29 @@ func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
   return %l : tensor<?xf32>
 }
+
+// -----
+
+// A map of an op that has no rule.
+lora.frozen @embed : !lora.weight<16x8, f32>
+lora.param @a : tensor<2x8xf32>
+lora.param @b : tensor<8x2xf32>
+func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+  %e = lora.use @embed : !lora.weight<16x8, f32>
+  %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
+  %a = lora.use @a : tensor<2x8xf32>
+  %b = lora.use @b : tensor<8x2xf32>
+  %u = lora.low_rank %x, %a, %b scale 1.0 : (tensor<?x8xf32>, tensor<2x8xf32>, tensor<8x2xf32>) -> tensor<?x8xf32>
+  %h = lora.map %u : (tensor<?x8xf32>) -> tensor<?x8xf32> {
+  ^bb0(%v: f32):
+    // expected-error@+1 {{has no gradient in a lora.map; addf, subf, mulf, divf, negf and exp have one}}
+    %s = math.sin %v : f32
+    lora.yield %s : f32
+  }
+  return %h : tensor<?x8xf32>
+}
+func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  %w = lora.use @embed : !lora.weight<16x8, f32>
+  %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
+  return %l : tensor<?xf32>
+}

@@ -140,6 +140,11 @@ TEST(Llama, FromConfigWithDefaults) {
   ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, newer), model, diags))
       << diags.text();
   EXPECT_EQ(model.ropeTheta, 500000);
+  newer["rope_scaling.rope_type"] = std::string("default"); // nothing is scaled
+  newer["rope_scaling.factor"] = int64_t(1);
+  newer["attention_dropout"] = 0.0;
+  EXPECT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, newer), model, diags))
+      << diags.text();
 }
 
 TEST(Llama, ShapeOverridesByEitherName) {
@@ -185,10 +190,14 @@ TEST(Llama, BadFacts) {
   EXPECT_THAT(
       with("hidden_act", std::string("gelu")),
       ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\""));
-  EXPECT_THAT(with("rope_scaling", true),
-              ElementsAre("config.json: error: 'rope_scaling' is true; 'llama' expects none: "
-                          "scaled rotary positions are "
-                          "known, not in this version"));
+  for (const std::string key : {"rope_scaling.type", "rope_scaling.rope_type"})
+    EXPECT_THAT(with(key, std::string("linear")),
+                ElementsAre("config.json: error: '" + key +
+                            "' is \"linear\"; 'llama' expects \"default\" or \"none\": scaled "
+                            "rotary positions are known, not in this version"));
+  EXPECT_THAT(with("rope_scaling.factor", int64_t(2)),
+              ElementsAre("config.json: error: 'rope_scaling.factor' is 2; 'llama' expects 1 or 0: "
+                          "scaled rotary positions are known, not in this version"));
   Keys keys = config();
   keys.erase("hidden_size");
   keys.erase("vocab_size");
@@ -271,15 +280,18 @@ TEST(Llama, BadShapes) {
 TEST(FindArchitecture, ByNameByPathAndByType) {
   Diagnostics diags;
   Spec bySource = parse(good(), diags);
-  EXPECT_TRUE(findArchitecture(bySource, "llama", {folder}, diags));
+  EXPECT_TRUE(findArchitecture(bySource, "llama", {folder}, {}, diags));
   Spec byName = parse(good(), diags, {"model.architecture=llama"});
-  EXPECT_TRUE(findArchitecture(byName, "", {"/nowhere", folder}, diags));
+  EXPECT_TRUE(findArchitecture(byName, "", {"/nowhere", folder}, {}, diags));
   Spec byPath = parse(good(), diags, {"model.architecture=" + folder + "/llama.toml"});
-  EXPECT_TRUE(findArchitecture(byPath, "", {}, diags));
+  EXPECT_TRUE(findArchitecture(byPath, "", {}, {}, diags));
   EXPECT_EQ(diags.text(), "");
-  EXPECT_FALSE(findArchitecture(bySource, "qwen2", {folder}, diags));
+  EXPECT_FALSE(findArchitecture(bySource, "qwen2", {folder}, {}, diags));
+  const std::vector<std::shared_ptr<const SourceFile>> embedded = {llama().file};
+  EXPECT_TRUE(findArchitecture(bySource, "llama", {}, embedded, diags));
+  EXPECT_FALSE(findArchitecture(bySource, "gemma", {}, embedded, diags)) << "it has its own norms";
   EXPECT_FALSE(
-      findArchitecture(parse(good(), diags, {"model.architecture=lama"}), "", {folder}, diags));
+      findArchitecture(parse(good(), diags, {"model.architecture=lama"}), "", {folder}, {}, diags));
   EXPECT_THAT(
       messages(diags),
       ElementsAre("2:10: error: the model is of type 'qwen2', which no architecture describes",

@@ -1,11 +1,15 @@
 // Mapped and durable files.
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/MappedFile.h"
 #include "tests/unit/formats/Support.h"
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <thread>
 
 namespace lorac::formats {
@@ -125,6 +129,94 @@ TEST(DurableDirectory, appearsWholeOrNotAtAll) {
     EXPECT_EQ(contents(folder / "out/checkpoint-1/inner/" + text), text);
   }
   EXPECT_EQ(entries(folder / "out/checkpoint-1/inner"), 1u);
+}
+
+TEST(Hash, OfAFileIsAResult) {
+  TempFolder folder;
+  take(writeDurably(folder / "a", "abc"));
+  EXPECT_EQ(take(hashFile(folder / "a")), hashHex("abc"));
+  DurableFile file = take(DurableFile::create(folder / "b"));
+  take(file.write("ab"));
+  take(file.write("c"));
+  EXPECT_EQ(file.hash(), hashHex("abc"));
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const std::string &path : {folder / "absent", folder / "pipe", folder.path}) {
+    Result<std::string> hash = hashFile(path);
+    ASSERT_FALSE(hash) << path;
+    EXPECT_NE(hash.error().message.find("'" + path + "'"), std::string::npos);
+  }
+}
+
+TEST(Leftovers, GoWithTheirProcess) {
+  TempFolder folder;
+  const pid_t child = fork();
+  if (child == 0)
+    _exit(0);
+  waitpid(child, nullptr, 0);
+  const std::string gone = std::to_string(child), here = std::to_string(getpid());
+  for (const std::string &name :
+       std::vector<std::string>{"a.tmp-" + gone + "-0", "a.tmp-" + gone + "-1.old", "a.tmp-1-0",
+                                "a.tmp-x-0", "a.tmp-" + gone, "other.tmp-" + gone + "-0", "a"})
+    std::ofstream(folder / name) << "x";
+  fs::create_directories(folder / ("a.tmp-" + gone + "-7/inner"));
+  DurableFile held = take(DurableFile::create(folder / "a")); // by this very process
+  removeLeftoversOf(folder / "a");
+  std::vector<std::string> names;
+  for (const fs::directory_entry &entry : fs::directory_iterator(folder.path))
+    if (entry.path().filename().string().find("a.tmp-" + here) != 0)
+      names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  std::vector<std::string> left = {"a", "a.tmp-1-0", "a.tmp-" + gone, "a.tmp-x-0",
+                                   "other.tmp-" + gone + "-0"};
+  std::sort(left.begin(), left.end());
+  EXPECT_EQ(names, left);
+  take(held.commit());
+  EXPECT_EQ(contents(folder / "a"), "");
+}
+
+TEST(MakeFolder, MakesParentsAndNamesWhatIsInTheWay) {
+  TempFolder folder;
+  take(makeFolder(folder / "x/y/z/"));
+  EXPECT_TRUE(fs::is_directory(folder / "x/y/z"));
+  take(makeFolder(folder / "x/y/z"));
+  std::ofstream(folder / "file") << "x";
+  EXPECT_FALSE(makeFolder(folder / "file"));
+  EXPECT_FALSE(makeFolder(folder / "file/below"));
+}
+
+TEST(FolderManifest, ReadsWhatItWroteAndFindsEveryFlip) {
+  TempFolder folder;
+  EXPECT_FALSE(take(FolderManifest::read(folder.path)));
+  FolderManifest manifest;
+  manifest.spec = "a \xff spec";
+  manifest.files = {{"a", hashHex("1")}, {"metrics.jsonl", FolderManifest::grows}};
+  manifest.pending = {{"b", hashHex("2")}};
+  manifest.replaced = {{"a", hashHex("0")}};
+  manifest.programs = R"([{"step": 3}])";
+  take(manifest.write(folder.path));
+  const std::string path = folder / FolderManifest::fileName, good = contents(path);
+  const auto read = take(FolderManifest::read(folder.path));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->files, manifest.files);
+  EXPECT_EQ(read->pending, manifest.pending);
+  EXPECT_EQ(read->replaced, manifest.replaced);
+  EXPECT_TRUE(read->lists("a", hashHex("0")));
+  EXPECT_FALSE(read->lists("a", hashHex("2")));
+  for (size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = char(bad[at] ^ 1);
+    std::ofstream(path, std::ios::binary) << bad;
+    const auto result = FolderManifest::read(folder.path);
+    // White space between members carries nothing.
+    EXPECT_TRUE(!result || good[at] == ' ' || good[at] == '\n') << at;
+  }
+  for (const char *text : {"", "{}", "[]", "{\"name\": \"my app\"}", "x"}) {
+    std::ofstream(path, std::ios::binary) << text;
+    const auto foreign = FolderManifest::read(folder.path);
+    ASSERT_FALSE(foreign) << text;
+    EXPECT_EQ(foreign.error().code, Exit::Refused) << text;
+    EXPECT_FALSE(foreign.error().corrupt);
+  }
 }
 
 } // namespace

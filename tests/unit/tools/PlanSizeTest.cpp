@@ -25,7 +25,9 @@ TEST(PlanSizeTest, AddsUp) {
   EXPECT_EQ(size->weights.at("nf4<64>"), 1024u);
   EXPECT_EQ(size->adapters, 160u);
   EXPECT_EQ(size->parameters, 10u);
-  EXPECT_EQ(size->total(2), 4100u + 1024u + 5000u + 2 * 300u);
+  EXPECT_EQ(size->weightBytes(), 4100u + 1024u);
+  EXPECT_EQ(size->arena, 5000u);
+  EXPECT_EQ(size->scratch, 300u);
   EXPECT_EQ(size->flops, 123);
 }
 

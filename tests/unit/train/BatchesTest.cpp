@@ -32,7 +32,8 @@ TEST(Batches, PackingInvariants) {
   Rows rows = packRows(corpus, corpus.train, 32, 5);
   std::set<uint32_t> seen;
   int64_t tokens = 0;
-  for (const std::vector<uint32_t> &row : rows) {
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const std::span<const uint32_t> row = rows[r];
     int64_t used = 0;
     for (uint32_t index : row) {
       EXPECT_TRUE(seen.insert(index).second);

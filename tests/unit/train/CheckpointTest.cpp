@@ -85,7 +85,7 @@ protected:
     Json json = Json::parse(fileBytes(path("trainer_state.json")));
     change(json);
     for (auto &[name, hash] : json["files"].items())
-      hash = hashFile(path(name));
+      hash = *hashFile(path(name));
     json.erase("hash");
     json["hash"] = hashHex(json.dump());
     write("trainer_state.json", json.dump(1) + "\n");
@@ -165,7 +165,7 @@ TEST_F(CheckpointTest, FilesOfAnotherCheckpoint) {
   const std::string other = save();
   fs::copy_file(other + "/optimizer.safetensors", path("optimizer.safetensors"),
                 fs::copy_options::overwrite_existing);
-  refused("swapped", "corrupt: 'optimizer.safetensors' is missing or has another hash");
+  refused("swapped", "corrupt: 'optimizer.safetensors' has hash ");
 }
 
 /// Weights are packed for the target, so that their hash would name the wrong culprit.

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <sys/time.h>
 #include <thread>
 #include <unistd.h>
 
@@ -88,6 +89,22 @@ TEST(ChildProcess, EndedWaitsNoLongerThanItIsTold) {
   EXPECT_TRUE(child->ended(0ms)) << "it stays ended";
   EXPECT_EQ(child->outcome().signal, SIGKILL);
   EXPECT_FALSE(isThere(pid)) << "and is buried";
+}
+
+// A signal of ours cuts no wait short: who probes would take the child for one that does not
+// answer.
+TEST(ChildProcess, EndedWaitsOnWhateverSignalsCome) {
+  struct sigaction action = {}, before = {};
+  action.sa_handler = [](int) {};
+  sigaction(SIGALRM, &action, &before);
+  const itimerval often{{0, 2000}, {0, 2000}}, never{};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  Result<ChildProcess> child = ChildProcess::start({"/bin/sleep", "0.2"}, "");
+  ASSERT_TRUE(child);
+  const bool ended = child->ended(60000ms);
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  EXPECT_TRUE(ended);
 }
 
 // Its own children too: a compiler's linker.

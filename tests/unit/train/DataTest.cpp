@@ -76,27 +76,6 @@ TEST_F(DataTest, TextIsCutAtSeparators) {
   EXPECT_EQ(corpus->target(piece, 2), -100);
 }
 
-// Lines of separators at the begin, at the end without a line's end, and one behind the other.
-TEST(SplitText, ASeparatorIsALine) {
-  auto parts = [](std::string_view text, std::string_view separator) {
-    std::vector<std::string> out;
-    for (auto [offset, part] : splitText(text, separator)) {
-      EXPECT_EQ(text.substr(offset, part.size()), part);
-      out.emplace_back(part);
-    }
-    return out;
-  };
-  using Parts = std::vector<std::string>;
-  EXPECT_EQ(parts("%\na\n%\n%\nb\n%", "\n%\n"), (Parts{"", "a", "", "b"}));
-  EXPECT_EQ(parts("a\n%\nb\n%\n", "\n%\n"), (Parts{"a", "b", ""}));
-  EXPECT_EQ(parts("%", "\n%\n"), (Parts{""}));
-  EXPECT_EQ(parts("50%\na", "\n%\n"), (Parts{"50%\na"}));
-  EXPECT_EQ(parts("a\n\n\nb", "\n\n"), (Parts{"a", "\nb"}));
-  EXPECT_EQ(parts("a\nb", "\n"), (Parts{"a", "b"}));
-  EXPECT_EQ(parts("", "\n%\n"), (Parts{""}));
-  EXPECT_EQ(parts("ab", ""), (Parts{"ab"}));
-}
-
 TEST_F(DataTest, BosStandsBeforeASample) {
   encoder.bos = 31;
   DataConfig table = text(write("a.txt", "ab\n%\ncd"));

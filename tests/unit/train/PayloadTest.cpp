@@ -44,7 +44,9 @@ TEST_F(PayloadTest, RoundTrip) {
     EXPECT_EQ(payload->file(file.name), file.bytes);
   struct stat info;
   ASSERT_EQ(stat(out.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777, 0755u);
+  const mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(info.st_mode & 0777, 0777u & ~mask);
   EXPECT_EQ(fileBytes(out).substr(0, 17), fileBytes(exe));
 }
 

@@ -27,6 +27,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->weightBytes(), 256);
 }
 
+// Launches against what their kernels take: other kernels, kinds, places, tiles.
 struct Misfit {
   const char *from, *to, *message;
 };
@@ -53,6 +54,29 @@ TEST(Plan, RefusesMisfits) {
       {R"("shape": [8, 4])", R"("shape": [9, 4])", "has no weight with as many rows"},
       {R"("shape": [8, 4])", R"("shape": [])", "needs one or two dimensions"},
       {R"("spec": "fake",)", "", "'plan' has no 'spec'"},
+      {R"({"kernel": 4, "args")", R"({"kernel": 0, "args")",
+       "has 2 args and 0 scalars, its kernel 'fake_embed' takes 4 and 0"},
+      {R"({"kernel": 2, "args": [1024)", R"({"kernel": 0, "args": [1024)",
+       "has args[1] of another kind than its kernel 'fake_embed' takes"},
+      {R"("args": [448, 4096])", R"("args": [448, 8160])",
+       "has args[1] at 8160, from where its kernel 'fake_segments' goes beyond the arena"},
+      {R"("args": [448, 4096])", R"("args": [448, 4097])", "has args[1] at 4097"},
+      {R"("rows": [0, 16], "tiles": 16, "flops")", R"("rows": [0, 16], "tiles": 17, "flops")",
+       "has 17 tiles, its kernel 'fake_embed' makes 16"},
+      {R"("tile": 2)", R"("tile": 1)", "its kernel 'fake_loss' makes 8"},
+      {R"({"space": "const", "count": 4})", R"({"space": "const", "count": 5})",
+       "has 4 tiles, its kernel 'fake_grad' makes 5"},
+      {R"(["w", 256], [4, 1, 4, 4], [4, "rows", 16, 4])",
+       R"(["w", 257], [4, 1, 4, 4], [4, "rows", 16, 4])",
+       "has args[1] of 256 bytes, its kernel 'fake_embed' takes 257"},
+      {R"([4, "rows", 16, 4]], "scalars": [])", R"([4, "s0", 16, 4]], "scalars": [])",
+       "is 's0', neither a number, rows, starts nor a scalar of the kernel"},
+      {R"([4, "rows", 16, 4]], "scalars": [])", R"([4, "rows", 1099511627776, 4]], "scalars": [])",
+       "goes beyond the arena"},
+      {R"("bytes": 256})", R"("bytes": 192})", "has 192 bytes as 'panels', its shape has 256"},
+      {R"("format": "f32")", R"("format": "f31")", "has the format 'f31', which is none"},
+      {R"("rank": 1, "scale": 2.0},)", R"("rank": 2, "scale": 2.0},)",
+       "has rank 2, and another one in its shape"},
   };
   for (const Misfit &misfit : misfits) {
     Result<Plan> plan = parsePlan(replaced(misfit.from, misfit.to));

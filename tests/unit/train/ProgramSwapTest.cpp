@@ -294,7 +294,8 @@ TEST_F(ProgramSwapTest, ASignalEndsTheWaitAndTheRequestStands) {
     allocate(20, 8, 8);
     compiler.glances = 1 << 30;
     swap.decide(20, *ranks, *session);
-    installSignalHandlers();
+    stopAtOnce();
+    stopWhenAsked();
     std::raise(SIGTERM);
     const ProgramRecord *record = swap.swap(29, *ranks, *session);
     const bool stands = !record && ranks->allocator().requested() && swap.records().empty() &&

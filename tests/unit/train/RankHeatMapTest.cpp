@@ -90,14 +90,5 @@ TEST(RankHistory, IsReadFromTheMetrics) {
   EXPECT_FALSE(readRankHistory(path, {"a"}));
 }
 
-TEST(RankHeatMap, IsWrittenWhole) {
-  std::string path = testing::TempDir() + "/rank_heat_map.svg";
-  ASSERT_TRUE(writeRankHeatMap(path, falling(4, 12)));
-  std::ifstream file(path);
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  EXPECT_EQ(text, rankHeatMap(falling(4, 12)));
-  EXPECT_FALSE(writeRankHeatMap("/nonexistent/map.svg", falling(1, 1)));
-}
-
 } // namespace
 } // namespace lorac::train

@@ -183,6 +183,29 @@ TEST_F(TrainBinary, StopsAtWhatIsNotFinite) {
   std::vector<Json> lines = metrics();
   EXPECT_TRUE(lines.back()["loss"].is_null());
   EXPECT_TRUE(lines.back().contains("nonfinite"));
+  EXPECT_NE(ended.err.find("no checkpoint was saved yet"), std::string::npos) << ended.err;
+  EXPECT_EQ(ended.err.find("-nan"), std::string::npos) << ended.err;
+}
+
+/// An update that overflows is seen by no loss if none follows: neither saved nor published.
+TEST_F(TrainBinary, WhatIsNotFiniteIsNotSaved) {
+  const auto with = [](double rate) {
+    return [rate](Json &json) {
+      json["optimizer"]["learning_rate"] = rate;
+      json["optimizer"]["weight_decay"] = 1e30;
+      json["optimizer"]["max_grad_norm"] = 0;
+      json["schedule"] = {{"name", "constant"}};
+      json["train"]["save_steps"] = 1;
+    };
+  };
+  build(with(1e38));
+  Ended ended = run({"--steps", "1"});
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  for (const char *words : {"error: step 1: after the update: 'bias.lora_A.weight' is ",
+                            "nothing of it is saved; no checkpoint was saved yet"})
+    EXPECT_NE(ended.err.find(words), std::string::npos) << words << " in " << ended.err;
+  EXPECT_FALSE(fs::exists(folder / "out/adapter_model.safetensors"));
+  EXPECT_FALSE(fs::exists(folder / "out/checkpoint-1"));
 }
 
 TEST_F(TrainBinary, AWindowWithoutLabelsIsSkipped) {

@@ -1,31 +1,16 @@
-#include "runtime/train/Output.h"
-
-#include "runtime/formats/DurableFile.h"
+#include "runtime/train/ModelCard.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fcntl.h>
 #include <filesystem>
-#include <sys/file.h>
-#include <unistd.h>
 
 namespace lorac::train {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char *runFiles[] = {"adapter_model.safetensors",
-                                    "adapter_config.json",
-                                    "metrics.jsonl",
-                                    "README.md",
-                                    "spec.toml",
-                                    "manifest.json",
-                                    "ranks.svg"};
 
 const char *scheduleName(ScheduleKind kind) {
   switch (kind) {
@@ -72,6 +57,8 @@ std::string ranksOf(const formats::Adapter &adapter, const RunConfig &run) {
     text += fmt::format(", {} in all, from {} a module at the start", sum, run.r);
   return text;
 }
+
+} // namespace
 
 std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
                       const TrainerState &state, const CardFacts &facts) {
@@ -122,83 +109,6 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   }
   card += "\nEvery step is in `metrics.jsonl`, the whole spec in `spec.toml`.\n";
   return card;
-}
-
-} // namespace
-
-bool holdsRun(const std::string &outDir) {
-  for (const char *name : {"adapter_model.safetensors", "metrics.jsonl", "spec.toml"})
-    if (std::error_code error; fs::exists(outDir + "/" + name, error))
-      return true;
-  return !listCheckpoints(outDir).empty();
-}
-
-Result<void> checkOutput(const std::string &outDir, bool resume, bool overwrite) {
-  std::error_code error;
-  if (!resume && !overwrite && holdsRun(outDir))
-    return Error{
-        "output folder '" + outDir +
-            "' holds a run; --resume goes on with it, --overwrite starts anew, --out names "
-            "another folder",
-        Exit::Usage};
-  fs::create_directories(outDir, error);
-  if (error || !fs::is_directory(outDir, error))
-    return Error{"cannot make the output folder '" + outDir +
-                 "': " + (error ? error.message() : std::string("a file has its name"))};
-  if (access(outDir.c_str(), W_OK | X_OK) != 0)
-    return Error{"cannot write to the output folder '" + outDir + "': " + std::strerror(errno)};
-  return {};
-}
-
-Result<void> lockOutput(const std::string &outDir) {
-  // Left open on purpose: the lock lives as long as the process.
-  int fd = open(outDir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    return Error{"another run writes to the output folder '" + outDir +
-                     "'; --out names another folder",
-                 Exit::Usage};
-  return {};
-}
-
-void removeLeftovers(const std::string &outDir) {
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (const fs::directory_entry &entry : fs::directory_iterator(outDir, error)) {
-    std::string name = entry.path().filename().string();
-    size_t mark = name.find(".tmp-");
-    if (mark == std::string::npos)
-      continue;
-    std::string stem = name.substr(0, mark);
-    bool ours = stem.rfind("checkpoint-", 0) == 0 ||
-                std::find(std::begin(runFiles), std::end(runFiles), stem) != std::end(runFiles);
-    if (ours)
-      found.push_back(entry.path());
-  }
-  for (const fs::path &path : found)
-    fs::remove_all(path, error);
-}
-
-Result<void> removeRun(const std::string &outDir) {
-  std::error_code error;
-  for (const std::string &checkpoint : listCheckpoints(outDir))
-    if (fs::remove_all(checkpoint, error); error)
-      return Error{"cannot remove '" + checkpoint + "': " + error.message()};
-  for (const char *name : runFiles)
-    if (fs::remove(outDir + "/" + name, error); error)
-      return Error{"cannot remove '" + outDir + "/" + name + "': " + error.message()};
-  return {};
-}
-
-Result<void> writeOutput(const std::string &outDir, const formats::Adapter &adapter,
-                         const std::string &specToml, const RunConfig &run,
-                         const TrainerState &state, const CardFacts &facts) {
-  if (Result<void> written = formats::writeDurably(outDir + "/spec.toml", specToml); !written)
-    return written;
-  if (Result<void> written =
-          formats::writeDurably(outDir + "/README.md", modelCard(adapter, run, state, facts));
-      !written)
-    return written;
-  return formats::writePeftAdapter(outDir, adapter);
 }
 
 } // namespace lorac::train

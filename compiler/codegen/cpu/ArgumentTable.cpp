@@ -1,0 +1,65 @@
+#include "compiler/codegen/cpu/ArgumentTable.h"
+#include "compiler/codegen/cpu/Families.h"
+
+using namespace lorac::cpu;
+
+namespace {
+
+struct Entry {
+  llvm::StringRef family;
+  const char *buffers; ///< "W", or outer:stride:columns; those behind ?PARAM only where it is not 0
+};
+
+const Entry table[] = {
+    {"linear_forward",
+     "rows:ldx:k W ?rank rows:ldt:rank ?rank n:rank:rank ?residual rows:ldr:n^ rows:ldy:n^"},
+    {"linear_backward", "rows:lddy:n W ?rank rows:lddt:rank ?rank rank:k:k rows:lddx:k"},
+    {"matmul_nt", "rows:lda:k j:ldb:k rows:ldc:j"},
+    {"matmul_nn", "rows:lda:k k:ldb:j rows:ldc:j"},
+    {"matmul_tn", "rows:lda:i rows:ldb:j i:ldc:j"},
+    {"attention_forward", "rows:ldq:heads*head_dim rows:ldk:kv_heads*head_dim "
+                          "rows:ldv:kv_heads*head_dim starts:1:1 rows:ldo:heads*head_dim "
+                          "rows:ldl:heads"},
+    {"attention_backward",
+     "rows:ldq:heads*head_dim rows:ldk:kv_heads*head_dim rows:ldv:kv_heads*head_dim starts:1:1 "
+     "rows:ldo:heads*head_dim rows:ldl:heads rows:lddo:heads*head_dim rows:lddq:heads*head_dim "
+     "rows:lddk:kv_heads*head_dim rows:lddv:kv_heads*head_dim"},
+    {"rms_norm_forward", "rows:ldx:n W rows:ldy:n"},
+    {"rms_norm_backward", "rows:ldx:n W rows:lddy:n rows:lddx:n"},
+    {"rope", "rows:ldx:heads*head_dim rows:1:1 all:head_dim:head_dim rows:ldy:heads*head_dim"},
+    {"cross_entropy", "rows:ld:vocab rows:1:1 rows:1:1"},
+    {"embed", "rows:1:1 W rows:ldy:k"},
+    {"orthogonal_term", "n:n:n 1:1:1"},
+    {"dropout", "rows:ldx:cols rows:ldy:cols"},
+};
+
+bool isThere(lorac::lora::KernelOp kernel, llvm::StringRef param) {
+  return param == "rank" ? mostRank(kernel.getParams()) > 0 : kernel.intParam(param) != 0;
+}
+
+} // namespace
+
+std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
+  std::vector<ArgumentText> out;
+  if (kernel.getFamily() == "map") {
+    for (int64_t ld : kernel.getParams().getAs<mlir::DenseI64ArrayAttr>("lds").asArrayRef())
+      out.push_back({false, "rows", std::to_string(ld), "cols"});
+    return out;
+  }
+  const Entry *entry =
+      llvm::find_if(table, [&](const Entry &of) { return of.family == kernel.getFamily(); });
+  assert(entry != std::end(table) && "each family has a line here");
+  llvm::SmallVector<llvm::StringRef> words;
+  llvm::StringRef(entry->buffers).split(words, ' ');
+  for (size_t i = 0; i < words.size(); ++i) {
+    llvm::StringRef word = words[i];
+    if (word.consume_front("?")) {
+      i += isThere(kernel, word) ? 0 : 1; // past the buffer behind it
+      continue;
+    }
+    auto [outer, rest] = word.split(':');
+    auto [stride, columns] = rest.split(':');
+    out.push_back({word == "W", outer.str(), stride.str(), columns.str()});
+  }
+  return out;
+}

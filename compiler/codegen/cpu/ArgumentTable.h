@@ -1,0 +1,23 @@
+#pragma once
+// The buffers that each kernel family of the CPU takes, in order (docs/design.md, "Kernel
+// families").
+
+#include "compiler/dialect/LoraOps.h"
+
+#include <string>
+#include <vector>
+
+namespace lorac::cpu {
+
+/// A weight (all its parts), or `outer` rows that begin `stride` elements of 4 bytes after each
+/// other and of which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has,
+/// `starts` (samples and one more), params of the kernel or products of two; `n^` is n rounded up
+/// to a panel.
+struct ArgumentText {
+  bool isWeight = false;
+  std::string outer, stride, columns;
+};
+
+std::vector<ArgumentText> argumentsOf(lora::KernelOp kernel);
+
+} // namespace lorac::cpu

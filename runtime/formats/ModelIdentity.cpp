@@ -1,0 +1,231 @@
+#include "runtime/formats/ModelIdentity.h"
+
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/ConfigKeys.h"
+#include "runtime/formats/ModelSource.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace lorac::formats {
+namespace {
+
+/// A number or truth as a number; nothing for a word.
+std::optional<double> numberOf(const HyperValue &value) {
+  if (const bool *truth = std::get_if<bool>(&value))
+    return *truth ? 1.0 : 0.0;
+  if (const int64_t *integer = std::get_if<int64_t>(&value))
+    return double(*integer);
+  if (const double *number = std::get_if<double>(&value))
+    return *number;
+  return std::nullopt;
+}
+
+/// The keys of one model that an identity speaks of.
+class Comparison {
+public:
+  Comparison(const ModelSource &model, const ModelIdentity &identity)
+      : model(model), identity(identity), isGguf(model.gguf() != nullptr) {}
+
+  std::string run() {
+    architecture();
+    for (const ModelSymbol &symbol : identity.symbols)
+      compare(symbol);
+    for (const ModelExpectation &expects : identity.expects)
+      compare(expects);
+    unknownKeys();
+    return text;
+  }
+
+private:
+  void add(const std::string &what) { text += (text.empty() ? "" : "; ") + what; }
+
+  std::string filled(std::string key) const {
+    if (size_t at = key.find("{arch}"); at != std::string::npos)
+      key.replace(at, 6, model.architecture());
+    return key;
+  }
+  std::vector<std::string> keysOf(const std::vector<std::string> &hf,
+                                  const std::vector<std::string> &gguf) const {
+    std::vector<std::string> keys;
+    for (const std::string &key : isGguf ? gguf : hf)
+      keys.push_back(filled(key));
+    return keys;
+  }
+
+  void architecture() {
+    const auto &types = identity.modelTypes;
+    if (types.empty() || std::find(types.begin(), types.end(), model.architecture()) != types.end())
+      return;
+    std::string list;
+    for (const std::string &type : types)
+      list += (list.empty() ? "'" : "' or '") + type;
+    add(fmt::format("its {} is '{}', expected {}'", isGguf ? "general.architecture" : "model_type",
+                    shown(model.architecture()), list));
+  }
+
+  void compare(const ModelSymbol &symbol) {
+    contradiction(symbol);
+    const std::optional<HyperValue> stated = statedValue(model, symbol);
+    const std::optional<HyperValue> &value = stated ? stated : symbol.otherwise;
+    if (!value)
+      add(fmt::format("it does not say '{}', which was {}", symbol.name, valueText(symbol.value)));
+    else if (!sameValue(*value, symbol.value))
+      add(fmt::format("'{}' was {} and is {}{}", symbol.name, valueText(symbol.value),
+                      valueText(*value), stated ? "" : ", since it does not say"));
+  }
+
+  /// Two keys for one thing: readers differ in which they take.
+  void contradiction(const ModelSymbol &symbol) {
+    std::optional<std::pair<std::string, HyperValue>> first;
+    for (const std::string &key : keysOf(symbol.hf, symbol.gguf)) {
+      if (key.starts_with("tokenizer."))
+        continue; // a count of tokens, not a statement
+      const std::optional<HyperValue> value = model.hyper(key);
+      if (!value)
+        continue;
+      if (!first)
+        first = {key, *value};
+      else if (!sameValue(first->second, *value))
+        add(fmt::format("'{}' is {} and '{}' is {}: they contradict each other", first->first,
+                        valueText(first->second), key, valueText(*value)));
+    }
+  }
+
+  void compare(const ModelExpectation &expects) {
+    const std::string why = expects.why.empty() ? "" : ": " + expects.why;
+    if (isGguf && !expects.ggufAbsentTensor.empty() && model.hasTensor(expects.ggufAbsentTensor))
+      add(fmt::format("it has a tensor '{}', which '{}' does not use{}", expects.ggufAbsentTensor,
+                      identity.architecture, why));
+    for (const std::string &key : keysOf(expects.hf, expects.gguf)) {
+      const std::optional<HyperValue> value = model.hyper(key);
+      if (!value || std::any_of(expects.values.begin(), expects.values.end(),
+                                [&](const HyperValue &v) { return sameValue(v, *value); }))
+        continue;
+      std::string want;
+      for (const HyperValue &v : expects.values)
+        want += (want.empty() ? "" : " or ") + valueText(v);
+      add(fmt::format("'{}' is {}; '{}' expects {}{}", key, valueText(*value),
+                      identity.architecture, want.empty() ? "none" : want, why));
+    }
+  }
+
+  // --- what nobody here knows ---
+
+  void unknownKeys() {
+    std::vector<std::string> known;
+    auto take = [&](const std::vector<std::string> &keys) {
+      known.insert(known.end(), keys.begin(), keys.end());
+    };
+    for (const ModelSymbol &symbol : identity.symbols)
+      take(keysOf(symbol.hf, symbol.gguf));
+    for (const ModelExpectation &expects : identity.expects)
+      take(keysOf(expects.hf, expects.gguf));
+    for (const std::string &key : identity.harmless)
+      known.push_back(filled(key));
+    int count = 0;
+    std::string lastUnknown;
+    for (const auto &[key, value] : model.statements()) {
+      const bool isKnown = std::any_of(known.begin(), known.end(),
+                                       [&, &key = key](const std::string &k) {
+                                         return isWithin(key, k) || isWithin(k, key);
+                                       }) ||
+                           (!isGguf && isHarmlessConfigKey(key));
+      if (isKnown || value == HyperValue(false) ||
+          (!lastUnknown.empty() && isWithin(key, lastUnknown)))
+        continue;
+      lastUnknown = key;
+      if (++count <= 8)
+        add(fmt::format("it has the key '{}' = {}, which this version does not know: it may change "
+                        "what the model computes; remove it if it does not",
+                        shown(key), valueText(value)));
+    }
+    if (count > 8)
+      add(fmt::format("and {} more such keys", count - 8));
+  }
+
+  /// Whether `key` is `of` or lies under it.
+  static bool isWithin(std::string_view key, std::string_view of) {
+    return key == of || (key.size() > of.size() && key.starts_with(of) && key[of.size()] == '.');
+  }
+
+  const ModelSource &model;
+  const ModelIdentity &identity;
+  const bool isGguf;
+  std::string text;
+};
+
+} // namespace
+
+bool sameValue(const HyperValue &a, const HyperValue &b) {
+  const std::optional<double> x = numberOf(a), y = numberOf(b);
+  if (!x || !y)
+    return !x && !y && a == b;
+  return float(*x) == float(*y);
+}
+
+std::string valueText(const HyperValue &value) {
+  if (const bool *truth = std::get_if<bool>(&value))
+    return *truth ? "true" : "false";
+  if (const int64_t *integer = std::get_if<int64_t>(&value))
+    return std::to_string(*integer);
+  if (const double *number = std::get_if<double>(&value))
+    return fmt::format("{}", float(*number)); // 1e-05, whichever file it stood in
+  const std::string &word = std::get<std::string>(value);
+  return word == "an object" || word.starts_with("an array of ") ? word : "\"" + shown(word) + "\"";
+}
+
+std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbol &symbol) {
+  const bool isGguf = model.gguf() != nullptr;
+  for (std::string key : isGguf ? symbol.gguf : symbol.hf) {
+    if (size_t at = key.find("{arch}"); at != std::string::npos)
+      key.replace(at, 6, model.architecture());
+    if (std::optional<HyperValue> value = model.hyper(key))
+      return value;
+  }
+  if (isGguf && !symbol.ggufAbsentTensor.empty())
+    return HyperValue(!model.hasTensor(symbol.ggufAbsentTensor));
+  return std::nullopt;
+}
+
+Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identity) {
+  const std::string wrong = Comparison(model, identity).run();
+  if (wrong.empty())
+    return {};
+  return Error{
+      fmt::format("the model '{}' is not the one that is expected here: {}", model.path(), wrong),
+      Exit::ForeignFile};
+}
+
+std::map<std::string, std::string> ModelIdentity::facts() const {
+  std::map<std::string, std::string> out = {{"architecture", architecture}};
+  for (const ModelSymbol &symbol : symbols) {
+    // Truths come as 0 and 1 from some files.
+    const std::optional<double> number = numberOf(symbol.value);
+    out[symbol.name] = number ? fmt::format("{}", float(*number)) : valueText(symbol.value);
+  }
+  return out;
+}
+
+std::string differingFacts(const std::map<std::string, std::string> &then,
+                           const std::map<std::string, std::string> &now) {
+  std::string text;
+  for (const auto &[key, value] : then)
+    if (const auto found = now.find(key); found != now.end() && found->second != value)
+      text += fmt::format("{}'{}' was {} and is {}", text.empty() ? "" : "; ", shown(key),
+                          shown(value), shown(found->second));
+  return text;
+}
+
+Result<void> checkAdapterBase(const std::map<std::string, std::string> &base,
+                              const ModelIdentity &identity, const std::string &adapterPath) {
+  const std::string different = differingFacts(base, identity.facts());
+  if (different.empty())
+    return {};
+  return Error{
+      fmt::format("the adapter '{}' was trained on another base model: {}", adapterPath, different),
+      Exit::ForeignFile};
+}
+
+} // namespace lorac::formats

@@ -1,0 +1,116 @@
+#include "runtime/train/LaunchCheck.h"
+
+namespace lorac::train {
+
+namespace {
+
+constexpr int64_t maxCount = int64_t(1) << 40;
+
+PlanSize readSize(const Fields &in, size_t scalars) {
+  if (!in.json().is_string())
+    return {PlanSize::Number, in.asInteger(0, maxCount)};
+  const std::string text = in.asText();
+  if (text == "rows")
+    return {PlanSize::Rows};
+  if (text == "starts")
+    return {PlanSize::Starts};
+  for (size_t i = 0; i < scalars; ++i)
+    if (text == "s" + std::to_string(i))
+      return {PlanSize::Scalar, int64_t(i)};
+  in.fail("is '" + text + "', neither a number, rows, starts nor a scalar of the kernel");
+  return {};
+}
+
+/// Bytes from a buffer's start that the kernel goes to.
+__int128 reach(const PlanBuffer &buffer, const PlanLaunch &launch, const Plan &plan) {
+  auto value = [&](const PlanSize &size) -> __int128 {
+    switch (size.kind) {
+    case PlanSize::Rows:
+      return launch.rowCount;
+    case PlanSize::Starts:
+      return plan.maxSegments + 1;
+    case PlanSize::Scalar:
+      return launch.scalars[size_t(size.value)];
+    default:
+      return size.value;
+    }
+  };
+  const __int128 outer = value(buffer.outer);
+  return outer == 0 ? 0
+                    : ((outer - 1) * value(buffer.stride) + value(buffer.columns)) * buffer.element;
+}
+
+/// Tiles of a launch over all its rows; those of a sample where they are counted by samples.
+int64_t tilesOf(const PlanKernel &kernel, const PlanLaunch &launch) {
+  return kernel.tiles.space == PlanTiles::Rows
+             ? (launch.rowCount + kernel.tiles.tile - 1) / kernel.tiles.tile
+             : kernel.tiles.count;
+}
+
+} // namespace
+
+void readTaken(const Fields &in, PlanKernel &kernel) {
+  in.at("scalars").forEach(
+      [&](const Fields &most) { kernel.mostScalar.push_back(most.asInteger(0, maxCount)); });
+  in.at("args").forEach([&](const Fields &arg) {
+    PlanBuffer buffer;
+    std::vector<PlanSize> sizes;
+    const bool isWeight = arg.size() == 2 && arg.json()[0] == "w";
+    size_t at = 0;
+    arg.forEach([&](const Fields &item) {
+      if (isWeight && at == 1)
+        buffer.weightBytes = item.asInteger(0, int64_t(1) << 46);
+      else if (!isWeight && at == 0)
+        buffer.element = item.asInteger(1, 8);
+      else if (!isWeight)
+        sizes.push_back(readSize(item, kernel.mostScalar.size()));
+      ++at;
+    });
+    if (sizes.size() == 3)
+      buffer.outer = sizes[0], buffer.stride = sizes[1], buffer.columns = sizes[2];
+    else if (!isWeight && at != 0)
+      arg.fail("is neither [\"w\", bytes] nor [element, outer, stride, columns]");
+    kernel.buffers.push_back(buffer);
+  });
+}
+
+void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch) {
+  if (in.failed())
+    return;
+  const PlanKernel &kernel = plan.kernels[size_t(launch.kernel)];
+  auto count = [](size_t n, const char *what) { return std::to_string(n) + " " + what; };
+  if (launch.args.size() != kernel.buffers.size() ||
+      launch.scalars.size() != kernel.mostScalar.size())
+    return in.fail("has " + count(launch.args.size(), "args") + " and " +
+                   count(launch.scalars.size(), "scalars") + ", its kernel '" + kernel.name +
+                   "' takes " + count(kernel.buffers.size(), "and") + " " +
+                   std::to_string(kernel.mostScalar.size()));
+  for (size_t i = 0; i < launch.scalars.size(); ++i)
+    if (kernel.mostScalar[i] > 0 && launch.scalars[i] > kernel.mostScalar[i])
+      return in.fail("has the scalar " + std::to_string(launch.scalars[i]) + ", its kernel '" +
+                     kernel.name + "' takes at most " + std::to_string(kernel.mostScalar[i]));
+  for (size_t i = 0; i < launch.args.size(); ++i) {
+    const PlanArg &arg = launch.args[i];
+    const PlanBuffer &buffer = kernel.buffers[i];
+    const std::string place = "has args[" + std::to_string(i) + "] ";
+    if ((arg.weight >= 0) != (buffer.weightBytes >= 0))
+      return in.fail(place + "of another kind than its kernel '" + kernel.name + "' takes");
+    if (arg.weight >= 0) {
+      const int64_t bytes = plan.weights[size_t(arg.weight)].parts[size_t(arg.part)].bytes;
+      if (bytes != buffer.weightBytes)
+        return in.fail(place + "of " + std::to_string(bytes) + " bytes, its kernel '" +
+                       kernel.name + "' takes " + std::to_string(buffer.weightBytes));
+    } else if (buffer.element > 0 && (arg.offset % buffer.element != 0 ||
+                                      reach(buffer, launch, plan) > plan.arenaBytes - arg.offset)) {
+      return in.fail(place + "at " + std::to_string(arg.offset) + ", from where its kernel '" +
+                     kernel.name + "' goes beyond the arena of " + std::to_string(plan.arenaBytes) +
+                     " bytes");
+    }
+  }
+  if (!plan.onGpu())
+    if (const int64_t tiles = in.integer("tiles"), made = tilesOf(kernel, launch); tiles != made)
+      in.fail("has " + std::to_string(tiles) + " tiles, its kernel '" + kernel.name + "' makes " +
+              std::to_string(made));
+}
+
+} // namespace lorac::train

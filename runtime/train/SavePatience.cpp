@@ -1,0 +1,48 @@
+#include "runtime/train/SavePatience.h"
+
+#include "runtime/train/Signals.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+namespace lorac::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double longestWait = 60, usualPatience = 600, patienceWhenStopped = 5;
+
+double patience() {
+  const char *text = std::getenv("LORAC_SAVE_WAIT");
+  char *end = nullptr;
+  const double seconds = text ? std::strtod(text, &end) : usualPatience;
+  return text && (end == text || *end || !(seconds >= 0 && seconds < 1e6)) ? usualPatience
+                                                                           : seconds;
+}
+
+} // namespace
+
+SavePatience::SavePatience() : signalBefore(stopSignal()) {
+  const double seconds = signalBefore ? std::min(patience(), patienceWhenStopped) : patience();
+  end = Clock::now() +
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+double SavePatience::secondsLeft() const {
+  return std::chrono::duration<double>(end - Clock::now()).count();
+}
+
+bool SavePatience::isLeft() const { return secondsLeft() > 0 && stopSignal() == signalBefore; }
+
+void SavePatience::wait() {
+  const double seconds = std::min({next, longestWait, std::max(0.0, secondsLeft())});
+  next *= 2;
+  const Clock::time_point until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                                     std::chrono::duration<double>(seconds));
+  while (Clock::now() < until && stopSignal() == signalBefore)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+} // namespace lorac::train
