@@ -2,6 +2,7 @@
 
 #include "dsl/FieldCheck.h"
 #include "dsl/Pattern.h"
+#include "runtime/train/DataName.h"
 
 #include <algorithm>
 #include <cctype>
@@ -208,6 +209,8 @@ private:
       if (path->empty() || path->find('\0') != std::string::npos)
         diags.error(path.range,
                     "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
+    if (!d.format.given())
+      nameFormat(d);
     range<double>("data.eval_fraction", d.evalFraction, 0, 0.9);
     if (*d.format == DataFormat::Chat || *d.format == DataFormat::Alpaca)
       later(d.format.range, "format = \"" + std::string(toString(*d.format)) + "\"");
@@ -215,6 +218,43 @@ private:
       diags.warning(d.separator.range, "'data.separator' is only for format = \"text\"");
     if (*d.format == DataFormat::Tokens)
       tokens(d);
+    const Field<int64_t> &every = spec.train.evalSteps;
+    if (every.given() && !every.refused && *every > 0 && !d.evalFraction.refused &&
+        *d.evalFraction == 0) {
+      const bool isTokens = *d.format == DataFormat::Tokens;
+      Diagnostic &warning =
+          diags.warning(every.range, std::string("'train.eval_steps' has no effect: nothing is "
+                                                 "held out") +
+                                         (isTokens ? " of data of format \"tokens\"" : ""));
+      if (!isTokens)
+        warning.note(d.evalFraction.range, "'data.eval_fraction' is 0 here");
+    }
+  }
+
+  /// The format that the files' names say, where none is given.
+  void nameFormat(DataSpec &d) {
+    const Field<std::string> *first = nullptr;
+    for (const Field<std::string> &path : *d.path) {
+      const NamedFormat named = formatOfName(*path);
+      if (named.format.empty()) {
+        diags.error(path.range,
+                    "'" + printable(*path, 300) + "' ends with '" + std::string(named.ending) +
+                        "', which is no format that is read here: " + std::string(named.mend));
+        return;
+      }
+      const DataFormat format = named.format == "jsonl"    ? DataFormat::Jsonl
+                                : named.format == "tokens" ? DataFormat::Tokens
+                                                           : DataFormat::Text;
+      if (first && format != d.format.value) {
+        diags
+            .error(path.range, "the files' names say two formats: this one \"" +
+                                   std::string(toString(format)) + "\"; set 'data.format'")
+            .note(first->range, "this one \"" + std::string(toString(*d.format)) + "\"");
+        return;
+      }
+      first = &path;
+      d.format.value = format;
+    }
   }
 
   void tokens(DataSpec &d) {

@@ -1,28 +1,47 @@
 // The files that a spec names.
 
+#include "dsl/Files.h"
+
 #include "dsl/Check.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <glob.h>
 #include <sys/stat.h>
 
 namespace lorac::dsl {
 
+std::string dataPattern(const Spec &spec, const std::string &path) {
+  const std::string plain = spec.resolve(path);
+  std::error_code ignored;
+  if (path.find_first_of("*?[") == std::string::npos || std::filesystem::exists(plain, ignored) ||
+      std::filesystem::path(path).is_absolute())
+    return plain;
+  std::string folder;
+  for (char c : spec.directory) {
+    if (c == '*' || c == '?' || c == '[' || c == ']' || c == '\\')
+      folder += '\\';
+    folder += c;
+  }
+  // Not made normal: a folder's name may hold what only looks like "..".
+  return folder + "/" + path;
+}
+
 std::vector<std::string> dataFiles(const Spec &spec, const DataSpec &data) {
   std::vector<std::string> files;
   for (const Field<std::string> &path : *data.path) {
-    std::string absolute = spec.resolve(*path);
+    const std::string plain = spec.resolve(*path);
     struct stat info;
     glob_t found{};
     // A file whose name holds a bracket is that file.
-    bool pattern =
-        stat(absolute.c_str(), &info) != 0 && absolute.find_first_of("*?[") != std::string::npos;
-    if (pattern && glob(absolute.c_str(), 0, nullptr, &found) == 0)
+    const bool pattern =
+        stat(plain.c_str(), &info) != 0 && path->find_first_of("*?[") != std::string::npos;
+    if (pattern && glob(dataPattern(spec, *path).c_str(), 0, nullptr, &found) == 0)
       files.insert(files.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc); // sorted by glob
     else
-      files.push_back(absolute);
+      files.push_back(plain);
     if (pattern)
       globfree(&found);
   }
@@ -32,7 +51,8 @@ std::vector<std::string> dataFiles(const Spec &spec, const DataSpec &data) {
 void checkFiles(const Spec &spec, Diagnostics &diags) {
   auto check = [&](const Field<std::string> &field, const std::string &path, bool folderToo) {
     struct stat info;
-    if (path.find_first_of("*?[") != std::string::npos && stat(path.c_str(), &info) != 0)
+    if (!folderToo && field->find_first_of("*?[") != std::string::npos &&
+        stat(path.c_str(), &info) != 0)
       diags.error(field.range, "no file matches '" + printable(path, 300) + "'");
     else if (stat(path.c_str(), &info) != 0)
       diags.error(field.range,

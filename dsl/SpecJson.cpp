@@ -3,6 +3,7 @@
 #include "dsl/SpecJson.h"
 
 #include "dsl/Check.h"
+#include "dsl/Files.h"
 
 #include <nlohmann/json.hpp>
 
@@ -115,8 +116,10 @@ Json data(const Spec &spec) {
     entry["name"] = *d.name;
     entry["path"] = Json::array();
     for (const Field<std::string> &path : *d.path)
-      entry["path"].push_back(spec.resolve(*path));
+      entry["path"].push_back(dataPattern(spec, *path));
     entry["format"] = toString(*d.format);
+    if (!d.format.given())
+      entry["format_stated"] = false;
     entry["separator"] = *d.separator;
     entry["eval_fraction"] = *d.evalFraction;
     entry["overlong"] = toString(*d.overlong);

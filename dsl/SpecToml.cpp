@@ -1,5 +1,6 @@
 // The effective spec as TOML for people: every value, and who set it.
 
+#include "dsl/Files.h"
 #include "dsl/SpecJson.h"
 #include "dsl/Text.h"
 
@@ -149,7 +150,7 @@ void writeData(Writer &w, const Spec &spec, const DataSpec &d) {
   w.field("name", d.name);
   std::vector<std::string> paths;
   for (const Field<std::string> &path : *d.path)
-    paths.push_back(spec.resolve(*path));
+    paths.push_back(dataPattern(spec, *path));
   w.line("path", literal(paths), d.path.range);
   w.field("format", d.format);
   if (*d.format == DataFormat::Text)

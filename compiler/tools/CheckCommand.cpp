@@ -1,52 +1,119 @@
 // `lorac check`: everything that can be known before compiling.
 
+#include "compiler/tools/CheckData.h"
 #include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
+#include "nlohmann/json.hpp"
 
 #include <set>
 
 namespace lorac::tools {
 namespace {
 
-/// What the adapters add, in one line.
-std::string summary(const Project &project) {
-  long long parameters = project.ranks ? project.ranks->initial : 0; // AdaLoRA's E
+using Json = nlohmann::ordered_json;
+
+/// What the adapters add.
+struct AdapterFacts {
+  long long parameters = 0;
   std::set<int64_t> ranks;
+};
+
+AdapterFacts adapterFacts(const Project &project) {
+  AdapterFacts facts;
+  facts.parameters = project.ranks ? project.ranks->initial : 0; // AdaLoRA's E
   for (const dsl::AdapterChoice &adapter : project.adapters) {
-    ranks.insert(adapter.r);
+    facts.ranks.insert(adapter.r);
     for (const dsl::BoundWeight &weight : project.model.weights)
       for (int64_t layer = 0; layer < (weight.perLayer ? project.model.layers : 1); ++layer)
         if (weight.shape.size() == 2 && weight.module(layer) == adapter.module)
-          parameters += adapter.r * (weight.shape[0] + weight.shape[1]);
+          facts.parameters += adapter.r * (weight.shape[0] + weight.shape[1]);
   }
+  return facts;
+}
+
+std::string summary(const Project &project) {
+  const AdapterFacts facts = adapterFacts(project);
   std::string text = project.spec.path + " is right: " + project.model.architecture + " of " +
                      std::to_string(project.model.layers) + " layers, " +
                      std::to_string(project.adapters.size()) + " adapted modules, " +
-                     grouped(parameters) + " trainable parameters";
+                     grouped(facts.parameters) + " trainable parameters";
   if (project.ranks)
     return text + ", ranks in all " + std::to_string(project.ranks->initial) + " falling to " +
            std::to_string(project.ranks->target) + "\n";
-  if (ranks.size() == 1)
-    text += ", rank " + std::to_string(*ranks.begin());
+  if (facts.ranks.size() == 1)
+    text += ", rank " + std::to_string(*facts.ranks.begin());
   return text + "\n";
+}
+
+/// The data in lines, and the first sample of each table as it is trained on.
+std::string dataLines(const CheckedData &data) {
+  std::string text;
+  for (const std::string &note : data.notes)
+    text += note + "\n";
+  for (const train::TableFacts &table : data.tables) {
+    text += "first sample: " + table.start + ": " + std::to_string(table.startTokens) + " tokens";
+    if (table.startHasBos || table.startHasEos)
+      text += std::string(", with ") + (table.startHasBos ? "bos" : "") +
+              (table.startHasBos && table.startHasEos ? " and " : "") +
+              (table.startHasEos ? "eos" : "");
+    text += ", " + std::to_string(table.startLabels) + " of them predicted\n";
+  }
+  return text;
+}
+
+Json asJson(const Project &project, const CheckedData &data) {
+  const AdapterFacts facts = adapterFacts(project);
+  Json tables = Json::array();
+  for (const train::TableFacts &table : data.tables)
+    tables.push_back({{"name", table.name},
+                      {"format", table.format},
+                      {"files", table.files},
+                      {"samples", table.samples},
+                      {"tokens", table.tokens},
+                      {"labels", table.labels},
+                      {"held_out", table.heldOut},
+                      {"empty", table.blank},
+                      {"single_tokens", table.single},
+                      {"overlong", table.overlong},
+                      {"cut_tokens", table.cutTokens},
+                      {"first",
+                       {{"start", table.start},
+                        {"tokens", table.startTokens},
+                        {"labels", table.startLabels},
+                        {"bos", table.startHasBos},
+                        {"eos", table.startHasEos}}}});
+  return {
+      {"model", {{"architecture", project.model.architecture}, {"layers", project.model.layers}}},
+      {"adapted_modules", project.adapters.size()},
+      {"trainable_parameters", facts.parameters},
+      {"data", tables},
+      {"output", {{"folder", data.outputFolder}, {"holds_run", data.holdsRun}}}};
 }
 
 } // namespace
 
 Exit runCheck(const CheckOptions &options) {
   Project project;
+  CheckedData data;
   dsl::Diagnostics diags;
   Exit code = loadProject(options.spec, project, diags);
+  if (code == Exit::Done)
+    code = checkData(project, data, diags);
   if (options.json) {
-    print(diags.json() + "\n");
+    Json result = {{"spec", options.spec.path},
+                   {"right", code == Exit::Done},
+                   {"diagnostics", Json::parse(diags.json())}};
+    if (code == Exit::Done)
+      result.update(asJson(project, data));
+    print(result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return code;
   }
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code == Exit::Done)
-    print(options.effective ? dsl::toToml(project.spec) : summary(project));
+    print(options.effective ? dsl::toToml(project.spec) : summary(project) + dataLines(data));
   return code;
 }
 

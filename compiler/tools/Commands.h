@@ -30,6 +30,7 @@ struct CompileOptions {
   std::string target;             ///< "cpu", "cuda" or empty: the spec's
   std::vector<std::string> archs; ///< for cuda: sm_80
   bool rankPerKernel = false;     ///< CPU kernels each made for one rank, to compare with
+  std::string adapter;            ///< eval, generate: one that the program must serve
   bool json = false;
 };
 

@@ -1,6 +1,7 @@
 #include "compiler/tools/CompileProject.h"
 
 #include "compiler/pipeline/Pipeline.h"
+#include "compiler/tools/AdapterProgram.h"
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
@@ -202,6 +203,10 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
     return loaded;
   if (!options.archs.empty() && *project.spec.target.device == dsl::Device::Cpu)
     return fail({"--arch is for CUDA, and the target is the CPU; add --target cuda", Exit::Usage});
+  bool isOther = false;
+  if (!options.adapter.empty())
+    if (Exit fits = fitAdapter(options.adapter, project, isOther); fits != Exit::Done)
+      return fits;
   const CompileSettings settings = settingsFor(options, project.spec);
   if (settings.rankPerKernel && !settings.archs.empty())
     return fail({"--rank-per-kernel is for the CPU, and the target is CUDA; add --target cpu",
@@ -214,6 +219,8 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   if (compiled != Exit::Done)
     return compiled;
   folder = generatedFolder(options, project.spec);
+  if (isOther && options.out.empty()) // the spec's own program stays
+    folder += "-adapter";
   Result<void> written =
       writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
         std::vector<train::PayloadFile> payload = programFiles(files);

@@ -1,5 +1,6 @@
 #include "compiler/tools/Driver.h"
 
+#include "compiler/tools/AdapterProgram.h"
 #include "compiler/tools/EmbeddedArchitectures.h"
 #include "compiler/tools/Identity.h"
 #include "compiler/tools/Output.h"
@@ -130,8 +131,11 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) 
   out.identity = std::move(base.identity);
   out.adapters = dsl::resolveAdapters(out.spec, out.model.adaptableModules(), diags);
   out.ranks = dsl::resolveRankBudget(out.spec, out.model, out.adapters, diags);
+  dsl::checkModel(out.spec, out.model, diags);
   if (diags.hasErrors())
     return Exit::Refused;
+  if (Exit fits = checkInitFrom(out, diags); fits != Exit::Done)
+    return fits;
   if (source.tensorType)
     noteFormats(source, out.model, out.sourceFormats);
   return Exit::Done;

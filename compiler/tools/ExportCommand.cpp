@@ -239,6 +239,10 @@ Exit runExport(const ExportOptions &options) {
       fromGguf ? formats::readGgufAdapter(source, base.modules) : formats::readAdapter(source);
   if (!adapter)
     return fail(adapter.error());
+  if (adapter->isAlone)
+    sayLine(
+        "note: '" + source +
+        "' has no adapter_config.json beside it: lora_alpha is taken to be the rank, a scale of 1");
   if (needsBase)
     if (Result<void> fits = checkBase(source, *adapter, base, fromGguf); !fits)
       return fail(fits.error());

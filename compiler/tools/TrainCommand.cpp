@@ -28,7 +28,11 @@ Exit runTrain(const RunOptions &options) {
   Project project;
   std::string folder;
   std::map<std::string, std::string> files;
-  Exit code = compileToFolder(options.compile, project, folder, files);
+  CompileOptions compile = options.compile;
+  const auto given = std::find(options.arguments.begin(), options.arguments.end(), "--adapter");
+  if (given != options.arguments.end() && given + 1 != options.arguments.end())
+    compile.adapter = given[1];
+  Exit code = compileToFolder(compile, project, folder, files);
   if (code != Exit::Done)
     return code;
   const auto &words = options.arguments;

@@ -44,6 +44,7 @@ struct Adapter {
   double alpha = 8;
   double dropout = 0;
   bool useRslora = false;
+  bool isAlone = false;  ///< no adapter_config.json told r and alpha: the scales are guesses
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
   /// Facts of the model that it was trained on (ModelIdentity), where its file says them.
   std::map<std::string, std::string> base;
@@ -56,7 +57,8 @@ struct Adapter {
 };
 
 /// Reads a folder in PEFT's layout, a `.safetensors` file with its names (r is each tensor's own;
-/// adapter_config.json beside it is taken where there is one, else alpha = r). Of AdaLoRA's only
+/// adapter_config.json beside it is taken where there is one, else alpha = r and `isAlone`).
+/// Values that are not finite are refused with tensor and position. Of AdaLoRA's only
 /// the live triplets are kept, be the tensors cut to them or not; modules of rank 0 are left out;
 /// init_r of a file alone is its largest rank, or each module's ranknum. Errors, Exit::ForeignFile:
 /// pickles (adapter_model.bin, .pt, .pth) by name and by magic, half pairs, wrong shapes, methods
@@ -71,15 +73,16 @@ struct AdapterOrigin {
 /// Without reading the numbers. Notes: patterns of adapter_config.json that match no module.
 Result<AdapterOrigin> readAdapterOrigin(const std::string &path);
 
-/// What a program expects of an adapter.
+/// A module of a program.
 struct WantedAdapter {
   std::string module;
-  int64_t rank = 0, in = 0, out = 0; ///< rank 0: any
+  int64_t rank = 0, in = 0, out = 0;
 };
-/// All misfits in one error that names the tensors (Exit::ForeignFile): missing, of another shape,
-/// for modules that the model does not adapt.
-Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> wanted,
-                          const std::string &path);
+/// Whether a program of these modules, each of at most this rank, can do what the adapter does:
+/// ranks may be smaller and modules left out. All misfits in one error (Exit::ForeignFile); `mend`
+/// ends it where only ranks are too large.
+Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,
+                          const std::string &path, const std::string &mend);
 
 /// Plain LoRA with the same update: (B·diag(E), A) and the scales as they are, so that any reader
 /// of LoRA knows it. Modules of rank 0 are left out; target_modules are the others' full paths,

@@ -109,6 +109,13 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
         b[size_t(ggufRow(row, module.out, name.permuteHeads) * module.rank + i)] =
             folds ? float(value * fold) : value;
       }
+    for (const auto &[values, suffix] :
+         {std::pair<const std::vector<float> *, const char *>(&module.a, ".lora_a"),
+          {&b, ".lora_b"}})
+      if (Result<void> finite =
+              requireFinite(*values, "'" + path + "' is not written", name.gguf + suffix);
+          !finite)
+        return finite;
     writer.tensor(name.gguf + ".lora_a", GgmlType::F32, {module.rank, module.in},
                   std::span<const float>(module.a));
     writer.tensor(name.gguf + ".lora_b", GgmlType::F32, {module.out, module.rank},

@@ -17,7 +17,6 @@
 #include <cmath>
 #include <cstring>
 #include <map>
-#include <set>
 #include <sys/stat.h>
 
 namespace lorac::formats {
@@ -112,8 +111,7 @@ Result<Place> placeOf(const std::string &path) {
       return pickle(path);
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-  if (path.substr(folder.size()) == "adapter_model.safetensors" &&
-      exists(folder + "adapter_config.json"))
+  if (exists(folder + "adapter_config.json"))
     place.config = folder + "adapter_config.json";
   return place;
 }
@@ -286,47 +284,47 @@ Result<Adapter> readAdapter(const std::string &path) {
     adapter.modules.push_back(std::move(module));
   }
   if (configPath.empty()) {
+    adapter.isAlone = true;
     adapter.r = adapter.modules.front().rank;
     adapter.alpha = double(adapter.r);
   }
   return adapter;
 }
 
-Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> wanted,
-                          const std::string &path) {
+Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,
+                          const std::string &path, const std::string &mend) {
+  std::map<std::string_view, const WantedAdapter *> byName;
+  for (const WantedAdapter &want : program)
+    byName[want.module] = &want;
   std::string text;
-  int count = 0;
+  size_t count = 0;
+  bool onlyRanks = true;
   const auto add = [&](const std::string &what) {
-    if (++count <= 16)
+    if (++count <= 8)
       text += (text.empty() ? "" : "; ") + what;
   };
-  std::map<std::string_view, const AdapterModule *> byName;
-  for (const AdapterModule &module : adapter.modules)
-    byName[module.module] = &module;
-  std::set<std::string_view> known;
-  for (const WantedAdapter &want : wanted) {
-    known.insert(want.module);
-    const auto found = byName.find(want.module);
+  for (const AdapterModule &module : adapter.modules) {
+    const auto found = byName.find(module.module);
     if (found == byName.end()) {
-      add(fmt::format("module '{}' is absent", shown(want.module)));
-      continue;
-    }
-    const AdapterModule &module = *found->second;
-    if (module.in != want.in || module.out != want.out ||
-        (want.rank != 0 && module.rank != want.rank))
-      add(fmt::format(
-          "module '{}' has lora_A [{}, {}] and lora_B [{}, {}], expected [{}, {}] and [{}, {}]",
-          shown(want.module), module.rank, module.in, module.out, module.rank,
-          want.rank ? std::to_string(want.rank) : "r", want.in, want.out,
-          want.rank ? std::to_string(want.rank) : "r"));
-  }
-  for (const AdapterModule &module : adapter.modules)
-    if (!known.contains(module.module))
       add(fmt::format("module '{}' is none that is adapted here", shown(module.module)));
+      onlyRanks = false;
+    } else if (const WantedAdapter &want = *found->second;
+               module.in != want.in || module.out != want.out) {
+      add(fmt::format("module '{}' is [{}, {}], expected [{}, {}]", shown(module.module),
+                      module.out, module.in, want.out, want.in));
+      onlyRanks = false;
+    } else if (module.rank > want.rank) {
+      add(fmt::format("module '{}' has rank {}, more than the {} here", shown(module.module),
+                      module.rank, want.rank));
+    }
+  }
   if (count == 0)
     return {};
-  return Error{fmt::format("the adapter '{}' is of another model or spec: {}{}", path, text,
-                           count > 16 ? fmt::format("; and {} more", count - 16) : ""),
+  if (count > 8)
+    text += fmt::format("; and {} more", count - 8);
+  return Error{onlyRanks
+                   ? fmt::format("the adapter '{}' is too large: {}; {}", path, text, mend)
+                   : fmt::format("the adapter '{}' is of another model or spec: {}", path, text),
                Exit::ForeignFile};
 }
 

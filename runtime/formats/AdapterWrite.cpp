@@ -1,6 +1,7 @@
 // PEFT's folder, written: LoRA and AdaLoRA.
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Finite.h"
 #include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 
@@ -115,6 +116,15 @@ Adapter asPeftSaysIt(Adapter adapter) {
 Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
                          nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
                          std::map<std::string, std::string> *hashes) {
+  for (const TensorToWrite &tensor : tensors) {
+    size_t count = 1;
+    for (int64_t dim : tensor.shape)
+      count *= size_t(dim);
+    if (Result<void> finite = requireFinite({static_cast<const float *>(tensor.data), count},
+                                            "'" + folder + "' is not written", tensor.name);
+        !finite)
+      return finite;
+  }
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
   if (!adapter.base.empty())
     metadata[adapterBaseKey] = factsToJson(adapter.base);

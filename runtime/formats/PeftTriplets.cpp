@@ -201,6 +201,7 @@ Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
                                file.path(), shown(name), configPath, live.count),
                    Exit::ForeignFile};
   Adapter adapter = config.adapter;
+  adapter.isAlone = configPath.empty();
   for (const auto &[name, parts] : *modules) {
     Result<std::optional<AdapterModule>> module =
         ModuleReader(file, config, configPath, name, parts).read();

@@ -70,7 +70,8 @@ const AddedToken *AddedTokenFinder::longestAt(std::string_view text, size_t begi
   return best;
 }
 
-void AddedTokenFinder::split(std::string_view text, std::vector<Part> &parts) const {
+void AddedTokenFinder::split(std::string_view text, bool specialsAsText,
+                             std::vector<Part> &parts) const {
   parts.clear();
   size_t last = 0;
   for (size_t pos = 0; pos < text.size() && !entries.empty();) {
@@ -83,6 +84,8 @@ void AddedTokenFinder::split(std::string_view text, std::vector<Part> &parts) co
     }
     Span span{pos, end};
     pos = end;
+    if (specialsAsText && token->special)
+      continue;
     if (token->singleWord && !standsAlone(text, span))
       continue;
     if (token->lstrip)

@@ -21,8 +21,9 @@ public:
   void add(const AddedToken &token, std::string content);
   void prepare();
 
-  /// Cuts all of `text` into parts. An empty text has none.
-  void split(std::string_view text, std::vector<Part> &parts) const;
+  /// Cuts all of `text` into parts. An empty text has none. With `specialsAsText` special tokens
+  /// are found and left as text, as Hugging Face's `encode_special_tokens` does.
+  void split(std::string_view text, bool specialsAsText, std::vector<Part> &parts) const;
 
 private:
   struct Entry {

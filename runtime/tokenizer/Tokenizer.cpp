@@ -92,21 +92,24 @@ size_t Tokenizer::lastCut(std::string_view utf8) const {
   return parts->cutsAtSpaces ? tok::lastCut(utf8) : 0;
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, bool continues) const {
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, Specials specials,
+                                               bool continues) const {
   if (Result<void> fits = checkLength(utf8.size()); !fits)
     return fits.error();
   if (auto at = firstInvalidUtf8(utf8))
     return Error{"the text is not UTF-8 at byte " + std::to_string(*at) + "; convert it to UTF-8",
                  Exit::Refused};
   EncodeScratch scratch;
-  parts->raw.split(utf8, scratch.outer);
+  const bool asText = specials == Specials::AsText;
+  parts->raw.split(utf8, asText, scratch.outer);
   for (const AddedTokenFinder::Part &part : scratch.outer) {
     if (part.token) {
       scratch.ids.push_back(part.token->id);
       continue;
     }
     std::string_view text = utf8.substr(part.span.begin, part.span.end - part.span.begin);
-    if (Result<void> done = encodeText(text, part.span.begin == 0, continues, scratch); !done)
+    if (Result<void> done = encodeText(text, part.span.begin == 0, continues, asText, scratch);
+        !done)
       return done.error();
   }
   return std::move(scratch.ids);
@@ -114,17 +117,16 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view utf8, bool conti
 
 /// A stretch without raw added tokens.
 Result<void> Tokenizer::encodeText(std::string_view text, bool atStart, bool continues,
-                                   EncodeScratch &scratch) const {
+                                   bool specialsAsText, EncodeScratch &scratch) const {
   // Only the stretch that begins at the cut goes on with one; the others begin as in the whole.
   const bool behindCut = continues && atStart;
   atStart &= !continues;
-  auto normal =
-      normalize(behindCut ? parts->behindCut : parts->data.normalizers, text, atStart);
+  auto normal = normalize(behindCut ? parts->behindCut : parts->data.normalizers, text, atStart);
   if (!normal)
     return normal.error();
   if (Result<void> fits = checkLength(normal->size()); !fits)
     return fits.error();
-  parts->normalized.split(*normal, scratch.inner);
+  parts->normalized.split(*normal, specialsAsText, scratch.inner);
   for (const AddedTokenFinder::Part &part : scratch.inner) {
     if (part.token) {
       scratch.ids.push_back(part.token->id);

@@ -16,6 +16,10 @@ namespace tok {
 struct VocabularyData;
 }
 
+/// What a special token that stands in a text is: itself, as in a rendered template, or letters
+/// like all others, as in text that comes from outside.
+enum class Specials { AsTokens, AsText };
+
 /// Byte-level BPE and SentencePiece-type BPE with byte fallback. Immutable, cheap to copy, and
 /// usable from several threads.
 class Tokenizer {
@@ -29,11 +33,13 @@ public:
   /// From data that a loader has checked.
   static Tokenizer fromData(tok::VocabularyData data);
 
-  /// The ids of a text. Special tokens in it are recognised; nothing is added. Error: the text is
-  /// not UTF-8 (the message has the byte offset), has 2^31 bytes or more, or runs into the limit of
-  /// a pattern of the file.
+  /// The ids of a text. Special tokens in it are recognised unless `specials` says that they are
+  /// text (added tokens that are not special always are); nothing is added. Error: the text is not
+  /// UTF-8 (the message has the byte offset), has 2^31 bytes or more, or runs into the limit of a
+  /// pattern of the file.
   /// `continues`: the text goes on behind a cut.
-  Result<std::vector<int32_t>> encode(std::string_view utf8, bool continues = false) const;
+  Result<std::vector<int32_t>> encode(std::string_view utf8, Specials specials = Specials::AsTokens,
+                                      bool continues = false) const;
 
   /// The last place where `utf8` may be cut: the ids of what stands before, and those of what
   /// stands behind as a text that continues, are the ids of the whole. 0: no place is known.
@@ -60,7 +66,7 @@ public:
 private:
   struct Parts;
   explicit Tokenizer(std::shared_ptr<const Parts> parts) : parts(std::move(parts)) {}
-  Result<void> encodeText(std::string_view text, bool atStart, bool continues,
+  Result<void> encodeText(std::string_view text, bool atStart, bool continues, bool specialsAsText,
                           struct EncodeScratch &scratch) const;
   std::shared_ptr<const Parts> parts;
 };

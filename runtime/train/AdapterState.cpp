@@ -2,10 +2,11 @@
 
 #include "runtime/train/Random.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 
 namespace lorac::train {
 
@@ -35,35 +36,68 @@ std::vector<Pair> pairs(const Plan &plan) {
   return out;
 }
 
-/// Into a program of triplets: of each module the first so many.
-Result<void> loadTriplets(const Plan &plan, float *params, const formats::Adapter &adapter,
-                          const std::string &path, bool fold) {
-  std::vector<formats::WantedAdapter> wanted;
-  std::vector<Pair> modules;
-  for (const Pair &pair : pairs(plan))
-    if (const formats::AdapterModule *from = adapter.find(pair.module); from && pair.e) {
-      modules.push_back(pair);
-      wanted.push_back({pair.module, from->rank, pair.a->shape[1], pair.b->shape[0]});
-      if (from->rank > pair.a->rank)
-        return Error{"'" + path + "': '" + pair.module + "' has rank " +
-                         std::to_string(from->rank) + ", the program " +
-                         std::to_string(pair.a->rank),
-                     Exit::ForeignFile};
-    }
-  if (Result<void> fits = formats::checkAdapter(adapter, wanted, path); !fits)
-    return fits;
-  std::fill_n(params, plan.paramRegion.count, 0.0f);
-  for (const Pair &pair : modules) {
-    const formats::AdapterModule &from = *adapter.find(pair.module);
-    std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
-    const float factor = fold ? float(from.scale / pair.b->scale) : 1.0f;
+/// What the program can take of an adapter.
+Result<void> checkFits(const std::vector<Pair> &modules, const formats::Adapter &adapter,
+                       const std::string &path, AdapterUse use) {
+  std::vector<formats::WantedAdapter> program;
+  for (const Pair &pair : modules)
+    program.push_back({pair.module, pair.a->rank, pair.a->shape[1], pair.b->shape[0]});
+  int64_t most = 0;
+  for (const formats::AdapterModule &module : adapter.modules)
+    most = std::max(most, module.rank);
+  return formats::checkAdapter(
+      adapter, program, path,
+      use == AdapterUse::Serve
+          ? "this program was compiled for smaller ones; lorac eval and lorac generate with "
+            "--adapter compile one for the adapter"
+          : fmt::format("set the rank in [adapter] to {}", most));
+}
+
+/// Puts `from` into the first places of a module's tensors, with its update times `factor`.
+void place(const Pair &pair, const formats::AdapterModule &from, double factor, float *params) {
+  std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
+  const bool folds = factor != 1.0 && !pair.e;
+  for (int64_t row = 0; row < from.out; ++row)
     for (int64_t i = 0; i < from.rank; ++i) {
-      params[pair.e->offset + i] = (from.e.empty() ? 1.0f : from.e[size_t(i)]) * factor;
-      for (int64_t row = 0; row < from.out; ++row)
-        params[pair.b->offset + row * pair.a->rank + i] = from.b[size_t(row * from.rank + i)];
+      const float value = from.b[size_t(row * from.rank + i)];
+      params[pair.b->offset + row * pair.a->rank + i] = folds ? float(value * factor) : value;
     }
+  if (pair.e)
+    for (int64_t i = 0; i < from.rank; ++i)
+      params[pair.e->offset + i] =
+          float((from.e.empty() ? 1.0 : double(from.e[size_t(i)])) * factor);
+}
+
+/// What a run that goes on from an adapter should know.
+std::vector<std::string> notesOf(const std::string &path, const formats::Adapter &adapter,
+                                 const std::vector<Pair> &modules, size_t padded, double assumed,
+                                 double folded, AdapterUse use) {
+  std::vector<std::string> notes;
+  if (adapter.isAlone)
+    notes.push_back(fmt::format("'{}' has no adapter_config.json beside it: the spec's lora_alpha "
+                                "is taken, a scale of {:g}",
+                                path, assumed));
+  if (use == AdapterUse::Serve) {
+    if (adapter.modules.size() < modules.size())
+      notes.push_back(
+          fmt::format("'{}' adapts {} of the {} modules here: the base alone in the rest", path,
+                      adapter.modules.size(), modules.size()));
+    return notes;
   }
-  return {};
+  if (folded != 0)
+    notes.push_back(
+        fmt::format("the scale of '{}' is {:g} and not the spec's: it stays what it is, "
+                    "folded into its factors",
+                    path, folded));
+  if (padded)
+    notes.push_back(fmt::format("'{}' has a smaller rank in {} of {} modules: the rest begins new, "
+                                "and adds nothing at first",
+                                path, padded, modules.size()));
+  if (adapter.modules.size() < modules.size())
+    notes.push_back(fmt::format("'{}' lacks {} of {} modules: they begin new, and add nothing at "
+                                "first",
+                                path, modules.size() - adapter.modules.size(), modules.size()));
+  return notes;
 }
 
 /// The triplets at `places` of one module.
@@ -114,32 +148,39 @@ void initAdapter(const Plan &plan, float *params, uint64_t seed) {
   }
 }
 
-Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
-                         AdapterScale scale) {
-  Result<formats::Adapter> adapter = formats::readAdapter(path);
-  if (!adapter)
-    return adapter.error();
-  // A lone file does not say its scale.
-  bool fold = scale == AdapterScale::AsIs && std::filesystem::is_directory(path);
-  if (plan.ranks)
-    return loadTriplets(plan, params, *adapter, path, fold);
-  *adapter = formats::foldTriplets(std::move(*adapter)); // the plan has no E
-  std::vector<formats::WantedAdapter> wanted;
-  std::vector<Pair> modules = pairs(plan);
-  for (const Pair &pair : modules)
-    wanted.push_back({pair.module, pair.a->rank, pair.a->shape[1], pair.b->shape[0]});
-  if (Result<void> fits = formats::checkAdapter(*adapter, wanted, path); !fits)
-    return fits;
+Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
+                                             const std::string &path, AdapterUse use,
+                                             bool useRslora) {
+  Result<formats::Adapter> read = formats::readAdapter(path);
+  if (!read)
+    return read.error();
+  formats::Adapter adapter =
+      plan.ranks ? std::move(*read) : formats::foldTriplets(std::move(*read)); // no E in the plan
+  const std::vector<Pair> modules = pairs(plan);
+  if (Result<void> fits = checkFits(modules, adapter, path, use); !fits)
+    return fits.error();
+  if (use == AdapterUse::Serve)
+    std::fill_n(params, plan.paramRegion.count, 0.0f);
+  const auto divisor = [&](int64_t rank) {
+    return useRslora ? std::sqrt(double(rank)) : double(rank);
+  };
+  size_t padded = 0;
+  double assumed = 0, folded = 0;
   for (const Pair &pair : modules) {
-    const formats::AdapterModule &from = *adapter->find(pair.module);
-    std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
-    float *b = params + pair.b->offset;
-    std::copy(from.b.begin(), from.b.end(), b);
-    if (fold && std::fabs(from.scale - pair.b->scale) > 1e-9 * std::fabs(pair.b->scale))
-      for (size_t i = 0; i < from.b.size(); ++i)
-        b[i] = float(double(b[i]) * (from.scale / pair.b->scale));
+    const formats::AdapterModule *from = adapter.find(pair.module);
+    if (!from)
+      continue;
+    const double own = pair.b->scale;
+    double scale = from->scale;
+    if (adapter.isAlone) // the program's alpha; AdaLoRA's scale does not look at the rank
+      assumed = scale = plan.ranks ? own : own * divisor(pair.a->rank) / divisor(from->rank);
+    const double factor = std::fabs(scale - own) <= 1e-9 * std::fabs(own) ? 1.0 : scale / own;
+    if (factor != 1.0 && folded == 0)
+      folded = scale;
+    padded += from->rank < pair.a->rank;
+    place(pair, *from, factor, params);
   }
-  return {};
+  return notesOf(path, adapter, modules, padded, assumed, folded, use);
 }
 
 Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace lorac::train {
 
@@ -17,17 +18,20 @@ namespace lorac::train {
 /// zero.
 void initAdapter(const Plan &plan, float *params, uint64_t seed);
 
-enum class AdapterScale {
-  Trained, ///< begin from these values; the spec's scale is what they are trained with
-  AsIs,    ///< the adapter as its adapter_config.json says: a scale that differs from the plan's is
-           ///< folded into B
+enum class AdapterUse {
+  Continue, ///< training begins from it: what it lacks stays as initAdapter left it
+  Serve,    ///< eval, generate: what it lacks is zero
 };
 
-/// Reads a PEFT folder or a safetensors file into `params`. Misfits with the plan are named in one
-/// error (Exit::ForeignFile). A program of triplets takes any rank up to its own, and modules left
-/// out: what is missing is zero; of plain LoRA E is 1.
-Result<void> loadAdapter(const Plan &plan, float *params, const std::string &path,
-                         AdapterScale scale);
+/// Reads a PEFT folder or a safetensors file into `params`, so that the program's function is the
+/// adapter's: its rank, its modules and its scale count, and not the spec's. A scale that differs
+/// from the plan's is folded into B (AdaLoRA: into E, which is 1 of plain LoRA). Ranks may be
+/// smaller than the program's and modules left out: the rest adds nothing. A file without
+/// adapter_config.json takes the program's alpha. Misfits are named in one error
+/// (Exit::ForeignFile). Gives lines for people.
+Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
+                                             const std::string &path, AdapterUse use,
+                                             bool useRslora);
 
 /// Whether an adapter was trained on the model that the run's program is for, as far as it says.
 /// What else a user should hear of it is said.

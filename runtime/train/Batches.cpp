@@ -139,6 +139,17 @@ int64_t BatchStream::stepsOf(double epochs) const {
   return std::max<int64_t>(1, int64_t(std::ceil(epochs * windows - 1e-9)));
 }
 
+Result<void> requireLabels(BatchStream stream, int64_t steps) {
+  for (int64_t step = 0; step < steps; ++step) // in most runs the first has one
+    for (const MicroBatch &batch : stream.nextWindow())
+      if (batch.labels > 0)
+        return {};
+  return Error{"none of the " + std::to_string(steps) +
+                   " steps has a token with a label: nothing would be trained; look at the labels "
+                   "of the data, or train longer",
+               Exit::Refused};
+}
+
 std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus,
                                                const std::vector<uint32_t> &pieces,
                                                int64_t maxTokens, int64_t maxSegments) {

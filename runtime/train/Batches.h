@@ -92,6 +92,10 @@ private:
   int64_t preparedEpoch = -1, microCount = 0;
 };
 
+/// Error (Exit::Refused) when none of the next `steps` windows has a label: such a run trains
+/// nothing.
+Result<void> requireLabels(BatchStream stream, int64_t steps);
+
 /// Micro-batches that cover `pieces` in order, each as full as the limits allow: for evaluation.
 std::vector<std::vector<uint32_t>> evalBatches(const Corpus &corpus,
                                                const std::vector<uint32_t> &pieces,

@@ -2,16 +2,18 @@
 // Samples as tokens: what the files of [[data]] become before they are put into rows.
 //
 // Rules
+// - Files are read as TextDecoder says: line ends are LF, byte order marks left out.
 // - text: a sample is what stands between separators (no separator: the whole file); jsonl: the
 //   member "text" of each line. Samples of nothing but white space are dropped and counted. bos
 //   stands before a sample if the tokenizer adds it by itself, eos always behind it, so that the
-//   model learns to end.
+//   model learns to end. One that the text brings itself is not set a second time.
 // - overlong (more tokens than max_length): split into pieces of max_length, each a segment of its
 //   own; truncate keeps the first max_length; error refuses. A piece of one token has nothing to
-//   predict and is dropped.
+//   predict and is dropped. What is lost is counted.
 // - tokens: safetensors with input_ids and labels [steps, batch, length]; each row is a sample,
 //   never split, dropped or moved. Labels stand at the input's position and are shifted here: the
-//   target at i is labels[i + 1]. Without `labels` every token is one.
+//   target at i is labels[i + 1]. Without `labels` every token is one. Data without any label is
+//   refused.
 // - eval: round(eval_fraction * samples) of a [[data]] table, chosen by the seed, whole samples.
 
 #include "runtime/Result.h"
@@ -47,16 +49,36 @@ struct Piece {
   uint32_t sample = 0; ///< its sample's number over all tables, in file order
 };
 
+/// What became of one [[data]] table.
+struct TableFacts {
+  std::string name, format;
+  int64_t files = 0, samples = 0, tokens = 0, labels = 0;
+  int64_t heldOut = 0; ///< samples
+  int64_t blank = 0;   ///< samples left out for being white space
+  int64_t single = 0;  ///< pieces left out for being one token
+  int64_t overlong = 0;
+  int64_t cutTokens = 0;          ///< that truncating took away
+  int64_t ownBos = 0, ownEos = 0; ///< samples that brought it themselves
+  bool carriageReturns = false;   ///< some lines ended with CRLF or CR
+  bool utf16 = false;
+  std::string start;       ///< the first sample's first characters; tokens: its first ids
+  int64_t startTokens = 0; ///< of the first sample
+  int64_t startLabels = 0;
+  bool startHasBos = false, startHasEos = false;
+};
+
 struct Corpus {
   TokenList ids;
   TokenList targets;         ///< beside ids, shifted already; empty: the next token of the piece
-  std::vector<Piece> pieces;    ///< in file order
+  std::vector<Piece> pieces; ///< in file order
   std::vector<uint32_t> train, eval; ///< pieces, in file order
   int64_t batchRows = 0;             ///< tokens: rows of a batch; 0: batches are ours to make
   int64_t samples = 0;
-  std::vector<std::string> notes; ///< one line for people a table
-  std::string hash;               ///< XXH3-128 of ids, targets and cuts
-  uint64_t textBytes = 0;         ///< most that text and encoder held while the files were read
+  std::vector<TableFacts> tables;
+  std::vector<std::string> notes;    ///< one line for people a table
+  std::vector<std::string> warnings; ///< where the data may not be what is meant
+  std::string hash;                  ///< XXH3-128 of ids, targets and cuts
+  uint64_t textBytes = 0;            ///< most that text and encoder held while files were read
   uint64_t tokenizerBytes = 0;
 
   int32_t target(const Piece &piece, uint32_t i) const {
@@ -74,8 +96,8 @@ struct DataLimits {
 Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncoder &encoder,
                           const DataLimits &limits);
 
-/// The files that `pattern` names (glob; a plain path is taken as it is), sorted; links to a file
-/// that is already there are left out.
+/// The files that `pattern` names, sorted; links to a file that is already there are left out. A
+/// file of that very name comes first; `\` before a character of a pattern makes it a plain one.
 Result<std::vector<std::string>> expandPattern(const std::string &pattern);
 
 /// Appends the batches of a `tokens` file.

@@ -1,11 +1,16 @@
 #include "runtime/train/Evaluate.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Finite.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Signals.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <optional>
+#include <span>
 
 namespace lorac::train {
 
@@ -59,6 +64,31 @@ private:
   std::optional<Error> error;
 };
 
+/// Which token of which sample a row of a batch is.
+struct RowPlace {
+  uint32_t sample = 0;
+  int64_t token = 0;
+};
+RowPlace placeOf(const MicroBatch &batch, const Corpus &corpus, const std::vector<uint32_t> &group,
+                 int64_t row) {
+  size_t segment = 0;
+  while (segment + 1 < group.size() && row >= batch.segmentStarts[segment + 1])
+    ++segment;
+  const Piece &piece = corpus.pieces[group[segment]];
+  // Pieces of a sample stand one after another.
+  uint32_t first = group[segment];
+  while (first > 0 && corpus.pieces[first - 1].sample == piece.sample)
+    --first;
+  return {piece.sample,
+          int64_t(piece.begin - corpus.pieces[first].begin) + row - batch.segmentStarts[segment]};
+}
+
+Error notFinite(const RowPlace &place, double loss) {
+  return {fmt::format("sample {}: the loss at token {} is {}: some weight or the adapter is not "
+                      "what it should be",
+                      place.sample, place.token, formats::numberText(loss))};
+}
+
 } // namespace
 
 Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &corpus,
@@ -104,9 +134,17 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
         Result<const float *> logits = session.logits(begin, rows);
         if (!logits)
           return logits.error();
-        for (int64_t row = 0; row < rows; ++row)
-          writer->write(*logits + row * Plan::leadingDim(plan.vocab),
-                        size_t(plan.vocab) * sizeof(float));
+        for (int64_t row = 0; row < rows; ++row) {
+          const std::span<const float> values(*logits + row * Plan::leadingDim(plan.vocab),
+                                              size_t(plan.vocab));
+          const RowPlace place = placeOf(batch, corpus, group, begin + row);
+          if (Result<void> finite =
+                  formats::requireFinite(values, "'" + logitsFile + "' is not written",
+                                         fmt::format("logits.{}[{}]", place.sample, place.token));
+              !finite)
+            return finite.error();
+          writer->write(values.data(), values.size_bytes());
+        }
       }
     if (done = session.execute(Program::Loss, batch); !done)
       return done.error();
@@ -116,7 +154,12 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     for (size_t s = 0; s < group.size(); ++s) {
       SampleLoss &sample = samples[corpus.pieces[group[s]].sample];
       for (int64_t row = batch.segmentStarts[s]; row < batch.segmentStarts[s + 1]; ++row) {
-        sample.sum += double((*rowLoss)[row]);
+        const double loss = double((*rowLoss)[row]);
+        if (!std::isfinite(loss)) {
+          const RowPlace place = placeOf(batch, corpus, group, row);
+          return notFinite(place, loss);
+        }
+        sample.sum += loss;
         sample.labels += batch.targets[size_t(row)] >= 0;
       }
     }

@@ -1,5 +1,6 @@
 #include "runtime/train/Generate.h"
 
+#include "runtime/formats/Finite.h"
 #include "runtime/train/Signals.h"
 
 namespace lorac::train {
@@ -12,7 +13,8 @@ Result<Generated> generate(Session &session, const Tokenizer &tokenizer,
   if (!encoded)
     return Error{"the prompt: " + encoded.error().message, Exit::Refused};
   std::vector<int32_t> ids;
-  if (tokenizer.addBos() && tokenizer.bos() >= 0)
+  if (tokenizer.addBos() && tokenizer.bos() >= 0 &&
+      (encoded->empty() || encoded->front() != tokenizer.bos())) // the prompt may bring its own
     ids.push_back(tokenizer.bos());
   ids.insert(ids.end(), encoded->begin(), encoded->end());
   if (ids.empty())
@@ -64,6 +66,10 @@ Result<Generated> generate(Session &session, const Tokenizer &tokenizer,
     Result<const float *> logits = session.logits(count - 1, 1);
     if (!logits)
       return logits.error();
+    if (Result<void> finite = formats::requireFinite({*logits, size_t(plan.vocab)},
+                                                     "token " + std::to_string(count), "logits");
+        !finite)
+      return finite.error();
     int32_t next = sampleToken(*logits, plan.vocab, options.sampler, uint64_t(count));
     if (next == tokenizer.eos()) {
       out.finish = "stop";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -36,11 +37,32 @@ std::string loss(double value) {
   return std::isfinite(value) ? fmt::format("{:.4f}", value) : fmt::format("{}", value);
 }
 
+std::string methodOf(const RunConfig &run) {
+  std::string method = run.adalora ? "AdaLoRA" : run.useRslora ? "rsLoRA" : "LoRA";
+  if (run.loraPlusRatio == 1)
+    return method;
+  return method == "LoRA" ? "LoRA+" : method + " with LoRA+'s rates";
+}
+
+/// The ranks that the adapter has: one, or the range, with what AdaLoRA began with.
+std::string ranksOf(const formats::Adapter &adapter, const RunConfig &run) {
+  int64_t least = 0, most = 0, sum = 0;
+  for (const formats::AdapterModule &module : adapter.modules) {
+    least = sum ? std::min(least, module.rank) : module.rank;
+    most = std::max(most, module.rank);
+    sum += module.rank;
+  }
+  std::string text = least == most ? std::to_string(most) : fmt::format("{} to {}", least, most);
+  if (run.adalora)
+    text += fmt::format(", {} in all, from {} a module at the start", sum, run.r);
+  return text;
+}
+
 } // namespace
 
 std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
                       const TrainerState &state, const CardFacts &facts) {
-  std::string method = run.loraPlusRatio != 1 ? "LoRA+" : run.useRslora ? "rsLoRA" : "LoRA";
+  const std::string method = methodOf(run);
   std::string card =
       fmt::format("---\nbase_model: {}\nlibrary_name: peft\npipeline_tag: text-generation\n"
                   "tags:\n- lora\n- lorac\n---\n\n",
@@ -59,7 +81,8 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   auto row = [&](const char *key, const std::string &value) {
     card += fmt::format("| {} | {} |\n", key, value);
   };
-  row("rank, alpha", fmt::format("{}, {}", run.r, run.loraAlpha));
+  row(run.adalora ? "ranks" : "rank", ranksOf(adapter, run));
+  row("alpha", fmt::format("{}", run.loraAlpha));
   row("adapted modules", std::to_string(adapter.modules.size()));
   row("trained parameters", std::to_string(facts.trainable));
   row("dropout", fmt::format("{}", run.loraDropout));

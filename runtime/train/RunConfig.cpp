@@ -11,20 +11,21 @@ namespace {
 
 DataConfig readData(const Fields &in) {
   DataConfig data;
-  data.name = in.textOr("name", "data");
+  data.name = in.text("name");
   Fields path = in.at("path");
   if (path.json().is_string())
     data.paths.push_back(path.asText());
   else
     path.forEach([&](const Fields &item) { data.paths.push_back(item.asText()); });
-  data.format = in.textOr("format", "text");
+  data.format = in.text("format");
+  data.formatStated = in.truthOr("format_stated", true);
   if (data.format != "text" && data.format != "jsonl" && data.format != "tokens")
     in.fail("has the format '" + data.format + "'; known: text, jsonl, tokens");
-  data.separator = in.textOr("separator", data.format == "text" ? "\n%\n" : "");
-  data.evalFraction = in.numberOr("eval_fraction", 0);
+  data.separator = in.text("separator");
+  data.evalFraction = in.number("eval_fraction");
   if (!(data.evalFraction >= 0 && data.evalFraction < 1))
     in.fail("has an eval_fraction outside of [0, 1)");
-  data.overlong = in.textOr("overlong", "split");
+  data.overlong = in.text("overlong");
   if (data.overlong != "split" && data.overlong != "truncate" && data.overlong != "error")
     in.fail("has overlong = '" + data.overlong + "'; known: split, truncate, error");
   return data;
@@ -99,16 +100,16 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   }
 
   Fields adapter = root.at("adapter");
-  run.adapterMethod = adapter.textOr("method", "lora");
+  run.adapterMethod = adapter.text("method");
   run.initFrom = adapter.textOr("init_from", "");
-  run.r = adapter.integerOr("r", 16);
-  run.loraAlpha = adapter.numberOr("lora_alpha", 32);
-  run.loraDropout = adapter.numberOr("lora_dropout", 0);
+  const bool falls = run.adapterMethod == "adalora";
+  run.r = falls ? adapter.at("adalora").integer("init_r", 1) : adapter.integer("r", 1);
+  run.loraAlpha = adapter.number("lora_alpha");
+  run.loraDropout = adapter.number("lora_dropout");
   run.useRslora = adapter.truthOr("use_rslora", false);
   if (adapter.has("loraplus"))
-    run.loraPlusRatio = adapter.at("loraplus").numberOr("loraplus_lr_ratio", 16);
-
-  if (run.adapterMethod == "adalora")
+    run.loraPlusRatio = adapter.at("loraplus").number("loraplus_lr_ratio");
+  if (falls)
     run.adalora = readAdaLora(adapter.at("adalora"));
 
   Fields optimizer = root.at("optimizer");
@@ -189,7 +190,8 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
       kept.push_back(std::move(key));
       continue;
     }
-    bool isPath = path.rfind("data[", 0) == 0 && path.find("].path") != std::string_view::npos;
+    bool isPath = path.rfind("data[", 0) == 0 && (path.find("].path") != std::string_view::npos ||
+                                                  path.ends_with("].format_stated"));
     bool skip = std::any_of(std::begin(ignored), std::end(ignored), [&](std::string_view prefix) {
       return path.substr(0, prefix.size()) == prefix &&
              (path.size() == prefix.size() || path[prefix.size()] == '.' ||

@@ -21,6 +21,7 @@ struct DataConfig {
   std::string name;
   std::vector<std::string> paths; ///< files or patterns
   std::string format;             ///< text | jsonl | tokens
+  bool formatStated = true;       ///< else it follows from the files' names
   std::string separator;
   double evalFraction = 0;
   std::string overlong; ///< split | truncate | error
@@ -43,7 +44,7 @@ struct RunConfig {
   /// Which model the program was compiled for; none in a run.json that no compiler wrote.
   std::optional<formats::ModelIdentity> identity;
   std::string adapterMethod, initFrom;
-  int64_t r = 0;
+  int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
   bool useRslora = false;
   double loraPlusRatio = 1;

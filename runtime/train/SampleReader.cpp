@@ -1,5 +1,7 @@
 #include "runtime/train/SampleReader.h"
 
+#include "runtime/train/DataKind.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -19,6 +21,10 @@ Result<SampleReader> SampleReader::open(const std::string &path, std::string sep
   struct stat info;
   if (reader.fd < 0 || fstat(reader.fd, &info) != 0)
     return Error{"cannot open '" + path + "': " + std::strerror(errno), Exit::Refused};
+  if (S_ISDIR(info.st_mode))
+    return Error{"'" + path + "' is a folder: name a file or a pattern, as in \"" + path +
+                     "/*.txt\"",
+                 Exit::Refused};
   if (!S_ISREG(info.st_mode))
     return Error{"'" + path + "' is not a regular file", Exit::Refused};
   if (info.st_size == 0)
@@ -59,8 +65,11 @@ Result<void> SampleReader::fill() {
                    Exit::Refused};
     got += size_t(n), taken += uint64_t(n);
   }
-  if (begin.empty())
+  if (begin.empty()) {
     begin = bytes.substr(0, 512);
+    if (std::optional<std::string> kind = binaryKind(begin))
+      return Error{"data file '" + path + "' is " + *kind, Exit::Refused};
+  }
   const size_t room = window.size() + bytes.size();
   if (window.capacity() < room) // what a sample needs, not twice that
     window.reserve(room + std::max<size_t>(bytes.size(), window.size() / 4));
@@ -93,7 +102,8 @@ std::optional<SamplePart> SampleReader::give(size_t end, size_t behind, bool las
   part.last = last;
   inSample = !last;
   longest = std::max<uint64_t>(longest, part.text.size());
-  line += uint64_t(std::count(window.begin() + int64_t(head), window.begin() + int64_t(behind), '\n'));
+  line +=
+      uint64_t(std::count(window.begin() + int64_t(head), window.begin() + int64_t(behind), '\n'));
   head = searched = behind;
   return part;
 }

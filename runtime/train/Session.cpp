@@ -1,5 +1,6 @@
 #include "runtime/train/Session.h"
 
+#include "runtime/formats/Finite.h"
 #include "runtime/formats/ModelSource.h"
 #include "runtime/train/CpuBackend.h"
 #include "runtime/train/CudaBackend.h"
@@ -156,7 +157,13 @@ Result<std::optional<double>> evalLoss(Session &session, const Corpus &corpus,
     sum += *loss;
     labels += batch.labels;
   }
-  return std::optional<double>(labels ? sum / double(labels) : NAN);
+  if (labels == 0)
+    return Error{"the held-out samples have no label", Exit::Refused};
+  const double mean = sum / double(labels);
+  if (!std::isfinite(mean))
+    return Error{"the loss on held-out samples is " + formats::numberText(mean) +
+                 "; lower optimizer.learning_rate or look at the data"};
+  return std::optional<double>(mean);
 }
 
 } // namespace lorac::train

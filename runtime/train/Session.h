@@ -63,8 +63,8 @@ private:
   Session() = default;
 };
 
-/// Mean loss over `pieces` by the programs `hidden` and `loss`; NaN when they have no labels,
-/// nothing when a signal asked to stop meanwhile.
+/// Mean loss over `pieces` by the programs `hidden` and `loss`; nothing when a signal asked to stop
+/// meanwhile. Error: they have no label, or the mean is not finite.
 Result<std::optional<double>> evalLoss(Session &session, const Corpus &corpus,
                                        const std::vector<uint32_t> &pieces);
 

@@ -20,7 +20,7 @@ TextEncoder encoderOf(const Tokenizer &tokenizer) {
   encoder.eos = tokenizer.eos();
   auto encode = [tokenizer](std::string_view text, std::vector<int32_t> &ids,
                             bool continues) -> Result<void> {
-    Result<std::vector<int32_t>> encoded = tokenizer.encode(text, continues);
+    Result<std::vector<int32_t>> encoded = tokenizer.encode(text, Specials::AsTokens, continues);
     if (!encoded)
       return encoded.error();
     ids.insert(ids.end(), encoded->begin(), encoded->end());

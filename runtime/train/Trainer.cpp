@@ -167,6 +167,8 @@ Result<void> Loop::prepare() {
                    total);
   }
 
+  if (Result<void> some = requireLabels(stream, total); !some)
+    return some;
   if (options.resume)
     if (Result<void> resumed = resume(); !resumed)
       return resumed;
@@ -179,7 +181,13 @@ Result<void> Loop::prepare() {
               run.initFrom, run, [&](const std::string &line) { progress.say(line); });
           !same)
         return same;
-      return loadAdapter(plan, trained.params, run.initFrom, AdapterScale::Trained);
+      Result<std::vector<std::string>> notes =
+          loadAdapter(plan, trained.params, run.initFrom, AdapterUse::Continue, run.useRslora);
+      if (!notes)
+        return notes.error();
+      for (const std::string &note : *notes)
+        progress.say("init_from: " + note);
+      return {};
     });
     if (!started)
       return started;
@@ -495,13 +503,13 @@ Result<void> Loop::evaluate() {
     return {};
   Result<std::optional<double>> finished = evalLoss(session, corpus, corpus.eval);
   if (!finished)
-    return finished.error();
+    return Error{fmt::format("step {}: {}", state.step, finished.error().message),
+                 finished.error().code};
   evalStopped = !*finished;
   if (evalStopped) // a resumed run does it
     return {};
   double loss = **finished;
-  if (std::isfinite(loss))
-    state.evals.emplace_back(state.step, loss);
+  state.evals.emplace_back(state.step, loss);
   if (ranks && state.step > 0)
     ranks->observe(state.step - 1, loss);
   MetricsLine line;

@@ -4,6 +4,7 @@
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
+#include "runtime/train/DataName.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
 #include "runtime/train/Heap.h"
@@ -65,6 +66,14 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
       replaced.push_back(name);
     }
     table->paths.push_back(path);
+    if (table->formatStated)
+      continue;
+    const NamedFormat named = formatOfName(path);
+    if (named.format.empty())
+      return Error{"--data " + name + "=" + path + ": '" + std::string(named.ending) +
+                       "' is no format that is read here: " + std::string(named.mend),
+                   Exit::Refused};
+    table->format = named.format;
   }
   return {};
 }
@@ -72,17 +81,19 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
 /// Reads the data, plans the memory of the whole run with it and checks the limit.
 Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
                         const std::function<void(const std::string &)> &tell) {
-  Result<Corpus> read = readCorpus(session.run.data, session.modelPath,
-                                   {session.plan.vocab, session.plan.maxLength,
-                                    session.plan.maxTokens, session.run.seed});
+  Result<Corpus> read = readCorpus(
+      session.run.data, session.modelPath,
+      {session.plan.vocab, session.plan.maxLength, session.plan.maxTokens, session.run.seed});
   if (!read)
     return read.error();
   corpus = std::move(*read);
   trimHeap();
   for (const std::string &note : corpus.notes)
     tell(note);
-  session.memory = planMemory({session.plan, session.run, session.pool->threads(),
-                               imageHere(payload), dataMemory(corpus)});
+  for (const std::string &warning : corpus.warnings)
+    tell("warning: " + warning);
+  session.memory = planMemory(
+      {session.plan, session.run, session.pool->threads(), imageHere(payload), dataMemory(corpus)});
   const int threads = session.pool->threads();
   if (std::optional<Error> tooMuch =
           checkLimit(session.memory, session.run.memory, "target.memory", threads))
@@ -102,11 +113,16 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
     return fail(samples.error());
   double sum = 0;
   int64_t labels = 0;
+  for (const SampleLoss &sample : *samples)
+    labels += sample.labels;
+  if (labels == 0)
+    return fail({"none of the " + std::to_string(samples->size()) +
+                     " samples has a label: there is no loss to tell",
+                 Exit::Refused});
   Json list = Json::array();
   for (size_t i = 0; i < samples->size(); ++i) {
     const SampleLoss &sample = (*samples)[i];
     sum += sample.sum;
-    labels += sample.labels;
     double loss = sample.labels ? sample.sum / double(sample.labels) : 0;
     if (args.json)
       list.push_back({{"sample", i},
@@ -121,12 +137,10 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
       print("sample {}  no labels\n", i);
   }
   if (args.json) {
-    Json json = {{"loss", labels ? Json(sum / double(labels)) : Json(nullptr)},
-                 {"labels", labels},
-                 {"samples", list}};
+    Json json = {{"loss", sum / double(labels)}, {"labels", labels}, {"samples", list}};
     print("{}\n", json.dump(1));
   } else {
-    print("loss {:.6f} over {} labels of {} samples\n", labels ? sum / double(labels) : 0.0, labels,
+    print("loss {:.6f} over {} labels of {} samples\n", sum / double(labels), labels,
           samples->size());
   }
   return printed();
@@ -235,7 +249,13 @@ int run(int argc, const char *const *argv) {
     if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
           if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
             return same;
-          return loadAdapter(session.plan, trained.params, args.adapter, AdapterScale::AsIs);
+          Result<std::vector<std::string>> notes = loadAdapter(
+              session.plan, trained.params, args.adapter, AdapterUse::Serve, session.run.useRslora);
+          if (!notes)
+            return notes.error();
+          for (const std::string &note : *notes)
+            tell("note: " + note);
+          return {};
         });
         !loaded)
       return fail(loaded.error());

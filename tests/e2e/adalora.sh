@@ -32,6 +32,9 @@ print(sum(ranks))
 P
 ) || fail "the adapter's configuration"
 [[ $ranks == 56 ]] || fail "the adapter has $ranks ranks in all, expected 56"
+# The model card names the method and the ranks that are there.
+grep -q "^# AdaLoRA adapter" "$work/out/README.md" || fail "the model card's method: $(grep '^# ' "$work/out/README.md")"
+grep -q "^| ranks | [0-9]* to [0-9]*, 56 in all, from 24 a module at the start |" "$work/out/README.md" || fail "the model card's ranks: $(grep rank "$work/out/README.md")"
 grep -q "</svg>" "$work/out/ranks.svg" || fail "no picture of the ranks"
 grep -q '"ranks_after"' "$work/out/manifest.json" || fail "no manifest"
 ! grep -q '"failure"' "$work/out/manifest.json" || fail "a program failed"

@@ -232,18 +232,19 @@ TEST(HostileAdapter, ofAnotherModel) {
   AdapterFolder folder;
   Result<Adapter> adapter = readAdapter(folder.path);
   ASSERT_TRUE(adapter);
-  EXPECT_TRUE(checkAdapter(*adapter, std::vector<WantedAdapter>{{"q", 2, 3, 4}}, folder.path));
-  EXPECT_TRUE(checkAdapter(*adapter, std::vector<WantedAdapter>{{"q", 0, 3, 4}}, folder.path));
-  const auto check = [&](const std::vector<WantedAdapter> &wanted, const std::string &words) {
-    Result<void> fits = checkAdapter(*adapter, wanted, folder.path);
+  using Program = std::vector<WantedAdapter>;
+  EXPECT_TRUE(checkAdapter(*adapter, Program{{"q", 2, 3, 4}}, folder.path, "mend"));
+  EXPECT_TRUE(checkAdapter(*adapter, Program{{"k", 1, 1, 1}, {"q", 8, 3, 4}}, folder.path, "mend"))
+      << "a program may have more";
+  const auto check = [&](const Program &program, const std::string &words) {
+    Result<void> fits = checkAdapter(*adapter, program, folder.path, "mend");
     ASSERT_FALSE(fits);
     EXPECT_EQ(fits.error().code, Exit::ForeignFile);
     EXPECT_NE(fits.error().message.find(words), std::string::npos) << fits.error().message;
   };
-  check({{"q", 2, 5, 4}},
-        "module 'q' has lora_A [2, 3] and lora_B [4, 2], expected [2, 5] and [4, 2]");
-  check({{"q", 8, 3, 4}}, "expected [8, 3] and [4, 8]");
-  check({{"k", 2, 3, 4}}, "module 'k' is absent; module 'q' is none that is adapted here");
+  check({{"q", 2, 5, 4}}, "is of another model or spec: module 'q' is [4, 3], expected [4, 5]");
+  check({{"q", 1, 3, 4}}, "is too large: module 'q' has rank 2, more than the 1 here; mend");
+  check({{"k", 2, 3, 4}}, "module 'q' is none that is adapted here");
 }
 
 } // namespace

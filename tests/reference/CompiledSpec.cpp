@@ -80,8 +80,10 @@ CompiledSpec::~CompiledSpec() {
 }
 
 void CompiledSpec::loadAdapter(const fs::path &adapter) {
-  auto done = opened->edit([&](const train::TrainedFloats &trained) {
-    return train::loadAdapter(opened->plan, trained.params, adapter, train::AdapterScale::Trained);
+  auto done = opened->edit([&](const train::TrainedFloats &trained) -> Result<void> {
+    auto loaded = train::loadAdapter(opened->plan, trained.params, adapter,
+                                     train::AdapterUse::Continue, opened->run.useRslora);
+    return loaded ? Result<void>() : loaded.error();
   });
   ASSERT_TRUE(done) << done.error().message;
 }

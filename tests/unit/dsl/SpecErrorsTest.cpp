@@ -227,6 +227,15 @@ TEST(SpecErrorsData, Messages) {
   EXPECT_THAT(data("path = 'd'\nname = '../x'\n"),
               ElementsAre("5:8: error: 'data.name' must be letters, digits, '_', '-' or '.', at "
                           "most 64, got \"../x\""));
+  // The format follows the name, or is asked for.
+  EXPECT_THAT(
+      data("path = 'd.csv'\n"),
+      ElementsAre(testing::StartsWith("4:8: error: 'd.csv' ends with '.csv', which is no format "
+                                      "that is read here: ")));
+  EXPECT_THAT(data("path = 'd.csv'\nformat = 'text'\n"), testing::IsEmpty());
+  EXPECT_THAT(data("path = ['d.JSONL', 'd.txt']\n"),
+              ElementsAre("4:21: error: the files' names say two formats: this one \"text\"; set "
+                          "'data.format'"));
   EXPECT_THAT(data("path = 'd'\neval_fraction = 1.0\n"),
               ElementsAre("5:17: error: 'data.eval_fraction' must be at most 0.9, got 1"));
   EXPECT_THAT(data("path = 'd'\nformat = 'tokens'\neval_fraction = 0.1\n"),

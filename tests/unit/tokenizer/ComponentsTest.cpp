@@ -33,6 +33,32 @@ TEST(Components, ByteLevel) { expectConfigurations("bytelevel"); }
 
 TEST(Components, Characters) { expectConfigurations("characters"); }
 
+// What Hugging Face calls encode_special_tokens: make_plain.py made the ids.
+TEST(Components, SpecialsAsText) {
+  for (const auto &configuration : readJsonFile(goldenPath("plain_cases.json"))) {
+    const std::string base = configuration["base"];
+    SCOPED_TRACE(base + " " + configuration["name"].dump());
+    auto merged = readJsonFile(goldenPath(base + ".tokenizer.json"));
+    for (const auto &other : readJsonFile(goldenPath(base + "_cases.json"))) {
+      if (other["name"] != configuration["name"])
+        continue;
+      for (const auto &[key, value] : other["patch"].items()) {
+        if (key == "model")
+          merged["model"].update(value);
+        else
+          merged[key] = value;
+      }
+    }
+    Tokenizer tokenizer = mustLoad(writeTemporary("plain", "tokenizer.json", merged.dump()));
+    for (const auto &expected : configuration["cases"]) {
+      SCOPED_TRACE(expected["text"].dump());
+      auto ids = tokenizer.encode(expected["text"].get<std::string>(), Specials::AsText);
+      ASSERT_TRUE(ids) << ids.error().message;
+      EXPECT_EQ(*ids, expected["ids"].get<std::vector<int32_t>>());
+    }
+  }
+}
+
 TEST(Components, UnknownOnesAreNamed) {
   auto base = readJsonFile(goldenPath("bytelevel.tokenizer.json"));
   auto errorOf = [&](const char *key, const nlohmann::json &component) {

@@ -115,14 +115,14 @@ TEST_F(HostileRun, DataThatIsRefused) {
   write("text.txt", " \n%\n\n");
   refused({}, Exit::Refused, "data 'toy' holds no sample");
   write("text.txt", "abc\n%\nab\xff");
-  refused({}, Exit::Refused, "data file 'text.txt' is not UTF-8 at byte 8");
+  refused({}, Exit::Refused, "data file 'text.txt' is not UTF-8 at line 3, column 3: byte 0xff");
   build([](Json &json) {
     asText(json);
     json["data"][0]["overlong"] = "error";
   });
   write("text.txt", "ab\n%\nabcdefgabcdefg\n%\n");
   refused({}, Exit::Refused,
-          "data file 'text.txt', byte 5: the sample has 15 tokens, train.max_length is 8");
+          "data file 'text.txt', line 3: the sample has 15 tokens, train.max_length is 8");
   // A tokenizer that knows more than the model.
   std::string vocabulary = fileBytes((folder / "model/tokenizer.json").string());
   vocabulary.replace(vocabulary.find(R"("g": 6)"), 6, R"("g": 6, "h": 8)");

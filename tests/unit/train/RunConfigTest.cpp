@@ -12,12 +12,13 @@ namespace {
 
 nlohmann::json run() {
   return nlohmann::json::parse(R"({
-    "model": {}, "adapter": {"method": "adalora", "adalora": {"init_r": 12, "target_r": 8, "tinit": 5,
+    "model": {}, "adapter": {"method": "adalora", "lora_alpha": 32, "lora_dropout": 0, "adalora": {"init_r": 12, "target_r": 8, "tinit": 5,
       "tfinal": 10, "deltaT": 5, "beta1": 0.85, "beta2": 0.8, "orth_reg_weight": 0.5,
       "prune": "final", "plateau": {"patience": 3, "min_delta": 0.02, "stretch": 1.5}}},
     "optimizer": {"learning_rate": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0,
       "max_grad_norm": 1},
-    "schedule": {"name": "constant"}, "data": [{"path": "d.txt"}],
+    "schedule": {"name": "constant"}, "data": [{"name": "data", "path": "d.txt", "format": "text", "separator": "",
+      "eval_fraction": 0, "overlong": "split"}],
     "train": {"output_dir": "out", "steps": 40, "batch_size": 1, "max_length": 8,
       "eval_steps": 20}})");
 }
@@ -36,8 +37,14 @@ TEST(RunConfig, AdaLora) {
   EXPECT_EQ(config->adalora->plateau->stretch, 1.5);
 
   nlohmann::json lora = run();
-  lora["adapter"] = {{"method", "lora"}, {"r", 4}};
+  lora["adapter"] = {{"method", "lora"}, {"r", 4}, {"lora_alpha", 8}, {"lora_dropout", 0}};
   EXPECT_FALSE(parseRunConfig(lora.dump())->adalora);
+  EXPECT_EQ(config->r, 12) << "init_r";
+  // The dsl fills in every default: none is made up here.
+  lora["adapter"].erase("r");
+  Result<RunConfig> without = parseRunConfig(lora.dump());
+  ASSERT_FALSE(without);
+  EXPECT_NE(without.error().message.find("'adapter' has no 'r'"), std::string::npos);
 }
 
 TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {

@@ -191,23 +191,39 @@ TEST(AdapterState, InitAndFiles) {
   std::string folder = testing::TempDir();
   ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
   std::memset(p, 0, 32);
-  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::AsIs));
+  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterUse::Serve, false));
   EXPECT_EQ(std::vector<float>(p, p + 8), before);
 
   // An adapter of half the scale acts as itself when its B is halved.
   adapter.alpha = 1;
   adapter.modules[0].scale = 1;
   ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
-  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::AsIs));
+  for (AdapterUse use : {AdapterUse::Serve, AdapterUse::Continue}) {
+    auto notes = loadAdapter(*plan, p, folder, use, false);
+    ASSERT_TRUE(notes);
+    EXPECT_EQ(p[1], 1.0f);
+    EXPECT_EQ(notes->size(), use == AdapterUse::Continue ? 1u : 0u);
+  }
+  // A file alone takes the program's alpha, and says so; beside its adapter_config.json it is the
+  // folder.
+  auto beside =
+      loadAdapter(*plan, p, folder + "/adapter_model.safetensors", AdapterUse::Serve, false);
+  ASSERT_TRUE(beside);
   EXPECT_EQ(p[1], 1.0f);
-  ASSERT_TRUE(loadAdapter(*plan, p, folder, AdapterScale::Trained));
+  std::filesystem::remove(folder + "/adapter_config.json");
+  auto alone =
+      loadAdapter(*plan, p, folder + "/adapter_model.safetensors", AdapterUse::Serve, false);
+  ASSERT_TRUE(alone);
   EXPECT_EQ(p[1], 2.0f);
+  ASSERT_EQ(alone->size(), 1u);
+  EXPECT_NE((*alone)[0].find("no adapter_config.json beside it"), std::string::npos);
+  ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
 
   plan->params[0].module = plan->params[1].module = "other";
-  Result<void> misfit = loadAdapter(*plan, p, folder, AdapterScale::AsIs);
+  auto misfit = loadAdapter(*plan, p, folder, AdapterUse::Serve, false);
   ASSERT_FALSE(misfit);
   EXPECT_EQ(misfit.error().code, Exit::ForeignFile);
-  EXPECT_NE(misfit.error().message.find("other"), std::string::npos);
+  EXPECT_NE(misfit.error().message.find("'bias' is none that is adapted here"), std::string::npos);
 }
 
 } // namespace
