@@ -64,7 +64,7 @@ private:
 };
 
 /// Mean loss over `pieces` by the programs `hidden` and `loss`; nothing when a signal asked to stop
-/// meanwhile. Error: they have no label, or the mean is not finite.
+/// meanwhile. Error: they have no label.
 Result<std::optional<double>> evalLoss(Session &session, const Corpus &corpus,
                                        const std::vector<uint32_t> &pieces);
 

@@ -503,12 +503,15 @@ Result<void> Loop::evaluate() {
     return {};
   Result<std::optional<double>> finished = evalLoss(session, corpus, corpus.eval);
   if (!finished)
-    return Error{fmt::format("step {}: {}", state.step, finished.error().message),
-                 finished.error().code};
+    return finished.error();
   evalStopped = !*finished;
   if (evalStopped) // a resumed run does it
     return {};
   double loss = **finished;
+  if (!std::isfinite(loss))
+    return Error{fmt::format("step {}: the loss on held-out samples is {}; lower "
+                             "optimizer.learning_rate or look at the data",
+                             state.step, formats::numberText(loss))};
   state.evals.emplace_back(state.step, loss);
   if (ranks && state.step > 0)
     ranks->observe(state.step - 1, loss);
