@@ -5,7 +5,7 @@ expect 0 "$lorac" --help
 # Those that the program itself lists, and none that the documents do not have.
 commands=$(awk 'tolower($0) ~ /^subcommands:/ { on = 1; next } on && /^  [a-z]/ { print $1 }' "$work/stdout")
 [[ $(wc -w <<<"$commands") -ge 12 ]] || fail "--help lists too few commands: $commands"
-documented=$(sed -n 's/^| `\([a-z]*\) .*/\1/p; s/^| `\([a-z]*\)` .*/\1/p' "$source/docs/cli.md" | sort -u)
+documented=$(sed -n '1,/^## /{ s/^| `\([a-z]*\) .*/\1/p; s/^| `\([a-z]*\)` .*/\1/p }' "$source/docs/cli.md" | sort -u)
 diff <(sort -u <<<"$commands") <(echo "$documented") ||
   fail "docs/cli.md has other commands than --help"
 expect 0 "$lorac" --version
