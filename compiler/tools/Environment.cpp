@@ -13,8 +13,9 @@ namespace lorac::tools {
 
 Exit checkEnvironment() {
   // docs/cli.md has them all.
-  std::vector<std::string> known = {"CACHE_DIR", "TRAIN", "LLD",      "LIBCUDA",
-                                    "CUDA_SYNC", "NVRTC", "NVDISASM", "CUDA_TOOLS"};
+  std::vector<std::string> known = {"CACHE_DIR", "TRAIN",    "LLD",
+                                    "LIBCUDA",   "CUDA_SYNC", "NVRTC",
+                                    "NVDISASM",  "CUDA_TOOLS", "SAVE_WAIT"};
   const std::string prefix = "LORAC_";
   for (const dsl::EnvironmentKey &key : dsl::environmentKeys())
     known.push_back(key.name.substr(prefix.size()));
@@ -26,8 +27,12 @@ Exit checkEnvironment() {
     if (std::find(known.begin(), known.end(), word) != known.end())
       continue;
     const std::string message =
-                          "no variable of the environment is named '" + dsl::printable(name) + "'",
-                      best = dsl::nearest(word, known);
+        "no variable of the environment is named '" + dsl::printable(name) + "'";
+    std::string best = dsl::nearest(word, known);
+    if (best.empty()) // CACHE_DIRECTORY
+      for (const std::string &begin : known)
+        if (begin.size() >= 4 && word.starts_with(begin))
+          best = begin;
     if (!best.empty())
       return fail({message + "; did you mean '" + prefix + best + "'?", Exit::Usage});
     sayLine("warning: " + message + "; it changes nothing");

@@ -176,9 +176,11 @@ for name in adapter_model.safetensors adapter_config.json; do
   done
 done
 copy run t
-flip t/adapter_model.safetensors
 (cd "$source" && expect 0 "$lorac" compile specs/tiny_lora.toml -o "$work/from" --set "adapter.init_from=\"$work/t\"" "${flags[@]}")
+flip t/adapter_model.safetensors
 expect 5 "$work/from/train" --out from.out
+says "adapter_model.safetensors' is not what lorac wrote there"
+(cd "$source" && expect 5 "$lorac" check specs/tiny_lora.toml --set "adapter.init_from=\"$work/t\"")
 says "adapter_model.safetensors' is not what lorac wrote there"
 
 # save_total_limit: the newest so many, and the best.

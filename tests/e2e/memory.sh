@@ -34,6 +34,7 @@ within() {
   [[ $# != 0 ]] || ((planned <= compiled)) || fail "$name: the run plans more than the compiler did"
 }
 
+export LORAC=$lorac # whom AdaLoRA asks for smaller programs
 for spec in tiny_lora tiny_qlora tiny_adalora; do
   compiled $spec "$work/$spec"
   within $spec "$work/$spec/train" "$work/$spec"

@@ -102,14 +102,14 @@ expect 0 "$train" --lorac "$work/greedy" --out "$work/greedy.out"
 says "no smaller program: lorac ended with code 1: MemoryError"
 same "$work/whole/adapter_config.json" "$work/greedy.out/adapter_config.json"
 
-# A disk that cannot sync what was compiled is an error, whichever of the calls says so.
+# A disk that cannot sync what was compiled is an error, the first, the last or one between.
 if command -v strace >/dev/null; then
   restore
   compiled tiny_adalora "$work/synced" "${flags[@]}"
   strace -f -qq -o "$work/syncs" -e trace=fsync "$lorac" compile specs/tiny_adalora.toml -o "$work/synced" "${flags[@]}" 2>/dev/null
   syncs=$(grep -c "fsync(" "$work/syncs")
   ((syncs >= 3)) || fail "compile syncs only $syncs times"
-  for n in $(seq "$syncs"); do
+  for n in 1 2 $((syncs / 2)) $((syncs - 1)) "$syncs"; do
     expect 1 strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=$n \
       "$lorac" compile specs/tiny_adalora.toml -o "$work/synced" "${flags[@]}"
     says "Input/output error"
