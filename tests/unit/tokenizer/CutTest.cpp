@@ -30,7 +30,8 @@ std::vector<int32_t> inParts(const Tokenizer &tokenizer, std::string_view text, 
   std::vector<int32_t> ids;
   for (bool continues = false;; continues = true) {
     size_t at = text.size() > most ? tokenizer.lastCut(text.substr(0, most)) : 0;
-    auto part = tokenizer.encode(at ? text.substr(0, at) : text, Specials::AsTokens, continues);
+    auto part =
+        tokenizer.encode(at ? text.substr(0, at) : text, Specials::AsTokens, continues);
     EXPECT_TRUE(part);
     ids.insert(ids.end(), part->begin(), part->end());
     if (at == 0)
