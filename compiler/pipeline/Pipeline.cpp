@@ -203,7 +203,11 @@ private:
     for (KernelOp kernel : (*module).getOps<KernelOp>())
       scratch = std::max<int64_t>(scratch, kernel.getScratch());
     scratch = (scratch + 4095) / 4096 * 4096; // each worker's begins on a page
-    return frozenRoom(*module, layout()) + arena("bytes") + scratch * integer("lora.workers");
+    // A recompiled program is planned for the workers of its run; without a limit the module says
+    // nothing of them.
+    const int64_t workers =
+        (*module)->hasAttr("lora.workers") ? integer("lora.workers") : request.workers;
+    return frozenRoom(*module, layout()) + arena("bytes") + scratch * workers;
   }
 
   LogicalResult stage(StringRef name, AddPasses add) {

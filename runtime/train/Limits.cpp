@@ -56,7 +56,7 @@ std::string unescaped(const std::string &path) {
 }
 
 // Lines of mountinfo: id, parent, device, root, mount point, options, optional fields, "-", type,
-// source, options of the file system (the controllers in version 1).
+// source, options (the controllers in version 1).
 std::vector<Hierarchy> mountedHierarchies(const std::string &proc) {
   std::vector<Hierarchy> found;
   std::ifstream file(proc + "/self/mountinfo");

@@ -60,7 +60,7 @@ module attributes {lora.arena = {bytes = 600 : i64, persistent = 256 : i64}} {
 
 // -----
 
-// expected-error@+1 {{'io/labels' lies over 'io/ids' in the arena, both in use throughout}}
+// expected-error@+1 {{'io/labels' lies over 'ids' in the arena, both in use throughout}}
 module attributes {lora.arena = {bytes = 600 : i64, persistent = 256 : i64}} {
   func.func @train() {
     %a = lora.buffer io "ids" at 0 : memref<16xi32>

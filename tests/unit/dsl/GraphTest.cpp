@@ -295,6 +295,7 @@ TEST(FindArchitecture, ByNameByPathAndByType) {
   EXPECT_THAT(
       messages(diags),
       ElementsAre("2:10: error: the model is of type 'qwen2', which no architecture describes",
+                  "2:10: error: the model is of type 'gemma', which no architecture describes",
                   "--set model.architecture=lama: error: no architecture is named 'lama'; did you "
                   "mean 'llama'?"));
 }

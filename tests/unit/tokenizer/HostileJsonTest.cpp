@@ -174,7 +174,7 @@ TEST(HostileJson, OtherFilesAreRefused) {
   EXPECT_THAT(loadError(std::string(LORAC_SOURCE_DIR) + "/docs").message,
               HasSubstr("has no 'tokenizer.json'"));
   EXPECT_THAT(errorOf("plain text"), HasSubstr("neither a GGUF file nor a tokenizer.json"));
-  EXPECT_THAT(errorOf(""), HasSubstr("neither"));
+  EXPECT_THAT(errorOf(""), HasSubstr("is empty"));
 }
 
 } // namespace

@@ -248,7 +248,7 @@ TEST_F(ProgramSwapTest, WaitsForABuildThatIsLate) {
 
 TEST_F(ProgramSwapTest, AFailureLeavesAllAsItWas) {
   Json otherModel = Json::parse(planOf({8, 8}));
-  otherModel["weights"][0]["format"] = "nf4<64>";
+  otherModel["weights"][0]["name"] = "other.weight";
   struct Case {
     std::optional<Error> failure;
     std::optional<std::string> plan;

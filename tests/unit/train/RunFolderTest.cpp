@@ -31,6 +31,7 @@ protected:
     ASSERT_TRUE(allocated);
     arena = std::move(*allocated);
     std::fill_n(arena.at<float>(0), plan.arenaBytes / 4, 0.25f);
+    state.totalSteps = 20;
     run.r = 1;
     run.loraAlpha = 2;
   }
@@ -160,6 +161,7 @@ TEST_F(RunFolderTest, AnOlderRunStaysUntilTheFirstCheckpoint) {
   Result<RunFolder> folder = open(RunStart::Overwrite);
   ASSERT_TRUE(folder) << folder.error().message;
   state = {};
+  state.totalSteps = 20;
   begin(*folder);
   Names meanwhile = before;
   meanwhile.push_back("metrics.new.jsonl");
