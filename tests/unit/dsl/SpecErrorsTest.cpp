@@ -234,7 +234,7 @@ TEST(SpecErrorsData, Messages) {
                                       "that is read here: ")));
   EXPECT_THAT(data("path = 'd.csv'\nformat = 'text'\n"), testing::IsEmpty());
   EXPECT_THAT(data("path = ['d.JSONL', 'd.txt']\n"),
-              ElementsAre("4:21: error: the files' names say two formats: this one \"text\"; set "
+              ElementsAre("4:20: error: the files' names say two formats: this one \"text\"; set "
                           "'data.format'"));
   EXPECT_THAT(data("path = 'd'\neval_fraction = 1.0\n"),
               ElementsAre("5:17: error: 'data.eval_fraction' must be at most 0.9, got 1"));
