@@ -13,9 +13,8 @@ namespace lorac::tools {
 
 Exit checkEnvironment() {
   // docs/cli.md has them all.
-  std::vector<std::string> known = {"CACHE_DIR", "TRAIN",    "LLD",
-                                    "LIBCUDA",   "CUDA_SYNC", "NVRTC",
-                                    "NVDISASM",  "CUDA_TOOLS", "SAVE_WAIT"};
+  std::vector<std::string> known = {"CACHE_DIR", "TRAIN",    "LLD",        "LIBCUDA",  "CUDA_SYNC",
+                                    "NVRTC",     "NVDISASM", "CUDA_TOOLS", "SAVE_WAIT"};
   const std::string prefix = "LORAC_";
   for (const dsl::EnvironmentKey &key : dsl::environmentKeys())
     known.push_back(key.name.substr(prefix.size()));

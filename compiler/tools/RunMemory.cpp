@@ -51,8 +51,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
   if (!run)
     return Error{run.error().message, Exit::Bug};
   facts.run = std::move(*run);
-  facts.threads =
-      facts.run.threads > 0 ? int(facts.run.threads) : train::availableThreads();
+  facts.threads = facts.run.threads > 0 ? int(facts.run.threads) : train::availableThreads();
   if (Result<std::string> found = trainRuntime())
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
@@ -118,9 +117,8 @@ std::string memoryJson(const train::MemoryPlan &memory) {
                      {"loading", bool(line.phases & train::WhileLoading)},
                      {"steps", bool(line.phases & train::InSteps)},
                      {"gpu", line.ofGpu}});
-  nlohmann::ordered_json json = {{"lines", lines},
-                                 {"total_bytes", memory.total()},
-                                 {"host_bytes", memory.host()}};
+  nlohmann::ordered_json json = {
+      {"lines", lines}, {"total_bytes", memory.total()}, {"host_bytes", memory.host()}};
   return json.dump(1) + "\n";
 }
 

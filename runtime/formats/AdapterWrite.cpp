@@ -129,8 +129,8 @@ Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrit
   if (!adapter.base.empty())
     metadata[adapterBaseKey] = factsToJson(adapter.base);
   std::string hash;
-  if (Result<void> written = writeSafetensors(folder + "/adapter_model.safetensors", tensors,
-                                              metadata, &hash);
+  if (Result<void> written =
+          writeSafetensors(folder + "/adapter_model.safetensors", tensors, metadata, &hash);
       !written)
     return written;
   std::string text;

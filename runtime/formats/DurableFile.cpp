@@ -138,8 +138,7 @@ void removeLeftoversOf(const std::string &path) {
   while (whole.size() > 1 && whole.ends_with('/'))
     whole.pop_back();
   const std::string base = std::filesystem::path(whole).filename().string();
-  removeLeftovers(
-      folderOf(whole), [&](const std::string &name) { return name == base; }, false);
+  removeLeftovers(folderOf(whole), [&](const std::string &name) { return name == base; }, false);
 }
 
 Result<DurableFile> DurableFile::create(const std::string &path, mode_t mode) {

@@ -95,8 +95,7 @@ bool cutsAtSpaces(const VocabularyData &data, bool bpeCuts) {
 
 size_t lastCut(std::string_view text) {
   for (size_t at = text.size(); at-- > 1;)
-    if (text[at] == ' ' && isLetter(text[at - 1]) && at + 1 < text.size() &&
-        isLetter(text[at + 1]))
+    if (text[at] == ' ' && isLetter(text[at - 1]) && at + 1 < text.size() && isLetter(text[at + 1]))
       return at;
   return 0;
 }

@@ -288,8 +288,7 @@ Result<const float *> CpuBackend::grads() {
 
 MemoryUse CpuBackend::memory() const {
   return {false,
-          besides + weights.bytes() + uint64_t(plan.arenaBytes) +
-              executor->scratchMemory().bytes(),
+          besides + weights.bytes() + uint64_t(plan.arenaBytes) + executor->scratchMemory().bytes(),
           peakMemoryBytes(), residentMemoryBytes()};
 }
 
@@ -301,16 +300,19 @@ Result<void> CpuBackend::commit() {
 
 std::vector<MemoryRegion> CpuBackend::regions() const {
   const auto persistent = uint64_t(plan.persistentBytes), all = uint64_t(plan.arenaBytes);
-  return {{"weights", "frozen weights", {"weights"}, weights.part(0, 0), weights.bytes()},
-          {"adapters",
-           "adapters, gradients, states, inputs",
-           {"adapters", "gradients", "optimizer", "importance", "io"},
-           arena.data(),
-           persistent},
-          {"activations", "activations", {"activations"}, arena.data() + persistent,
-           all - persistent},
-          {"scratch", "scratch of the threads", {"scratch"}, executor->scratchMemory().data(),
-           executor->scratchMemory().bytes()}};
+  return {
+      {"weights", "frozen weights", {"weights"}, weights.part(0, 0), weights.bytes()},
+      {"adapters",
+       "adapters, gradients, states, inputs",
+       {"adapters", "gradients", "optimizer", "importance", "io"},
+       arena.data(),
+       persistent},
+      {"activations", "activations", {"activations"}, arena.data() + persistent, all - persistent},
+      {"scratch",
+       "scratch of the threads",
+       {"scratch"},
+       executor->scratchMemory().data(),
+       executor->scratchMemory().bytes()}};
 }
 
 } // namespace lorac::train

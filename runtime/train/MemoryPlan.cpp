@@ -76,7 +76,8 @@ private:
     }
     constexpr int64_t rowsAtOnce = 256, bytesOfRows = 4 * rowsAtOnce + 20 * 5;
     add("loading", "packing the weights: pages of the model, rows, scales",
-        uint64_t(4 * scales) + uint64_t(input.threads) * uint64_t(widest * bytesOfRows + (64 << 10)),
+        uint64_t(4 * scales) +
+            uint64_t(input.threads) * uint64_t(widest * bytesOfRows + (64 << 10)),
         WhileLoading);
   }
 
@@ -205,9 +206,8 @@ std::optional<Error> checkLimit(const MemoryPlan &memory, uint64_t limit, const 
   for (const MemoryLine &line : memory.lines)
     if (line.ofGpu == memory.onGpu())
       largest.push_back(&line);
-  std::stable_sort(largest.begin(), largest.end(), [](const MemoryLine *a, const MemoryLine *b) {
-    return a->bytes > b->bytes;
-  });
+  std::stable_sort(largest.begin(), largest.end(),
+                   [](const MemoryLine *a, const MemoryLine *b) { return a->bytes > b->bytes; });
   largest.resize(std::min<size_t>(largest.size(), 3));
   std::string most;
   for (const MemoryLine *line : largest)

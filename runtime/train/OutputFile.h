@@ -9,8 +9,8 @@ namespace lorac::train {
 
 enum class OutputKind { Metrics, Profile, Logits, Program };
 
-/// Takes what is absent, empty, or of the kind that is written there; metrics also go to a pipe or a
-/// device. Error, Exit::Usage: something else, or a link to it. `flag` is named in it; an empty
+/// Takes what is absent, empty, or of the kind that is written there; metrics also go to a pipe or
+/// a device. Error, Exit::Usage: something else, or a link to it. `flag` is named in it; an empty
 /// path passes.
 Result<void> checkOutputFile(const std::string &path, OutputKind kind, const char *flag);
 

@@ -353,7 +353,9 @@ uint64_t heapOf(const Plan &plan) {
   auto block = [&](uint64_t bytes) { // with malloc's word before it, in steps of 16
     sum += bytes ? std::max<uint64_t>((bytes + 8 + 15) / 16 * 16, 32) : 0;
   };
-  auto words = [&](const std::string &text) { block(text.capacity() > 15 ? text.capacity() + 1 : 0); };
+  auto words = [&](const std::string &text) {
+    block(text.capacity() > 15 ? text.capacity() + 1 : 0);
+  };
   auto list = [&]<typename T>(const std::vector<T> &items) { block(items.capacity() * sizeof(T)); };
   list(plan.weights);
   for (const PlanWeight &weight : plan.weights) {

@@ -51,9 +51,8 @@ Result<void> writeProfile(const std::string &path, const Session &session, const
   json["memory"] = Json::array();
   if (!memory.ofGpu && !session.memory.lines.empty())
     for (const ResidentLine &line : residentTable(session, corpus).lines)
-      json["memory"].push_back({{"key", line.key},
-                                {"planned_bytes", line.planned},
-                                {"resident_bytes", line.resident}});
+      json["memory"].push_back(
+          {{"key", line.key}, {"planned_bytes", line.planned}, {"resident_bytes", line.resident}});
   json["kernels_seconds"] = inKernels;
   json["kernels"] = Json::array();
   for (const Row &row : sorted)

@@ -25,7 +25,8 @@ ResidentTable residentTable(const Session &session, const Corpus &corpus) {
       lines += plan.bytesOf(key);
     add(region.key, region.words, lines, residentIn(region.data, region.bytes));
   }
-  add("tokens", "tokens", plan.bytesOf("tokens"), corpus.ids.resident() + corpus.targets.resident());
+  add("tokens", "tokens", plan.bytesOf("tokens"),
+      corpus.ids.resident() + corpus.targets.resident());
   const uint64_t now = residentMemoryBytes(), inSteps = plan.during(InSteps, false);
   table.lines.push_back({"program", "program, batches, order of samples",
                          inSteps - std::min(inSteps, planned), now - std::min(now, regions)});
@@ -38,8 +39,8 @@ std::string ResidentTable::text() const {
     return fmt::format("  {:<38} {:>9} {:>9} {:>+9.1f}\n", words, mib(planned), mib(resident),
                        (double(resident) - double(planned)) / (1 << 20));
   };
-  std::string out = fmt::format("memory, MiB: {:<27} {:>9} {:>9} {:>9}\n", "", "planned",
-                                "resident", "more");
+  std::string out =
+      fmt::format("memory, MiB: {:<27} {:>9} {:>9} {:>9}\n", "", "planned", "resident", "more");
   for (const ResidentLine &line : lines)
     out += row(line.words, line.planned, line.resident);
   out += row("in all, at most", planned, most);

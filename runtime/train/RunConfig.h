@@ -65,8 +65,8 @@ struct RunConfig {
   uint64_t seed = 0;
   int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
   int64_t saveTotalLimit = 0; ///< checkpoints that stay; 0: all
-  int64_t threads = 0; ///< 0: all cores
-  uint64_t memory = 0; ///< bytes that the run may take; 0: no limit
+  int64_t threads = 0;        ///< 0: all cores
+  uint64_t memory = 0;        ///< bytes that the run may take; 0: no limit
 };
 
 Result<RunConfig> parseRunConfig(std::string_view json);

@@ -41,8 +41,8 @@ public:
       : session(session), run(session.run), corpus(corpus), folder(folder), options(options),
         progress(progress), stream(corpus, {run.batchSize, run.maxLength, session.plan.maxSegments,
                                             run.accumulation, run.packing, run.seed}),
-        groups(makeGroups(session.plan, run.loraPlusRatio)), adam{run.beta1, run.beta2, run.eps,
-                                                                  run.weightDecay} {}
+        groups(makeGroups(session.plan, run.loraPlusRatio)),
+        adam{run.beta1, run.beta2, run.eps, run.weightDecay} {}
 
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)

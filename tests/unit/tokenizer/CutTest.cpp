@@ -14,9 +14,9 @@ namespace {
 /// Words, spaces, digits, marks, line ends and other scripts, as a seed draws them.
 std::string drawnText(uint32_t seed, size_t items) {
   static const std::vector<std::string> parts = {
-      "word", "a",  "I",  "it's", "THE", " ",  " ",  " ",    "  ",   "\n",  "\n\n", "\t", ".",
-      ",",    "!?", "42", "1234", "é",   "ﬁ",  "日本", "e\xcc\x81", "\xcc\x81", "'s", "<s>", "▁",  "x1",
-      " y",   "z "};
+      "word",      "a",        "I",  "it's", "THE", " ",  " ",    " ", "  ", "\n",
+      "\n\n",      "\t",       ".",  ",",    "!?",  "42", "1234", "é", "ﬁ",  "日本",
+      "e\xcc\x81", "\xcc\x81", "'s", "<s>",  "▁",   "x1", " y",   "z "};
   std::mt19937 draw(seed);
   std::string text;
   for (size_t i = 0; i < items; ++i)
@@ -30,8 +30,7 @@ std::vector<int32_t> inParts(const Tokenizer &tokenizer, std::string_view text, 
   std::vector<int32_t> ids;
   for (bool continues = false;; continues = true) {
     size_t at = text.size() > most ? tokenizer.lastCut(text.substr(0, most)) : 0;
-    auto part =
-        tokenizer.encode(at ? text.substr(0, at) : text, Specials::AsTokens, continues);
+    auto part = tokenizer.encode(at ? text.substr(0, at) : text, Specials::AsTokens, continues);
     EXPECT_TRUE(part);
     ids.insert(ids.end(), part->begin(), part->end());
     if (at == 0)

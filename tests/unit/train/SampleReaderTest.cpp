@@ -111,7 +111,8 @@ TEST_F(SampleReaderTest, ALongSampleComesInParts) {
 }
 
 TEST_F(SampleReaderTest, ASeparatorThatIsALine) {
-  for (const std::string text : {"%\na\n%\n%\nb\n%", "%\n", "%", "%\n%\n%\n", "a\n%\n", "\n%\n", "a%\n%\nb"}) {
+  for (const std::string text :
+       {"%\na\n%\n%\nb\n%", "%\n", "%", "%\n%\n%\n", "a\n%\n", "\n%\n", "a%\n%\nb"}) {
     write(text);
     EXPECT_EQ(read("\n%\n"), expected(text, "\n%\n")) << text;
   }
