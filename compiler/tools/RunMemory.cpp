@@ -55,6 +55,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
   if (Result<std::string> found = trainRuntime())
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
+  facts.tensors = project.adapters.size() * (facts.run.adalora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
   Result<train::Corpus> corpus = train::readCorpus(
@@ -72,6 +73,7 @@ uint64_t memoryBesides(const RunFacts &facts) {
   plan.maxTokens = plan.maxSegments = facts.run.batchSize * facts.run.maxLength;
   plan.device = "cpu";
   plan.paramRegion.count = facts.parameters;
+  plan.params.resize(facts.tensors);
   Result<train::ProgramImage> image = imageFor(facts, "");
   const train::MemoryPlan lines =
       train::planMemory({plan, facts.run, facts.threads, image ? *image : train::ProgramImage{},

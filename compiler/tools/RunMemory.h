@@ -19,6 +19,7 @@ struct RunFacts {
   std::string executable;                ///< lorac-train; "": not found
   uint64_t programReserve = 0;           ///< for kernels and plan
   int64_t parameters = 0;                ///< trainable
+  size_t tensors = 0;                    ///< that they lie in: A, B, of AdaLoRA E
 };
 
 /// Reads the data of the spec as its trainer will.

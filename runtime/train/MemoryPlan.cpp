@@ -22,6 +22,9 @@ constexpr uint64_t stackOfWorker = 64 << 10, stackOfMain = 192 << 10;
 // Of the heap: what stdio, the metrics, a checkpoint's words and the C library hold, and the holes
 // that malloc leaves between blocks.
 constexpr uint64_t heapReserve = 1 << 20;
+// A file's buffer of 1 MiB, there twice while it grows, and what a tensor's line in a header takes.
+constexpr uint64_t bufferOfFile = 2 << 20, bytesOfTensor = 1536;
+
 class Lines {
 public:
   explicit Lines(const MemoryInput &input) : input(input), plan(input.plan) {}
@@ -102,10 +105,12 @@ private:
     const uint64_t micro = 3 * 4 * uint64_t(plan.maxTokens) + 4 * uint64_t(plan.maxSegments + 1);
     add("batches", fmt::format("{} micro-batches of a step", input.run.accumulation),
         micro * uint64_t(input.run.accumulation), InSteps);
-    if (input.run.adalora) { // what is written is cut to the live triplets, and folded
-      add("saving", "the adapter while it is written", 2 * 4 * uint64_t(plan.paramRegion.count),
-          InSteps);
-    }
+    // A checkpoint: the buffer of a file as it grows, and the names and places of the tensors that
+    // are read back; of AdaLoRA what is written is cut to the live triplets, and folded.
+    const uint64_t tensors = plan.params.size() * (input.run.adalora ? 6 : 3);
+    const uint64_t copies = input.run.adalora ? 2 * 4 * uint64_t(plan.paramRegion.count) : 0;
+    add("saving", "a checkpoint while it is written and read back",
+        bufferOfFile + bytesOfTensor * tensors + copies, InSteps);
   }
 
   void data() {
