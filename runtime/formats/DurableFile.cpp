@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace lorac::formats {
@@ -293,6 +294,19 @@ Result<void> DurableDirectory::sync() {
   if (error)
     return pathError("read", aside, error.value());
   return syncPath(aside, O_DIRECTORY);
+}
+
+Result<void> DurableDirectory::discard() {
+  std::error_code error;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    std::filesystem::remove_all(aside, error);
+    if (!error)
+      break;
+  }
+  const std::string left = std::exchange(aside, "");
+  if (error)
+    return pathError("remove", left, error.value());
+  return {};
 }
 
 Result<void> DurableDirectory::commit() {

@@ -59,6 +59,9 @@ public:
   Result<void> sync();
   /// `sync`, then rename. A folder that has the name already is replaced in one step.
   Result<void> commit();
+  /// Removes what was written, at the second try too. Error: something is left; a later run of
+  /// removeLeftovers takes it.
+  Result<void> discard();
 
 private:
   DurableDirectory() = default;

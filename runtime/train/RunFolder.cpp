@@ -344,7 +344,10 @@ Result<void> RunFolder::publish(const formats::Adapter &adapter,
   for (const auto &[name, hash] : hashes)
     manifest.files[name] = hash;
   manifest.pending.clear();
-  return note();
+  Result<void> noted = note();
+  if (Result<void> gone = staged->discard(); !gone)
+    warn(gone.error().message + "; the next run in this folder removes it");
+  return noted;
 }
 
 std::string RunFolder::standing() const {
