@@ -27,7 +27,7 @@ constexpr std::chrono::milliseconds glance{50}; // between looks at a signal
 // What a build may take, far above what one does: a child that hangs or grows without end is
 // stopped, and costs the run nothing but a smaller program. A core needs a third of a second a
 // kernel; the child has a tenth of a core beside a busy run.
-constexpr std::chrono::seconds leastPatience{120};
+constexpr std::chrono::seconds leastPatience{600};
 constexpr double timesEstimate = 10, kernelSeconds = 0.3, launchSeconds = 0.25e-3;
 constexpr uint64_t fixedMemory = uint64_t(6) << 30, threadMemory = uint64_t(256) << 20,
                    timesBase = 256;
