@@ -8,7 +8,7 @@ spec() {
   cat >"$work/wide.toml" <<END
 [model]
 architecture = "llama"
-shape = { layers = 1, hidden_size = $1, intermediate_size = $2, n_heads = 4, n_kv_heads = 4, head_dim = 64, vocab_size = $3, rms_norm_eps = 1e-5, rope_theta = 500000.0, max_position_embeddings = 131072 }
+shape = { layers = 1, hidden_size = $1, intermediate_size = $2, n_heads = 4, n_kv_heads = 4, head_dim = 64, vocab_size = $3, rms_norm_eps = 1e-5, rope_theta = 500000.0, max_position_embeddings = 1048576 }
 
 [adapter]
 method = "lora"
