@@ -2,10 +2,13 @@
 // Words for people, on stderr. Words are never worth a run: one that is closed, full, cut off or
 // not read loses them, and nothing else happens.
 
+#include "runtime/Result.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <new>
 #include <poll.h>
 #include <string>
 #include <string_view>
@@ -48,8 +51,14 @@ inline void say(std::string_view line) { sayText(std::string(line) + "\n"); }
 /// where it stands for stdout, so that results that go nowhere are still an error. Writing to a
 /// pipe that nobody reads, or beyond the limit on a file's size, becomes an error like any other.
 /// Whoever started this process may have asked the system to bury its children: these are waited
-/// for.
+/// for. Where no memory is left the process ends at once, with words: unwinding may ask for more.
 inline void prepareProcess() {
+  std::set_new_handler([] {
+    constexpr char words[] =
+        "error: out of memory: a limit (ulimit, cgroup) or the machine has no more\n";
+    (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    _exit(int(Exit::DoesNotFit));
+  });
   for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
       (void)!open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);

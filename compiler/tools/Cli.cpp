@@ -3,6 +3,7 @@
 #include "compiler/tools/CliArguments.h"
 #include "compiler/tools/Environment.h"
 #include "compiler/tools/Output.h"
+#include "runtime/EmptyValue.h"
 
 #include <functional>
 #include <memory>
@@ -96,6 +97,8 @@ public:
     }
     const CLI::App *app = chosen();
     if (auto message = unknownWords(root, app))
+      return usage(*message);
+    if (auto message = emptyValue(app ? *app : root))
       return usage(*message);
     if (version) {
       print("lorac " LORAC_VERSION "\n");

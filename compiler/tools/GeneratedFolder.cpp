@@ -1,7 +1,10 @@
 #include "compiler/tools/GeneratedFolder.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/Hash.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <csignal>
@@ -17,6 +20,8 @@ namespace fs = std::filesystem;
 
 namespace lorac::tools {
 namespace {
+
+using formats::FolderManifest;
 
 /// Ctrl-C waits while files are being written: they are few and small.
 class SignalsHeld {
@@ -66,7 +71,23 @@ Result<void> writeFile(const std::string &path, const std::string &bytes) {
   return {};
 }
 
-/// Whatever is in `folder` must be ours: it will be replaced.
+/// Paths below `folder` of all that is there, files and folders, in order.
+std::vector<std::string> namesBelow(const std::string &folder) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (fs::recursive_directory_iterator at(folder, code), end; !code && at != end;
+       at.increment(code))
+    names.push_back(at->path().lexically_relative(folder).string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool isFileOfProgram(const std::string &name) {
+  return isGeneratedName(name.substr(0, name.find('/'))) || name == FolderManifest::fileName;
+}
+
+/// Whatever is in `folder` will be replaced: its manifest must list it, with this content, as a
+/// part of a compiled program.
 Result<void> checkReplaceable(const std::string &folder) {
   std::error_code code;
   fs::file_status status = fs::status(folder, code);
@@ -74,12 +95,56 @@ Result<void> checkReplaceable(const std::string &folder) {
     return {};
   if (!fs::is_directory(status))
     return Error{"'" + folder + "' is there and is no folder"};
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
-       entry.increment(code))
-    if (!isGeneratedName(entry->path().filename().string()))
-      return Error{"'" + folder + "' holds '" + entry->path().filename().string() +
-                   "', which lorac did not write; give it a folder of its own with -o"};
+  Result<std::optional<FolderManifest>> manifest = FolderManifest::read(folder);
+  if (!manifest)
+    return Error{manifest.error().message + "; give the program a folder of its own with -o",
+                 manifest.error().code, manifest.error().corrupt};
+  for (const std::string &name : namesBelow(folder)) {
+    const fs::path path = fs::path(folder) / name;
+    const auto held = [&](const std::string &which) {
+      return Error{"'" + folder + "' holds '" + name + "', " + which +
+                       "; give the program a folder of its own with -o, or remove '" + folder + "'",
+                   Exit::Refused};
+    };
+    if (!isFileOfProgram(name))
+      return held("which lorac did not write");
+    if (name == FolderManifest::fileName || (name == "kernels" && fs::is_directory(path)))
+      continue;
+    if (!*manifest)
+      return held("which no manifest.json lists: it is none of lorac's, or of a version before "
+                  "there were manifests");
+    Result<std::string> hash = fs::is_regular_file(fs::symlink_status(path))
+                                   ? formats::hashFile(path.string())
+                                   : Error{"no file"};
+    if (!hash || !(*manifest)->lists(name, *hash))
+      return held((*manifest)->knows(name) ? "which was changed since lorac wrote it"
+                                           : "which lorac did not write");
+  }
   return {};
+}
+
+/// A folder that a compile was writing: its manifest came first, and lists nothing yet.
+bool isLeftover(const std::string &folder) {
+  const std::vector<std::string> names = namesBelow(folder);
+  if (names.empty())
+    return true;
+  Result<std::optional<FolderManifest>> manifest = FolderManifest::read(folder);
+  return manifest && *manifest && std::all_of(names.begin(), names.end(), isFileOfProgram);
+}
+
+/// The hash of each file below `folder`.
+Result<FolderManifest> manifestOf(const std::string &folder) {
+  FolderManifest manifest;
+  for (const std::string &name : namesBelow(folder)) {
+    const std::string path = folder + "/" + name;
+    if (name == FolderManifest::fileName || !fs::is_regular_file(path))
+      continue;
+    Result<std::string> hash = formats::hashFile(path);
+    if (!hash)
+      return hash.error();
+    manifest.files[name] = *hash;
+  }
+  return manifest;
 }
 
 /// What compiles of processes that are gone left beside the folder: X.part.PID.
@@ -97,7 +162,7 @@ void removeLeftovers(const std::string &folder) {
       continue;
     const pid_t process = pid_t(std::atol(name.c_str() + prefix.size()));
     const bool gone = process != getpid() && kill(process, 0) != 0 && errno == ESRCH;
-    if (gone && checkReplaceable(at->path().string()))
+    if (gone && isLeftover(at->path().string()))
       left.push_back(at->path());
   }
   for (const fs::path &old : left)
@@ -166,6 +231,8 @@ Result<void> writeGenerated(const std::string &folder,
   fs::remove_all(aside.path, code);
   if (!fs::create_directory(aside.path, code))
     return cannot("create", aside.path, code.message());
+  if (auto begun = FolderManifest().write(aside.path); !begun) // whose folder it is, first of all
+    return begun;
   for (const auto &[name, bytes] : files) {
     const fs::path path = fs::path(aside.path) / name;
     fs::create_directories(path.parent_path(), code);
@@ -174,6 +241,11 @@ Result<void> writeGenerated(const std::string &folder,
   }
   if (auto finished = finish(aside.path); !finished)
     return finished.error();
+  Result<FolderManifest> manifest = manifestOf(aside.path);
+  if (!manifest)
+    return manifest.error();
+  if (auto listed = manifest->write(aside.path); !listed)
+    return listed;
   if (auto synced = syncTree(aside.path); !synced)
     return synced;
   if (auto placed = putInPlace(aside.path, target); !placed)

@@ -1,6 +1,7 @@
 #pragma once
 // The folder of one compiled spec: dumps, kernels, plan and binary. Written aside as a whole, then
-// put in place, so that there is never half of one; a folder that holds other things is left alone.
+// put in place, so that there is never half of one. Its manifest.json lists each file with its
+// hash: a folder that holds anything else, or a file that was changed since, is left alone.
 
 #include "runtime/Result.h"
 

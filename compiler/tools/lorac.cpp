@@ -14,9 +14,6 @@ int main(int argc, char **argv) {
   int code = static_cast<int>(Exit::Bug);
   try {
     code = tools::runCommandLine(argc, argv);
-  } catch (const std::bad_alloc &) {
-    tools::sayError("out of memory");
-    return static_cast<int>(Exit::Failed);
   } catch (const std::exception &error) {
     tools::sayError(std::string("this is a bug of lorac: ") + error.what());
     return static_cast<int>(Exit::Bug);

@@ -15,8 +15,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <map>
+#include <string_view>
 #include <sys/stat.h>
 
 namespace lorac::formats {
@@ -89,6 +92,22 @@ struct Place {
   std::string tensors, config;
 };
 
+/// The name of the checkpoint-N below with the highest N; "": there is none.
+std::string newestCheckpoint(const std::string &folder) {
+  constexpr std::string_view prefix = "checkpoint-";
+  long highest = -1;
+  std::error_code code;
+  for (std::filesystem::directory_iterator at(folder, code), end; !code && at != end;
+       at.increment(code)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with(prefix) && name.size() > prefix.size() && name.size() < 30 &&
+        name.find_first_not_of("0123456789", prefix.size()) == std::string::npos &&
+        exists(at->path().string() + "/adapter_model.safetensors"))
+      highest = std::max(highest, std::atol(name.c_str() + prefix.size()));
+  }
+  return highest < 0 ? "" : fmt::format("{}{}", prefix, highest);
+}
+
 Result<Place> placeOf(const std::string &path) {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0)
@@ -104,6 +123,12 @@ Result<Place> placeOf(const std::string &path) {
                                "adapter_config.json",
                                path),
                    Exit::ForeignFile};
+    if (!exists(place.tensors))
+      if (const std::string newest = newestCheckpoint(path); !newest.empty())
+        return Error{fmt::format("'{}' holds no adapter: the run has not ended; '{}/{}' is its "
+                                 "newest checkpoint",
+                                 path, path, newest),
+                     Exit::Failed};
     return place;
   }
   for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})

@@ -45,6 +45,27 @@ bool isSafetensors(std::string_view text) {
          (text[9] == '"' || text[9] == '}' || text[9] == ' ' || text[9] == '\n');
 }
 
+/// Letters, marks, line ends and whole UTF-8 alone, as far as one looks.
+bool isText(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 ? c != '\t' && c != '\n' && c != '\r' && c != '\f' : c == 0x7f)
+      return false;
+    const size_t more = c < 0x80                ? 0
+                        : c >= 0xc2 && c < 0xe0 ? 1
+                        : c >= 0xe0 && c < 0xf0 ? 2
+                        : c >= 0xf0 && c < 0xf5 ? 3
+                                                : 4;
+    if (more == 4)
+      return false;
+    for (size_t k = 1; k <= more && i + k < text.size(); ++k)
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80)
+        return false;
+    i += more;
+  }
+  return true;
+}
+
 bool beginsWith(std::string_view text, std::string_view lower) {
   return text.size() >= lower.size() &&
          std::equal(lower.begin(), lower.end(), text.begin(), [](char a, char b) {
@@ -79,7 +100,7 @@ FileKind fileKind(std::span<const uint8_t> bytes) {
     return FileKind::Json;
   if (text.size() > 12 && text[0] == '\x08' && text.find("onnx") != std::string_view::npos)
     return FileKind::Onnx;
-  return FileKind::Other;
+  return text.size() >= 8 && isText(text) ? FileKind::Text : FileKind::Other;
 }
 
 std::string describe(FileKind kind) {
@@ -121,6 +142,8 @@ std::string describe(FileKind kind) {
     return "is text in UTF-16: save it as UTF-8";
   case FileKind::Json:
     return "is JSON text";
+  case FileKind::Text:
+    return "is plain text";
   case FileKind::Other:
     break;
   }

@@ -25,6 +25,7 @@ enum class FileKind {
   Onnx,
   Utf16,
   Json,
+  Text, ///< plain, of no kind above
   Other
 };
 

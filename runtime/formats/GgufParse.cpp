@@ -41,8 +41,9 @@ public:
       return Error{fmt::format("'{}' {}{}", gguf.path(), formats::describe(kind),
                                kind == FileKind::Safetensors
                                    ? "; name its folder, which has config.json too"
-                               : kind == FileKind::Json ? " where a GGUF file was expected"
-                                                        : ""),
+                               : kind == FileKind::Json || kind == FileKind::Text
+                                   ? " where a GGUF file was expected"
+                                   : ""),
                    Exit::ForeignFile};
     if (!header() || !keys() || (parts == GgufParts::All && !tensors()))
       return Error{fmt::format("'{}': {}", gguf.path(), complaint), Exit::ForeignFile};

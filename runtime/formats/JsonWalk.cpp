@@ -116,7 +116,7 @@ private:
 
 Result<void> walkJson(const std::string &file, std::string_view text, const JsonVisitor &visit) {
   const FileKind kind = fileKind({reinterpret_cast<const uint8_t *>(text.data()), text.size()});
-  if (kind != FileKind::Json && !describe(kind).empty())
+  if (kind != FileKind::Json && kind != FileKind::Text && !describe(kind).empty())
     return Error{fmt::format("'{}' {}", file, describe(kind)), Exit::ForeignFile};
   Walker walker(visit);
   try {

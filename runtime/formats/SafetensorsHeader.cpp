@@ -113,9 +113,10 @@ Result<Safetensors> Safetensors::parse(std::shared_ptr<const MappedFile> file) {
   };
   const FileKind kind = fileKind(all);
   if (kind != FileKind::Safetensors && kind != FileKind::Other) {
-    const std::string mend =
-        kind == FileKind::Gguf   ? ": name it as a model by itself, not in a folder of safetensors"
-        : kind == FileKind::Json ? " where safetensors were expected: fetch or save it again"
+    const std::string mend = kind == FileKind::Gguf
+                                 ? ": name it as a model by itself, not in a folder of safetensors"
+                             : kind == FileKind::Json || kind == FileKind::Text
+                                 ? " where safetensors were expected: fetch or save it again"
                                  : "";
     return Error{fmt::format("'{}' {}{}", file->path(), describe(kind), mend), Exit::ForeignFile};
   }

@@ -1,10 +1,13 @@
 // CLI11 throws; nothing leaves this file.
 #include "runtime/train/Arguments.h"
 
+#include "runtime/EmptyValue.h"
 #include "runtime/Say.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <cstdlib>
 #include <sstream>
 
 namespace lorac::train {
@@ -21,6 +24,19 @@ std::string shellQuoted(const std::string &word) {
   for (char c : word)
     out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
+}
+
+/// A number of the range; NaN is in none, and CLI::Range lets it pass.
+CLI::Validator numberWithin(double low, double high) {
+  return CLI::Validator(
+      [low, high](std::string &word) {
+        char *end = nullptr;
+        const double value = std::strtod(word.c_str(), &end);
+        return *end == 0 && value >= low && value <= high
+                   ? std::string()
+                   : fmt::format("'{}' is no number from {} to {}", word, low, high);
+      },
+      fmt::format("from {} to {}", low, high));
 }
 
 void addTraining(CLI::App &app, Arguments &args) {
@@ -68,7 +84,7 @@ void addServing(CLI::App &app, Arguments &args, bool &eval, bool &generate) {
   group
       ->add_option("--temperature", args.sampler.temperature,
                    "sample at this temperature [0: greedy]")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(numberWithin(0, 1e6))
       ->type_name("T");
   group->add_option("--top-k", args.sampler.topK, "sample from the N likeliest tokens [0: all]")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 30))
@@ -76,7 +92,7 @@ void addServing(CLI::App &app, Arguments &args, bool &eval, bool &generate) {
   group
       ->add_option("--top-p", args.sampler.topP,
                    "sample from the likeliest tokens that make up P [1]")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(numberWithin(0, 1))
       ->type_name("P");
   group->add_option("--seed", args.sampler.seed, "of the sampling [0]")->type_name("N");
   group->add_flag("--json", args.json, "print JSON");
@@ -119,6 +135,8 @@ Parsed parseArguments(int argc, const char *const *argv) {
     }
     return usage(error.what());
   }
+  if (std::optional<std::string> empty = emptyValue(app))
+    return usage(*empty);
   args.mode = eval ? Mode::Eval : doGenerate ? Mode::Generate : Mode::Train;
   for (const std::string &entry : data) {
     size_t equals = entry.find('=');

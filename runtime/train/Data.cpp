@@ -97,10 +97,12 @@ private:
       return refused("data file '" + path + "', " + where + ": " + what);
     };
     size_t byte = 0;
-    Json value = parseLine(line, byte);
+    bool isBeyond = false;
+    Json value = parseLine(line, byte, isBeyond);
     if (value.is_discarded())
       return refused("data file '" + path + "', " + where + ", column " +
-                     std::to_string(charactersOf(line.substr(0, byte)) + 1) + ": not JSON" +
+                     std::to_string(charactersOf(line.substr(0, byte)) + 1) + ": " +
+                     (isBeyond ? "a number that no float64 holds" : "not JSON") +
                      unknownWord(line, byte) +
                      (line[line.find_first_not_of(" \t")] == '['
                           ? "; the file may be one list, where format = \"jsonl\" takes one "
@@ -127,7 +129,7 @@ private:
   }
 
   /// `byte`: where what is wrong begins.
-  static Json parseLine(std::string_view line, size_t &byte) {
+  static Json parseLine(std::string_view line, size_t &byte, bool &isBeyond) {
     try {
       return Json::parse(line.begin(), line.end());
     } catch (const Json::parse_error &error) {
@@ -137,8 +139,12 @@ private:
              std::isalpha(static_cast<unsigned char>(line[byte - 1])) &&
              std::isalpha(static_cast<unsigned char>(line[byte])))
         --byte;
-    } catch (const Json::exception &) { // a number beyond every double
-      byte = 0;
+    } catch (const Json::exception &error) { // a number beyond every double, which it quotes
+      const std::string_view what = error.what();
+      const size_t open = what.find('\''), close = what.rfind('\'');
+      const size_t at = open < close ? line.find(what.substr(open + 1, close - open - 1)) : 0;
+      byte = at == std::string_view::npos ? 0 : at;
+      isBeyond = true;
     }
     return Json(Json::value_t::discarded);
   }
@@ -392,8 +398,11 @@ Error nothingToTrainOn(const TableFacts &facts, bool isText) {
       (isText && facts.format == "jsonl" ? "; each line needs an object with \"text\"" : ""));
 }
 
+/// Files that were read, by what they are and not by name.
+using FilesSeen = std::set<std::pair<dev_t, ino_t>>;
+
 Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
-                       const DataLimits &limits, Corpus &corpus) {
+                       const DataLimits &limits, FilesSeen &seen, Corpus &corpus) {
   const int64_t firstSample = corpus.samples;
   const size_t firstPiece = corpus.pieces.size(), firstToken = corpus.ids.size();
   const bool isText = table.format != "tokens";
@@ -411,6 +420,12 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
       return files.error();
     for (const std::string &file : *files) {
       ++facts.files;
+      if (struct stat info;
+          stat(file.c_str(), &info) == 0 && !seen.emplace(info.st_dev, info.st_ino).second)
+        corpus.warnings.push_back(
+            "data '" + table.name + "': '" + file +
+            "' is named twice: each of its samples is there twice" +
+            (table.evalFraction > 0 ? ", and one that is held out may be trained on too" : ""));
       if (!isText && facts.files > 1)
         return refused("data '" + table.name +
                        "' has several files of format = \"tokens\"; give one");
@@ -453,12 +468,13 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
   Corpus corpus;
   corpus.ids = TokenList(limits.vocab), corpus.targets = TokenList(limits.vocab);
   corpus.tokenizerBytes = encoder.bytes;
+  FilesSeen seen;
   for (const DataConfig &table : tables) {
     if (table.format == "tokens" && tables.size() > 1)
       return refused(
           "data '" + table.name +
           "' has format = \"tokens\", whose batches stand alone; make it the only [[data]]");
-    if (Result<void> loaded = loadTable(table, encoder, limits, corpus); !loaded)
+    if (Result<void> loaded = loadTable(table, encoder, limits, seen, corpus); !loaded)
       return loaded.error();
   }
   if (corpus.train.empty())

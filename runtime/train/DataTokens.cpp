@@ -92,6 +92,13 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
     return ids.error();
   if (!labels)
     return labels.error();
+  for (const formats::TensorInfo &info : file->tensors())
+    if (info.name != "input_ids" && info.name != "labels" &&
+        info.name.starts_with("attention_mask"))
+      return Error{"data file '" + path +
+                       "' has a tensor 'attention_mask', which is not read: set labels to -100 "
+                       "where it is 0, and leave it out",
+                   Exit::Refused};
   auto refused = [&](const std::string &what) {
     return Error{"data file '" + path + "': " + what, Exit::Refused};
   };

@@ -222,6 +222,8 @@ Result<void> MetricsFile::sync() {
   return {};
 }
 
+// The first line is a step's, an evaluation's or one of ranks. Other tools write JSON Lines with a
+// step and a loss too: the order and the keys beside them are ours.
 bool looksLikeMetrics(const std::string &path) {
   struct stat info;
   if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode))
@@ -232,12 +234,15 @@ bool looksLikeMetrics(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
   in.read(begin.data(), std::streamsize(begin.size()));
   begin.resize(size_t(std::max<std::streamsize>(0, in.gcount())));
+  constexpr std::string_view head = "{\"step\": ";
   const size_t end = begin.find('\n');
-  // A line that a power cut broke off is not one yet.
-  if (constexpr std::string_view head = "{\"step\": "; end == std::string::npos)
+  if (end == std::string::npos) // a line that a power cut broke off is not one yet
     return begin.starts_with(head) || head.starts_with(begin);
   const Json line = Json::parse(begin.substr(0, end), nullptr, false);
-  return line.is_object() && line.contains("step") && line["step"].is_number_integer();
+  if (!begin.starts_with(head) || !line.is_object() || !line["step"].is_number_integer())
+    return false;
+  return (line.contains("loss") && line.contains("grad_norm")) ||
+         (line.contains("eval_loss") && line.contains("epoch")) || line.contains("rank_pattern");
 }
 
 } // namespace lorac::train

@@ -7,7 +7,13 @@
 
 namespace lorac::train {
 
-enum class OutputKind { Metrics, Profile, Logits, Program };
+enum class OutputKind {
+  Metrics,    ///< of a run that begins: no line is there yet
+  OwnMetrics, ///< of a run that goes on or is replaced: its lines, but not another run's
+  Profile,
+  Logits,
+  Program
+};
 
 /// Takes what is absent, empty, or of the kind that is written there; metrics also go to a pipe or
 /// a device. Error, Exit::Usage: something else, or a link to it. `flag` is named in it; an empty

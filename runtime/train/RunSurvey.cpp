@@ -51,6 +51,15 @@ public:
     hasManifest = read->has_value();
     if (hasManifest)
       found.manifest = std::move(**read);
+    if (const std::string file = modelFile(); !file.empty())
+      return Error{"output folder '" + folder + "' holds a model ('" + file +
+                       "'): an adapter beside it would be taken for part of it; name another "
+                       "folder with --out",
+                   Exit::Refused};
+    if (found.manifest.knows("train"))
+      return Error{"output folder '" + folder +
+                       "' is where a program is compiled to; name another folder with --out",
+                   Exit::Usage};
     for (const std::string &path : listCheckpoints(folder)) {
       const std::string name = path.substr(path.rfind('/') + 1);
       seen.push_back({name, path, inspectCheckpoint(path, found.manifest.knows(name), false)});
@@ -60,8 +69,13 @@ public:
     for (const Seen &checkpoint : seen) {
       if (checkpoint.facts.kind == CheckpointFacts::Foreign)
         foreign.push_back(checkpoint.name);
-      if (checkpoint.facts.kind == CheckpointFacts::Whole)
+      if (checkpoint.facts.kind != CheckpointFacts::Whole)
+        continue;
+      // One that was brought from elsewhere can be gone on from, but is not this run's to remove.
+      if (!hasManifest || found.manifest.lists(checkpoint.name, checkpoint.facts.hash))
         found.present[checkpoint.name] = checkpoint.facts.hash;
+      else if (start == RunStart::Overwrite)
+        foreign.push_back(checkpoint.name);
     }
     const bool holdsMore = !found.present.empty() || !seen.empty();
     found.holdsRun = holdsMore;
@@ -88,16 +102,22 @@ private:
     return error;
   }
 
+  /// Beside a model an adapter would be taken for part of it.
+  std::string modelFile() const {
+    for (const char *name : {"config.json", "model.safetensors", "model.safetensors.index.json"})
+      if (exists(folder + "/" + name))
+        return name;
+    return "";
+  }
+
   void lookAtFiles() {
     for (const std::string name : runFiles) {
       const std::string path = folder + "/" + name;
       if (name == FolderManifest::fileName || !exists(path))
         continue;
       if (name == "metrics.jsonl" || name == newMetrics) {
-        if (looksLikeMetrics(path))
-          found.present[name] = FolderManifest::grows;
-        else
-          foreign.push_back(name);
+        (isOurMetrics(name, path) ? found.present[name] = FolderManifest::grows
+                                  : foreign.emplace_back(name));
         continue;
       }
       Result<std::string> hash = exists(path, true) ? formats::hashFile(path) : Error{"no file"};
@@ -107,6 +127,18 @@ private:
       else
         (found.manifest.knows(name) ? changed : foreign).push_back(name);
     }
+  }
+
+  /// Metrics that the manifest knows, or that stand beside lorac's checkpoints: a run of a version
+  /// without a manifest, or (newMetrics) one that is taking its place. An empty file is nobody's.
+  bool isOurMetrics(const std::string &name, const std::string &path) const {
+    struct stat status;
+    if (lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0)
+      return true;
+    const bool known = name == newMetrics
+                           ? hasManifest || hasWhole
+                           : found.manifest.knows(name) || (!hasManifest && hasWhole);
+    return known && looksLikeMetrics(path);
   }
 
   /// A run of a version without a manifest: its adapter is that of a checkpoint.

@@ -23,7 +23,7 @@ Result<SampleReader> SampleReader::open(const std::string &path, std::string sep
     return Error{"cannot open '" + path + "': " + std::strerror(errno), Exit::Refused};
   if (S_ISDIR(info.st_mode))
     return Error{"'" + path + "' is a folder: name a file or a pattern, as in \"" + path +
-                     "/*.txt\"",
+                     (path.ends_with("/") ? "" : "/") + "*.txt\"",
                  Exit::Refused};
   if (!S_ISREG(info.st_mode))
     return Error{"'" + path + "' is not a regular file", Exit::Refused};

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
+#include <string>
 #include <thread>
 
 namespace lorac::train {
@@ -14,15 +16,29 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double longestWait = 60, usualPatience = 600, patienceWhenStopped = 5;
 
-double patience() {
+/// Seconds; nothing where what is set says none.
+std::optional<double> statedPatience() {
   const char *text = std::getenv("LORAC_SAVE_WAIT");
+  if (!text)
+    return usualPatience;
   char *end = nullptr;
-  const double seconds = text ? std::strtod(text, &end) : usualPatience;
-  return text && (end == text || *end || !(seconds >= 0 && seconds < 1e6)) ? usualPatience
-                                                                           : seconds;
+  const double seconds = std::strtod(text, &end);
+  if (end == text || *end || !(seconds >= 0 && seconds < 1e6))
+    return std::nullopt;
+  return seconds;
 }
 
+double patience() { return statedPatience().value_or(usualPatience); }
+
 } // namespace
+
+Result<void> SavePatience::check() {
+  if (statedPatience())
+    return {};
+  return Error{std::string("LORAC_SAVE_WAIT is '") + std::getenv("LORAC_SAVE_WAIT") +
+                   "', which is no number of seconds from 0 to 999999",
+               Exit::Usage};
+}
 
 SavePatience::SavePatience() : signalBefore(stopSignal()) {
   const double seconds = signalBefore ? std::min(patience(), patienceWhenStopped) : patience();

@@ -1,6 +1,8 @@
 #pragma once
 // How long a run that is at its end waits for room to save what it has.
 
+#include "runtime/Result.h"
+
 #include <chrono>
 
 namespace lorac::train {
@@ -10,6 +12,8 @@ namespace lorac::train {
 class SavePatience {
 public:
   SavePatience();
+  /// Error, Exit::Usage: $LORAC_SAVE_WAIT is set and says no seconds.
+  static Result<void> check();
   bool isLeft() const;
   double secondsLeft() const;
   void wait();

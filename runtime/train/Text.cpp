@@ -52,7 +52,12 @@ Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::stri
     encoder = encoderOf(*tokenizer);
     encoder.bytes = heapInUse() - std::min(before, heapInUse());
   }
-  return loadCorpus(tables, encoder, limits);
+  Result<Corpus> corpus = loadCorpus(tables, encoder, limits);
+  if (corpus && encoder.encode && encoder.eos < 0)
+    corpus->warnings.push_back(
+        "the tokenizer names no eos_token, so no sample has an end and text generated later has "
+        "none; tokenizer_config.json names one");
+  return corpus;
 }
 
 } // namespace lorac::train

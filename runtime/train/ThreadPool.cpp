@@ -97,6 +97,7 @@ int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 ThreadPool::ThreadPool(int threads)
     : workerCount(std::max(threads, 1)), shares(new Share[size_t(std::max(threads, 1))]) {
+  placeThreads();
   for (int worker = 1; worker < workerCount; ++worker)
     workers.emplace_back([this, worker] { work(worker); });
 }
@@ -108,7 +109,37 @@ ThreadPool::~ThreadPool() {
     thread.join();
 }
 
+// Threads that sleep now and then, beside a neighbour that never does, are put on one core together
+// and the neighbour gets the other: the kernel finds that even. Where each thread can have its own
+// core it stays there, and the neighbour shares one of them.
+void ThreadPool::placeThreads() {
+  CPU_ZERO(&allCores);
+  if (workerCount < 2 || sched_getaffinity(0, sizeof allCores, &allCores) != 0 ||
+      CPU_COUNT(&allCores) != workerCount)
+    return;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &allCores))
+      cores.push_back(core);
+}
+
+void ThreadPool::place(int worker) {
+  if (cores.empty())
+    return;
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  CPU_SET(cores[size_t(worker)], &own);
+  sched_setaffinity(0, sizeof own, &own); // where it is refused the kernel goes on placing
+}
+
+// The caller is held only meanwhile: what it starts afterwards may use all cores.
 void ThreadPool::run(std::span<const Launch> newLaunches) {
+  place(0);
+  runLaunches(newLaunches);
+  if (!cores.empty())
+    sched_setaffinity(0, sizeof allCores, &allCores);
+}
+
+void ThreadPool::runLaunches(std::span<const Launch> newLaunches) {
   launches = newLaunches;
   next = 0;
   isDone.store(false, std::memory_order_relaxed);
@@ -216,6 +247,7 @@ void ThreadPool::waitForEvent(uint32_t seen) {
 }
 
 void ThreadPool::work(int worker) {
+  place(worker);
   uint32_t seen = 0;
   for (;;) {
     waitForEvent(seen);

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <sched.h>
 #include <span>
 #include <thread>
 #include <type_traits>
@@ -75,6 +76,9 @@ private:
     int64_t begin = 0, end = 0, piece = 1;
   };
 
+  void placeThreads();
+  void place(int worker);
+  void runLaunches(std::span<const Launch> newLaunches);
   void work(int worker);
   void advance(int worker);
   void publish(const Launch &launch);
@@ -98,6 +102,10 @@ private:
   alignas(64) std::atomic<uint32_t> open{0};   ///< pieces of the launch that are not done
   std::atomic<bool> isDone{false}, stopping{false};
   std::vector<std::thread> workers;
+  // One core a thread where there are as many of both, else empty; and those that the process may
+  // use.
+  std::vector<int> cores;
+  cpu_set_t allCores;
 };
 
 } // namespace lorac::train

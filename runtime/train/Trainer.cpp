@@ -108,6 +108,12 @@ Result<void> Loop::resume() {
       damage = read.error();
       continue;
     }
+    if (!checkpoint.ends_with("/checkpoint-" + std::to_string(found.step)))
+      return Error{"checkpoint '" + checkpoint + "' holds the state of step " +
+                       std::to_string(found.step) +
+                       ": it was renamed; give it the name checkpoint-" +
+                       std::to_string(found.step) + " again",
+                   Exit::Refused};
     if (found.step > total)
       return Error{"checkpoint '" + checkpoint + "' is at step " + std::to_string(found.step) +
                        ", the run ends at " + std::to_string(total) + "; raise --steps",

@@ -56,9 +56,9 @@ Result<std::vector<VerifiedFile>> verifyFolder(const std::string &folder) {
     for (const auto &[name, hash] : *table)
       all[name] = hash;
   for (const auto &[name, hash] : all) {
-    if (isCheckpointName(name))
-      continue;
     const std::string path = folder + "/" + name;
+    if (isCheckpointName(name) && exists(path)) // looked at below
+      continue;
     if (!exists(path)) {
       // What was about to be written, or to be removed, may be absent.
       if (manifest.files.contains(name) && !manifest.pending.contains(name))

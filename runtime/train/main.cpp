@@ -13,6 +13,7 @@
 #include "runtime/train/MemoryPlan.h"
 #include "runtime/train/OutputFile.h"
 #include "runtime/train/Payload.h"
+#include "runtime/train/SavePatience.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/Text.h"
@@ -186,7 +187,14 @@ Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
           std::filesystem::weakly_canonical(outDir, ignored) / "metrics.jsonl")
     return Error{"--metrics '" + args.metrics + "' is the run's own metrics.jsonl: leave it out",
                  Exit::Usage};
-  if (Result<void> metrics = checkOutputFile(args.metrics, OutputKind::Metrics, "--metrics");
+  if (!args.metrics.empty() && !args.profile.empty() &&
+      std::filesystem::weakly_canonical(args.metrics, ignored) ==
+          std::filesystem::weakly_canonical(args.profile, ignored))
+    return Error{"--metrics and --profile are both '" + args.metrics + "'; name two files",
+                 Exit::Usage};
+  const bool goesOn = args.resume || args.overwrite;
+  if (Result<void> metrics = checkOutputFile(
+          args.metrics, goesOn ? OutputKind::OwnMetrics : OutputKind::Metrics, "--metrics");
       !metrics)
     return metrics;
   return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
@@ -200,6 +208,8 @@ int run(int argc, const char *const *argv) {
     return parsed.exitCode ? parsed.exitCode : printed();
   }
   const Arguments &args = *parsed.arguments;
+  if (Result<void> seconds = SavePatience::check(); !seconds)
+    return fail(seconds.error());
   settleHeap();
   formats::installSigbusGuard();
 
@@ -307,9 +317,6 @@ int main(int argc, char **argv) {
   lorac::prepareProcess();
   try {
     return lorac::train::run(argc, argv);
-  } catch (const std::bad_alloc &) {
-    lorac::sayText("error: out of memory\n");
-    return int(lorac::Exit::DoesNotFit);
   } catch (const std::exception &error) {
     lorac::say(std::string("error: a bug of lorac: ") + error.what());
     return int(lorac::Exit::Bug);

@@ -99,7 +99,7 @@ def main():
                 continue
             programs[name] = work / name.replace(" ", "-")
             compiled(smollm2, programs[name], *FULL, *([] if limit is None else ["--set", f"target.memory={limit}"]))
-        compiled("specs/tiny_adalora.toml", work / "tiny", "--set", f"target.threads={THREADS}", "--set", "train.steps=4")
+        compiled("specs/tiny_adalora.toml", work / "tiny", "--set", f"target.threads={THREADS}")
 
         print(f"  {'resident at steps of full length, MiB':<44} {'planned':>9} {'resident':>9} {'more':>8}")
         for name, path in programs.items():

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import machine
+import turns
 from turns import Runner
 
 parser = argparse.ArgumentParser()
@@ -28,6 +29,7 @@ parser.add_argument("--spec", default="smollm2_qlora")
 parser.add_argument("--train", action="append", default=[], metavar="NAME=FILE", help="one more lorac-train, to compare pools")
 options = parser.parse_args()
 build, source = options.build.resolve(), Path(__file__).resolve().parents[2]
+turns.GLANCE = 0.01  # a step takes seconds here, and looking costs time
 TOKENS, STEPS, BURNERS, COUNT_SECONDS, GATE = 4 * 256, options.steps, (0, 1, 2), 4.0, 0.9
 BURN = "while True: pass"
 # Counts for as long as it is told, in pieces far shorter than a scheduler's slice.

@@ -165,3 +165,30 @@ done
 expect 0 "$lorac" check late.toml --set train.steps=2
 expect 3 "$lorac" eval late.toml --samples 2
 says "none of the 2 samples has a label"
+# Batches of tokens: a mask beside ids and labels is not passed over.
+python3 - <<'PY'
+import json, struct
+tensors = {"input_ids": [5] * 32, "attention_mask": [1] * 28 + [0] * 4}
+header, body = {}, b""
+for name, values in tensors.items():
+    header[name] = {"dtype": "I32", "shape": [2, 2, 8], "data_offsets": [len(body), len(body) + 128]}
+    body += struct.pack("<32i", *values)
+text = json.dumps(header).encode(); text += b" " * (-len(text) % 8)
+open("masked.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
+PY
+spec masked.toml 'path = "masked.safetensors"'
+expect 3 "$lorac" check masked.toml
+says "has a tensor 'attention_mask', which is not read: set labels to -100"
+
+# One file twice, also by another name: said.
+printf 'one\n\ntwo\n\nthree\n' >'br[a]cket/abc.txt'
+spec twice.toml 'path = ["br[a]cket/abc.txt", "also.txt"]' 'eval_fraction = 0.5'
+ln -s 'br[a]cket/abc.txt' also.txt
+expect 0 "$lorac" check twice.toml
+says "also.txt' is named twice: each of its samples is there twice, and one that is held out may be trained on too"
+
+# A number that is JSON and no double has a column.
+printf '{"text": "a word"}\n{"text": "more", "score": 1e999}\n' >beyond.jsonl
+spec beyond.toml 'path = "beyond.jsonl"'
+expect 3 "$lorac" check beyond.toml
+says "line 2, column 26: a number that no float64 holds"

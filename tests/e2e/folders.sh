@@ -103,6 +103,36 @@ copy run t
 flip t/manifest.json
 untouched t 5 "manifest.json' is corrupt" $train --out t --resume
 untouched t 5 "manifest.json' is corrupt" $train --out t --overwrite
+# A checkpoint under another's name; a model's folder.
+copy run t
+rm -r t/checkpoint-6 t/adapter_* && mv t/checkpoint-4 t/checkpoint-5
+untouched t 3 "it was renamed; give it the name checkpoint-4 again" $train --out t --resume
+for name in config.json model.safetensors model.safetensors.index.json; do
+  rm -rf mine && mkdir mine && echo '{}' >mine/$name
+  for flag in "" --resume --overwrite; do
+    untouched mine 3 "output folder 'mine' holds a model ('$name')" $train --out mine $flag
+  done
+done
+# A checkpoint that was brought from another run: gone on from, never removed.
+copy run t
+rm -r t/checkpoint-6
+$train --out t --resume >/dev/null 2>&1 </dev/null || fail "does not go on"
+expect 0 $work/g/train --threads 1 --out other --steps 3
+rm -rf t/checkpoint-3 && cp -a other/checkpoint-3 t/
+untouched t 3 "'checkpoint-3', which lorac did not write" $train --out t --overwrite
+rm -r t/checkpoint-{3,4}
+expect 5 "$lorac" verify t
+says "checkpoint-4' is missing"
+# What is no number, and seconds that are none.
+untouched run 2 "LORAC_SAVE_WAIT is 'soon', which is no number of seconds" env LORAC_SAVE_WAIT=soon $train --out u
+for flag in --temperature --top-p; do
+  untouched run 2 "'nan' is no number from 0 to" "$work/g/train" --generate --prompt a $flag nan
+done
+# A shell's variable that was not set.
+for flag in --out --metrics --profile --model; do
+  untouched run 2 "$flag is given an empty value" $train $flag ""
+done
+untouched run 2 "--out is given an empty value" "$lorac" compile "$source/specs/tiny_lora.toml" --out ""
 # Other names are no business of lorac's.
 copy run t
 echo mine >t/notes.txt
@@ -186,6 +216,6 @@ says "adapter_model.safetensors' is not what lorac wrote there"
 # save_total_limit: the newest so many, and the best.
 (cd "$source" && expect 0 "$lorac" compile specs/tiny_lora.toml -o "$work/few" --set train.steps=9 --set train.save_steps=1 \
   --set train.save_total_limit=2)
-expect 0 "$work/few/train" --out few
-[[ $(echo few/checkpoint-*) == "few/checkpoint-8 few/checkpoint-9" ]] || fail "other checkpoints: $(echo few/checkpoint-*)"
-expect 0 "$lorac" verify few
+expect 0 "$work/few/train" --out little
+[[ $(echo little/checkpoint-*) == "little/checkpoint-8 little/checkpoint-9" ]] || fail "other checkpoints: $(echo little/checkpoint-*)"
+expect 0 "$lorac" verify little

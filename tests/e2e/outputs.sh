@@ -40,6 +40,43 @@ done
 expect 0 $train --out t --overwrite --metrics /dev/null
 $train --out t --overwrite --quiet --metrics /dev/stdout | grep '"loss"' >/dev/null || fail "no metrics on stdout"
 kept t/metrics.jsonl 2 "is the run's own metrics.jsonl" $train --out t --overwrite --metrics t/metrics.jsonl
+# A run that begins empties no metrics, whoever wrote them; one that is replaced has its own again.
+kept empty.jsonl 2 "--metrics 'empty.jsonl' is there and is not empty" $train --out u --metrics empty.jsonl
+printf '{"step": 1, "text": "first"}\n{"step": 2, "text": "then"}\n' >rows.jsonl
+printf '{"step": 1, "loss": 2.5, "run": "older"}\n' >other.jsonl
+for how in "" --overwrite --resume; do
+  for rows in rows.jsonl other.jsonl; do
+    kept $rows 2 "--metrics '$rows' is there and" $train --out u --metrics $rows $how
+  done
+  kept run/metrics.jsonl 2 "--metrics 'run/metrics.jsonl' is " $train --out u --metrics run/metrics.jsonl $how
+done
+expect 2 $train --out u --metrics both.json --profile ./both.json
+says "are both"
+[[ ! -e u && ! -e both.json ]] || fail "something was written"
+# In the output folder too: another tool's lines are not a run's.
+for how in --resume --overwrite ""; do
+  mkdir -p w && cp other.jsonl w/metrics.jsonl
+  kept w/metrics.jsonl 3 "which lorac did not write" $train --out w $how
+done
+# A program's folder is no run's, and it can be compiled to again.
+kept g/plan.md 2 "is where a program is compiled to" $train --out g
+kept g/plan.md 2 "is where a program is compiled to" $train --out g --resume
+compile="$lorac compile specs/tiny_lora.toml --set train.steps=2 --set train.save_steps=0"
+(cd "$source" && $compile -o "$work/g" >/dev/null) || fail "cannot be compiled to again"
+# What lorac did not write there, or not so, is nobody's to remove.
+mkdir -p data/train book && echo x >data/train/a.txt && echo one >book/01-intro.md
+cp -a g mine && echo "my words" >>mine/plan.md
+cp -a g more && mkdir more/kernels/mine && echo x >more/kernels/mine/notes
+cp -a g before && rm before/manifest.json
+cp -a run finished
+cd "$source"
+kept "$work/data/train/a.txt" 3 "holds 'train', which no manifest.json lists" $compile -o "$work/data"
+kept "$work/book/01-intro.md" 3 "holds '01-intro.md', which no manifest.json lists" $compile -o "$work/book"
+kept "$work/mine/plan.md" 3 "holds 'plan.md', which was changed since lorac wrote it" $compile -o "$work/mine"
+kept "$work/more/kernels/mine/notes" 3 "holds 'kernels/mine', which lorac did not write" $compile -o "$work/more"
+kept "$work/before/plan.md" 3 "which no manifest.json lists" $compile -o "$work/before"
+kept "$work/finished/README.md" 3 "which lorac did not write" $compile -o "$work/finished"
+cd "$work"
 # A program.
 echo '{}' >ranks.json
 kept notes.txt 2 "--out 'notes.txt' is there and is no program" "$lorac" recompile "$work/g/train" --ranks ranks.json -o notes.txt

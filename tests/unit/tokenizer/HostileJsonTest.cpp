@@ -173,7 +173,8 @@ TEST(HostileJson, OtherFilesAreRefused) {
   EXPECT_EQ(loadError("/no/such/file").code, Exit::Failed);
   EXPECT_THAT(loadError(std::string(LORAC_SOURCE_DIR) + "/docs").message,
               HasSubstr("has no 'tokenizer.json'"));
-  EXPECT_THAT(errorOf("plain text"), HasSubstr("neither a GGUF file nor a tokenizer.json"));
+  EXPECT_THAT(errorOf("plain text"),
+              HasSubstr("is plain text, where a tokenizer.json or a GGUF file was expected"));
   EXPECT_THAT(errorOf(""), HasSubstr("is empty"));
 }
 

@@ -53,6 +53,8 @@ protected:
     state.step = state.updates = step;
     MetricsLine line;
     line.add("step", step);
+    line.add("loss", 1.5f);
+    line.add("grad_norm", 0.5f);
     folder.write(line);
     const formats::Adapter taken = adapter();
     Result<void> saved = folder.save({plan, trained(), taken, identity}, state, limit);
@@ -196,7 +198,7 @@ TEST_F(RunFolderTest, WhoseItIsAfterAKillIsSettledByTheCheckpoint) {
   ASSERT_TRUE(staged);
   next.pending = {{staged->name, staged->hash}};
   ASSERT_TRUE(next.write(out));
-  std::ofstream(out + "/metrics.new.jsonl") << "{\"step\": 3}\n";
+  std::ofstream(out + "/metrics.new.jsonl") << "{\"step\": 3, \"loss\": 1.5, \"grad_norm\": 0.5}\n";
 
   Result<RunSurvey> old = surveyRun(out, RunStart::Resume);
   ASSERT_TRUE(old) << old.error().message;
