@@ -1,7 +1,7 @@
 # memory.sh BUILD SOURCE: what is resident is never above what is planned, data and the program itself included; a limit counts all of it.
+onDisk=yes # what lies in memory would count
 source "$(dirname "$0")/common.sh"
 cd "$source"
-export LORAC_CACHE_DIR=$build/memory-cache
 
 # resident COMMAND...: runs it and prints the most that was resident, as /proc says to a parent.
 cat >"$work/resident.py" <<'P'
