@@ -12,7 +12,7 @@ expect 0 "$train" --lorac "$lorac" --out "$work/whole"
 grep -q '"program_ranks"' "$work/whole/metrics.jsonl" || fail "no smaller program took over"
 rm -rf "$LORAC_CACHE_DIR/programs"
 
-# One that hangs, with a child of its own; the clock jumps a moment after it was asked.
+# One that hangs, with a child of its own; the clock jumps a moment after it was asked. A run that waits on is ended.
 cat >"$work/hanging" <<P
 #!/bin/bash
 [[ \$2 == --probe ]] && exec "$lorac" "\$@"
@@ -24,7 +24,7 @@ touch "$work/jump"
 wait
 P
 chmod +x "$work/hanging"
-expect 0 env "LD_PRELOAD=$preload" "CLOCK_JUMPS=$work/jump" CLOCK_AHEAD=700 "$train" --lorac "$work/hanging" --out "$work/hung"
+expect 0 timeout 120 env "LD_PRELOAD=$preload" "CLOCK_JUMPS=$work/jump" CLOCK_AHEAD=700 "$train" --lorac "$work/hanging" --out "$work/hung"
 says "no smaller program: it took longer than 600 s; lorac is not asked again by this run"
 [[ $(wc -l <"$work/asked") == 1 ]] || fail "it was asked again"
 for pid in $(cat "$work/pids"); do

@@ -21,8 +21,8 @@ export LC_ALL=C LORAC_CACHE_DIR=$work/cache NO_COLOR=1
 
 # A test's cache is its own, but its kernels are a build's: what one test compiled, by this lorac from the same source, no other
 # compiles again.
-mkdir -p -m 700 "$build/test-kernels" "$LORAC_CACHE_DIR"
-ln -s "$build/test-kernels" "$LORAC_CACHE_DIR/kernels"
+mkdir -p -m 700 "$build/test-cache" "$build/test-cache/kernels" "$LORAC_CACHE_DIR"
+ln -s "$build/test-cache/kernels" "$LORAC_CACHE_DIR/kernels"
 # ownKernels: kernels too are the test's own, for one that harms or counts them.
 ownKernels() { rm -r "$LORAC_CACHE_DIR"; }
 

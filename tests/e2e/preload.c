@@ -1,5 +1,6 @@
-// Another machine for a program under test, by LD_PRELOAD: file systems that have $FREE_BYTES free, and a steady clock that is
-// $CLOCK_AHEAD seconds ahead from the moment on that the file $CLOCK_JUMPS is there.
+// Another machine for a program under test, by LD_PRELOAD: file systems that have $FREE_BYTES free,
+// and a steady clock that is $CLOCK_AHEAD seconds ahead from the moment on that the file
+// $CLOCK_JUMPS is there.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
