@@ -135,9 +135,10 @@ Result<TrainOutcome> Loop::finish() {
   if (!signal || savedStep != state.step)
     if (Result<void> saved = saveLast(signal == 0); !saved)
       return saved.error();
-  if (folder.metricsLackLines())
-    progress.warn("lines are missing at the end of '" + folder.metricsPath() +
-                  "': they could not be written");
+  for (const std::string &path : {folder.metricsLackLines() ? folder.metricsPath() : "",
+                                  extraMetrics.lacksLines() ? options.metricsFile : ""})
+    if (!path.empty())
+      progress.warn("lines are missing at the end of '" + path + "': they could not be written");
   if (!options.profileFile.empty())
     if (Result<void> written =
             writeProfile(options.profileFile, session, corpus, stepSeconds, stepTokens);

@@ -1,7 +1,6 @@
 # adalora-memory.sh BUILD SOURCE: what a run holds after a swap is what LoRA of those ranks holds, and what AdaLoRA plans for itself.
 source "$(dirname "$0")/common.sh"
 cd "$source"
-export LORAC_CACHE_DIR=$build/users-ask-cache # kernels in common with users-ask.sh
 
 # Long batches, so that a rank costs memory.
 sed "s|path = \"data|path = \"$source/specs/data|" specs/tiny_adalora.toml >"$work/tiny.toml"

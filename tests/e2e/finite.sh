@@ -64,3 +64,48 @@ says "sample 0: the loss at token "
 expect 1 "$work/s/train" --eval --adapter "$work/huge" --logits "$work/logits.safetensors"
 says "logits.safetensors' is not written: 'logits.0["
 [[ ! -e $work/logits.safetensors ]] || fail "logits that are not finite were written"
+
+# An update that overflows is seen by no loss if none follows. Before a save and at the end parameters and moments are looked at: what
+# is not finite is neither saved nor published, the checkpoint before stays, is named, and is gone on from.
+# overflows NAME STEP TENSOR: the program NAME ends after STEP, whose update makes a tensor of that name overflow.
+overflows() {
+  local standing=$work/$1.out/checkpoint-$(($2 - 1)) before
+  expect 1 "$work/$1/train" --out "$work/$1.out"
+  grep -qE "^error: step $2: after the update: '$3[^']*' is (-?inf|-?nan) at .*; nothing of it is saved; '$standing' stands; lower" "$work/stderr" ||
+    { cat "$work/stderr" >&2; fail "$1: it is not said what overflowed"; }
+  [[ $(cd "$work/$1.out" && echo checkpoint-* adapter_*) == "checkpoint-$(($2 - 1)) adapter_*" ]] || fail "$1: $(ls "$work/$1.out")"
+  before=$(sha1sum "$standing"/*)
+  expect 1 "$work/$1/train" --out "$work/$1.out" --resume
+  says "goes on from '$standing'"
+  says "'$standing' stands"
+  [[ $(sha1sum "$standing"/*) == "$before" ]] || fail "$1: the checkpoint that stands was changed"
+}
+# overflowing NAME SED-SCRIPT RATE DECAY WARMUP
+overflowing() {
+  {
+    sed "$2" "$work/s.toml" | sed "s/^steps = 1/steps = 4\nsave_steps = 1/"
+    printf '[optimizer]\nlearning_rate = %s\nweight_decay = %s\nmax_grad_norm = 0.0\n[schedule]\nname = "constant"\nwarmup_steps = %s\n' "$3" "$4" "$5"
+  } >"$work/$1.toml"
+  expect 0 "$lorac" compile "$work/$1.toml" -o "$work/$1"
+}
+# Parameters: the rate is 0 in step 1 and far too large in step 2.
+overflowing decay '' 1e38 1e3 2
+overflows decay 2 model.
+# So is the last step's, which no other follows.
+expect 1 "$work/decay/train" --out "$work/last.out" --steps 2
+says "step 2: after the update: "
+[[ ! -e $work/last.out/adapter_model.safetensors ]] || fail "an adapter that is not finite was published"
+# Moments: gradients of 1e22, whose squares overflow; step 1 has no label.
+python3 - "$golden/tiny/train_data.safetensors" "$work/late.safetensors" <<'PY'
+import json, struct, sys
+raw = bytearray(open(sys.argv[1], "rb").read())
+head = 8 + struct.unpack("<Q", raw[:8])[0]
+labels = json.loads(raw[8:head])["labels"]
+begin, (batches, rows, length) = labels["data_offsets"][0], labels["shape"]
+size = (labels["data_offsets"][1] - begin) // (batches * rows * length)
+none = (-100).to_bytes(size, "little", signed=True)
+raw[head + begin:head + begin + size * rows * length] = none * (rows * length)
+open(sys.argv[2], "wb").write(raw)
+PY
+overflowing moments "s|^lora_alpha = .*|lora_alpha = 1e26|; s|^path = .*|path = \"$work/late.safetensors\"|" 1e-3 0.0 0
+overflows moments 2 exp_avg_sq.

@@ -95,7 +95,7 @@ for pair in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (
         again = subprocess.run(train(plain, out, "--resume"), capture_output=True, text=True)
         check(f"{pair}: resumed {again.stderr[-200:]!r}", again.returncode == 0 and adapter(out) == adapter(work / "whole"))
 
-# Between two of the 600 micro-batches of a step: nothing of it is kept.
+# Between two of the 300 micro-batches of a step: nothing of it is kept.
 for wanted in (0, 1):
     out = fresh("out")
     process = start(train(long, out))

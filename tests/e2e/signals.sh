@@ -4,9 +4,9 @@ source "$(dirname "$0")/common.sh"
 cd "$source"
 flags=(--set train.steps=60 --set train.save_steps=1000 --set train.gradient_accumulation_steps=4)
 compiled tiny_lora "$work/generated" "${flags[@]}"
-compiled tiny_lora "$work/long" "${flags[@]}" --set train.steps=2 --set train.gradient_accumulation_steps=600
-compiled tiny_adalora "$work/adalora" --set train.steps=40 --set train.save_steps=1000 --set adapter.adalora.tinit=3 \
-  --set adapter.adalora.tfinal=12 --set adapter.adalora.deltaT=5
+compiled tiny_lora "$work/long" "${flags[@]}" --set train.steps=2 --set train.gradient_accumulation_steps=300
+compiled tiny_adalora "$work/adalora" --set 'adapter.target_modules=["q_proj", "v_proj"]' --set train.steps=40 \
+  --set train.save_steps=1000 --set adapter.adalora.tinit=3 --set adapter.adalora.tfinal=12 --set adapter.adalora.deltaT=5
 # Nine of ten samples are held out, so that an evaluation takes as long as many steps.
 mkdir "$work/model"
 cp tests/golden/tiny/tied/{config.json,model.safetensors} "$work/model/"

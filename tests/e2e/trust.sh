@@ -2,15 +2,15 @@
 # compiler that takes memory without end is stopped.
 source "$(dirname "$0")/common.sh"
 cd "$source"
+ownKernels
 unset LORAC
-flags=(--set train.steps=40 --set train.save_steps=1000 --set adapter.adalora.tinit=3 --set adapter.adalora.tfinal=12
-  --set adapter.adalora.deltaT=5)
+# One layer with one adapted module: few kernels.
+shape='model.shape={ layers = 1, hidden_size = 64, intermediate_size = 64, n_heads = 4, n_kv_heads = 4, head_dim = 16, vocab_size = 512, rms_norm_eps = 1e-5, max_position_embeddings = 256 }'
+flags=(--set "$shape" --set 'adapter.target_modules=["q_proj"]' --set train.steps=24 --set train.save_steps=1000
+  --set adapter.adalora.tinit=3 --set adapter.adalora.tfinal=10 --set adapter.adalora.deltaT=5)
 mode() { stat -c %a "$1"; }
 
 # The umask is obeyed: by what is compiled, by the cache, by a run.
-(umask 077 && compiled tiny_adalora "$work/private" "${flags[@]}")
-[[ $(mode "$work/private/train") == 700 ]] || fail "under umask 077 train is $(mode "$work/private/train")"
-rm -rf "$LORAC_CACHE_DIR"
 (umask 002 && compiled tiny_adalora "$work/generated" "${flags[@]}")
 [[ $(mode "$work/generated/train") == 775 ]] || fail "under umask 002 train is $(mode "$work/generated/train")"
 train=$work/generated/train
@@ -19,6 +19,8 @@ train=$work/generated/train
 [[ -z $(find "$LORAC_CACHE_DIR" -type f -perm /077) ]] || fail "entries of the cache are open to others"
 [[ -n $(find "$LORAC_CACHE_DIR" -name '*.program') ]] || fail "no program was built"
 cp -r "$LORAC_CACHE_DIR" "$work/good"
+(umask 077 && compiled tiny_adalora "$work/private" "${flags[@]}")
+[[ $(mode "$work/private/train") == 700 ]] || fail "under umask 077 train is $(mode "$work/private/train")"
 
 # again TEXT: a run that says TEXT and whose ranks are those of the undisturbed one.
 again() {

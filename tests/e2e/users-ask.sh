@@ -3,7 +3,6 @@
 source "$(dirname "$0")/common.sh"
 row=$3
 cd "$source"
-export LORAC_CACHE_DIR=$build/users-ask-cache # kernels that the rows have in common
 spec=specs/tiny_adalora.toml
 
 # trained NAME SPEC [FLAG...]: trains into $work/NAME.

@@ -6,6 +6,8 @@ lorac=$1 spec=$2
 name=$(basename "$spec" .toml)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+LORAC_CACHE_DIR=$(realpath "$(dirname "$lorac")")/test-cache # kernels in common with other tests
+export LORAC_CACHE_DIR
 cd "$(dirname "$0")/../.."
 "$lorac" compile "specs/$name.toml" --cpu x86-64-v3 -o "$out/$name" >"$out/log" 2>&1 || { cat "$out/log"; exit 1; }
 status=0

@@ -44,6 +44,8 @@ CompiledSpec::CompiledSpec(const std::string &name, const std::string &toml)
 }
 
 void CompiledSpec::open(const std::string &name, const std::string &toml) {
+  // Kernels in common with other tests, and none in the user's own cache.
+  setenv("LORAC_CACHE_DIR", LORAC_BINARY_DIR "/test-cache", 0);
   fs::remove_all(root);
   fs::create_directories(root);
   const fs::path spec = root / (name + ".toml");

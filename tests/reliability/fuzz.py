@@ -64,7 +64,7 @@ def seeds(bench):
     ada_carried, _ = parts_of_payload(bench.programs["adalora"] / "train")
     lines = b"".join(json.dumps({"text": f"sample {n} of some words"}).encode() + b"\n" for n in range(5))
     tokenizers = [text(golden / "tokenizer" / f"{kind}.tokenizer.json") for kind in ("bytelevel", "characters")]
-    programs = sorted((bench.build / "reliability-cache").rglob("*.program"))
+    programs = sorted(bench.cache.rglob("*.program"))
     out = {
         "gguf": [text(exported), vocabulary_gguf()],
         "safetensors": [cut_tensors(text(golden / "gguf/gguf_blocks.safetensors")), text(golden / "tiny/train_data.safetensors")],

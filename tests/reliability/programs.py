@@ -40,11 +40,23 @@ class Bench:
     def __init__(self, build, source, work):
         self.build, self.source, self.work = build, source, work
         self.lorac = build / "lorac"
-        self.environment = dict(os.environ, LC_ALL="C", NO_COLOR="1", LORAC_CACHE_DIR=str(build / "reliability-cache"))
+        self.cache = build / "reliability-cache"
+        self.share_kernels(self.cache)
+        self.environment = dict(os.environ, LC_ALL="C", NO_COLOR="1", LORAC_CACHE_DIR=str(self.cache))
         self.programs = {}
         self.lock = threading.Lock()
         self.serial = 0
         self.running = set()
+
+    def share_kernels(self, cache):
+        """A cache of its own but for its kernels, which are those of all tests."""
+        kernels = self.build / "test-cache/kernels"
+        for folder in (kernels, cache):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            (cache / "kernels").symlink_to(kernels)
+        except FileExistsError:
+            pass
 
     def start(self, words, cwd=None, **variables):
         """The command, in a process group of its own."""

@@ -2,7 +2,6 @@
 run that ends in the undisturbed one's bytes."""
 import os
 import random
-import shutil
 import signal
 import time
 
@@ -60,9 +59,9 @@ def trial(bench, phase, name, gap, number, seed):
         if slowed:  # each sync takes 5 ms, so that the moment can be met
             words = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=5000", *words]
         # In the phase "swap" no program is in the cache, so that a compiler is waited for; kernels are.
-        cache = out.parent / "cache" if phase == "swap" else bench.build / "reliability-cache"
+        cache = out.parent / "cache" if phase == "swap" else bench.cache
         if phase == "swap":
-            shutil.copytree(bench.build / "reliability-cache/kernels", cache / "kernels")
+            bench.share_kernels(cache)
         process = bench.start(words, LORAC_CACHE_DIR=str(cache))
         at = draw.randrange(2, 12)
         if phase == "start":

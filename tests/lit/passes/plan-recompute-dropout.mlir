@@ -1,0 +1,127 @@
+// RUN: lorac-opt %s --lora-attach-adapters --lora-fuse-elementwise --lora-differentiate --canonicalize --cse --lora-order-products --lora-fuse-kernels \
+// RUN:   --lora-plan-recompute | FileCheck %s --check-prefix=FREE
+// RUN: lorac-opt %s --lora-attach-adapters --lora-fuse-elementwise --lora-differentiate --canonicalize --cse --lora-order-products --lora-fuse-kernels \
+// RUN:   --lora-plan-recompute=memory=100000 | FileCheck %s --check-prefix=TIGHT
+// RUN: lorac-opt %s --lora-attach-adapters --lora-fuse-elementwise --lora-differentiate --canonicalize --cse --lora-order-products --lora-fuse-kernels \
+// RUN:   --lora-plan-recompute=memory=1 | FileCheck %s --check-prefix=LEAST
+// Three layers of two adapted linears with dropout. A mask is no memory: it comes again from the same stream, in the chain of what it
+// hides and in front of whoever reads it.
+
+// Without a limit: masks and norms, where less is kept then. In layer 0 the embedding would have to be kept instead.
+// FREE: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [
+// FREE-SAME: {again = [], first = 0 : i64, {{.*}}last = 0 : i64}
+// FREE-SAME: {again = ["norm", "up_proj"], first = 1 : i64, {{.*}}last = 2 : i64}
+// FREE: lora.cross_entropy_backward
+// FREE-NOT: {recompute}
+// FREE: lora.rms_norm {{.*}} {recompute}
+// FREE-NEXT: lora.dropout %{{.*}} p 1.000000e-01 stream 4 {recompute}
+// FREE-NOT: lora.matmul nt {{.*}} {recompute}
+// FREE-NOT: lora.adapted_linear({{.*}} {recompute}
+// FREE: lora.dropout %{{.*}} p 1.000000e-01 stream 2 {recompute}
+// FREE-NOT: {recompute}
+// FREE: return
+
+// Under a limit small products follow, and the embedding; the linears are kept, and so is what down_proj's masks left.
+// TIGHT: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [{again = ["embed"], first = -1 : i64
+// TIGHT-SAME: {again = ["norm", "up_proj", "up_proj's t", "down_proj's t"], first = 0 : i64, {{.*}}last = 2 : i64}
+// TIGHT: lora.cross_entropy_backward
+// TIGHT-NOT: lora.adapted_linear({{.*}} {recompute}
+// TIGHT: return
+
+// The least: in the lower layers the whole chain, once each, in the order of the forward pass. The last layer, whose chain would live
+// at the peak anyway, keeps its own.
+// LEAST: lora.recompute = {{.*}}is_least = true, {{.*}}layers = [{again = ["embed"], first = -1 : i64
+// LEAST-SAME: {again = ["norm", "up_proj", "up_proj's t", "down_proj", "down_proj's t"], first = 0 : i64, {{.*}}last = 1 : i64}
+// LEAST-SAME: {again = ["norm", "up_proj"], first = 2 : i64, {{.*}}last = 2 : i64}
+// LEAST: func.func @train(%[[IDS:[a-z0-9]+]]
+// LEAST: %[[X1:.*]] = lora.adapted_linear({{.*}}) low_rank({{.*}}) residual(
+// LEAST: %[[N1:.*]] = lora.rms_norm %[[X1]],
+// LEAST: %[[W1:.*]] = lora.use @model.layers.1.up_proj.weight
+// LEAST: lora.dropout %[[N1]] p 1.000000e-01 stream 2
+// LEAST: %[[A1:.*]] = lora.use @model.layers.1.up_proj.lora_A.weight
+// LEAST: %[[B1:.*]] = lora.use @model.layers.1.up_proj.lora_B.weight
+// LEAST: lora.cross_entropy_backward
+// LEAST-NOT: lora.adapted_linear({{.*}} {recompute}
+// LEAST: lora.dropout %{{.*}} p 1.000000e-01 stream 4 {recompute}
+// LEAST: %[[H:.*]] = lora.rms_norm %[[X1]], %{{.*}} {recompute}
+// LEAST-NEXT: %[[D:.*]] = lora.dropout %[[H]] p 1.000000e-01 stream 2 {recompute}
+// LEAST-NEXT: %[[T:.*]] = lora.matmul nt %[[D]], %[[A1]] scale 1.000000e+00 {recompute}
+// LEAST-NEXT: %[[U:.*]] = lora.adapted_linear(%[[H]], %[[W1]]) low_rank(%[[T]], %[[B1]]) scale 2.000000e+00 {recompute}
+// LEAST-NEXT: %[[M:.*]] = lora.dropout %[[U]] p 1.000000e-01 stream 3 {recompute}
+// LEAST-NEXT: lora.matmul tn %{{.*}}, %[[M]]
+// LEAST-NEXT: lora.matmul nt %[[M]], %{{.*}} {recompute}
+// What came again is there once: its other readers take the same.
+// LEAST-NOT: {recompute}
+// LEAST: lora.matmul tn %{{.*}}, %[[D]] scale
+// LEAST-NEXT: lora.matmul tn %{{.*}}, %[[T]] scale
+// LEAST: %[[X0:.*]] = lora.embed %[[IDS]], %{{.*}} {recompute}
+// LEAST-NEXT: lora.rms_norm %[[X0]], %{{.*}} {recompute}
+// LEAST-NEXT: lora.dropout %{{.*}} stream 0 {recompute}
+// LEAST-NEXT: lora.matmul nt {{.*}} {recompute}
+// LEAST-NEXT: lora.adapted_linear({{.*}} {recompute}
+// LEAST-NEXT: lora.dropout %{{.*}} stream 1 {recompute}
+// LEAST: return
+
+module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.adapters = [
+    {module = "model.layers.0.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
+    {module = "model.layers.0.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
+    {module = "model.layers.1.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
+    {module = "model.layers.1.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
+    {module = "model.layers.2.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
+    {module = "model.layers.2.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64}]} {
+  lora.frozen @embed : !lora.weight<16x32, f32>
+  lora.frozen @norm : !lora.weight<32, vector>
+  lora.frozen @model.layers.0.up_proj.weight : !lora.weight<64x32, f32>
+  lora.frozen @model.layers.0.down_proj.weight : !lora.weight<32x64, f32>
+  lora.frozen @model.layers.1.up_proj.weight : !lora.weight<64x32, f32>
+  lora.frozen @model.layers.1.down_proj.weight : !lora.weight<32x64, f32>
+  lora.frozen @model.layers.2.up_proj.weight : !lora.weight<64x32, f32>
+  lora.frozen @model.layers.2.down_proj.weight : !lora.weight<32x64, f32>
+
+  func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
+    %table = lora.use @embed : !lora.weight<16x32, f32>
+    %n = lora.use @norm : !lora.weight<32, vector>
+    %x0 = lora.embed %ids, %table : (tensor<?xi32>, !lora.weight<16x32, f32>) -> tensor<?x32xf32>
+
+    %h0 = lora.rms_norm %x0, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
+    %w.0.up = lora.use @model.layers.0.up_proj.weight : !lora.weight<64x32, f32>
+    %u0 = lora.linear %h0, %w.0.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.0.up_proj")
+    %w.0.down = lora.use @model.layers.0.down_proj.weight : !lora.weight<32x64, f32>
+    %d0 = lora.linear %u0, %w.0.down : (tensor<?x64xf32>, !lora.weight<32x64, f32>) -> tensor<?x32xf32> loc("model.layers.0.down_proj")
+    %x1 = lora.map %x0, %d0 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.addf %p, %q : f32
+      lora.yield %s : f32
+    } loc("model.layers.0.x")
+
+    %h1 = lora.rms_norm %x1, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
+    %w.1.up = lora.use @model.layers.1.up_proj.weight : !lora.weight<64x32, f32>
+    %u1 = lora.linear %h1, %w.1.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.1.up_proj")
+    %w.1.down = lora.use @model.layers.1.down_proj.weight : !lora.weight<32x64, f32>
+    %d1 = lora.linear %u1, %w.1.down : (tensor<?x64xf32>, !lora.weight<32x64, f32>) -> tensor<?x32xf32> loc("model.layers.1.down_proj")
+    %x2 = lora.map %x1, %d1 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.addf %p, %q : f32
+      lora.yield %s : f32
+    } loc("model.layers.1.x")
+
+    %h2 = lora.rms_norm %x2, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm")
+    %w.2.up = lora.use @model.layers.2.up_proj.weight : !lora.weight<64x32, f32>
+    %u2 = lora.linear %h2, %w.2.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.2.up_proj")
+    %w.2.down = lora.use @model.layers.2.down_proj.weight : !lora.weight<32x64, f32>
+    %d2 = lora.linear %u2, %w.2.down : (tensor<?x64xf32>, !lora.weight<32x64, f32>) -> tensor<?x32xf32> loc("model.layers.2.down_proj")
+    %x3 = lora.map %x2, %d2 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.addf %p, %q : f32
+      lora.yield %s : f32
+    } loc("model.layers.2.x")
+
+    %h = lora.rms_norm %x3, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
+    return %h : tensor<?x32xf32>
+  }
+  func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+    %w = lora.use @embed : !lora.weight<16x32, f32>
+    %l = lora.cross_entropy %h, %w, %labels : (tensor<?x32xf32>, !lora.weight<16x32, f32>, tensor<?xi32>) -> tensor<?xf32>
+    return %l : tensor<?xf32>
+  }
+}
