@@ -3,6 +3,7 @@
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/Parse.h"
+#include "runtime/EnvironmentNames.h"
 
 #include <algorithm>
 #include <string>
@@ -12,15 +13,13 @@
 namespace lorac::tools {
 
 Exit checkEnvironment() {
-  // docs/cli.md has them all.
-  std::vector<std::string> known = {"CACHE_DIR", "TRAIN",    "LLD",        "LIBCUDA",  "CUDA_SYNC",
-                                    "NVRTC",     "NVDISASM", "CUDA_TOOLS", "SAVE_WAIT"};
-  const std::string prefix = "LORAC_";
+  std::vector<std::string> known(std::begin(environmentNames), std::end(environmentNames));
+  const std::string prefix(environmentPrefix);
   for (const dsl::EnvironmentKey &key : dsl::environmentKeys())
     known.push_back(key.name.substr(prefix.size()));
   for (char **variable = environ; *variable; ++variable) {
     const std::string entry = *variable, name = entry.substr(0, entry.find('='));
-    if (!name.starts_with(prefix) || name.starts_with("LORAC_TEST_"))
+    if (!name.starts_with(prefix) || name.starts_with(testEnvironmentPrefix))
       continue;
     const std::string word = name.substr(prefix.size());
     if (std::find(known.begin(), known.end(), word) != known.end())

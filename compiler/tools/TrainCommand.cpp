@@ -2,9 +2,11 @@
 
 #include "compiler/tools/CompileProject.h"
 #include "compiler/tools/Output.h"
+#include "dsl/Parse.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <unistd.h>
@@ -12,8 +14,11 @@
 namespace lorac::tools {
 namespace {
 
-/// Replaces this process; returns only when that failed.
+/// Replaces this process; returns only when that failed. Variables of spec keys have had their
+/// effect: a program says of those that it gets that they have none.
 Error become(const std::string &program, const std::vector<std::string> &arguments) {
+  for (const dsl::EnvironmentKey &key : dsl::environmentKeys())
+    unsetenv(key.name.c_str());
   std::vector<char *> words{const_cast<char *>(program.c_str())};
   for (const std::string &argument : arguments)
     words.push_back(const_cast<char *>(argument.c_str()));

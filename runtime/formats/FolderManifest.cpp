@@ -94,6 +94,8 @@ Result<std::optional<FolderManifest>> FolderManifest::read(const std::string &fo
   Result<std::string> text = readSmallFile(path, longest);
   if (!text)
     return foreign;
+  if (text->empty())
+    return damaged(path, "it is empty");
   Result<std::optional<HashedJson>> json = readHashedJson(*text, path, marker);
   if (!json)
     return json.error();

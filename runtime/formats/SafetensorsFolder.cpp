@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <sys/stat.h>
 
 namespace lorac::formats {
@@ -32,6 +33,12 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
     shards.push_back(std::move(*file));
     return shards;
   }
+  for (const std::string &name : {single, index})
+    if (std::error_code code; std::filesystem::is_symlink(name, code) && !exists(name))
+      return Error{fmt::format("'{}' is a link to a file that is not there: '{}'; fetch the model "
+                               "again",
+                               name, std::filesystem::read_symlink(name, code).string()),
+                   Exit::Failed};
   if (!exists(index)) {
     for (const char *pickle :
          {"pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "consolidated.00.pth"})

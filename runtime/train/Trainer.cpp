@@ -124,6 +124,9 @@ Result<void> Loop::resume() {
       if (found.ranks->pace)
         if (Result<void> restored = ranks->restorePace(*found.ranks->pace); !restored)
           return restored;
+      // An allocation that changes nothing is not told again by a run that goes on.
+      if (const int64_t first = ranks->nextAllocation(0); first != 0 && first < found.step)
+        lastLive = ranks->allocator().liveRanks();
     }
     state = found;
     state.totalSteps = total;
@@ -309,6 +312,10 @@ Result<TrainOutcome> train(Session &session, const Corpus &corpus, RunFolder &fo
     return Error{
         "plan.json: 'limits.max_segments' is below train.batch_size; compile the spec again",
         Exit::ForeignFile};
+  if (corpus.batchRows > 0 && corpus.batchRows != session.run.batchSize)
+    progress.warn(fmt::format("batches have {} rows, as the file of tokens has them, and not "
+                              "train.batch_size = {}",
+                              corpus.batchRows, session.run.batchSize));
   return Loop(session, corpus, folder, options, progress).go();
 }
 

@@ -1,5 +1,6 @@
 // The executable behind every train binary: reads its own payload, then trains, evaluates or
 // generates.
+#include "runtime/EnvironmentNames.h"
 #include "runtime/Say.h"
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
@@ -163,6 +164,10 @@ int runGenerate(Session &session, const Arguments &args) {
                  });
     if (!made)
       return fail(made.error());
+    if (made->finish == "context" && !args.quiet)
+      say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
+                      "compile with a greater one for more",
+                      session.plan.maxLength));
     if (args.json)
       list.push_back({{"prompt", prompt},
                       {"text", made->text},
@@ -181,15 +186,15 @@ int runGenerate(Session &session, const Arguments &args) {
 
 /// What the command line names as outputs may be written.
 Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
-  std::error_code ignored;
-  if (!args.metrics.empty() &&
-      std::filesystem::weakly_canonical(args.metrics, ignored) ==
-          std::filesystem::weakly_canonical(outDir, ignored) / "metrics.jsonl")
+  namespace fs = std::filesystem;
+  const auto whole = [](const std::string &path) {
+    std::error_code ignored;
+    return fs::weakly_canonical(fs::absolute(path, ignored), ignored);
+  };
+  if (!args.metrics.empty() && whole(args.metrics) == whole(outDir) / "metrics.jsonl")
     return Error{"--metrics '" + args.metrics + "' is the run's own metrics.jsonl: leave it out",
                  Exit::Usage};
-  if (!args.metrics.empty() && !args.profile.empty() &&
-      std::filesystem::weakly_canonical(args.metrics, ignored) ==
-          std::filesystem::weakly_canonical(args.profile, ignored))
+  if (!args.metrics.empty() && !args.profile.empty() && whole(args.metrics) == whole(args.profile))
     return Error{"--metrics and --profile are both '" + args.metrics + "'; name two files",
                  Exit::Usage};
   const bool goesOn = args.resume || args.overwrite;
@@ -198,6 +203,21 @@ Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
       !metrics)
     return metrics;
   return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
+}
+
+/// A variable that looks like one of lorac's and changes nothing here.
+void sayUnknownVariables(Progress &progress) {
+  for (char **variable = environ; *variable; ++variable) {
+    const std::string entry = *variable, name = entry.substr(0, entry.find('='));
+    if (!name.starts_with(environmentPrefix) || name.starts_with(testEnvironmentPrefix))
+      continue;
+    const std::string_view word = std::string_view(name).substr(environmentPrefix.size());
+    if (std::find(std::begin(environmentNames), std::end(environmentNames), word) ==
+        std::end(environmentNames))
+      progress.warn("the variable " + name +
+                    " changes nothing in a compiled program; keys of the spec are set when it is "
+                    "compiled");
+  }
 }
 
 int run(int argc, const char *const *argv) {
@@ -244,6 +264,7 @@ int run(int argc, const char *const *argv) {
   }
 
   Progress progress(args.quiet);
+  sayUnknownVariables(progress);
   auto tell = [&](const std::string &line) { progress.say(line); };
   Corpus corpus;
   SessionOptions sessionOptions{args.model, args.threads, nullptr};

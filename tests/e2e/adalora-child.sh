@@ -56,8 +56,8 @@ works_again() {
 }
 works_again
 # Its program is whole, but not the one that was asked for: of another model; of other ranks.
-expect 0 "$lorac" compile specs/tiny_adalora.toml -o "$work/other" "${flags[@]}" --set model.shape.intermediate_size=96
-compiler other "\"\$lorac\" recompile $work/other/train \"\${@:3}\""
+expect 0 "$lorac" compile specs/tiny_adalora.toml -o "$work/another" "${flags[@]}" --set model.shape.intermediate_size=96
+compiler other "\"\$lorac\" recompile $work/another/train \"\${@:3}\""
 disturbed other "the new program is of another model or target"
 compiler larger 'sed "s/:[0-9]*/:24/g" >"$0.ranks"; exec "$lorac" recompile "$2" --ranks "$0.ranks" "${@:5}"'
 disturbed larger "'model.layers.0.self_attn.q_proj.lora_A.weight' has 1536 values in the new program, and 1024 are to stay"

@@ -112,8 +112,11 @@ def check(mode, tries):
         for name in ("adapter_model.safetensors", "adapter_config.json"):
             if (out / name).read_bytes() != (work / f"{mode}-2" / name).read_bytes():
                 fail(f"{mode}, attempt {attempt}, killed after step {stopped}: '{name}' differs")
-        if metrics(out) != whole:
-            fail(f"{mode}, attempt {attempt}, killed after step {stopped}: the metrics differ")
+        found_lines = metrics(out)
+        if found_lines != whole:
+            first = next((i for i, pair in enumerate(zip(found_lines, whole)) if pair[0] != pair[1]), min(len(found_lines), len(whole)))
+            fail(f"{mode}, attempt {attempt}, killed after step {stopped}: the metrics differ from line {first + 1} on\n"
+                 f"found:    {found_lines[first:first + 2]}\nexpected: {whole[first:first + 2]}\nof {len(found_lines)} and {len(whole)}\n{errors}")
         print(f"{mode} {attempt}: killed after step {stopped}" + (", a build was under way" if found else ""), flush=True)
     if killed < tries - 2 or building == 0:
         fail(f"{mode}: {killed} of {tries} runs were killed, {building} while a program was built: too little was tested")

@@ -180,6 +180,10 @@ spec masked.toml 'path = "masked.safetensors"'
 expect 3 "$lorac" check masked.toml
 says "has a tensor 'attention_mask', which is not read: set labels to -100"
 
+# Steps are of the file's batches, whatever the spec says.
+expect 0 "$lorac" train late.toml --set train.steps=2 --set train.batch_size=4 --out out-late
+says "batches have 2 rows, as the file of tokens has them, and not train.batch_size = 4"
+
 # One file twice, also by another name: said.
 printf 'one\n\ntwo\n\nthree\n' >'br[a]cket/abc.txt'
 spec twice.toml 'path = ["br[a]cket/abc.txt", "also.txt"]' 'eval_fraction = 0.5'
@@ -191,4 +195,4 @@ says "also.txt' is named twice: each of its samples is there twice, and one that
 printf '{"text": "a word"}\n{"text": "more", "score": 1e999}\n' >beyond.jsonl
 spec beyond.toml 'path = "beyond.jsonl"'
 expect 3 "$lorac" check beyond.toml
-says "line 2, column 26: a number that no float64 holds"
+says "line 2, column 27: a number that no float64 holds"

@@ -125,6 +125,10 @@ expect 5 "$lorac" verify t
 says "checkpoint-4' is missing"
 # What is no number, and seconds that are none.
 untouched run 2 "LORAC_SAVE_WAIT is 'soon', which is no number of seconds" env LORAC_SAVE_WAIT=soon $train --out u
+expect 0 env LORAC_TRAIN_STEPS=1 $train --out variables --steps 2
+says "warning: the variable LORAC_TRAIN_STEPS changes nothing in a compiled program"
+: >t/manifest.json
+untouched t 5 "manifest.json' is corrupt: it is empty" $train --out t --resume
 for flag in --temperature --top-p; do
   untouched run 2 "'nan' is no number from 0 to" "$work/g/train" --generate --prompt a $flag nan
 done

@@ -189,7 +189,8 @@ TEST(Llama, BadFacts) {
               ElementsAre("config.json: error: 'rms_norm_eps' must be a positive number, got -1"));
   EXPECT_THAT(
       with("hidden_act", std::string("gelu")),
-      ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\""));
+      ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\" or "
+                  "\"swish\""));
   for (const std::string key : {"rope_scaling.type", "rope_scaling.rope_type"})
     EXPECT_THAT(with(key, std::string("linear")),
                 ElementsAre("config.json: error: '" + key +

@@ -150,7 +150,9 @@ TEST_F(HostileRun, OutputThatCannotBeWritten) {
   Ended ended = run({"--metrics", "/dev/full", "--quiet"});
   EXPECT_EQ(ended.code, 0) << ended.err;
   EXPECT_EQ(ended.err, "warning: cannot write metrics to '/dev/full': No space left on device; the "
-                       "run goes on, and the lines are written when they can be\n");
+                       "run goes on, and the lines are written when they can be\n"
+                       "warning: lines are missing at the end of '/dev/full': they could not be "
+                       "written\n");
   EXPECT_TRUE(fs::exists(folder / "out/adapter_model.safetensors"));
 }
 
@@ -262,7 +264,7 @@ TEST_F(HostileRun, FilesThatShrinkWhileTraining) {
 TEST_F(HostileRun, TheCommandThatGoesOnSurvivesAShell) {
   build([](Json &json) { json["train"]["steps"] = 4000, json["train"]["save_steps"] = 0; });
   const std::string odd = "a b'$(id)`id`\"*;\n";
-  pid_t child = start({"--out", odd, "--metrics", ""});
+  pid_t child = start({"--out", odd, "--metrics", "of 'it'.jsonl"});
   waitForSteps(odd, 1);
   kill(child, SIGTERM);
   Ended ended = wait(child);
