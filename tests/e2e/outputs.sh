@@ -77,6 +77,7 @@ kept "$work/more/kernels/mine/notes" 3 "holds 'kernels/mine', which lorac did no
 kept "$work/before/plan.md" 3 "which no manifest.json lists" $compile -o "$work/before"
 kept "$work/finished/README.md" 3 "which lorac did not write" $compile -o "$work/finished"
 cd "$work"
+rm -r data book mine more before finished w rows.jsonl other.jsonl
 # A program.
 echo '{}' >ranks.json
 kept notes.txt 2 "--out 'notes.txt' is there and is no program" "$lorac" recompile "$work/g/train" --ranks ranks.json -o notes.txt
