@@ -122,12 +122,13 @@ expect 0 $export_peft -o nothing
 true & gone=$!
 wait $gone
 touch again.gguf.tmp-$gone-0 again.gguf.tmp-mine other.gguf.tmp-$gone-0
-mkdir g.part.$gone && touch g.part.$gone/plan.json
+mkdir g.part.$gone && cp g/manifest.json g/plan.json g.part.$gone/
 mkdir g.part.1$gone && touch g.part.1$gone/mine
+mkdir g.part.2$gone && touch g.part.2$gone/plan.json
 expect 0 $export_gguf -o again.gguf
 [[ ! -e again.gguf.tmp-$gone-0 && -e again.gguf.tmp-mine && -e other.gguf.tmp-$gone-0 ]] || fail "left-overs: $(ls)"
 (cd "$source" && expect 0 "$lorac" compile specs/tiny_lora.toml -o "$work/g")
-[[ ! -e g.part.$gone && -e g.part.1$gone/mine ]] || fail "left-overs: $(ls)"
+[[ ! -e g.part.$gone && -e g.part.1$gone/mine && -e g.part.2$gone/plan.json ]] || fail "left-overs: $(ls)"
 mkdir -p t/checkpoint-9.tmp-$gone-0 t/final.tmp-$gone-3 && touch t/README.md.tmp-$gone-1 t/notes.txt.tmp-$gone-1
 expect 0 $train --out t --resume
 [[ $(cd t && echo *.tmp-*) == notes.txt.tmp-$gone-1 ]] || fail "left-overs: $(ls t)"
