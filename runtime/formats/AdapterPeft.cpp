@@ -246,7 +246,7 @@ Result<Adapter> readAdapter(const std::string &path) {
   Result<Place> place = placeOf(path);
   if (!place)
     return place.error();
-  const auto &[tensors, configPath] = *place;
+  const std::string &tensors = place->tensors, &configPath = place->config;
   if (!configPath.empty()) {
     const std::string folder = configPath.substr(0, configPath.rfind('/') + 1);
     if (Result<void> whole = checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
