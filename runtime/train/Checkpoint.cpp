@@ -24,6 +24,8 @@ namespace fs = std::filesystem;
 
 constexpr const char *hashedFiles[] = {"adapter_config.json", "adapter_model.safetensors",
                                        "optimizer.safetensors"};
+/// Of the format of checkpoints: those that this program writes, and can read.
+constexpr int64_t formatVersion = 1;
 /// JSON text with bad UTF-8 replaced.
 std::string dumpJson(const Json &json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -33,7 +35,7 @@ constexpr const char *adapterPrefix = "base_model.model.";
 
 Json toJson(const TrainerState &state, const RunIdentity &identity) {
   Json json;
-  json["lorac_checkpoint"] = 1;
+  json["lorac_checkpoint"] = formatVersion;
   json["step"] = state.step;
   json["updates"] = state.updates;
   json["total_steps"] = state.totalSteps;
@@ -230,6 +232,14 @@ Result<Json> readState(const std::string &folder) {
   if (!error.empty() || hashHex(dumpJson(*json)) != hash)
     return corrupt(folder, "trainer_state.json has another hash than it says");
   std::map<std::string, std::string> hashes;
+  const int64_t version = root.integer("lorac_checkpoint");
+  if (!error.empty())
+    return corrupt(folder, error);
+  if (version != formatVersion)
+    return Error{"checkpoint '" + folder + "' has the format " + std::to_string(version) +
+                     ", this version reads format " + std::to_string(formatVersion) +
+                     "; resume with the lorac that wrote it, or --overwrite",
+                 Exit::ForeignFile};
   for (const char *name : hashedFiles)
     hashes[name] = root.maybe("files").textOr(name, "");
   if (Result<void> whole = checkFiles(folder, hashes); !whole)

@@ -185,6 +185,28 @@ TEST_F(CheckpointTest, OfAnotherTargetIsRefusedByName) {
   EXPECT_TRUE(read());
 }
 
+/// Of a version whose checkpoints are others: said by number, and not called damaged.
+TEST_F(CheckpointTest, OfAnotherFormatIsRefusedByNumber) {
+  const std::string good = fileBytes(path("trainer_state.json"));
+  for (int64_t version : {0, 2, 1 << 30}) {
+    forge([&](Json &json) { json["lorac_checkpoint"] = version; });
+    const std::string before = arenaBytes();
+    for (const Error &error : {read().error(), readCheckpointRanks(folder).error()}) {
+      EXPECT_EQ(error.code, Exit::ForeignFile);
+      EXPECT_FALSE(error.corrupt) << "an older one must not be taken in its place";
+      EXPECT_EQ(error.message, "checkpoint '" + folder + "' has the format " +
+                                   std::to_string(version) +
+                                   ", this version reads format 1; resume with the lorac that "
+                                   "wrote it, or --overwrite");
+    }
+    EXPECT_TRUE(arenaBytes() == before);
+  }
+  forge([](Json &json) { json.erase("lorac_checkpoint"); });
+  refused("no format", "corrupt: 'trainer_state' has no 'lorac_checkpoint'");
+  write("trainer_state.json", good);
+  EXPECT_TRUE(read());
+}
+
 TEST_F(CheckpointTest, NumbersThatCannotBe) {
   const std::string good = fileBytes(path("trainer_state.json"));
   for (const auto &[key, value, words] : std::vector<std::tuple<const char *, Json, const char *>>{
