@@ -7,9 +7,9 @@
 namespace lorac {
 
 inline constexpr std::string_view environmentPrefix = "LORAC_";
-inline constexpr std::string_view environmentNames[] = {
-    "CACHE_DIR", "TRAIN",    "LLD",        "LIBCUDA",  "CUDA_SYNC",
-    "NVRTC",     "NVDISASM", "CUDA_TOOLS", "SAVE_WAIT"};
+inline constexpr std::string_view environmentNames[] = {"CACHE_DIR", "TRAIN",      "LLD",
+                                                        "LIBCUDA",   "CUDA_SYNC",  "NVRTC",
+                                                        "NVDISASM",  "CUDA_TOOLS", "SAVE_WAIT"};
 inline constexpr std::string_view testEnvironmentPrefix = "LORAC_TEST_";
 
 } // namespace lorac

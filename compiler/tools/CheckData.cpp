@@ -76,6 +76,7 @@ Exit checkData(const Project &project, CheckedData &out, dsl::Diagnostics &diags
   Result<train::Corpus> corpus = train::loadCorpus(run->data, encoder, limits);
   if (!corpus)
     return refuse(corpus.error(), path, diags);
+  train::warnOfNoEnd(encoder, *corpus);
   const train::BatchStream stream(*corpus, {run->batchSize, run->maxLength, run->batchSize,
                                             run->accumulation, false, run->seed});
   if (Result<void> some =

@@ -169,16 +169,20 @@ std::string checkpointPath(const std::string &outDir, int64_t step) {
   return outDir + "/checkpoint-" + std::to_string(step);
 }
 
-std::vector<std::string> listCheckpoints(const std::string &outDir) {
+Result<std::vector<std::string>> listCheckpoints(const std::string &outDir) {
   std::vector<std::pair<int64_t, std::string>> found;
   std::error_code error;
-  for (const fs::directory_entry &entry : fs::directory_iterator(outDir, error)) {
-    std::string name = entry.path().filename().string();
+  for (fs::directory_iterator entry(outDir, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::string name = entry->path().filename().string();
     if (!isCheckpointName(name))
       continue;
     found.emplace_back(std::strtoll(name.c_str() + std::strlen("checkpoint-"), nullptr, 10),
                        outDir + "/" + name);
   }
+  // One that cannot be read to its end may hold more: it is not taken for empty.
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    return Error{"cannot list '" + outDir + "': " + error.message()};
   std::sort(found.rbegin(), found.rend());
   std::vector<std::string> paths;
   for (auto &[step, path] : found)

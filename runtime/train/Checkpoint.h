@@ -82,7 +82,7 @@ Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
                              const TrainerState &state, const RunIdentity &identity);
 
 /// Checkpoint folders of `outDir`, newest first.
-std::vector<std::string> listCheckpoints(const std::string &outDir);
+Result<std::vector<std::string>> listCheckpoints(const std::string &outDir);
 
 /// What a folder called checkpoint-N is.
 struct CheckpointFacts {

@@ -49,10 +49,12 @@ Result<std::optional<formats::Adapter>> checkpointTriplets(const std::string &fo
   std::string path = folder + "/optimizer.safetensors";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
-    const std::vector<std::string> checkpoints = listCheckpoints(folder);
-    if (checkpoints.empty())
+    const Result<std::vector<std::string>> checkpoints = listCheckpoints(folder);
+    if (!checkpoints)
+      return checkpoints.error();
+    if (checkpoints->empty())
       return std::optional<formats::Adapter>();
-    path = checkpoints.front() + "/optimizer.safetensors";
+    path = checkpoints->front() + "/optimizer.safetensors";
   }
   const CheckpointFacts facts = inspectCheckpoint(path.substr(0, path.rfind('/')), false, true);
   if (facts.damage)

@@ -24,9 +24,10 @@ namespace fs = std::filesystem;
 
 using formats::FolderManifest;
 
+/// What cannot be looked at may be there.
 bool exists(const std::string &path) {
   struct stat status;
-  return lstat(path.c_str(), &status) == 0;
+  return lstat(path.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 /// Left open on purpose: the lock lives as long as the process.
@@ -303,6 +304,8 @@ Result<void> RunFolder::publish(const formats::Adapter &adapter,
       return Error{"'" + at(name) + "' does not read back as it was written" +
                    (written ? "" : ": " + written.error().message)};
     Result<std::string> there = formats::hashFile(at(name));
+    if (!there && exists(at(name)))
+      return there.error();
     const bool ours = !exists(at(name)) || (there && manifest.lists(name, *there));
     if (!ours && (name == weights || name == config))
       return Error{"'" + at(name) + "' is there, and lorac did not write it; move it away",

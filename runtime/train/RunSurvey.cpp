@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <sys/stat.h>
 
 namespace lorac::train {
@@ -25,9 +26,12 @@ constexpr const char *runFiles[] = {"adapter_model.safetensors",
                                     FolderManifest::fileName,
                                     "ranks.svg"};
 
+/// What cannot be looked at may be there, and is no plain file.
 bool exists(const std::string &path, bool plain = false) {
   struct stat status;
-  return lstat(path.c_str(), &status) == 0 && (!plain || S_ISREG(status.st_mode));
+  if (lstat(path.c_str(), &status) != 0)
+    return !plain && errno != ENOENT && errno != ENOTDIR;
+  return !plain || S_ISREG(status.st_mode);
 }
 
 struct Seen {
@@ -60,7 +64,10 @@ public:
       return Error{"output folder '" + folder +
                        "' is where a program is compiled to; name another folder with --out",
                    Exit::Usage};
-    for (const std::string &path : listCheckpoints(folder)) {
+    Result<std::vector<std::string>> checkpoints = listCheckpoints(folder);
+    if (!checkpoints)
+      return untouched(checkpoints.error());
+    for (const std::string &path : *checkpoints) {
       const std::string name = path.substr(path.rfind('/') + 1);
       seen.push_back({name, path, inspectCheckpoint(path, found.manifest.knows(name), false)});
       hasWhole |= seen.back().facts.kind == CheckpointFacts::Whole;

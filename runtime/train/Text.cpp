@@ -41,6 +41,13 @@ bool needsTokenizer(const std::vector<DataConfig> &tables) {
                      [](const DataConfig &table) { return table.format != "tokens"; });
 }
 
+void warnOfNoEnd(const TextEncoder &encoder, Corpus &corpus) {
+  if (encoder.encode && encoder.eos < 0)
+    corpus.warnings.push_back(
+        "the tokenizer names no eos_token, so no sample has an end and text generated later has "
+        "none; tokenizer_config.json names one");
+}
+
 Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::string &modelPath,
                           const DataLimits &limits) {
   TextEncoder encoder;
@@ -53,10 +60,8 @@ Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::stri
     encoder.bytes = heapInUse() - std::min(before, heapInUse());
   }
   Result<Corpus> corpus = loadCorpus(tables, encoder, limits);
-  if (corpus && encoder.encode && encoder.eos < 0)
-    corpus->warnings.push_back(
-        "the tokenizer names no eos_token, so no sample has an end and text generated later has "
-        "none; tokenizer_config.json names one");
+  if (corpus)
+    warnOfNoEnd(encoder, *corpus);
   return corpus;
 }
 

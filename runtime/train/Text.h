@@ -19,6 +19,9 @@ TextEncoder encoderOf(const Tokenizer &tokenizer);
 /// Whether any table needs a tokenizer.
 bool needsTokenizer(const std::vector<DataConfig> &tables);
 
+/// A warning of the corpus where the tokenizer has no eos.
+void warnOfNoEnd(const TextEncoder &encoder, Corpus &corpus);
+
 /// The data of a run as its trainer and its plan see it. The tokenizer is there only meanwhile.
 Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::string &modelPath,
                           const DataLimits &limits);

@@ -78,7 +78,10 @@ Result<std::vector<VerifiedFile>> verifyFolder(const std::string &folder) {
       files.push_back({name, ""});
   }
   bool newest = manifest.replaced.empty(); // else metrics.jsonl may be the older run's yet
-  for (const std::string &path : listCheckpoints(folder)) {
+  Result<std::vector<std::string>> checkpoints = listCheckpoints(folder);
+  if (!checkpoints)
+    return checkpoints.error();
+  for (const std::string &path : *checkpoints) {
     const std::string name = path.substr(path.rfind('/') + 1);
     const CheckpointFacts facts = inspectCheckpoint(path, manifest.knows(name), true);
     if (facts.kind == CheckpointFacts::Foreign)

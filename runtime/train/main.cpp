@@ -164,10 +164,6 @@ int runGenerate(Session &session, const Arguments &args) {
                  });
     if (!made)
       return fail(made.error());
-    if (made->finish == "context" && !args.quiet)
-      say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
-                      "compile with a greater one for more",
-                      session.plan.maxLength));
     if (args.json)
       list.push_back({{"prompt", prompt},
                       {"text", made->text},
@@ -176,6 +172,10 @@ int runGenerate(Session &session, const Arguments &args) {
                       {"finish_reason", made->finish}});
     else
       print("\n");
+    if (made->finish == "context" && !args.quiet)
+      say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
+                      "compile with a greater one for more",
+                      session.plan.maxLength));
     if (int signal = stopSignal())
       return 128 + signal;
   }

@@ -184,6 +184,14 @@ says "has a tensor 'attention_mask', which is not read: set labels to -100"
 expect 0 "$lorac" train late.toml --set train.steps=2 --set train.batch_size=4 --out out-late
 says "batches have 2 rows, as the file of tokens has them, and not train.batch_size = 4"
 
+# Without an eos no sample has an end.
+cp -a model endless && printf '{"add_bos_token": false}' >endless/tokenizer_config.json
+spec endless.toml 'path = "lf.txt"'
+for command in check "train --out out-endless"; do
+  expect 0 "$lorac" $command endless.toml --set "model.source=$work/endless"
+  says "the tokenizer names no eos_token, so no sample has an end"
+done
+
 # One file twice, also by another name: said.
 printf 'one\n\ntwo\n\nthree\n' >'br[a]cket/abc.txt'
 spec twice.toml 'path = ["br[a]cket/abc.txt", "also.txt"]' 'eval_fraction = 0.5'

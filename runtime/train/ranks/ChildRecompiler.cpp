@@ -230,8 +230,9 @@ private:
   static void removeOldest(const std::string &folder) {
     std::error_code code;
     std::vector<std::pair<fs::file_time_type, fs::path>> all;
-    for (const fs::directory_entry &entry : fs::directory_iterator(folder, code))
-      all.emplace_back(entry.last_write_time(code), entry.path());
+    for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+         entry.increment(code))
+      all.emplace_back(entry->last_write_time(code), entry->path());
     std::sort(all.rbegin(), all.rend());
     for (size_t i = programsKept - 1; i < all.size(); ++i)
       fs::remove(all[i].second, code);
