@@ -55,8 +55,8 @@ std::string changePayload(const std::string &bytes, Draw &draw) {
     break;
   }
   case 3: // the table is cut or grows
-    if (draw() % 2)
-      out.erase(table + draw() % std::max<size_t>(1, footer - table), 1);
+    if (draw() % 2 && footer > table) // else the footer would be cut
+      out.erase(table + draw() % (footer - table), 1);
     else
       out.insert(table, 1, char(draw()));
     setNumber(out, out.size() - footerBytes + 8, 8, out.size() - footerBytes - table);
