@@ -210,13 +210,18 @@ TEST(FolderManifest, ReadsWhatItWroteAndFindsEveryFlip) {
     // White space between members carries nothing.
     EXPECT_TRUE(!result || good[at] == ' ' || good[at] == '\n') << at;
   }
-  for (const char *text : {"", "{}", "[]", "{\"name\": \"my app\"}", "x"}) {
+  for (const char *text : {"{}", "[]", "{\"name\": \"my app\"}", "x"}) {
     std::ofstream(path, std::ios::binary) << text;
     const auto foreign = FolderManifest::read(folder.path);
     ASSERT_FALSE(foreign) << text;
     EXPECT_EQ(foreign.error().code, Exit::Refused) << text;
     EXPECT_FALSE(foreign.error().corrupt);
   }
+  std::ofstream(path, std::ios::trunc).close(); // what a full disk or a power cut makes of one
+  const auto empty = FolderManifest::read(folder.path);
+  ASSERT_FALSE(empty);
+  EXPECT_EQ(empty.error().code, Exit::ForeignFile);
+  EXPECT_TRUE(empty.error().corrupt);
 }
 
 } // namespace
