@@ -216,6 +216,13 @@ Result<void> writeGenerated(const std::string &folder,
   std::string target = fs::path(folder).lexically_normal().string();
   while (target.size() > 1 && target.back() == '/')
     target.pop_back();
+  // A link stays: what it names is replaced.
+  if (std::error_code code; fs::is_symlink(target, code)) {
+    const fs::path named = fs::canonical(target, code);
+    if (code)
+      return Error{"'" + target + "' is a link to nothing", Exit::Refused};
+    target = named.string();
+  }
   if (auto fine = checkReplaceable(target); !fine)
     return fine.error();
 

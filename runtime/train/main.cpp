@@ -172,6 +172,7 @@ int runGenerate(Session &session, const Arguments &args) {
                       {"finish_reason", made->finish}});
     else
       print("\n");
+    std::fflush(stdout); // before words on stderr
     if (made->finish == "context" && !args.quiet)
       say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
                       "compile with a greater one for more",

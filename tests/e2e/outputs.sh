@@ -63,6 +63,13 @@ kept g/plan.md 2 "is where a program is compiled to" $train --out g
 kept g/plan.md 2 "is where a program is compiled to" $train --out g --resume
 compile="$lorac compile specs/tiny_lora.toml --set train.steps=2 --set train.save_steps=0"
 (cd "$source" && $compile -o "$work/g" >/dev/null) || fail "cannot be compiled to again"
+# A link to a program's folder stays a link; one to nothing is refused.
+ln -s g to-g && ln -s nowhere to-nothing
+(cd "$source" && $compile -o "$work/to-g" >/dev/null) || fail "a link to a folder is not followed"
+[[ -L to-g && -x g/train ]] || fail "the link was replaced"
+(cd "$source" && expect 3 $compile -o "$work/to-nothing" && says "is a link to nothing")
+[[ -L to-nothing ]] || fail "the link was replaced"
+rm to-g to-nothing
 # What lorac did not write there, or not so, is nobody's to remove.
 mkdir -p data/train book && echo x >data/train/a.txt && echo one >book/01-intro.md
 cp -a g mine && echo "my words" >>mine/plan.md

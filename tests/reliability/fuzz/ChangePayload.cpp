@@ -54,7 +54,7 @@ std::string changePayload(const std::string &bytes, Draw &draw) {
     setNumber(out, at, 8, numberAt(out, at, 8) + draw() % 5 - 2);
     break;
   }
-  case 3: // the table is cut or grows
+  case 3:                             // the table is cut or grows
     if (draw() % 2 && footer > table) // else the footer would be cut
       out.erase(table + draw() % (footer - table), 1);
     else
