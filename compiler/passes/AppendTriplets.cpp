@@ -1,4 +1,4 @@
-// What AdaLoRA does between a model's programs, as programs of a device: B·diag(E) into B's place
+// AdaLoRA's regions, and what it does between a model's programs, as programs of a device: B·diag(E) into B's place
 // and back, importance, scores, zeroing. Each goes over all modules at once, by a table of where
 // their triplets lie, so that its kernels know no rank. Before PlanMemory, which places the
 // buffers.
@@ -18,6 +18,8 @@ using namespace lorac::lora;
 namespace {
 
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
+  using Base::Base;
+
   void runOnOperation() override {
     int64_t floats = 0, ofB = 0, triplets = 0;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
@@ -32,6 +34,15 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
       return;
     const int64_t modules = getOperation()->getAttrOfType<ArrayAttr>("lora.adapters").size();
     DevicePrograms programs(getOperation(), "triplets");
+    SmallVector<StringRef> states; // of the optimizer
+    for (RegionOp region : getOperation().getOps<RegionOp>())
+      if (region.getRole() == RegionRole::State)
+        states.push_back(region.getSymName());
+    for (StringRef name : {"sensitivity", "uncertainty"})
+      programs.declare(RegionRole::Importance, name, floats);
+    programs.declare(RegionRole::Unfolded, "unfolded", ofB);
+    if (device != "cuda")
+      return;
     auto region = [&](StringRef name) { return programs.region(name, floats); };
     auto unfolded = [&] { return programs.region("unfolded", ofB); };
     auto table = [&] {
@@ -59,11 +70,13 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
                      programs.io("triplet_scores", {triplets})},
                     modules);
     open("zero_triplets");
-    programs.launch("triplet_zeros",
-                    {table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
-                     region("params"), region("exp_avg"), region("exp_avg_sq"),
-                     region("sensitivity"), region("uncertainty")},
-                    modules);
+    SmallVector<Value> zeroed{table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
+                              region("params")};
+    for (StringRef state : states)
+      zeroed.push_back(region(state));
+    for (StringRef average : {"sensitivity", "uncertainty"})
+      zeroed.push_back(region(average));
+    programs.launch("triplet_zeros", zeroed, modules);
   }
 };
 

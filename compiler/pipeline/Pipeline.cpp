@@ -9,6 +9,7 @@
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/pipeline/PlanReport.h"
+#include "compiler/pipeline/UpdatePrograms.h"
 #include "compiler/pipeline/WeightParts.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -182,6 +183,7 @@ private:
       if (isCuda())
         return addCudaPlanning(pm, *request.spec);
       pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
+      addUpdatePrograms(pm, *request.spec, "cpu");
       addDescribeKernels(pm, request.cpu);
       pm.addPass(createPlanMemory());
       pm.addPass(createCheckMemory());

@@ -49,6 +49,7 @@ public:
       writeParams();
       writeRanks();
       writeArena();
+      writeOptimizer(*spec.optimizer.name);
       writeKernels();
       writePrograms();
     });
@@ -162,16 +163,15 @@ private:
       json.attribute("bytes", arena.getAs<IntegerAttr>("bytes").getInt());
       json.attribute("persistent", arena.getAs<IntegerAttr>("persistent").getInt());
       json.attribute("scratch_bytes", scratch);
-      for (StringRef region :
-           {"params", "grads", "exp_avg", "exp_avg_sq", "sensitivity", "uncertainty", "unfolded"}) {
-        auto table = arena.getAs<DictionaryAttr>(region);
-        if (!table)
-          continue;
-        json.attributeObject(region, [&] {
-          json.attribute("offset", table.getAs<IntegerAttr>("offset").getInt());
-          json.attribute("count", table.getAs<IntegerAttr>("count").getInt());
-        });
-      }
+      json.attributeArray("regions", [&] {
+        for (RegionOp region : module.getOps<RegionOp>())
+          json.object([&] {
+            json.attribute("name", region.getSymName());
+            json.attribute("kind", stringifyRegionRole(region.getRole()));
+            json.attribute("offset", int64_t(region.getOffset()));
+            json.attribute("count", int64_t(region.getFloats()));
+          });
+      });
     });
     std::map<std::string, BufferOp> io, tables;
     module.walk([&](BufferOp buffer) {
@@ -194,6 +194,36 @@ private:
           json.attribute("dim", shape[1]);
           json.attribute("theta", op->getAttrOfType<FloatAttr>("theta").getValueAsDouble());
         });
+    });
+  }
+
+  // What the host computes before each update.
+  void writeOptimizer(dsl::OptimizerName name) {
+    auto update = module.lookupSymbol<func::FuncOp>("update");
+    if (!update)
+      return;
+    int64_t floats = 0;
+    for (BufferOp buffer : update.getOps<BufferOp>())
+      if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == "update")
+        floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
+    json.attributeObject("optimizer", [&] {
+      json.attribute("name", toString(name));
+      json.attribute("floats", floats);
+      json.attributeArray("scalars", [&] {
+        for (ScalarOp scalar : update.getOps<ScalarOp>())
+          json.object([&] {
+            json.attribute("name", scalar.getLabel());
+            json.attribute("at", int64_t(scalar.getAt()));
+            json.attribute("by_group", int64_t(scalar.getByGroup().value_or(0)));
+            json.attributeArray("formula", [&] {
+              for (Attribute term : scalar.getFormula())
+                if (auto word = dyn_cast<StringAttr>(term))
+                  json.value(word.getValue());
+                else
+                  json.value(cast<FloatAttr>(term).getValueAsDouble());
+            });
+          });
+      });
     });
   }
 

@@ -61,6 +61,7 @@ protected:
     planned.context.appendDialectRegistry(registry);
     planned.context.loadAllAvailableDialects();
     PassManager pm(&planned.context);
+    pm.addPass(createAppendUpdate({.device = "cuda"}));
     pm.addPass(createAppendTriplets());
     PlanMemoryOptions memory;
     memory.alignment = 256;
@@ -94,11 +95,7 @@ protected:
                      .getAs<IntegerAttr>("bytes");
     arena = Simulator::get().allocate(size_t(bytes.getInt()));
     put("triplets", table);
-    floats = planned.module->getOperation()
-                 ->getAttrOfType<DictionaryAttr>("lora.arena")
-                 .getAs<DictionaryAttr>("params")
-                 .getAs<IntegerAttr>("count")
-                 .getInt();
+    floats = planned.module->lookupSymbol<RegionOp>("params").getFloats();
   }
   void TearDown() override {
     if (arena)
