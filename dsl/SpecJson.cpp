@@ -142,7 +142,8 @@ std::string toJson(const Spec &spec) {
                          {"compute_dtype", toString(*q.computeDtype)}};
   out["adapter"] = adapter(spec);
   const OptimizerSpec &o = spec.optimizer;
-  out["optimizer"] = {{"name", toString(*o.name)}, {"learning_rate", *o.learningRate},
+  out["optimizer"] = {{"name", toString(*o.name)},
+                      {"learning_rate", *o.learningRate},
                       {"betas", {*o.beta1, *o.beta2}}};
   if (defaultsOf(*o.name).eps > 0)
     out["optimizer"]["eps"] = *o.eps;

@@ -40,7 +40,8 @@ LogicalResult ScalarOp::verify() {
     return emitOpError("has a formula that leaves ") << depth << " numbers";
   auto type = cast<MemRefType>(getMemory().getType());
   if (type.getRank() != 1 || !type.getElementType().isF32() || int64_t(getAt()) < 0 ||
-      int64_t(getAt()) >= type.getNumElements() || (getByGroup() && int64_t(*getByGroup()) < 1)) // scalar_c2
+      int64_t(getAt()) >= type.getNumElements() ||
+      (getByGroup() && int64_t(*getByGroup()) < 1)) // scalar_c2
     return emitOpError("has no place among the f32 of ") << type;
   return success();
 }

@@ -15,8 +15,7 @@ static void update(Update &u) {
   Element mean = m + u.scalar("one_minus_beta1", Host(1) - beta1) * (g - m);
   Element kept = v * u.scalar("beta2", beta2);
   Element square = kept + u.scalar("one_minus_beta2", Host(1) - beta2) * g * g;
-  Element correction =
-      u.scalar("correction2_sqrt", sqrt(Host(1) - pow(beta2, Host::update())));
+  Element correction = u.scalar("correction2_sqrt", sqrt(Host(1) - pow(beta2, Host::update())));
   Element denominator = sqrt(square) / correction + u.scalar("eps", u.keys.eps);
   u.give(decayed + minusStep * mean / denominator, {mean, square});
 }

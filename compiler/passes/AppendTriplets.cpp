@@ -1,7 +1,7 @@
-// AdaLoRA's regions, and what it does between a model's programs, as programs of a device: B·diag(E) into B's place
-// and back, importance, scores, zeroing. Each goes over all modules at once, by a table of where
-// their triplets lie, so that its kernels know no rank. Before PlanMemory, which places the
-// buffers.
+// AdaLoRA's regions, and what it does between a model's programs, as programs of a device:
+// B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
+// once, by a table of where their triplets lie, so that its kernels know no rank. Before
+// PlanMemory, which places the buffers.
 
 #include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"

@@ -51,7 +51,8 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     optimizers::Update update(b, getOperation().getLoc(), body, optimizer->states.size(),
                               {beta1, beta2, eps, weightDecay});
     optimizer->update(update);
-    const auto uniform = int64_t(update.ofAll().size()), grouped = int64_t(update.ofGroups().size());
+    const auto uniform = int64_t(update.ofAll().size()),
+               grouped = int64_t(update.ofGroups().size());
     const int64_t floats = Head + uniform + grouped * int64_t(groups.size());
 
     DevicePrograms programs(getOperation(), "optimizer");

@@ -55,9 +55,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       peak = std::max(peak, placeLocals(func, isInference(func) ? shared : persistent));
     module->setAttr(
         "lora.arena",
-        b.getDictionaryAttr(
-            {b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)),
-             b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64)))}));
+        b.getDictionaryAttr({b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)),
+                             b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64)))}));
   }
 
   // Regions of one order, so that an optimizer is one flat pass; those of parameters and gradients

@@ -1,5 +1,5 @@
-// The gradient's norm in two stages of fixed order; it is written into the LoracNorm (runtime/abi.h)
-// with which the update's scalars begin.
+// The gradient's norm in two stages of fixed order; it is written into the LoracNorm
+// (runtime/abi.h) with which the update's scalars begin.
 
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/abi.h"
