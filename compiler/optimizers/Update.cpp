@@ -34,13 +34,19 @@ Element lorac::optimizers::sign(Element x) {
   return make<arith::SelectOp>(x, isUp.value, one.value, down.value);
 }
 
-Update::Update(OpBuilder &builder, Location loc, Region &body, size_t states, const Keys &keys)
-    : keys(keys), b(builder), loc(loc), elements(2 + states) {
-  SmallVector<Type> types(elements + 1, b.getF32Type()); // and the clip factor
-  SmallVector<Location> places(types.size(), loc);
-  block = b.createBlock(&body, {}, types, places);
+Update::Update(OpBuilder &builder, Location loc, Region &body, ArrayRef<StringRef> states,
+               const Keys &keys)
+    : keys(keys), b(builder), loc(loc), elements(2 + states.size()) {
+  block = b.createBlock(&body);
+  auto add = [&](StringRef name) { block->addArgument(b.getF32Type(), called(name)); };
+  add("param"), add("grad");
+  for (StringRef state : states)
+    add(state);
+  add("clip");
   gradient = element(1) * element(elements);
 }
+
+Location Update::called(StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); }
 
 Element Update::number(double value) {
   return {this, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)))};
@@ -49,7 +55,7 @@ Element Update::number(double value) {
 Element Update::ask(StringRef name, const Host &formula, bool isByGroup) {
   const unsigned at = elements + 1 + uniform.size() + (isByGroup ? grouped.size() : 0);
   (isByGroup ? grouped : uniform).push_back({name.str(), formula, isByGroup});
-  return {this, block->insertArgument(at, b.getF32Type(), loc)};
+  return {this, block->insertArgument(at, b.getF32Type(), called(name))};
 }
 
 void Update::give(Element param, ArrayRef<Element> states) {

@@ -39,11 +39,11 @@ struct Scalar {
 
 class Update {
 public:
-  /// `states`: how many the optimizer has. The body's arguments are the parameter, its gradient and
+  /// `states`: the optimizer's, by name. The body's arguments are the parameter, its gradient and
   /// the states, the clip factor, then scalars as they are asked for: those of all groups, then
   /// those of the element's group.
-  Update(mlir::OpBuilder &builder, mlir::Location loc, mlir::Region &body, size_t states,
-         const Keys &keys);
+  Update(mlir::OpBuilder &builder, mlir::Location loc, mlir::Region &body,
+         llvm::ArrayRef<llvm::StringRef> states, const Keys &keys);
 
   const Keys keys;
   Element param() { return element(0); }
@@ -66,6 +66,7 @@ public:
   mlir::Location location() const { return loc; }
 
 private:
+  mlir::Location called(llvm::StringRef name); ///< for the reader of the kernel
   Element element(unsigned argument) { return {this, block->getArgument(argument)}; }
   Element ask(llvm::StringRef name, const Host &formula, bool byGroup);
 

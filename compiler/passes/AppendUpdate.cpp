@@ -48,7 +48,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
 
     OpBuilder b(&getContext());
     Region body;
-    optimizers::Update update(b, getOperation().getLoc(), body, optimizer->states.size(),
+    optimizers::Update update(b, getOperation().getLoc(), body, optimizer->states,
                               {beta1, beta2, eps, weightDecay});
     optimizer->update(update);
     const auto uniform = int64_t(update.ofAll().size()),
