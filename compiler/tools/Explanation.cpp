@@ -2,7 +2,7 @@
 
 #include "compiler/optimizers/States.h"
 
-#include "runtime/train/Optimizer.h"
+#include "runtime/train/ParamGroups.h"
 
 #include <fmt/format.h>
 
