@@ -139,10 +139,11 @@ private:
     if (defaults.eps == 0 && o.eps.given())
       diags.error(o.eps.range, "'optimizer.eps' says nothing to " + std::string(toString(*o.name)) +
                                    ", which divides by no root: leave it out");
+    else
+      positive("optimizer.eps", o.eps);
     positive("optimizer.learning_rate", o.learningRate);
     below("optimizer.betas", o.beta1, 0, 1, true);
     below("optimizer.betas", o.beta2, 0, 1, true);
-    positive("optimizer.eps", o.eps);
     below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
     below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
   }
