@@ -81,7 +81,7 @@ private:
         falls = builder.getDenseI64ArrayAttr({choice.r, *choice.minR, choice.most()});
       AdapterOp::create(builder, locationOf(context, choice.range, ""), choice.module,
                         tensorNames.lookup(choice.module), choice.r,
-                        builder.getF64FloatAttr(choice.scale),
+                        llvm::APFloat(choice.scale),
                         builder.getF64FloatAttr(choice.dropout), falls);
     }
     if (input.ranks)
