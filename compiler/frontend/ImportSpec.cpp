@@ -80,8 +80,7 @@ private:
       if (input.ranks)
         falls = builder.getDenseI64ArrayAttr({choice.r, *choice.minR, choice.most()});
       AdapterOp::create(builder, locationOf(context, choice.range, ""), choice.module,
-                        tensorNames.lookup(choice.module), choice.r,
-                        llvm::APFloat(choice.scale),
+                        tensorNames.lookup(choice.module), choice.r, llvm::APFloat(choice.scale),
                         builder.getF64FloatAttr(choice.dropout), falls);
     }
     if (input.ranks)

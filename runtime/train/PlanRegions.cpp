@@ -108,9 +108,11 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
   }
-  if (plan.ranks)
-    own.push_back(
-        {"io.orthogonality", plan.io.orthogonality, 8 * int64_t(plan.ranks->modules.size())});
+  if (plan.ranks) { // a norm a factor; a module at rank 0 has none
+    const auto factors = std::count_if(plan.params.begin(), plan.params.end(),
+                                       [](const auto &param) { return param.group != "lora_E"; });
+    own.push_back({"io.orthogonality", plan.io.orthogonality, 4 * int64_t(factors)});
+  }
   for (const PlanTable &table : plan.tables)
     own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
   if (plan.onGpu()) {

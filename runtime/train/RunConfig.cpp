@@ -120,7 +120,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
     run.beta1 = betas[0], run.beta2 = betas[1];
   else
     optimizer.fail("needs two betas");
-  run.eps = optimizer.number("eps");
+  run.eps = optimizer.numberOr("eps", 0); // an optimizer that divides by no root has none
   run.weightDecay = optimizer.number("weight_decay");
   run.maxGradNorm = optimizer.number("max_grad_norm");
 
