@@ -23,16 +23,14 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
   void runOnOperation() override {
     int64_t floats = 0, ofB = 0, triplets = 0;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
-      const int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
-      floats += n;
-      if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
-        ofB += n;
-      if (param->hasAttr("folded"))
-        triplets += n;
+      floats += param.count();
+      ofB += param.is(ParamRole::LoraB) ? param.count() : 0;
+      triplets += param.is(ParamRole::LoraE) ? param.count() : 0;
     }
     if (triplets == 0)
       return;
-    const int64_t modules = getOperation()->getAttrOfType<ArrayAttr>("lora.adapters").size();
+    auto adapters = getOperation().getOps<AdapterOp>();
+    const int64_t modules = std::distance(adapters.begin(), adapters.end());
     DevicePrograms programs(getOperation(), "triplets");
     SmallVector<StringRef> states; // of the optimizer
     for (RegionOp region : getOperation().getOps<RegionOp>())

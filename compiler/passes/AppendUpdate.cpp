@@ -7,9 +7,8 @@
 #include "compiler/passes/Passes.h"
 #include "runtime/abi.h"
 
-#include "llvm/ADT/StringSet.h"
-
 #include <cstddef>
+#include <set>
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_APPENDUPDATE
@@ -36,12 +35,10 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       return signalPassFailure();
     }
     int64_t count = 0, spans = 0;
-    llvm::StringSet<> groups;
+    std::set<std::optional<ParamRole>> groups;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
-      int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
-      count += n, spans += (n + Span - 1) / Span;
-      if (auto group = param->getAttrOfType<StringAttr>("group"))
-        groups.insert(group.getValue());
+      count += param.count(), spans += (param.count() + Span - 1) / Span;
+      groups.insert(param.getRole());
     }
     if (count == 0)
       return;

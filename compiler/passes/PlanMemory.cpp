@@ -66,8 +66,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     Builder b(module.getContext());
     int64_t count = 0;
     for (ParamOp param : paramsInOrder()) {
-      param->setAttr("offset", b.getI64IntegerAttr(count));
-      count += cast<RankedTensorType>(param.getType()).getNumElements();
+      param.setOffset(count);
+      count += param.count();
     }
     auto first = OpBuilder::atBlockBegin(module.getBody());
     for (auto [name, kind, prefix] : {std::tuple("params", RegionRole::Params, "param/"),
@@ -75,8 +75,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       place(RegionOp::create(first, module.getLoc(), name, kind, count, -1));
       const int64_t begin = fixed[("region/" + Twine(name)).str()];
       for (ParamOp param : module.getOps<ParamOp>())
-        fixed[(prefix + param.getSymName()).str()] =
-            begin + 4 * param->getAttrOfType<IntegerAttr>("offset").getInt();
+        fixed[(prefix + param.getSymName()).str()] = begin + 4 * int64_t(*param.getOffset());
       for (StackOp stack : module.getOps<StackOp>())
         fixed[(prefix + stack.getSymName()).str()] =
             fixed[(prefix + cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue()).str()];
@@ -124,7 +123,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
           order.push_back(symbols.lookup<ParamOp>(part.getValue()));
     }
     std::stable_partition(order.begin(), order.end(),
-                          [](ParamOp param) { return !param->hasAttr("folded"); });
+                          [](ParamOp param) { return !param.is(ParamRole::LoraE); });
     return order;
   }
 

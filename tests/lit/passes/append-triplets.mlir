@@ -3,10 +3,12 @@
 // RUN: lorac-opt %s --lora-append-triplets="device=cpu" | FileCheck %s --check-prefix=CPU
 // AdaLoRA on a device: the table has all adapters, also one of rank 0; kernels have no rank.
 
-module attributes {lora.adapters = [{module = "q"}, {module = "v"}]} {
-  lora.param @q.lora_A.weight : tensor<4x32xf32> {group = "lora_A"}
-  lora.param @q.lora_B.weight : tensor<16x4xf32> {group = "lora_B"}
-  lora.param @q.lora_E.weight : tensor<4x1xf32> {folded, group = "lora_E"}
+module {
+  lora.adapter @q of @q.weight rank 4 scale 1.0
+  lora.adapter @v of @v.weight rank 0 scale 1.0
+  lora.param @q.lora_A.weight lora_A of @q : tensor<4x32xf32>
+  lora.param @q.lora_B.weight lora_B of @q : tensor<16x4xf32>
+  lora.param @q.lora_E.weight lora_E of @q : tensor<4x1xf32>
   lora.region @momentum_buffer state floats 196 at -1
 }
 // On the CPU the runtime does it: regions alone.

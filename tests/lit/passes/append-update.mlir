@@ -5,8 +5,9 @@
 // The update is one launch over all parameters, whatever the optimizer; numbers of the spec are formulas of the host.
 
 module {
-  lora.param @q.lora_A.weight : tensor<4x2048xf32> {group = "lora_A"}
-  lora.param @q.lora_B.weight : tensor<16x4xf32> {group = "lora_B"}
+  lora.adapter @q of @q.weight rank 4 scale 1.0
+  lora.param @q.lora_A.weight lora_A of @q : tensor<4x2048xf32>
+  lora.param @q.lora_B.weight lora_B of @q : tensor<16x4xf32>
 }
 // CHECK: lora.region @exp_avg state floats 8256 at -1
 // CHECK: lora.region @exp_avg_sq state floats 8256 at -1
