@@ -62,9 +62,9 @@ refused() {
   [[ $(state "$2") == "$before" ]] || fail "a refused resume changed '$2'"
 }
 compiled tiny_lora "$work/lion-same" "${lion[@]}" # the same rate as adamw's run
-refused "$work/lion-same/train" "$work/adamw-out" "'optimizer.name' was adamw and is lion"
-refused "$work/adamw/train" "$work/lion-out" "'optimizer.name' was lion and is adamw"
-refused "$work/lion-other/train" "$work/lion-out" "'optimizer.betas' was "
+refused "$work/lion-same/train" "$work/adamw-out" "'optimizer.name' was \"adamw\" and is \"lion\""
+refused "$work/adamw/train" "$work/lion-out" "'optimizer.name' was \"lion\" and is \"adamw\""
+refused "$work/lion-other/train" "$work/lion-out" "'optimizer.betas[1]' was 0.99 and is 0.95"
 
 # --- what is planned and explained: one state a parameter, where AdamW has two
 for optimizer in adamw lion; do
