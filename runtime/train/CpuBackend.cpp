@@ -239,7 +239,7 @@ Result<float> CpuBackend::gradNorm(double maxNorm) {
     return 0.0f;
   unfold();
   const PlanRegion &grads = plan.region(RegionKind::Grads);
-  LoracNorm &norm = *arena.at<LoracNorm>(plan.io.update);
+  LoracNorm &norm = *arena.at<LoracNorm>(plan.io.norm);
   norm = {float(maxNorm), 1, train::gradNorm(pool, floats(grads), grads.count), 1};
   norm.clip = clipFactor(norm.norm, norm.max_norm);
   return norm.norm;
@@ -248,9 +248,9 @@ Result<float> CpuBackend::gradNorm(double maxNorm) {
 Result<void> CpuBackend::update(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  assert(int64_t(scalars.size()) == plan.optimizer->floats - normFloats && "of stepScalars");
+  assert(int64_t(scalars.size()) == plan.optimizer->floats && "of stepScalars");
   unfold();
-  std::copy(scalars.begin(), scalars.end(), arena.at<float>(plan.io.update) + normFloats);
+  std::copy(scalars.begin(), scalars.end(), arena.at<float>(plan.io.update));
   executor->run(Program::Update, {});
   return {};
 }
@@ -260,9 +260,8 @@ Result<void> CpuBackend::takeImportance(const Importance &importance) {
     return {};
   unfold();
   importance.update(pool, triplets, floats(plan.region(RegionKind::Params)),
-                    floats(plan.region(RegionKind::Grads)),
-                    arena.at<LoracNorm>(plan.io.update)->clip, floats(plan.region("sensitivity")),
-                    floats(plan.region("uncertainty")));
+                    floats(plan.region(RegionKind::Grads)), arena.at<LoracNorm>(plan.io.norm)->clip,
+                    floats(plan.region("sensitivity")), floats(plan.region("uncertainty")));
   return {};
 }
 

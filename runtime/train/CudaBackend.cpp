@@ -140,10 +140,12 @@ Result<CudaBackend::Prepared> CudaBackend::prepare(const Plan &of, CudaExecutor 
   if (!inputs)
     return inputs.error();
   if (of.optimizer) {
-    auto update = gpu::PinnedMemory::allocate(context, 4 * uint64_t(of.optimizer->floats));
-    if (!update)
-      return update.error();
+    auto update = gpu::PinnedMemory::allocate(context, 4 * uint64_t(of.optimizer->floats)),
+         norm = gpu::PinnedMemory::allocate(context, sizeof(LoracNorm));
+    if (!update || !norm)
+      return (update ? norm : update).error();
     made.update = std::move(*update);
+    made.norm = std::move(*norm);
   }
   made.executor = std::move(loaded);
   made.inputs = std::move(*inputs);
@@ -331,15 +333,15 @@ Result<double> CudaBackend::regularize() {
 Result<float> CudaBackend::gradNorm(double maxNorm) {
   if (!plan.optimizer)
     return 0.0f;
-  auto *norm = current.update.at<LoracNorm>(0);
+  auto *norm = current.norm.at<LoracNorm>(0);
   *norm = {float(maxNorm), gradientScale, 0, 0};
   Result<void> done = unfold();
   if (done)
-    done = stream.upload(arena.at(plan.io.update), norm, sizeof *norm);
+    done = stream.upload(arena.at(plan.io.norm), norm, sizeof *norm);
   if (done)
     done = current.executor.run(Program::Norm, stream, 0);
   if (done)
-    done = stream.download(norm, arena.at(plan.io.update), sizeof *norm);
+    done = stream.download(norm, arena.at(plan.io.norm), sizeof *norm);
   if (done)
     done = stream.wait();
   if (!done)
@@ -350,13 +352,12 @@ Result<float> CudaBackend::gradNorm(double maxNorm) {
 Result<void> CudaBackend::update(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  assert(int64_t(scalars.size()) == plan.optimizer->floats - normFloats && "of stepScalars");
-  constexpr int64_t behind = sizeof(LoracNorm);
-  auto *pinned = current.update.at<float>(behind);
+  assert(int64_t(scalars.size()) == plan.optimizer->floats && "of stepScalars");
+  auto *pinned = current.update.at<float>(0);
   std::copy(scalars.begin(), scalars.end(), pinned);
   Result<void> done = unfold();
   if (done && !scalars.empty())
-    done = stream.upload(arena.at(plan.io.update + behind), pinned, 4 * scalars.size());
+    done = stream.upload(arena.at(plan.io.update), pinned, 4 * scalars.size());
   return done ? current.executor.run(Program::Update, stream, 0) : done;
 }
 
@@ -364,7 +365,7 @@ Result<void> CudaBackend::takeImportance(const Importance &by) {
   if (!plan.optimizer)
     return {};
   auto *pinned = importance.at<LoracImportance>(0);
-  *pinned = {current.update.at<LoracNorm>(0)->clip, float(by.beta1), float(1 - by.beta1),
+  *pinned = {current.norm.at<LoracNorm>(0)->clip, float(by.beta1), float(1 - by.beta1),
              float(by.beta2), float(1 - by.beta2)};
   Result<void> done = unfold();
   if (done)

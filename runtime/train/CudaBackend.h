@@ -47,7 +47,8 @@ private:
     CudaExecutor executor;
     CudaInputs inputs;
     std::vector<TripletLayout> triplets; ///< AdaLoRA
-    gpu::PinnedMemory update;            ///< io.update: LoracNorm, then the optimizer's scalars
+    gpu::PinnedMemory update;            ///< io.update
+    gpu::PinnedMemory norm;              ///< io.norm
   };
 
   explicit CudaBackend(const Plan &plan) : plan(plan) {}

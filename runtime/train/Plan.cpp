@@ -203,14 +203,14 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   return launch;
 }
 
-/// What each update is told: places of io.update behind LoracNorm, each of one scalar.
+/// What each update is told: places of io.update, each of one scalar.
 PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
   constexpr int64_t most = 1 << 20;
   const auto groups = int64_t(plan.groups().size());
-  PlanOptimizer out{in.text("name"), in.integer("floats", normFloats, most), {}};
+  PlanOptimizer out{in.text("name"), in.integer("floats", 0, most), {}};
   std::vector<bool> taken(static_cast<size_t>(out.floats));
   in.at("scalars").forEach([&](const Fields &each) {
-    PlanScalar scalar{each.text("name"), each.integer("at", normFloats, out.floats - 1),
+    PlanScalar scalar{each.text("name"), each.integer("at", 0, out.floats - 1),
                       each.integer("by_group", 0, most), Formula::read(each.at("formula"))};
     for (int64_t g = 0; g < (scalar.byGroup > 0 ? groups : 1) && !each.failed(); ++g) {
       const int64_t place = scalar.at + g * scalar.byGroup;
@@ -448,6 +448,7 @@ Result<Plan> parsePlan(std::string_view text) {
   }
   if (!plan.params.empty()) {
     plan.io.update = offset("update");
+    plan.io.norm = offset("norm");
     plan.io.updateSpans = offset("update_spans");
   }
   if (plan.onGpu()) {

@@ -114,12 +114,9 @@ struct PlanScalar {
   Formula formula;
 };
 
-/// Floats of io.update before the optimizer's own.
-constexpr int64_t normFloats = sizeof(LoracNorm) / sizeof(float);
-
 struct PlanOptimizer {
   std::string name;
-  int64_t floats = normFloats; ///< of io.update
+  int64_t floats = 0; ///< of io.update
   std::vector<PlanScalar> scalars;
 };
 
@@ -153,7 +150,8 @@ struct PlanIo {
   int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
   int64_t logits = 0;                                            ///< float32, padded rows
   int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
-  int64_t update = 0;        ///< LoracNorm, then the scalars of the optimizer
+  int64_t update = 0;        ///< the scalars of the optimizer
+  int64_t norm = 0;          ///< LoracNorm
   int64_t updateSpans = 0;   ///< PlanSpan of spans()
   // cuda
   int64_t step = 0;    ///< LoracStep

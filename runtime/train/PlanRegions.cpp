@@ -105,6 +105,7 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back({"arena." + region.name, region.offset, 4 * region.count});
   if (plan.optimizer) {
     own.push_back({"io.update", plan.io.update, 4 * plan.optimizer->floats});
+    own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
   }

@@ -6,10 +6,10 @@ std::vector<float> stepScalars(const Plan &plan, const std::vector<ParamGroup> &
                                int64_t update) {
   if (!plan.optimizer)
     return {};
-  std::vector<float> out(size_t(plan.optimizer->floats - normFloats));
+  std::vector<float> out(size_t(plan.optimizer->floats));
   for (const PlanScalar &scalar : plan.optimizer->scalars) {
     const auto put = [&](int64_t place, double rateHere) {
-      out[size_t(place - normFloats)] = float(scalar.formula.evaluate(rateHere, double(update)));
+      out[size_t(place)] = float(scalar.formula.evaluate(rateHere, double(update)));
     };
     if (scalar.byGroup == 0)
       put(scalar.at, rate);

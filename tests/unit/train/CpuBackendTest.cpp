@@ -110,7 +110,7 @@ TEST_F(CpuBackendTest, WithoutParamsAStepIsNone) {
   for (Json &region : json["arena"]["regions"])
     region["count"] = 0;
   json.erase("optimizer");
-  for (const char *key : {"update", "update_spans"})
+  for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
   json["programs"].erase("update");
   open(json.dump());

@@ -29,7 +29,7 @@ inline std::string fakeCudaPlanJson() {
  "optimizer": )" +
          fakeOptimizerJson() + R"(,
  "io": {"ids": 1024, "positions": 1280, "labels": 1536, "segment_starts": 1792, "row_loss": 2048, "step": 2304,
-        "row_ends": 2560, "update": 2816, "update_spans": 3072, "hidden": 3328, "head_in": 3840, "logits": 4096},
+        "row_ends": 2560, "update": 2816, "norm": 4864, "update_spans": 3072, "hidden": 3328, "head_in": 3840, "logits": 4096},
  "tables": [],
  "kernels": [{"name": "fake_embed", "family": "embed", "args": [[], ["w", 16384], [], []], "scalars": [], "threads": 32, "shared": 0},
              {"name": "fake_loss", "family": "cross_entropy", "args": [[], [], ["w", 16384], []], "scalars": [], "threads": 32, "shared": 128},
@@ -38,7 +38,7 @@ inline std::string fakeCudaPlanJson() {
              {"name": "fake_ends", "family": "attention", "args": [[], [], [], []], "scalars": [], "threads": 32, "shared": 0},
              {"name": "fake_squares", "family": "norm", "args": [[], [], []], "scalars": [], "threads": 32, "shared": 128},
              {"name": "fake_norm", "family": "norm", "args": [[], []], "scalars": [], "threads": 32, "shared": 0},
-             {"name": "fake_update", "family": "update", "args": [[], [], [], [], [], []], "scalars": [], "threads": 64, "shared": 0}],
+             {"name": "fake_update", "family": "update", "args": [[], [], [], [], [], [], []], "scalars": [], "threads": 64, "shared": 0}],
  "programs": {"train": [{"kernel": 0, "args": [1024, ["w", 0, 0], 0, 3328], "rows": [0, 16], "grid": [16, 1, 1], "flops": 64, "bytes": 256, "op": "embed", "loc": "fake.toml:1:1"},
                         {"kernel": 4, "args": [2560, 1280, 1792, 4608], "rows": [0, 16], "grid": [1, 1, 1]},
                         {"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 8], "grid": [1, 1, 1]},
@@ -47,9 +47,9 @@ inline std::string fakeCudaPlanJson() {
               "hidden": [{"kernel": 0, "args": [1024, ["w", 0, 0], 0, 3328], "rows": [0, 16], "grid": [16, 1, 1], "op": "embed", "loc": "fake.toml:1:1"}],
               "loss": [{"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 16], "grid": [1, 1, 1]}],
               "head": [{"kernel": 3, "args": [3840, ["w", 0, 0], 4096], "rows": [0, 8], "grid": [8, 1, 1]}],
-              "norm": [{"kernel": 5, "args": [256, 3072, 4864], "rows": [0, 2], "grid": [2, 1, 1]},
-                       {"kernel": 6, "args": [4864, 2816], "rows": [0, 2], "grid": [1, 1, 1]}],
-              "update": [{"kernel": 7, "args": [0, 256, 512, 768, 3072, 2816], "rows": [0, 2], "grid": [2, 1, 1]}]}})";
+              "norm": [{"kernel": 5, "args": [256, 3072, 4800], "rows": [0, 2], "grid": [2, 1, 1]},
+                       {"kernel": 6, "args": [4800, 4864], "rows": [0, 2], "grid": [1, 1, 1]}],
+              "update": [{"kernel": 7, "args": [0, 256, 512, 768, 3072, 2816, 4864], "rows": [0, 2], "grid": [2, 1, 1]}]}})";
 }
 
 /// Plan and kernels of a payload.

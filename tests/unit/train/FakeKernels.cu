@@ -8,8 +8,10 @@ struct Step {
   float lossScale;
   unsigned seed, step, micro;
 };
-struct Update {
+struct Norm {
   float maxNorm, gradientScale, norm, clip;
+};
+struct Update {
   float oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps;
   struct {
     float decay, minusStep;
@@ -112,25 +114,25 @@ KERNEL fake_squares(const float *grads, const int *spans, float *partial, const 
     partial[blockIdx.x] = sum;
 }
 
-KERNEL fake_norm(const float *partial, Update *update, const Step *step, int begin, int count) {
+KERNEL fake_norm(const float *partial, Norm *norm, const Step *step, int begin, int count) {
   if (threadIdx.x != 0)
     return;
   float sum = 0;
 #pragma unroll 1
   for (int i = 0; i < rowsOf(step, begin, count); ++i)
     sum += partial[i];
-  update->norm = __fsqrt_rn(sum) * update->gradientScale;
-  float clip = __fdiv_rn(update->maxNorm, update->norm + 1e-6f);
-  update->clip = (update->maxNorm > 0 && clip < 1 ? clip : 1.0f) * update->gradientScale;
+  norm->norm = __fsqrt_rn(sum) * norm->gradientScale;
+  float clip = __fdiv_rn(norm->maxNorm, norm->norm + 1e-6f);
+  norm->clip = (norm->maxNorm > 0 && clip < 1 ? clip : 1.0f) * norm->gradientScale;
 }
 
 KERNEL fake_update(float *p, const float *grads, float *m, float *v, const int *spans,
-                   const Update *update, const Step *step, int begin, int count) {
+                   const Update *update, const Norm *norm, const Step *step, int begin, int count) {
   const int *span = spans + 4 * blockIdx.x;
 #pragma unroll 1
   for (int k = threadIdx.x; k < span[1]; k += blockDim.x) {
     int i = span[0] + k, group = span[2];
-    float g = __fmul_rn(grads[i], update->clip);
+    float g = __fmul_rn(grads[i], norm->clip);
     float decayed = __fmul_rn(p[i], update->group[group].decay);
     float mean = __fadd_rn(m[i], __fmul_rn(update->oneMinusBeta1, __fsub_rn(g, m[i])));
     float square = __fadd_rn(__fmul_rn(v[i], update->beta2),

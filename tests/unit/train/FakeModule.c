@@ -78,14 +78,14 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   }
 }
 
-/* spans [i32: offset, count, group, 0], io.update, params, grads, exp_avg, exp_avg_sq; rows are
+/* spans [i32: offset, count, group, 0], io.update, io.norm, params, grads, exp_avg, exp_avg_sq; rows are
  * spans, one a tile: AdamW */
 void fake_update(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
                  int64_t end, void *scratch, const int64_t *scalars) {
   const int32_t *spans = buffers[0];
-  const LoracNorm *norm = buffers[1];
-  const float *own = (const float *)(norm + 1), *grads = buffers[3];
-  float *p = buffers[2], *m = buffers[4], *v = buffers[5];
+  const float *own = buffers[1], *grads = buffers[4];
+  const LoracNorm *norm = buffers[2];
+  float *p = buffers[3], *m = buffers[5], *v = buffers[6];
   for (int64_t span = begin; span < end && span < rows; ++span) {
     const int32_t *at = spans + 4 * span;
     const float *ofGroup = own + 5 + 2 * at[2];

@@ -15,14 +15,14 @@ namespace lorac::train {
 /// AdamW's scalars (docs/design.md, "Optimizers as programs") of two groups, as TrainBinary's
 /// run.json has its numbers.
 inline std::string fakeOptimizerJson() {
-  return R"({"name": "adamw", "floats": 13, "scalars": [
-  {"name": "one_minus_beta1", "at": 4, "by_group": 0, "formula": [1, 0.9, "-"]},
-  {"name": "beta2", "at": 5, "by_group": 0, "formula": [0.999]},
-  {"name": "one_minus_beta2", "at": 6, "by_group": 0, "formula": [1, 0.999, "-"]},
-  {"name": "correction2_sqrt", "at": 7, "by_group": 0, "formula": [1, 0.999, "update", "pow", "-", "sqrt"]},
-  {"name": "eps", "at": 8, "by_group": 0, "formula": [1e-8]},
-  {"name": "decay", "at": 9, "by_group": 2, "formula": [1, "rate", 0.01, "*", "-"]},
-  {"name": "minus_step", "at": 10, "by_group": 2, "formula": ["rate", 1, 0.9, "update", "pow", "-", "/", "neg"]}]})";
+  return R"({"name": "adamw", "floats": 9, "scalars": [
+  {"name": "one_minus_beta1", "at": 0, "by_group": 0, "formula": [1, 0.9, "-"]},
+  {"name": "beta2", "at": 1, "by_group": 0, "formula": [0.999]},
+  {"name": "one_minus_beta2", "at": 2, "by_group": 0, "formula": [1, 0.999, "-"]},
+  {"name": "correction2_sqrt", "at": 3, "by_group": 0, "formula": [1, 0.999, "update", "pow", "-", "sqrt"]},
+  {"name": "eps", "at": 4, "by_group": 0, "formula": [1e-8]},
+  {"name": "decay", "at": 5, "by_group": 2, "formula": [1, "rate", 0.01, "*", "-"]},
+  {"name": "minus_step", "at": 6, "by_group": 2, "formula": ["rate", 1, 0.9, "update", "pow", "-", "/", "neg"]}]})";
 }
 
 inline std::string fakePlanJson() {
@@ -44,7 +44,7 @@ inline std::string fakePlanJson() {
  "optimizer": )" +
          fakeOptimizerJson() + R"(,
  "io": {"ids": 256, "positions": 320, "labels": 384, "segment_starts": 448, "row_loss": 512, "hidden": 1024,
-        "head_in": 2048, "logits": 3072, "update": 576, "update_spans": 640},
+        "head_in": 2048, "logits": 3072, "update": 576, "norm": 768, "update_spans": 640},
  "tables": [],
  "kernels": [{"name": "fake_embed", "family": "embed",
               "args": [[4, "rows", 1, 1], ["w", 256], [4, 1, 4, 4], [4, "rows", 16, 4]], "scalars": [],
@@ -62,7 +62,7 @@ inline std::string fakePlanJson() {
               "args": [[4, "starts", 1, 1], [4, "starts", 1, 1]], "scalars": [],
               "tiles": {"space": "segments", "count": 1}, "scratch": 64},
              {"name": "fake_update", "family": "each",
-              "args": [[4, "rows", 4, 4], [4, 1, 13, 13], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8]],
+              "args": [[4, "rows", 4, 4], [4, 1, 9, 9], [4, 1, 4, 4], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8]],
               "scalars": [], "tiles": {"space": "rows", "tile": 1}}],
  "programs": {"train": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16, "flops": 64, "bytes": 256, "op": "embed"},
                         {"kernel": 4, "args": [448, 4096], "rows": [0, 16], "tiles": 1},
@@ -72,7 +72,7 @@ inline std::string fakePlanJson() {
               "hidden": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16}],
               "loss": [{"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 16], "tiles": 8}],
               "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8], "tiles": 8}],
-              "update": [{"kernel": 5, "args": [640, 576, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";
+              "update": [{"kernel": 5, "args": [640, 576, 768, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";
 }
 
 /// What a run has trained, where it lies in an arena.

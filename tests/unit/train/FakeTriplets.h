@@ -63,13 +63,13 @@ inline std::string tripletPlanJson(const RankPattern &ranks) {
     plan["ranks"]["modules"].push_back(
         {{"module", module}, {"initial", mostTriplets}, {"min", 0}, {"max", mostTriplets}});
 
-  const int64_t floats = 9 + 2 * 3; // three groups
+  const int64_t floats = 5 + 2 * 3; // three groups
   plan["optimizer"]["floats"] = floats;
   Json &taken = plan["kernels"][5]["args"];
   taken[1] = {4, 1, floats, floats};
-  Json args = {plan["io"]["update_spans"], plan["io"]["update"]};
+  Json args = {plan["io"]["update_spans"], plan["io"]["update"], plan["io"]["norm"]};
   for (size_t region = 0; region < 4; ++region) {
-    taken[2 + region] = {4, 1, count, count};
+    taken[3 + region] = {4, 1, count, count};
     args.push_back(offsets[region]);
   }
   const auto spans = int64_t(plan["params"].size()); // all are short

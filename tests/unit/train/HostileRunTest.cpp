@@ -118,7 +118,7 @@ TEST_F(HostilePlan, RegionsAndOptimizer) {
               "has 'grads' at 16, overlapping");
   refusedWith([](Json &json) { json.erase("optimizer"); }, "'plan' has no 'optimizer'");
   refusedWith([](Json &json) { json["optimizer"]["scalars"][5]["by_group"] = 1 << 19; },
-              "has 'decay' of group 1 at 524297, outside of 13 floats");
+              "has 'decay' of group 1 at 524293, outside of 9 floats");
   refusedWith(
       [](Json &json) { json["optimizer"]["scalars"][0]["formula"] = {"rate", "system", "/"}; },
       "formula[1]' is 'system'");

@@ -149,11 +149,11 @@ TEST(StepScalars, AreThoseOfAdamWBitByBit) {
 
 TEST(StepScalars, LieWhereThePlanSays) {
   Json json = Json::parse(fakePlanJson());
-  json["optimizer"]["floats"] = 12;
+  json["optimizer"]["floats"] = 8;
   json["optimizer"]["scalars"] =
-      Json::parse(R"([{"name": "last", "at": 9, "by_group": 0, "formula": ["update"]},
-                      {"name": "rate", "at": 5, "by_group": 3, "formula": ["rate"]},
-                      {"name": "all", "at": 4, "by_group": 0, "formula": ["rate"]}])");
+      Json::parse(R"([{"name": "last", "at": 5, "by_group": 0, "formula": ["update"]},
+                      {"name": "rate", "at": 1, "by_group": 3, "formula": ["rate"]},
+                      {"name": "all", "at": 0, "by_group": 0, "formula": ["rate"]}])");
   Result<Plan> plan = parsePlan(json.dump());
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(stepScalars(*plan, makeGroups(*plan, 16), 0.25, 7),

@@ -30,6 +30,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->update.size(), 1u);
   EXPECT_TRUE(plan->update[0].fixedRows);
   EXPECT_EQ(plan->io.update, 576);
+  EXPECT_EQ(plan->io.norm, 768);
   EXPECT_EQ(plan->optimizer->name, "adamw");
   EXPECT_EQ(plan->optimizer->scalars[5].byGroup, 2);
   EXPECT_EQ(plan->groups(), (std::vector<std::string>{"lora_A", "lora_B"}));
@@ -194,19 +195,18 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
         {{[](Json &json) { json.erase("optimizer"); }, "'plan' has no 'optimizer'"},
          {[](Json &json) { json["optimizer"].erase("name"); }, "'plan.optimizer' has no 'name'"},
          {[](Json &json) { json["optimizer"]["scalars"] = 1; }, "scalars' is not a list"},
-         {[](Json &json) { json["optimizer"]["floats"] = 3; }, "floats' is 3, outside of [4,"},
+         {[](Json &json) { json["optimizer"]["floats"] = -1; }, "floats' is -1, outside of [0,"},
          {[](Json &json) { json["optimizer"]["floats"] = int64_t(1) << 40; }, "floats' is 1099"},
-         {[](Json &json) { json["optimizer"]["floats"] = 12; },
-          "scalars[6]' has 'minus_step' of group 1 at 12, outside of 12 floats"},
-         {[](Json &json) { json["optimizer"]["floats"] = 7; }, "scalars[3].at' is 7, outside of"},
-         {[](Json &json) { json["optimizer"]["floats"] = 4; }, "scalars[0].at' is 4, outside of"},
+         {[](Json &json) { json["optimizer"]["floats"] = 8; },
+          "scalars[6]' has 'minus_step' of group 1 at 8, outside of 8 floats"},
+         {[](Json &json) { json["optimizer"]["floats"] = 3; }, "scalars[3].at' is 3, outside of"},
+         {[](Json &json) { json["optimizer"]["floats"] = 0; }, "scalars[0].at' is 0, outside of"},
          {[](Json &json) { json["optimizer"]["floats"] = 1 << 20; }, "'io.update' at"},
-         {scalar(0, "at", 3), "scalars[0].at' is 3, outside of [4, 12]"},
-         {scalar(0, "at", 13), "scalars[0].at' is 13, outside of [4, 12]"},
+         {scalar(0, "at", 9), "scalars[0].at' is 9, outside of [0, 8]"},
          {scalar(0, "at", -1), "scalars[0].at' is -1"},
-         {scalar(1, "at", 4), "scalars[1]' has 'beta2' at 4, where another one is"},
-         {scalar(5, "by_group", 1), "scalars[6]' has 'minus_step' at 10, where another one is"},
-         {scalar(5, "by_group", 4), "has 'decay' of group 1 at 13, outside of 13 floats"},
+         {scalar(1, "at", 0), "scalars[1]' has 'beta2' at 0, where another one is"},
+         {scalar(5, "by_group", 1), "scalars[6]' has 'minus_step' at 6, where another one is"},
+         {scalar(5, "by_group", 4), "has 'decay' of group 1 at 9, outside of 9 floats"},
          {scalar(5, "by_group", -2), "by_group' is -2"},
          {scalar(5, "by_group", int64_t(1) << 62), "by_group' is 4611686018427387904"},
          {scalar(5, "by_group", nullptr), "by_group' is not an integer"},
@@ -219,6 +219,7 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
          {[](Json &json) { json["optimizer"]["scalars"][5].erase("formula"); },
           "scalars[5]' has no 'formula'"},
          {[](Json &json) { json["io"].erase("update"); }, "'plan.io' has no 'update'"},
+         {[](Json &json) { json["io"].erase("norm"); }, "'plan.io' has no 'norm'"},
          {[](Json &json) { json["io"].erase("update_spans"); }, "'plan.io' has no 'update_spans'"},
          {[](Json &json) { json["io"]["update"] = json["arena"]["bytes"]; }, "'io.update' at"},
          {[](Json &json) { json["io"]["update_spans"] = json["io"]["ids"]; }, "overlapping"},
@@ -282,7 +283,7 @@ TEST(Plan, ReadsOneOfAGpuWithoutParams) {
   for (Json &region : json["arena"]["regions"])
     region["count"] = 0;
   json.erase("optimizer");
-  for (const char *key : {"update", "update_spans"})
+  for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
   for (const char *key : {"norm", "update"})
     json["programs"].erase(key);
