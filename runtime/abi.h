@@ -50,15 +50,14 @@ LORAC_AT(LoracStep, seed, 20)
 LORAC_AT(LoracStep, step, 24)
 LORAC_AT(LoracStep, micro, 28)
 
-/* The first floats of io.update: the gradient's norm, and what the update multiplies gradients by.
- * The scalars of the optimizer follow (plan: `optimizer`). */
+/* The gradient's norm (plan: `io.norm`); the host writes the first two. */
 typedef struct LoracNorm {
   float max_norm;       /* of the gradient; 0: no clipping */
   float gradient_scale; /* of the gradients by what lies in the arena: a power of two where the
                            step's loss_scale was raised to keep 16-bit gradients from vanishing */
-  float norm;           /* written by the program `norm` of a GPU, by the runtime on the CPU */
-  float clip; /* likewise: gradient_scale * min(1, max_norm / (norm + 1e-6)), or gradient_scale
-                 without clipping */
+  float norm;           /* written by the program `norm` */
+  float clip; /* written by it, read by what updates: gradient_scale * min(1, max_norm / (norm +
+                 1e-6)), or gradient_scale without clipping */
 } LoracNorm;
 LORAC_AT(LoracNorm, gradient_scale, 4)
 LORAC_AT(LoracNorm, norm, 8)

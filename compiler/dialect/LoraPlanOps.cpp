@@ -65,3 +65,9 @@ StringRef KernelOp::stringParam(StringRef name) {
   assert(value && "SelectKernels writes every parameter of the family");
   return value.getValue();
 }
+
+ArrayRef<int64_t> KernelOp::integers(StringRef name) {
+  auto value = getParams().getAs<DenseI64ArrayAttr>(name);
+  assert(value && "SelectKernels writes every parameter of the family");
+  return value.asArrayRef();
+}

@@ -74,6 +74,7 @@ def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
     int64_t intParam(::llvm::StringRef name);
     double floatParam(::llvm::StringRef name);
     ::llvm::StringRef stringParam(::llvm::StringRef name);
+    ::llvm::ArrayRef<int64_t> integers(::llvm::StringRef name);
     bool hasParam(::llvm::StringRef name);
   }];
 }

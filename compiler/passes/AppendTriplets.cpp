@@ -21,10 +21,9 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
   using Base::Base;
 
   void runOnOperation() override {
-    int64_t floats = 0, ofB = 0, triplets = 0;
+    int64_t ofB = 0, triplets = 0;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
       const int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
-      floats += n;
       if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
         ofB += n;
       if (param->hasAttr("folded"))
@@ -39,11 +38,11 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
       if (region.getRole() == RegionRole::State)
         states.push_back(region.getSymName());
     for (StringRef name : {"sensitivity", "uncertainty"})
-      programs.declare(RegionRole::Importance, name, floats);
+      programs.declare(RegionRole::Importance, name, programs.floats());
     programs.declare(RegionRole::Unfolded, "unfolded", ofB);
     if (device != "cuda")
       return;
-    auto region = [&](StringRef name) { return programs.region(name, floats); };
+    auto region = [&](StringRef name) { return programs.region(name); };
     auto unfolded = [&] { return programs.region("unfolded", ofB); };
     auto table = [&] {
       return programs.io("triplets", {modules, sizeof(LoracTriplets) / 4}, /*integers=*/true);
@@ -63,7 +62,7 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     programs.launch("triplet_importance",
                     {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
                      region("grads"), region("sensitivity"), region("uncertainty")},
-                    floats, {floats});
+                    programs.floats(), {programs.floats()});
     open("scores");
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),

@@ -2,9 +2,29 @@
 
 #include "compiler/passes/DevicePrograms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "runtime/abi.h"
+
+#include "llvm/ADT/StringSet.h"
+
+#include <cstddef>
 
 using namespace mlir;
+using namespace lorac;
 using namespace lorac::lora;
+
+static constexpr int64_t span = 4096;
+
+DevicePrograms::DevicePrograms(ModuleOp module, StringRef what)
+    : module(module), what(what), kernels(module), b(module.getContext()) {
+  llvm::StringSet<> names;
+  for (ParamOp param : module.getOps<ParamOp>()) {
+    const int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
+    count += n, pieces += (n + span - 1) / span;
+    if (auto group = param->getAttrOfType<StringAttr>("group"))
+      names.insert(group.getValue());
+  }
+  groups = int64_t(names.size());
+}
 
 Operation *DevicePrograms::open(StringRef name) {
   b.setInsertionPointToEnd(module.getBody());
@@ -25,8 +45,9 @@ Value DevicePrograms::region(StringRef name, int64_t floats) {
 Value DevicePrograms::io(StringRef name, ArrayRef<int64_t> shape, bool integers) {
   return buffer(BufferRole::IO, name, shape, integers ? Type(b.getI32Type()) : b.getF32Type());
 }
-Value DevicePrograms::local(StringRef label, int64_t floats) {
-  return buffer(BufferRole::Local, label, {floats}, b.getF32Type());
+Value DevicePrograms::norm() { return io("norm", {sizeof(LoracNorm) / 4}); }
+Value DevicePrograms::local(StringRef label, int64_t count, Type element) {
+  return buffer(BufferRole::Local, label, {count}, element);
 }
 
 void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t floats) {
@@ -47,8 +68,38 @@ void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
   op->setAttr("flops", b.getI64IntegerAttr(0));
 }
 
-void DevicePrograms::scalar(Value memory, int64_t at, StringRef label, ArrayAttr formula,
+void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,
                             int64_t byGroup) {
-  ScalarOp::create(b, b.getUnknownLoc(), memory, at, label, formula,
-                   byGroup ? b.getI64IntegerAttr(byGroup) : nullptr);
+  ScalarOp::create(b, b.getUnknownLoc(), memory, int64_t(at), scalar.name,
+                   scalar.formula.attribute(b), byGroup ? b.getI64IntegerAttr(byGroup) : nullptr);
+}
+
+void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars) {
+  const auto uniform = int64_t(update.ofAll().size()), byGroup = int64_t(update.ofGroups().size());
+  SmallVector<Value> operands{spanTable(), io(scalars, {uniform + byGroup * groups}), norm(),
+                              region("params"), region("grads")};
+  SmallVector<int64_t> writes;
+  if (update.region.front().getTerminator()->getNumOperands() > update.states.size())
+    writes.push_back(0); // the parameters
+  for (auto [i, state] : llvm::enumerate(update.states)) {
+    operands.push_back(region(state));
+    writes.push_back(2 + int64_t(i));
+  }
+  for (auto [i, asked] : llvm::enumerate(update.ofAll()))
+    scalar(operands[1], i, asked, 0);
+  for (auto [i, asked] : llvm::enumerate(update.ofGroups()))
+    scalar(operands[1], update.ofAll().size() + i, asked, byGroup);
+  auto integer = [&](StringRef key, int64_t value) {
+    return b.getNamedAttr(key, b.getI64IntegerAttr(value));
+  };
+  auto integers = [&](StringRef key, ArrayRef<int64_t> values) {
+    return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
+  };
+  launch({"each",
+          {b.getNamedAttr("what", b.getStringAttr(name)),
+           integer("regions", 2 + int64_t(update.states.size())), integer("uniform", uniform),
+           integer("by_group", byGroup), integers("ones", {offsetof(LoracNorm, clip) / 4}),
+           integers("writes", writes)},
+          &update.region},
+         operands, pieces);
 }

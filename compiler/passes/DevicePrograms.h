@@ -2,6 +2,7 @@
 // Programs besides those of the model, over whole regions of the arena: their buffers and launches.
 // Before PlanMemory, which places the buffers.
 
+#include "compiler/optimizers/Update.h"
 #include "compiler/passes/KernelTable.h"
 
 namespace lorac::lora {
@@ -10,8 +11,11 @@ class DevicePrograms {
 public:
   /// `what` stands in the plan for the place in the spec, since no line of it asks for the
   /// launches.
-  DevicePrograms(mlir::ModuleOp module, llvm::StringRef what)
-      : module(module), what(what), kernels(module), b(module.getContext()) {}
+  DevicePrograms(mlir::ModuleOp module, llvm::StringRef what);
+
+  /// Of all parameters: numbers, and spans, of at most 4096 of one parameter.
+  int64_t floats() const { return count; }
+  int64_t spans() const { return pieces; }
 
   /// Buffers and launches are of this program from here on; its function.
   mlir::Operation *open(llvm::StringRef name);
@@ -20,9 +24,13 @@ public:
   void declare(RegionRole kind, llvm::StringRef name, int64_t floats);
   /// One that is declared, or params or grads.
   mlir::Value region(llvm::StringRef name, int64_t floats);
+  mlir::Value region(llvm::StringRef name) { return region(name, count); }
   /// What the runtime writes or reads; of i32 where `integers`.
   mlir::Value io(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, bool integers = false);
-  mlir::Value local(llvm::StringRef label, int64_t floats);
+  /// The table of spans (PlanSpan), and LoracNorm.
+  mlir::Value spanTable() { return io("update_spans", {pieces, 4}, /*integers=*/true); }
+  mlir::Value norm();
+  mlir::Value local(llvm::StringRef label, int64_t count, mlir::Type element);
 
   /// `rows` make the grid; `scalars` are what the kernel is told of this program's sizes, which are
   /// no parameters so that the kernel stays the same where ranks change.
@@ -33,19 +41,21 @@ public:
   /// The same of a kernel with parameters or a body; the buffers' elements are added to them.
   void launch(KernelKey key, mlir::ValueRange operands, int64_t rows,
               llvm::ArrayRef<int64_t> scalars = {});
-
-  /// What the host puts at `at` of `memory` before the program runs; see `lora.scalar`.
-  void scalar(mlir::Value memory, int64_t at, llvm::StringRef label, mlir::ArrayAttr formula,
-              int64_t byGroup = 0);
+  /// `each` over all spans, by what `update` wrote; what the host tells it is the io buffer
+  /// `scalars`.
+  void launch(llvm::StringRef what, optimizers::Update &update, llvm::StringRef scalars);
 
 private:
   mlir::Value buffer(BufferRole role, llvm::StringRef label, llvm::ArrayRef<int64_t> shape,
                      mlir::Type element);
+  /// What the host puts at `at` of `memory` before the program runs; see `lora.scalar`.
+  void scalar(mlir::Value memory, size_t at, const optimizers::Scalar &scalar, int64_t byGroup);
 
   mlir::ModuleOp module;
   llvm::StringRef what;
   KernelTable kernels;
   mlir::OpBuilder b;
+  int64_t count = 0, pieces = 0, groups = 0;
 };
 
 } // namespace lorac::lora

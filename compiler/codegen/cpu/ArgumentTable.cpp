@@ -42,13 +42,17 @@ bool isThere(lorac::lora::KernelOp kernel, llvm::StringRef param) {
 std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
   std::vector<ArgumentText> out;
   if (kernel.getFamily() == "map") {
-    for (int64_t ld : kernel.getParams().getAs<mlir::DenseI64ArrayAttr>("lds").asArrayRef())
+    for (int64_t ld : kernel.integers("lds"))
       out.push_back({false, "rows", std::to_string(ld), "cols"});
     return out;
   }
   if (kernel.getFamily() == "each") {
-    out = {{false, "rows", "4", "4"}, {false, "all", "1", "1"}};
-    out.resize(2 + kernel.intParam("regions"), {false, "all", "1", "1"});
+    out = {{false, "rows", "4", "4"}};
+    if (kernel.intParam("uniform") + kernel.intParam("by_group") > 0)
+      out.push_back({false, "all", "1", "1"});
+    for (int64_t place : kernel.integers("ones"))
+      out.push_back({false, std::to_string(place + 1), "1", "1"});
+    out.resize(out.size() + kernel.intParam("regions"), {false, "all", "1", "1"});
     return out;
   }
   const Entry *entry =

@@ -11,17 +11,18 @@ module {
 // CHECK: lora.region @exp_avg state floats 8256 at -1
 // CHECK: lora.region @exp_avg_sq state floats 8256 at -1
 // CHECK: lora.kernel @each_adamw family "each"
-// CHECK-SAME: by_group = 2 : i64, elements = "i32 f32 f32 f32 f32 f32", first = 3 : i64, regions = 4 : i64, uniform = 6 : i64, what = "adamw", writes = array<i64: 0, 2, 3>
+// CHECK-SAME: by_group = 2 : i64, elements = "i32 f32 f32 f32 f32 f32 f32", ones = array<i64: 3>, regions = 4 : i64, uniform = 5 : i64, what = "adamw", writes = array<i64: 0, 2, 3>
 // CHECK-NOT: 9.0{{.*}}e-01
 // CHECK: %[[G:.*]] = arith.mulf %arg1, %arg4 : f32
 // CHECK: lora.yield
 // CHECK-NOT: func.func @norm
 // CHECK-LABEL: func.func @update()
 // CHECK: %[[SPANS:.*]] = lora.buffer io "update_spans" at -1 : memref<3x4xi32>
-// CHECK: %[[SCALARS:.*]] = lora.buffer io "update" at -1 : memref<13xf32>
-// CHECK: lora.scalar %[[SCALARS]][4] "one_minus_beta1" [1.000000e+00, {{9.0*e-01}}, "-"]
-// CHECK: lora.scalar %[[SCALARS]][9] "decay" [1.000000e+00, "rate", 1.000000e-02, "*", "-"] by_group 2
-// CHECK: lora.scalar %[[SCALARS]][10] "minus_step" ["rate", 1.000000e+00, {{9.0*e-01}}, "update", "pow", "-", "/", "neg"] by_group 2
+// CHECK: %[[SCALARS:.*]] = lora.buffer io "update" at -1 : memref<9xf32>
+// CHECK: %[[NORM:.*]] = lora.buffer io "norm" at -1 : memref<4xf32>
+// CHECK: lora.scalar %[[SCALARS]][0] "one_minus_beta1" [1.000000e+00, {{9.0*e-01}}, "-"]
+// CHECK: lora.scalar %[[SCALARS]][5] "decay" [1.000000e+00, "rate", 1.000000e-02, "*", "-"] by_group 2
+// CHECK: lora.scalar %[[SCALARS]][6] "minus_step" ["rate", 1.000000e+00, {{9.0*e-01}}, "update", "pow", "-", "/", "neg"] by_group 2
 // CHECK: lora.launch @each_adamw({{.*}}) rows{{ ?}}[0, 3] fixed
 
 // LION: lora.region @exp_avg state

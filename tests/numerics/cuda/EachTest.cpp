@@ -18,8 +18,7 @@ namespace {
 
 /// A kernel and a launch of it over `data`.
 std::string moduleText(const EachCase &of, const EachData &data) {
-  const std::string floats = std::to_string(data.regions[0].size()),
-                    spans = std::to_string(data.spans.size());
+  const std::string spans = std::to_string(data.spans.size());
   std::string buffers, operands, types;
   auto buffer = [&](const std::string &name, const std::string &type) {
     buffers += "  %" + name + " = lora.buffer io \"" + name + "\" at 0 : " + type + "\n";
@@ -27,9 +26,9 @@ std::string moduleText(const EachCase &of, const EachData &data) {
     types += (types.empty() ? "" : ", ") + type;
   };
   buffer("spans", "memref<" + spans + "x4xi32>");
-  buffer("scalars", "memref<" + std::to_string(data.scalars.size()) + "xf32>");
-  for (int64_t i = 0; i < of.regions; ++i)
-    buffer("region" + std::to_string(i), "memref<" + floats + "xf32>");
+  for (const Floats &values : data.buffers())
+    buffer("floats" + std::to_string(operands.size()),
+           "memref<" + std::to_string(values.size()) + "xf32>");
   return "lora.kernel @k family \"each\" rows tile 0 count 0 scratch 0 {" + of.params() +
          "} body {" + of.body + "\n}\nfunc.func @update() {\n" + buffers + "  lora.launch @k(" +
          operands + ") rows [0, " + spans + "] fixed : " + types + "\n  return\n}\n";
@@ -61,14 +60,16 @@ protected:
     kernels.compile(*program.module);
     if (kernels.empty())
       return {};
-    std::vector<Simulator::Pointer> pointers{uploaded(data.spans), uploaded(data.scalars)};
-    for (const Floats &region : data.regions)
-      pointers.push_back(uploaded(region));
+    std::vector<Simulator::Pointer> pointers{uploaded(data.spans)};
+    for (const Floats &values : data.buffers())
+      pointers.push_back(uploaded(values));
     program.module->walk([&](LaunchOp launch) { kernels.launch(launch, pointers, /*step=*/0); });
     Simulator::get().finish();
     std::vector<Floats> after = data.regions;
+    const size_t first = pointers.size() - after.size();
     for (size_t i = 0; i < after.size(); ++i)
-      Simulator::get().download(after[i].data(), pointers[2 + i], after[i].size() * sizeof(float));
+      Simulator::get().download(after[i].data(), pointers[first + i],
+                                after[i].size() * sizeof(float));
     for (Simulator::Pointer memory : pointers)
       Simulator::get().free(memory);
     return after;

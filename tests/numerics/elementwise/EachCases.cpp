@@ -11,11 +11,11 @@ namespace {
 
 constexpr int64_t kGroups = 3;
 
-std::string joined(const std::vector<int64_t> &numbers) {
+std::string array(const std::vector<int64_t> &numbers) {
   std::string text;
   for (int64_t n : numbers)
-    text += (text.empty() ? "" : ", ") + std::to_string(n);
-  return text;
+    text += (text.empty() ? ": " : ", ") + std::to_string(n);
+  return "array<i64" + text + ">";
 }
 
 Floats adamwOfOne(const float *x, const float *u, const float *ofGroup) {
@@ -134,8 +134,8 @@ bool sameBits(float a, float b) {
 } // namespace
 
 std::string EachCase::elements() const {
-  std::string text = "i32 f32";
-  for (int64_t i = 0; i < regions; ++i)
+  std::string text = "i32";
+  for (int64_t i = uniform + byGroup > 0 ? -1 : 0; i < int64_t(ones.size()) + regions; ++i)
     text += " f32";
   return text;
 }
@@ -143,19 +143,18 @@ std::string EachCase::elements() const {
 std::string EachCase::params() const {
   return "what = \"" + what + "\", regions = " + std::to_string(regions) +
          " : i64, uniform = " + std::to_string(uniform) +
-         " : i64, by_group = " + std::to_string(byGroup) +
-         " : i64, first = " + std::to_string(first) +
-         " : i64, writes = array<i64: " + joined(writes) + ">, elements = \"" + elements() + "\"";
+         " : i64, by_group = " + std::to_string(byGroup) + " : i64, ones = " + array(ones) +
+         ", writes = " + array(writes) + ", elements = \"" + elements() + "\"";
 }
 
-EachCase adamw() { return {"adamw", kAdamw, 4, 6, 2, 3, {0, 2, 3}, adamwOfOne}; }
+EachCase adamw() { return {"adamw", kAdamw, 4, {3}, 5, 2, {0, 2, 3}, adamwOfOne}; }
 
-EachCase lion() { return {"lion", kLion, 3, 5, 2, 3, {0, 2}, lionOfOne}; }
+EachCase lion() { return {"lion", kLion, 3, {3, 0}, 3, 2, {0, 2}, lionOfOne}; }
 
 EachCase everyOp() {
   const float nothing[2] = {};
   const size_t results = everyOpOfOne(nothing, nullptr, nullptr).size();
-  EachCase made{"every_op", everyOpBody(results), 2, 0, 0, 0, {}, everyOpOfOne};
+  EachCase made{"every_op", everyOpBody(results), 2, {}, 0, 0, {}, everyOpOfOne};
   for (size_t i = 0; i < results; ++i)
     made.writes.push_back(made.regions++);
   return made;
@@ -174,8 +173,11 @@ EachData randomData(const EachCase &of, unsigned seed) {
     end = offset + counts[i];
   }
   std::shuffle(data.spans.begin(), data.spans.end(), random); // the order is the table's own
-  data.scalars.assign(size_t(of.first), std::numeric_limits<float>::quiet_NaN());
   std::uniform_real_distribution<float> scalar(0.01f, 0.999f);
+  for (int64_t place : of.ones) {
+    data.ones.emplace_back(size_t(place), std::numeric_limits<float>::quiet_NaN());
+    data.ones.back().push_back(scalar(random));
+  }
   for (int64_t i = 0; i < of.uniform + kGroups * of.byGroup; ++i)
     data.scalars.push_back(scalar(random));
   for (int64_t region = 0; region < of.regions; ++region) {
@@ -220,16 +222,29 @@ EachData specialData(const EachCase &of) {
   return data;
 }
 
+std::vector<Floats> EachData::buffers() const {
+  std::vector<Floats> all;
+  if (!scalars.empty())
+    all.push_back(scalars);
+  all.insert(all.end(), ones.begin(), ones.end());
+  all.insert(all.end(), regions.begin(), regions.end());
+  return all;
+}
+
 std::vector<Floats> expectedOf(const EachCase &of, const EachData &data) {
   std::vector<Floats> after = data.regions;
-  const float *uniform = data.scalars.data() + of.first;
+  Floats uniform, ofGroups = data.scalars;
+  for (const Floats &buffer : data.ones)
+    uniform.push_back(buffer.back());
+  uniform.insert(uniform.end(), data.scalars.begin(), data.scalars.begin() + of.uniform);
+  ofGroups.erase(ofGroups.begin(), ofGroups.begin() + of.uniform);
   for (const Span &span : data.spans)
     for (int32_t i = span.offset; i < span.offset + span.count; ++i) {
       Floats x;
       for (const Floats &region : data.regions)
         x.push_back(region[size_t(i)]);
       const Floats results =
-          of.one(x.data(), uniform, uniform + of.uniform + span.group * of.byGroup);
+          of.one(x.data(), uniform.data(), ofGroups.data() + span.group * of.byGroup);
       for (size_t k = 0; k < results.size(); ++k)
         after[size_t(of.writes[k])][size_t(i)] = results[k];
     }

@@ -13,9 +13,12 @@ using Floats = std::vector<float>;
 
 struct EachCase {
   std::string what, body;
-  int64_t regions, uniform, byGroup, first;
+  int64_t regions;
+  std::vector<int64_t> ones;
+  int64_t uniform, byGroup;
   std::vector<int64_t> writes;
-  /// What the body yields for the elements `x` of the regions, the uniform scalars and the group's.
+  /// What the body yields for the elements `x` of the regions, for the ones and the uniform
+  /// scalars behind them, and for the group's.
   Floats (*one)(const float *x, const float *uniform, const float *ofGroup);
 
   /// As the attribute dictionary prints, without braces.
@@ -24,7 +27,8 @@ struct EachCase {
   std::string elements() const;
 };
 
-/// One element's update as docs/design.md has it ("Optimizers as programs").
+/// One element's update as docs/design.md has it ("Optimizers as programs"). The clip factor comes
+/// from another buffer than the scalars; of lion beta1 too, from a third.
 EachCase adamw();
 EachCase lion();
 /// Two regions x and y read, and a region for the result of each op that a body may have. The last
@@ -39,10 +43,13 @@ struct Span {
 struct EachData {
   std::vector<Span> spans;
   Floats scalars;
-  std::vector<Floats> regions;
+  std::vector<Floats> ones, regions;
+
+  /// As the kernel takes them, behind the spans.
+  std::vector<Floats> buffers() const;
 };
 /// Spans of 1 to 4096 elements in three groups, up to six elements apart but the last two, which
-/// touch and end with the regions. What no scalar stands in is NaN.
+/// touch and end with the regions. What stands before one of the ones is NaN.
 EachData randomData(const EachCase &of, unsigned seed);
 /// Each pair of zeros, infinities, NaN, subnormal and other numbers in x and y, in one span.
 EachData specialData(const EachCase &of);

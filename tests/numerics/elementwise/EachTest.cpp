@@ -17,15 +17,14 @@ protected:
   /// The regions after the launch; the buffers end where their pages do.
   static std::vector<Floats> run(const Kernel &kernel, Runner how, const EachData &data) {
     const Array<Span> spans(data.spans);
-    const Array<float> scalars(data.scalars);
-    std::vector<Array<float>> regions;
-    std::vector<void *> buffers{spans.data(), scalars.data()};
-    for (const Floats &region : data.regions)
-      buffers.push_back(regions.emplace_back(region).data());
+    std::vector<Array<float>> floats;
+    std::vector<void *> buffers{spans.data()};
+    for (const Floats &values : data.buffers())
+      buffers.push_back(floats.emplace_back(values).data());
     (kernel.*how)(buffers, int64_t(data.spans.size()), {});
     std::vector<Floats> after;
-    for (const Array<float> &region : regions)
-      after.push_back(region.values());
+    for (size_t i = floats.size() - data.regions.size(); i < floats.size(); ++i)
+      after.push_back(floats[i].values());
     return after;
   }
   void check(const EachCase &of) {
@@ -90,7 +89,7 @@ TEST(EachBody, AnOpWithoutVectorFormIsRefusedByName) {
   const std::pair<std::string, std::string> families[] = {
       {"map", "cols = 16 : i64, ins = 1 : i64, outs = 1 : i64, lds = array<i64: 16, 16>"},
       {"each", "what = \"one\", regions = 1 : i64, uniform = 0 : i64, by_group = 0 : i64, "
-               "first = 0 : i64, writes = array<i64: 0>"}};
+               "ones = array<i64>, writes = array<i64: 0>"}};
   for (const auto &[family, params] : families) {
     EXPECT_EQ(complaintOf(family, params, "%r = math.absf %x : f32"), "");
     EXPECT_EQ(complaintOf(family, params, "%r = math.tanh %x : f32"),

@@ -1,7 +1,8 @@
 // An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, 0), of
 // regions that hold a number for each element of each parameter. Scalars of the host come from a
-// buffer: `uniform` of them from place `first` on, then `by_group` for each group. A tile is a
-// span; what lies outside of it is not written.
+// buffer: `uniform` of them, then `by_group` for each group; the buffer is there where there are
+// any. What programs write comes from one buffer for each place of `ones`. A tile is a span; what
+// lies outside of it is not written.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
@@ -23,44 +24,51 @@ static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget
 
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
   int64_t regions = kernel.intParam("regions"), uniform = kernel.intParam("uniform"),
-          byGroup = kernel.intParam("by_group"), first = kernel.intParam("first");
-  ArrayRef<int64_t> writes = kernel.getParams().getAs<DenseI64ArrayAttr>("writes").asArrayRef();
+          byGroup = kernel.intParam("by_group");
+  ArrayRef<int64_t> ones = kernel.integers("ones"), writes = kernel.integers("writes");
   Block &body = kernel.getBody().front();
   if (failed(checkMapBody(body)))
     return failure();
-  assert(int64_t(body.getNumArguments()) == regions + uniform + byGroup &&
+  assert(int64_t(body.getNumArguments()) == regions + int64_t(ones.size()) + uniform + byGroup &&
          body.getTerminator()->getNumOperands() == writes.size() &&
          "the params count what the body takes and yields");
 
-  const int64_t flat = manyRows << 16;
+  const int64_t flat = manyRows << 16, hasScalars = uniform + byGroup > 0;
   SmallVector<MemRefType> buffers{KernelBuilder::dense({manyRows, 4}, builder.getI32Type())};
-  buffers.append(regions + 1, KernelBuilder::dense({flat}, builder.getF32Type()));
+  buffers.append(hasScalars + ones.size() + regions,
+                 KernelBuilder::dense({flat}, builder.getF32Type()));
   KernelBuilder k(kernel, builder, target, buffers);
   Value spans = k.buffer(0), scalars = k.buffer(1);
+  const int64_t firstOne = 1 + hasScalars, firstRegion = firstOne + int64_t(ones.size());
   Values uniforms;
+  auto add = [&](Values &to, Value memory, Value at) {
+    to.push_back(k.broadcast(k.load(memory, at)));
+  };
+  for (auto [i, place] : llvm::enumerate(ones))
+    add(uniforms, k.buffer(firstOne + i), k.index(place));
   for (int64_t i = 0; i < uniform; ++i)
-    uniforms.push_back(k.broadcast(k.load(scalars, k.index(first + i))));
+    add(uniforms, scalars, k.index(i));
 
   forEachRow(k, kernel.getTile(), [&](Value span) {
     auto field = [&](int64_t i) { return k.toIndex(k.load(spans, {span, k.index(i)})); };
     Value offset = field(0), count = field(1);
     Values ofSpan = uniforms;
     if (byGroup > 0) {
-      Value begin = k.add(k.mul(field(2), byGroup), first + uniform);
+      Value begin = k.add(k.mul(field(2), byGroup), uniform);
       for (int64_t i = 0; i < byGroup; ++i)
-        ofSpan.push_back(k.broadcast(k.load(scalars, k.add(begin, i))));
+        add(ofSpan, scalars, k.add(begin, i));
     }
     auto vector = [&](Value at, Value mask) { // all lanes where there is no mask
       Values arguments;
       for (int64_t i = 0; i < regions; ++i)
-        arguments.push_back(mask ? k.vloadMasked(k.buffer(2 + i), at, mask)
-                                 : k.vload(k.buffer(2 + i), at));
+        arguments.push_back(mask ? k.vloadMasked(k.buffer(firstRegion + i), at, mask)
+                                 : k.vload(k.buffer(firstRegion + i), at));
       arguments.append(ofSpan);
       for (auto [region, value] : llvm::zip(writes, vectoriseMapBody(k, body, arguments)))
         if (mask)
-          k.vstoreMasked(value, k.buffer(2 + region), at, mask);
+          k.vstoreMasked(value, k.buffer(firstRegion + region), at, mask);
         else
-          k.vstore(value, k.buffer(2 + region), at);
+          k.vstore(value, k.buffer(firstRegion + region), at);
     };
     Value whole = k.mul(k.div(count, k.lanes()), k.lanes()), rest = k.sub(count, whole);
     k.forLoop(k.index(0), whole, k.lanes(), [&](Value i) { vector(k.add(offset, i), {}); });

@@ -23,7 +23,7 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
   if (failed(checkMapBody(body)))
     return failure();
   SmallVector<MemRefType> buffers;
-  for (int64_t ld : kernel.getParams().getAs<DenseI64ArrayAttr>("lds").asArrayRef())
+  for (int64_t ld : kernel.integers("lds"))
     buffers.push_back(KernelBuilder::activation(kernel.getContext(), ld));
   KernelBuilder k(kernel, builder, target, buffers);
   forEachRow(k, kernel.getTile(), [&](Value m) {

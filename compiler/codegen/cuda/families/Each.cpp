@@ -1,7 +1,7 @@
 // An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, 0), of
 // regions that hold a number for each element of each parameter. A block takes a span. Scalars of
-// the host come from a buffer: `uniform` of them from place `first` on, then `by_group` for each
-// group.
+// the host come from a buffer: `uniform` of them, then `by_group` for each group; the buffer is
+// there where there are any. What programs write comes from one buffer for each place of `ones`.
 
 #include "compiler/codegen/cuda/Families.h"
 #include "compiler/codegen/cuda/families/MapBody.h"
@@ -29,36 +29,46 @@ static std::string nameOf(BlockArgument argument) {
 
 static LogicalResult build(Kernel &kernel) {
   int64_t regions = kernel.integer("regions"), uniform = kernel.integer("uniform"),
-          byGroup = kernel.integer("by_group"), first = kernel.integer("first");
-  ArrayRef<int64_t> writes = kernel.op.getParams().getAs<DenseI64ArrayAttr>("writes").asArrayRef();
+          byGroup = kernel.integer("by_group");
+  ArrayRef<int64_t> ones = kernel.op.integers("ones"), writes = kernel.op.integers("writes");
   Block &body = kernel.op.getBody().front();
-  assert(int64_t(body.getNumArguments()) == regions + uniform + byGroup &&
+  assert(int64_t(body.getNumArguments()) == regions + int64_t(ones.size()) + uniform + byGroup &&
          body.getTerminator()->getNumOperands() == writes.size() &&
          "the params count what the body takes and yields");
-  SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("spans", 0),
-                                                 kernel.argument("scalars", 1)};
+  const bool hasScalars = uniform + byGroup > 0;
+  SmallVector<DeviceBuilder::Argument> arguments;
+  auto add = [&](StringRef name, bool written = false) {
+    arguments.push_back(kernel.argument(name, unsigned(arguments.size()), written));
+  };
+  add("spans");
+  if (hasScalars)
+    add("scalars");
+  for (size_t i = 0; i < ones.size(); ++i)
+    add("one");
   for (int64_t i = 0; i < regions; ++i)
-    arguments.push_back(kernel.argument(nameOf(body.getArgument(i)), unsigned(2 + i),
-                                        llvm::is_contained(writes, i)));
+    add(nameOf(body.getArgument(i)), llvm::is_contained(writes, i));
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
                   kernel.compute(), arguments);
-  Value spans = d.next(), scalars = d.next();
-  SmallVector<Value> memories, ofSpan;
-  for (int64_t i = 0; i < regions; ++i)
-    memories.push_back(d.next());
+  Value spans = d.next(), scalars = hasScalars ? d.next() : Value();
 
+  SmallVector<Value> memories, ofSpan;
+  auto load = [&](Value memory, Int at) {
+    BlockArgument argument = body.getArgument(unsigned(regions) + ofSpan.size());
+    ofSpan.push_back(d.named(nameOf(argument), d.loadNum(memory, {at})));
+  };
   Int entry = d.named("entry", d.blockX() * 4);
   Int offset = d.named("offset", d.loadInt(spans, {entry})),
       end = d.named("end", offset + d.loadInt(spans, {entry + 1}));
-  auto scalar = [&](int64_t argument, Int at) {
-    ofSpan.push_back(d.named(nameOf(body.getArgument(argument)), d.loadNum(scalars, {at})));
-  };
+  for (int64_t place : ones)
+    load(d.next(), d.constant(place));
+  for (int64_t i = 0; i < regions; ++i)
+    memories.push_back(d.next());
   for (int64_t i = 0; i < uniform; ++i)
-    scalar(regions + i, d.constant(first + i));
+    load(scalars, d.constant(i));
   if (byGroup > 0) {
-    Int begin = d.named("of_group", d.loadInt(spans, {entry + 2}) * byGroup + (first + uniform));
+    Int begin = d.named("of_group", d.loadInt(spans, {entry + 2}) * byGroup + uniform);
     for (int64_t i = 0; i < byGroup; ++i)
-      scalar(regions + uniform + i, begin + i);
+      load(scalars, begin + i);
   }
   d.loop("i", offset + d.thread(), end, threads, [&](Int i) {
     SmallVector<Value> values;

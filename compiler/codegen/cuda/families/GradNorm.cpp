@@ -1,5 +1,5 @@
-// The gradient's norm in two stages of fixed order; it is written into the LoracNorm
-// (runtime/abi.h) with which the update's scalars begin.
+// The gradient's norm in two stages of fixed order; it is written into LoracNorm
+// (runtime/abi.h).
 
 #include "compiler/codegen/cuda/Families.h"
 #include "runtime/abi.h"
@@ -51,19 +51,19 @@ static LogicalResult buildParts(Kernel &kernel) {
 
 static LogicalResult buildNorm(Kernel &kernel) {
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
-                  kernel.compute(),
-                  {kernel.argument("parts", 0), kernel.argument("update", 1, true)}, {"blocks"});
-  Value parts = d.next(), update = d.next();
+                  kernel.compute(), {kernel.argument("parts", 0), kernel.argument("norm", 1, true)},
+                  {"blocks"});
+  Value parts = d.next(), memory = d.next();
   Value sum = d.variable("sum", d.number(0));
   d.loop("i", d.thread(), d.nextScalar(), threads,
          [&](Int i) { d.set(sum, d.get(sum) + d.loadNum(parts, {i})); });
   blockSum(d, d.get(sum), [&](Num total) {
-    Num scale = d.named("gradient_scale", d.loadNum(update, {d.constant(FIELD(gradient_scale))}));
+    Num scale = d.named("gradient_scale", d.loadNum(memory, {d.constant(FIELD(gradient_scale))}));
     Num norm = d.named("norm", d.sqrt(total) * scale);
-    d.store(norm, update, {d.constant(FIELD(norm))});
-    Num most = d.named("max_norm", d.loadNum(update, {d.constant(FIELD(max_norm))}));
+    d.store(norm, memory, {d.constant(FIELD(norm))});
+    Num most = d.named("max_norm", d.loadNum(memory, {d.constant(FIELD(max_norm))}));
     Num clipped = d.named("clipped", min(d.number(1), most / (norm + d.number(1e-6))));
-    d.store(d.select(d.number(0) < most, clipped, d.number(1)) * scale, update,
+    d.store(d.select(d.number(0) < most, clipped, d.number(1)) * scale, memory,
             {d.constant(FIELD(clip))});
   });
   return success();

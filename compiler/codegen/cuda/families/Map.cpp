@@ -13,7 +13,7 @@ extern const Family mapFamily;
 
 static LogicalResult build(Kernel &kernel) {
   int64_t cols = kernel.integer("cols"), ins = kernel.integer("ins"), outs = kernel.integer("outs");
-  ArrayRef<int64_t> lds = kernel.op.getParams().getAs<DenseI64ArrayAttr>("lds").asArrayRef();
+  ArrayRef<int64_t> lds = kernel.op.integers("lds");
   Block &body = kernel.op.getBody().front();
   SmallVector<DeviceBuilder::Argument> arguments;
   for (int64_t i = 0; i < ins + outs; ++i) // results may lie over operands
