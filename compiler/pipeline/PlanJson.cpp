@@ -207,7 +207,7 @@ private:
       if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == "update")
         floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
     json.attributeObject("optimizer", [&] {
-      json.attribute("name", toString(name));
+      json.attribute("name", llvm::StringRef(toString(name)));
       json.attribute("floats", floats);
       json.attributeArray("scalars", [&] {
         for (ScalarOp scalar : update.getOps<ScalarOp>())
