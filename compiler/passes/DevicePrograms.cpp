@@ -52,7 +52,7 @@ void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t floats) {
   at.setInsertionPointToEnd(module.getBody());
   if (auto functions = module.getOps<func::FuncOp>(); !functions.empty())
     at.setInsertionPoint(*functions.begin());
-  RegionOp::create(at, module.getLoc(), name, kind, floats, -1);
+  RegionOp::create(at, module.getLoc(), name, kind, Storage::Floats, floats, -1);
 }
 
 void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,

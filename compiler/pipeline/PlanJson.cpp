@@ -166,7 +166,7 @@ private:
             json.attribute("name", region.getSymName());
             json.attribute("kind", stringifyRegionRole(region.getRole()));
             json.attribute("offset", int64_t(region.getOffset()));
-            json.attribute("count", int64_t(region.getFloats()));
+            json.attribute("count", int64_t(region.getCount()));
           });
       });
     });

@@ -1,5 +1,6 @@
 #include "compiler/codegen/cpu/ArgumentTable.h"
 #include "compiler/codegen/cpu/Families.h"
+#include "runtime/formats/Dynamic8.h"
 
 using namespace lorac::cpu;
 
@@ -52,7 +53,14 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
       out.push_back({false, "all", "1", "1"});
     for (int64_t place : kernel.integers("ones"))
       out.push_back({false, std::to_string(place + 1), "1", "1"});
-    out.resize(out.size() + kernel.intParam("regions"), {false, "all", "1", "1"});
+    const llvm::SmallVector<lora::Storage> storage = lora::KernelOp::storageOf(kernel.getParams());
+    for (lora::Storage stored : storage) {
+      if (lora::isCode(stored))
+        out.push_back({false, "all", "1", "1", /*element=*/1});
+      out.push_back({false, "all", "1", "1"}); // of codes their absmax
+    }
+    if (llvm::any_of(storage, lora::isCode))
+      out.push_back({false, std::to_string(2 * formats::dynamicTableFloats), "1", "1"});
     return out;
   }
   const Entry *entry =

@@ -94,7 +94,7 @@ protected:
                      .getAs<IntegerAttr>("bytes");
     arena = Simulator::get().allocate(size_t(bytes.getInt()));
     put("triplets", table);
-    floats = planned.module->lookupSymbol<RegionOp>("params").getFloats();
+    floats = planned.module->lookupSymbol<RegionOp>("params").getCount();
   }
   void TearDown() override {
     if (arena)
