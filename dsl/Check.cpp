@@ -128,11 +128,22 @@ private:
   }
 
   void optimizer() {
-    const OptimizerSpec &o = spec.optimizer;
+    OptimizerSpec &o = spec.optimizer;
+    const OptimizerDefaults &defaults = defaultsOf(*o.name);
+    for (auto [field, value] : {std::pair(&o.learningRate, defaults.learningRate),
+                                {&o.beta1, defaults.beta1},
+                                {&o.beta2, defaults.beta2},
+                                {&o.eps, defaults.eps}})
+      if (!field->given())
+        field->value = value;
+    if (defaults.eps == 0 && o.eps.given())
+      diags.error(o.eps.range, "'optimizer.eps' says nothing to " + std::string(toString(*o.name)) +
+                                   ", which divides by no root: leave it out");
+    else
+      positive("optimizer.eps", o.eps);
     positive("optimizer.learning_rate", o.learningRate);
     below("optimizer.betas", o.beta1, 0, 1, true);
     below("optimizer.betas", o.beta2, 0, 1, true);
-    positive("optimizer.eps", o.eps);
     below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
     below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
   }

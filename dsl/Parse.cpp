@@ -119,7 +119,12 @@ void readAdapter(TableReader &t, AdapterSpec &adapter, ReadContext &context) {
 
 void readOptimizer(TableReader &t, OptimizerSpec &optimizer, ReadContext &context) {
   optimizer.range = t.range();
-  t.word("name", optimizer.name, {OptimizerName::AdamW});
+  t.word("name", optimizer.name,
+         {
+#define LORAC_OPTIMIZER(Name, ...) OptimizerName::Name,
+#include "dsl/Optimizers.def"
+#undef LORAC_OPTIMIZER
+         });
   t.number("learning_rate", optimizer.learningRate);
   context.askedKeys.push_back("optimizer.betas");
   if (const TomlEntry *betas = t.any("betas")) {

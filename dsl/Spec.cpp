@@ -27,7 +27,23 @@ std::string_view toString(RebuildMode value) {
   return value == RebuildMode::Auto ? "auto" : "always";
 }
 
-std::string_view toString(OptimizerName) { return "adamw"; }
+std::string_view toString(OptimizerName value) {
+  static constexpr std::string_view words[] = {
+#define LORAC_OPTIMIZER(Name, word, ...) word,
+#include "dsl/Optimizers.def"
+#undef LORAC_OPTIMIZER
+  };
+  return words[static_cast<int>(value)];
+}
+
+const OptimizerDefaults &defaultsOf(OptimizerName value) {
+  static constexpr OptimizerDefaults table[] = {
+#define LORAC_OPTIMIZER(Name, word, ...) {__VA_ARGS__},
+#include "dsl/Optimizers.def"
+#undef LORAC_OPTIMIZER
+  };
+  return table[static_cast<int>(value)];
+}
 
 std::string_view toString(ScheduleName value) {
   static constexpr std::string_view words[] = {"constant", "linear", "cosine"};

@@ -42,7 +42,12 @@ enum class ComputeDtype { Auto, F32, Bf16, F16 };
 enum class AdapterMethod { Lora, AdaLora };
 enum class PruneMode { Mask, Final, Bucketed, Eager };
 enum class RebuildMode { Auto, Always };
-enum class OptimizerName { AdamW };
+/// One for each line of Optimizers.def.
+enum class OptimizerName {
+#define LORAC_OPTIMIZER(Name, ...) Name,
+#include "dsl/Optimizers.def"
+#undef LORAC_OPTIMIZER
+};
 enum class ScheduleName { Constant, Linear, Cosine };
 enum class DataFormat { Text, Jsonl, Tokens, Chat, Alpaca };
 enum class Overlong { Split, Truncate, Error };
@@ -137,6 +142,13 @@ struct AdapterSpec {
   SourceRange range;
 };
 
+/// What an optimizer takes where the spec says nothing (Optimizers.def).
+struct OptimizerDefaults {
+  double learningRate, beta1, beta2, eps; ///< eps 0: it has none
+};
+const OptimizerDefaults &defaultsOf(OptimizerName);
+
+/// `[optimizer]`; the defaults below are AdamW's, checkSpec fills in those of another one.
 struct OptimizerSpec {
   Field<OptimizerName> name{OptimizerName::AdamW};
   Field<double> learningRate{2e-4};

@@ -142,9 +142,13 @@ std::string toJson(const Spec &spec) {
                          {"compute_dtype", toString(*q.computeDtype)}};
   out["adapter"] = adapter(spec);
   const OptimizerSpec &o = spec.optimizer;
-  out["optimizer"] = {{"name", toString(*o.name)},      {"learning_rate", *o.learningRate},
-                      {"betas", {*o.beta1, *o.beta2}},  {"eps", *o.eps},
-                      {"weight_decay", *o.weightDecay}, {"max_grad_norm", *o.maxGradNorm}};
+  out["optimizer"] = {{"name", toString(*o.name)},
+                      {"learning_rate", *o.learningRate},
+                      {"betas", {*o.beta1, *o.beta2}}};
+  if (defaultsOf(*o.name).eps > 0)
+    out["optimizer"]["eps"] = *o.eps;
+  out["optimizer"]["weight_decay"] = *o.weightDecay;
+  out["optimizer"]["max_grad_norm"] = *o.maxGradNorm;
   const ScheduleSpec &s = spec.schedule;
   out["schedule"] = {{"name", toString(*s.name)}};
   if (s.warmupRatio.given())

@@ -193,7 +193,8 @@ std::string toToml(const Spec &spec) {
   w.field("name", o.name);
   w.field("learning_rate", o.learningRate);
   w.line("betas", "[" + literal(*o.beta1) + ", " + literal(*o.beta2) + "]", o.beta1.range);
-  w.field("eps", o.eps);
+  if (defaultsOf(*o.name).eps > 0)
+    w.field("eps", o.eps);
   w.field("weight_decay", o.weightDecay);
   w.field("max_grad_norm", o.maxGradNorm);
   const ScheduleSpec &s = spec.schedule;

@@ -205,7 +205,6 @@ bool isLaterValue(std::string_view key, std::string_view value) {
       {"optimizer.name", "paged_adamw_32bit"},
       {"optimizer.name", "sgd"},
       {"optimizer.name", "adafactor"},
-      {"optimizer.name", "lion"},
       {"schedule.name", "cosine_with_restarts"},
       {"schedule.name", "polynomial"},
       {"schedule.name", "inverse_sqrt"},

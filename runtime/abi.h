@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LORAC_ABI_VERSION 3u
+#define LORAC_ABI_VERSION 4u
 
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)
@@ -50,25 +50,19 @@ LORAC_AT(LoracStep, seed, 20)
 LORAC_AT(LoracStep, step, 24)
 LORAC_AT(LoracStep, micro, 28)
 
-/* The optimizer's step on a device (Loshchilov & Hutter 2019, algorithm 2, in torch's order of
- * operations): g = grad*clip; m += one_minus_beta1*(g - m); v = v*beta2 + one_minus_beta2*g*g;
- * p = p*decay + minus_step*m / (sqrt(v)/correction2_sqrt + eps). */
-#define LORAC_MAX_GROUPS 8
-typedef struct LoracUpdate {
-  float one_minus_beta1, beta2, one_minus_beta2, correction2_sqrt, eps;
+/* The first floats of io.update: the gradient's norm, and what the update multiplies gradients by.
+ * The scalars of the optimizer follow (plan: `optimizer`). */
+typedef struct LoracNorm {
   float max_norm;       /* of the gradient; 0: no clipping */
   float gradient_scale; /* of the gradients by what lies in the arena: a power of two where the
                            step's loss_scale was raised to keep 16-bit gradients from vanishing */
-  float norm;           /* written by the program `norm` */
-  float clip; /* written by it: gradient_scale * min(1, max_norm / (norm + 1e-6)), or gradient_scale
+  float norm;           /* written by the program `norm` of a GPU, by the runtime on the CPU */
+  float clip; /* likewise: gradient_scale * min(1, max_norm / (norm + 1e-6)), or gradient_scale
                  without clipping */
-  float decay[LORAC_MAX_GROUPS];      /* 1 - lr*weight_decay, by group */
-  float minus_step[LORAC_MAX_GROUPS]; /* -lr / (1 - beta1^t), by group */
-} LoracUpdate;
-LORAC_AT(LoracUpdate, eps, 16)
-LORAC_AT(LoracUpdate, clip, 32)
-LORAC_AT(LoracUpdate, decay, 36)
-LORAC_AT(LoracUpdate, minus_step, 36 + 4 * LORAC_MAX_GROUPS)
+} LoracNorm;
+LORAC_AT(LoracNorm, gradient_scale, 4)
+LORAC_AT(LoracNorm, norm, 8)
+LORAC_AT(LoracNorm, clip, 12)
 
 /* AdaLoRA on a device: where one module's triplets lie, in floats from the start of the regions
  * that have the layout of the params. */

@@ -25,6 +25,33 @@ static RankedTensorType trainableType(Operation *symbol) {
   return {};
 }
 
+LogicalResult AdapterOp::verify() {
+  auto isNegative = [](int64_t n) { return n < 0; };
+  if (isNegative(getRank()) || (getFalls() && llvm::any_of(*getFalls(), isNegative))) // adapter_c1
+    return emitOpError("has a negative rank");
+  if (getFalls() && getFalls()->size() != 3)
+    return emitOpError("falls from the initial rank between two bounds, got ")
+           << getFalls()->size() << " numbers";
+  return success();
+}
+
+LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (bool(getRole()) != bool(getAdapter())) // param_c1
+    return emitOpError("has a role and no adapter, or an adapter and no role");
+  if (!getRole())
+    return success();
+  auto adapter = symbols.lookupNearestSymbolFrom<AdapterOp>(*this, getAdapterAttr());
+  if (!adapter) // param_c1
+    return emitOpError("no adapter is named ") << getAdapterAttr();
+  auto type = cast<RankedTensorType>(getType());
+  const bool isB = is(ParamRole::LoraB);
+  if (type.getRank() != 2 || type.getDimSize(isB ? 1 : 0) != int64_t(adapter.getRank()) ||
+      (is(ParamRole::LoraE) && type.getDimSize(1) != 1)) // param_c1
+    return emitOpError("of type ") << type << " is no " << stringifyParamRole(*getRole())
+                                   << " of an adapter of rank " << int64_t(adapter.getRank());
+  return success();
+}
+
 LogicalResult StackOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto type = cast<RankedTensorType>(getType());
   int64_t rows = 0;

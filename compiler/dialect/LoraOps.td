@@ -15,27 +15,68 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def Lora_FrozenOp : Lora_Op<"frozen", [Symbol]> {
   let summary = "a frozen weight of the model";
   let description = [{
-    Named by its Hugging Face tensor name. `gguf` is its name in GGUF files; `permute_heads`, where not 0, is the number of
-    heads whose rows a GGUF of this architecture stores in rope order (the reader undoes it).
+    Named by its Hugging Face tensor name. `layer` is the block that it belongs to. `gguf` is its name in GGUF files, `kind` what the
+    architecture calls it; `permute_heads` is the number of heads whose rows a GGUF of this architecture stores in rope order (the reader
+    undoes it).
     ```mlir
-    lora.frozen @"model.layers.0.self_attn.q_proj.weight" : !lora.weight<64x64, f32> {gguf = "blk.0.attn_q.weight", permute_heads = 4 : i64}
+    lora.frozen @"model.layers.0.self_attn.q_proj.weight" : !lora.weight<64x64, f32> layer 0 {gguf = "blk.0.attn_q.weight", kind = "linear", permute_heads = 4 : i64}
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_WeightType>:$type);
-  let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_WeightType>:$type, OptionalAttr<I64Attr>:$layer, OptionalAttr<StrAttr>:$gguf,
+                       OptionalAttr<StrAttr>:$kind, OptionalAttr<I64Attr>:$permute_heads);
+  let assemblyFormat = "$sym_name `:` $type (`layer` $layer^)? attr-dict";
 }
 
-def Lora_ParamOp : Lora_Op<"param", [Symbol]> {
-  let summary = "a trainable tensor";
+def Lora_AdapterOp : Lora_Op<"adapter", [Symbol]> {
+  let summary = "the update of one frozen weight: its rank and scale";
   let description = [{
-    `group` decides its learning rate (`lora_A`, `lora_B`, `lora_E`); `module` is the adapted module. AdaLoRA's `lora_E` stands in no
-    product: the runtime folds it into B for a step (B·diag(E)) and forms its gradient from that of the fold.
+    Named by the adapted module. Rank 0: the module has none. `falls` is AdaLoRA's: the rank at the start, the least and the most that an
+    allocation may give.
+    - (C1) neither the rank nor the bounds are negative.
     ```mlir
-    lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" : tensor<4x64xf32> {group = "lora_A", module = "model.layers.0.self_attn.q_proj", scale = 2.0 : f64}
+    lora.adapter @"model.layers.0.self_attn.q_proj" of @"model.layers.0.self_attn.q_proj.weight" rank 4 scale 2.0 dropout 0.1
+    lora.adapter @"model.layers.0.mlp.up_proj" of @"model.layers.0.mlp.up_proj.weight" rank 24 scale 1.0 falls [24, 0, 24]
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_Tensor>:$type);
-  let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$weight, I64Attr:$rank, F64Attr:$scale, OptionalAttr<F64Attr>:$dropout,
+                       OptionalAttr<DenseI64ArrayAttr>:$falls);
+  let assemblyFormat = "$sym_name `of` $weight `rank` $rank `scale` $scale (`dropout` $dropout^)? (`falls` $falls^)? attr-dict";
+  let hasVerifier = 1;
+}
+
+def Lora_AdaLoraOp : Lora_Op<"adalora"> {
+  let summary = "AdaLoRA: ranks of all adapters together, and the weight of the orthogonality term";
+  let description = [{
+    ```mlir
+    lora.adalora initial 336 target 168 orth_reg_weight 0.5
+    ```
+  }];
+  let arguments = (ins I64Attr:$initial, I64Attr:$target, F64Attr:$orth_reg_weight);
+  let assemblyFormat = "`initial` $initial `target` $target `orth_reg_weight` $orth_reg_weight attr-dict";
+}
+
+def Lora_ParamRole : I32EnumAttr<"ParamRole", "what a trainable tensor is to its adapter", [
+    I32EnumAttrCase<"LoraA", 0, "lora_A">, I32EnumAttrCase<"LoraB", 1, "lora_B">, I32EnumAttrCase<"LoraE", 2, "lora_E">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
+def Lora_ParamOp : Lora_Op<"param", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "a trainable tensor";
+  let description = [{
+    Its role in its adapter decides its learning rate. AdaLoRA's `lora_E` stands in no product: it is folded into B for a step
+    (B·diag(E)), and its gradient is formed from that of the fold. `offset` counts floats from the start of a region; PlanMemory sets it.
+    - (C1) the adapter is a `lora.adapter`, and its rank is a size of the tensor: `lora_A` has so many rows, `lora_B` columns, `lora_E` is r x 1.
+    ```mlir
+    lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" lora_A of @"model.layers.0.self_attn.q_proj" : tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_Tensor>:$type, OptionalAttr<Lora_ParamRole>:$role,
+                       OptionalAttr<FlatSymbolRefAttr>:$adapter, OptionalAttr<I64Attr>:$offset);
+  let assemblyFormat = "$sym_name ($role^ `of` $adapter)? `:` $type attr-dict";
+  let extraClassDeclaration = [{
+    bool is(::lorac::lora::ParamRole role) { return getRole() == role; }
+    int64_t count() { return ::llvm::cast<::mlir::RankedTensorType>(getType()).getNumElements(); }
+  }];
 }
 
 def Lora_StackOp : Lora_Op<"stack", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

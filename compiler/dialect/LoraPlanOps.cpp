@@ -11,6 +11,41 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
+LogicalResult RegionOp::verify() {
+  if (int64_t(getFloats()) < 0) // region_c1
+    return emitOpError("has ") << int64_t(getFloats()) << " floats";
+  return success();
+}
+
+LogicalResult ScalarOp::verify() {
+  int64_t depth = 0;
+  for (Attribute term : getFormula()) {
+    if (auto number = dyn_cast<FloatAttr>(term); number && number.getType().isF64()) {
+      ++depth;
+      continue;
+    }
+    auto word = dyn_cast<StringAttr>(term);
+    const bool isInput = word && llvm::is_contained({"rate", "update"}, word.getValue());
+    const bool isUnary = word && llvm::is_contained({"sqrt", "neg"}, word.getValue());
+    const bool isBinary =
+        word && llvm::is_contained({"+", "-", "*", "/", "pow", "min", "max"}, word.getValue());
+    if (!isInput && !isUnary && !isBinary) // scalar_c1
+      return emitOpError("has a formula with ")
+             << term << ", neither a number, rate, update nor an operator";
+    if (depth < (isInput ? 0 : isUnary ? 1 : 2))
+      return emitOpError("has a formula with too few numbers before ") << term;
+    depth += isInput ? 1 : isUnary ? 0 : -1;
+  }
+  if (depth != 1)
+    return emitOpError("has a formula that leaves ") << depth << " numbers";
+  auto type = cast<MemRefType>(getMemory().getType());
+  if (type.getRank() != 1 || !type.getElementType().isF32() || int64_t(getAt()) < 0 ||
+      int64_t(getAt()) >= type.getNumElements() ||
+      (getByGroup() && int64_t(*getByGroup()) < 1)) // scalar_c2
+    return emitOpError("has no place among the f32 of ") << type;
+  return success();
+}
+
 bool KernelOp::hasParam(StringRef name) { return getParams().contains(name); }
 
 int64_t KernelOp::intParam(StringRef name) {

@@ -17,11 +17,48 @@ def Lora_BufferRole : I32EnumAttr<"BufferRole", "whose a place in the arena is",
   let cppNamespace = "::lorac::lora";
 }
 
+def Lora_RegionRole : I32EnumAttr<"RegionRole", "what a region of the arena holds", [
+    I32EnumAttrCase<"Params", 0, "params">, I32EnumAttrCase<"Grads", 1, "grads">, I32EnumAttrCase<"State", 2, "state">,
+    I32EnumAttrCase<"Importance", 3, "importance">, I32EnumAttrCase<"Unfolded", 4, "unfolded">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
+def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
+  let summary = "a place of the arena that outlives programs: one float32 of each element of each parameter";
+  let description = [{
+    Parameters, gradients, an optimizer's states, AdaLoRA's importance: regions of one order, parameter after parameter. `unfolded` holds
+    lora_B alone. `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before).
+    - (C1) it has no negative number of floats.
+    ```mlir
+    lora.region @exp_avg state floats 4096 at 32768
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Lora_RegionRole:$role, I64Attr:$floats, I64Attr:$offset);
+  let assemblyFormat = "$sym_name $role `floats` $floats `at` $offset attr-dict";
+  let hasVerifier = 1;
+}
+
+def Lora_ScalarOp : Lora_Op<"scalar"> {
+  let summary = "a number that the host puts into a buffer before the program runs";
+  let description = [{
+    `formula` is postfix: numbers, `rate` (the learning rate), `update` (counts from 1), and `+ - * / pow sqrt neg min max`; computed in
+    float64 and rounded once. With `by_group` n there is one for each rate group, n floats apart, and `rate` is that group's.
+    - (C1) the formula leaves one number.
+    - (C2) its place is in the buffer, a vector of f32.
+    ```mlir
+    lora.scalar %update[9] "decay" [1.0, "rate", 0.01, "*", "-"] by_group 2 : memref<13xf32>
+    ```
+  }];
+  let arguments = (ins AnyMemRef:$memory, I64Attr:$at, StrAttr:$label, ArrayAttr:$formula, OptionalAttr<I64Attr>:$by_group);
+  let assemblyFormat = "$memory `[` $at `]` $label $formula (`by_group` $by_group^)? attr-dict `:` type($memory)";
+  let hasVerifier = 1;
+}
+
 def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
   let summary = "one kernel to be generated: a family and its parameters";
   let description = [{
     The name is the content key: identical layers share. `params` are those that docs/design.md lists for the family; `tile`, `count`
-    and `scratch` (bytes a worker) are what the family's `describe` answered. The region is a map's body, or empty.
+    and `scratch` (bytes a worker) are what the family's `describe` answered. The region is the body of a `map` or of what goes over elements (`each`), or empty.
     ```mlir
     lora.kernel @rms_norm_forward_64 family "rms_norm_forward" rows tile 16 count 0 scratch 0 {n = 64 : i64, ldx = 64 : i64, ldy = 64 : i64, eps = 1.0e-5 : f64}
     ```
@@ -46,7 +83,7 @@ def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
   let description = [{
     `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). `role` says whose the place is: `io` (named by
     the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime. A
-    `region` is all of `params`, `grads`, `exp_avg` or `exp_avg_sq`.
+    `region` is all of a `lora.region`, which the label names.
     ```mlir
     %h = lora.buffer local "layers.0.h" at 4096 : memref<128x64xf32>
     ```

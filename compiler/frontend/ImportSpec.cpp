@@ -27,6 +27,7 @@ public:
   OwningOpRef<ModuleOp> run() {
     describe();
     declareWeights();
+    declareAdapters();
     buildHidden();
     buildHead();
     buildLoss();
@@ -38,7 +39,8 @@ private:
   const ImportInput &input;
   OpBuilder builder;
   OwningOpRef<ModuleOp> module;
-  llvm::StringMap<Type> weightTypes; // by tensor name
+  llvm::StringMap<Type> weightTypes;        // by tensor name
+  llvm::StringMap<std::string> tensorNames; // by module
 
   // While a section is built.
   int64_t layer = 0;
@@ -62,40 +64,28 @@ private:
           builder.getNamedAttr(name, whole ? Attribute(builder.getI64IntegerAttr(int64_t(value)))
                                            : Attribute(builder.getF64FloatAttr(value))));
     }
-    SmallVector<Attribute> adapters;
-    for (const dsl::AdapterChoice &choice : input.adapters)
-      adapters.push_back(builder.getDictionaryAttr({
-          builder.getNamedAttr("module", builder.getStringAttr(choice.module)),
-          builder.getNamedAttr("r", builder.getI64IntegerAttr(choice.r)),
-          builder.getNamedAttr("scale", builder.getF64FloatAttr(choice.scale)),
-          builder.getNamedAttr("dropout", builder.getF64FloatAttr(choice.dropout)),
-          builder.getNamedAttr("loc", LocationAttr(locationOf(context, choice.range, ""))),
-      }));
-    if (input.ranks) // AdaLoRA: bounds of the ranks that the run will choose
-      for (auto [choice, attribute] : llvm::zip(input.adapters, adapters)) {
-        NamedAttrList list(cast<DictionaryAttr>(attribute));
-        list.set("initial_r", builder.getI64IntegerAttr(choice.r));
-        list.set("min_r", builder.getI64IntegerAttr(*choice.minR));
-        list.set("max_r", builder.getI64IntegerAttr(choice.most()));
-        attribute = list.getDictionary(&context);
-      }
     ModuleOp op = *module;
     op->setAttr("lora.architecture", builder.getStringAttr(input.model.architecture));
     op->setAttr("lora.spec", builder.getStringAttr(input.spec.name));
     op->setAttr("lora.hyper", builder.getDictionaryAttr(hyper));
-    op->setAttr("lora.adapters", builder.getArrayAttr(adapters));
-    if (input.ranks) {
-      op->setAttr("lora.orth_reg_weight",
-                  builder.getF64FloatAttr(*input.spec.adapter.adalora->orthRegWeight));
-      op->setAttr(
-          "lora.ranks",
-          builder.getDictionaryAttr(
-              {builder.getNamedAttr("initial", builder.getI64IntegerAttr(input.ranks->initial)),
-               builder.getNamedAttr("target", builder.getI64IntegerAttr(input.ranks->target))}));
-    }
     op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
     op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
                                                              *input.spec.train.batchSize));
+  }
+
+  // One for each module that the spec adapts, in the spec's order.
+  void declareAdapters() {
+    for (const dsl::AdapterChoice &choice : input.adapters) {
+      DenseI64ArrayAttr falls; // AdaLoRA: the run chooses the rank
+      if (input.ranks)
+        falls = builder.getDenseI64ArrayAttr({choice.r, *choice.minR, choice.most()});
+      AdapterOp::create(builder, locationOf(context, choice.range, ""), choice.module,
+                        tensorNames.lookup(choice.module), choice.r, llvm::APFloat(choice.scale),
+                        builder.getF64FloatAttr(choice.dropout), falls);
+    }
+    if (input.ranks)
+      AdaLoraOp::create(builder, module->getLoc(), input.ranks->initial, input.ranks->target,
+                        llvm::APFloat(*input.spec.adapter.adalora->orthRegWeight));
   }
 
   // The storage of one frozen weight: what the spec asks for linears of a block, the file's own
@@ -125,12 +115,14 @@ private:
         std::string tensor = weight.hfName(i);
         WeightType type = weightType(weight, tensor);
         weightTypes[tensor] = type;
-        auto op = FrozenOp::create(builder, locationOf(context, weight.range, tensor),
-                                   builder.getStringAttr(tensor), TypeAttr::get(type));
-        op->setAttr("gguf", builder.getStringAttr(weight.ggufName(i)));
-        op->setAttr("kind", builder.getStringAttr(dsl::toString(weight.kind)));
-        if (weight.permuteHeads)
-          op->setAttr("permute_heads", builder.getI64IntegerAttr(weight.permuteHeads));
+        tensorNames[weight.module(i)] = tensor;
+        auto number = [&](bool isThere, int64_t n) {
+          return isThere ? builder.getI64IntegerAttr(n) : IntegerAttr();
+        };
+        FrozenOp::create(builder, locationOf(context, weight.range, tensor), tensor, type,
+                         number(weight.perLayer, i), builder.getStringAttr(weight.ggufName(i)),
+                         builder.getStringAttr(dsl::toString(weight.kind)),
+                         number(weight.permuteHeads != 0, weight.permuteHeads));
       }
     }
   }

@@ -27,7 +27,7 @@ struct ImportInput {
 /// `@hidden(ids, positions, segments) -> [tokens, hidden]` (after the final norm), `@head(h) ->
 /// logits`,
 /// `@loss(h, labels) -> row losses`. The rank pattern stands in the module's attribute
-/// `lora.adapters`. No target is known.
+/// `lora.adapter`s. No target is known.
 mlir::OwningOpRef<mlir::ModuleOp> importSpec(mlir::MLIRContext &context, const ImportInput &input);
 
 } // namespace lorac

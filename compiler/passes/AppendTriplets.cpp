@@ -1,7 +1,7 @@
-// What AdaLoRA does between a model's programs, as programs of a device: B·diag(E) into B's place
-// and back, importance, scores, zeroing. Each goes over all modules at once, by a table of where
-// their triplets lie, so that its kernels know no rank. Before PlanMemory, which places the
-// buffers.
+// AdaLoRA's regions, and what it does between a model's programs, as programs of a device:
+// B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
+// once, by a table of where their triplets lie, so that its kernels know no rank. Before
+// PlanMemory, which places the buffers.
 
 #include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
@@ -18,20 +18,29 @@ using namespace lorac::lora;
 namespace {
 
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
+  using Base::Base;
+
   void runOnOperation() override {
     int64_t floats = 0, ofB = 0, triplets = 0;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
-      const int64_t n = cast<RankedTensorType>(param.getType()).getNumElements();
-      floats += n;
-      if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
-        ofB += n;
-      if (param->hasAttr("folded"))
-        triplets += n;
+      floats += param.count();
+      ofB += param.is(ParamRole::LoraB) ? param.count() : 0;
+      triplets += param.is(ParamRole::LoraE) ? param.count() : 0;
     }
     if (triplets == 0)
       return;
-    const int64_t modules = getOperation()->getAttrOfType<ArrayAttr>("lora.adapters").size();
+    auto adapters = getOperation().getOps<AdapterOp>();
+    const int64_t modules = std::distance(adapters.begin(), adapters.end());
     DevicePrograms programs(getOperation(), "triplets");
+    SmallVector<StringRef> states; // of the optimizer
+    for (RegionOp region : getOperation().getOps<RegionOp>())
+      if (region.getRole() == RegionRole::State)
+        states.push_back(region.getSymName());
+    for (StringRef name : {"sensitivity", "uncertainty"})
+      programs.declare(RegionRole::Importance, name, floats);
+    programs.declare(RegionRole::Unfolded, "unfolded", ofB);
+    if (device != "cuda")
+      return;
     auto region = [&](StringRef name) { return programs.region(name, floats); };
     auto unfolded = [&] { return programs.region("unfolded", ofB); };
     auto table = [&] {
@@ -59,11 +68,13 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
                      programs.io("triplet_scores", {triplets})},
                     modules);
     open("zero_triplets");
-    programs.launch("triplet_zeros",
-                    {table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
-                     region("params"), region("exp_avg"), region("exp_avg_sq"),
-                     region("sensitivity"), region("uncertainty")},
-                    modules);
+    SmallVector<Value> zeroed{table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
+                              region("params")};
+    for (StringRef state : states)
+      zeroed.push_back(region(state));
+    for (StringRef average : {"sensitivity", "uncertainty"})
+      zeroed.push_back(region(average));
+    programs.launch("triplet_zeros", zeroed, modules);
   }
 };
 

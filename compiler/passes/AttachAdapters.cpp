@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_ATTACHADAPTERS
@@ -15,13 +16,6 @@ using namespace mlir;
 using namespace lorac::lora;
 
 namespace {
-
-struct Adapter {
-  std::string module;
-  int64_t rank;
-  double scale, dropout;
-  Location loc;
-};
 
 Value addMap(OpBuilder &b, Location loc, Value x, Value y) {
   auto map = MapOp::create(b, loc, TypeRange{x.getType()}, ValueRange{x, y});
@@ -35,89 +29,63 @@ Value addMap(OpBuilder &b, Location loc, Value x, Value y) {
 struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdaptersPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    llvm::StringMap<Adapter> adapters;
-    if (failed(readAdapters(module, adapters)))
-      return signalPassFailure();
+    llvm::MapVector<Attribute, AdapterOp> adapters; // by weight
+    for (AdapterOp adapter : module.getOps<AdapterOp>())
+      if (int64_t(adapter.getRank()) > 0)
+        adapters[adapter.getWeightAttr()] = adapter;
+    auto adalora = module.getOps<AdaLoraOp>();
+    isAdaLora = !adalora.empty();
     int64_t stream = 0;
     SmallVector<LinearOp> linears;
     module.walk([&](LinearOp op) { linears.push_back(op); });
     for (LinearOp op : linears) {
-      StringRef tensor = op.getWeight().getDefiningOp<UseOp>().getSymbol();
-      auto found = adapters.find(tensor.drop_back(tensor.ends_with(".weight") ? 7 : 0));
-      if (found == adapters.end() || found->second.rank == 0)
+      auto use = op.getWeight().getDefiningOp<UseOp>();
+      auto found = use ? adapters.find(use.getSymbolAttr()) : adapters.end();
+      if (found == adapters.end())
         continue;
       attach(op, found->second, stream++);
       adapters.erase(found);
     }
-    if (auto weight = module->getAttrOfType<FloatAttr>("lora.orth_reg_weight"))
-      regularize(weight.getValueAsDouble());
-    for (auto &[name, adapter] : adapters)
-      if (adapter.rank > 0) {
-        emitError(adapter.loc) << "no linear of the model is named '" << name << "'";
-        signalPassFailure();
-      }
-  }
-
-  LogicalResult readAdapters(ModuleOp module, llvm::StringMap<Adapter> &adapters) {
-    auto list = module->getAttrOfType<ArrayAttr>("lora.adapters");
-    if (!list)
-      return module.emitError("needs the attribute 'lora.adapters'");
-    for (Attribute entry : list) {
-      auto table = dyn_cast<DictionaryAttr>(entry);
-      auto name = table ? table.getAs<StringAttr>("module") : nullptr;
-      auto rank = table ? table.getAs<IntegerAttr>("r") : nullptr;
-      auto scale = table ? table.getAs<FloatAttr>("scale") : nullptr;
-      if (!name || !rank || !scale || rank.getInt() < 0)
-        return module.emitError(
-                   "each of 'lora.adapters' needs 'module', 'r' >= 0 and 'scale', got ")
-               << entry;
-      auto dropout = table.getAs<FloatAttr>("dropout");
-      auto loc = table.getAs<LocationAttr>("loc");
-      adapters.try_emplace(name.getValue(),
-                           Adapter{name.str(), rank.getInt(), scale.getValueAsDouble(),
-                                   dropout ? dropout.getValueAsDouble() : 0.0,
-                                   loc ? Location(loc) : module.getLoc()});
+    if (isAdaLora)
+      regularize((*adalora.begin()).getOrthRegWeight().convertToDouble());
+    for (auto &[weight, adapter] : adapters) {
+      emitError(adapter.getLoc()) << "no linear of the model is named '" << adapter.getSymName()
+                                  << "'";
+      signalPassFailure();
     }
-    return success();
   }
 
-  Value declare(OpBuilder &b, LinearOp op, const Adapter &adapter, StringRef group,
-                ArrayRef<int64_t> shape) {
+  ParamOp declare(AdapterOp adapter, ParamRole role, ArrayRef<int64_t> shape) {
     ModuleOp module = getOperation();
-    auto type = RankedTensorType::get(shape, b.getF32Type());
-    std::string name = adapter.module + "." + group.str() + ".weight";
-    OpBuilder atModule = OpBuilder::atBlockBegin(module.getBody());
+    OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
     for (Operation &other : *module.getBody())
-      if (isa<FrozenOp, ParamOp>(other))
-        atModule.setInsertionPointAfter(&other);
-    auto param =
-        ParamOp::create(atModule, adapter.loc, atModule.getStringAttr(name), TypeAttr::get(type));
-    param->setAttr("group", b.getStringAttr(group));
-    param->setAttr("module", b.getStringAttr(adapter.module));
-    param->setAttr("scale", b.getF64FloatAttr(adapter.scale));
-    return UseOp::create(b, adapter.loc, type, name);
+      if (isa<FrozenOp, AdapterOp, ParamOp>(other))
+        b.setInsertionPointAfter(&other);
+    std::string name = (adapter.getSymName() + "." + stringifyParamRole(role) + ".weight").str();
+    return ParamOp::create(b, adapter.getLoc(), name, RankedTensorType::get(shape, b.getF32Type()),
+                           ParamRoleAttr::get(b.getContext(), role),
+                           FlatSymbolRefAttr::get(adapter), IntegerAttr());
   }
 
-  void attach(LinearOp op, const Adapter &adapter, int64_t stream) {
+  void attach(LinearOp op, AdapterOp adapter, int64_t stream) {
     OpBuilder b(op->getContext());
     b.setInsertionPointAfter(op);
     auto weight = cast<WeightType>(op.getWeight().getType());
-    Location loc = NameLoc::get(b.getStringAttr(adapter.module), adapter.loc);
+    const int64_t rank = adapter.getRank();
+    Location loc = NameLoc::get(adapter.getSymNameAttr(), adapter.getLoc());
+    auto use = [&](ParamRole role, ArrayRef<int64_t> shape) -> Value {
+      ParamOp param = declare(adapter, role, shape);
+      return UseOp::create(b, adapter.getLoc(), param.getType(), param.getSymName());
+    };
     Value x = op.getX();
-    if (adapter.dropout > 0)
-      x = DropoutOp::create(b, loc, x.getType(), x, b.getF64FloatAttr(adapter.dropout),
-                            b.getI64IntegerAttr(stream));
-    Value a = declare(b, op, adapter, "lora_A", {adapter.rank, weight.getShape()[1]});
-    Value bFactor = declare(b, op, adapter, "lora_B", {weight.getShape()[0], adapter.rank});
-    if (getOperation()->hasAttr("lora.orth_reg_weight")) {
-      Value e = declare(b, op, adapter, "lora_E", {adapter.rank, 1});
-      SymbolTable(getOperation())
-          .lookup(e.getDefiningOp<UseOp>().getSymbol())
-          ->setAttr("folded", b.getUnitAttr());
-      e.getDefiningOp()->erase();
-    }
-    Value update = LowRankOp::create(b, loc, op.getY().getType(), x, a, bFactor,
-                                     b.getF64FloatAttr(adapter.scale));
+    if (auto dropout = adapter.getDropoutAttr(); dropout && dropout.getValueAsDouble() > 0)
+      x = DropoutOp::create(b, loc, x.getType(), x, dropout, b.getI64IntegerAttr(stream));
+    Value a = use(ParamRole::LoraA, {rank, weight.getShape()[1]});
+    Value bFactor = use(ParamRole::LoraB, {weight.getShape()[0], rank});
+    if (isAdaLora)
+      declare(adapter, ParamRole::LoraE, {rank, 1});
+    Value update =
+        LowRankOp::create(b, loc, op.getY().getType(), x, a, bFactor, adapter.getScaleAttr());
     Value sum = addMap(b, loc, op.getY(), update);
     op.getY().replaceUsesWithIf(
         sum, [&](OpOperand &use) { return use.getOwner() != sum.getDefiningOp(); });
@@ -130,9 +98,10 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     ModuleOp module = getOperation();
     SmallVector<ParamOp> factors;
     for (ParamOp param : module.getOps<ParamOp>())
-      if (!param->hasAttr("folded"))
+      if (!param.is(ParamRole::LoraE))
         factors.push_back(param);
-    auto adapters = module->getAttrOfType<ArrayAttr>("lora.adapters");
+    auto adapters = module.getOps<AdapterOp>();
+    const auto count = double(std::distance(adapters.begin(), adapters.end()));
     OpBuilder b(module.getContext());
     b.setInsertionPointToEnd(module.getBody());
     auto one = RankedTensorType::get({1}, b.getF32Type());
@@ -143,7 +112,7 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     SmallVector<Value> norms;
     for (ParamOp param : factors) {
       auto type = cast<RankedTensorType>(param.getType());
-      bool isA = param->getAttrOfType<StringAttr>("group") == "lora_A";
+      bool isA = param.is(ParamRole::LoraA);
       int64_t rank = type.getDimSize(isA ? 0 : 1);
       Location loc = param.getLoc();
       auto product = [&](ProductKind kind, Value x, Value y, ArrayRef<int64_t> shape) -> Value {
@@ -154,7 +123,7 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
       Value factor = UseOp::create(b, loc, type, param.getSymName());
       Value gram = product(isA ? ProductKind::NT : ProductKind::TN, factor, factor, {rank, rank});
       auto term = OrthogonalTermOp::create(b, loc, gram.getType(), one, gram,
-                                           b.getF64FloatAttr(weight / adapters.size()));
+                                           b.getF64FloatAttr(weight / count));
       Value gradient = isA ? product(ProductKind::NN, term.getGradient(), factor, type.getShape())
                            : product(ProductKind::NN, factor, term.getGradient(), type.getShape());
       GradientOp::create(b, loc, param.getSymNameAttr(), gradient);
@@ -162,6 +131,8 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     }
     func::ReturnOp::create(b, module.getLoc(), norms);
   }
+
+  bool isAdaLora = false;
 };
 
 } // namespace

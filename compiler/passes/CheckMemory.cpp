@@ -67,13 +67,21 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
     const int64_t bytes = arena.getAs<IntegerAttr>("bytes").getInt();
     llvm::StringSet<> ofInference = inferenceBuffers(module);
     InUse always;
-    if (failed(addFixed(module, arena, always, [&](BufferOp buffer) {
+    for (RegionOp region : module.getOps<RegionOp>())
+      if (const int64_t begin = region.getOffset(), floats = region.getFloats(); floats > 0)
+        if (const Span *other =
+                always.add({begin, begin + 4 * floats, region.getSymName().str()})) {
+          module.emitError("'") << region.getSymName() << "' lies over '" << other->name
+                                << "' in the arena, both in use throughout";
+          return signalPassFailure();
+        }
+    if (failed(addFixed(module, always, [&](BufferOp buffer) {
           return buffer.getRole() == BufferRole::Table ||
                  (buffer.getRole() == BufferRole::IO && !ofInference.contains(buffer.getLabel()));
         })))
       return signalPassFailure();
     InUse inInference = always;
-    if (failed(addFixed(module, {}, inInference, [&](BufferOp buffer) {
+    if (failed(addFixed(module, inInference, [&](BufferOp buffer) {
           return buffer.getRole() == BufferRole::IO && ofInference.contains(buffer.getLabel());
         })))
       return signalPassFailure();
@@ -82,18 +90,10 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
         return signalPassFailure();
   }
 
-  // Regions of the arena, and what the runtime knows by name: in use throughout, or in all programs
-  // of inference.
-  LogicalResult addFixed(ModuleOp module, DictionaryAttr arena, InUse &always,
+  // What the runtime knows by name: in use throughout, or in all programs of inference.
+  LogicalResult addFixed(ModuleOp module, InUse &always,
                          llvm::function_ref<bool(BufferOp)> isFixed) {
     std::map<std::string, Span> fixed;
-    for (NamedAttribute entry : arena ? arena.getValue() : ArrayRef<NamedAttribute>())
-      if (auto region = dyn_cast<DictionaryAttr>(entry.getValue())) {
-        const int64_t begin = region.getAs<IntegerAttr>("offset").getInt(),
-                      count = region.getAs<IntegerAttr>("count").getInt();
-        if (count > 0)
-          fixed[entry.getName().str()] = {begin, begin + 4 * count, entry.getName().str()};
-      }
     module.walk([&](BufferOp buffer) {
       if (isFixed(buffer))
         fixed[(stringifyBufferRole(buffer.getRole()) + "/" + buffer.getLabel()).str()] =

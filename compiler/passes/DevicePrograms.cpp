@@ -1,4 +1,4 @@
-// Programs that a device runs besides those of the model.
+// Programs besides those of the model.
 
 #include "compiler/passes/DevicePrograms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -29,12 +29,26 @@ Value DevicePrograms::local(StringRef label, int64_t floats) {
   return buffer(BufferRole::Local, label, {floats}, b.getF32Type());
 }
 
-void DevicePrograms::launch(StringRef family, ValueRange operands, int64_t rows,
+void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t floats) {
+  OpBuilder at(module.getContext());
+  at.setInsertionPointToEnd(module.getBody());
+  if (auto functions = module.getOps<func::FuncOp>(); !functions.empty())
+    at.setInsertionPoint(*functions.begin());
+  RegionOp::create(at, module.getLoc(), name, kind, floats, -1);
+}
+
+void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
                             ArrayRef<int64_t> scalars) {
   Location loc = NameLoc::get(b.getStringAttr(what));
-  KernelKey key{family.str(), {b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands)))}};
+  key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
   auto op = LaunchOp::create(
       b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows),
       scalars.empty() ? nullptr : b.getDenseI64ArrayAttr(scalars), b.getUnitAttr());
   op->setAttr("flops", b.getI64IntegerAttr(0));
+}
+
+void DevicePrograms::scalar(Value memory, int64_t at, StringRef label, ArrayAttr formula,
+                            int64_t byGroup) {
+  ScalarOp::create(b, b.getUnknownLoc(), memory, at, label, formula,
+                   byGroup ? b.getI64IntegerAttr(byGroup) : nullptr);
 }

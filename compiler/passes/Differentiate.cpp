@@ -130,7 +130,7 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     llvm::StringSet<> have;
     train.walk([&](GradientOp op) { have.insert(op.getSymbol()); });
     for (ParamOp param : module.getOps<ParamOp>())
-      if (!have.contains(param.getSymName()) && !param->hasAttr("folded"))
+      if (!have.contains(param.getSymName()) && !param.is(ParamRole::LoraE))
         return param.emitOpError("gets no gradient: the loss does not depend on it");
     return success();
   }

@@ -93,7 +93,21 @@ struct FuseSum : OpRewritePattern<MapOp> {
     return nullptr;
   }
 
-  // The low-rank product of the same adapter (the same module's name), if it is among the terms.
+  static UseOp symbolOf(Value operand) { return operand.getDefiningOp<UseOp>(); }
+
+  // Whether the panel's factor belongs to the adapter of the base's weight.
+  static bool isOfAdapter(Operation *base, MatmulOp panel) {
+    UseOp weight = symbolOf(base->getOperand(1)), factor = symbolOf(panel.getB());
+    if (!weight || !factor)
+      return false;
+    auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(base, factor.getSymbolAttr());
+    if (!param || !param.getAdapter())
+      return false;
+    auto adapter = SymbolTable::lookupNearestSymbolFrom<AdapterOp>(base, param.getAdapterAttr());
+    return adapter && adapter.getWeightAttr() == weight.getSymbolAttr();
+  }
+
+  // The low-rank product of the same adapter, if it is among the terms.
   static MatmulOp takePanel(Operation *base, SmallVectorImpl<MatmulOp> &panels) {
     auto fits = [&](MatmulOp panel) {
       if (isa<LinearOp>(base))
@@ -101,12 +115,8 @@ struct FuseSum : OpRewritePattern<MapOp> {
       return isa<LinearBackwardOp>(base) && panel.getKind() == ProductKind::NN &&
              panel.getScale().isExactlyValue(1.0);
     };
-    auto sameModule = [&](MatmulOp panel) {
-      auto a = dyn_cast<NameLoc>(base->getLoc()), b = dyn_cast<NameLoc>(panel.getLoc());
-      return a && b && a.getName() == b.getName();
-    };
-    MatmulOp *found =
-        llvm::find_if(panels, [&](MatmulOp panel) { return fits(panel) && sameModule(panel); });
+    MatmulOp *found = llvm::find_if(
+        panels, [&](MatmulOp panel) { return fits(panel) && isOfAdapter(base, panel); });
     if (found == panels.end() && panels.size() == 1 && fits(panels.front()))
       found = panels.begin();
     if (found == panels.end())

@@ -39,9 +39,12 @@ static std::string shownParams(DictionaryAttr params, StringRef rows = "") {
   return name;
 }
 
-// linear_forward_nf4_1536x576_low_rank, linear_forward_nf4_576_192_192x576_low_rank_rope.
+// linear_forward_nf4_1536x576_low_rank, linear_forward_nf4_576_192_192x576_low_rank_rope,
+// each_adamw.
 static std::string readableName(const KernelKey &key, DictionaryAttr params) {
   std::string name = key.family;
+  if (auto what = params.getAs<StringAttr>("what"))
+    name += "_" + what.getValue().str();
   SmallVector<DictionaryAttr> parts{params};
   if (auto several = params.getAs<ArrayAttr>("parts"))
     parts = llvm::to_vector(several.getAsRange<DictionaryAttr>());

@@ -2,6 +2,8 @@
 // The passes of lorac; Passes.td says what each does.
 
 #include "compiler/dialect/LoraOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Pass/Pass.h"
 

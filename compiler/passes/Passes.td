@@ -143,31 +143,40 @@ def StackLaunches : Pass<"lora-stack-launches", "::mlir::ModuleOp"> {
   }];
 }
 
-def AppendTriplets : Pass<"lora-append-triplets", "::mlir::ModuleOp"> {
-  let summary = "50-planned, on devices: what AdaLoRA does between programs";
+def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
+  let summary = "50-planned: the optimizer's step as the program @update";
   let description = [{
-    Where parameters are triplets: @fold puts B·diag(E) in B's place, @unfold takes it back, @unfold_grads turns the gradient by it into
-    those by B and E; @importance takes a step into the averages, @scores gives one number a triplet, @zero_triplets zeroes what is masked
-    or died. One launch each, over all modules by the table `triplets`. On the CPU the runtime does this itself.
+    One launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span belongs to. Its body
+    is what compiler/optimizers/<name>.cpp writes for one element; its states become a `lora.region` each, and the numbers that the host computes
+    before each update a `lora.scalar` each. On devices also @norm, the global norm in two stages of fixed order, and the place of the step's
+    scalars; on the CPU the runtime forms the norm itself.
   }];
-  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+  let options = [Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "its word in a spec">,
+                 Option<"beta1", "beta1", "double", "0.9", "first of the betas">,
+                 Option<"beta2", "beta2", "double", "0.999", "second of the betas">,
+                 Option<"eps", "eps", "double", "1e-8", "what the denominator has beside the root">,
+                 Option<"weightDecay", "weight-decay", "double", "0", "decoupled from the gradient">,
+                 Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
-def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
-  let summary = "50-planned, on devices: the optimizer's step as programs @norm and @update";
+def AppendTriplets : Pass<"lora-append-triplets", "::mlir::ModuleOp"> {
+  let summary = "50-planned: AdaLoRA's regions; on devices, what it does between programs";
   let description = [{
-    The global norm in two stages of fixed order, then AdamW over the flat regions of parameters, gradients and moments in one launch;
-    `update_spans` says which group each span belongs to. Also declares the region that holds the step's scalars. On the CPU the runtime
-    does this itself.
+    Where parameters are triplets: regions of the importance and of B without E. For `device=cuda` also programs: @fold puts B·diag(E) in B's
+    place, @unfold takes it back, @unfold_grads turns the gradient by it into those by B and E; @importance takes a step into the averages,
+    @scores gives one number a triplet, @zero_triplets zeroes what is masked or died. One launch each, over all modules by the table `triplets`.
+    On the CPU the runtime does this itself.
   }];
+  let options = [Option<"device", "device", "std::string", "\"cuda\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
 def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let summary = "50-planned: lifetimes -> one arena with offsets";
   let description = [{
-    Inputs and outputs, tables, parameters, gradients and moments have places of their own; everything else shares by lifetime,
-    largest first. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the module's
+    Inputs and outputs, tables and regions have places of their own; everything else shares by lifetime, largest first. Declares the
+    regions of parameters and gradients; each `lora.region` then has its offset. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the module's
     `lora.arena` and is what the runtime allocates.
   }];
   let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];

@@ -38,35 +38,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     fixed.clear(), top = 0;
     ModuleOp module = getOperation();
     Builder b(module.getContext());
-    SmallVector<NamedAttribute> arena;
-    auto region = [&](StringRef name, int64_t offset, int64_t count) {
-      arena.push_back(b.getNamedAttr(
-          name, b.getDictionaryAttr({b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
-                                     b.getNamedAttr("count", b.getI64IntegerAttr(count))})));
-    };
-    // Parameters, gradients and moments: four regions of one order, so that the optimizer is one
-    // flat pass.
-    int64_t count = 0;
-    for (ParamOp param : paramsInOrder()) {
-      param->setAttr("offset", b.getI64IntegerAttr(count));
-      count += cast<RankedTensorType>(param.getType()).getNumElements();
-    }
-    for (auto [name, role] : {std::pair("params", "param/"), std::pair("grads", "grad/"),
-                              std::pair("exp_avg", ""), std::pair("exp_avg_sq", "")}) {
-      region(name, top, count);
-      fixed[("region/" + Twine(name)).str()] = top;
-      if (StringRef prefix = role; !prefix.empty()) {
-        for (ParamOp param : module.getOps<ParamOp>())
-          fixed[(prefix + param.getSymName()).str()] =
-              top + 4 * param->getAttrOfType<IntegerAttr>("offset").getInt();
-        for (StackOp stack : module.getOps<StackOp>())
-          fixed[(prefix + stack.getSymName()).str()] =
-              fixed[(prefix + cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue()).str()];
-      }
-      // kernels may read, not write, up to 64 bytes behind a factor
-      top += aligned(4 * count + 64);
-    }
-    placeTriplets(region, count);
+    if (failed(placeRegions()))
+      return signalPassFailure();
     // What only inference has lies behind the rest, where a step has its locals.
     llvm::StringSet<> ofInference = inferenceBuffers(module);
     for (auto func : module.getOps<func::FuncOp>())
@@ -80,28 +53,51 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     int64_t shared = top, peak = top;
     for (auto func : module.getOps<func::FuncOp>())
       peak = std::max(peak, placeLocals(func, isInference(func) ? shared : persistent));
-    arena.push_back(b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)));
-    arena.push_back(b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64))));
-    module->setAttr("lora.arena", b.getDictionaryAttr(arena));
+    module->setAttr(
+        "lora.arena",
+        b.getDictionaryAttr({b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)),
+                             b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64)))}));
   }
 
-  // AdaLoRA's importance, two numbers a parameter, and B while it is folded with E.
-  void placeTriplets(llvm::function_ref<void(StringRef, int64_t, int64_t)> region, int64_t count) {
-    int64_t folded = 0;
-    bool isTriplets = false;
-    for (ParamOp param : getOperation().getOps<ParamOp>()) {
-      isTriplets |= param->hasAttr("folded");
-      if (auto group = param->getAttrOfType<StringAttr>("group"); group && group == "lora_B")
-        folded += cast<RankedTensorType>(param.getType()).getNumElements();
+  // Regions of one order, so that an optimizer is one flat pass; those of parameters and gradients
+  // come first, and have the places of each parameter.
+  LogicalResult placeRegions() {
+    ModuleOp module = getOperation();
+    Builder b(module.getContext());
+    int64_t count = 0;
+    for (ParamOp param : paramsInOrder()) {
+      param.setOffset(count);
+      count += param.count();
     }
-    if (!isTriplets)
-      return;
-    for (auto [name, floats] : {std::pair("sensitivity", count), std::pair("uncertainty", count),
-                                std::pair("unfolded", folded)}) {
-      region(name, top, floats);
-      fixed[("region/" + Twine(name)).str()] = top;
-      top += aligned(4 * floats + 64);
+    auto first = OpBuilder::atBlockBegin(module.getBody());
+    for (auto [name, kind, prefix] : {std::tuple("params", RegionRole::Params, "param/"),
+                                      std::tuple("grads", RegionRole::Grads, "grad/")}) {
+      place(RegionOp::create(first, module.getLoc(), name, kind, count, -1));
+      const int64_t begin = fixed[("region/" + Twine(name)).str()];
+      for (ParamOp param : module.getOps<ParamOp>())
+        fixed[(prefix + param.getSymName()).str()] = begin + 4 * int64_t(*param.getOffset());
+      for (StackOp stack : module.getOps<StackOp>())
+        fixed[(prefix + stack.getSymName()).str()] =
+            fixed[(prefix + cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue()).str()];
     }
+    for (RegionOp region : module.getOps<RegionOp>())
+      if (int64_t(region.getOffset()) < 0)
+        place(region);
+    WalkResult known = module.walk([&](BufferOp buffer) {
+      if (buffer.getRole() != BufferRole::Region ||
+          fixed.contains(("region/" + buffer.getLabel()).str()))
+        return WalkResult::advance();
+      buffer.emitOpError("is of the region '") << buffer.getLabel() << "', which none declares";
+      return WalkResult::interrupt();
+    });
+    return failure(known.wasInterrupted());
+  }
+
+  // Kernels may read, not write, up to 64 bytes behind a factor.
+  void place(RegionOp region) {
+    region.setOffset(top);
+    fixed[("region/" + region.getSymName()).str()] = top;
+    top += aligned(4 * int64_t(region.getFloats()) + 64);
   }
 
   // As declared, but the parts of a stack follow its first part, and E, whose length is a rank,
@@ -127,7 +123,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
           order.push_back(symbols.lookup<ParamOp>(part.getValue()));
     }
     std::stable_partition(order.begin(), order.end(),
-                          [](ParamOp param) { return !param->hasAttr("folded"); });
+                          [](ParamOp param) { return !param.is(ParamRole::LoraE); });
     return order;
   }
 

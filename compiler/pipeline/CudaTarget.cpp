@@ -10,6 +10,7 @@
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/KernelFacts.h"
 #include "compiler/pipeline/PlanJson.h"
+#include "compiler/pipeline/UpdatePrograms.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -34,8 +35,7 @@ void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
   select.compute = cudaCompute(spec);
   pm.addPass(createSelectKernels(select));
   pm.addPass(createStackLaunches());
-  pm.addPass(createAppendUpdate());
-  pm.addPass(createAppendTriplets());
+  addUpdatePrograms(pm, spec, "cuda");
   PlanMemoryOptions memory;
   memory.alignment = 256;
   pm.addPass(createPlanMemory(memory));

@@ -9,6 +9,7 @@
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/pipeline/PlanReport.h"
+#include "compiler/pipeline/UpdatePrograms.h"
 #include "compiler/pipeline/WeightParts.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -93,24 +94,17 @@ private:
   LogicalResult readBase() {
     ParserConfig config(&context, /*verifyAfterParse=*/false);
     module = parseSourceString<ModuleOp>(request.base, config);
-    auto adapters = module ? (*module)->getAttrOfType<ArrayAttr>("lora.adapters") : ArrayAttr();
-    if (!adapters)
+    if (!module)
       return emitError(UnknownLoc::get(&context), "the base of the program is unreadable");
-    SmallVector<Attribute> changed;
     size_t known = 0;
-    for (auto adapter : adapters.getAsRange<DictionaryAttr>()) {
-      NamedAttrList list(adapter);
-      auto found = request.rankPattern.find(adapter.getAs<StringAttr>("module").str());
-      if (found != request.rankPattern.end()) {
-        ++known;
-        list.set("r", IntegerAttr::get(IntegerType::get(&context, 64), found->second));
-      }
-      changed.push_back(list.getDictionary(&context));
+    for (AdapterOp adapter : module->getOps<AdapterOp>()) {
+      auto found = request.rankPattern.find(adapter.getSymName().str());
+      if (found != request.rankPattern.end())
+        ++known, adapter.setRank(found->second);
     }
     if (known != request.rankPattern.size())
       return emitError(UnknownLoc::get(&context),
                        "the ranks name a module that the program does not adapt");
-    (*module)->setAttr("lora.adapters", ArrayAttr::get(&context, changed));
     return success();
   }
 
@@ -182,6 +176,7 @@ private:
       if (isCuda())
         return addCudaPlanning(pm, *request.spec);
       pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
+      addUpdatePrograms(pm, *request.spec, "cpu");
       addDescribeKernels(pm, request.cpu);
       pm.addPass(createPlanMemory());
       pm.addPass(createCheckMemory());

@@ -49,6 +49,7 @@ public:
       writeParams();
       writeRanks();
       writeArena();
+      writeOptimizer(*spec.optimizer.name);
       writeKernels();
       writePrograms();
     });
@@ -90,15 +91,14 @@ private:
         auto type = cast<WeightType>(op.getType());
         json.object([&] {
           json.attribute("name", op.getSymName());
-          json.attribute("gguf", op->getAttrOfType<StringAttr>("gguf").getValue());
-          json.attribute("kind", op->getAttrOfType<StringAttr>("kind").getValue());
+          json.attribute("gguf", op.getGguf().value_or(""));
+          json.attribute("kind", op.getKind().value_or(""));
           json.attributeArray("shape", [&] {
             for (int64_t n : type.getShape())
               json.value(n);
           });
           json.attribute("format", type.formatName());
-          auto heads = op->getAttrOfType<IntegerAttr>("permute_heads");
-          json.attribute("permute_heads", heads ? heads.getInt() : 0);
+          json.attribute("permute_heads", int64_t(op.getPermuteHeads().value_or(0)));
           json.attributeArray("parts", [&] {
             for (const WeightPart &part : weightParts(type, layout()))
               json.object([&] {
@@ -115,18 +115,18 @@ private:
     json.attributeArray("params", [&] {
       for (ParamOp op : module.getOps<ParamOp>()) {
         auto type = cast<RankedTensorType>(op.getType());
-        StringRef group = op->getAttrOfType<StringAttr>("group").getValue();
+        auto adapter = module.lookupSymbol<AdapterOp>(op.getAdapterAttr());
         json.object([&] {
           json.attribute("name", op.getSymName());
-          json.attribute("module", op->getAttrOfType<StringAttr>("module").getValue());
-          json.attribute("group", group);
+          json.attribute("module", adapter.getSymName());
+          json.attribute("group", stringifyParamRole(*op.getRole()));
           json.attributeArray("shape", [&] {
             for (int64_t n : type.getShape())
               json.value(n);
           });
-          json.attribute("offset", op->getAttrOfType<IntegerAttr>("offset").getInt());
-          json.attribute("rank", type.getDimSize(group == "lora_B" ? 1 : 0));
-          json.attribute("scale", op->getAttrOfType<FloatAttr>("scale").getValueAsDouble());
+          json.attribute("offset", int64_t(*op.getOffset()));
+          json.attribute("rank", int64_t(adapter.getRank()));
+          json.attribute("scale", adapter.getScale().convertToDouble());
         });
       }
     });
@@ -134,23 +134,21 @@ private:
 
   // AdaLoRA: budgets, and each module's bounds.
   void writeRanks() {
-    auto ranks = module->getAttrOfType<DictionaryAttr>("lora.ranks");
-    if (!ranks)
-      return;
-    json.attributeObject("ranks", [&] {
-      for (StringRef key : {"initial", "target"})
-        json.attribute(key, ranks.getAs<IntegerAttr>(key).getInt());
-      json.attributeArray("modules", [&] {
-        for (auto adapter :
-             module->getAttrOfType<ArrayAttr>("lora.adapters").getAsRange<DictionaryAttr>())
-          json.object([&] {
-            json.attribute("module", adapter.getAs<StringAttr>("module").getValue());
-            for (auto [key, from] :
-                 {std::pair("initial", "initial_r"), {"min", "min_r"}, {"max", "max_r"}})
-              json.attribute(key, adapter.getAs<IntegerAttr>(from).getInt());
-          });
+    for (AdaLoraOp adalora : module.getOps<AdaLoraOp>())
+      json.attributeObject("ranks", [&] {
+        json.attribute("initial", int64_t(adalora.getInitial()));
+        json.attribute("target", int64_t(adalora.getTarget()));
+        json.attributeArray("modules", [&] {
+          for (AdapterOp adapter : module.getOps<AdapterOp>())
+            json.object([&] {
+              ArrayRef<int64_t> falls = *adapter.getFalls();
+              json.attribute("module", adapter.getSymName());
+              json.attribute("initial", falls[0]);
+              json.attribute("min", falls[1]);
+              json.attribute("max", falls[2]);
+            });
+        });
       });
-    });
   }
 
   void writeArena() {
@@ -162,16 +160,15 @@ private:
       json.attribute("bytes", arena.getAs<IntegerAttr>("bytes").getInt());
       json.attribute("persistent", arena.getAs<IntegerAttr>("persistent").getInt());
       json.attribute("scratch_bytes", scratch);
-      for (StringRef region :
-           {"params", "grads", "exp_avg", "exp_avg_sq", "sensitivity", "uncertainty", "unfolded"}) {
-        auto table = arena.getAs<DictionaryAttr>(region);
-        if (!table)
-          continue;
-        json.attributeObject(region, [&] {
-          json.attribute("offset", table.getAs<IntegerAttr>("offset").getInt());
-          json.attribute("count", table.getAs<IntegerAttr>("count").getInt());
-        });
-      }
+      json.attributeArray("regions", [&] {
+        for (RegionOp region : module.getOps<RegionOp>())
+          json.object([&] {
+            json.attribute("name", region.getSymName());
+            json.attribute("kind", stringifyRegionRole(region.getRole()));
+            json.attribute("offset", int64_t(region.getOffset()));
+            json.attribute("count", int64_t(region.getFloats()));
+          });
+      });
     });
     std::map<std::string, BufferOp> io, tables;
     module.walk([&](BufferOp buffer) {
@@ -194,6 +191,36 @@ private:
           json.attribute("dim", shape[1]);
           json.attribute("theta", op->getAttrOfType<FloatAttr>("theta").getValueAsDouble());
         });
+    });
+  }
+
+  // What the host computes before each update.
+  void writeOptimizer(dsl::OptimizerName name) {
+    auto update = module.lookupSymbol<func::FuncOp>("update");
+    if (!update)
+      return;
+    int64_t floats = 0;
+    for (BufferOp buffer : update.getOps<BufferOp>())
+      if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == "update")
+        floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
+    json.attributeObject("optimizer", [&] {
+      json.attribute("name", llvm::StringRef(toString(name)));
+      json.attribute("floats", floats);
+      json.attributeArray("scalars", [&] {
+        for (ScalarOp scalar : update.getOps<ScalarOp>())
+          json.object([&] {
+            json.attribute("name", scalar.getLabel());
+            json.attribute("at", int64_t(scalar.getAt()));
+            json.attribute("by_group", int64_t(scalar.getByGroup().value_or(0)));
+            json.attributeArray("formula", [&] {
+              for (Attribute term : scalar.getFormula())
+                if (auto word = dyn_cast<StringAttr>(term))
+                  json.value(word.getValue());
+                else
+                  json.value(cast<FloatAttr>(term).getValueAsDouble());
+            });
+          });
+      });
     });
   }
 

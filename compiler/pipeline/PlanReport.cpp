@@ -91,8 +91,14 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
   llvm::raw_string_ostream os(text);
   auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
   auto number = [&](StringRef name) { return arena.getAs<IntegerAttr>(name).getInt(); };
-  int64_t count = arena.getAs<DictionaryAttr>("params").getAs<IntegerAttr>("count").getInt(),
-          scratch = 0;
+  int64_t count = 0, trained = 0, scratch = 0; // parameters; bytes of them and what goes with them
+  std::string names;
+  for (RegionOp region : module.getOps<RegionOp>()) {
+    if (region.getRole() == RegionRole::Params)
+      count = region.getFloats();
+    trained += 4 * int64_t(region.getFloats());
+    names += (names.empty() ? "" : ", ") + region.getSymName().str();
+  }
   for (KernelOp kernel : module.getOps<KernelOp>())
     scratch = std::max<int64_t>(scratch, kernel.getScratch());
 
@@ -100,10 +106,9 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
      << "\n\n## Memory\n\nEvery byte of a step is allocated before the first one.\n\n"
      << "| what | size |\n|---|---:|\n";
   reportWeights(module, layout, os);
-  os << llvm::formatv("| adapters, gradients and moments: 4 x {0} parameters | {1} |\n", count,
-                      mib(16 * count));
+  os << llvm::formatv("| {0} parameters: {1} | {2} |\n", count, names, mib(trained));
   os << llvm::formatv("| inputs, outputs and tables | {0} |\n",
-                      mib(number("persistent") - 16 * count));
+                      mib(number("persistent") - trained));
   os << llvm::formatv("| activations, shared by lifetime | {0} |\n",
                       mib(number("bytes") - number("persistent")));
   os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + number("bytes")));

@@ -218,7 +218,8 @@ std::string rankOf(const TrainedTensor &tensor) {
 }
 
 std::string tensorText(const Project &project, const Explanation &all) {
-  std::string text = fmt::format("\nRates: AdamW, {}\n", scheduleOf(project.spec));
+  std::string text = fmt::format("\nRates: {}, {}\n", toString(*project.spec.optimizer.name),
+                                 scheduleOf(project.spec));
   std::vector<std::vector<std::string>> rows = {{"group", "learning rate", "weight decay"}};
   for (const RateGroup &group : all.groups)
     rows.push_back(
@@ -228,7 +229,7 @@ std::string tensorText(const Project &project, const Explanation &all) {
   text += table(rows, 1);
 
   text +=
-      fmt::format("\nTensors, float32; bytes of parameters, gradients, two moments{}:\n",
+      fmt::format("\nTensors, float32; bytes of parameters, gradients, optimizer states{}:\n",
                   all.adalora ? ", importance (two averages) and, of lora_B, one more copy" : "");
   rows = {
       {"tensor", "shape", "rank", "scale", "learning rate", "weight decay", "parameters", "bytes"}};
@@ -243,10 +244,10 @@ std::string tensorText(const Project &project, const Explanation &all) {
 
   const TrainedBytes sum = all.bytes();
   text += fmt::format(
-      "\nIn all {} tensors of {} parameters: {} ({} parameters, {} gradients, {} moments",
+      "\nIn all {} tensors of {} parameters: {} ({} parameters, {} gradients, {} optimizer states",
       all.tensors.size(), tools::grouped(all.parameters()), binaryBytes(double(sum.total())),
       binaryBytes(double(sum.params)), binaryBytes(double(sum.grads)),
-      binaryBytes(double(sum.moments)));
+      binaryBytes(double(sum.states)));
   if (all.adalora)
     text += fmt::format(", {} importance, {} lora_B again", binaryBytes(double(sum.importance)),
                         binaryBytes(double(sum.unfolded)));
@@ -255,7 +256,7 @@ std::string tensorText(const Project &project, const Explanation &all) {
 
 Json asJson(const TrainedBytes &bytes, bool adalora) {
   Json json = {
-      {"parameters", bytes.params}, {"gradients", bytes.grads}, {"moments", bytes.moments}};
+      {"parameters", bytes.params}, {"gradients", bytes.grads}, {"optimizer_states", bytes.states}};
   if (adalora) {
     json["importance"] = bytes.importance;
     json["unfolded"] = bytes.unfolded;

@@ -1,6 +1,8 @@
 #include "compiler/tools/Explanation.h"
 
-#include "runtime/train/Optimizer.h"
+#include "compiler/optimizers/States.h"
+
+#include "runtime/train/ParamGroups.h"
 
 #include <fmt/format.h>
 
@@ -110,7 +112,7 @@ std::vector<TensorGroup> Explanation::grouped() const {
 TrainedBytes Explanation::bytes(const TrainedTensor &tensor) const {
   const int64_t floats = 4 * tensor.count();
   // AdaLoRA: two averages of importance; B is kept as it is beside B·diag(E), which the step reads.
-  return {floats, floats, 2 * floats, adalora ? 2 * floats : 0,
+  return {floats, floats, states * floats, adalora ? 2 * floats : 0,
           adalora && tensor.part == "lora_B" ? floats : 0};
 }
 
@@ -120,7 +122,7 @@ TrainedBytes Explanation::bytes() const {
     const TrainedBytes of = bytes(tensor);
     sum.params += of.params;
     sum.grads += of.grads;
-    sum.moments += of.moments;
+    sum.states += of.states;
     sum.importance += of.importance;
     sum.unfolded += of.unfolded;
   }
@@ -131,6 +133,7 @@ Explanation explain(const Project &project) {
   const dsl::Spec &spec = project.spec;
   Explanation out;
   out.adalora = project.ranks.has_value();
+  out.states = int64_t(optimizers::statesOf(toString(*spec.optimizer.name)).size());
   const std::map<std::string, Place> places = tools::places(project.model);
   for (const dsl::AdapterChoice &choice : project.adapters) {
     const Place &place = places.at(choice.module);

@@ -43,14 +43,15 @@ struct RateGroup {
 
 /// Bytes of what is trained; importance and unfolded are AdaLoRA's.
 struct TrainedBytes {
-  int64_t params = 0, grads = 0, moments = 0, importance = 0, unfolded = 0;
-  int64_t total() const { return params + grads + moments + importance + unfolded; }
+  int64_t params = 0, grads = 0, states = 0, importance = 0, unfolded = 0;
+  int64_t total() const { return params + grads + states + importance + unfolded; }
 };
 
 struct Explanation {
   std::vector<TrainedTensor> tensors; ///< module by module, A, B, E
   std::vector<RateGroup> groups;
   bool adalora = false;
+  int64_t states = 0; ///< of the optimizer, each as large as what is trained
 
   int64_t parameters() const;
   std::vector<TensorGroup> grouped() const;

@@ -21,9 +21,14 @@ Result<PlanSize> readPlanSize(const std::string &planJson) {
     const auto &arena = json.at("arena");
     size.arena = arena.at("bytes");
     size.scratch = arena.at("scratch_bytes");
-    size.parameters = arena.at("params").at("count");
-    for (const char *region : {"params", "grads", "exp_avg", "exp_avg_sq"})
-      size.adapters += 4 * arena.at(region).at("count").get<uint64_t>();
+    for (const auto &region : arena.at("regions")) {
+      const std::string kind = region.at("kind");
+      const uint64_t floats = region.at("count");
+      if (kind == "params")
+        size.parameters = floats;
+      if (kind == "params" || kind == "grads" || kind == "state")
+        size.adapters += 4 * floats;
+    }
     size.tokens = json.at("limits").at("max_tokens");
     for (const auto &launch : json.at("programs").at("train"))
       size.flops += launch.at("flops").get<double>();

@@ -1,5 +1,6 @@
 #include "compiler/tools/RunMemory.h"
 
+#include "compiler/optimizers/States.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "dsl/SpecJson.h"
@@ -55,6 +56,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
   if (Result<std::string> found = trainRuntime())
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
+  facts.states = optimizers::statesOf(toString(*project.spec.optimizer.name));
   facts.tensors = project.adapters.size() * (facts.run.adalora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
@@ -72,7 +74,12 @@ uint64_t memoryBesides(const RunFacts &facts) {
   train::Plan plan;
   plan.maxTokens = plan.maxSegments = facts.run.batchSize * facts.run.maxLength;
   plan.device = "cpu";
-  plan.paramRegion.count = facts.parameters;
+  plan.regions = {{"params", train::RegionKind::Params, 0, facts.parameters}};
+  for (const std::string &state : facts.states)
+    plan.regions.push_back({state, train::RegionKind::State});
+  if (facts.run.adalora)
+    for (const char *average : {"sensitivity", "uncertainty"})
+      plan.regions.push_back({average, train::RegionKind::Importance});
   plan.params.resize(facts.tensors);
   Result<train::ProgramImage> image = imageFor(facts, "");
   const train::MemoryPlan lines =

@@ -77,6 +77,7 @@ int main(int argc, char **argv) {
   });
   registerCanonicalizer();
   registerCSE();
+  registerStripDebugInfo();
 #ifdef LORAC_HAS_PASSES
   registerLoraPasses();
   PassRegistration<EmitCuda>();

@@ -243,3 +243,8 @@ func.func private @matmul_nt_rx176_exact.body(memref<16777216x176xf32>, memref<1
 // kernels/matmul_nn_176xr_accumulate_exact.mlir
 func.func private @matmul_nn_176xr_accumulate_exact.body(memref<1099511627776xf32>, memref<16777216x176xf32>, memref<16777216x176xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, memref<135168xi8>) -> ()
 
+// an elementwise function of regions and scalars, over a table of spans
+// first of: optimizer ()
+// kernels/each_adamw.mlir
+func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+

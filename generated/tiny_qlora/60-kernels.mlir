@@ -228,3 +228,8 @@ func.func private @matmul_nn_rx176_exact_2.body(memref<16777216x176xf32>, memref
 // kernels/matmul_tn_176xr_accumulate_2.mlir
 func.func private @matmul_tn_176xr_accumulate_2.body(memref<16777216x176xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, index, index, index, memref<6144xi8>) -> ()
 
+// an elementwise function of regions and scalars, over a table of spans
+// first of: optimizer ()
+// kernels/each_adamw.mlir
+func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+

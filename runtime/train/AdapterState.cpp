@@ -160,7 +160,7 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
   if (Result<void> fits = checkFits(modules, adapter, path, use); !fits)
     return fits.error();
   if (use == AdapterUse::Serve)
-    std::fill_n(params, plan.paramRegion.count, 0.0f);
+    std::fill_n(params, plan.region(RegionKind::Params).count, 0.0f);
   const auto divisor = [&](int64_t rank) {
     return useRslora ? std::sqrt(double(rank)) : double(rank);
   };

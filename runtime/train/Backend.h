@@ -14,6 +14,7 @@
 #include <functional>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::train {
@@ -66,10 +67,22 @@ struct LaunchCount {
   double flops = 0, bytes = 0; ///< of the rows that ran
 };
 
-/// Adapter and moments in the host's memory, each as long as the plan's regions.
+/// What a run has trained, in the host's memory, each as long as the plan's region.
 struct TrainedFloats {
-  float *params = nullptr, *expAvg = nullptr, *expAvgSq = nullptr;
-  float *sensitivity = nullptr, *uncertainty = nullptr; ///< AdaLoRA
+  struct Region {
+    std::string name;
+    float *floats;
+  };
+  float *params = nullptr;
+  std::vector<Region> others; ///< those of Plan::trained() behind the params, in its order
+
+  /// Null: none of `others` has this name.
+  float *find(std::string_view name) const {
+    for (const Region &region : others)
+      if (region.name == name)
+        return region.floats;
+    return nullptr;
+  }
 };
 
 struct MemoryUse {
@@ -115,30 +128,30 @@ public:
   /// AdaLoRA, once a step: adds the gradients of the orthogonality term and answers the mean of
   /// its norms; 0 elsewhere.
   virtual Result<double> regularize() { return 0.0; }
-  /// The gradient's norm; `update` gets it and the clipping factor.
-  virtual Result<float> gradNorm(LoracUpdate &update) = 0;
-  /// AdamW over all params, by the `update` that gradNorm filled.
-  virtual Result<void> update(const LoracUpdate &update) = 0;
+  /// The gradient's norm. It and the clipping factor, by `maxNorm` (0: no clipping), lie where the
+  /// program `update` reads them.
+  virtual Result<float> gradNorm(double maxNorm) = 0;
+  /// Runs the program `update`, after gradNorm; `scalars` are those of stepScalars.
+  virtual Result<void> update(const std::vector<float> &scalars) = 0;
 
   // AdaLoRA, after the update of a step. Where triplets lie: tripletLayouts of the plan.
 
-  /// Takes the step into the importance averages; `clip` is what the update multiplied the
-  /// gradients by.
-  virtual Result<void> takeImportance(const Importance &importance, float clip) = 0;
+  /// Takes the step into the importance averages; gradients count as the update clipped them.
+  virtual Result<void> takeImportance(const Importance &importance) = 0;
   /// Scores of all stored triplets: modules in order, triplets in the order in which they are
   /// stored.
   virtual Result<std::vector<float>> tripletScores() = 0;
-  /// Zeroes what died in parameters, moments and importance averages, and E of what is masked.
+  /// Zeroes what died in all that is trained, and E of what is masked.
   virtual Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) = 0;
 
   /// Takes over `program`, whose plan is `next`: the same model at other ranks. With `kept` (places
-  /// of the triplets that stay, by module) adapter, moments and importance move over in place;
+  /// of the triplets that stay, by module) all that is trained moves over in place;
   /// without it they are zero, for a checkpoint to fill in. Weights stay. On an error nothing has
   /// changed; but for Exit::DoesNotFit, with which the old program is gone too. The caller then
   /// moves `next` to where `plan` is.
   virtual Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) = 0;
 
-  /// Adapter and moments as they are now; valid until the next call of anything but `write`.
+  /// What is trained, as it is now; valid until the next call of anything but `write`.
   virtual Result<TrainedFloats> read() = 0;
   /// Takes over what was changed in what `read` gave.
   virtual Result<void> write() = 0;

@@ -150,17 +150,31 @@ std::string tensorMisfits(const formats::Safetensors &file, const std::vector<Ta
   return out;
 }
 
-/// What optimizer.safetensors holds of each parameter.
+/// What optimizer.safetensors holds of each parameter: states, and of AdaLoRA the parameter itself
+/// and its importance.
 std::vector<std::pair<std::string, float *>> regionsOf(const Plan &plan,
                                                        const TrainedFloats &trained) {
-  std::vector<std::pair<std::string, float *>> regions = {{"exp_avg.", trained.expAvg},
-                                                          {"exp_avg_sq.", trained.expAvgSq}};
-  if (plan.ranks) {
+  std::vector<std::pair<std::string, float *>> regions;
+  auto add = [&](RegionKind kind) {
+    for (const PlanRegion &region : plan.regions)
+      if (region.kind == kind)
+        regions.emplace_back(region.name + ".", trained.find(region.name));
+  };
+  add(RegionKind::State);
+  if (plan.ranks)
     regions.emplace_back("param.", trained.params);
-    regions.emplace_back("sensitivity.", trained.sensitivity);
-    regions.emplace_back("uncertainty.", trained.uncertainty);
-  }
+  add(RegionKind::Importance);
   return regions;
+}
+
+/// Whether the checkpoint is of another optimizer: that names it better than the tensors which its
+/// states lack.
+bool otherOptimizer(const Fields &root, const RunIdentity &identity) {
+  constexpr const char *key = "optimizer.name";
+  for (const auto &[name, value] : identity.spec)
+    if (name == key)
+      return root.maybe("spec").textOr(key, value) != value;
+  return false;
 }
 
 } // namespace
@@ -281,7 +295,7 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
       open.optimizerTargets.push_back({prefix + param.name, &param, region + param.offset});
   }
   std::string misfits = plan.ranks ? "" : tensorMisfits(*open.adapter, open.adapterTargets);
-  if (misfits.empty())
+  if (misfits.empty() && !otherOptimizer(root, identity))
     misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
   if (!misfits.empty())
     return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,

@@ -2,9 +2,8 @@
 // checkpoint-N/: everything that a run needs to go on to the same bytes.
 //
 // - adapter_config.json, adapter_model.safetensors: PEFT's layout, usable as it is
-// - optimizer.safetensors: exp_avg.<parameter>, exp_avg_sq.<parameter>; of AdaLoRA, whose adapter
-// has
-//   the live triplets alone, also param., sensitivity., uncertainty.
+// - optimizer.safetensors: <state>.<parameter> of each of the optimizer's states; of AdaLoRA, whose
+//   adapter has the live triplets alone, also param., sensitivity., uncertainty.
 // - trainer_state.json: step, position in the data, what the run is, hashes of the other files
 //
 // Random numbers are counter-based, so there is no generator to save. The folder is written aside,
@@ -61,7 +60,7 @@ struct RunIdentity {
 
 std::string checkpointPath(const std::string &outDir, int64_t step);
 
-/// Error, unless parameters and moments are finite: what is not is never saved. `what` begins it.
+/// Error, unless all that is trained is finite: what is not is never saved. `what` begins it.
 Result<void> requireFiniteState(const Plan &plan, const TrainedFloats &trained,
                                 const std::string &what);
 

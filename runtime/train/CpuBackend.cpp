@@ -1,5 +1,6 @@
 #include "runtime/train/CpuBackend.h"
 
+#include "runtime/train/GradNorm.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/ranks/Gather.h"
 #include "runtime/train/ranks/TripletParams.h"
@@ -7,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -69,24 +71,21 @@ Result<void> CpuBackend::prepare(const Plan &of, const Payload &payload) {
   if (profiling)
     executor->startProfile();
   triplets = std::move(layouts);
-  groups = makeGroups(of);
   return {};
 }
 
+// Rope, and the spans that kernels over elements go over.
 void CpuBackend::fillTables(const Plan &of) {
   for (const PlanTable &table : of.tables)
     fillRopeTable(table, arena.at<float>(table.offset));
-}
-
-// The regions' places: those that move over, in the order in which they lie.
-static std::vector<PlanRegion> movingRegions(const Plan &plan) {
-  return {plan.paramRegion, plan.expAvg, plan.expAvgSq, plan.sensitivity, plan.uncertainty};
+  const std::vector<PlanSpan> spans = of.spans();
+  std::copy(spans.begin(), spans.end(), arena.at<PlanSpan>(of.io.updateSpans));
 }
 
 Result<void> CpuBackend::adopt(const Payload &program, const Plan &next, const TripletSets *kept) {
   if (next.arenaBytes > plan.arenaBytes && kept)
     return Error{"the new program needs more memory than the old one", Exit::Bug};
-  const std::vector<PlanRegion> from = movingRegions(plan), to = movingRegions(next);
+  const std::vector<PlanRegion> from = plan.trained(), to = next.trained();
   std::vector<TripletTensor> tensors;
   Arena before;
   if (kept) {
@@ -119,10 +118,9 @@ Result<void> CpuBackend::adopt(const Payload &program, const Plan &next, const T
   // move.
   int64_t end = 0;
   for (size_t i = 0; i < from.size(); ++i) {
-    float *region = arena.at<float>(from[i].offset);
-    gatherTriplets(region, to[i].count, tensors);
+    gatherTriplets(floats(from[i]), to[i].count, tensors);
     std::memset(arena.at<std::byte>(end), 0, size_t(to[i].offset - end));
-    std::memmove(arena.at<float>(to[i].offset), region, size_t(to[i].count) * sizeof(float));
+    std::memmove(floats(to[i]), floats(from[i]), size_t(to[i].count) * sizeof(float));
     end = to[i].offset + to[i].count * int64_t(sizeof(float));
   }
   arena.shrink(uint64_t(next.arenaBytes));
@@ -157,7 +155,7 @@ void CpuBackend::forEachModule(const std::function<void(const TripletLayout &, f
     offsets.push_back(count);
     count += at.out * at.rank;
   }
-  float *kept = region(plan.unfolded);
+  float *kept = floats(plan.region(RegionKind::Unfolded));
   pool.parallelFor(int64_t(triplets.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       body(triplets[size_t(i)], kept + offsets[size_t(i)]);
@@ -168,7 +166,7 @@ void CpuBackend::forEachModule(const std::function<void(const TripletLayout &, f
 void CpuBackend::fold() {
   if (triplets.empty() || isFolded)
     return;
-  float *params = region(plan.paramRegion);
+  float *params = floats(plan.region(RegionKind::Params));
   forEachModule([&](const TripletLayout &at, float *kept) {
     float *b = params + at.b;
     std::memcpy(kept, b, size_t(at.out * at.rank) * sizeof(float));
@@ -184,7 +182,8 @@ void CpuBackend::fold() {
 void CpuBackend::unfold() {
   if (triplets.empty() || !isFolded)
     return;
-  float *params = region(plan.paramRegion), *grads = region(plan.gradRegion);
+  float *params = floats(plan.region(RegionKind::Params)),
+        *grads = floats(plan.region(RegionKind::Grads));
   forEachModule([&](const TripletLayout &at, const float *kept) {
     std::memcpy(params + at.b, kept, size_t(at.out * at.rank) * sizeof(float));
     if (!gradsAreFolded)
@@ -230,28 +229,40 @@ Result<const float *> CpuBackend::logits(int64_t begin, const LoracStep &step) {
 
 Result<void> CpuBackend::zeroGrads() {
   gradsAreFolded = false;
-  std::memset(region(plan.gradRegion), 0, size_t(plan.gradRegion.count) * sizeof(float));
+  const PlanRegion &grads = plan.region(RegionKind::Grads);
+  std::memset(floats(grads), 0, size_t(grads.count) * sizeof(float));
   return {};
 }
 
-Result<float> CpuBackend::gradNorm(LoracUpdate &update) {
+Result<float> CpuBackend::gradNorm(double maxNorm) {
+  if (!plan.optimizer)
+    return 0.0f;
   unfold();
-  update.norm = train::gradNorm(pool, region(plan.gradRegion), plan.gradRegion.count);
-  update.clip = clipFactor(update.norm, update.max_norm);
-  return update.norm;
+  const PlanRegion &grads = plan.region(RegionKind::Grads);
+  LoracNorm &norm = *arena.at<LoracNorm>(plan.io.update);
+  norm = {float(maxNorm), 1, train::gradNorm(pool, floats(grads), grads.count), 1};
+  norm.clip = clipFactor(norm.norm, norm.max_norm);
+  return norm.norm;
 }
 
-Result<void> CpuBackend::update(const LoracUpdate &update) {
+Result<void> CpuBackend::update(const std::vector<float> &scalars) {
+  if (!plan.optimizer)
+    return {};
+  assert(int64_t(scalars.size()) == plan.optimizer->floats - normFloats && "of stepScalars");
   unfold();
-  applyUpdate(pool, groups, update, region(plan.paramRegion), region(plan.gradRegion),
-              region(plan.expAvg), region(plan.expAvgSq));
+  std::copy(scalars.begin(), scalars.end(), arena.at<float>(plan.io.update) + normFloats);
+  executor->run(Program::Update, {});
   return {};
 }
 
-Result<void> CpuBackend::takeImportance(const Importance &importance, float clip) {
+Result<void> CpuBackend::takeImportance(const Importance &importance) {
+  if (!plan.optimizer)
+    return {};
   unfold();
-  importance.update(pool, triplets, region(plan.paramRegion), region(plan.gradRegion), clip,
-                    region(plan.sensitivity), region(plan.uncertainty));
+  importance.update(pool, triplets, floats(plan.region(RegionKind::Params)),
+                    floats(plan.region(RegionKind::Grads)),
+                    arena.at<LoracNorm>(plan.io.update)->clip, floats(plan.region("sensitivity")),
+                    floats(plan.region("uncertainty")));
   return {};
 }
 
@@ -260,30 +271,31 @@ Result<std::vector<float>> CpuBackend::tripletScores() {
   for (const TripletLayout &module : triplets)
     count += module.rank;
   std::vector<float> scores(static_cast<size_t>(count));
-  scoreTriplets(pool, triplets, region(plan.sensitivity), region(plan.uncertainty), scores.data());
+  scoreTriplets(pool, triplets, floats(plan.region("sensitivity")),
+                floats(plan.region("uncertainty")), scores.data());
   return scores;
 }
 
 Result<void> CpuBackend::zeroTriplets(const TripletSets &died, const TripletSets &masked) {
   unfold();
-  for (const PlanRegion &of :
-       {plan.paramRegion, plan.expAvg, plan.expAvgSq, plan.sensitivity, plan.uncertainty})
-    zeroWhole(region(of), triplets, died);
-  zeroE(region(plan.paramRegion), triplets, masked);
+  for (const PlanRegion &region : plan.trained())
+    zeroWhole(floats(region), triplets, died);
+  zeroE(floats(plan.region(RegionKind::Params)), triplets, masked);
   return {};
 }
 
 Result<TrainedFloats> CpuBackend::read() {
   unfold();
-  TrainedFloats trained{region(plan.paramRegion), region(plan.expAvg), region(plan.expAvgSq)};
-  if (plan.ranks)
-    trained.sensitivity = region(plan.sensitivity), trained.uncertainty = region(plan.uncertainty);
+  TrainedFloats trained{floats(plan.region(RegionKind::Params)), {}};
+  for (const PlanRegion &region : plan.trained())
+    if (region.kind != RegionKind::Params)
+      trained.others.push_back({region.name, floats(region)});
   return trained;
 }
 
 Result<const float *> CpuBackend::grads() {
   unfold();
-  return region(plan.gradRegion);
+  return floats(plan.region(RegionKind::Grads));
 }
 
 MemoryUse CpuBackend::memory() const {

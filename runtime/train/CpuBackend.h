@@ -4,7 +4,6 @@
 
 #include "runtime/train/Backend.h"
 #include "runtime/train/Executor.h"
-#include "runtime/train/Optimizer.h"
 #include "runtime/train/Weights.h"
 #include "runtime/train/ranks/Importance.h"
 
@@ -22,9 +21,9 @@ public:
   Result<const float *> logits(int64_t begin, const LoracStep &step) override;
   Result<void> zeroGrads() override;
   Result<double> regularize() override;
-  Result<float> gradNorm(LoracUpdate &update) override;
-  Result<void> update(const LoracUpdate &update) override;
-  Result<void> takeImportance(const Importance &importance, float clip) override;
+  Result<float> gradNorm(double maxNorm) override;
+  Result<void> update(const std::vector<float> &scalars) override;
+  Result<void> takeImportance(const Importance &importance) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
   Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;
@@ -46,14 +45,13 @@ private:
   CpuBackend(const Plan &plan, ThreadPool &pool) : plan(plan), pool(pool) {}
   Result<void> prepare(const Plan &of, const Payload &payload);
   void fillTables(const Plan &of);
-  float *region(const PlanRegion &region) const { return arena.at<float>(region.offset); }
+  float *floats(const PlanRegion &region) const { return arena.at<float>(region.offset); }
   void forEachModule(const std::function<void(const TripletLayout &, float *)> &body);
   void fold();
   void unfold();
 
   const Plan &plan;
   ThreadPool &pool;
-  std::vector<ParamGroup> groups;
   Arena arena;
   WeightStore weights;
   std::unique_ptr<Executor> executor;

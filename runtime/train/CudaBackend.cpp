@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
+#include <cassert>
 #include <chrono>
 #include <cmath>
 
@@ -19,19 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-struct Scalars {
-  LoracUpdate update;
-  LoracImportance importance;
-};
-
-/// What a run has trained: adapter, moments and, of AdaLoRA, importance.
-std::vector<PlanRegion> trainedRegions(const Plan &plan) {
-  std::vector<PlanRegion> regions{plan.paramRegion, plan.expAvg, plan.expAvgSq};
-  if (plan.ranks)
-    regions.insert(regions.end(), {plan.sensitivity, plan.uncertainty});
-  return regions;
 }
 
 /// The table that the kernels of triplets read.
@@ -82,7 +69,7 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   if (!room)
     return room.error();
   for (auto [memory, bytes] : {std::pair{&backend->losses, 4 * plan.maxTokens},
-                               {&backend->scalars, int64_t(sizeof(Scalars))}}) {
+                               {&backend->importance, int64_t(sizeof(LoracImportance))}}) {
     Result<gpu::PinnedMemory> pinned = gpu::PinnedMemory::allocate(*context, uint64_t(bytes));
     if (!pinned)
       return pinned.error();
@@ -152,18 +139,24 @@ Result<CudaBackend::Prepared> CudaBackend::prepare(const Plan &of, CudaExecutor 
   Result<CudaInputs> inputs = CudaInputs::create(of, context, at);
   if (!inputs)
     return inputs.error();
+  if (of.optimizer) {
+    auto update = gpu::PinnedMemory::allocate(context, 4 * uint64_t(of.optimizer->floats));
+    if (!update)
+      return update.error();
+    made.update = std::move(*update);
+  }
   made.executor = std::move(loaded);
   made.inputs = std::move(*inputs);
   return made;
 }
 
-/// What the arena holds before a program's first step: zero adapters, gradients, moments and
-/// importance, rope tables, the optimizer's spans, where triplets lie.
+/// What the arena holds before a program's first step: zeros in all that is trained and in the
+/// gradients, rope tables, the spans, where triplets lie.
 Result<void> CudaBackend::fillArena(const Plan &of) {
   isFolded = gradsAreFolded = false;
   tripletStates.clear();
-  std::vector<PlanRegion> zeroed = trainedRegions(of);
-  zeroed.push_back(of.gradRegion);
+  std::vector<PlanRegion> zeroed = of.trained();
+  zeroed.push_back(of.region(RegionKind::Grads));
   Result<void> done;
   for (const PlanRegion &region : zeroed)
     if (done)
@@ -225,7 +218,7 @@ Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const 
       return gone(started.error());
   current = std::move(*prepared);
   Result<void> done = fillArena(next);
-  const std::vector<PlanRegion> to = trainedRegions(next);
+  const std::vector<PlanRegion> to = next.trained();
   for (size_t i = 0; kept && i < to.size() && done; ++i) {
     gatherTriplets(trained[i].data(), to[i].count, tensors);
     trained[i].resize(size_t(to[i].count));
@@ -302,7 +295,8 @@ Result<const float *> CudaBackend::logits(int64_t begin, const LoracStep &step) 
 
 Result<void> CudaBackend::zeroGrads() {
   gradsAreFolded = false;
-  return stream.zero(arena.at(plan.gradRegion.offset), 4 * uint64_t(plan.gradRegion.count));
+  const PlanRegion &grads = plan.region(RegionKind::Grads);
+  return stream.zero(arena.at(grads.offset), 4 * uint64_t(grads.count));
 }
 
 Result<double> CudaBackend::regularize() {
@@ -332,35 +326,46 @@ Result<double> CudaBackend::regularize() {
   return sum / double(2 * current.triplets.size());
 }
 
-Result<float> CudaBackend::gradNorm(LoracUpdate &update) {
-  auto *pinned = &scalars.at<Scalars>(0)->update;
-  *pinned = update;
-  pinned->gradient_scale = gradientScale;
+// What lies pinned is free to be written: since the last copy from there the host has waited for
+// the gradient's norm.
+Result<float> CudaBackend::gradNorm(double maxNorm) {
+  if (!plan.optimizer)
+    return 0.0f;
+  auto *norm = current.update.at<LoracNorm>(0);
+  *norm = {float(maxNorm), gradientScale, 0, 0};
   Result<void> done = unfold();
   if (done)
-    done = stream.upload(arena.at(plan.io.update), pinned, sizeof update);
+    done = stream.upload(arena.at(plan.io.update), norm, sizeof *norm);
   if (done)
     done = current.executor.run(Program::Norm, stream, 0);
   if (done)
-    done = stream.download(pinned, arena.at(plan.io.update), sizeof update);
+    done = stream.download(norm, arena.at(plan.io.update), sizeof *norm);
   if (done)
     done = stream.wait();
   if (!done)
     return done.error();
-  update = *pinned;
-  return update.norm;
+  return norm->norm;
 }
 
-Result<void> CudaBackend::update(const LoracUpdate &) {
+Result<void> CudaBackend::update(const std::vector<float> &scalars) {
+  if (!plan.optimizer)
+    return {};
+  assert(int64_t(scalars.size()) == plan.optimizer->floats - normFloats && "of stepScalars");
+  constexpr int64_t behind = sizeof(LoracNorm);
+  auto *pinned = current.update.at<float>(behind);
+  std::copy(scalars.begin(), scalars.end(), pinned);
   Result<void> done = unfold();
+  if (done && !scalars.empty())
+    done = stream.upload(arena.at(plan.io.update + behind), pinned, 4 * scalars.size());
   return done ? current.executor.run(Program::Update, stream, 0) : done;
 }
 
-Result<void> CudaBackend::takeImportance(const Importance &importance, float clip) {
-  // The last copy from here is done: since then the host has waited for the gradient's norm.
-  auto *pinned = &scalars.at<Scalars>(0)->importance;
-  *pinned = {clip, float(importance.beta1), float(1 - importance.beta1), float(importance.beta2),
-             float(1 - importance.beta2)};
+Result<void> CudaBackend::takeImportance(const Importance &by) {
+  if (!plan.optimizer)
+    return {};
+  auto *pinned = importance.at<LoracImportance>(0);
+  *pinned = {current.update.at<LoracNorm>(0)->clip, float(by.beta1), float(1 - by.beta1),
+             float(by.beta2), float(1 - by.beta2)};
   Result<void> done = unfold();
   if (done)
     done = stream.upload(arena.at(plan.io.importance), pinned, sizeof *pinned);
@@ -413,7 +418,7 @@ Result<void> CudaBackend::upload(const PlanRegion &region, const std::vector<flo
 }
 
 Result<TrainedFloats> CudaBackend::read() {
-  const std::vector<PlanRegion> regions = trainedRegions(plan);
+  const std::vector<PlanRegion> regions = plan.trained();
   trained.resize(regions.size());
   Result<void> done = unfold();
   for (size_t i = 0; i < regions.size() && done; ++i)
@@ -422,14 +427,14 @@ Result<TrainedFloats> CudaBackend::read() {
     done = stream.wait();
   if (!done)
     return done.error();
-  TrainedFloats out{trained[0].data(), trained[1].data(), trained[2].data()};
-  if (plan.ranks)
-    out.sensitivity = trained[3].data(), out.uncertainty = trained[4].data();
+  TrainedFloats out{trained[0].data(), {}};
+  for (size_t i = 1; i < regions.size(); ++i)
+    out.others.push_back({regions[i].name, trained[i].data()});
   return out;
 }
 
 Result<void> CudaBackend::write() {
-  const std::vector<PlanRegion> regions = trainedRegions(plan);
+  const std::vector<PlanRegion> regions = plan.trained();
   Result<void> done;
   for (size_t i = 0; i < regions.size() && done; ++i)
     done = upload(regions[i], trained[i]);
@@ -439,7 +444,7 @@ Result<void> CudaBackend::write() {
 Result<const float *> CudaBackend::grads() {
   Result<void> done = unfold();
   if (done)
-    done = download(plan.gradRegion, gradients);
+    done = download(plan.region(RegionKind::Grads), gradients);
   if (done)
     done = stream.wait();
   if (!done)

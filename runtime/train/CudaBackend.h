@@ -23,9 +23,9 @@ public:
   Result<const float *> logits(int64_t begin, const LoracStep &step) override;
   Result<void> zeroGrads() override;
   Result<double> regularize() override;
-  Result<float> gradNorm(LoracUpdate &update) override;
-  Result<void> update(const LoracUpdate &update) override;
-  Result<void> takeImportance(const Importance &importance, float clip) override;
+  Result<float> gradNorm(double maxNorm) override;
+  Result<void> update(const std::vector<float> &scalars) override;
+  Result<void> takeImportance(const Importance &importance) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
   Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;
@@ -47,6 +47,7 @@ private:
     CudaExecutor executor;
     CudaInputs inputs;
     std::vector<TripletLayout> triplets; ///< AdaLoRA
+    gpu::PinnedMemory update;            ///< io.update: LoracNorm, then the optimizer's scalars
   };
 
   explicit CudaBackend(const Plan &plan) : plan(plan) {}
@@ -66,14 +67,14 @@ private:
   CudaWeights weights;
   Prepared current;
   bool profiling = false;
-  gpu::PinnedMemory losses;  ///< float [max_tokens]
-  gpu::PinnedMemory scalars; ///< what the optimizer and the importance are told
-  float gradientScale = 1;   ///< LoracUpdate::gradient_scale of this window
+  gpu::PinnedMemory losses;     ///< float [max_tokens]
+  gpu::PinnedMemory importance; ///< LoracImportance
+  float gradientScale = 1;      ///< LoracNorm::gradient_scale of this window
   // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
   bool isFolded = false, gradsAreFolded = false;
   std::vector<int32_t> tripletStates; ///< as they lie in the arena; empty: never written
   std::vector<float> logitRows, gradients;
-  std::vector<std::vector<float>> trained; ///< copies of trainedRegions
+  std::vector<std::vector<float>> trained; ///< copies of Plan::trained()
 };
 
 } // namespace lorac::train

@@ -4,7 +4,7 @@
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/CheckpointRanks.h"
 #include "runtime/train/Metrics.h"
-#include "runtime/train/Optimizer.h"
+#include "runtime/train/ParamGroups.h"
 #include "runtime/train/RunFolder.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/Trainer.h"
@@ -31,8 +31,7 @@ public:
       : session(session), run(session.run), corpus(corpus), folder(folder), options(options),
         progress(progress), stream(corpus, {run.batchSize, run.maxLength, session.plan.maxSegments,
                                             run.accumulation, run.packing, run.seed}),
-        groups(makeGroups(session.plan, run.loraPlusRatio)),
-        adam{run.beta1, run.beta2, run.eps, run.weightDecay} {}
+        groups(makeGroups(session.plan, run.loraPlusRatio)) {}
 
   Result<TrainOutcome> go() {
     if (Result<void> ready = prepare(); !ready)
@@ -75,7 +74,7 @@ private:
   Result<bool> step();
   /// Where one is due and not done yet.
   Result<void> evaluate();
-  Result<void> allocateRanks(int64_t index, const LoracUpdate &update);
+  Result<void> allocateRanks(int64_t index);
   Result<void> swapProgram();
   Result<void> reportProgram();
   void writeRanks(int64_t step, const RankPattern &live, const Allocation *made,
@@ -98,6 +97,8 @@ private:
   Result<void> publish();
   /// Checkpoint and adapter, waited for while they cannot be written.
   Result<void> saveLast(bool isDone);
+  /// Regions whose floats a checkpoint has, that of the adapter among them.
+  uint64_t savedRegions() const { return session.plan.trained().size() + (ranks ? 1 : 0); }
   uint64_t checkpointBytes() const;
   Result<void> checkSpace();
   Result<TrainOutcome> finish();
@@ -112,7 +113,6 @@ private:
   Progress &progress;
   BatchStream stream;
   std::vector<ParamGroup> groups;
-  AdamW adam;
   Schedule schedule;
   RunIdentity identity;
   TrainerState state;

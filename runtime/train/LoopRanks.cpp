@@ -38,8 +38,8 @@ void Loop::writeRanks(int64_t step, const RankPattern &live, const Allocation *m
 }
 
 /// After the update of step `index` (from 0).
-Result<void> Loop::allocateRanks(int64_t index, const LoracUpdate &update) {
-  Result<std::optional<Allocation>> made = ranks->afterUpdate(*session.backend, update.clip, index);
+Result<void> Loop::allocateRanks(int64_t index) {
+  Result<std::optional<Allocation>> made = ranks->afterUpdate(*session.backend, index);
   if (!made)
     return made.error();
   if (!*made)

@@ -61,7 +61,7 @@ Result<void> Loop::trySave(bool goesOn) {
 Result<void> Loop::publish() {
   CardFacts facts{session.modelPath.empty() ? "weights drawn from seed " + std::to_string(run.seed)
                                             : session.modelPath,
-                  corpus.notes, session.plan.paramRegion.count, since(begun)};
+                  corpus.notes, session.plan.region(RegionKind::Params).count, since(begun)};
   Result<TrainedFloats> trained = session.backend->read();
   if (!trained)
     return trained.error();
@@ -103,8 +103,8 @@ Result<void> Loop::saveLast(bool isDone) {
 }
 
 uint64_t Loop::checkpointBytes() const {
-  const uint64_t values = uint64_t(session.plan.paramRegion.count);
-  return values * sizeof(float) * (ranks ? 6 : 3) + (uint64_t(64) << 10);
+  const auto values = uint64_t(session.plan.region(RegionKind::Params).count);
+  return values * sizeof(float) * savedRegions() + (uint64_t(64) << 10);
 }
 
 /// A run that could keep nothing is not begun.
@@ -112,7 +112,7 @@ Result<void> Loop::checkSpace() {
   const std::optional<uint64_t> space = freeSpace(folder.path());
   if (!space)
     return {};
-  const uint64_t one = checkpointBytes(), adapter = one / 3;
+  const uint64_t one = checkpointBytes(), adapter = one / savedRegions();
   const int64_t left = total - state.step;
   int64_t kept = left <= 0 ? 0 : run.saveSteps > 0 ? (left + run.saveSteps - 1) / run.saveSteps : 1;
   if (run.saveTotalLimit > 0)

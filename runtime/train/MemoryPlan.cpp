@@ -85,12 +85,17 @@ private:
   }
 
   void regions() {
-    const auto bytes = [](const PlanRegion &region) { return uint64_t(4 * region.count); };
-    const uint64_t adapters = bytes(plan.paramRegion), gradients = bytes(plan.gradRegion),
-                   states = bytes(plan.expAvg) + bytes(plan.expAvgSq),
-                   ranks = bytes(plan.sensitivity) + bytes(plan.uncertainty) + bytes(plan.unfolded);
-    add("adapters", fmt::format("adapters: {} parameters", plan.paramRegion.count), adapters,
-        InSteps, true);
+    const auto bytes = [&](RegionKind kind) {
+      uint64_t sum = 0;
+      for (const PlanRegion &region : plan.regions)
+        sum += region.kind == kind ? uint64_t(4 * region.count) : 0;
+      return sum;
+    };
+    const uint64_t adapters = bytes(RegionKind::Params), gradients = bytes(RegionKind::Grads),
+                   states = bytes(RegionKind::State),
+                   ranks = bytes(RegionKind::Importance) + bytes(RegionKind::Unfolded);
+    add("adapters", fmt::format("adapters: {} parameters", plan.region(RegionKind::Params).count),
+        adapters, InSteps, true);
     add("gradients", "gradients", gradients, InSteps, true);
     add("optimizer", "optimizer states", states, InSteps, true);
     add("importance", "AdaLoRA's importance, and B without E", ranks, InSteps, true);
@@ -107,8 +112,10 @@ private:
         micro * uint64_t(input.run.accumulation), InSteps);
     // A checkpoint: the buffer of a file as it grows, and the names and places of the tensors that
     // are read back; of AdaLoRA what is written is cut to the live triplets, and folded.
-    const uint64_t tensors = plan.params.size() * (input.run.adalora ? 6 : 3);
-    const uint64_t copies = input.run.adalora ? 2 * 4 * uint64_t(plan.paramRegion.count) : 0;
+    const uint64_t tensors =
+        plan.params.size() * (plan.trained().size() + (input.run.adalora ? 1 : 0));
+    const uint64_t copies =
+        input.run.adalora ? 2 * 4 * uint64_t(plan.region(RegionKind::Params).count) : 0;
     add("saving", "a checkpoint while it is written and read back",
         bufferOfFile + bytesOfTensor * tensors + copies, InSteps);
   }

@@ -92,8 +92,9 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
   row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleName(run.schedule)));
-  row("AdamW", fmt::format("betas {}, {}; eps {}; weight decay {}", run.beta1, run.beta2, run.eps,
-                           run.weightDecay));
+  row("optimizer",
+      fmt::format("{}: betas {}, {}{}; weight decay {}", run.optimizer, run.beta1, run.beta2,
+                  run.eps > 0 ? fmt::format("; eps {}", run.eps) : "", run.weightDecay));
   row("gradient norm at most",
       run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
   row("seed", std::to_string(run.seed));

@@ -6,8 +6,11 @@
 #include "runtime/train/Backend.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/LaunchCheck.h"
+#include "runtime/train/PlanRegions.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <set>
 
 namespace lorac::train {
@@ -200,89 +203,41 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   return launch;
 }
 
-struct Extent {
-  const char *name;
-  int64_t offset, bytes;
-};
-
-/// Every buffer that the runtime itself touches lies inside the arena; those it writes do not
-/// overlap.
-void checkExtents(const Plan &plan, const Fields &root) {
-  int64_t tokens = plan.maxTokens;
-  int64_t hiddenRow = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize),
-          logitRow = 4 * Plan::leadingDim(plan.vocab);
-  int64_t n = plan.paramRegion.count;
-  std::vector<Extent> own = {
-      {"arena.params", plan.paramRegion.offset, 4 * n},
-      {"arena.grads", plan.gradRegion.offset, 4 * n},
-      {"arena.exp_avg", plan.expAvg.offset, 4 * n},
-      {"arena.exp_avg_sq", plan.expAvgSq.offset, 4 * n},
-      {"io.ids", plan.io.ids, 4 * tokens},
-      {"io.positions", plan.io.positions, 4 * tokens},
-      {"io.labels", plan.io.labels, 4 * tokens},
-      {"io.segment_starts", plan.io.segmentStarts, 4 * (plan.maxSegments + 1)},
-      {"io.row_loss", plan.io.rowLoss, 4 * tokens},
-  };
-  if (plan.ranks) {
-    own.push_back({"arena.sensitivity", plan.sensitivity.offset, 4 * plan.sensitivity.count});
-    own.push_back({"arena.uncertainty", plan.uncertainty.offset, 4 * plan.uncertainty.count});
-    own.push_back({"arena.unfolded", plan.unfolded.offset, 4 * plan.unfolded.count});
-    own.push_back(
-        {"io.orthogonality", plan.io.orthogonality, 8 * int64_t(plan.ranks->modules.size())});
-  }
-  for (const PlanTable &table : plan.tables)
-    own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
-  if (plan.onGpu()) {
-    own.push_back({"io.step", plan.io.step, sizeof(LoracStep)});
-    own.push_back({"io.row_ends", plan.io.rowEnds, 4 * tokens});
-    const auto spanBytes = int64_t(plan.spans().size() * sizeof(PlanSpan));
-    own.push_back({"io.update", plan.io.update, spanBytes ? int64_t(sizeof(LoracUpdate)) : 0});
-    own.push_back({"io.update_spans", plan.io.updateSpans, spanBytes});
-  }
-  if (plan.hasTriplets()) {
-    const auto modules = int64_t(plan.ranks->modules.size());
-    const int64_t each = 4 * plan.tripletCount();
-    own.push_back({"io.triplets", plan.io.triplets, modules * int64_t(sizeof(LoracTriplets))});
-    own.push_back({"io.importance", plan.io.importance, sizeof(LoracImportance)});
-    own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
-    own.push_back({"io.triplet_states", plan.io.tripletStates, each});
-  }
-  std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
-                                {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},
-                                {"io.logits", plan.io.logits, plan.headRows * logitRow}};
-  const int64_t align = plan.onGpu() ? 256 : 4;
-  for (const std::vector<Extent> *list : {&own, &shared})
-    for (const Extent &extent : *list)
-      if (extent.offset % align != 0 || extent.bytes > plan.arenaBytes - extent.offset)
-        root.fail(std::string("has '") + extent.name + "' at " + std::to_string(extent.offset) +
-                  " + " + std::to_string(extent.bytes) + " bytes, outside of the arena of " +
-                  std::to_string(plan.arenaBytes) + " or not at a multiple of " +
-                  std::to_string(align));
-  for (std::vector<Extent> *list : {&own, &shared}) {
-    std::sort(list->begin(), list->end(),
-              [](const Extent &a, const Extent &b) { return a.offset < b.offset; });
-    int64_t end = 0;
-    const char *last = "";
-    for (const Extent &extent : *list) {
-      if (extent.bytes == 0)
-        continue;
-      if (extent.offset < end)
-        root.fail(std::string("has '") + extent.name + "' overlapping '" + last + "'");
-      end = extent.offset + extent.bytes;
-      last = extent.name;
+/// What each update is told: places of io.update behind LoracNorm, each of one scalar.
+PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
+  constexpr int64_t most = 1 << 20;
+  const auto groups = int64_t(plan.groups().size());
+  PlanOptimizer out{in.text("name"), in.integer("floats", normFloats, most), {}};
+  std::vector<bool> taken(static_cast<size_t>(out.floats));
+  in.at("scalars").forEach([&](const Fields &each) {
+    PlanScalar scalar{each.text("name"), each.integer("at", normFloats, out.floats - 1),
+                      each.integer("by_group", 0, most), Formula::read(each.at("formula"))};
+    for (int64_t g = 0; g < (scalar.byGroup > 0 ? groups : 1) && !each.failed(); ++g) {
+      const int64_t place = scalar.at + g * scalar.byGroup;
+      if (place >= out.floats)
+        return each.fail("has '" + scalar.name + "' of group " + std::to_string(g) + " at " +
+                         std::to_string(place) + ", outside of " + std::to_string(out.floats) +
+                         " floats");
+      if (taken[size_t(place)])
+        return each.fail("has '" + scalar.name + "' at " + std::to_string(place) +
+                         ", where another one is");
+      taken[size_t(place)] = true;
     }
-  }
+    out.scalars.push_back(std::move(scalar));
+  });
+  return out;
 }
 
-/// What the optimizer can take: spans of 32-bit offsets on a GPU, and so many groups.
-void checkGroups(const Plan &plan, const Fields &root) {
-  if (plan.onGpu() && plan.paramRegion.count > (int64_t(1) << 31) - 1)
-    return root.fail("has more than 2^31 parameters");
-  std::set<std::string> groups;
-  for (const PlanParam &param : plan.params)
-    groups.insert(param.group);
-  if (groups.size() > LORAC_MAX_GROUPS)
-    root.fail("has params of more than " + std::to_string(LORAC_MAX_GROUPS) + " groups");
+/// A launch over the table of spans takes those that are there.
+void checkSpans(const Fields &programs, const Plan &plan) {
+  const auto spans = int64_t(plan.spans().size());
+  for (const PlanLaunch &launch : plan.update)
+    for (const PlanArg &arg : launch.args)
+      if (arg.weight < 0 && arg.offset == plan.io.updateSpans &&
+          launch.rowBegin + launch.rowCount > spans)
+        programs.fail("has a launch of 'update' over " +
+                      std::to_string(launch.rowBegin + launch.rowCount) + " spans of " +
+                      std::to_string(spans));
 }
 
 PlanRanks readRanks(const Fields &in) {
@@ -292,10 +247,6 @@ PlanRanks readRanks(const Fields &in) {
                              module.integer("min", 0, 1 << 20), module.integer("max", 0, 1 << 20)});
   });
   return ranks;
-}
-
-PlanRegion readRegion(const Fields &in) {
-  return {in.integer("offset", 0, maxBytes), in.integer("count", 0, maxCount)};
 }
 
 } // namespace
@@ -333,17 +284,48 @@ int64_t Plan::tripletCount() const {
   return sum;
 }
 
+namespace {
+template <typename Matches>
+const PlanRegion &findRegion(const std::vector<PlanRegion> &regions, Matches matches) {
+  static const PlanRegion none;
+  auto found = std::find_if(regions.begin(), regions.end(), matches);
+  return found == regions.end() ? none : *found;
+}
+} // namespace
+
+const PlanRegion &Plan::region(RegionKind kind) const {
+  return findRegion(regions, [&](const PlanRegion &each) { return each.kind == kind; });
+}
+
+const PlanRegion &Plan::region(std::string_view name) const {
+  return findRegion(regions, [&](const PlanRegion &each) { return each.name == name; });
+}
+
+std::vector<PlanRegion> Plan::trained() const {
+  std::vector<PlanRegion> out;
+  for (RegionKind kind : {RegionKind::Params, RegionKind::State, RegionKind::Importance})
+    std::copy_if(regions.begin(), regions.end(), std::back_inserter(out),
+                 [&](const PlanRegion &each) { return each.kind == kind; });
+  return out;
+}
+
+std::vector<std::string> Plan::groups() const {
+  std::vector<std::string> out;
+  std::set<std::string_view> seen;
+  for (const PlanParam &param : params)
+    if (seen.insert(param.group).second)
+      out.push_back(param.group);
+  return out;
+}
+
 std::vector<PlanSpan> Plan::spans() const {
   std::vector<PlanSpan> out;
-  std::vector<std::string> groups;
+  std::map<std::string_view, int32_t> groups;
   for (const PlanParam &param : params) {
-    auto group = std::find(groups.begin(), groups.end(), param.group);
-    const auto number = int32_t(group - groups.begin());
-    if (group == groups.end())
-      groups.push_back(param.group);
+    const int32_t group = groups.try_emplace(param.group, int32_t(groups.size())).first->second;
     for (int64_t done = 0; done < param.count(); done += spanFloats)
       out.push_back({int32_t(param.offset + done),
-                     int32_t(std::min(spanFloats, param.count() - done)), number, 0});
+                     int32_t(std::min(spanFloats, param.count() - done)), group, 0});
   }
   return out;
 }
@@ -367,6 +349,14 @@ uint64_t heapOf(const Plan &plan) {
   list(plan.params);
   for (const PlanParam &param : plan.params)
     words(param.name), words(param.module), words(param.group), list(param.shape);
+  list(plan.regions);
+  for (const PlanRegion &region : plan.regions)
+    words(region.name);
+  if (plan.optimizer) {
+    words(plan.optimizer->name), list(plan.optimizer->scalars);
+    for (const PlanScalar &scalar : plan.optimizer->scalars)
+      words(scalar.name), block(scalar.formula.bytes());
+  }
   list(plan.kernels);
   for (const PlanKernel &kernel : plan.kernels)
     words(kernel.name), words(kernel.family);
@@ -431,28 +421,18 @@ Result<Plan> parsePlan(std::string_view text) {
       arena.has("persistent") ? arena.integer("persistent", 0, plan.arenaBytes) : 0;
   if (!plan.onGpu())
     plan.scratchBytes = arena.integer("scratch_bytes", 0, maxBytes);
-  plan.paramRegion = readRegion(arena.at("params"));
-  plan.gradRegion = readRegion(arena.at("grads"));
-  plan.expAvg = readRegion(arena.at("exp_avg"));
-  plan.expAvgSq = readRegion(arena.at("exp_avg_sq"));
-  for (const PlanRegion *region : {&plan.gradRegion, &plan.expAvg, &plan.expAvgSq})
-    if (region->count != plan.paramRegion.count)
-      arena.fail("has regions of different counts");
+  plan.regions = readRegions(arena);
+  const PlanRegion &trained = plan.region(RegionKind::Params);
   root.at("params").forEach(
-      [&](const Fields &in) { plan.params.push_back(readParam(in, plan.paramRegion)); });
-  checkGroups(plan, root);
-  if (root.has("ranks")) {
+      [&](const Fields &in) { plan.params.push_back(readParam(in, trained)); });
+  if (trained.count > (int64_t(1) << 31) - 1) // what a span's offset holds
+    root.fail("has more than 2^31 parameters");
+  if (root.has("ranks"))
     plan.ranks = readRanks(root.at("ranks"));
-    plan.sensitivity = readRegion(arena.at("sensitivity"));
-    plan.uncertainty = readRegion(arena.at("uncertainty"));
-    plan.unfolded = readRegion(arena.at("unfolded"));
-    int64_t folded = 0;
-    for (const PlanParam &param : plan.params)
-      folded += param.group == "lora_B" ? param.count() : 0;
-    if (plan.sensitivity.count != plan.paramRegion.count ||
-        plan.uncertainty.count != plan.paramRegion.count || plan.unfolded.count != folded)
-      arena.fail("has regions of AdaLoRA that are not as long as the parameters");
-  }
+  if (error.empty())
+    checkRankRegions(arena, plan);
+  if (error.empty() && !plan.params.empty())
+    plan.optimizer = readOptimizer(root.at("optimizer"), plan);
 
   Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
@@ -466,13 +446,13 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.io.tripletScores = offset("triplet_scores");
     plan.io.tripletStates = offset("triplet_states");
   }
+  if (!plan.params.empty()) {
+    plan.io.update = offset("update");
+    plan.io.updateSpans = offset("update_spans");
+  }
   if (plan.onGpu()) {
     plan.io.step = offset("step");
     plan.io.rowEnds = offset("row_ends");
-    if (!plan.params.empty()) {
-      plan.io.update = offset("update");
-      plan.io.updateSpans = offset("update_spans");
-    }
   }
   if (root.has("tables"))
     root.at("tables").forEach([&](const Fields &in) {
@@ -499,10 +479,11 @@ Result<Plan> parsePlan(std::string_view text) {
   read("head", plan.headRows, plan.head);
   if (plan.ranks)
     read("regularize", 0, plan.regularize);
-  if (plan.onGpu() && !plan.params.empty()) {
-    read("norm", 0, plan.norm);
+  if (!plan.params.empty()) {
+    if (plan.onGpu())
+      read("norm", 0, plan.norm);
     read("update", 0, plan.update);
-    if (plan.norm.empty() || plan.update.empty())
+    if (plan.update.empty() || (plan.onGpu() && plan.norm.empty()))
       programs.fail("has no launches of 'norm' or 'update'");
   }
   if (plan.hasTriplets()) {
@@ -515,6 +496,8 @@ Result<Plan> parsePlan(std::string_view text) {
   }
   if (error.empty())
     checkExtents(plan, root);
+  if (error.empty())
+    checkSpans(programs, plan);
   if (!error.empty())
     return Error{"plan.json: " + error + "; compile the spec again", Exit::ForeignFile};
   return plan;

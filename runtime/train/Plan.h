@@ -3,6 +3,8 @@
 // that a step needs no checks.
 
 #include "runtime/Result.h"
+#include "runtime/abi.h"
+#include "runtime/train/Formula.h"
 
 #include <array>
 #include <cstdint>
@@ -93,8 +95,32 @@ struct PlanParam {
   int64_t count() const;
 };
 
+/// `unfolded` holds AdaLoRA's lora_B, one by one; the others one float for each of the params, in
+/// their order.
+enum class RegionKind { Params, Grads, State, Importance, Unfolded };
+
+/// A place of the arena that outlives programs.
 struct PlanRegion {
+  std::string name;
+  RegionKind kind = RegionKind::Params;
   int64_t offset = 0, count = 0; ///< bytes from the arena's start; floats
+};
+
+/// A number that each update is told.
+struct PlanScalar {
+  std::string name;
+  int64_t at = 0;      ///< among the floats of io.update
+  int64_t byGroup = 0; ///< above 0: that of group g is at `at + g * byGroup`, with the group's rate
+  Formula formula;
+};
+
+/// Floats of io.update before the optimizer's own.
+constexpr int64_t normFloats = sizeof(LoracNorm) / sizeof(float);
+
+struct PlanOptimizer {
+  std::string name;
+  int64_t floats = normFloats; ///< of io.update
+  std::vector<PlanScalar> scalars;
 };
 
 struct PlanTable {
@@ -114,7 +140,7 @@ struct PlanRanks {
   std::vector<std::string> names() const;
 };
 
-/// Floats of the adapter regions that one block of the optimizer's kernels takes.
+/// Floats of the regions of params that one tile or block of a kernel over elements takes.
 struct PlanSpan {
   int32_t offset, count, group, zero;
 };
@@ -127,10 +153,11 @@ struct PlanIo {
   int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
   int64_t logits = 0;                                            ///< float32, padded rows
   int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
+  int64_t update = 0;        ///< LoracNorm, then the scalars of the optimizer
+  int64_t updateSpans = 0;   ///< PlanSpan of spans()
   // cuda
-  int64_t step = 0;                    ///< LoracStep
-  int64_t rowEnds = 0;                 ///< int32 [max_tokens]
-  int64_t update = 0, updateSpans = 0; ///< LoracUpdate; PlanSpan of spans()
+  int64_t step = 0;    ///< LoracStep
+  int64_t rowEnds = 0; ///< int32 [max_tokens]
   // AdaLoRA on cuda
   int64_t triplets = 0;      ///< LoracTriplets, one a module
   int64_t importance = 0;    ///< LoracImportance
@@ -150,16 +177,17 @@ struct Plan {
   std::vector<PlanWeight> weights;
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;
-  int64_t persistentBytes = 0; ///< of the arena: all but the activations
-  PlanRegion paramRegion, gradRegion, expAvg, expAvgSq;
-  std::optional<PlanRanks> ranks;                ///< AdaLoRA
-  PlanRegion sensitivity, uncertainty, unfolded; ///< AdaLoRA's; unfolded: lora_B, one by one
+  int64_t persistentBytes = 0;            ///< of the arena: all but the activations
+  std::vector<PlanRegion> regions;        ///< in the order in which they lie
+  std::optional<PlanOptimizer> optimizer; ///< where there are params
+  std::optional<PlanRanks> ranks;         ///< AdaLoRA
   PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
-  std::vector<PlanLaunch> norm, update; ///< cuda: the optimizer's
-  std::vector<PlanLaunch> regularize;   ///< AdaLoRA: gradients of the orthogonality term
+  std::vector<PlanLaunch> norm;       ///< cuda: the gradient's
+  std::vector<PlanLaunch> update;     ///< the optimizer's
+  std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, importance, scores,
       zeroTriplets; ///< AdaLoRA on cuda
 
@@ -170,6 +198,13 @@ struct Plan {
   int64_t weightBytes() const;
   /// What a part takes.
   int64_t partRoom(int64_t bytes) const;
+  /// The first region of a kind, or the one of a name; one of no floats where there is none.
+  const PlanRegion &region(RegionKind kind) const;
+  const PlanRegion &region(std::string_view name) const;
+  /// What a run has trained: params, then states, then importance.
+  std::vector<PlanRegion> trained() const;
+  /// The groups of the params, as they first appear.
+  std::vector<std::string> groups() const;
   /// The params in order, each cut; groups are numbered as they first appear.
   std::vector<PlanSpan> spans() const;
   /// Whether a GPU's programs do what AdaLoRA does between those of the model.

@@ -113,6 +113,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
     run.adalora = readAdaLora(adapter.at("adalora"));
 
   Fields optimizer = root.at("optimizer");
+  run.optimizer = optimizer.text("name");
   run.learningRate = optimizer.number("learning_rate");
   std::vector<double> betas;
   optimizer.at("betas").forEach([&](const Fields &beta) { betas.push_back(beta.asNumber()); });
@@ -120,7 +121,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
     run.beta1 = betas[0], run.beta2 = betas[1];
   else
     optimizer.fail("needs two betas");
-  run.eps = optimizer.number("eps");
+  run.eps = optimizer.numberOr("eps", 0);
   run.weightDecay = optimizer.number("weight_decay");
   run.maxGradNorm = optimizer.number("max_grad_norm");
 

@@ -50,7 +50,9 @@ struct RunConfig {
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
-  double learningRate = 0, beta1 = 0, beta2 = 0, eps = 0, weightDecay = 0, maxGradNorm = 0;
+  std::string optimizer; ///< its word in a spec
+  double learningRate = 0, beta1 = 0, beta2 = 0, weightDecay = 0, maxGradNorm = 0;
+  double eps = 0; ///< 0: the optimizer has none
   ScheduleKind schedule = ScheduleKind::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;

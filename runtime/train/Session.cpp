@@ -96,6 +96,13 @@ static bool sameWeights(const Plan &x, const Plan &y) {
   return std::equal(x.weights.begin(), x.weights.end(), y.weights.begin(), y.weights.end(), same);
 }
 
+/// Whether what was trained has a place in the other program.
+static bool sameTrained(const Plan &x, const Plan &y) {
+  const std::vector<PlanRegion> ofX = x.trained(), ofY = y.trained();
+  return std::equal(ofX.begin(), ofX.end(), ofY.begin(), ofY.end(),
+                    [](const PlanRegion &a, const PlanRegion &b) { return a.name == b.name; });
+}
+
 Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
   Result<Plan> next = parsePlan(program.file("plan.json"));
   if (!next)
@@ -103,7 +110,8 @@ Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
   const bool fits = next->device == plan.device && next->cpu == plan.cpu &&
                     next->compute == plan.compute && next->maxTokens == plan.maxTokens &&
                     next->maxSegments == plan.maxSegments && next->maxLength == plan.maxLength &&
-                    next->ranks.has_value() == plan.ranks.has_value() && sameWeights(plan, *next);
+                    next->ranks.has_value() == plan.ranks.has_value() && sameWeights(plan, *next) &&
+                    sameTrained(plan, *next);
   if (!fits)
     return Error{"the new program is of another model or target", Exit::Bug};
   if (Result<void> adopted = backend->adopt(program, *next, kept); !adopted)

@@ -41,7 +41,7 @@ public:
   std::unique_ptr<Backend> backend;
   MemoryPlan memory; ///< of the whole run, where `prepare` planned it
 
-  /// Changes adapter or moments by `change`; nothing is taken over when it fails.
+  /// Changes what is trained by `change`; nothing is taken over when it fails.
   Result<void> edit(const std::function<Result<void>(const TrainedFloats &)> &change);
 
   /// Goes on with another program of this model, compiled for other ranks (Backend::adopt). Error:

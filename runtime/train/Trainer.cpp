@@ -4,6 +4,7 @@
 #include "runtime/train/Arena.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Loop.h"
+#include "runtime/train/StepScalars.h"
 
 #include <fmt/format.h>
 
@@ -197,8 +198,7 @@ Result<bool> Loop::step() {
     return orthogonality.error();
   if (ranks)
     loss += run.adalora->orthRegWeight * *orthogonality;
-  LoracUpdate update = adam.scalars(groups, rate, state.updates + 1, run.maxGradNorm);
-  Result<float> found = session.backend->gradNorm(update);
+  Result<float> found = session.backend->gradNorm(run.maxGradNorm);
   if (!found)
     return found.error();
   const float norm = *found;
@@ -222,11 +222,13 @@ Result<bool> Loop::step() {
         fmt::format("warning: step {}: the gradient has been exactly 0 for 3 steps, so "
                     "nothing is learned; lower optimizer.learning_rate or look at the data",
                     index + 1));
-  if (Result<void> updated = session.backend->update(update); !updated)
+  if (Result<void> updated =
+          session.backend->update(stepScalars(session.plan, groups, rate, state.updates + 1));
+      !updated)
     return updated.error();
   ++state.updates;
   if (ranks)
-    if (Result<void> done = allocateRanks(index, update); !done)
+    if (Result<void> done = allocateRanks(index); !done)
       return done.error();
   double seconds = since(begin);
   stepSeconds += seconds;

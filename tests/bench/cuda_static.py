@@ -103,7 +103,7 @@ class Step:
                 by_token = not launch.get("fixed") and height in (self.max_tokens, launch["rows"][1])
                 size = BYTES[element] * math.prod(others) * (rows if by_token else height)
             last = number == len(launch["args"]) - 1
-            added_to = ("accumulate" in name and last) or (name == "adamw" and number in MOMENTS)
+            added_to = ("accumulate" in name and last) or (name == "each_adamw" and number in MOMENTS)
             total += size * (2 if added_to else 1)
         return total
 

@@ -1,13 +1,16 @@
 # The tiny Llama of tests/golden trained by a GPU's program in the PTX simulator: 20 losses within
 # 1 % of those that PyTorch made in float32, an adapter that serves on the CPU.
 # cuda-golden.sh BUILD SOURCE MODEL KIND COMPUTE [SIMULATOR]: MODEL is tied or untied, KIND lora,
-# loraplus or qlora, COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
+# loraplus, qlora or (tied) lion, COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
 source "$(dirname "$0")/common.sh"
 model=$3 kind=$4 compute=$5
 simulator=${LORAC_LIBCUDA:-${6:-}}
 [[ -n $simulator ]] || skip "this build has no PTX simulator"
 golden=$source/tests/golden
+optimizer=adamw rate=0.005 decay=0.01
 case $kind in
+  lion) made= init=$golden/tiny/$model/lora_init optimizer=lion rate=0.001 decay=0.1 ;;
+  loraplus) rate=0.00125 ;;&
   qlora) made=$golden/qlora/$model/train.json init=$golden/qlora/$model/adapter_init ;;
   *) made=$golden/tiny/$model/${kind}_train.json init=$golden/tiny/$model/${kind}_init ;;
 esac
@@ -20,9 +23,7 @@ esac
   printf '[adapter]\nr = 4\nlora_alpha = 8\ntarget_modules = "all-linear"\n'
   printf 'init_from = "%s"\n' "$init"
   [[ $kind != loraplus ]] || printf '[adapter.loraplus]\nloraplus_lr_ratio = 16\n'
-  rate=0.005
-  [[ $kind != loraplus ]] || rate=0.00125
-  printf '[optimizer]\nlearning_rate = %s\nweight_decay = 0.01\nmax_grad_norm = 0.0\n' "$rate"
+  printf '[optimizer]\nname = "%s"\nlearning_rate = %s\nweight_decay = %s\nmax_grad_norm = 0.0\n' $optimizer $rate $decay
   printf '[schedule]\nname = "constant"\nwarmup_steps = 0\n'
   printf '[[data]]\npath = "%s"\nformat = "tokens"\n' "$golden/tiny/train_data.safetensors"
   printf '[train]\nsteps = 20\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 0\n'
@@ -35,7 +36,11 @@ expect 0 "$lorac" compile "$work/golden.toml" -o "$work/cpu" --target cpu # floa
 begin=$EPOCHREALTIME
 LORAC_LIBCUDA=$simulator expect 0 "$work/cuda/train" --out "$work/out"
 end=$EPOCHREALTIME
-sed -n '/"losses": \[/,/\]/p' "$made" | grep -o '[0-9][0-9.e+-]*' >"$work/expected"
+if [[ $kind == lion ]]; then
+  python3 "$source/tests/e2e/golden_opt.py" losses "$golden" bnb_lion32
+else
+  sed -n '/"losses": \[/,/\]/p' "$made" | grep -o '[0-9][0-9.e+-]*'
+fi >"$work/expected"
 metric loss "$work/out/metrics.jsonl" >"$work/losses"
 paste "$work/expected" "$work/losses" | awk -v took="$begin $end" '
   NF == 2 { e = $2 / $1 - 1; if (e < 0) e = -e; if (e > worst) worst = e; if (e < 1e-2) ++good }

@@ -21,9 +21,9 @@ assert said == ran and len(said) == 5, (said, ran)
 # Bytes are those of the plan.
 arena = json.load(open(sys.argv[3]))["arena"]
 bytes = explained["bytes"]
-count = lambda *regions: sum(4 * arena[region]["count"] for region in regions)
+count = lambda *names: sum(4 * region["count"] for region in arena["regions"] if region["name"] in names)
 assert bytes["parameters"] == count("params"), bytes
-assert bytes["moments"] == count("exp_avg", "exp_avg_sq"), bytes
+assert bytes["optimizer_states"] == count("exp_avg", "exp_avg_sq"), bytes
 assert bytes["importance"] == count("sensitivity", "uncertainty"), bytes
 assert bytes["unfolded"] == count("unfolded"), bytes
 assert bytes["total"] == sum(tensor["bytes"]["total"] for tensor in explained["tensors"]), bytes

@@ -46,6 +46,11 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
       out.push_back({false, "rows", std::to_string(ld), "cols"});
     return out;
   }
+  if (kernel.getFamily() == "each") {
+    out = {{false, "rows", "4", "4"}, {false, "all", "1", "1"}};
+    out.resize(2 + kernel.intParam("regions"), {false, "all", "1", "1"});
+    return out;
+  }
   const Entry *entry =
       llvm::find_if(table, [&](const Entry &of) { return of.family == kernel.getFamily(); });
   assert(entry != std::end(table) && "each family has a line here");

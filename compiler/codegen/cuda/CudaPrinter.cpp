@@ -20,6 +20,8 @@ using namespace lorac;
 namespace {
 
 std::string floatText(double value) {
+  if (std::isnan(value))
+    return "__int_as_float(0x7fc00000)";
   if (std::isinf(value))
     return value < 0 ? "-__int_as_float(0x7f800000)" : "__int_as_float(0x7f800000)";
   std::string digits;
@@ -265,19 +267,18 @@ private:
         .Case<arith::DivUIOp, arith::DivFOp>([&](auto o) { return infix(o, "/"); })
         .Case([&](arith::RemUIOp o) { return infix(o, "%"); })
         .Case([&](arith::AndIOp o) { return infix(o, o.getType().isInteger(1) ? "&&" : "&"); })
+        .Case([&](arith::OrIOp o) { return infix(o, o.getType().isInteger(1) ? "||" : "|"); })
         .Case([&](arith::XOrIOp o) { return infix(o, "^"); })
         .Case([&](arith::ShRUIOp o) { return infix(o, ">>"); }) // of numbers that are not negative
         .Case<arith::MinSIOp>([&](auto o) { return function(o, "min"); })
         .Case<arith::MaxSIOp>([&](auto o) { return function(o, "max"); })
         .Case([&](arith::MaxNumFOp o) { return function(o, "fmaxf"); })
         .Case([&](arith::MinNumFOp o) { return function(o, "fminf"); })
-        .Case([&](arith::CmpFOp o) {
-          if (o.getPredicate() != arith::CmpFPredicate::OLT)
-            return LogicalResult(o.emitError("the CUDA printer knows only < of floats"));
-          return infix(o, "<");
+        .Case<arith::CmpFOp, arith::CmpIOp>([&](auto o) { return printCompare(o); })
+        .Case([&](arith::NegFOp o) {
+          StringRef x = use(o.getOperand());
+          return define(o, x.starts_with("-") ? "-(" + x + ")" : "-" + x);
         })
-        .Case([&](arith::NegFOp o) { return define(o, "-" + use(o.getOperand())); })
-        .Case([&](arith::CmpIOp o) { return printCompare(o); })
         .Case([&](arith::SelectOp o) {
           if (isa<MemRefType>(o.getType()))
             return printPointer(o, o,
@@ -303,6 +304,7 @@ private:
         .Case([&](math::ExpOp o) { return function(o, "expf"); })
         .Case([&](math::Exp2Op o) { return function(o, "exp2f"); })
         .Case([&](math::LogOp o) { return function(o, "logf"); })
+        .Case([&](math::AbsFOp o) { return function(o, "fabsf"); })
         .Case([&](math::SqrtOp o) { return function(o, "sqrtf"); })
         .Case([&](math::RsqrtOp o) { return function(o, "rsqrtf"); })
         .Case([&](math::TanhOp o) { return function(o, "tanhf"); })
@@ -365,6 +367,23 @@ private:
       return infix(op, "!=");
     default:
       return op.emitError("the CUDA printer knows only <, <=, == and != of signed numbers");
+    }
+  }
+
+  LogicalResult printCompare(arith::CmpFOp op) {
+    switch (op.getPredicate()) {
+    case arith::CmpFPredicate::OLT:
+      return infix(op, "<");
+    case arith::CmpFPredicate::OGT:
+      return infix(op, ">");
+    case arith::CmpFPredicate::OLE:
+      return infix(op, "<=");
+    case arith::CmpFPredicate::OGE:
+      return infix(op, ">=");
+    case arith::CmpFPredicate::OEQ:
+      return infix(op, "==");
+    default:
+      return op.emitError("the CUDA printer knows only <, >, <=, >= and == of floats");
     }
   }
 

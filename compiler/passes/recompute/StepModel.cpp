@@ -37,17 +37,19 @@ Value lorac::lora::storageOf(Value value) {
       return value;
 }
 
-int lorac::lora::layerOf(Operation *op) {
-  auto named = dyn_cast<NameLoc>(op->getLoc());
-  if (!named)
-    return -1;
-  StringRef rest = named.getName();
-  while (!rest.empty()) {
-    auto [part, next] = rest.split('.');
-    unsigned number = 0;
-    if (!part.getAsInteger(10, number))
-      return int(number);
-    rest = next;
+// The layer of the weight that the op reads, or of the weight that its factor adapts.
+static int layerOf(Operation *op, SymbolTable &symbols) {
+  for (Value operand : op->getOperands()) {
+    auto use = operand.getDefiningOp<UseOp>();
+    Operation *symbol = use ? symbols.lookup(use.getSymbol()) : nullptr;
+    while (auto stack = dyn_cast_or_null<StackOp>(symbol))
+      symbol = symbols.lookup(cast<FlatSymbolRefAttr>(stack.getParts()[0]).getValue());
+    if (auto param = dyn_cast_or_null<ParamOp>(symbol); param && param.getAdapter()) {
+      auto adapter = symbols.lookup<AdapterOp>(*param.getAdapter());
+      symbol = adapter ? symbols.lookup(adapter.getWeight()) : nullptr;
+    }
+    if (auto frozen = dyn_cast_or_null<FrozenOp>(symbol); frozen && frozen.getLayer())
+      return int(*frozen.getLayer());
   }
   return -1;
 }
@@ -102,13 +104,14 @@ unsigned StepModel::bufferFor(Value value) {
 }
 
 StepModel::StepModel(func::FuncOp train, const StepTarget &target) : target(target) {
-  int layer = -1;
+  SymbolTable symbols(train->getParentOfType<ModuleOp>());
+  int layer = -1; // of an op that reads no weight: of the op before it
   for (Operation &op : train.front()) {
     if (isName(&op) || isa<ConcatOp, GradientOp, func::ReturnOp>(op))
       continue;
     addOp(&op);
-    if (int named = layerOf(&op); named >= 0)
-      layer = named;
+    if (int own = layerOf(&op, symbols); own >= 0)
+      layer = own;
     ops.back().layer = layer;
   }
   isLayerInput.resize(buffers.size());

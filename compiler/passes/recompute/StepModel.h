@@ -87,7 +87,4 @@ private:
 /// The value whose memory a view, or some of its columns, is.
 mlir::Value storageOf(mlir::Value value);
 
-/// The number among the parts of an op's name, as in `model.layers.3.mlp`; -1 where there is none.
-int layerOf(mlir::Operation *op);
-
 } // namespace lorac::lora

@@ -72,11 +72,8 @@ Value BufferPlacement::place(BufferRole role, StringRef label, MemRefType type) 
   return buffer;
 }
 
-// What the runtime calls an argument: its name, or where a dump was printed without names, what
-// stands in its place by convention.
-static StringRef argumentName(func::FuncOp func, BlockArgument argument, unsigned place) {
-  if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
-    return named.getName();
+// What the runtime calls an argument of i32, by its place among them.
+static StringRef argumentName(func::FuncOp func, unsigned place) {
   if (func.getName() == "loss")
     return place == 0 ? "labels" : "";
   static constexpr StringRef inOrder[] = {"ids", "positions", "segments", "labels"};
@@ -89,7 +86,7 @@ LogicalResult BufferPlacement::bindArguments() {
   for (BlockArgument argument : func.getArguments()) {
     auto type = cast<RankedTensorType>(argument.getType());
     if (type.getElementType().isInteger(32)) {
-      StringRef name = argumentName(func, argument, place32++);
+      StringRef name = argumentName(func, place32++);
       if (name.empty())
         return func.emitOpError("has more arguments of i32 than ids, positions, segments, labels; "
                                 "their names are missing");

@@ -43,8 +43,8 @@ bool Selector::isRank(Value value, bool columns) {
     Operation *symbol = symbols.lookupNearestSymbolFrom(op, use.getSymbolAttr());
     while (auto stack = dyn_cast_or_null<StackOp>(symbol))
       symbol = symbols.lookupNearestSymbolFrom(op, cast<SymbolRefAttr>(stack.getParts()[0]));
-    auto group = symbol ? symbol->getAttrOfType<StringAttr>("group") : StringAttr();
-    return group && group == (columns ? "lora_B" : "lora_A");
+    auto param = dyn_cast_or_null<ParamOp>(symbol);
+    return param && param.is(columns ? ParamRole::LoraB : ParamRole::LoraA);
   }
   if (auto product = dyn_cast_or_null<MatmulOp>(op)) {
     const bool isTn = product.getKind() == ProductKind::TN;

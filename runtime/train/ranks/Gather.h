@@ -1,6 +1,6 @@
 #pragma once
-// Removing triplets from flat regions: parameters, both moments, both importance averages, all by
-// one index vector a module and in place (a second region would raise the peak).
+// Removing triplets from flat regions: parameters, states, importance averages, all by one index
+// vector a module and in place (a second region would raise the peak).
 
 #include "runtime/Result.h"
 #include "runtime/train/Plan.h"

@@ -26,10 +26,9 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   return training;
 }
 
-Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, float clip,
-                                                            int64_t step) {
+Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, int64_t step) {
   if (schedule.updatesImportance(step))
-    if (Result<void> taken = backend.takeImportance(importance, clip); !taken)
+    if (Result<void> taken = backend.takeImportance(importance); !taken)
       return taken.error();
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {

@@ -5,8 +5,16 @@
 
 lora.frozen @w : !lora.weight<32x64, nf4<64>>
 lora.frozen @norm : !lora.weight<64, vector>
-// CHECK: lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.000000e+00 : f64}
-lora.param @q.lora_A.weight : tensor<4x64xf32> {group = "lora_A", module = "q", scale = 2.0 : f64}
+// CHECK: lora.frozen @layered : !lora.weight<32x64, f32> layer 3 {gguf = "blk.3.w", kind = "linear", permute_heads = 4 : i64}
+lora.frozen @layered : !lora.weight<32x64, f32> layer 3 {gguf = "blk.3.w", kind = "linear", permute_heads = 4 : i64}
+// CHECK: lora.adapter @q of @w rank 4 scale 2.000000e+00 dropout 1.000000e-01 falls [4, 0, 8]
+lora.adapter @q of @w rank 4 scale 2.0 dropout 0.1 falls [4, 0, 8]
+// CHECK: lora.adapter @k of @layered rank 2 scale 1.000000e+00{{$}}
+lora.adapter @k of @layered rank 2 scale 1.0
+// CHECK: lora.adalora initial 8 target 4 orth_reg_weight 5.000000e-01
+lora.adalora initial 8 target 4 orth_reg_weight 0.5
+// CHECK: lora.param @q.lora_A.weight lora_A of @q : tensor<4x64xf32> {offset = 0 : i64}
+lora.param @q.lora_A.weight lora_A of @q : tensor<4x64xf32> {offset = 0 : i64}
 lora.param @q.lora_B.weight : tensor<32x4xf32>
 lora.param @k.lora_A.weight : tensor<2x64xf32>
 // CHECK: lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>

@@ -20,6 +20,19 @@ lora.kernel @add family "map" rows tile 16 count 0 scratch 0 {cols = 64 : i64} b
   lora.yield %s : f32
 }
 
+// CHECK: lora.region @exp_avg state floats 256 at 1024
+lora.region @exp_avg state floats 256 at 1024
+
+// CHECK-LABEL: func @update
+func.func @update() {
+  %u = lora.buffer io "update" at 0 : memref<8xf32>
+  // CHECK: lora.scalar %{{.*}}[4] "decay" [1.000000e+00, "rate", 1.000000e-02, "*", "-"] by_group 2 : memref<8xf32>
+  lora.scalar %u[4] "decay" [1.0, "rate", 0.01, "*", "-"] by_group 2 : memref<8xf32>
+  // CHECK: lora.scalar %{{.*}}[5] "rate" ["rate"] : memref<8xf32>
+  lora.scalar %u[5] "rate" ["rate"] : memref<8xf32>
+  return
+}
+
 // CHECK-LABEL: func @train
 func.func @train() {
   // CHECK: %[[H:.*]] = lora.buffer local "h" at 4096 : memref<128x64xf32>

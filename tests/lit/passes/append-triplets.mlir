@@ -1,12 +1,21 @@
 // RUN: lorac-opt %s --lora-append-triplets | FileCheck %s
 // RUN: lorac-opt %s --lora-append-triplets --lora-plan-memory | FileCheck %s --check-prefix=PLAN
+// RUN: lorac-opt %s --lora-append-triplets="device=cpu" | FileCheck %s --check-prefix=CPU
 // AdaLoRA on a device: the table has all adapters, also one of rank 0; kernels have no rank.
 
-module attributes {lora.adapters = [{module = "q"}, {module = "v"}]} {
-  lora.param @q.lora_A.weight : tensor<4x32xf32> {group = "lora_A"}
-  lora.param @q.lora_B.weight : tensor<16x4xf32> {group = "lora_B"}
-  lora.param @q.lora_E.weight : tensor<4x1xf32> {folded, group = "lora_E"}
+module {
+  lora.adapter @q of @q.weight rank 4 scale 1.0
+  lora.adapter @v of @v.weight rank 0 scale 1.0
+  lora.param @q.lora_A.weight lora_A of @q : tensor<4x32xf32>
+  lora.param @q.lora_B.weight lora_B of @q : tensor<16x4xf32>
+  lora.param @q.lora_E.weight lora_E of @q : tensor<4x1xf32>
+  lora.region @momentum_buffer state floats 196 at -1
 }
+// On the CPU the runtime does it: regions alone.
+// CPU: lora.region @sensitivity importance floats 196 at -1
+// CPU: lora.region @uncertainty importance floats 196 at -1
+// CPU: lora.region @unfolded unfolded floats 64 at -1
+// CPU-NOT: func.func
 // CHECK: lora.kernel @fold_triplets family "fold_triplets"
 // CHECK-SAME: {elements = "i32 f32 f32"}
 // CHECK-LABEL: func.func @fold()
@@ -20,9 +29,14 @@ module attributes {lora.adapters = [{module = "q"}, {module = "v"}]} {
 // CHECK: memref<4xf32>
 // CHECK-LABEL: func.func @zero_triplets()
 // CHECK: memref<4xi32>
+// What is zeroed: parameters, the optimizer's states, both averages.
+// CHECK: region "params"
+// CHECK: region "momentum_buffer"
+// CHECK: region "sensitivity"
+// CHECK: region "uncertainty"
 
 // The regions are those that the runtime knows, one place each.
-// PLAN: lora.arena = {{.*}}sensitivity = {count = 196 : i64, offset = [[S:[0-9]+]] : i64}
+// PLAN: lora.region @sensitivity importance floats 196 at [[S:[0-9]+]]
 // PLAN-LABEL: func.func @importance()
 // PLAN: region "sensitivity" at [[S]]
 // PLAN-LABEL: func.func @scores()

@@ -1,13 +1,15 @@
 // RUN: lorac-opt %s --lora-attach-adapters | FileCheck %s
 // AdaLoRA: E beside A and B, in no product; the orthogonality term as a function. The mean is over all adapters, also one of rank 0.
 
-module attributes {lora.orth_reg_weight = 5.0e-01 : f64, lora.adapters = [
-    {module = "q", r = 4 : i64, scale = 2.0 : f64}, {module = "v", r = 0 : i64, scale = 2.0 : f64}]} {
+module {
   lora.frozen @q.weight : !lora.weight<16x32, f32>
   lora.frozen @v.weight : !lora.weight<16x32, f32>
-  // CHECK: lora.param @q.lora_A.weight : tensor<4x32xf32>
-  // CHECK: lora.param @q.lora_B.weight : tensor<16x4xf32>
-  // CHECK: lora.param @q.lora_E.weight : tensor<4x1xf32> {folded, group = "lora_E"
+  lora.adapter @q of @q.weight rank 4 scale 2.0 falls [4, 0, 8]
+  lora.adapter @v of @v.weight rank 0 scale 2.0 falls [4, 0, 8]
+  lora.adalora initial 8 target 4 orth_reg_weight 0.5
+  // CHECK: lora.param @q.lora_A.weight lora_A of @q : tensor<4x32xf32>
+  // CHECK: lora.param @q.lora_B.weight lora_B of @q : tensor<16x4xf32>
+  // CHECK: lora.param @q.lora_E.weight lora_E of @q : tensor<4x1xf32>
   // CHECK-LABEL: func.func @hidden
   func.func @hidden(%x: tensor<?x32xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>) {
     // CHECK-NOT: lora_E

@@ -1,23 +1,36 @@
 // RUN: lorac-opt %s --lora-attach-adapters --split-input-file --verify-diagnostics
 
-// expected-error@+1 {{needs the attribute 'lora.adapters'}}
 module {
+  // expected-error@+1 {{no linear of the model is named 'q'}}
+  lora.adapter @q of @q.weight rank 2 scale 2.0
 }
 
 // -----
 
-// expected-error@+1 {{no linear of the model is named 'q'}}
-module attributes {lora.adapters = [{module = "q", r = 2 : i64, scale = 2.0 : f64}]} {
+// A weight that no linear reads.
+module {
+  lora.frozen @q.weight : !lora.weight<4x8, f32>
+  // expected-error@+1 {{no linear of the model is named 'q'}}
+  lora.adapter @q of @q.weight rank 2 scale 2.0
 }
 
 // -----
 
-// expected-error@+1 {{each of 'lora.adapters' needs 'module', 'r' >= 0 and 'scale', got {module = "q", r = -1 : i64, scale = 2.000000e+00 : f64}}}
-module attributes {lora.adapters = [{module = "q", r = -1 : i64, scale = 2.0 : f64}]} {
+module {
+  // expected-error@+1 {{has a negative rank}}
+  lora.adapter @q of @q.weight rank -1 scale 2.0
 }
 
 // -----
 
-// expected-error@+1 {{each of 'lora.adapters' needs 'module', 'r' >= 0 and 'scale', got "q"}}
-module attributes {lora.adapters = ["q"]} {
+module {
+  // expected-error@+1 {{has a negative rank}}
+  lora.adapter @q of @q.weight rank 2 scale 2.0 falls [2, -1, 2]
+}
+
+// -----
+
+module {
+  // expected-error@+1 {{falls from the initial rank between two bounds, got 2 numbers}}
+  lora.adapter @q of @q.weight rank 2 scale 2.0 falls [2, 1]
 }

@@ -4,19 +4,19 @@
 // LOC: #[[TOML:loc[0-9]*]] = loc("tiny.toml":8:1)
 // LOC: #[[AT:loc[0-9]+]] = loc("q"(#[[TOML]]))
 
-module attributes {lora.adapters = [
-    {module = "q", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64, loc = loc("tiny.toml":8:1)},
-    {module = "v", r = 0 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "o", r = 3 : i64, scale = 0.5 : f64, dropout = 0.1 : f64}]} {
-  // CHECK: lora.frozen @k.weight
-  // CHECK-NEXT: lora.param @q.lora_A.weight : tensor<2x8xf32> {group = "lora_A", module = "q", scale = 2.000000e+00 : f64}
-  // CHECK-NEXT: lora.param @q.lora_B.weight : tensor<4x2xf32> {group = "lora_B", module = "q", scale = 2.000000e+00 : f64}
-  // CHECK-NEXT: lora.param @o.lora_A.weight : tensor<3x8xf32>
-  // CHECK-NEXT: lora.param @o.lora_B.weight : tensor<4x3xf32>
+module {
+  // CHECK: lora.adapter @o of @o.weight rank 3 scale 5.000000e-01 dropout 1.000000e-01
+  // CHECK-NEXT: lora.param @q.lora_A.weight lora_A of @q : tensor<2x8xf32>
+  // CHECK-NEXT: lora.param @q.lora_B.weight lora_B of @q : tensor<4x2xf32>
+  // CHECK-NEXT: lora.param @o.lora_A.weight lora_A of @o : tensor<3x8xf32>
+  // CHECK-NEXT: lora.param @o.lora_B.weight lora_B of @o : tensor<4x3xf32>
   lora.frozen @q.weight : !lora.weight<4x8, f32>
   lora.frozen @v.weight : !lora.weight<4x8, nf4<64>>
   lora.frozen @o.weight : !lora.weight<4x8, f32>
   lora.frozen @k.weight : !lora.weight<4x8, f32>
+  lora.adapter @q of @q.weight rank 2 scale 2.0 dropout 0.0 loc("tiny.toml":8:1)
+  lora.adapter @v of @v.weight rank 0 scale 2.0
+  lora.adapter @o of @o.weight rank 3 scale 0.5 dropout 0.1
 
   // CHECK-LABEL: func @hidden
   // CHECK-SAME: (%[[X:.*]]: tensor<?x8xf32>)

@@ -1,7 +1,8 @@
 // RUN: lorac-opt %s --lora-check-memory --split-input-file --verify-diagnostics
 
 // One after the other in one place; the launch in the middle reads one and writes the next.
-module attributes {lora.arena = {bytes = 4096 : i64, params = {offset = 0 : i64, count = 64 : i64}, persistent = 512 : i64}} {
+module attributes {lora.arena = {bytes = 4096 : i64, persistent = 512 : i64}} {
+  lora.region @params params floats 64 at 0
   lora.kernel @map family "map" rows tile 16 count 0 scratch 0 {cols = 16 : i64}
   func.func @train() {
     %io = lora.buffer io "hidden" at 256 : memref<4x16xf32>
@@ -18,7 +19,8 @@ module attributes {lora.arena = {bytes = 4096 : i64, params = {offset = 0 : i64,
 // -----
 
 // The last use is of a part.
-module attributes {lora.arena = {bytes = 4096 : i64, params = {offset = 0 : i64, count = 64 : i64}, persistent = 256 : i64}} {
+module attributes {lora.arena = {bytes = 4096 : i64, persistent = 256 : i64}} {
+  lora.region @params params floats 64 at 0
   lora.kernel @map family "map" rows tile 16 count 0 scratch 0 {cols = 16 : i64}
   func.func @train() {
     %a = lora.buffer local "a" at 512 : memref<4x16xf32>
@@ -35,7 +37,8 @@ module attributes {lora.arena = {bytes = 4096 : i64, params = {offset = 0 : i64,
 
 // -----
 
-module attributes {lora.arena = {bytes = 4096 : i64, params = {offset = 0 : i64, count = 64 : i64}, persistent = 256 : i64}} {
+module attributes {lora.arena = {bytes = 4096 : i64, persistent = 256 : i64}} {
+  lora.region @params params floats 64 at 0
   lora.kernel @map family "map" rows tile 16 count 0 scratch 0 {cols = 16 : i64}
   func.func @train() {
     %a = lora.buffer local "a" at 512 : memref<4x16xf32>
@@ -56,6 +59,14 @@ module attributes {lora.arena = {bytes = 600 : i64, persistent = 256 : i64}} {
     lora.launch @map(%a) rows [0, 4] : memref<4x16xf32>
     return
   }
+}
+
+// -----
+
+// expected-error@+1 {{'exp_avg' lies over 'grads' in the arena, both in use throughout}}
+module attributes {lora.arena = {bytes = 600 : i64, persistent = 256 : i64}} {
+  lora.region @grads grads floats 16 at 0
+  lora.region @exp_avg state floats 16 at 60
 }
 
 // -----

@@ -22,28 +22,41 @@ func.func @forward(%x: tensor<?x8xf32>, %t: tensor<?x2xf32>, %b: tensor<4x2xf32>
   return %y : tensor<?x4xf32>
 }
 
-// dx of two modules that read one x: each product onto the sum so far, each with the panel of its own module (by name).
+// dx of two modules that read one x: each product onto the sum so far, each with the panel of its own module (by its symbol).
+lora.frozen @q.weight : !lora.weight<4x8, f32>
+lora.frozen @v.weight : !lora.weight<4x8, f32>
+lora.adapter @q of @q.weight rank 2 scale 1.0
+lora.adapter @v of @v.weight rank 2 scale 1.0
+lora.param @q.a lora_A of @q : tensor<2x8xf32>
+lora.param @v.a lora_A of @v : tensor<2x8xf32>
 // CHECK-LABEL: func @backward
-// CHECK-SAME: (%[[DQ:.*]]: tensor<?x4xf32>, %[[DV:.*]]: tensor<?x4xf32>, %[[TQ:.*]]: tensor<?x2xf32>, %[[TV:.*]]: tensor<?x2xf32>, %[[A:.*]]: tensor<2x8xf32>, %[[W:.*]]: !lora.weight<4x8, f32>)
-// CHECK-NEXT: %[[FIRST:.*]] = lora.adapted_linear_backward(%[[DQ]], %[[W]]) low_rank(%[[TQ]], %[[A]]) :
-// CHECK-NEXT: %[[BOTH:.*]] = lora.adapted_linear_backward(%[[DV]], %[[W]]) low_rank(%[[TV]], %[[A]]) onto(%[[FIRST]]) :
+// CHECK-SAME: (%[[DQ:.*]]: tensor<?x4xf32>, %[[DV:.*]]: tensor<?x4xf32>, %[[TQ:.*]]: tensor<?x2xf32>, %[[TV:.*]]: tensor<?x2xf32>)
+// CHECK-DAG: %[[QW:.*]] = lora.use @q.weight
+// CHECK-DAG: %[[VW:.*]] = lora.use @v.weight
+// CHECK-DAG: %[[QA:.*]] = lora.use @q.a
+// CHECK-DAG: %[[VA:.*]] = lora.use @v.a
+// CHECK-NEXT: %[[FIRST:.*]] = lora.adapted_linear_backward(%[[DQ]], %[[QW]]) low_rank(%[[TQ]], %[[QA]]) :
+// CHECK-NEXT: %[[BOTH:.*]] = lora.adapted_linear_backward(%[[DV]], %[[VW]]) low_rank(%[[TV]], %[[VA]]) onto(%[[FIRST]]) :
 // CHECK-NEXT: return %[[BOTH]]
-func.func @backward(%dq: tensor<?x4xf32>, %dv: tensor<?x4xf32>, %tq: tensor<?x2xf32>, %tv: tensor<?x2xf32>, %a: tensor<2x8xf32>,
-                    %w: !lora.weight<4x8, f32>) -> tensor<?x8xf32> {
-  %0 = lora.linear_backward %dq, %w : (tensor<?x4xf32>, !lora.weight<4x8, f32>) -> tensor<?x8xf32> loc("q")
-  %1 = lora.matmul nn %tv, %a scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32> loc("v")
+func.func @backward(%dq: tensor<?x4xf32>, %dv: tensor<?x4xf32>, %tq: tensor<?x2xf32>, %tv: tensor<?x2xf32>) -> tensor<?x8xf32> {
+  %qw = lora.use @q.weight : !lora.weight<4x8, f32>
+  %vw = lora.use @v.weight : !lora.weight<4x8, f32>
+  %qa = lora.use @q.a : tensor<2x8xf32>
+  %va = lora.use @v.a : tensor<2x8xf32>
+  %0 = lora.linear_backward %dq, %qw : (tensor<?x4xf32>, !lora.weight<4x8, f32>) -> tensor<?x8xf32>
+  %1 = lora.matmul nn %tv, %va scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32>
   %2 = lora.map %0, %1 : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32> {
   ^bb0(%p: f32, %q: f32):
     %s = arith.addf %p, %q : f32
     lora.yield %s : f32
   }
-  %3 = lora.matmul nn %tq, %a scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32> loc("q")
+  %3 = lora.matmul nn %tq, %qa scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32>
   %4 = lora.map %2, %3 : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32> {
   ^bb0(%p: f32, %q: f32):
     %s = arith.addf %p, %q : f32
     lora.yield %s : f32
   }
-  %5 = lora.linear_backward %dv, %w : (tensor<?x4xf32>, !lora.weight<4x8, f32>) -> tensor<?x8xf32> loc("v")
+  %5 = lora.linear_backward %dv, %vw : (tensor<?x4xf32>, !lora.weight<4x8, f32>) -> tensor<?x8xf32>
   %6 = lora.map %4, %5 : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32> {
   ^bb0(%p: f32, %q: f32):
     %s = arith.addf %p, %q : f32

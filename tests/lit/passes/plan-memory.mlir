@@ -1,13 +1,19 @@
 // RUN: lorac-opt %s --lora-plan-memory | FileCheck %s
-// Four regions of parameters (10 floats, 40 bytes, each region 128 with its margin), then io, then locals by lifetime.
+// Regions of parameters and gradients, then those that are declared (10 floats, 40 bytes, each region 128 with its margin), then io, then
+// locals by lifetime.
 
-// CHECK: lora.arena = {bytes = 4736 : i64, exp_avg = {count = 10 : i64, offset = 256 : i64}, exp_avg_sq = {count = 10 : i64, offset = 384 : i64},
-// CHECK-SAME: grads = {count = 10 : i64, offset = 128 : i64}, params = {count = 10 : i64, offset = 0 : i64}, persistent = 576 : i64}
+// CHECK: lora.arena = {bytes = 4736 : i64, persistent = 576 : i64}
+// CHECK: lora.region @params params floats 10 at 0
+// CHECK: lora.region @grads grads floats 10 at 128
 module {
   // CHECK: lora.param @a : tensor<2x4xf32> {offset = 0 : i64}
   // CHECK: lora.param @b : tensor<2x1xf32> {offset = 8 : i64}
+  // CHECK: lora.region @exp_avg state floats 10 at 256
+  // CHECK: lora.region @exp_avg_sq state floats 10 at 384
   lora.param @a : tensor<2x4xf32>
   lora.param @b : tensor<2x1xf32>
+  lora.region @exp_avg state floats 10 at -1
+  lora.region @exp_avg_sq state floats 10 at -1
   lora.kernel @copy family "map" rows tile 16 count 0 scratch 0 {}
   lora.kernel @add family "map" rows tile 16 count 0 scratch 0 {}
 

@@ -62,28 +62,32 @@
 // LEAST-NEXT: lora.dropout %{{.*}} stream 1 {recompute}
 // LEAST: return
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.adapters = [
-    {module = "model.layers.0.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
-    {module = "model.layers.0.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
-    {module = "model.layers.1.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
-    {module = "model.layers.1.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
-    {module = "model.layers.2.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64},
-    {module = "model.layers.2.down_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 1.0e-01 : f64}]} {
+module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @embed : !lora.weight<16x32, f32>
-  lora.frozen @norm : !lora.weight<32, vector>
-  lora.frozen @model.layers.0.up_proj.weight : !lora.weight<64x32, f32>
-  lora.frozen @model.layers.0.down_proj.weight : !lora.weight<32x64, f32>
-  lora.frozen @model.layers.1.up_proj.weight : !lora.weight<64x32, f32>
-  lora.frozen @model.layers.1.down_proj.weight : !lora.weight<32x64, f32>
-  lora.frozen @model.layers.2.up_proj.weight : !lora.weight<64x32, f32>
-  lora.frozen @model.layers.2.down_proj.weight : !lora.weight<32x64, f32>
+  lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
+  lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
+  lora.frozen @model.layers.2.norm.weight : !lora.weight<32, vector> layer 2
+  lora.frozen @model.layers.0.up_proj.weight : !lora.weight<64x32, f32> layer 0
+  lora.frozen @model.layers.0.down_proj.weight : !lora.weight<32x64, f32> layer 0
+  lora.frozen @model.layers.1.up_proj.weight : !lora.weight<64x32, f32> layer 1
+  lora.frozen @model.layers.1.down_proj.weight : !lora.weight<32x64, f32> layer 1
+  lora.frozen @model.layers.2.up_proj.weight : !lora.weight<64x32, f32> layer 2
+  lora.frozen @model.layers.2.down_proj.weight : !lora.weight<32x64, f32> layer 2
+  lora.adapter @model.layers.0.up_proj of @model.layers.0.up_proj.weight rank 2 scale 2.0 dropout 1.0e-01
+  lora.adapter @model.layers.0.down_proj of @model.layers.0.down_proj.weight rank 2 scale 2.0 dropout 1.0e-01
+  lora.adapter @model.layers.1.up_proj of @model.layers.1.up_proj.weight rank 2 scale 2.0 dropout 1.0e-01
+  lora.adapter @model.layers.1.down_proj of @model.layers.1.down_proj.weight rank 2 scale 2.0 dropout 1.0e-01
+  lora.adapter @model.layers.2.up_proj of @model.layers.2.up_proj.weight rank 2 scale 2.0 dropout 1.0e-01
+  lora.adapter @model.layers.2.down_proj of @model.layers.2.down_proj.weight rank 2 scale 2.0 dropout 1.0e-01
 
   func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
     %table = lora.use @embed : !lora.weight<16x32, f32>
-    %n = lora.use @norm : !lora.weight<32, vector>
+    %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
+    %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
+    %n2 = lora.use @model.layers.2.norm.weight : !lora.weight<32, vector>
     %x0 = lora.embed %ids, %table : (tensor<?xi32>, !lora.weight<16x32, f32>) -> tensor<?x32xf32>
 
-    %h0 = lora.rms_norm %x0, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
+    %h0 = lora.rms_norm %x0, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
     %w.0.up = lora.use @model.layers.0.up_proj.weight : !lora.weight<64x32, f32>
     %u0 = lora.linear %h0, %w.0.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.0.up_proj")
     %w.0.down = lora.use @model.layers.0.down_proj.weight : !lora.weight<32x64, f32>
@@ -94,7 +98,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.0.x")
 
-    %h1 = lora.rms_norm %x1, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
+    %h1 = lora.rms_norm %x1, %n1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
     %w.1.up = lora.use @model.layers.1.up_proj.weight : !lora.weight<64x32, f32>
     %u1 = lora.linear %h1, %w.1.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.1.up_proj")
     %w.1.down = lora.use @model.layers.1.down_proj.weight : !lora.weight<32x64, f32>
@@ -105,7 +109,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.1.x")
 
-    %h2 = lora.rms_norm %x2, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm")
+    %h2 = lora.rms_norm %x2, %n2 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm")
     %w.2.up = lora.use @model.layers.2.up_proj.weight : !lora.weight<64x32, f32>
     %u2 = lora.linear %h2, %w.2.up : (tensor<?x32xf32>, !lora.weight<64x32, f32>) -> tensor<?x64xf32> loc("model.layers.2.up_proj")
     %w.2.down = lora.use @model.layers.2.down_proj.weight : !lora.weight<32x64, f32>
@@ -116,7 +120,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.2.x")
 
-    %h = lora.rms_norm %x3, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
+    %h = lora.rms_norm %x3, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
     return %h : tensor<?x32xf32>
   }
   func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {

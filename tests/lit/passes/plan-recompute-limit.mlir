@@ -10,7 +10,8 @@
 // CUDA: lora.recompute = {{.*}}is_least = true
 module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @embed : !lora.weight<64x32, f32>
-  lora.frozen @norm : !lora.weight<32, vector>
+  lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
+  lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
   lora.frozen @w : !lora.weight<32x32, f32>
   lora.param @a0 : tensor<2x32xf32>
   lora.param @b0 : tensor<32x2xf32>
@@ -19,7 +20,8 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
 
   func.func @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %e = lora.use @embed : !lora.weight<64x32, f32>
-    %n = lora.use @norm : !lora.weight<32, vector>
+    %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
+    %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
     %w = lora.use @w : !lora.weight<32x32, f32>
     %a0 = lora.use @a0 : tensor<2x32xf32>
     %b0 = lora.use @b0 : tensor<32x2xf32>
@@ -28,7 +30,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<64x32, f32>) -> tensor<?x32xf32>
 
     // Layer 0: attention whose q is adapted.
-    %h0 = lora.rms_norm %x0, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
+    %h0 = lora.rms_norm %x0, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
     %t0 = lora.matmul nt %h0, %a0 scale 1.0 : (tensor<?x32xf32>, tensor<2x32xf32>) -> tensor<?x2xf32> loc("model.layers.0.q_proj")
     %p0 = lora.adapted_linear(%h0, %w) low_rank(%t0, %b0) scale 2.0
         : (tensor<?x32xf32>, !lora.weight<32x32, f32>, tensor<?x2xf32>, tensor<32x2xf32>) -> tensor<?x32xf32> loc("model.layers.0.q_proj")
@@ -41,7 +43,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
         : (tensor<?x32xf32>, !lora.weight<32x32, f32>, tensor<?x32xf32>) -> tensor<?x32xf32> loc("model.layers.0.o_proj")
 
     // Layer 1: an adapted linear and a map.
-    %h1 = lora.rms_norm %x1, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
+    %h1 = lora.rms_norm %x1, %n1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
     %t1 = lora.matmul nt %h1, %a1 scale 1.0 : (tensor<?x32xf32>, tensor<2x32xf32>) -> tensor<?x2xf32> loc("model.layers.1.up_proj")
     %y1 = lora.adapted_linear(%h1, %w) low_rank(%t1, %b1) scale 2.0
         : (tensor<?x32xf32>, !lora.weight<32x32, f32>, tensor<?x2xf32>, tensor<32x2xf32>) -> tensor<?x32xf32> loc("model.layers.1.up_proj")
@@ -55,7 +57,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     lora.gradient @a1, %da1 : tensor<2x32xf32>
     %dh1 = lora.adapted_linear_backward(%dy1, %w) low_rank(%dt1, %a1)
         : (tensor<?x32xf32>, !lora.weight<32x32, f32>, tensor<?x2xf32>, tensor<2x32xf32>) -> tensor<?x32xf32>
-    %dx1 = lora.rms_norm_backward %x1, %n, %dh1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>, tensor<?x32xf32>) -> tensor<?x32xf32>
+    %dx1 = lora.rms_norm_backward %x1, %n0, %dh1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>, tensor<?x32xf32>) -> tensor<?x32xf32>
     %do0 = lora.adapted_linear_backward(%dx1, %w) : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32>
     // The chain in the order of the forward pass: x, its norm, the small product, the linear with its update, the rope, attention.
     // On a GPU as well, where a value has half of the bytes.

@@ -46,32 +46,38 @@
 // LEAST-NOT: lora.adapted_linear({{.*}} {recompute}
 // LEAST: return
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.adapters = [
-    {module = "model.layers.0.o_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.0.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.1.o_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.1.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.2.o_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.2.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.3.o_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64},
-    {module = "model.layers.3.up_proj", r = 2 : i64, scale = 2.0 : f64, dropout = 0.0 : f64}]} {
+module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @embed : !lora.weight<16x32, f32>
-  lora.frozen @norm : !lora.weight<32, vector>
-  lora.frozen @model.layers.0.o_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.0.up_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.1.o_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.1.up_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.2.o_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.2.up_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.3.o_proj.weight : !lora.weight<32x32, f32>
-  lora.frozen @model.layers.3.up_proj.weight : !lora.weight<32x32, f32>
+  lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
+  lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
+  lora.frozen @model.layers.2.norm.weight : !lora.weight<32, vector> layer 2
+  lora.frozen @model.layers.3.norm.weight : !lora.weight<32, vector> layer 3
+  lora.frozen @model.layers.0.o_proj.weight : !lora.weight<32x32, f32> layer 0
+  lora.frozen @model.layers.0.up_proj.weight : !lora.weight<32x32, f32> layer 0
+  lora.frozen @model.layers.1.o_proj.weight : !lora.weight<32x32, f32> layer 1
+  lora.frozen @model.layers.1.up_proj.weight : !lora.weight<32x32, f32> layer 1
+  lora.frozen @model.layers.2.o_proj.weight : !lora.weight<32x32, f32> layer 2
+  lora.frozen @model.layers.2.up_proj.weight : !lora.weight<32x32, f32> layer 2
+  lora.frozen @model.layers.3.o_proj.weight : !lora.weight<32x32, f32> layer 3
+  lora.frozen @model.layers.3.up_proj.weight : !lora.weight<32x32, f32> layer 3
+  lora.adapter @model.layers.0.o_proj of @model.layers.0.o_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.0.up_proj of @model.layers.0.up_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.1.o_proj of @model.layers.1.o_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.1.up_proj of @model.layers.1.up_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.2.o_proj of @model.layers.2.o_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.2.up_proj of @model.layers.2.up_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.3.o_proj of @model.layers.3.o_proj.weight rank 2 scale 2.0 dropout 0.0
+  lora.adapter @model.layers.3.up_proj of @model.layers.3.up_proj.weight rank 2 scale 2.0 dropout 0.0
 
   func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
     %table = lora.use @embed : !lora.weight<16x32, f32>
-    %n = lora.use @norm : !lora.weight<32, vector>
+    %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
+    %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
+    %n2 = lora.use @model.layers.2.norm.weight : !lora.weight<32, vector>
+    %n3 = lora.use @model.layers.3.norm.weight : !lora.weight<32, vector>
     %x0 = lora.embed %ids, %table : (tensor<?xi32>, !lora.weight<16x32, f32>) -> tensor<?x32xf32>
 
-    %h0 = lora.rms_norm %x0, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
+    %h0 = lora.rms_norm %x0, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm")
     %w.0.o = lora.use @model.layers.0.o_proj.weight : !lora.weight<32x32, f32>
     %o0 = lora.linear %h0, %w.0.o : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.0.o_proj")
     %m0 = lora.map %x0, %o0 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -79,7 +85,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       %s = arith.addf %p, %q : f32
       lora.yield %s : f32
     } loc("model.layers.0.middle")
-    %k0 = lora.rms_norm %m0, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm2")
+    %k0 = lora.rms_norm %m0, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.0.norm2")
     %w.0.up = lora.use @model.layers.0.up_proj.weight : !lora.weight<32x32, f32>
     %d0 = lora.linear %k0, %w.0.up : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.0.up_proj")
     %x1 = lora.map %m0, %d0 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -88,7 +94,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.0.x")
 
-    %h1 = lora.rms_norm %x1, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
+    %h1 = lora.rms_norm %x1, %n1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm")
     %w.1.o = lora.use @model.layers.1.o_proj.weight : !lora.weight<32x32, f32>
     %o1 = lora.linear %h1, %w.1.o : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.1.o_proj")
     %m1 = lora.map %x1, %o1 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -96,7 +102,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       %s = arith.addf %p, %q : f32
       lora.yield %s : f32
     } loc("model.layers.1.middle")
-    %k1 = lora.rms_norm %m1, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm2")
+    %k1 = lora.rms_norm %m1, %n1 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.1.norm2")
     %w.1.up = lora.use @model.layers.1.up_proj.weight : !lora.weight<32x32, f32>
     %d1 = lora.linear %k1, %w.1.up : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.1.up_proj")
     %x2 = lora.map %m1, %d1 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -105,7 +111,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.1.x")
 
-    %h2 = lora.rms_norm %x2, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm")
+    %h2 = lora.rms_norm %x2, %n2 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm")
     %w.2.o = lora.use @model.layers.2.o_proj.weight : !lora.weight<32x32, f32>
     %o2 = lora.linear %h2, %w.2.o : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.2.o_proj")
     %m2 = lora.map %x2, %o2 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -113,7 +119,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       %s = arith.addf %p, %q : f32
       lora.yield %s : f32
     } loc("model.layers.2.middle")
-    %k2 = lora.rms_norm %m2, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm2")
+    %k2 = lora.rms_norm %m2, %n2 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.2.norm2")
     %w.2.up = lora.use @model.layers.2.up_proj.weight : !lora.weight<32x32, f32>
     %d2 = lora.linear %k2, %w.2.up : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.2.up_proj")
     %x3 = lora.map %m2, %d2 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -122,7 +128,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.2.x")
 
-    %h3 = lora.rms_norm %x3, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.3.norm")
+    %h3 = lora.rms_norm %x3, %n3 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.3.norm")
     %w.3.o = lora.use @model.layers.3.o_proj.weight : !lora.weight<32x32, f32>
     %o3 = lora.linear %h3, %w.3.o : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.3.o_proj")
     %m3 = lora.map %x3, %o3 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -130,7 +136,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       %s = arith.addf %p, %q : f32
       lora.yield %s : f32
     } loc("model.layers.3.middle")
-    %k3 = lora.rms_norm %m3, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.3.norm2")
+    %k3 = lora.rms_norm %m3, %n3 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32> loc("model.layers.3.norm2")
     %w.3.up = lora.use @model.layers.3.up_proj.weight : !lora.weight<32x32, f32>
     %d3 = lora.linear %k3, %w.3.up : (tensor<?x32xf32>, !lora.weight<32x32, f32>) -> tensor<?x32xf32> loc("model.layers.3.up_proj")
     %x4 = lora.map %m3, %d3 : (tensor<?x32xf32>, tensor<?x32xf32>) -> tensor<?x32xf32> {
@@ -139,7 +145,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64, lora.
       lora.yield %s : f32
     } loc("model.layers.3.x")
 
-    %h = lora.rms_norm %x4, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
+    %h = lora.rms_norm %x4, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
     return %h : tensor<?x32xf32>
   }
   func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {

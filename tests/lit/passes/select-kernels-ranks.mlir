@@ -5,10 +5,12 @@
 module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @embed : !lora.weight<100x32, f32>
   lora.frozen @w : !lora.weight<32x32, f32>
-  lora.param @a1 : tensor<24x32xf32> {group = "lora_A"}
-  lora.param @b1 : tensor<32x24xf32> {group = "lora_B"}
-  lora.param @a2 : tensor<40x32xf32> {group = "lora_A"}
-  lora.param @b2 : tensor<32x40xf32> {group = "lora_B"}
+  lora.adapter @q of @w rank 24 scale 1.0
+  lora.adapter @k of @w rank 40 scale 1.0
+  lora.param @a1 lora_A of @q : tensor<24x32xf32>
+  lora.param @b1 lora_B of @q : tensor<32x24xf32>
+  lora.param @a2 lora_A of @k : tensor<40x32xf32>
+  lora.param @b2 lora_B of @k : tensor<32x40xf32>
   // Embedding, x·Aᵀ, both linears, dy·B, both gradients, a Gram matrix, its term and the product with it.
   // COUNT: {{^}}10{{$}}
   // CHECK-DAG: lora.kernel @matmul_nt_rx32 {{.*}}columns = 16 : i64, exact = false, k = 32 : i64, lda = 32 : i64, ldb = 32 : i64, scalars = ["j", "ldc"]

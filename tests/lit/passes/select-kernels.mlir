@@ -6,8 +6,9 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.frozen @norm : !lora.weight<32, vector>
   lora.frozen @w : !lora.weight<32x32, nf4<64>>
   lora.frozen @w2 : !lora.weight<32x32, nf4<64>>
-  lora.param @a : tensor<2x32xf32> {group = "lora_A"}
-  lora.param @b : tensor<32x2xf32> {group = "lora_B"}
+  lora.adapter @q of @w rank 2 scale 1.0
+  lora.param @a lora_A of @q : tensor<2x32xf32>
+  lora.param @b lora_B of @q : tensor<32x2xf32>
   // Ranks are no params of a kernel: they come with the launch.
   // CHECK: lora.kernel @matmul_nt_rx32 {{.*}} k = 32 : i64, lda = 32 : i64, ldb = 32 : i64, scalars = ["j", "ldc"]
   // One kernel a distinct (family, params); w2's forward and dX share the format, so their rank 0 kernels stand once each.
@@ -21,7 +22,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   // CHECK-DAG: %[[LOSS:.*]] = lora.buffer io "row_loss" at -1 : memref<64xf32>
   // CHECK-DAG: %[[LABELS:.*]] = lora.buffer io "labels" at -1 : memref<64xi32>
   // CHECK-DAG: %[[IDS:.*]] = lora.buffer io "ids" at -1 : memref<64xi32>
-  func.func @train(%ids: tensor<?xi32> loc("ids"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  func.func @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %e = lora.use @embed : !lora.weight<100x32, f32>
     %n = lora.use @norm : !lora.weight<32, vector>
     %w = lora.use @w : !lora.weight<32x32, nf4<64>>

@@ -36,19 +36,18 @@ const std::vector<Shape> shapes = {{1, 20, 37}, {3, 33, 1},   {5, 7, 130},  {0, 
                                    {8, 64, 64}, {13, 96, 50}, {24, 65, 71}, {600, 3, 4}};
 
 std::string moduleText() {
-  std::string adapters, params;
+  std::string params;
   for (size_t m = 0; m < shapes.size(); ++m) {
     const auto [rank, in, out] = shapes[m];
-    adapters += fmt::format("{}{{module = \"m{}\"}}", m ? ", " : "", m);
+    params += fmt::format("lora.adapter @m{0} of @w{0} rank {1} scale 1.0\n", m, rank);
     if (rank == 0)
       continue;
-    params +=
-        fmt::format("lora.param @m{0}.lora_A : tensor<{1}x{2}xf32> {{group = \"lora_A\"}}\n"
-                    "lora.param @m{0}.lora_B : tensor<{3}x{1}xf32> {{group = \"lora_B\"}}\n"
-                    "lora.param @m{0}.lora_E : tensor<{1}x1xf32> {{folded, group = \"lora_E\"}}\n",
-                    m, rank, in, out);
+    params += fmt::format("lora.param @m{0}.lora_A lora_A of @m{0} : tensor<{1}x{2}xf32>\n"
+                          "lora.param @m{0}.lora_B lora_B of @m{0} : tensor<{3}x{1}xf32>\n"
+                          "lora.param @m{0}.lora_E lora_E of @m{0} : tensor<{1}x1xf32>\n",
+                          m, rank, in, out);
   }
-  return "module attributes {lora.adapters = [" + adapters + "]} {\n" + params + "}\n";
+  return "module {\n" + params + "}\n";
 }
 
 class Triplets : public testing::Test {
@@ -61,6 +60,7 @@ protected:
     planned.context.appendDialectRegistry(registry);
     planned.context.loadAllAvailableDialects();
     PassManager pm(&planned.context);
+    pm.addPass(createAppendUpdate({.device = "cuda"}));
     pm.addPass(createAppendTriplets());
     PlanMemoryOptions memory;
     memory.alignment = 256;
@@ -75,7 +75,7 @@ protected:
       const auto [rank, in, out] = shapes[m];
       auto offset = [&](const char *factor) {
         auto param = planned.module->lookupSymbol<ParamOp>(fmt::format("m{}.{}", m, factor));
-        return param ? param->getAttrOfType<IntegerAttr>("offset").getInt() : 0;
+        return param ? int64_t(*param.getOffset()) : 0;
       };
       TripletLayout at{offset("lora_A"), offset("lora_B"), offset("lora_E"), rank, in, out};
       layouts.push_back(rank ? at : TripletLayout());
@@ -94,11 +94,7 @@ protected:
                      .getAs<IntegerAttr>("bytes");
     arena = Simulator::get().allocate(size_t(bytes.getInt()));
     put("triplets", table);
-    floats = planned.module->getOperation()
-                 ->getAttrOfType<DictionaryAttr>("lora.arena")
-                 .getAs<DictionaryAttr>("params")
-                 .getAs<IntegerAttr>("count")
-                 .getInt();
+    floats = planned.module->lookupSymbol<RegionOp>("params").getFloats();
   }
   void TearDown() override {
     if (arena)

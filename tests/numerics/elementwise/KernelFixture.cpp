@@ -121,6 +121,10 @@ void KernelTest::SetUp() {
   if (GetParam() == std::string("x86-64-v3") &&
       !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")))
     GTEST_SKIP() << "this machine has no AVX2";
+  if (GetParam() == std::string("x86-64-v4") &&
+      !(__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq")))
+    GTEST_SKIP() << "this machine has no AVX-512";
 }
 
 } // namespace lorac::testing

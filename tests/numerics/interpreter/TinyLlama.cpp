@@ -99,10 +99,11 @@ std::string declarations(bool tied) {
   std::string text = "lora.frozen @model.embed_tokens.weight : " + matrix(512, 64) + "\n";
   for (int layer = 0; layer < 2; ++layer) {
     for (const char *name : {"input_layernorm", "post_attention_layernorm"})
-      text += "lora.frozen @" + layerName(layer) + name + ".weight : " + vector + "\n";
+      text += "lora.frozen @" + layerName(layer) + name + ".weight : " + vector + " layer " +
+              std::to_string(layer) + "\n";
     for (const Linear &l : linears)
-      text +=
-          "lora.frozen @" + layerName(layer) + l.module + ".weight : " + matrix(l.out, l.in) + "\n";
+      text += "lora.frozen @" + layerName(layer) + l.module + ".weight : " + matrix(l.out, l.in) +
+              " layer " + std::to_string(layer) + "\n";
   }
   text += "lora.frozen @model.norm.weight : " + vector + "\n";
   if (!tied)
@@ -114,9 +115,9 @@ std::string adapters(double scale, double dropout) {
   std::string text;
   for (int layer = 0; layer < 2; ++layer)
     for (const Linear &l : linears)
-      text += (text.empty() ? "" : ", ") + ("{module = \"" + layerName(layer)) + l.module +
-              "\", r = 4 : i64, scale = " + std::to_string(scale) +
-              " : f64, dropout = " + std::to_string(dropout) + " : f64}";
+      text += "lora.adapter @" + layerName(layer) + l.module + " of @" + layerName(layer) +
+              l.module + ".weight rank 4 scale " + std::to_string(scale) + " dropout " +
+              std::to_string(dropout) + "\n";
   return text;
 }
 
@@ -124,10 +125,8 @@ std::string adapters(double scale, double dropout) {
 
 std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropout) {
   std::string head = tied ? "@model.embed_tokens.weight" : "@lm_head.weight";
-  return "module attributes {lora.max_tokens = 48 : i64, lora.max_length = 24 : i64, lora.adapters "
-         "= [" +
-         (adapterScale != 0 ? adapters(adapterScale, dropout) : "") + "]} {\n" +
-         declarations(tied) + R"(
+  return "module attributes {lora.max_tokens = 48 : i64, lora.max_length = 24 : i64} {\n" +
+         declarations(tied) + (adapterScale != 0 ? adapters(adapterScale, dropout) : "") + R"(
   func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %e = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32>
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>

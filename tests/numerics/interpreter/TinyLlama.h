@@ -9,7 +9,7 @@
 namespace lorac::test {
 
 /// A module with `@hidden(ids, positions, segments)`, `@head(h)` and `@loss(h, labels)`.
-/// `adapterScale` not 0: `lora.adapters` asks for rank 4 on all seven linears of each layer, with
+/// `adapterScale` not 0: `lora.adapter`s ask for rank 4 on all seven linears of each layer, with
 /// dropout `dropout`.
 std::string tinyLlama(bool tied, double adapterScale, double dropout = 0);
 

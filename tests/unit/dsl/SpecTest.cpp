@@ -52,6 +52,31 @@ TEST(Spec, DefaultsThatDependOnOthers) {
   EXPECT_EQ(*parsed(good("[adapter.loraplus]\n")).adapter.loraplus->lrRatio, 16);
 }
 
+// Lion's are those of its paper, whatever AdamW's are; what is given stays.
+TEST(Spec, DefaultsOfTheOptimizer) {
+  auto optimizer = [](const std::string &body) {
+    return parsed(good("[optimizer]\n" + body)).optimizer;
+  };
+  OptimizerSpec adamw = optimizer("name = 'adamw'\n");
+  EXPECT_EQ(*adamw.name, OptimizerName::AdamW);
+  EXPECT_EQ(*adamw.learningRate, 2e-4);
+  EXPECT_EQ(*adamw.beta1, 0.9);
+  EXPECT_EQ(*adamw.beta2, 0.999);
+  EXPECT_EQ(*adamw.eps, 1e-8);
+  OptimizerSpec lion = optimizer("name = 'lion'\n");
+  EXPECT_EQ(*lion.name, OptimizerName::Lion);
+  EXPECT_EQ(*lion.learningRate, 1e-4);
+  EXPECT_EQ(lion.learningRate.origin(), Origin::Default);
+  EXPECT_EQ(*lion.beta1, 0.9);
+  EXPECT_EQ(*lion.beta2, 0.99);
+  EXPECT_EQ(*lion.weightDecay, 0);
+  EXPECT_EQ(*lion.maxGradNorm, 1);
+  OptimizerSpec given = optimizer("learning_rate = 3e-4\nbetas = [0.95, 0.98]\nname = 'lion'\n");
+  EXPECT_EQ(*given.learningRate, 3e-4);
+  EXPECT_EQ(*given.beta1, 0.95);
+  EXPECT_EQ(*given.beta2, 0.98);
+}
+
 TEST(Spec, RangesAndOrigins) {
   Spec spec = parsed(good("[adapter]\nr = 0x10\n"));
   EXPECT_EQ(*spec.adapter.r, 16);
@@ -180,6 +205,24 @@ TEST(SpecJson, EffectiveSpec) {
   EXPECT_FALSE(json["target"].contains("memory"));
 }
 
+// A key that an optimizer has not is not written either.
+TEST(SpecJson, KeysOfTheOptimizer) {
+  auto json = [](const std::string &name) {
+    return nlohmann::json::parse(toJson(parsed(good("[optimizer]\nname = '" + name + "'\n"))));
+  };
+  EXPECT_EQ(json("adamw")["optimizer"], nlohmann::json({{"name", "adamw"},
+                                                        {"learning_rate", 2e-4},
+                                                        {"betas", {0.9, 0.999}},
+                                                        {"eps", 1e-8},
+                                                        {"weight_decay", 0.0},
+                                                        {"max_grad_norm", 1.0}}));
+  EXPECT_EQ(json("lion")["optimizer"], nlohmann::json({{"name", "lion"},
+                                                       {"learning_rate", 1e-4},
+                                                       {"betas", {0.9, 0.99}},
+                                                       {"weight_decay", 0.0},
+                                                       {"max_grad_norm", 1.0}}));
+}
+
 // What toToml writes is a spec that means the same.
 TEST(SpecToml, RoundTrip) {
   for (const char *name : {"tiny_lora", "tiny_qlora", "tiny_loraplus", "smollm2_qlora"}) {
@@ -190,6 +233,14 @@ TEST(SpecToml, RoundTrip) {
     EXPECT_EQ(diags.text(), "");
     EXPECT_EQ(toJson(again), toJson(spec));
   }
+  Diagnostics diags;
+  const std::string path = std::string(LORAC_SOURCE_DIR) + "/specs/tiny_lora.toml";
+  Spec lion = loadSpec(path, {*parseOverride("optimizer.name=lion", diags)}, diags);
+  const std::string text = toToml(lion);
+  EXPECT_THAT(text, testing::HasSubstr("betas = [0.9, 0.99]\n"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("\neps = ")));
+  EXPECT_EQ(toJson(parseSpec(path, text, {}, diags)), toJson(lion));
+  EXPECT_EQ(diags.text(), "");
 }
 
 TEST(SpecToml, SaysWhoSetWhat) {

@@ -14,8 +14,11 @@ const char *const plan = R"({
               {"format": "nf4<64>", "parts": [{"name": "codes", "bytes": 1000}, {"name": "absmax", "bytes": 24}]},
               {"format": "f32", "parts": [{"name": "panels", "bytes": 4}]}],
   "arena": {"bytes": 5000, "scratch_bytes": 300,
-            "params": {"offset": 0, "count": 10}, "grads": {"offset": 0, "count": 10},
-            "exp_avg": {"offset": 0, "count": 10}, "exp_avg_sq": {"offset": 0, "count": 10}},
+            "regions": [{"name": "params", "kind": "params", "offset": 0, "count": 10},
+                        {"name": "grads", "kind": "grads", "offset": 40, "count": 10},
+                        {"name": "exp_avg", "kind": "state", "offset": 80, "count": 10},
+                        {"name": "z", "kind": "state", "offset": 120, "count": 10},
+                        {"name": "sensitivity", "kind": "importance", "offset": 160, "count": 10}]},
   "programs": {"train": [{"flops": 100}, {"flops": 23}]}})";
 
 TEST(PlanSizeTest, AddsUp) {
@@ -23,7 +26,7 @@ TEST(PlanSizeTest, AddsUp) {
   ASSERT_TRUE(size) << size.error().message;
   EXPECT_EQ(size->weights.at("f32"), 4100u);
   EXPECT_EQ(size->weights.at("nf4<64>"), 1024u);
-  EXPECT_EQ(size->adapters, 160u);
+  EXPECT_EQ(size->adapters, 160u) << "params, grads and two states";
   EXPECT_EQ(size->parameters, 10u);
   EXPECT_EQ(size->weightBytes(), 4100u + 1024u);
   EXPECT_EQ(size->arena, 5000u);
@@ -34,6 +37,9 @@ TEST(PlanSizeTest, AddsUp) {
 TEST(PlanSizeTest, ABrokenPlanIsOurBug) {
   EXPECT_EQ(readPlanSize("{").error().code, Exit::Bug);
   EXPECT_EQ(readPlanSize("{\"weights\": []}").error().code, Exit::Bug);
+  std::string old = plan;
+  old.replace(old.find("regions"), 7, "region");
+  EXPECT_EQ(readPlanSize(old).error().code, Exit::Bug);
 }
 
 TEST(OutputTest, Bytes) {

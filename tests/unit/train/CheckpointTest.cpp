@@ -1,5 +1,5 @@
 // Checkpoints that were damaged, mixed or forged: never loaded, and the arena stays as it was.
-#include "FakeProgram.h"
+#include "FakeTriplets.h"
 
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/AdapterState.h"
@@ -63,10 +63,7 @@ protected:
     std::ofstream(path(name), std::ios::binary) << bytes;
   }
   Result<TrainerState> read() { return readCheckpoint(folder, plan, trained(), identity); }
-  TrainedFloats trained() const {
-    return {arena.at<float>(plan.paramRegion.offset), arena.at<float>(plan.expAvg.offset),
-            arena.at<float>(plan.expAvgSq.offset)};
-  }
+  TrainedFloats trained() const { return trainedIn(arena, plan); }
   std::string arenaBytes() const {
     return {arena.at<char>(0), arena.at<char>(0) + plan.arenaBytes};
   }
@@ -101,7 +98,7 @@ protected:
 
 TEST_F(CheckpointTest, ReadsWhatItWrote) {
   const std::string before = arenaBytes();
-  for (const PlanRegion &region : {plan.paramRegion, plan.expAvg, plan.expAvgSq})
+  for (const PlanRegion &region : plan.trained())
     std::fill_n(arena.at<float>(region.offset), region.count, 0.0f);
   Result<TrainerState> result = read();
   ASSERT_TRUE(result) << result.error().message;
@@ -161,7 +158,7 @@ TEST_F(CheckpointTest, MissingAndOtherFiles) {
 
 TEST_F(CheckpointTest, FilesOfAnotherCheckpoint) {
   state.step = 11;
-  arena.at<float>(plan.expAvg.offset)[0] = 5;
+  trained().find("exp_avg")[0] = 5;
   const std::string other = save();
   fs::copy_file(other + "/optimizer.safetensors", path("optimizer.safetensors"),
                 fs::copy_options::overwrite_existing);
@@ -255,6 +252,66 @@ TEST_F(CheckpointTest, TensorsThatDoNotFitAreNamed) {
   other = good;
   other.push_back({"more", formats::DType::F32, {1}, values.data()});
   optimizer(other, "it has 5 tensors, the program 4");
+}
+
+/// The bytes of those that were written while AdamW was in the runtime.
+TEST_F(CheckpointTest, HasTheBytesThatItAlwaysHad) {
+  EXPECT_EQ(*hashFile(path("optimizer.safetensors")), "9f79f6496fb7613d879b0f396de906be");
+
+  Result<Plan> parsed = parsePlan(tripletPlanJson({3, 2}));
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  plan = *parsed;
+  arena = std::move(*Arena::allocate(uint64_t(plan.arenaBytes), "test"));
+  const std::vector<PlanRegion> regions = plan.trained();
+  ASSERT_EQ(regions.size(), 5u);
+  for (size_t r = 0; r < regions.size(); ++r)
+    for (int64_t i = 0; i < regions[r].count; ++i)
+      arena.at<float>(regions[r].offset)[i] = float(1000 * r + size_t(i)) / 7;
+  RunConfig run;
+  run.r = 3;
+  run.adalora.emplace();
+  const TripletSets live = {{0, 1, 2}, {0, 1}};
+  state.step = 12;
+  Result<void> written =
+      writeCheckpoint(out.string(), plan, trained(),
+                      takeAdapter(plan, trained().params, run, "base", &live), state, identity);
+  ASSERT_TRUE(written) << written.error().message;
+  folder = checkpointPath(out.string(), 12);
+  EXPECT_EQ(*hashFile(path("optimizer.safetensors")), "ee6a081c9f5cd86418b96cc641e1c63b");
+}
+
+/// States are named as the plan names them; those of another optimizer are refused as such.
+TEST_F(CheckpointTest, OfAnotherOptimizerIsRefusedByName) {
+  Json json = Json::parse(fakePlanJson());
+  json["optimizer"]["name"] = "sgd";
+  json["arena"]["regions"][2]["name"] = "momentum_buffer";
+  json["arena"]["regions"].erase(3);
+  Result<Plan> parsed = parsePlan(json.dump());
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  plan = *parsed;
+  identity.spec = {{"optimizer.name", "sgd"}};
+  const std::string before = arenaBytes();
+  Result<TrainerState> other = read();
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Exit::Refused);
+  EXPECT_NE(other.error().message.find(
+                "is of another run: 'optimizer.name' was adamw and is sgd; resume with"),
+            std::string::npos)
+      << other.error().message;
+  EXPECT_TRUE(arenaBytes() == before);
+
+  save();
+  auto file = formats::Safetensors::open(path("optimizer.safetensors"));
+  ASSERT_TRUE(file) << file.error().message;
+  std::vector<std::string> names;
+  for (const formats::TensorInfo &tensor : file->tensors())
+    names.push_back(tensor.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"momentum_buffer.bias.lora_A.weight",
+                                             "momentum_buffer.bias.lora_B.weight"}));
+  const PlanRegion region = plan.region("momentum_buffer");
+  std::fill_n(arena.at<float>(region.offset), region.count, 0.0f);
+  EXPECT_TRUE(read());
+  EXPECT_TRUE(arenaBytes() == before);
 }
 
 } // namespace

@@ -34,7 +34,7 @@ FakeRun runTrain(int threads) {
   std::memcpy(arena->at<int32_t>(plan->io.ids), ids, sizeof ids);
   std::memcpy(arena->at<int32_t>(plan->io.labels), labels, sizeof labels);
   std::memcpy(arena->at<int32_t>(plan->io.segmentStarts), starts, sizeof starts);
-  arena->at<float>(plan->paramRegion.offset)[1] = 0.5f;
+  arena->at<float>(plan->region(RegionKind::Params).offset)[1] = 0.5f;
   executor->startProfile();
   LoracStep step = {5, 2, 1.0f / 3, 7, 0, 0};
   executor->run(Program::Train, step);
@@ -43,7 +43,7 @@ FakeRun runTrain(int threads) {
     return std::vector<float>(arena->at<float>(offset), arena->at<float>(offset) + count);
   };
   out.rowLoss = take(plan->io.rowLoss, 16);
-  out.grads = take(plan->gradRegion.offset, 4);
+  out.grads = take(plan->region(RegionKind::Grads).offset, 4);
   out.hidden = take(plan->io.hidden, 5 * 16);
   out.starts = take(4096, 3);
   out.profile = executor->profile();
@@ -73,7 +73,7 @@ TEST(Executor, RunsLaunchesInOrderOverRows) {
   EXPECT_EQ(run.starts[1], 3);
   EXPECT_EQ(run.starts[2], 0) << "only two segments";
   EXPECT_FLOAT_EQ(run.logits[1], 5.0f * 1 + 5.75f * 1.25f + 5.5f * 1.5f + 5.75f * 1.75f);
-  ASSERT_EQ(run.profile.size(), 8u);
+  ASSERT_EQ(run.profile.size(), 9u);
   EXPECT_EQ(run.profile[0].calls, 1);
   EXPECT_EQ(run.profile[3].calls, 0) << "the second chunk of rows begins behind the tokens";
 }

@@ -12,7 +12,7 @@
 namespace lorac::train {
 
 inline std::string fakeCudaPlanJson() {
-  return R"({"lorac": "0.1.0", "abi": 3, "spec": "fake",
+  return R"({"lorac": "0.1.0", "abi": 4, "spec": "fake",
  "target": {"device": "cuda", "compute": "bf16", "archs": ["sm_80"]},
  "limits": {"max_tokens": 16, "max_segments": 8, "max_length": 8, "head_rows": 8, "vocab": 8},
  "model": {"architecture": "fake", "hyper": {}},
@@ -22,8 +22,12 @@ inline std::string fakeCudaPlanJson() {
              "rank": 1, "scale": 2.0},
             {"name": "bias.lora_B.weight", "module": "bias", "group": "lora_B", "shape": [4, 1], "offset": 0,
              "rank": 1, "scale": 2.0}],
- "arena": {"bytes": 5120, "params": {"offset": 0, "count": 8}, "grads": {"offset": 256, "count": 8},
-           "exp_avg": {"offset": 512, "count": 8}, "exp_avg_sq": {"offset": 768, "count": 8}},
+ "arena": {"bytes": 5120, "regions": [{"name": "params", "kind": "params", "offset": 0, "count": 8},
+                                      {"name": "grads", "kind": "grads", "offset": 256, "count": 8},
+                                      {"name": "exp_avg", "kind": "state", "offset": 512, "count": 8},
+                                      {"name": "exp_avg_sq", "kind": "state", "offset": 768, "count": 8}]},
+ "optimizer": )" +
+         fakeOptimizerJson() + R"(,
  "io": {"ids": 1024, "positions": 1280, "labels": 1536, "segment_starts": 1792, "row_loss": 2048, "step": 2304,
         "row_ends": 2560, "update": 2816, "update_spans": 3072, "hidden": 3328, "head_in": 3840, "logits": 4096},
  "tables": [],

@@ -9,8 +9,11 @@ struct Step {
   unsigned seed, step, micro;
 };
 struct Update {
-  float oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps, maxNorm, gradientScale, norm, clip;
-  float decay[8], minusStep[8];
+  float maxNorm, gradientScale, norm, clip;
+  float oneMinusBeta1, beta2, oneMinusBeta2, correction2Sqrt, eps;
+  struct {
+    float decay, minusStep;
+  } group[2];
 };
 
 #define N 4
@@ -128,7 +131,7 @@ KERNEL fake_update(float *p, const float *grads, float *m, float *v, const int *
   for (int k = threadIdx.x; k < span[1]; k += blockDim.x) {
     int i = span[0] + k, group = span[2];
     float g = __fmul_rn(grads[i], update->clip);
-    float decayed = __fmul_rn(p[i], update->decay[group]);
+    float decayed = __fmul_rn(p[i], update->group[group].decay);
     float mean = __fadd_rn(m[i], __fmul_rn(update->oneMinusBeta1, __fsub_rn(g, m[i])));
     float square = __fadd_rn(__fmul_rn(v[i], update->beta2),
                              __fmul_rn(__fmul_rn(update->oneMinusBeta2, g), g));
@@ -136,6 +139,6 @@ KERNEL fake_update(float *p, const float *grads, float *m, float *v, const int *
     v[i] = square;
     float denominator =
         __fadd_rn(__fdiv_rn(__fsqrt_rn(square), update->correction2Sqrt), update->eps);
-    p[i] = __fadd_rn(decayed, __fdiv_rn(__fmul_rn(update->minusStep[group], mean), denominator));
+    p[i] = __fadd_rn(decayed, __fdiv_rn(__fmul_rn(update->group[group].minusStep, mean), denominator));
   }
 }

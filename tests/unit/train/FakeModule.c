@@ -3,6 +3,8 @@
  * embedding. Enough to see that launches, rows, segments, gradients and parameters meet. */
 #include "runtime/abi.h"
 
+#include <math.h>
+
 const uint32_t lorac_abi_version = LORAC_ABI_VERSION;
 
 enum { N = 4, LD = 16, PANEL = 16 };
@@ -73,5 +75,28 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   for (int64_t segment = begin; segment < end; ++segment) {
     *(float *)scratch = (float)starts[segment];
     out[segment] = *(float *)scratch;
+  }
+}
+
+/* spans [i32: offset, count, group, 0], io.update, params, grads, exp_avg, exp_avg_sq; rows are
+ * spans, one a tile: AdamW */
+void fake_update(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                 int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  const LoracNorm *norm = buffers[1];
+  const float *own = (const float *)(norm + 1), *grads = buffers[3];
+  float *p = buffers[2], *m = buffers[4], *v = buffers[5];
+  for (int64_t span = begin; span < end && span < rows; ++span) {
+    const int32_t *at = spans + 4 * span;
+    const float *ofGroup = own + 5 + 2 * at[2];
+    for (int32_t i = at[0]; i < at[0] + at[1]; ++i) {
+      float g = grads[i] * norm->clip;
+      float decayed = p[i] * ofGroup[0];
+      float mean = m[i] + own[0] * (g - m[i]);
+      float square = v[i] * own[1] + own[2] * g * g;
+      m[i] = mean;
+      v[i] = square;
+      p[i] = decayed + ofGroup[1] * mean / (sqrtf(square) / own[3] + own[4]);
+    }
   }
 }

@@ -1,7 +1,9 @@
 #pragma once
-// plan.json and module of the C kernels in FakeModule.c: a vocabulary of 8, rows of 4, one
-// parameter tensor.
+// plan.json and module of the C kernels in FakeModule.c: a vocabulary of 8, rows of 4, two
+// parameter tensors, AdamW.
 
+#include "runtime/train/Arena.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/Plan.h"
 
 #include <fstream>
@@ -10,8 +12,21 @@
 
 namespace lorac::train {
 
+/// AdamW's scalars (docs/design.md, "Optimizers as programs") of two groups, as TrainBinary's
+/// run.json has its numbers.
+inline std::string fakeOptimizerJson() {
+  return R"({"name": "adamw", "floats": 13, "scalars": [
+  {"name": "one_minus_beta1", "at": 4, "by_group": 0, "formula": [1, 0.9, "-"]},
+  {"name": "beta2", "at": 5, "by_group": 0, "formula": [0.999]},
+  {"name": "one_minus_beta2", "at": 6, "by_group": 0, "formula": [1, 0.999, "-"]},
+  {"name": "correction2_sqrt", "at": 7, "by_group": 0, "formula": [1, 0.999, "update", "pow", "-", "sqrt"]},
+  {"name": "eps", "at": 8, "by_group": 0, "formula": [1e-8]},
+  {"name": "decay", "at": 9, "by_group": 2, "formula": [1, "rate", 0.01, "*", "-"]},
+  {"name": "minus_step", "at": 10, "by_group": 2, "formula": ["rate", 1, 0.9, "update", "pow", "-", "/", "neg"]}]})";
+}
+
 inline std::string fakePlanJson() {
-  return R"({"lorac": "0.1.0", "abi": 3, "spec": "fake",
+  return R"({"lorac": "0.1.0", "abi": 4, "spec": "fake",
  "target": {"device": "cpu", "cpu": "x86-64", "features": ["sse2"]},
  "limits": {"max_tokens": 16, "max_segments": 8, "max_length": 8, "head_rows": 8, "vocab": 8},
  "model": {"architecture": "fake", "hyper": {}},
@@ -21,10 +36,15 @@ inline std::string fakePlanJson() {
              "rank": 1, "scale": 2.0},
             {"name": "bias.lora_B.weight", "module": "bias", "group": "lora_B", "shape": [4, 1], "offset": 0,
              "rank": 1, "scale": 2.0}],
- "arena": {"bytes": 8192, "scratch_bytes": 64, "params": {"offset": 0, "count": 8}, "grads": {"offset": 64, "count": 8},
-           "exp_avg": {"offset": 128, "count": 8}, "exp_avg_sq": {"offset": 192, "count": 8}},
+ "arena": {"bytes": 8192, "scratch_bytes": 64,
+           "regions": [{"name": "params", "kind": "params", "offset": 0, "count": 8},
+                       {"name": "grads", "kind": "grads", "offset": 64, "count": 8},
+                       {"name": "exp_avg", "kind": "state", "offset": 128, "count": 8},
+                       {"name": "exp_avg_sq", "kind": "state", "offset": 192, "count": 8}]},
+ "optimizer": )" +
+         fakeOptimizerJson() + R"(,
  "io": {"ids": 256, "positions": 320, "labels": 384, "segment_starts": 448, "row_loss": 512, "hidden": 1024,
-        "head_in": 2048, "logits": 3072},
+        "head_in": 2048, "logits": 3072, "update": 576, "update_spans": 640},
  "tables": [],
  "kernels": [{"name": "fake_embed", "family": "embed",
               "args": [[4, "rows", 1, 1], ["w", 256], [4, 1, 4, 4], [4, "rows", 16, 4]], "scalars": [],
@@ -40,7 +60,10 @@ inline std::string fakePlanJson() {
               "tiles": {"space": "rows", "tile": 1}},
              {"name": "fake_segments", "family": "attention",
               "args": [[4, "starts", 1, 1], [4, "starts", 1, 1]], "scalars": [],
-              "tiles": {"space": "segments", "count": 1}, "scratch": 64}],
+              "tiles": {"space": "segments", "count": 1}, "scratch": 64},
+             {"name": "fake_update", "family": "each",
+              "args": [[4, "rows", 4, 4], [4, 1, 13, 13], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8], [4, 1, 8, 8]],
+              "scalars": [], "tiles": {"space": "rows", "tile": 1}}],
  "programs": {"train": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16, "flops": 64, "bytes": 256, "op": "embed"},
                         {"kernel": 4, "args": [448, 4096], "rows": [0, 16], "tiles": 1},
                         {"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 8], "tiles": 4},
@@ -48,7 +71,17 @@ inline std::string fakePlanJson() {
                         {"kernel": 2, "args": [1024, 384, ["w", 0, 0], 64], "rows": [0, 16], "tiles": 4}],
               "hidden": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16}],
               "loss": [{"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 16], "tiles": 8}],
-              "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8], "tiles": 8}]}})";
+              "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8], "tiles": 8}],
+              "update": [{"kernel": 5, "args": [640, 576, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";
+}
+
+/// What a run has trained, where it lies in an arena.
+inline TrainedFloats trainedIn(const Arena &arena, const Plan &plan) {
+  TrainedFloats out{arena.at<float>(plan.region(RegionKind::Params).offset), {}};
+  for (const PlanRegion &region : plan.trained())
+    if (region.kind != RegionKind::Params)
+      out.others.push_back({region.name, arena.at<float>(region.offset)});
+  return out;
 }
 
 inline std::string fileBytes(const std::string &path) {

@@ -94,6 +94,38 @@ TEST_F(HostileRun, ModelsThatDoNotFit) {
   refused({}, Exit::ForeignFile, "is I32, which this version does not read");
 }
 
+/// A plan whose regions or optimizer cannot be is refused before anything is taken.
+class HostilePlan : public HostileRun {
+protected:
+  std::vector<PayloadFile> program() override {
+    return {{"module.so", fileBytes(FAKE_MODULE)}, {"plan.json", plan.dump()}};
+  }
+  void refusedWith(const std::function<void(Json &)> &change, const std::string &words) {
+    plan = Json::parse(fakePlanJson());
+    change(plan);
+    build(asText);
+    for (const std::vector<std::string> &arguments :
+         {std::vector<std::string>{}, {"--resume"}, {"--eval"}})
+      refused(arguments, Exit::ForeignFile, words);
+  }
+  Json plan = Json::parse(fakePlanJson());
+};
+
+TEST_F(HostilePlan, RegionsAndOptimizer) {
+  refusedWith([](Json &json) { json["arena"]["regions"][3]["count"] = 1 << 20; },
+              "'exp_avg_sq' of 1048576 floats, the params have 8; compile the spec again");
+  refusedWith([](Json &json) { json["arena"]["regions"][1]["offset"] = 16; },
+              "has 'grads' at 16, overlapping");
+  refusedWith([](Json &json) { json.erase("optimizer"); }, "'plan' has no 'optimizer'");
+  refusedWith([](Json &json) { json["optimizer"]["scalars"][5]["by_group"] = 1 << 19; },
+              "has 'decay' of group 1 at 524297, outside of 13 floats");
+  refusedWith(
+      [](Json &json) { json["optimizer"]["scalars"][0]["formula"] = {"rate", "system", "/"}; },
+      "formula[1]' is 'system'");
+  refusedWith([](Json &json) { json["io"]["update_spans"] = 8180; }, "'io.update_spans' at 8180");
+  refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 4");
+}
+
 TEST_F(HostileRun, MissingFiles) {
   refused({"--model", "none"}, Exit::Failed, "cannot open the model 'none'");
   refused({"--data", "toy=none.txt"}, Exit::Refused, "cannot open 'none.txt'");

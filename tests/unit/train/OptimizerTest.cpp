@@ -1,15 +1,24 @@
-#include "runtime/train/Optimizer.h"
+// What an update is told, from the plan's formulas, bit by bit as torch's AdamW has it; and that
+// AdamW itself (AdamWReference.h), which updates are held against, is torch's.
+#include "AdamWReference.h"
+#include "FakeProgram.h"
 
 #include "runtime/formats/Safetensors.h"
+#include "runtime/train/JsonFields.h"
 #include "runtime/train/Random.h"
+#include "runtime/train/StepScalars.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <tuple>
 
 namespace lorac::train {
 namespace {
+
+using test::AdamW;
+using test::applyUpdate;
 
 Plan twoTensors(int64_t a, int64_t b) {
   Plan plan;
@@ -34,7 +43,6 @@ struct DoubleAdamW {
 TEST(AdamW, FollowsTheFormulaOverManySteps) {
   constexpr int n = 5000;
   Plan plan = twoTensors(3000, 2000);
-  ThreadPool pool(2);
   AdamW adam{0.9, 0.999, 1e-8, 0.01};
   std::vector<ParamGroup> groups = makeGroups(plan, 16.0);
   std::vector<float> p(n), g(n), m(n), v(n);
@@ -45,9 +53,8 @@ TEST(AdamW, FollowsTheFormulaOverManySteps) {
   for (int t = 1; t <= 20; ++t) {
     for (int i = 0; i < n; ++i)
       g[size_t(i)] = random.normal(uint64_t(t) * n + uint64_t(i)) * (i % 7 == 0 ? 1e-6f : 1.0f);
-    LoracUpdate update = adam.scalars(groups, 1e-3, t, 0);
-    update.clip = 0.5f;
-    applyUpdate(pool, groups, update, p.data(), g.data(), m.data(), v.data());
+    applyUpdate(plan.spans(), adam.scalars(groups, 1e-3, t), 0.5f, p.data(), g.data(), m.data(),
+                v.data());
     for (int i = 0; i < n; ++i) {
       DoubleAdamW oracle{i < 3000 ? 1e-3 : 16e-3, 0.9, 0.999, 1e-8, 0.01};
       oracle.step(dp[size_t(i)], dm[size_t(i)], dv[size_t(i)], 0.5 * g[size_t(i)], t);
@@ -82,10 +89,9 @@ void checkTorchStep(const std::string &kind, double learningRate, double ratio) 
   }
   ASSERT_EQ(p.size(), expected.size());
   std::vector<float> start = p, m(p.size()), v(p.size());
-  ThreadPool pool(2);
-  const std::vector<ParamGroup> groups = makeGroups(plan, ratio);
-  const LoracUpdate update = AdamW{0.9, 0.999, 1e-8, 0.01}.scalars(groups, learningRate, 1, 0);
-  applyUpdate(pool, groups, update, p.data(), g.data(), m.data(), v.data());
+  const AdamW::Scalars scalars =
+      AdamW{0.9, 0.999, 1e-8, 0.01}.scalars(makeGroups(plan, ratio), learningRate, 1);
+  applyUpdate(plan.spans(), scalars, 1, p.data(), g.data(), m.data(), v.data());
   double moved = 0;
   for (size_t i = 0; i < p.size(); ++i) {
     ASSERT_NEAR(p[i], expected[i], 1e-7 + 2e-7 * std::fabs(expected[i])) << i;
@@ -99,26 +105,80 @@ TEST(AdamW, IsTorchs) {
   checkTorchStep("loraplus", 1.25e-3, 16);
 }
 
-TEST(AdamW, LoraPlusAtRatioOneIsLora) {
-  Plan plan = twoTensors(100, 100);
-  std::vector<std::vector<float>> results;
-  for (bool grouped : {true, false}) {
-    std::vector<ParamGroup> groups =
-        grouped ? makeGroups(plan, 1.0) : std::vector<ParamGroup>{{"all", 1.0, {{0, 200}}}};
-    ThreadPool pool(grouped ? 1 : 3);
-    std::vector<float> p(200, 0.5f), g(200), m(200), v(200);
-    for (int t = 1; t <= 5; ++t) {
-      for (size_t i = 0; i < 200; ++i)
-        g[i] = std::sin(float(i) * float(t));
-      applyUpdate(pool, groups, AdamW{0.9, 0.999, 1e-8, 0.1}.scalars(groups, 2e-4, t, 0), p.data(),
-                  g.data(), m.data(), v.data());
-    }
-    results.push_back(p);
-  }
-  EXPECT_EQ(results[0], results[1]);
+/// The fake plan with other numbers in AdamW's formulas.
+Plan planOf(const AdamW &adam) {
+  Json json = Json::parse(fakePlanJson());
+  const Json formulas[] = {{1, adam.beta1, "-"},
+                           {adam.beta2},
+                           {1, adam.beta2, "-"},
+                           {1, adam.beta2, "update", "pow", "-", "sqrt"},
+                           {adam.eps},
+                           {1, "rate", adam.weightDecay, "*", "-"},
+                           {"rate", 1, adam.beta1, "update", "pow", "-", "/", "neg"}};
+  for (size_t i = 0; i < std::size(formulas); ++i)
+    json["optimizer"]["scalars"][i]["formula"] = formulas[i];
+  Result<Plan> plan = parsePlan(json.dump());
+  EXPECT_TRUE(plan) << plan.error().message;
+  return *plan;
 }
 
-TEST(AdamW, NormAndClip) {
+TEST(StepScalars, AreThoseOfAdamWBitByBit) {
+  for (auto [beta1, beta2, eps] : {std::tuple{0.9, 0.999, 1e-8},
+                                   {0.8, 0.95, 1e-6},
+                                   {0.95, 0.98, 1e-10},
+                                   {1.0 / 3, 0.9999, 1e-8}})
+    for (double decay : {0.0, 0.01, 0.1, 1.0 / 7}) {
+      const AdamW adam{beta1, beta2, eps, decay};
+      const Plan plan = planOf(adam);
+      for (double ratio : {1.0, 16.0, 2.5}) {
+        const std::vector<ParamGroup> groups = makeGroups(plan, ratio);
+        ASSERT_EQ(groups.size(), 2u);
+        for (double rate : {1e-6, 2e-4, 1.0 / 300, 0.1, 0.0})
+          for (int64_t update = 1; update <= 1000; ++update) {
+            const std::vector<float> ours = stepScalars(plan, groups, rate, update),
+                                     theirs = adam.scalars(groups, rate, update).flat();
+            ASSERT_EQ(ours.size(), theirs.size());
+            ASSERT_EQ(std::memcmp(ours.data(), theirs.data(), 4 * ours.size()), 0)
+                << beta1 << ", " << beta2 << ", " << decay << ", " << ratio << ", " << rate << ", "
+                << update << ": " << testing::PrintToString(ours) << " "
+                << testing::PrintToString(theirs);
+          }
+      }
+    }
+}
+
+TEST(StepScalars, LieWhereThePlanSays) {
+  Json json = Json::parse(fakePlanJson());
+  json["optimizer"]["floats"] = 12;
+  json["optimizer"]["scalars"] =
+      Json::parse(R"([{"name": "last", "at": 9, "by_group": 0, "formula": ["update"]},
+                      {"name": "rate", "at": 5, "by_group": 3, "formula": ["rate"]},
+                      {"name": "all", "at": 4, "by_group": 0, "formula": ["rate"]}])");
+  Result<Plan> plan = parsePlan(json.dump());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(stepScalars(*plan, makeGroups(*plan, 16), 0.25, 7),
+            (std::vector<float>{0.25f, 0.25f, 0, 0, 4, 7, 0, 0}))
+      << "what is of no group has no group's rate; a place without a formula is 0";
+  plan->optimizer.reset();
+  EXPECT_TRUE(stepScalars(*plan, makeGroups(*plan), 0.25, 7).empty());
+}
+
+TEST(StepScalars, GroupsAreNumberedAsTheSpansAre) {
+  Plan plan = twoTensors(5000, 3);
+  plan.params.push_back({"n.lora_A.weight", "n", "lora_A", {1, 2}, 5003, 1, 1});
+  plan.params.push_back({"n.lora_E.weight", "n", "lora_E", {1, 1}, 5005, 1, 1});
+  const std::vector<ParamGroup> groups = makeGroups(plan, 16);
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_EQ(groups[1].name, "lora_B");
+  EXPECT_EQ(groups[1].lrRatio, 16);
+  EXPECT_EQ(groups[2].lrRatio, 1);
+  std::vector<std::string> names;
+  for (const PlanSpan &span : plan.spans())
+    names.push_back(groups[size_t(span.group)].name);
+  EXPECT_EQ(names, (std::vector<std::string>{"lora_A", "lora_A", "lora_B", "lora_A", "lora_E"}));
+}
+
+TEST(GradNorm, NormAndClip) {
   std::vector<float> g(100000);
   RandomStream random(5, "norm");
   double sum = 0;

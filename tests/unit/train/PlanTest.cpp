@@ -1,9 +1,11 @@
 #include "FakeCudaProgram.h"
-#include "FakeProgram.h"
+#include "FakeTriplets.h"
 
 #include "runtime/train/JsonFields.h"
 
 #include <gtest/gtest.h>
+
+#include <functional>
 
 namespace lorac::train {
 namespace {
@@ -25,6 +27,40 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
   EXPECT_EQ(plan->weightBytes(), 256);
+  EXPECT_EQ(plan->update.size(), 1u);
+  EXPECT_TRUE(plan->update[0].fixedRows);
+  EXPECT_EQ(plan->io.update, 576);
+  EXPECT_EQ(plan->optimizer->name, "adamw");
+  EXPECT_EQ(plan->optimizer->scalars[5].byGroup, 2);
+  EXPECT_EQ(plan->groups(), (std::vector<std::string>{"lora_A", "lora_B"}));
+}
+
+TEST(Plan, KnowsItsRegions) {
+  Result<Plan> plan = parsePlan(tripletPlanJson({3, 2}));
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->region(RegionKind::Grads).name, "grads");
+  EXPECT_EQ(plan->region(RegionKind::State).name, "exp_avg") << "the first";
+  EXPECT_EQ(plan->region("exp_avg_sq").kind, RegionKind::State);
+  EXPECT_EQ(plan->region("exp_avg_sq").count, 45);
+  EXPECT_EQ(plan->region(RegionKind::Unfolded).count, 20);
+  EXPECT_EQ(plan->region("none").count, 0);
+  std::vector<std::string> names;
+  for (const PlanRegion &region : plan->trained())
+    names.push_back(region.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"params", "exp_avg", "exp_avg_sq", "sensitivity",
+                                             "uncertainty"}));
+  // States of any number and name, in the order in which they lie.
+  Json json = Json::parse(fakePlanJson());
+  json["arena"]["regions"][3]["name"] = "z";
+  std::swap(json["arena"]["regions"][1], json["arena"]["regions"][2]);
+  std::swap(json["arena"]["regions"][1]["offset"], json["arena"]["regions"][2]["offset"]);
+  plan = parsePlan(json.dump());
+  ASSERT_TRUE(plan) << plan.error().message;
+  names.clear();
+  for (const PlanRegion &region : plan->trained())
+    names.push_back(region.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"params", "exp_avg", "z"}));
+  EXPECT_EQ(plan->region(RegionKind::Grads).offset, 128);
 }
 
 // Launches against what their kernels take: other kernels, kinds, places, tiles.
@@ -34,14 +70,14 @@ struct Misfit {
 
 TEST(Plan, RefusesMisfits) {
   const Misfit misfits[] = {
-      {R"("abi": 3)", R"("abi": 1)", "is of ABI 1, this program runs ABI 3"},
+      {R"("abi": 4)", R"("abi": 3)", "is of ABI 3, this program runs ABI 4"},
       {R"("max_tokens": 16)", R"("max_tokens": 1600)",
        "'plan' has 'io.hidden' at 1024 + 102400 bytes"},
       {R"("logits": 3072)", R"("logits": 8000)", "'plan' has 'io.logits' at 8000"},
       {R"("ids": 256)", R"("ids": 260)", "overlapping"},
       {R"("ids": 256)", R"("ids": -4)", "'plan.io.ids' is -4, outside of"},
       {R"("ids": 256)", R"("ids": "x")", "'plan.io.ids' is not an integer"},
-      {R"("kernel": 4)", R"("kernel": 5)", "'plan.programs.train[1].kernel' is 5"},
+      {R"("kernel": 4)", R"("kernel": 6)", "'plan.programs.train[1].kernel' is 6"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 1, 0], 0, 1024])", "args[1]' names no weight's part"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 0, 3], 0, 1024])", "args[1]' names no weight's part"},
       {R"([448, 4096])", R"([448, 9000])", "is 9000, outside of [0, 8192]"},
@@ -49,8 +85,6 @@ TEST(Plan, RefusesMisfits) {
       {R"("space": "rows")", R"("space": "cols")", "has the space 'cols'"},
       {R"("scratch": 64)", R"("scratch": 65)", "scratch' is 65"},
       {R"("shape": [4, 1])", R"("shape": [9, 1])", "ends behind the region of 8 parameters"},
-      {R"("exp_avg": {"offset": 128, "count": 8})", R"("exp_avg": {"offset": 128, "count": 7})",
-       "has regions of different counts"},
       {R"("shape": [8, 4])", R"("shape": [9, 4])", "has no weight with as many rows"},
       {R"("shape": [8, 4])", R"("shape": [])", "needs one or two dimensions"},
       {R"("spec": "fake",)", "", "'plan' has no 'spec'"},
@@ -84,6 +118,125 @@ TEST(Plan, RefusesMisfits) {
     EXPECT_NE(plan.error().message.find(misfit.message), std::string::npos) << plan.error().message;
     EXPECT_EQ(plan.error().code, Exit::ForeignFile);
   }
+}
+
+/// A change of plan.json that must be refused.
+struct Damage {
+  std::function<void(Json &)> change;
+  const char *message;
+};
+
+void refused(const std::string &json, const std::vector<Damage> &damages) {
+  for (const Damage &damage : damages) {
+    Json changed = Json::parse(json);
+    damage.change(changed);
+    Result<Plan> plan = parsePlan(changed.dump());
+    ASSERT_FALSE(plan) << damage.message;
+    EXPECT_NE(plan.error().message.find(damage.message), std::string::npos) << plan.error().message;
+    EXPECT_EQ(plan.error().code, Exit::ForeignFile);
+  }
+}
+
+std::function<void(Json &)> region(size_t index, const char *key, const Json &value) {
+  return [=](Json &json) { json["arena"]["regions"][index][key] = value; };
+}
+
+TEST(Plan, RefusesRegionsThatDoNotFit) {
+  refused(
+      fakePlanJson(),
+      {{[](Json &json) { json["arena"].erase("regions"); }, "'plan.arena' has no 'regions'"},
+       {[](Json &json) { json["arena"]["regions"] = 3; }, "'plan.arena.regions' is not a list"},
+       {[](Json &json) { json["arena"]["regions"] = Json::array(); },
+        "has not one region of params, one of grads and at most one of unfolded"},
+       {[](Json &json) { json["arena"]["regions"].erase(0); }, "has not one region of params"},
+       {[](Json &json) { json["arena"]["regions"].erase(1); }, "has not one region of params"},
+       {region(2, "kind", "params"), "has not one region of params"},
+       {region(2, "kind", "grads"), "has not one region of params"},
+       {region(2, "kind", "moment"),
+        "regions[2].kind' is 'moment'; known: params, grads, state, importance, unfolded"},
+       {region(2, "kind", 7), "regions[2].kind' is not text"},
+       {[](Json &json) { json["arena"]["regions"][2].erase("kind"); }, "has no 'kind'"},
+       {region(2, "name", "exp_avg_sq"), "regions[3]' has the name 'exp_avg_sq', which is taken"},
+       {region(3, "name", "params"), "regions[3]' has the name 'params', which is taken"},
+       {region(3, "name", "param"), "regions[3]' has the name 'param', which is taken"},
+       {region(3, "name", ""), "regions[3]' has the name '', which is taken"},
+       {region(2, "count", 7), "has the region 'exp_avg' of 7 floats, the params have 8"},
+       {region(1, "count", 9), "has the region 'grads' of 9 floats, the params have 8"},
+       {region(2, "count", -1), "regions[2].count' is -1"},
+       {region(0, "count", 7), "has the region 'grads' of 8 floats, the params have 7"},
+       {region(2, "offset", 92), "has 'exp_avg' at 92, overlapping or below the region before it"},
+       {region(2, "offset", 0), "overlapping or below the region before it, which ends at 96"},
+       {region(3, "offset", 194), "'arena.exp_avg_sq' at 194 + 32 bytes"},
+       {region(3, "offset", 8176), "'arena.exp_avg_sq' at 8176 + 32 bytes, outside of the arena"},
+       {region(3, "offset", 260), "overlapping"},
+       {region(3, "kind", "importance"),
+        "'exp_avg_sq' of 8 floats, which only AdaLoRA has, and the plan has no 'ranks'"},
+       {region(3, "kind", "unfolded"), "the region 'exp_avg_sq' of 8 floats, all lora_B together "
+                                       "have 4"}});
+  refused(tripletPlanJson({3, 2}),
+          {{region(6, "count", 19), "'unfolded' of 19 floats, all lora_B together have 20"},
+           {region(4, "count", 44), "'sensitivity' of 44 floats, the params have 45"},
+           {region(4, "kind", "state"), "has no region 'sensitivity' of importance"},
+           {region(5, "name", "doubt"), "has no region 'uncertainty' of importance"},
+           {[](Json &json) { json["arena"]["regions"].erase(6); }, "has no region of unfolded"},
+           {[](Json &json) { json["arena"]["regions"].erase(4); }, "has no region 'sensitivity'"},
+           {[](Json &json) { json.erase("ranks"); }, "which only AdaLoRA has"}});
+}
+
+std::function<void(Json &)> scalar(size_t index, const char *key, const Json &value) {
+  return [=](Json &json) { json["optimizer"]["scalars"][index][key] = value; };
+}
+
+TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
+  for (const std::string &json : {fakePlanJson(), fakeCudaPlanJson()})
+    refused(
+        json,
+        {{[](Json &json) { json.erase("optimizer"); }, "'plan' has no 'optimizer'"},
+         {[](Json &json) { json["optimizer"].erase("name"); }, "'plan.optimizer' has no 'name'"},
+         {[](Json &json) { json["optimizer"]["scalars"] = 1; }, "scalars' is not a list"},
+         {[](Json &json) { json["optimizer"]["floats"] = 3; }, "floats' is 3, outside of [4,"},
+         {[](Json &json) { json["optimizer"]["floats"] = int64_t(1) << 40; }, "floats' is 1099"},
+         {[](Json &json) { json["optimizer"]["floats"] = 12; },
+          "scalars[6]' has 'minus_step' of group 1 at 12, outside of 12 floats"},
+         {[](Json &json) { json["optimizer"]["floats"] = 7; }, "scalars[3].at' is 7, outside of"},
+         {[](Json &json) { json["optimizer"]["floats"] = 4; }, "scalars[0].at' is 4, outside of"},
+         {[](Json &json) { json["optimizer"]["floats"] = 1 << 20; }, "'io.update' at"},
+         {scalar(0, "at", 3), "scalars[0].at' is 3, outside of [4, 12]"},
+         {scalar(0, "at", 13), "scalars[0].at' is 13, outside of [4, 12]"},
+         {scalar(0, "at", -1), "scalars[0].at' is -1"},
+         {scalar(1, "at", 4), "scalars[1]' has 'beta2' at 4, where another one is"},
+         {scalar(5, "by_group", 1), "scalars[6]' has 'minus_step' at 10, where another one is"},
+         {scalar(5, "by_group", 4), "has 'decay' of group 1 at 13, outside of 13 floats"},
+         {scalar(5, "by_group", -2), "by_group' is -2"},
+         {scalar(5, "by_group", int64_t(1) << 62), "by_group' is 4611686018427387904"},
+         {scalar(5, "by_group", nullptr), "by_group' is not an integer"},
+         {scalar(5, "name", 1), "scalars[5].name' is not text"},
+         {scalar(5, "formula", nullptr), "scalars[5].formula' is not a list"},
+         {scalar(5, "formula", Json::array()), "scalars[5].formula' leaves 0 values, not one"},
+         {scalar(5, "formula", {1, 2}), "scalars[5].formula' leaves 2 values, not one"},
+         {scalar(5, "formula", {1, "-"}), "scalars[5].formula[1]' lacks operands of '-'"},
+         {scalar(5, "formula", {1, "loss", "-"}), "scalars[5].formula[1]' is 'loss'; known: rate"},
+         {[](Json &json) { json["optimizer"]["scalars"][5].erase("formula"); },
+          "scalars[5]' has no 'formula'"},
+         {[](Json &json) { json["io"].erase("update"); }, "'plan.io' has no 'update'"},
+         {[](Json &json) { json["io"].erase("update_spans"); }, "'plan.io' has no 'update_spans'"},
+         {[](Json &json) { json["io"]["update"] = json["arena"]["bytes"]; }, "'io.update' at"},
+         {[](Json &json) { json["io"]["update_spans"] = json["io"]["ids"]; }, "overlapping"},
+         {[](Json &json) { json["programs"].erase("update"); }, "'plan.programs' has no 'update'"},
+         {[](Json &json) { json["programs"]["update"] = Json::array(); },
+          "'plan.programs' has no launches of 'norm' or 'update'"}});
+  // A launch over more spans than there are would write by what lies behind the table.
+  refused(fakePlanJson(), {{[](Json &json) {
+                              json["programs"]["update"][0]["rows"] = {0, 3};
+                              json["programs"]["update"][0]["tiles"] = 3;
+                            },
+                            "has a launch of 'update' over 3 spans of 2"},
+                           {[](Json &json) { json["programs"]["update"][0]["rows"] = {1, 2}; },
+                            "has a launch of 'update' over 3 spans of 2"}});
+  refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["norm"] = Json::array(); },
+                                "has no launches of 'norm' or 'update'"},
+                               {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },
+                                "has a launch of 'update' over 3 spans of 2"}});
 }
 
 TEST(Plan, ReadsOneOfAGpu) {
@@ -126,8 +279,9 @@ TEST(Plan, ReadsOneOfAGpu) {
 TEST(Plan, ReadsOneOfAGpuWithoutParams) {
   Json json = Json::parse(fakeCudaPlanJson());
   json["params"] = Json::array();
-  for (const char *region : {"params", "grads", "exp_avg", "exp_avg_sq"})
-    json["arena"][region]["count"] = 0;
+  for (Json &region : json["arena"]["regions"])
+    region["count"] = 0;
+  json.erase("optimizer");
   for (const char *key : {"update", "update_spans"})
     json["io"].erase(key);
   for (const char *key : {"norm", "update"})

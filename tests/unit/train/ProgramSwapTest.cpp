@@ -3,9 +3,11 @@
 
 #include "runtime/train/ranks/ProgramSwap.h"
 
-#include "FakeProgram.h"
+#include "AdamWReference.h"
+#include "FakeTriplets.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Signals.h"
+#include "runtime/train/StepScalars.h"
 
 #include <gtest/gtest.h>
 
@@ -18,53 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int64_t initial = 16, width = 4, total = 100;
-const std::vector<std::string> modules = {"m0", "m1"};
-
-/// plan.json of two modules at these ranks; nothing is launched.
-std::string planOf(const RankPattern &ranks) {
-  Json plan = Json::parse(fakePlanJson());
-  plan["params"] = Json::array();
-  int64_t count = 0, unfolded = 0;
-  for (size_t m = 0; m < modules.size(); ++m)
-    for (const char *group : {"lora_A", "lora_B", "lora_E"}) {
-      if (ranks[m] == 0)
-        continue;
-      const bool isB = group == std::string("lora_B");
-      const int64_t columns = group == std::string("lora_E") ? 1 : width;
-      plan["params"].push_back({{"name", modules[m] + "." + group + ".weight"},
-                                {"module", modules[m]},
-                                {"group", group},
-                                {"shape", isB ? Json{width, ranks[m]} : Json{ranks[m], columns}},
-                                {"offset", count},
-                                {"rank", ranks[m]},
-                                {"scale", 2.0}});
-      count += ranks[m] * columns;
-      unfolded += isB ? ranks[m] * columns : 0;
-    }
-  int64_t end = 0;
-  Json &arena = plan["arena"];
-  for (const char *region :
-       {"params", "grads", "exp_avg", "exp_avg_sq", "sensitivity", "uncertainty", "unfolded"}) {
-    const int64_t floats = region == std::string("unfolded") ? unfolded : count;
-    arena[region] = {{"offset", end}, {"count", floats}};
-    end += (4 * floats + 63) / 64 * 64;
-  }
-  for (auto &[name, offset] : plan["io"].items())
-    offset = offset.get<int64_t>() + end;
-  plan["io"]["orthogonality"] = end;
-  arena["bytes"] = end + 8192;
-  plan["ranks"] = {{"initial", initial * int64_t(modules.size())}, {"target", 4}};
-  for (const std::string &module : modules)
-    plan["ranks"]["modules"].push_back(
-        {{"module", module}, {"initial", initial}, {"min", 0}, {"max", initial}});
-  plan["programs"] = {{"train", Json::array()},
-                      {"hidden", Json::array()},
-                      {"loss", Json::array()},
-                      {"head", Json::array()},
-                      {"regularize", Json::array()}};
-  return plan.dump();
-}
+constexpr int64_t total = 100, initial = mostTriplets, width = tripletWidth;
 
 /// What a test wants of the next builds, and what was asked for.
 struct Canned : Recompiler {
@@ -94,9 +50,9 @@ struct Canned : Recompiler {
     for (const auto &[module, rank] : ranks)
       pattern.push_back(rank);
     const std::string path = folder + "/made.program";
-    EXPECT_TRUE(writeProgram(
-        {{"module.so", fileBytes(FAKE_MODULE)}, {"plan.json", otherPlan.value_or(planOf(pattern))}},
-        path));
+    EXPECT_TRUE(writeProgram({{"module.so", fileBytes(FAKE_MODULE)},
+                              {"plan.json", otherPlan.value_or(tripletPlanJson(pattern))}},
+                             path));
     Result<Payload> payload = Payload::read(path);
     EXPECT_TRUE(payload);
     BuiltProgram built;
@@ -125,10 +81,11 @@ protected:
     ranks.emplace(std::move(*training));
     // Each number says what it is: region, module, tensor and triplet.
     ASSERT_TRUE(session->edit([&](const TrainedFloats &floats) -> Result<void> {
-      for (int64_t i = 0; i < session->plan.paramRegion.count; ++i)
-        floats.params[i] = float(i), floats.expAvg[i] = float(1000 + i),
-        floats.expAvgSq[i] = float(2000 + i), floats.sensitivity[i] = float(3000 + i),
-        floats.uncertainty[i] = float(4000 + i);
+      for (int64_t i = 0; i < parameters(); ++i) {
+        floats.params[i] = float(i);
+        for (size_t r = 0; r < floats.others.size(); ++r)
+          floats.others[r].floats[i] = float(1000 * int64_t(r + 1) + i);
+      }
       return {};
     }));
   }
@@ -137,7 +94,7 @@ protected:
   std::unique_ptr<Session> open() {
     const std::string path = (folder / "first.program").string();
     const std::vector<PayloadFile> files = {{"module.so", fileBytes(FAKE_MODULE)},
-                                            {"plan.json", planOf({initial, initial})},
+                                            {"plan.json", tripletPlanJson({initial, initial})},
                                             {"run.json", "{}"}};
     EXPECT_TRUE(writeProgram(files, path));
     payload = *Payload::read(path);
@@ -159,9 +116,10 @@ protected:
     EXPECT_EQ(ranks->allocator().keptRanks(), (RankPattern{live0, live1}));
   }
 
+  int64_t parameters() const { return session->plan.region(RegionKind::Params).count; }
   std::vector<float> params() {
     const float *floats = session->backend->read()->params;
-    return {floats, floats + session->plan.paramRegion.count};
+    return {floats, floats + parameters()};
   }
 
   std::filesystem::path folder;
@@ -212,12 +170,57 @@ TEST_F(ProgramSwapTest, TakesOverAFixedNumberOfStepsLater) {
     wanted.push_back(float(128 + i));
   EXPECT_EQ(params(), wanted);
   const TrainedFloats floats = *session->backend->read();
+  ASSERT_EQ(floats.others.size(), 4u);
   for (size_t i = 0; i < wanted.size(); ++i) {
-    EXPECT_EQ(floats.expAvg[i], 1000 + wanted[i]);
-    EXPECT_EQ(floats.expAvgSq[i], 2000 + wanted[i]);
-    EXPECT_EQ(floats.sensitivity[i], 3000 + wanted[i]);
-    EXPECT_EQ(floats.uncertainty[i], 4000 + wanted[i]);
+    EXPECT_EQ(floats.find("exp_avg")[i], 1000 + wanted[i]);
+    EXPECT_EQ(floats.find("exp_avg_sq")[i], 2000 + wanted[i]);
+    EXPECT_EQ(floats.find("sensitivity")[i], 3000 + wanted[i]);
+    EXPECT_EQ(floats.find("uncertainty")[i], 4000 + wanted[i]);
   }
+}
+
+/// The new program's update goes over its own spans, with its own scalars.
+TEST_F(ProgramSwapTest, TheUpdateGoesOverTheNewParameters) {
+  const test::AdamW adam{0.9, 0.999, 1e-8, 0.01};
+  allocate(20, 5, 1);
+  swap.decide(20, *ranks, *session);
+  for (int update = 1; update <= 2; ++update) {
+    const Plan &plan = session->plan;
+    const auto count = size_t(parameters());
+    const TrainedFloats floats = *session->backend->read();
+    std::vector<float> p(floats.params, floats.params + count),
+        m(floats.find("exp_avg"), floats.find("exp_avg") + count),
+        v(floats.find("exp_avg_sq"), floats.find("exp_avg_sq") + count), g(count);
+    auto *grads = const_cast<float *>(*session->backend->grads()); // on the CPU the arena's own
+    for (size_t i = 0; i < count; ++i)
+      grads[i] = g[i] = float(i % 5) - 2;
+    const std::vector<ParamGroup> groups = makeGroups(plan, 16);
+    Result<float> norm = session->backend->gradNorm(0);
+    ASSERT_TRUE(norm && session->backend->update(stepScalars(plan, groups, 1e-2, update)));
+    test::applyUpdate(plan.spans(), adam.scalars(groups, 1e-2, update), 1, p.data(), g.data(),
+                      m.data(), v.data());
+    EXPECT_EQ(params(), p) << update;
+    const TrainedFloats after = *session->backend->read();
+    EXPECT_TRUE(std::equal(m.begin(), m.end(), after.find("exp_avg")));
+    EXPECT_TRUE(std::equal(v.begin(), v.end(), after.find("exp_avg_sq")));
+    if (update == 1) {
+      ASSERT_EQ(swap.swap(29, *ranks, *session)->failure, "");
+      EXPECT_EQ(parameters(), 6 * (2 * width + 1));
+    }
+  }
+}
+
+/// A program that trains something else has no place for what was trained.
+TEST_F(ProgramSwapTest, OfAnotherOptimizerIsRefused) {
+  Json other = Json::parse(tripletPlanJson({8, 8}));
+  other["arena"]["regions"][2]["name"] = "momentum_buffer";
+  compiler.otherPlan = other.dump();
+  allocate(20, 8, 8);
+  swap.decide(20, *ranks, *session);
+  const std::vector<float> before = params();
+  EXPECT_NE(swap.swap(29, *ranks, *session)->failure.find("of another model or target"),
+            std::string::npos);
+  EXPECT_EQ(params(), before);
 }
 
 TEST_F(ProgramSwapTest, OneProgramIsAskedForAtATime) {
@@ -247,7 +250,7 @@ TEST_F(ProgramSwapTest, WaitsForABuildThatIsLate) {
 }
 
 TEST_F(ProgramSwapTest, AFailureLeavesAllAsItWas) {
-  Json otherModel = Json::parse(planOf({8, 8}));
+  Json otherModel = Json::parse(tripletPlanJson({8, 8}));
   otherModel["weights"][0]["name"] = "other.weight";
   struct Case {
     std::optional<Error> failure;
@@ -257,8 +260,8 @@ TEST_F(ProgramSwapTest, AFailureLeavesAllAsItWas) {
   const Case cases[] = {{Error{"lorac was killed by signal 9"}, {}, "lorac was killed by signal 9"},
                         {{}, "{}", "plan.json: "},
                         {{}, otherModel.dump(), "of another model or target"},
-                        {{}, planOf({9, 8}), "'m0.lora_A.weight'"},
-                        {{}, planOf({8, 0}), "'m1"}};
+                        {{}, tripletPlanJson({9, 8}), "'m0.lora_A.weight'"},
+                        {{}, tripletPlanJson({8, 0}), "'m1"}};
   int64_t step = 10;
   const std::vector<float> before = params();
   for (const Case &of : cases) {
@@ -336,12 +339,12 @@ TEST_F(ProgramSwapTest, AResumedRunHasItsProgramAndItsRequest) {
   ASSERT_EQ(again.asked.size(), 2u);
   EXPECT_EQ(again.asked[0], (NamedRanks{{"m0", 8}, {"m1", 5}})) << "the one that runs";
   EXPECT_EQ(again.asked[1], (NamedRanks{{"m0", 7}, {"m1", 0}})) << "the one under way";
-  EXPECT_EQ(fresh->plan.paramRegion.count, 13 * (2 * width + 1));
+  EXPECT_EQ(fresh->plan.region(RegionKind::Params).count, 13 * (2 * width + 1));
   EXPECT_EQ(resumed.records().size(), 1u);
   EXPECT_FALSE(resumed.isDue(38));
   EXPECT_TRUE(resumed.isDue(39)) << "the same step as without the interruption";
   ASSERT_TRUE(resumed.swap(39, *ranks, *fresh));
-  EXPECT_EQ(fresh->plan.paramRegion.count, 7 * (2 * width + 1));
+  EXPECT_EQ(fresh->plan.region(RegionKind::Params).count, 7 * (2 * width + 1));
 
   // One that cannot be built again, or without a compiler, is an error.
   again.failure = Error{"out of luck"};

@@ -37,10 +37,7 @@ protected:
   }
   void TearDown() override { fs::remove_all(out); }
 
-  TrainedFloats trained() const {
-    return {arena.at<float>(plan.paramRegion.offset), arena.at<float>(plan.expAvg.offset),
-            arena.at<float>(plan.expAvgSq.offset)};
-  }
+  TrainedFloats trained() const { return trainedIn(arena, plan); }
   formats::Adapter adapter() const { return takeAdapter(plan, trained().params, run, "base"); }
   /// One process holds a folder once: another run is another object, after this one is gone.
   Result<RunFolder> open(RunStart start) { return RunFolder::open(out, start); }
@@ -191,7 +188,7 @@ TEST_F(RunFolderTest, WhoseItIsAfterAKillIsSettledByTheCheckpoint) {
   formats::FolderManifest next = **manifest;
   next.replaced = next.files;
   next.files = {{"metrics.jsonl", formats::FolderManifest::grows}};
-  arena.at<float>(plan.paramRegion.offset)[0] = 7;
+  trained().params[0] = 7;
   state.step = 3;
   const formats::Adapter taken = adapter();
   Result<StagedCheckpoint> staged = stageCheckpoint(out, plan, trained(), taken, state, identity);
@@ -216,7 +213,7 @@ TEST_F(RunFolderTest, WhoseItIsAfterAKillIsSettledByTheCheckpoint) {
 
 TEST_F(RunFolderTest, WhatIsNotFiniteIsNamed) {
   EXPECT_TRUE(requireFiniteState(plan, trained(), "step 3: after the update"));
-  trained().expAvgSq[plan.params[1].offset + 2] = std::numeric_limits<float>::infinity();
+  trained().find("exp_avg_sq")[plan.params[1].offset + 2] = std::numeric_limits<float>::infinity();
   Result<void> moment = requireFiniteState(plan, trained(), "step 3: after the update");
   ASSERT_FALSE(moment);
   EXPECT_EQ(moment.error().message.find("step 3: after the update: 'exp_avg_sq." +

@@ -258,7 +258,12 @@ TEST_F(TrainBinary, ProfileAndMetricsFiles) {
   Ended ended = run({"--profile", "profile.json", "--metrics", "more.jsonl"});
   ASSERT_EQ(ended.code, 0) << ended.err;
   Json profile = Json::parse(fileBytes((folder / "profile.json").string()));
-  EXPECT_EQ(profile["kernels"].size(), 4u);
+  ASSERT_EQ(profile["kernels"].size(), 5u);
+  for (const Json &kernel : profile["kernels"]) {
+    EXPECT_EQ(kernel["program"], kernel["kernel"] == "fake_update" ? "update" : "train");
+    if (kernel["kernel"] == "fake_update")
+      EXPECT_EQ(kernel["calls"], 12) << "one a step";
+  }
   EXPECT_EQ(profile["kernels"][0]["calls"].get<int>() % 12, 0);
   EXPECT_EQ(fileBytes((folder / "more.jsonl").string()),
             fileBytes((folder / "out/metrics.jsonl").string()));

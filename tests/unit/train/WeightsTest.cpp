@@ -173,7 +173,7 @@ TEST(AdapterState, InitAndFiles) {
   Result<Plan> plan = parsePlan(fakePlanJson());
   Result<Arena> arena = Arena::allocate(uint64_t(plan->arenaBytes), "test");
   ASSERT_TRUE(plan && arena);
-  float *p = arena->at<float>(plan->paramRegion.offset);
+  float *p = arena->at<float>(plan->region(RegionKind::Params).offset);
   initAdapter(*plan, p, 7);
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(p[i], 0) << "lora_B";

@@ -73,16 +73,20 @@ static LogicalResult buildScores(Kernel &kernel) {
   return success();
 }
 
+// All regions that a parameter has a place in, as many as the launch brings; the parameters first.
 static LogicalResult buildZero(Kernel &kernel) {
+  SmallVector<StringRef> elements;
+  kernel.string("elements").split(elements, ' ');
+  SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("table", 0),
+                                                 kernel.argument("states", 1)};
+  for (unsigned buffer = 2; buffer < elements.size(); ++buffer)
+    arguments.push_back(kernel.argument(
+        buffer == 2 ? "params" : "region" + std::to_string(buffer - 2), buffer, true));
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), tripletThreads,
-                  kernel.compute(),
-                  {kernel.argument("table", 0), kernel.argument("states", 1),
-                   kernel.argument("params", 2, true), kernel.argument("exp_avg", 3, true),
-                   kernel.argument("exp_avg_sq", 4, true), kernel.argument("sensitivity", 5, true),
-                   kernel.argument("uncertainty", 6, true)});
+                  kernel.compute(), arguments);
   Value table = d.next(), states = d.next();
   SmallVector<Value> regions;
-  for (int i = 0; i < 5; ++i)
+  for (size_t buffer = 2; buffer < elements.size(); ++buffer)
     regions.push_back(d.next());
   Triplets of = tripletsOfBlock(d, table);
   Num zero = d.number(0);
@@ -117,5 +121,5 @@ const Family lorac::cuda::tripletScoresFamily = {
     "module",
     gridOfModules, buildScores};
 const Family lorac::cuda::tripletZerosFamily = {
-    "triplet_zeros", "E = 0 of masked triplets; A, B, E, moments and importance of dead ones",
+    "triplet_zeros", "E = 0 of masked triplets; A, B, E of dead ones, in every region",
     gridOfModules, buildZero};

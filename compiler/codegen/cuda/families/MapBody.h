@@ -1,11 +1,14 @@
 #pragma once
-// The body of a lora.map on one element.
+// An elementwise body (a map's, or that of `each`) on one element, in float32.
 
 #include "compiler/codegen/cuda/DeviceBuilder.h"
 
 namespace lorac::cuda {
 
-/// Clones the body's ops with `arguments` for its arguments; what it yields.
+/// Clones the body's ops with `arguments` for its arguments; what it yields. `maximumf x, y` is
+/// `x > y ? x : y`: y where one of them is NaN, and where they are equal (zeros of two signs);
+/// minimumf likewise; `exp` is at most 1e38. An op that has no form here is refused where the
+/// kernel is printed.
 llvm::SmallVector<mlir::Value> cloneMapBody(DeviceBuilder &d, mlir::Block &body,
                                             mlir::ValueRange arguments);
 

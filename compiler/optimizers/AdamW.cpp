@@ -1,0 +1,28 @@
+// AdamW (Loshchilov & Hutter 2019, algorithm 2), in torch's order of operations.
+
+#include "compiler/optimizers/Optimizer.h"
+
+using namespace lorac::optimizers;
+
+static void update(Update &u) {
+  const double beta1 = u.keys.beta1, beta2 = u.keys.beta2;
+  Element decay = u.byGroup("decay", Host(1) - Host::rate() * u.keys.weightDecay);
+  Element minusStep =
+      u.byGroup("minus_step", -(Host::rate() / (Host(1) - pow(beta1, Host::update()))));
+  Element p = u.param(), g = u.grad(), m = u.state(0), v = u.state(1);
+
+  Element decayed = p * decay;
+  Element mean = m + u.scalar("one_minus_beta1", Host(1) - beta1) * (g - m);
+  Element kept = v * u.scalar("beta2", beta2);
+  Element square = kept + u.scalar("one_minus_beta2", Host(1) - beta2) * g * g;
+  Element correction = u.scalar("correction2_sqrt", sqrt(Host(1) - pow(beta2, Host::update())));
+  Element denominator = sqrt(square) / correction + u.scalar("eps", u.keys.eps);
+  u.give(decayed + minusStep * mean / denominator, {mean, square});
+}
+
+static constexpr llvm::StringRef states[] = {"exp_avg", "exp_avg_sq"};
+
+namespace lorac::optimizers {
+extern const Optimizer optimizerAdamW;
+}
+const Optimizer lorac::optimizers::optimizerAdamW = {"adamw", states, update};

@@ -1,0 +1,26 @@
+#pragma once
+// What the compiler knows of an optimizer: how it is called, its states, one element's update. The
+// regions of the arena, the memory plan, checkpoints and what falls with AdaLoRA's ranks follow
+// from it (docs/design.md, "A step is programs"; docs/adding.md).
+
+#include "compiler/optimizers/Update.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace lorac::optimizers {
+
+struct Optimizer {
+  llvm::StringRef name; ///< its word in a spec
+  /// Of each parameter one f32, zero at first; the name of its region and, before ".<parameter>",
+  /// of its tensors in a checkpoint.
+  llvm::ArrayRef<llvm::StringRef> states;
+  /// Writes one element's update; ends with Update::give.
+  void (*update)(Update &u);
+};
+
+/// In the order of dsl/Optimizers.def.
+llvm::ArrayRef<const Optimizer *> allOptimizers();
+/// Null where none has the name.
+const Optimizer *findOptimizer(llvm::StringRef name);
+
+} // namespace lorac::optimizers

@@ -1,0 +1,157 @@
+#include "runtime/train/PlanRegions.h"
+
+#include "runtime/abi.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+namespace lorac::train {
+
+namespace {
+
+struct Extent {
+  std::string name;
+  int64_t offset, bytes;
+};
+
+RegionKind readKind(const Fields &in) {
+  const std::string kind = in.asText();
+  for (auto [word, of] : {std::pair{"params", RegionKind::Params},
+                          {"grads", RegionKind::Grads},
+                          {"state", RegionKind::State},
+                          {"importance", RegionKind::Importance},
+                          {"unfolded", RegionKind::Unfolded}})
+    if (kind == word)
+      return of;
+  in.fail("is '" + kind + "'; known: params, grads, state, importance, unfolded");
+  return RegionKind::Params;
+}
+
+std::string shown(const PlanRegion &region) {
+  return "the region '" + region.name + "' of " + std::to_string(region.count) + " floats";
+}
+
+} // namespace
+
+std::vector<PlanRegion> readRegions(const Fields &in) {
+  std::vector<PlanRegion> regions;
+  // Names of tensors in a checkpoint begin with them, and AdaLoRA's parameters with `param`.
+  std::set<std::string> names = {"", "param"};
+  int64_t end = 0;
+  in.at("regions").forEach([&](const Fields &each) {
+    PlanRegion region{each.text("name"), readKind(each.at("kind")),
+                      each.integer("offset", 0, int64_t(1) << 46),
+                      each.integer("count", 0, int64_t(1) << 40)};
+    if (!names.insert(region.name).second)
+      return each.fail("has the name '" + region.name + "', which is taken");
+    if (region.offset < end)
+      return each.fail("has '" + region.name + "' at " + std::to_string(region.offset) +
+                       ", overlapping or below the region before it, which ends at " +
+                       std::to_string(end));
+    end = region.offset + 4 * region.count;
+    regions.push_back(std::move(region));
+  });
+  auto countOf = [&](RegionKind kind) {
+    return std::count_if(regions.begin(), regions.end(),
+                         [&](const PlanRegion &region) { return region.kind == kind; });
+  };
+  if (countOf(RegionKind::Params) != 1 || countOf(RegionKind::Grads) != 1 ||
+      countOf(RegionKind::Unfolded) > 1) {
+    in.fail("has not one region of params, one of grads and at most one of unfolded");
+    return regions;
+  }
+  const int64_t params = std::find_if(regions.begin(), regions.end(), [](const PlanRegion &region) {
+                           return region.kind == RegionKind::Params;
+                         })->count;
+  for (const PlanRegion &region : regions)
+    if (region.kind != RegionKind::Unfolded && region.count != params)
+      in.fail("has " + shown(region) + ", the params have " + std::to_string(params));
+  return regions;
+}
+
+void checkRankRegions(const Fields &arena, const Plan &plan) {
+  int64_t folded = 0;
+  for (const PlanParam &param : plan.params)
+    folded += param.group == "lora_B" ? param.count() : 0;
+  for (const PlanRegion &region : plan.regions) {
+    if (region.kind == RegionKind::Unfolded && region.count != folded)
+      arena.fail("has " + shown(region) + ", all lora_B together have " + std::to_string(folded));
+    if (!plan.ranks &&
+        (region.kind == RegionKind::Unfolded || region.kind == RegionKind::Importance))
+      arena.fail("has " + shown(region) + ", which only AdaLoRA has, and the plan has no 'ranks'");
+  }
+  if (!plan.ranks)
+    return;
+  for (const char *name : {"sensitivity", "uncertainty"})
+    if (plan.region(name).kind != RegionKind::Importance)
+      arena.fail(std::string("has no region '") + name + "' of importance");
+  if (plan.region(RegionKind::Unfolded).kind != RegionKind::Unfolded)
+    arena.fail("has no region of unfolded");
+}
+
+void checkExtents(const Plan &plan, const Fields &root) {
+  int64_t tokens = plan.maxTokens;
+  int64_t hiddenRow = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize),
+          logitRow = 4 * Plan::leadingDim(plan.vocab);
+  std::vector<Extent> own = {
+      {"io.ids", plan.io.ids, 4 * tokens},
+      {"io.positions", plan.io.positions, 4 * tokens},
+      {"io.labels", plan.io.labels, 4 * tokens},
+      {"io.segment_starts", plan.io.segmentStarts, 4 * (plan.maxSegments + 1)},
+      {"io.row_loss", plan.io.rowLoss, 4 * tokens},
+  };
+  for (const PlanRegion &region : plan.regions)
+    own.push_back({"arena." + region.name, region.offset, 4 * region.count});
+  if (plan.optimizer) {
+    own.push_back({"io.update", plan.io.update, 4 * plan.optimizer->floats});
+    own.push_back(
+        {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+  }
+  if (plan.ranks) { // a norm a factor; a module at rank 0 has none
+    const auto factors = std::count_if(plan.params.begin(), plan.params.end(),
+                                       [](const auto &param) { return param.group != "lora_E"; });
+    own.push_back({"io.orthogonality", plan.io.orthogonality, 4 * int64_t(factors)});
+  }
+  for (const PlanTable &table : plan.tables)
+    own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
+  if (plan.onGpu()) {
+    own.push_back({"io.step", plan.io.step, sizeof(LoracStep)});
+    own.push_back({"io.row_ends", plan.io.rowEnds, 4 * tokens});
+  }
+  if (plan.hasTriplets()) {
+    const auto modules = int64_t(plan.ranks->modules.size());
+    const int64_t each = 4 * plan.tripletCount();
+    own.push_back({"io.triplets", plan.io.triplets, modules * int64_t(sizeof(LoracTriplets))});
+    own.push_back({"io.importance", plan.io.importance, sizeof(LoracImportance)});
+    own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
+    own.push_back({"io.triplet_states", plan.io.tripletStates, each});
+  }
+  std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
+                                {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},
+                                {"io.logits", plan.io.logits, plan.headRows * logitRow}};
+  const int64_t align = plan.onGpu() ? 256 : 4;
+  for (const std::vector<Extent> *list : {&own, &shared})
+    for (const Extent &extent : *list)
+      if (extent.offset % align != 0 || extent.bytes > plan.arenaBytes - extent.offset)
+        root.fail("has '" + extent.name + "' at " + std::to_string(extent.offset) + " + " +
+                  std::to_string(extent.bytes) + " bytes, outside of the arena of " +
+                  std::to_string(plan.arenaBytes) + " or not at a multiple of " +
+                  std::to_string(align));
+  for (std::vector<Extent> *list : {&own, &shared}) {
+    std::sort(list->begin(), list->end(),
+              [](const Extent &a, const Extent &b) { return a.offset < b.offset; });
+    int64_t end = 0;
+    std::string last;
+    for (const Extent &extent : *list) {
+      if (extent.bytes == 0)
+        continue;
+      if (extent.offset < end)
+        root.fail("has '" + extent.name + "' overlapping '" + last + "'");
+      end = extent.offset + extent.bytes;
+      last = extent.name;
+    }
+  }
+}
+
+} // namespace lorac::train
