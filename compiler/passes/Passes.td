@@ -148,7 +148,8 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
   let description = [{
     One launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span belongs to. Its body
     is what compiler/optimizers/<name>.cpp writes for one element; its states become a `lora.region` each, and the numbers that the host computes
-    before each update a `lora.scalar` each. On devices also @norm, the global norm in two stages of fixed order, and the place of the step's
+    before each update a `lora.scalar` each. States of 8 bits make two launches of one body: over the parameters that are large enough, whose
+    spans come first in the table, and over the others, whose states lie in a compact region. On devices also @norm, the global norm in two stages of fixed order, and the place of the step's
     scalars; on the CPU the runtime forms the norm itself.
   }];
   let options = [Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "its word in a spec">,
@@ -156,6 +157,7 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
                  Option<"beta2", "beta2", "double", "0.999", "second of the betas">,
                  Option<"eps", "eps", "double", "1e-8", "what the denominator has beside the root">,
                  Option<"weightDecay", "weight-decay", "double", "0", "decoupled from the gradient">,
+                 Option<"min8bitSize", "min-8bit-size", "int64_t", "4096", "elements from which on a parameter has states of 8 bits">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }

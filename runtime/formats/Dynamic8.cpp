@@ -66,6 +66,11 @@ const Tables &tablesOf(Dynamic8 kind) {
 
 const float *dynamicMap(Dynamic8 kind) { return tablesOf(kind).map.data(); }
 
+uint8_t dynamicZero(Dynamic8 kind) {
+  const float *map = dynamicMap(kind);
+  return uint8_t(std::find(map, map + 256, 0.0f) - map);
+}
+
 DynamicTable dynamicTable(Dynamic8 kind) {
   const Tables &tables = tablesOf(kind);
   DynamicTable table;

@@ -17,6 +17,9 @@ inline constexpr int64_t dynamicBlock = 256;
 /// The 256 values by code, ascending (create_dynamic_map(signed, 7, 8)).
 const float *dynamicMap(Dynamic8 kind);
 
+/// The code of 0.
+uint8_t dynamicZero(Dynamic8 kind);
+
 /// What a kernel needs of one map: its 256 values, then where on the grid (see quantizeDynamic)
 /// each code ends: the first point, 0 to 65535, with a greater code; infinity for the last.
 inline constexpr int64_t dynamicTableFloats = 512;

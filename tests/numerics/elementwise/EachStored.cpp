@@ -136,6 +136,8 @@ StoredData StoredData::after(const std::vector<Bytes> &buffers) const {
   StoredData data = *this;
   size_t next = 1 + (scalars.empty() ? 0 : 1) + ones.size();
   for (StoredRegion &region : data.regions) {
+    if (buffers.empty())
+      return {}; // the launch failed, and its test with it
     if (!region.codes.empty())
       region.codes = buffers[next++];
     region.floats = floatsOf(buffers[next++]);
