@@ -22,8 +22,8 @@ static void update(Update &u) {
   u.give(decayed + minusStep * mean / denominator, {mean, square});
 }
 
-static constexpr State states[] = {{"exp_avg"}, {"exp_avg_sq"}},
-                       statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned},
+static constexpr State states[] = {{"exp_avg"}, {"exp_avg_sq"}};
+static constexpr State statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned},
                                          {"exp_avg_sq", lorac::lora::Storage::DynamicUnsigned}};
 
 namespace lorac::optimizers {

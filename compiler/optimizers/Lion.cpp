@@ -16,8 +16,8 @@ static void update(Update &u) {
   u.give(p * decay + minusRate * sign(look), {mean});
 }
 
-static constexpr State states[] = {{"exp_avg"}},
-                       statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned}};
+static constexpr State states[] = {{"exp_avg"}};
+static constexpr State statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned}};
 
 namespace lorac::optimizers {
 extern const Optimizer optimizerLion, optimizerLion8bit;
