@@ -162,7 +162,7 @@ Result<void> CudaBackend::fillArena(const Plan &of) {
   zeroed.push_back(of.region(RegionKind::Grads));
   Result<void> done;
   for (const PlanRegion &region : zeroed)
-    if (done)
+    if (done && region.count > 0)
       done = stream.zero(arena.at(region.offset), uint64_t(region.bytes()));
   const std::vector<PlanSpan> spans = of.spans();
   if (done)
@@ -441,10 +441,14 @@ Result<void> CudaBackend::zeroTriplets(const TripletSets &died, const TripletSet
 
 Result<void> CudaBackend::download(const PlanRegion &region, std::vector<std::byte> &out) const {
   out.resize(size_t(region.bytes()));
+  if (out.empty())
+    return {};
   return stream.download(out.data(), arena.at(region.offset), out.size());
 }
 Result<void> CudaBackend::upload(const PlanRegion &region,
                                  const std::vector<std::byte> &from) const {
+  if (from.empty())
+    return {};
   return stream.upload(arena.at(region.offset), from.data(), from.size());
 }
 
