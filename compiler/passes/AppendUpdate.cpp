@@ -48,7 +48,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     SmallVector<StringRef> states;
     for (const optimizers::State &state : optimizer->states)
       states.push_back(state.name);
-    optimizers::Update update(b, getOperation().getLoc(), states, {beta1, beta2, eps, weightDecay});
+    optimizers::Update update(b, b.getUnknownLoc(), states, {beta1, beta2, eps, weightDecay});
     optimizer->update(update);
     programs.launch(optimizer->name, update, "update", parts);
   }
