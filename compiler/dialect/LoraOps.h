@@ -9,6 +9,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -33,6 +34,13 @@ inline int64_t leadingDimension(int64_t n) { return (n + 15) / 16 * 16; }
 
 /// Elements a token: the product of all dimensions but the first.
 int64_t columns(mlir::RankedTensorType type);
+
+/// The module's only op of a kind (`lora.model`, `lora.limits`, `lora.arena`); null: it has none.
+template <typename Op>
+Op findOnly(mlir::ModuleOp module) {
+  auto ops = module.getOps<Op>();
+  return ops.empty() ? Op() : *ops.begin();
+}
 
 /// The dialects that lorac's own modules use before kernels are generated.
 void registerLoraDialects(mlir::DialectRegistry &registry);

@@ -102,11 +102,12 @@ def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
     `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). `role` says whose the place is: `io` (named by
     the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime. A
     `region` is all of a `lora.region`, which the label names.
+    A table of rope has its `theta`.
     ```mlir
     %h = lora.buffer local "layers.0.h" at 4096 : memref<128x64xf32>
     ```
   }];
-  let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset);
+  let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset, OptionalAttr<F64Attr>:$theta);
   let results = (outs AnyMemRef:$memory);
   let assemblyFormat = "$role $label `at` $offset attr-dict `:` type($memory)";
 }
@@ -128,6 +129,7 @@ def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInt
   let description = [{
     `scalars` are integers that the kernel gets beside its buffers: what would make it another kernel for each value, such as ranks. On the CPU
     they are those that `scalars` of the kernel's params names, in that order.
+    `flops` are those of all its rows; on a GPU `grid` is blocks in x, y and z.
     With `fixed` the rows are no tokens (those of a gradient of W, say): all of them, whatever the micro-batch holds.
     - (C1) the symbol is a `lora.kernel`.
     ```mlir
@@ -135,7 +137,8 @@ def Lora_LaunchOp : Lora_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInt
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyTypeOf<[AnyMemRef, Lora_WeightType]>>:$buffers, I64Attr:$begin,
-                       I64Attr:$count, OptionalAttr<DenseI64ArrayAttr>:$scalars, UnitAttr:$fixed);
+                       I64Attr:$count, OptionalAttr<DenseI64ArrayAttr>:$scalars, UnitAttr:$fixed,
+                       DefaultValuedAttr<I64Attr, "0">:$flops, OptionalAttr<DenseI64ArrayAttr>:$grid);
   let assemblyFormat = "$kernel `(` $buffers `)` `rows` `[` $begin `,` $count `]` (`scalars` $scalars^)? (`fixed` $fixed^)? attr-dict `:` type($buffers)";
 }
 

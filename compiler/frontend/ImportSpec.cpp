@@ -5,7 +5,6 @@
 #include "compiler/dialect/LoraOps.h"
 #include "compiler/frontend/Locations.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Builders.h"
 
@@ -64,13 +63,12 @@ private:
           builder.getNamedAttr(name, whole ? Attribute(builder.getI64IntegerAttr(int64_t(value)))
                                            : Attribute(builder.getF64FloatAttr(value))));
     }
-    ModuleOp op = *module;
-    op->setAttr("lora.architecture", builder.getStringAttr(input.model.architecture));
-    op->setAttr("lora.spec", builder.getStringAttr(input.spec.name));
-    op->setAttr("lora.hyper", builder.getDictionaryAttr(hyper));
-    op->setAttr("lora.max_length", builder.getI64IntegerAttr(*input.spec.train.maxLength));
-    op->setAttr("lora.max_tokens", builder.getI64IntegerAttr(*input.spec.train.maxLength *
-                                                             *input.spec.train.batchSize));
+    const int64_t length = *input.spec.train.maxLength;
+    module->setSymName(input.spec.name);
+    ModelOp::create(builder, module->getLoc(), input.model.architecture,
+                    builder.getDictionaryAttr(hyper));
+    LimitsOp::create(builder, module->getLoc(), length * *input.spec.train.batchSize, length,
+                     IntegerAttr(), IntegerAttr(), IntegerAttr());
   }
 
   // One for each module that the spec adapts, in the spec's order.
@@ -144,16 +142,16 @@ private:
     return locationOf(context, node.range, name);
   }
 
-  func::FuncOp openFunction(StringRef name, ArrayRef<Type> inputs, ArrayRef<Type> results,
-                            ArrayRef<StringRef> names) {
+  ProgramOp openProgram(StringRef name, ArrayRef<Type> inputs, ArrayRef<Type> results,
+                        ArrayRef<StringRef> names) {
     builder.setInsertionPointToEnd(module->getBody());
-    auto func = func::FuncOp::create(builder, module->getLoc(), name,
+    auto program = ProgramOp::create(builder, module->getLoc(), When::Inference, name,
                                      builder.getFunctionType(inputs, results));
-    Block *block = func.addEntryBlock();
+    Block *block = program.addEntryBlock();
     for (auto [argument, label] : llvm::zip(block->getArguments(), names))
       argument.setLoc(NameLoc::get(builder.getStringAttr(label)));
     builder.setInsertionPointToStart(block);
-    return func;
+    return program;
   }
 
   SmallVector<Value> buildNodes(const dsl::GraphSection &section, Value x, int leftOut = -1) {
@@ -244,9 +242,10 @@ private:
 
   void buildHidden() {
     RankedTensorType hidden = rows({input.model.hiddenSize});
-    func::FuncOp func = openFunction("hidden", {intRows(), intRows(), intRows()}, {hidden},
-                                     {"ids", "positions", "segments"});
-    ids = func.getArgument(0), positions = func.getArgument(1), segments = func.getArgument(2);
+    ProgramOp program = openProgram("hidden", {intRows(), intRows(), intRows()}, {hidden},
+                                    {"ids", "positions", "segments"});
+    ids = program.getArgument(0), positions = program.getArgument(1),
+    segments = program.getArgument(2);
     layer = 0;
     Value x = buildSection(input.model.embed, Value());
     for (layer = 0; layer < input.model.layers; ++layer)
@@ -255,26 +254,27 @@ private:
     SmallVector<Value> values =
         buildNodes(input.model.head, x, /*leftOut=*/input.model.head.output);
     int at = headProduct().inputs[0];
-    func::ReturnOp::create(builder, func.getLoc(), at == dsl::SectionInput ? x : values[at]);
+    ReturnOp::create(builder, program.getLoc(), at == dsl::SectionInput ? x : values[at]);
   }
 
   void buildHead() {
     const dsl::GraphNode &product = headProduct();
     RankedTensorType logits = rows(product.shape);
-    func::FuncOp func = openFunction("head", {rows({input.model.hiddenSize})}, {logits}, {"h"});
-    Value y =
-        LinearOp::create(builder, locationFor(product), logits, func.getArgument(0), use(product));
-    func::ReturnOp::create(builder, func.getLoc(), y);
+    ProgramOp program = openProgram("head", {rows({input.model.hiddenSize})}, {logits}, {"h"});
+    Value y = LinearOp::create(builder, locationFor(product), logits, program.getArgument(0),
+                               use(product));
+    ReturnOp::create(builder, program.getLoc(), y);
   }
 
   void buildLoss() {
     const dsl::GraphNode &product = headProduct();
     RankedTensorType losses = rows({});
-    func::FuncOp func = openFunction("loss", {rows({input.model.hiddenSize}), intRows()}, {losses},
-                                     {"h", "labels"});
-    Value loss = CrossEntropyOp::create(builder, locationFor(product), losses, func.getArgument(0),
-                                        use(product), func.getArgument(1));
-    func::ReturnOp::create(builder, func.getLoc(), loss);
+    ProgramOp program =
+        openProgram("loss", {rows({input.model.hiddenSize}), intRows()}, {losses}, {"h", "labels"});
+    Value loss =
+        CrossEntropyOp::create(builder, locationFor(product), losses, program.getArgument(0),
+                               use(product), program.getArgument(1));
+    ReturnOp::create(builder, program.getLoc(), loss);
   }
 };
 

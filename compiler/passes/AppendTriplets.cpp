@@ -46,27 +46,24 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
       return programs.io("triplets", {modules, sizeof(LoracTriplets) / 4}, /*integers=*/true);
     };
 
-    auto open = [&](StringRef name) { // marked as @regularize is (AttachAdapters)
-      programs.open(name)->setAttr("adalora", UnitAttr::get(&getContext()));
-    };
-    open("fold");
+    programs.open("fold", When::WindowBegin);
     programs.launch("fold_triplets", {table(), region("params"), unfolded()}, modules);
-    open("unfold");
+    programs.open("unfold", When::WindowEnd);
     programs.launch("unfold_triplets", {table(), unfolded(), region("params")}, modules);
-    open("unfold_grads");
+    programs.open("unfold_grads", When::WindowEnd);
     programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
 
-    open("importance");
+    programs.open("importance", When::Update);
     programs.launch("triplet_importance",
                     {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
                      region("grads"), region("sensitivity"), region("uncertainty")},
                     programs.floats(), {programs.floats()});
-    open("scores");
+    programs.open("scores", When::Allocation);
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),
                      programs.io("triplet_scores", {triplets})},
                     modules);
-    open("zero_triplets");
+    programs.open("zero_triplets", When::Allocation);
     SmallVector<Value> zeroed{table(),
                               programs.io("triplet_states", {triplets}, /*integers=*/true)};
     KernelKey key{"triplet_zeros", {}};

@@ -32,7 +32,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     OpBuilder b(&getContext());
     const SmallVector<DevicePrograms::Part> parts = declareStates(programs, *optimizer);
     if (device == "cuda") {
-      programs.open("norm");
+      programs.open("norm", When::WindowEnd);
       const int64_t parts = (programs.floats() + 4095) / 4096;
       Value sums = programs.local("sums of squares", parts, b.getF32Type());
       programs.launch("grad_norm_parts", {programs.region("grads"), sums}, parts,
@@ -40,7 +40,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       programs.launch("grad_norm", {sums, programs.norm()}, 1, {parts});
     }
 
-    programs.open("update");
+    programs.open("update", When::Update);
     if (device == "cuda") {
       static_assert(sizeof(LoracStep) % 4 == 0);
       programs.io("step", {sizeof(LoracStep) / 4}, /*integers=*/true);

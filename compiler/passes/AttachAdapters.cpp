@@ -3,7 +3,6 @@
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -105,10 +104,9 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     OpBuilder b(module.getContext());
     b.setInsertionPointToEnd(module.getBody());
     auto one = RankedTensorType::get({1}, b.getF32Type());
-    auto func = func::FuncOp::create(b, module.getLoc(), "regularize",
+    auto program = ProgramOp::create(b, module.getLoc(), When::WindowEnd, "regularize",
                                      b.getFunctionType({}, SmallVector<Type>(factors.size(), one)));
-    func->setAttr("adalora", b.getUnitAttr()); // all else is LoRA's at these ranks
-    b.setInsertionPointToStart(func.addEntryBlock());
+    b.setInsertionPointToStart(program.addEntryBlock());
     SmallVector<Value> norms;
     for (ParamOp param : factors) {
       auto type = cast<RankedTensorType>(param.getType());
@@ -129,7 +127,7 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
       GradientOp::create(b, loc, param.getSymNameAttr(), gradient);
       norms.push_back(term.getNorm());
     }
-    func::ReturnOp::create(b, module.getLoc(), norms);
+    ReturnOp::create(b, module.getLoc(), norms);
   }
 
   bool isAdaLora = false;

@@ -3,7 +3,6 @@
 
 #include "compiler/passes/InferenceBuffers.h"
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 #include <map>
 
@@ -59,12 +58,12 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
+    auto arena = findOnly<ArenaOp>(module);
     if (!arena) {
-      module.emitError("needs the attribute 'lora.arena'");
+      module.emitError("needs the lora.arena of lora-plan-memory");
       return signalPassFailure();
     }
-    const int64_t bytes = arena.getAs<IntegerAttr>("bytes").getInt();
+    const int64_t bytes = arena.getBytes();
     llvm::StringSet<> ofInference = inferenceBuffers(module);
     InUse always;
     for (RegionOp region : module.getOps<RegionOp>())
@@ -84,8 +83,8 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
           return buffer.getRole() == BufferRole::IO && ofInference.contains(buffer.getLabel());
         })))
       return signalPassFailure();
-    for (auto func : module.getOps<func::FuncOp>())
-      if (failed(check(func, isInference(func) ? inInference : always, bytes)))
+    for (auto program : module.getOps<ProgramOp>())
+      if (failed(check(program, program.isInference() ? inInference : always, bytes)))
         return signalPassFailure();
   }
 
@@ -105,13 +104,13 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
     return success();
   }
 
-  LogicalResult check(func::FuncOp func, const InUse &always, int64_t bytes) {
+  LogicalResult check(ProgramOp program, const InUse &always, int64_t bytes) {
     struct Use {
       int64_t first, last;
     };
     llvm::MapVector<Operation *, Use> uses;
     int64_t launches = 0;
-    for (LaunchOp launch : func.getOps<LaunchOp>()) {
+    for (LaunchOp launch : program.getOps<LaunchOp>()) {
       for (Value operand : launch.getBuffers())
         if (BufferOp buffer = isa<MemRefType>(operand.getType()) ? bufferOf(operand) : BufferOp();
             buffer && buffer.getRole() == BufferRole::Local) {

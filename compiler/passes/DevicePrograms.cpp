@@ -1,7 +1,6 @@
 // Programs besides those of the model.
 
 #include "compiler/passes/DevicePrograms.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
 
@@ -49,13 +48,12 @@ DevicePrograms::Share DevicePrograms::shareFrom(int64_t elements) const {
   return share;
 }
 
-Operation *DevicePrograms::open(StringRef name) {
+void DevicePrograms::open(StringRef name, When runs) {
   b.setInsertionPointToEnd(module.getBody());
   Location loc = module.getLoc();
-  auto func = func::FuncOp::create(b, loc, name, b.getFunctionType({}, {}));
-  b.setInsertionPointToStart(func.addEntryBlock());
-  b.setInsertionPoint(func::ReturnOp::create(b, loc));
-  return func;
+  auto program = ProgramOp::create(b, loc, runs, name, b.getFunctionType({}, {}));
+  b.setInsertionPointToStart(program.addEntryBlock());
+  b.setInsertionPoint(ReturnOp::create(b, loc));
 }
 
 Value DevicePrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t> shape,
@@ -79,7 +77,7 @@ Value DevicePrograms::local(StringRef label, int64_t count, Type element) {
 void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage) {
   OpBuilder at(module.getContext());
   at.setInsertionPointToEnd(module.getBody());
-  if (auto functions = module.getOps<func::FuncOp>(); !functions.empty())
+  if (auto functions = module.getOps<ProgramOp>(); !functions.empty())
     at.setInsertionPoint(*functions.begin());
   RegionOp::create(at, module.getLoc(), name, kind, storage, count, -1);
 }
@@ -88,10 +86,10 @@ void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
                             ArrayRef<int64_t> scalars) {
   Location loc = NameLoc::get(b.getStringAttr(what));
   key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
-  auto op = LaunchOp::create(
-      b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(0), b.getI64IntegerAttr(rows),
-      scalars.empty() ? nullptr : b.getDenseI64ArrayAttr(scalars), b.getUnitAttr());
-  op->setAttr("flops", b.getI64IntegerAttr(0));
+  LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(0),
+                   b.getI64IntegerAttr(rows),
+                   scalars.empty() ? nullptr : b.getDenseI64ArrayAttr(scalars), b.getUnitAttr(),
+                   b.getI64IntegerAttr(0), DenseI64ArrayAttr());
 }
 
 void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,

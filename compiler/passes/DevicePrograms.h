@@ -24,8 +24,8 @@ public:
   };
   Share shareFrom(int64_t elements) const;
 
-  /// Buffers and launches are of this program from here on; its function.
-  mlir::Operation *open(llvm::StringRef name);
+  /// Buffers and launches are of this program from here on.
+  void open(llvm::StringRef name, When runs);
 
   /// A region of the arena that outlives programs; PlanMemory declares params and grads.
   void declare(RegionRole kind, llvm::StringRef name, int64_t count,

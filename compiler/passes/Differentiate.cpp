@@ -3,7 +3,6 @@
 
 #include "compiler/passes/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringSet.h"
@@ -24,27 +23,33 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto hidden = module.lookupSymbol<func::FuncOp>("hidden");
-    auto loss = module.lookupSymbol<func::FuncOp>("loss");
+    auto hidden = module.lookupSymbol<ProgramOp>("hidden");
+    auto loss = module.lookupSymbol<ProgramOp>("loss");
     if (!hidden || !loss) {
-      module.emitError("needs the functions @hidden and @loss");
+      module.emitError("needs the programs @hidden and @loss");
       return signalPassFailure();
     }
-    func::FuncOp train = copyForward(hidden, loss);
+    if (hidden.getResultTypes().size() != 1 || loss.getArgumentTypes().size() != 2 ||
+        loss.getOps<CrossEntropyOp>().empty() ||
+        !(*loss.getOps<CrossEntropyOp>().begin()).getWeight().getDefiningOp<UseOp>()) {
+      loss.emitOpError("is no cross entropy of @hidden's result and labels under a lora.use");
+      return signalPassFailure();
+    }
+    ProgramOp train = copyForward(hidden, loss);
     if (failed(walkBack(train)) || failed(checkAllReached(module, train)))
       signalPassFailure();
   }
 
   // @train(ids, positions, segments, labels) -> row losses: the body of @hidden, then the loss with
   // its gradient by h.
-  func::FuncOp copyForward(func::FuncOp hidden, func::FuncOp loss) {
+  ProgramOp copyForward(ProgramOp hidden, ProgramOp loss) {
     gradient.clear(), reached.clear();
     OpBuilder b(hidden);
     b.setInsertionPointAfter(loss);
     SmallVector<Type> inputs(hidden.getArgumentTypes());
     inputs.push_back(loss.getArgument(1).getType());
-    auto train = func::FuncOp::create(b, hidden.getLoc(), "train",
-                                      b.getFunctionType(inputs, loss.getResultTypes()));
+    auto train = ProgramOp::create(b, hidden.getLoc(), When::MicroBatch, "train",
+                                   b.getFunctionType(inputs, loss.getResultTypes()));
     Block *block = train.addEntryBlock();
     IRMapping copy;
     for (auto [from, to] : llvm::zip(hidden.getArguments(), block->getArguments())) {
@@ -62,12 +67,12 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     auto seed = CrossEntropyBackwardOp::create(
         b, entropy.getLoc(), TypeRange{entropy.getRowLoss().getType(), h.getType()}, h,
         use.getValue(), block->getArguments().back());
-    func::ReturnOp::create(b, train.getLoc(), seed.getRowLoss());
+    ReturnOp::create(b, train.getLoc(), seed.getRowLoss());
     gradient[h] = seed.getDh();
     return train;
   }
 
-  void markReached(func::FuncOp train) {
+  void markReached(ProgramOp train) {
     for (Operation &op : train.front()) {
       bool from = llvm::any_of(op.getOperands(), [&](Value v) { return reached.contains(v); });
       if (auto use = dyn_cast<UseOp>(op))
@@ -77,7 +82,7 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     }
   }
 
-  LogicalResult walkBack(func::FuncOp train) {
+  LogicalResult walkBack(ProgramOp train) {
     markReached(train);
     OpBuilder b(train.front().getTerminator());
     SmallVector<Operation *> forward;
@@ -126,7 +131,7 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     sum = map.getOutputs().front();
   }
 
-  LogicalResult checkAllReached(ModuleOp module, func::FuncOp train) {
+  LogicalResult checkAllReached(ModuleOp module, ProgramOp train) {
     llvm::StringSet<> have;
     train.walk([&](GradientOp op) { have.insert(op.getSymbol()); });
     for (ParamOp param : module.getOps<ParamOp>())

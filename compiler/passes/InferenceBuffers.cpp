@@ -3,18 +3,14 @@
 using namespace mlir;
 using namespace lorac::lora;
 
-bool lorac::lora::isInference(func::FuncOp func) {
-  return llvm::is_contained({"hidden", "loss", "head"}, func.getName());
-}
-
 llvm::StringSet<> lorac::lora::inferenceBuffers(ModuleOp module) {
   llvm::StringSet<> labels;
-  if (!module.lookupSymbol("train"))
+  if (llvm::all_of(module.getOps<ProgramOp>(), [](ProgramOp of) { return of.isInference(); }))
     return labels;
   for (bool inference : {true, false})
-    for (auto func : module.getOps<func::FuncOp>())
-      if (isInference(func) == inference)
-        for (BufferOp buffer : func.getOps<BufferOp>())
+    for (auto program : module.getOps<ProgramOp>())
+      if (program.isInference() == inference)
+        for (BufferOp buffer : program.getOps<BufferOp>())
           if (buffer.getRole() == BufferRole::IO)
             inference ? (void)labels.insert(buffer.getLabel())
                       : (void)labels.erase(buffer.getLabel());

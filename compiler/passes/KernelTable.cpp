@@ -1,7 +1,6 @@
 // The kernels of a module, by content.
 
 #include "compiler/passes/KernelTable.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -88,7 +87,7 @@ FlatSymbolRefAttr KernelTable::get(const KernelKey &key, Location loc) {
   if (int copies = names[name]++)
     name += "_" + std::to_string(copies + 1);
   OpBuilder b(context);
-  b.setInsertionPoint(*module.getOps<func::FuncOp>().begin());
+  b.setInsertionPoint(*module.getOps<ProgramOp>().begin());
   auto kernel =
       KernelOp::create(b, loc, b.getStringAttr(name), b.getStringAttr(key.family),
                        TileSpaceAttr::get(context, TileSpace::Rows), b.getI64IntegerAttr(0),

@@ -2,7 +2,6 @@
 // to be compared and shared.
 
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -74,19 +73,35 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
   llvm::DenseMap<std::pair<Value, Attribute>, Value> downs; // (x, A) -> x·Aᵀ
 
   void runOnOperation() override {
-    if (auto limit = getOperation()->getAttrOfType<IntegerAttr>("lora.max_tokens"))
-      tokens = limit.getInt();
+    if (auto limits = findOnly<LimitsOp>(getOperation()))
+      tokens = limits.getTokens();
     stacks.clear();
-    for (auto func : getOperation().getOps<func::FuncOp>()) {
+    for (auto program : getOperation().getOps<ProgramOp>()) {
       downs.clear();
       llvm::MapVector<Value, Group> groups;
-      func.walk([&](LowRankOp op) { groups[op.getX()].forward.push_back(op); });
-      func.walk([&](LowRankBackwardOp op) { groups[op.getX()].backward.push_back(op); });
+      program.walk([&](LowRankOp op) { groups[op.getX()].forward.push_back(op); });
+      program.walk([&](LowRankBackwardOp op) { groups[op.getX()].backward.push_back(op); });
+      if (failed(checkFactors(program)))
+        return signalPassFailure();
       for (auto &[x, group] : groups) {
         orderForward(x, group.forward);
         orderBackward(group.backward);
       }
     }
+  }
+
+  // Products are shared by the symbol of A.
+  static LogicalResult checkFactors(ProgramOp program) {
+    auto isNamed = [](Operation *op, Value a) -> WalkResult {
+      if (a.getDefiningOp<UseOp>())
+        return WalkResult::advance();
+      op->emitOpError("has an A that is no lora.use");
+      return WalkResult::interrupt();
+    };
+    return failure(
+        program.walk([&](LowRankOp op) { return isNamed(op, op.getA()); }).wasInterrupted() ||
+        program.walk([&](LowRankBackwardOp op) { return isNamed(op, op.getA()); })
+            .wasInterrupted());
   }
 
   // The matrix of several A, as a use of a stack in front of the builder's place; a single A is
@@ -108,12 +123,24 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
       for (Operation &op : *getOperation().getBody())
         if (isa<FrozenOp, ParamOp, StackOp>(op))
           atModule.setInsertionPointAfter(&op);
-      auto made = StackOp::create(atModule, loc, b.getStringAttr(nameOf(loc) + ".lora_A"),
+      auto made = StackOp::create(atModule, loc, b.getStringAttr(stackName(parts)),
                                   b.getArrayAttr(parts), TypeAttr::get(type));
       stack = FlatSymbolRefAttr::get(b.getContext(),
                                      symbols.insert(made, atModule.getInsertionPoint()));
     }
     return UseOp::create(b, loc, type, stack);
+  }
+
+  // `…self_attn.q_proj+k_proj+v_proj.lora_A`, by the adapters whose A they are.
+  std::string stackName(ArrayRef<Attribute> parts) {
+    std::string name;
+    for (Attribute part : parts) {
+      auto symbol = cast<FlatSymbolRefAttr>(part);
+      auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(getOperation(), symbol);
+      StringRef own = param && param.getAdapter() ? *param.getAdapter() : symbol.getValue();
+      name += name.empty() ? own.str() : "+" + own.rsplit('.').second.str();
+    }
+    return name + ".lora_A";
   }
 
   // q_proj of one module, k_proj and v_proj of its brothers: `…self_attn.q_proj+k_proj+v_proj`.

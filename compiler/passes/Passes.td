@@ -82,7 +82,7 @@ def PlanRecompute : Pass<"lora-plan-recompute", "::mlir::ModuleOp"> {
     values, temporaries of both passes, what is computed again, and the chunk of logits, each as the target stores it. An op brings along
     what it reads and nobody keeps: a linear with its update, sum, rope or map is one choice. What a later layer reads is always kept. The
     last layers keep what would live at the peak in any case; a chunk of logits has fewer rows where it is the peak. Where the limit cannot
-    be met the plan is the least one. The module's `lora.recompute` says by layers what is kept and what comes again.
+    be met the plan is the least one. `lora.recompute` says by layers what is kept and what comes again.
     ```mlir
     %y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 2.0
     %loss, %dh = lora.cross_entropy_backward ...
@@ -125,7 +125,7 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
     bench-adalora` has them to see what that would gain.
     A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
     and a kernel's parameters name the element types of its buffers (docs/cuda.md). A chunk of the loss has 128 rows; on a GPU, where each
-    chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow; where the module has `lora.head_rows`, so many.
+    chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow; where `lora.limits` has `head_rows`, so many.
   }];
   let options = [Option<"headRows", "head-rows", "int64_t", "0", "rows of logits that exist at a time; 0: chosen for the device">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">,
@@ -178,7 +178,7 @@ def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let summary = "50-planned: lifetimes -> one arena with offsets";
   let description = [{
     Inputs and outputs, tables and regions have places of their own; everything else shares by lifetime, largest first. Declares the
-    regions of parameters and gradients; each `lora.region` then has its offset. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the module's
+    regions of parameters and gradients; each `lora.region` then has its offset. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the
     `lora.arena` and is what the runtime allocates.
   }];
   let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];

@@ -3,7 +3,6 @@
 
 #include "compiler/passes/InferenceBuffers.h"
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
 namespace lorac::lora {
@@ -37,26 +36,23 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
   void runOnOperation() override {
     fixed.clear(), top = 0;
     ModuleOp module = getOperation();
-    Builder b(module.getContext());
     if (failed(placeRegions()))
       return signalPassFailure();
     // What only inference has lies behind the rest, where a step has its locals.
     llvm::StringSet<> ofInference = inferenceBuffers(module);
-    for (auto func : module.getOps<func::FuncOp>())
-      func.walk([&](BufferOp buffer) {
+    for (auto program : module.getOps<ProgramOp>())
+      program.walk([&](BufferOp buffer) {
         if (buffer.getRole() != BufferRole::IO || !ofInference.contains(buffer.getLabel()))
           placeFixed(buffer);
       });
     int64_t persistent = top;
-    for (auto func : module.getOps<func::FuncOp>())
-      func.walk([&](BufferOp buffer) { placeFixed(buffer); });
+    for (auto program : module.getOps<ProgramOp>())
+      program.walk([&](BufferOp buffer) { placeFixed(buffer); });
     int64_t shared = top, peak = top;
-    for (auto func : module.getOps<func::FuncOp>())
-      peak = std::max(peak, placeLocals(func, isInference(func) ? shared : persistent));
-    module->setAttr(
-        "lora.arena",
-        b.getDictionaryAttr({b.getNamedAttr("persistent", b.getI64IntegerAttr(persistent)),
-                             b.getNamedAttr("bytes", b.getI64IntegerAttr(aligned(peak + 64)))}));
+    for (auto program : module.getOps<ProgramOp>())
+      peak = std::max(peak, placeLocals(program, program.isInference() ? shared : persistent));
+    auto first = OpBuilder::atBlockBegin(module.getBody());
+    ArenaOp::create(first, module.getLoc(), aligned(peak + 64), persistent);
   }
 
   // Regions of one order, so that an optimizer is one flat pass; those of parameters and gradients
@@ -139,8 +135,8 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
 
   // Largest first, each at the lowest offset that no overlapping lifetime holds. Returns the
   // function's peak.
-  int64_t placeLocals(func::FuncOp func, int64_t base) {
-    SmallVector<Lifetime> all = lifetimesOf(func);
+  int64_t placeLocals(ProgramOp program, int64_t base) {
+    SmallVector<Lifetime> all = lifetimesOf(program);
     SmallVector<Lifetime *> order, placed;
     for (Lifetime &lifetime : all)
       order.push_back(&lifetime);
@@ -167,11 +163,11 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     return peak;
   }
 
-  SmallVector<Lifetime> lifetimesOf(func::FuncOp func) {
+  SmallVector<Lifetime> lifetimesOf(ProgramOp program) {
     SmallVector<Lifetime> all;
     llvm::DenseMap<Value, unsigned> owner; // memref -> index in all
     int64_t now = 0;
-    for (Operation &op : func.front()) {
+    for (Operation &op : program.front()) {
       if (auto buffer = dyn_cast<BufferOp>(op)) {
         if (buffer.getRole() == BufferRole::Local) {
           owner[buffer.getMemory()] = all.size();

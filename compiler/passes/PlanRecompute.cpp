@@ -5,7 +5,6 @@
 #include "compiler/passes/Passes.h"
 #include "compiler/passes/recompute/RecomputePlanner.h"
 #include "compiler/passes/select/HeadRows.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -24,35 +23,30 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto train = module.lookupSymbol<func::FuncOp>("train");
+    auto train = module.lookupSymbol<ProgramOp>("train");
     if (!train || train.getOps<CrossEntropyBackwardOp>().empty())
       return;
     const bool isDevice = device == "cuda";
     StepTarget target;
-    if (auto limit = module->getAttrOfType<IntegerAttr>("lora.max_tokens"))
-      target.tokens = limit.getInt();
-    if (auto limit = module->getAttrOfType<IntegerAttr>("lora.max_length"))
-      target.length = limit.getInt();
+    auto limits = findOnly<LimitsOp>(module);
+    if (limits)
+      target.tokens = limits.getTokens(), target.length = limits.getLength();
     if (isDevice)
       target.elementBytes = 2, target.alignment = 256, target.isDevice = true;
     StepModel model(train, target);
     const int64_t headRows = chooseHeadRows(model.vocab, target.tokens, isDevice);
     RecomputePlanner planner(model, headRows, leastHeadRows(isDevice));
     RecomputeChoice choice = planner.choose(memory);
-    if (choice.headRows != headRows)
-      module->setAttr("lora.head_rows", number(choice.headRows));
-    module->setAttr("lora.recompute", describe(model, choice, planner.keptBytes(choice.again)));
+    if (limits && choice.headRows != headRows)
+      limits.setHeadRows(choice.headRows);
+    describe(model, choice, planner.keptBytes(choice.again));
     repeat(train, model, choice);
-  }
-
-  IntegerAttr number(int64_t value) {
-    return IntegerAttr::get(IntegerType::get(&getContext(), 64), value);
   }
 
   // Clones in front of the ops that need them first, in the order of the forward pass. Names of
   // buffers (views, columns) come again for all that stands behind the loss, so that the forward
   // pass has its own.
-  void repeat(func::FuncOp train, const StepModel &model, const RecomputeChoice &choice) {
+  void repeat(ProgramOp train, const StepModel &model, const RecomputeChoice &choice) {
     Operation *border = model.ops[model.border].op;
     llvm::DenseMap<Operation *, Operation *> places; // of clones: in front of which op
     SmallVector<unsigned> indices = model.placesOf(choice.again);
@@ -102,8 +96,7 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
   }
 
   // For readers of the dumps and of plan.md: by layers, neighbours that are alike as one.
-  DictionaryAttr describe(const StepModel &model, const RecomputeChoice &choice,
-                          ArrayRef<int64_t> kept) {
+  void describe(const StepModel &model, const RecomputeChoice &choice, ArrayRef<int64_t> kept) {
     struct Layer {
       int64_t kept = 0, flops = 0;
       llvm::SetVector<Attribute> again;
@@ -122,26 +115,19 @@ struct PlanRecomputePass : lorac::lora::impl::PlanRecomputeBase<PlanRecomputePas
       layer.flops += op.flops, flops += op.flops;
       layer.again.insert(StringAttr::get(&getContext(), shortName(op.op)));
     }
-    Builder b(&getContext());
-    SmallVector<Attribute> list;
+    auto b = OpBuilder::atBlockBegin(getOperation().getBody());
+    const Location loc = getOperation().getLoc();
+    auto recompute =
+        RecomputeOp::create(b, loc, bytes, flops, choice.peak, choice.evaluations, choice.isLeast);
+    b.createBlock(&recompute.getLayers());
     for (auto *run = layers.begin(); run != layers.end();) {
       auto *end = run;
       while (end != layers.end() && end->second == run->second)
         ++end;
-      list.push_back(b.getDictionaryAttr(
-          {b.getNamedAttr("again", b.getArrayAttr(run->second.again.getArrayRef())),
-           b.getNamedAttr("first", number(run->first)),
-           b.getNamedAttr("flops", number(run->second.flops)),
-           b.getNamedAttr("kept", number(run->second.kept)),
-           b.getNamedAttr("last", number(std::prev(end)->first))}));
+      LayersOp::create(b, loc, run->first, std::prev(end)->first, run->second.kept,
+                       run->second.flops, b.getArrayAttr(run->second.again.getArrayRef()));
       run = end;
     }
-    return b.getDictionaryAttr({b.getNamedAttr("estimate", number(choice.peak)),
-                                b.getNamedAttr("evaluations", number(choice.evaluations)),
-                                b.getNamedAttr("flops", number(flops)),
-                                b.getNamedAttr("is_least", b.getBoolAttr(choice.isLeast)),
-                                b.getNamedAttr("kept", number(bytes)),
-                                b.getNamedAttr("layers", b.getArrayAttr(list))});
   }
 
   // `q_proj` of model.layers.0.self_attn.q_proj; the kind of an op that has no name.

@@ -19,9 +19,10 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
   using Base::Base;
 
   // PlanRecompute's choice where it made one.
-  int64_t chooseRows(ModuleOp module, int64_t tokens) const {
-    if (auto chosen = module->getAttrOfType<IntegerAttr>("lora.head_rows"))
-      return std::min(chosen.getInt(), tokens);
+  int64_t chooseRows(ModuleOp module, LimitsOp limits) const {
+    const int64_t tokens = limits.getTokens();
+    if (auto chosen = limits.getHeadRows())
+      return std::min(int64_t(*chosen), tokens);
     int64_t vocab = 1;
     module.walk([&](CrossEntropyBackwardOp op) {
       vocab = std::max(vocab, cast<WeightType>(op.getWeight().getType()).getShape()[0]);
@@ -31,15 +32,15 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto tokens = module->getAttrOfType<IntegerAttr>("lora.max_tokens"),
-         length = module->getAttrOfType<IntegerAttr>("lora.max_length");
-    if (!tokens || !length) {
-      module.emitError("needs the attributes 'lora.max_tokens' and 'lora.max_length'");
+    auto limits = findOnly<LimitsOp>(module);
+    if (!limits) {
+      module.emitError("needs a lora.limits, which says how many tokens a micro-batch has");
       return signalPassFailure();
     }
+    const int64_t tokens = limits.getTokens(), length = limits.getLength();
     if (headRows == 0)
-      headRows = chooseRows(module, tokens.getInt());
-    headRows = std::min<int64_t>(headRows, tokens.getInt());
+      headRows = chooseRows(module, limits);
+    headRows = std::min<int64_t>(headRows, tokens);
     Builder b(module.getContext());
     TargetChoices target{b.getF32Type()};
     target.rankPerKernel = rankPerKernel;
@@ -48,11 +49,10 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       target.activation = compute == "f16" ? Type(b.getF16Type()) : Type(b.getBF16Type());
     }
     KernelTable kernels(module);
-    for (auto func : module.getOps<func::FuncOp>())
-      if (failed(Selector(func, kernels, target, tokens.getInt(), length.getInt(), headRows).run()))
+    for (auto program : module.getOps<ProgramOp>())
+      if (failed(Selector(program, kernels, target, tokens, length, headRows).run()))
         return signalPassFailure();
-    module->setAttr("lora.head_rows",
-                    IntegerAttr::get(IntegerType::get(&getContext(), 64), headRows));
+    limits.setHeadRows(headRows);
   }
 };
 

@@ -3,7 +3,6 @@
 
 #include "compiler/passes/KernelTable.h"
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace lorac::lora {
 #define GEN_PASS_DEF_STACKLAUNCHES
@@ -72,8 +71,8 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
   void runOnOperation() override {
     ModuleOp module = getOperation();
     KernelTable kernels(module);
-    for (auto func : module.getOps<func::FuncOp>()) {
-      SmallVector<LaunchOp> launches(func.getOps<LaunchOp>());
+    for (auto program : module.getOps<ProgramOp>()) {
+      SmallVector<LaunchOp> launches(program.getOps<LaunchOp>());
       for (size_t first = 0; first < launches.size();) {
         SmallVector<Linear> group;
         for (size_t next = first; next < launches.size(); ++next) {
@@ -183,7 +182,7 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
       NamedAttrList params(part.params);
       params.erase("elements"), params.erase("rows");
       parts.push_back(params.getDictionary(b.getContext()));
-      flops += part.launch->getAttrOfType<IntegerAttr>("flops").getInt();
+      flops += int64_t(part.launch.getFlops());
       locations.push_back(part.launch.getLoc());
       if (!part.kernel.getBody().empty())
         body = &part.kernel.getBody();
@@ -195,11 +194,10 @@ struct StackLaunchesPass : lorac::lora::impl::StackLaunchesBase<StackLaunchesPas
                    b.getNamedAttr("rows", b.getI64IntegerAttr(first.launch.getCount()))},
                   body};
     Location loc = nameOf(group);
-    auto made = LaunchOp::create(
-        b, loc, kernels.get(key, loc), operands, first.launch.getBeginAttr(),
-        first.launch.getCountAttr(),
-        scalars.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(scalars), UnitAttr());
-    made->setAttr("flops", b.getI64IntegerAttr(flops));
+    LaunchOp::create(b, loc, kernels.get(key, loc), operands, first.launch.getBeginAttr(),
+                     first.launch.getCountAttr(),
+                     scalars.empty() ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr(scalars),
+                     UnitAttr(), b.getI64IntegerAttr(flops), DenseI64ArrayAttr());
     for (Linear part : group)
       part.launch.erase();
   }

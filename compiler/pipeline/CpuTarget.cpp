@@ -57,7 +57,7 @@ struct DescribeKernels : PassWrapper<DescribeKernels, OperationPass<ModuleOp>> {
 
 } // namespace
 
-void lorac::addDescribeKernels(PassManager &pm, const std::string &cpu) {
+void lorac::addDescribeKernels(OpPassManager &pm, const std::string &cpu) {
   pm.addPass(std::make_unique<DescribeKernels>(cpu));
 }
 

@@ -12,7 +12,7 @@ void registerCpuDialects(mlir::DialectRegistry &registry);
 
 /// Adds the pass that fills in tile space and scratch of every lora.kernel, as the CPU's families
 /// describe them.
-void addDescribeKernels(mlir::PassManager &pm, const std::string &cpu);
+void addDescribeKernels(mlir::OpPassManager &pm, const std::string &cpu);
 
 /// 60-kernels and module.so. `module` is at stage 50-planned.
 mlir::LogicalResult emitCpu(mlir::ModuleOp module, const CompileRequest &request,

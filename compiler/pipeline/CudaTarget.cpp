@@ -10,7 +10,6 @@
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/KernelFacts.h"
 #include "compiler/pipeline/PlanJson.h"
-#include "compiler/pipeline/UpdatePrograms.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -27,19 +26,6 @@ void lorac::registerCudaDialects(DialectRegistry &registry) {
 
 std::string lorac::cudaCompute(const dsl::Spec &spec) {
   return *spec.quantization.computeDtype == dsl::ComputeDtype::F16 ? "f16" : "bf16";
-}
-
-void lorac::addCudaPlanning(PassManager &pm, const dsl::Spec &spec) {
-  SelectKernelsOptions select;
-  select.device = "cuda";
-  select.compute = cudaCompute(spec);
-  pm.addPass(createSelectKernels(select));
-  pm.addPass(createStackLaunches());
-  addUpdatePrograms(pm, spec, "cuda");
-  PlanMemoryOptions memory;
-  memory.alignment = 256;
-  pm.addPass(createPlanMemory(memory));
-  pm.addPass(createCheckMemory());
 }
 
 // What stands above a kernel: its formula, the first op that needs it, its launch.

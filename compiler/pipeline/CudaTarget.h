@@ -13,9 +13,6 @@ void registerCudaDialects(mlir::DialectRegistry &registry);
 /// bf16 or f16: `quantization.compute_dtype`, bf16 where that is auto.
 std::string cudaCompute(const dsl::Spec &spec);
 
-/// 40-fused -> 50-planned for a device: kernels, the optimizer's programs, one arena.
-void addCudaPlanning(mlir::PassManager &pm, const dsl::Spec &spec);
-
 /// Generates the kernels of 50-planned as CUDA C++ (`kernels/*.cu`) and compiles them by NVRTC to
 /// `kernels/sm_NN/*.cubin` and PTX for each of `request.cudaArchs`; writes the launches' grids into
 /// the module. Without kernels: plan.json alone.

@@ -97,7 +97,7 @@ std::optional<IndexFault> lorac::findIndexFault(ModuleOp planned, const dsl::Spe
     for (auto frozen : planned.getOps<FrozenOp>())
       if (frozen.getType() == weightOf)
         return ofWeight(frozen, largest);
-  if (largest.rows == planned->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt())
+  if (largest.rows == int64_t(findOnly<LimitsOp>(planned).getTokens()))
     return ofTokens(launchOf, largest, spec.train);
   return IndexFault{{},
                     placeOf(launchOf.getLoc()),

@@ -1,7 +1,6 @@
 #include "compiler/pipeline/KernelArguments.h"
 #include "compiler/codegen/cpu/ArgumentTable.h"
 #include "compiler/codegen/cpu/Families.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -150,9 +149,9 @@ LogicalResult check(LaunchOp launch, const KernelArguments &taken,
 FailureOr<llvm::StringMap<KernelArguments>> lorac::kernelArguments(ModuleOp planned,
                                                                    WeightLayout layout) {
   llvm::StringMap<KernelArguments> all;
-  const int64_t starts = planned->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt() + 1;
-  for (auto func : planned.getOps<func::FuncOp>())
-    for (LaunchOp launch : func.getOps<LaunchOp>()) {
+  const int64_t starts = int64_t(findOnly<LimitsOp>(planned).getTokens()) + 1;
+  for (auto program : planned.getOps<ProgramOp>())
+    for (LaunchOp launch : program.getOps<LaunchOp>()) {
       const std::vector<Passed> passed = passedBy(launch, layout);
       auto [entry, isNew] = all.try_emplace(launch.getKernel());
       if (isNew)

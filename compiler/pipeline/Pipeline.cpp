@@ -3,13 +3,12 @@
 #include "compiler/pipeline/Pipeline.h"
 #include "compiler/frontend/ImportSpec.h"
 #include "compiler/frontend/Locations.h"
-#include "compiler/passes/Passes.h"
+#include "compiler/passes/Stages.h"
 #include "compiler/pipeline/CpuTarget.h"
 #include "compiler/pipeline/CudaTarget.h"
 #include "compiler/pipeline/Dump.h"
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/pipeline/PlanReport.h"
-#include "compiler/pipeline/UpdatePrograms.h"
 #include "compiler/pipeline/WeightParts.h"
 #include "mlir/Bytecode/BytecodeWriter.h"
 #include "mlir/IR/Diagnostics.h"
@@ -17,7 +16,6 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -37,13 +35,7 @@ public:
       return failure();
     dump("10-model");
     if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
-        failed(stage("30-backward",
-                     [](PassManager &pm) {
-                       pm.addPass(createFuseElementwise());
-                       pm.addPass(createDifferentiate());
-                       pm.addPass(createCanonicalizerPass());
-                       pm.addPass(createCSEPass());
-                     })) ||
+        failed(stage("30-backward", [](PassManager &pm) { addBackward(pm); })) ||
         failed(stage("35-ordered", [](PassManager &pm) { pm.addPass(createOrderProducts()); })) ||
         failed(planStep()))
       return failure();
@@ -120,14 +112,9 @@ private:
     if (memory == 0)
       return;
     const int64_t left = memory > request.otherMemory ? int64_t(memory - request.otherMemory) : 1;
-    Builder b(&context);
-    (*module)->setAttr("lora.memory", b.getI64IntegerAttr(left));
-    (*module)->setAttr("lora.workers", b.getI64IntegerAttr(request.workers));
+    limits().setMemory(left), limits().setWorkers(request.workers);
   }
-  int64_t integer(StringRef name) const {
-    auto attr = (*module)->getAttrOfType<IntegerAttr>(name);
-    return attr ? attr.getInt() : 0;
-  }
+  LimitsOp limits() const { return findOnly<LimitsOp>(*module); }
 
   // 35-ordered -> 50-planned. Under a limit the step is planned once more, and again where
   // PlanMemory's peak says that the planner of recomputation was wrong: the kernels that a target
@@ -138,7 +125,7 @@ private:
       return failure();
     if (request.onlyLeast)
       return planStep(1);
-    const int64_t limit = integer("lora.memory");
+    const int64_t limit = limits().getMemory().value_or(0);
     OwningOpRef<ModuleOp> unplanned;
     if (limit != 0)
       unplanned = module->clone();
@@ -152,47 +139,49 @@ private:
       if (failed(planStep(i < corrections ? budget : 1)))
         return failure();
       const int64_t over = neededBytes() - limit;
-      const bool isLeast = recompute("is_least") != 0;
+      const bool isLeast = recompute() && recompute().getLeast();
       if (over <= 0 || isLeast) {
         result.fits = over <= 0;
         return success();
       }
-      budget = std::max<int64_t>(std::min(budget, recompute("estimate")) - over, 1);
+      budget = std::max<int64_t>(std::min(budget, estimate()) - over, 1);
     }
   }
 
   LogicalResult planStep(int64_t budget) {
     const std::string device = isCuda() ? "cuda" : "cpu";
-    if (failed(runPasses([&](PassManager &pm) {
-          pm.addPass(createPlanRecompute({.memory = budget, .device = device}));
-          pm.addPass(createFuseElementwise());
-          pm.addPass(createCanonicalizerPass());
-          pm.addPass(createFuseEpilogues());
-        })))
+    if (failed(runPasses(
+            [&](PassManager &pm) { addFusion(pm, {.memory = budget, .device = device}); })))
       return failure();
-    ++result.plans, result.simulations += int(recompute("evaluations"));
+    ++result.plans;
+    if (RecomputeOp chosen = recompute())
+      result.simulations += int(chosen.getEvaluations());
     dump("40-fused");
     return runPasses([&](PassManager &pm) {
-      if (isCuda())
-        return addCudaPlanning(pm, *request.spec);
-      pm.addPass(createSelectKernels({.rankPerKernel = request.rankPerKernel}));
-      addUpdatePrograms(pm, *request.spec, "cpu");
-      addDescribeKernels(pm, request.cpu);
-      pm.addPass(createPlanMemory());
-      pm.addPass(createCheckMemory());
+      addPlan(pm, choices(device), [&](OpPassManager &pm) {
+        if (!isCuda())
+          addDescribeKernels(pm, request.cpu);
+      });
     });
   }
+  PlanChoices choices(const std::string &device) const {
+    const dsl::OptimizerSpec &optimizer = request.spec->optimizer;
+    return {.device = device,
+            .compute = cudaCompute(*request.spec),
+            .rankPerKernel = request.rankPerKernel,
+            .update = {.optimizer = std::string(toString(*optimizer.name)),
+                       .beta1 = *optimizer.beta1,
+                       .beta2 = *optimizer.beta2,
+                       .eps = *optimizer.eps,
+                       .weightDecay = *optimizer.weightDecay,
+                       .min8bitSize = *optimizer.min8bitSize}};
+  }
 
-  int64_t arena(StringRef name) const {
-    return (*module)->getAttrOfType<DictionaryAttr>("lora.arena").getAs<IntegerAttr>(name).getInt();
-  }
-  int64_t recompute(StringRef name) const {
-    auto choice = (*module)->getAttrOfType<DictionaryAttr>("lora.recompute");
-    Attribute value = choice ? choice.get(name) : Attribute();
-    return value ? cast<IntegerAttr>(value).getInt() : 0;
-  }
-  int64_t localBytes() const { return arena("bytes") - arena("persistent"); }
-  int64_t gapBytes() const { return std::max<int64_t>(localBytes() - recompute("estimate"), 0); }
+  ArenaOp arena() const { return findOnly<ArenaOp>(*module); }
+  RecomputeOp recompute() const { return findOnly<RecomputeOp>(*module); }
+  int64_t estimate() const { return recompute() ? int64_t(recompute().getEstimate()) : 0; }
+  int64_t localBytes() const { return arena().getBytes() - arena().getPersistent(); }
+  int64_t gapBytes() const { return std::max<int64_t>(localBytes() - estimate(), 0); }
   int64_t neededBytes() const {
     int64_t scratch = 0;
     for (KernelOp kernel : (*module).getOps<KernelOp>())
@@ -200,9 +189,8 @@ private:
     scratch = (scratch + 4095) / 4096 * 4096; // each worker's begins on a page
     // A recompiled program is planned for the workers of its run; without a limit the module says
     // nothing of them.
-    const int64_t workers =
-        (*module)->hasAttr("lora.workers") ? integer("lora.workers") : request.workers;
-    return frozenRoom(*module, layout()) + arena("bytes") + scratch * workers;
+    const int64_t workers = limits().getWorkers().value_or(request.workers);
+    return frozenRoom(*module, layout()) + arena().getBytes() + scratch * workers;
   }
 
   LogicalResult stage(StringRef name, AddPasses add) {

@@ -6,7 +6,6 @@
 #include "compiler/frontend/Locations.h"
 #include "compiler/pipeline/KernelArguments.h"
 #include "compiler/pipeline/WeightParts.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/abi.h"
 #include "llvm/Support/JSON.h"
 
@@ -37,11 +36,12 @@ public:
         });
       });
       json.attributeObject("limits", [&] {
-        int64_t tokens = integer("lora.max_tokens");
+        auto limits = findOnly<LimitsOp>(module);
+        const int64_t tokens = limits.getTokens();
         json.attribute("max_tokens", tokens);
         json.attribute("max_segments", tokens);
-        json.attribute("max_length", integer("lora.max_length"));
-        json.attribute("head_rows", integer("lora.head_rows"));
+        json.attribute("max_length", int64_t(limits.getLength()));
+        json.attribute("head_rows", int64_t(*limits.getHeadRows()));
         json.attribute("vocab", hyperInteger("vocab_size"));
       });
       writeModel();
@@ -63,8 +63,7 @@ private:
   llvm::StringMap<int64_t> weightIndex, kernelIndex;
 
   WeightLayout layout() { return target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels; }
-  int64_t integer(StringRef name) { return module->getAttrOfType<IntegerAttr>(name).getInt(); }
-  DictionaryAttr hyper() { return module->getAttrOfType<DictionaryAttr>("lora.hyper"); }
+  DictionaryAttr hyper() { return findOnly<ModelOp>(module).getHyper(); }
   int64_t hyperInteger(StringRef name) {
     auto value = hyper().getAs<IntegerAttr>(name);
     return value ? value.getInt() : 0;
@@ -72,8 +71,7 @@ private:
 
   void writeModel() {
     json.attributeObject("model", [&] {
-      json.attribute("architecture",
-                     module->getAttrOfType<StringAttr>("lora.architecture").getValue());
+      json.attribute("architecture", findOnly<ModelOp>(module).getArchitecture());
       json.attributeObject("hyper", [&] {
         for (NamedAttribute entry : hyper())
           if (auto whole = dyn_cast<IntegerAttr>(entry.getValue()))
@@ -152,13 +150,13 @@ private:
   }
 
   void writeArena() {
-    auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
+    auto arena = findOnly<ArenaOp>(module);
     int64_t scratch = 0;
     for (KernelOp kernel : module.getOps<KernelOp>())
       scratch = std::max<int64_t>(scratch, kernel.getScratch());
     json.attributeObject("arena", [&] {
-      json.attribute("bytes", arena.getAs<IntegerAttr>("bytes").getInt());
-      json.attribute("persistent", arena.getAs<IntegerAttr>("persistent").getInt());
+      json.attribute("bytes", int64_t(arena.getBytes()));
+      json.attribute("persistent", int64_t(arena.getPersistent()));
       json.attribute("scratch_bytes", scratch);
       json.attributeArray("regions", [&] {
         for (RegionOp region : module.getOps<RegionOp>())
@@ -187,20 +185,20 @@ private:
       for (auto &[name, buffer] : tables)
         json.object([&, op = buffer]() mutable {
           auto shape = cast<MemRefType>(op.getMemory().getType()).getShape();
-          auto theta = op->getAttrOfType<FloatAttr>("theta");
+          std::optional<llvm::APFloat> theta = op.getTheta();
           json.attribute("kind", theta ? "rope" : "dynamic8");
           json.attribute("offset", int64_t(op.getOffset()));
           json.attribute("positions", shape[0]);
           json.attribute("dim", shape[1]);
           if (theta)
-            json.attribute("theta", theta.getValueAsDouble());
+            json.attribute("theta", theta->convertToDouble());
         });
     });
   }
 
   // What the host computes before each update.
   void writeOptimizer(const dsl::OptimizerSpec &optimizer) {
-    auto update = module.lookupSymbol<func::FuncOp>("update");
+    auto update = module.lookupSymbol<ProgramOp>("update");
     if (!update)
       return;
     int64_t floats = 0;
@@ -290,9 +288,9 @@ private:
 
   void writePrograms() {
     json.attributeObject("programs", [&] {
-      for (auto func : module.getOps<func::FuncOp>())
-        json.attributeArray(func.getName(), [&] {
-          for (LaunchOp launch : func.getOps<LaunchOp>())
+      for (auto program : module.getOps<ProgramOp>())
+        json.attributeArray(program.getName(), [&] {
+          for (LaunchOp launch : program.getOps<LaunchOp>())
             writeLaunch(launch);
         });
     });
@@ -317,12 +315,12 @@ private:
         json.attribute("fixed", true);
       if (!target.isCuda())
         json.attribute("tiles", tilesOf(launch));
-      if (auto grid = launch->getAttrOfType<DenseI64ArrayAttr>("grid"))
+      if (auto grid = launch.getGrid())
         json.attributeArray("grid", [&] {
-          for (int64_t n : grid.asArrayRef())
+          for (int64_t n : *grid)
             json.value(n);
         });
-      json.attribute("flops", launch->getAttrOfType<IntegerAttr>("flops").getInt());
+      json.attribute("flops", int64_t(launch.getFlops()));
       json.attribute("bytes", leastBytes(launch));
       json.attribute("op", nameOf(launch.getLoc()));
       json.attribute("loc", placeOf(launch.getLoc()));

@@ -3,7 +3,6 @@
 #include "compiler/pipeline/PlanReport.h"
 #include "compiler/dialect/LoraOps.h"
 #include "compiler/pipeline/WeightParts.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -31,36 +30,32 @@ static void reportWeights(ModuleOp module, WeightLayout layout, raw_ostream &os)
 
 // What PlanRecompute chose, by layers; neighbours that are alike are one line.
 static void reportRecompute(ModuleOp module, raw_ostream &os) {
-  auto choice = module->getAttrOfType<DictionaryAttr>("lora.recompute");
+  auto choice = findOnly<RecomputeOp>(module);
   if (!choice)
     return;
-  auto integer = [](DictionaryAttr from, StringRef name) {
-    return from.getAs<IntegerAttr>(name).getInt();
-  };
-  auto limit = module->getAttrOfType<IntegerAttr>("lora.memory");
+  auto limits = findOnly<LimitsOp>(module);
   os << "\n## Kept and computed again\n\nWhat the backward pass needs of the forward pass is kept, "
         "or computed "
         "again where that is cheap";
-  if (limit)
-    os << ", and where the limit asks for it: " << mib(limit.getInt())
+  if (auto memory = limits.getMemory())
+    os << ", and where the limit asks for it: " << mib(*memory)
        << " for weights, arena and scratch. The fewest FLOP a saved byte come first";
   os << llvm::formatv(". Again: {0:F3} GFLOP. A chunk of logits has {1} rows.\n\n",
-                      double(integer(choice, "flops")) / 1e9,
-                      module->getAttrOfType<IntegerAttr>("lora.head_rows").getInt())
+                      double(choice.getFlops()) / 1e9, *limits.getHeadRows())
      << "| layers | kept, each | computed again | GFLOP, each |\n|---|---:|---|---:|\n";
-  for (auto layer : choice.getAs<ArrayAttr>("layers").getAsRange<DictionaryAttr>()) {
-    int64_t first = integer(layer, "first"), last = integer(layer, "last");
+  for (LayersOp layers : choice.getOps<LayersOp>()) {
+    const int64_t first = layers.getFirst(), last = layers.getLast();
     std::string which = first < 0 ? "before the first" : std::to_string(first);
     if (last != first)
       which += " to " + std::to_string(last);
     std::string names;
-    for (auto name : layer.getAs<ArrayAttr>("again").getAsRange<StringAttr>())
+    for (auto name : layers.getAgain().getAsRange<StringAttr>())
       names += (names.empty() ? "" : ", ") + name.getValue().str();
-    os << llvm::formatv("| {0} | {1} | {2} | {3:F3} |\n", which, mib(integer(layer, "kept")), names,
-                        double(integer(layer, "flops")) / 1e9);
+    os << llvm::formatv("| {0} | {1} | {2} | {3:F3} |\n", which, mib(layers.getKept()), names,
+                        double(layers.getFlops()) / 1e9);
   }
-  os << llvm::formatv("| all | {0} | | {1:F3} |\n", mib(integer(choice, "kept")),
-                      double(integer(choice, "flops")) / 1e9);
+  os << llvm::formatv("| all | {0} | | {1:F3} |\n", mib(choice.getKept()),
+                      double(choice.getFlops()) / 1e9);
 }
 
 static void reportKernels(ModuleOp module, raw_ostream &os) {
@@ -69,14 +64,14 @@ static void reportKernels(ModuleOp module, raw_ostream &os) {
   };
   llvm::MapVector<StringRef, Work> byKernel;
   int64_t total = 0;
-  auto train = module.lookupSymbol<func::FuncOp>("train");
+  auto train = module.lookupSymbol<ProgramOp>("train");
   for (LaunchOp launch : train.getOps<LaunchOp>()) {
-    int64_t flops = launch->getAttrOfType<IntegerAttr>("flops").getInt();
+    int64_t flops = launch.getFlops();
     byKernel[launch.getKernel()].launches += 1;
     byKernel[launch.getKernel()].flops += flops;
     total += flops;
   }
-  os << "\n## A step of " << module->getAttrOfType<IntegerAttr>("lora.max_tokens").getInt()
+  os << "\n## A step of " << int64_t(findOnly<LimitsOp>(module).getTokens())
      << " tokens\n\nGFLOP count a multiply-add as two; attention counts half of the causal "
         "square.\n\n"
      << "| kernel | launches | GFLOP |\n|---|---:|---:|\n";
@@ -89,8 +84,7 @@ static void reportKernels(ModuleOp module, raw_ostream &os) {
 std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayout layout) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  auto arena = module->getAttrOfType<DictionaryAttr>("lora.arena");
-  auto number = [&](StringRef name) { return arena.getAs<IntegerAttr>(name).getInt(); };
+  auto arena = findOnly<ArenaOp>(module);
   int64_t count = 0, trained = 0, scratch = 0; // parameters; bytes of them and what goes with them
   std::string names;
   for (RegionOp region : module.getOps<RegionOp>()) {
@@ -108,10 +102,10 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
   reportWeights(module, layout, os);
   os << llvm::formatv("| {0} parameters: {1} | {2} |\n", count, names, mib(trained));
   os << llvm::formatv("| inputs, outputs and tables | {0} |\n",
-                      mib(number("persistent") - trained));
+                      mib(arena.getPersistent() - trained));
   os << llvm::formatv("| activations, shared by lifetime | {0} |\n",
-                      mib(number("bytes") - number("persistent")));
-  os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + number("bytes")));
+                      mib(arena.getBytes() - arena.getPersistent()));
+  os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + arena.getBytes()));
   os << llvm::formatv("| scratch, for each thread | {0} |\n", mib(scratch));
   reportRecompute(module, os);
   reportKernels(module, os);

@@ -319,8 +319,7 @@ LogicalResult Machine::run(Block &block) {
   return success();
 }
 
-FailureOr<Outcome> lorac::reference::interpret(func::FuncOp function,
-                                               ArrayRef<HostTensor> arguments,
+FailureOr<Outcome> lorac::reference::interpret(ProgramOp function, ArrayRef<HostTensor> arguments,
                                                const Environment &environment) {
   if (!function.getBody().hasOneBlock())
     return function.emitOpError("the reference runs functions of one block");

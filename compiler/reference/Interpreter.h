@@ -3,7 +3,6 @@
 // mean; kernels and passes are tested against it.
 
 #include "compiler/reference/Ops.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <map>
 #include <string>
 
@@ -25,8 +24,7 @@ struct Outcome {
 /// Runs `function` (one block, ops up to 40-fused). `?` dimensions take the arguments' sizes. On
 /// failure the user has been told, at the op: a missing symbol, a shape that does not fit its type,
 /// an op that has no meaning here, an index out of range.
-mlir::FailureOr<Outcome> interpret(mlir::func::FuncOp function,
-                                   llvm::ArrayRef<HostTensor> arguments,
+mlir::FailureOr<Outcome> interpret(lora::ProgramOp function, llvm::ArrayRef<HostTensor> arguments,
                                    const Environment &environment);
 
 } // namespace lorac::reference

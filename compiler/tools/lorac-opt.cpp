@@ -14,7 +14,7 @@
 #ifdef LORAC_HAS_PASSES
 #include "compiler/codegen/cuda/CudaPrinter.h"
 #include "compiler/codegen/cuda/GenerateKernels.h"
-#include "compiler/passes/Passes.h"
+#include "compiler/passes/Stages.h"
 #endif
 
 using namespace mlir;
@@ -80,6 +80,7 @@ int main(int argc, char **argv) {
   registerStripDebugInfo();
 #ifdef LORAC_HAS_PASSES
   registerLoraPasses();
+  registerLoraStages();
   PassRegistration<EmitCuda>();
 #endif
   return asMainReturnCode(MlirOptMain(argc, argv, "lorac's passes, one by one\n", registry));

@@ -35,14 +35,13 @@ FailureOr<OwningOpRef<ModuleOp>> lorac::cuda::generateKernels(ModuleOp planned,
 }
 
 LogicalResult lorac::cuda::setGrids(ModuleOp planned, const CudaTarget &target) {
-  Builder b(planned.getContext());
   auto result = planned.walk([&](lora::LaunchOp launch) {
     auto kernel = planned.lookupSymbol<lora::KernelOp>(launch.getKernel());
     const Family *family = familyOf(kernel);
     if (!family)
       return WalkResult::interrupt();
     Grid grid = family->grid(kernel.getParams(), target, launch.getCount());
-    launch->setAttr("grid", b.getDenseI64ArrayAttr(grid));
+    launch.setGrid(ArrayRef<int64_t>(grid));
     return WalkResult::advance();
   });
   return failure(result.wasInterrupted());

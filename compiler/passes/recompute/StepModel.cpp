@@ -20,7 +20,7 @@ static bool isInColumns(Value value) {
 }
 
 static bool isReturned(Value value) {
-  return llvm::any_of(value.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+  return llvm::any_of(value.getUsers(), [](Operation *user) { return isa<ReturnOp>(user); });
 }
 
 static int64_t width(Value value) { return columns(cast<RankedTensorType>(value.getType())); }
@@ -103,11 +103,11 @@ unsigned StepModel::bufferFor(Value value) {
   return entry->second;
 }
 
-StepModel::StepModel(func::FuncOp train, const StepTarget &target) : target(target) {
+StepModel::StepModel(ProgramOp train, const StepTarget &target) : target(target) {
   SymbolTable symbols(train->getParentOfType<ModuleOp>());
   int layer = -1; // of an op that reads no weight: of the op before it
   for (Operation &op : train.front()) {
-    if (isName(&op) || isa<ConcatOp, GradientOp, func::ReturnOp>(op))
+    if (isName(&op) || isa<ConcatOp, GradientOp, ReturnOp>(op))
       continue;
     addOp(&op);
     if (int own = layerOf(&op, symbols); own >= 0)

@@ -4,7 +4,6 @@
 // microseconds; PlanMemory's peak has the last word.
 
 #include "compiler/dialect/LoraOps.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SmallVector.h"
@@ -52,7 +51,7 @@ struct StepPeak {
 class StepModel {
 public:
   /// `train` as FuseKernels leaves it; it has a loss.
-  StepModel(mlir::func::FuncOp train, const StepTarget &target);
+  StepModel(ProgramOp train, const StepTarget &target);
 
   llvm::SmallVector<StepOp> ops; ///< those that run: no views, no uses of weights
   llvm::SmallVector<StepBuffer> buffers;

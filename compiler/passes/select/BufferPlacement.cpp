@@ -45,7 +45,7 @@ Value BufferPlacement::rootOf(Value value) {
 
 void BufferPlacement::findLastUses() {
   int64_t index = 0;
-  for (Operation &op : func.front()) {
+  for (Operation &op : program.front()) {
     op.walk([&](Operation *reader) {
       if (!isa<ViewOp, ColumnsOp>(reader))
         for (Value operand : reader->getOperands())
@@ -66,30 +66,31 @@ int64_t BufferPlacement::elementBytes(Value memory) {
 Value BufferPlacement::place(BufferRole role, StringRef label, MemRefType type) {
   Value &buffer = named[(stringifyBufferRole(role) + "/" + label).str()];
   if (!buffer) {
-    OpBuilder atStart = OpBuilder::atBlockBegin(&func.front());
-    buffer = BufferOp::create(atStart, func.getLoc(), type, role, label, -1);
+    OpBuilder atStart = OpBuilder::atBlockBegin(&program.front());
+    buffer = BufferOp::create(atStart, program.getLoc(), type, role, label, -1);
   }
   return buffer;
 }
 
 // What the runtime calls an argument of i32, by its place among them.
-static StringRef argumentName(func::FuncOp func, unsigned place) {
-  if (func.getName() == "loss")
+static StringRef argumentName(ProgramOp program, unsigned place) {
+  if (program.getName() == "loss")
     return place == 0 ? "labels" : "";
   static constexpr StringRef inOrder[] = {"ids", "positions", "segments", "labels"};
   return place < std::size(inOrder) ? inOrder[place] : "";
 }
 
 LogicalResult BufferPlacement::bindArguments() {
-  isHead = func.getName() == "head";
+  isHead = program.getName() == "head";
   unsigned place32 = 0;
-  for (BlockArgument argument : func.getArguments()) {
+  for (BlockArgument argument : program.getArguments()) {
     auto type = cast<RankedTensorType>(argument.getType());
     if (type.getElementType().isInteger(32)) {
-      StringRef name = argumentName(func, place32++);
+      StringRef name = argumentName(program, place32++);
       if (name.empty())
-        return func.emitOpError("has more arguments of i32 than ids, positions, segments, labels; "
-                                "their names are missing");
+        return program.emitOpError(
+            "has more arguments of i32 than ids, positions, segments, labels; "
+            "their names are missing");
       bool starts = name == "segments";
       buffers[argument] = place(BufferRole::IO, starts ? "segment_starts" : name,
                                 MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
@@ -121,7 +122,7 @@ Value BufferPlacement::fresh(Value tensor, Location loc, StringRef what) {
     memory = rowsType(isHead ? headRows : maxTokens, columns(type), elementOf(tensor));
   // What the function returns has a place that the runtime reads.
   for (OpOperand &use : outside(tensor).getUses())
-    if (isa<func::ReturnOp>(use.getOwner()))
+    if (isa<ReturnOp>(use.getOwner()))
       return place(BufferRole::IO,
                    type.getRank() == 1 ? "row_loss"
                    : isHead            ? "logits"
@@ -159,7 +160,7 @@ bool BufferPlacement::isEven(Value memory) {
 
 bool BufferPlacement::isReturned(Value tensor) {
   return llvm::any_of(outside(tensor).getUsers(),
-                      [](Operation *user) { return isa<func::ReturnOp>(user); });
+                      [](Operation *user) { return isa<ReturnOp>(user); });
 }
 
 Value BufferPlacement::over(Value operand, Value result, Location loc, StringRef what) {
@@ -202,7 +203,7 @@ Value BufferPlacement::weight(Value value) {
   Value &copy = weights[value];
   if (!copy) {
     auto use = value.getDefiningOp<UseOp>();
-    OpBuilder atStart = OpBuilder::atBlockBegin(&func.front());
+    OpBuilder atStart = OpBuilder::atBlockBegin(&program.front());
     copy = UseOp::create(atStart, use.getLoc(), value.getType(), use.getSymbol());
   }
   return copy;

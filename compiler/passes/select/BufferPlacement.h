@@ -3,7 +3,6 @@
 // columns of a wider one.
 
 #include "compiler/dialect/LoraOps.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
 namespace lorac::lora {
@@ -26,12 +25,12 @@ struct TargetChoices {
 /// (`buffers`).
 class BufferPlacement {
 protected:
-  BufferPlacement(mlir::func::FuncOp func, const TargetChoices &target, int64_t maxTokens,
+  BufferPlacement(ProgramOp program, const TargetChoices &target, int64_t maxTokens,
                   int64_t headRows)
-      : func(func), target(target), b(func.getContext()), maxTokens(maxTokens), headRows(headRows) {
-  }
+      : program(program), target(target), b(program.getContext()), maxTokens(maxTokens),
+        headRows(headRows) {}
 
-  mlir::func::FuncOp func;
+  ProgramOp program;
   const TargetChoices &target;
   mlir::OpBuilder b;
   int64_t maxTokens, headRows;

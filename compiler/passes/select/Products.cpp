@@ -44,7 +44,7 @@ void Selector::selectOp(MatmulOp op) {
 // Over the Gram matrix, which nothing else reads. The norms stand side by side in the order of
 // the terms.
 void Selector::selectOp(OrthogonalTermOp op) {
-  int64_t r = cols(op.getGram()), all = llvm::range_size(func.getOps<OrthogonalTermOp>());
+  int64_t r = cols(op.getGram()), all = llvm::range_size(program.getOps<OrthogonalTermOp>());
   Value gram = in(op.getGram()),
         norms = place(BufferRole::IO, "orthogonality", MemRefType::get({all}, b.getF32Type()));
   Value norm =

@@ -8,7 +8,7 @@ using namespace lorac::lora;
 
 LogicalResult Selector::run() {
   findLastUses();
-  Block &block = func.front();
+  Block &block = program.front();
   SmallVector<Operation *> ops;
   for (Operation &op : block)
     ops.push_back(&op);
@@ -23,10 +23,10 @@ LogicalResult Selector::run() {
   // The tensors are gone: launches over buffers are all that is left, and no argument or result.
   block.getTerminator()->setOperands({});
   for (Operation *op : llvm::reverse(ops))
-    if (!isa<func::ReturnOp>(op))
+    if (!isa<ReturnOp>(op))
       op->erase();
   block.eraseArguments(0, block.getNumArguments());
-  func.setType(b.getFunctionType({}, {}));
+  program.setType(b.getFunctionType({}, {}));
   return success();
 }
 
@@ -39,7 +39,7 @@ LogicalResult Selector::select(Operation *op) {
         selectOp(typed);
         return success();
       })
-      .Case([](func::ReturnOp) { return success(); })
+      .Case([](ReturnOp) { return success(); })
       .Default([](Operation *other) {
         return other->emitOpError("has no kernel: FuseKernels should have taken it in");
       });
@@ -88,10 +88,9 @@ LaunchOp Selector::launch(Location loc, KernelKey key, ValueRange operands, int6
     key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
     key.params.push_back(integer("rows", count));
   }
-  auto op = LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
-                             b.getI64IntegerAttr(count), scalars, /*fixed=*/UnitAttr());
-  op->setAttr("flops", b.getI64IntegerAttr(flops));
-  return op;
+  return LaunchOp::create(b, loc, kernels.get(key, loc), operands, b.getI64IntegerAttr(begin),
+                          b.getI64IntegerAttr(count), scalars, /*fixed=*/UnitAttr(),
+                          b.getI64IntegerAttr(flops), /*grid=*/DenseI64ArrayAttr());
 }
 
 void Selector::launch(Location loc, const KernelKey &key, ValueRange operands, int64_t flops,

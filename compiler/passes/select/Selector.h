@@ -10,10 +10,10 @@ namespace lorac::lora {
 /// one op; what ops have become is in BufferPlacement::buffers.
 class Selector : BufferPlacement {
 public:
-  Selector(mlir::func::FuncOp func, KernelTable &kernels, const TargetChoices &target,
-           int64_t maxTokens, int64_t maxLength, int64_t headRows)
-      : BufferPlacement(func, target, maxTokens, headRows), kernels(kernels), maxLength(maxLength) {
-  }
+  Selector(ProgramOp program, KernelTable &kernels, const TargetChoices &target, int64_t maxTokens,
+           int64_t maxLength, int64_t headRows)
+      : BufferPlacement(program, target, maxTokens, headRows), kernels(kernels),
+        maxLength(maxLength) {}
 
   mlir::LogicalResult run();
 

@@ -50,7 +50,7 @@ Value Selector::ropeTable(RopeOp op) {
   Value table =
       place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(),
             MemRefType::get({maxLength, headDim(op)}, b.getF32Type()));
-  table.getDefiningOp()->setAttr("theta", op.getThetaAttr());
+  table.getDefiningOp<BufferOp>().setThetaAttr(op.getThetaAttr());
   return table;
 }
 

@@ -20,8 +20,8 @@ lora.param @k.lora_A.weight : tensor<2x64xf32>
 // CHECK: lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
 lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
 
-// CHECK-LABEL: func @low_rank
-func.func @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
+// CHECK-LABEL: lora.program micro_batch @low_rank
+lora.program micro_batch @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
   // CHECK: %[[A:.*]] = lora.use @q.lora_A.weight : tensor<4x64xf32>
   %a = lora.use @q.lora_A.weight : tensor<4x64xf32>
   %b = lora.use @q.lora_B.weight : tensor<32x4xf32>
@@ -37,11 +37,11 @@ func.func @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
       : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>, tensor<?x32xf32>) -> (tensor<4x64xf32>, tensor<32x4xf32>)
   // CHECK: lora.gradient @q.lora_A.weight, %[[DA]] : tensor<4x64xf32>
   lora.gradient @q.lora_A.weight, %da : tensor<4x64xf32>
-  return
+  lora.return
 }
 
-// CHECK-LABEL: func @backward
-func.func @backward(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
+// CHECK-LABEL: lora.program micro_batch @backward
+lora.program micro_batch @backward(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
   %w = lora.use @w : !lora.weight<32x64, nf4<64>>
   %n = lora.use @norm : !lora.weight<64, vector>
   // CHECK: %[[DX:.*]] = lora.linear_backward %{{.*}}, %{{.*}} : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
@@ -51,11 +51,11 @@ func.func @backward(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {
   // CHECK: lora.rms_norm_backward %{{.*}}, %{{.*}}, %[[DX]] onto(%{{.*}}) eps 1.000000e-05 :
   %di = lora.rms_norm_backward %x, %n, %dx onto(%dh) eps 1.0e-05
       : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
-  return
+  lora.return
 }
 
-// CHECK-LABEL: func @fused
-func.func @fused(%x: tensor<?x64xf32>, %r: tensor<?x32xf32>) {
+// CHECK-LABEL: lora.program micro_batch @fused
+lora.program micro_batch @fused(%x: tensor<?x64xf32>, %r: tensor<?x32xf32>) {
   %w = lora.use @w : !lora.weight<32x64, nf4<64>>
   %a = lora.use @q.lora_A.weight : tensor<4x64xf32>
   %b = lora.use @q.lora_B.weight : tensor<32x4xf32>
@@ -78,11 +78,11 @@ func.func @fused(%x: tensor<?x64xf32>, %r: tensor<?x32xf32>) {
       : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>, tensor<?x4xf32>, tensor<4x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
   // CHECK: lora.adapted_linear_backward(%{{.*}}, %{{.*}}) :
   %4 = lora.adapted_linear_backward(%r, %w) : (tensor<?x32xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x64xf32>
-  return
+  lora.return
 }
 
-// CHECK-LABEL: func @stacked
-func.func @stacked(%x: tensor<?x64xf32>) -> tensor<?x10xf32> {
+// CHECK-LABEL: lora.program micro_batch @stacked
+lora.program micro_batch @stacked(%x: tensor<?x64xf32>) -> tensor<?x10xf32> {
   // CHECK: %[[A:.*]] = lora.use @"q+k.lora_A" : tensor<6x64xf32>
   %a = lora.use @"q+k.lora_A" : tensor<6x64xf32>
   // CHECK: %[[T:.*]] = lora.matmul nt %{{.*}}, %[[A]]
@@ -91,11 +91,11 @@ func.func @stacked(%x: tensor<?x64xf32>) -> tensor<?x10xf32> {
   %tk = lora.columns %t from 4 : tensor<?x6xf32> to tensor<?x2xf32>
   // CHECK: lora.concat %[[K]], %[[T]], %[[K]] : (tensor<?x2xf32>, tensor<?x6xf32>, tensor<?x2xf32>) -> tensor<?x10xf32>
   %c = lora.concat %tk, %t, %tk : (tensor<?x2xf32>, tensor<?x6xf32>, tensor<?x2xf32>) -> tensor<?x10xf32>
-  return %c : tensor<?x10xf32>
+  lora.return %c : tensor<?x10xf32>
 }
 
-// CHECK-LABEL: func @epilogues
-func.func @epilogues(%x: tensor<?x64xf32>, %positions: tensor<?xi32>) -> (tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>) {
+// CHECK-LABEL: lora.program micro_batch @epilogues
+lora.program micro_batch @epilogues(%x: tensor<?x64xf32>, %positions: tensor<?xi32>) -> (tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>) {
   %w = lora.use @w : !lora.weight<32x64, nf4<64>>
   // CHECK: %[[Q:.*]] = lora.fused : tensor<?x2x16xf32> {
   %q = lora.fused : tensor<?x2x16xf32> {
@@ -118,5 +118,5 @@ func.func @epilogues(%x: tensor<?x64xf32>, %positions: tensor<?xi32>) -> (tensor
     }
     lora.yield %z, %y : tensor<?x32xf32>, tensor<?x32xf32>
   }
-  return %q, %0#0, %0#1 : tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>
+  lora.return %q, %0#0, %0#1 : tensor<?x2x16xf32>, tensor<?x32xf32>, tensor<?x32xf32>
 }

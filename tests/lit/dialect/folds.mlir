@@ -1,28 +1,28 @@
 // RUN: lorac-opt %s --canonicalize | FileCheck %s
 // A view of the same shape, and a view back, are the value itself.
 
-// CHECK-LABEL: func @views
+// CHECK-LABEL: lora.program micro_batch @views
 // CHECK-SAME: (%[[X:.*]]: tensor<?x64xf32>)
-// CHECK-NEXT: return %[[X]], %[[X]]
-func.func @views(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
+// CHECK-NEXT: lora.return %[[X]], %[[X]]
+lora.program micro_batch @views(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
   %same = lora.view %x : tensor<?x64xf32> to tensor<?x64xf32>
   %heads = lora.view %x : tensor<?x64xf32> to tensor<?x4x16xf32>
   %back = lora.view %heads : tensor<?x4x16xf32> to tensor<?x64xf32>
-  return %same, %back : tensor<?x64xf32>, tensor<?x64xf32>
+  lora.return %same, %back : tensor<?x64xf32>, tensor<?x64xf32>
 }
 
 // A view that stays: another shape than before.
-// CHECK-LABEL: func @view_stays
+// CHECK-LABEL: lora.program micro_batch @view_stays
 // CHECK: lora.view
-func.func @view_stays(%x: tensor<?x64xf32>) -> tensor<?x4x16xf32> {
+lora.program micro_batch @view_stays(%x: tensor<?x64xf32>) -> tensor<?x4x16xf32> {
   %heads = lora.view %x : tensor<?x64xf32> to tensor<?x4x16xf32>
-  return %heads : tensor<?x4x16xf32>
+  lora.return %heads : tensor<?x4x16xf32>
 }
 
 // Only what is used is computed: %unused goes, its input too; %same is the input itself.
-// CHECK-LABEL: func @map
+// CHECK-LABEL: lora.program micro_batch @map
 // CHECK-SAME: (%[[A:.*]]: tensor<?x3xf32>, %[[B:.*]]: tensor<?x3xf32>)
-func.func @map(%a: tensor<?x3xf32>, %b: tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+lora.program micro_batch @map(%a: tensor<?x3xf32>, %b: tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
   // CHECK-NEXT: %[[Y:.*]] = lora.map %[[A]] : (tensor<?x3xf32>) -> tensor<?x3xf32> {
   // CHECK-NEXT: ^bb0(%[[X:.*]]: f32):
   // CHECK-NEXT: %[[N:.*]] = arith.negf %[[X]] : f32
@@ -33,17 +33,17 @@ func.func @map(%a: tensor<?x3xf32>, %b: tensor<?x3xf32>) -> (tensor<?x3xf32>, te
     %e = math.exp %z : f32
     lora.yield %n, %e, %z : f32, f32, f32
   }
-  // CHECK: return %[[Y]], %[[B]]
-  return %y, %same : tensor<?x3xf32>, tensor<?x3xf32>
+  // CHECK: lora.return %[[Y]], %[[B]]
+  lora.return %y, %same : tensor<?x3xf32>, tensor<?x3xf32>
 }
 
 // A value that comes in twice comes in once; a map that nobody reads goes.
-// CHECK-LABEL: func @map_twice
+// CHECK-LABEL: lora.program micro_batch @map_twice
 // CHECK-SAME: (%[[A:.*]]: tensor<?x3xf32>)
 // CHECK-NEXT: lora.map %[[A]] : (tensor<?x3xf32>) -> tensor<?x3xf32>
 // CHECK: arith.mulf %[[X:.*]], %[[X]] : f32
 // CHECK-NOT: math.exp
-func.func @map_twice(%a: tensor<?x3xf32>) -> tensor<?x3xf32> {
+lora.program micro_batch @map_twice(%a: tensor<?x3xf32>) -> tensor<?x3xf32> {
   %y = lora.map %a, %a : (tensor<?x3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32> {
   ^bb0(%x: f32, %z: f32):
     %n = arith.mulf %x, %z : f32
@@ -54,5 +54,5 @@ func.func @map_twice(%a: tensor<?x3xf32>) -> tensor<?x3xf32> {
     %n = math.exp %x : f32
     lora.yield %n : f32
   }
-  return %y : tensor<?x3xf32>
+  lora.return %y : tensor<?x3xf32>
 }

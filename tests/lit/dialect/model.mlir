@@ -7,8 +7,8 @@ lora.frozen @embed : !lora.weight<512x64, f32>
 lora.frozen @norm : !lora.weight<64, vector>
 lora.frozen @q : !lora.weight<64x64, nf4<64, dq256>>
 
-// CHECK-LABEL: func @norm_and_embed
-func.func @norm_and_embed(%ids: tensor<?xi32>) -> tensor<?x64xf32> {
+// CHECK-LABEL: lora.program micro_batch @norm_and_embed
+lora.program micro_batch @norm_and_embed(%ids: tensor<?xi32>) -> tensor<?x64xf32> {
   // CHECK: %[[E:.*]] = lora.use @embed : !lora.weight<512x64, f32>
   %e = lora.use @embed : !lora.weight<512x64, f32>
   // CHECK: %[[X:.*]] = lora.embed %{{.*}}, %[[E]] : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>
@@ -16,11 +16,11 @@ func.func @norm_and_embed(%ids: tensor<?xi32>) -> tensor<?x64xf32> {
   %w = lora.use @norm : !lora.weight<64, vector>
   // CHECK: lora.rms_norm %[[X]], %{{.*}} eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32>
   %y = lora.rms_norm %x, %w eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32>
-  return %y : tensor<?x64xf32>
+  lora.return %y : tensor<?x64xf32>
 }
 
-// CHECK-LABEL: func @attention
-func.func @attention(%x: tensor<?x64xf32>, %k: tensor<?x2x16xf32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) {
+// CHECK-LABEL: lora.program micro_batch @attention
+lora.program micro_batch @attention(%x: tensor<?x64xf32>, %k: tensor<?x2x16xf32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) {
   %w = lora.use @q : !lora.weight<64x64, nf4<64, dq256>>
   // CHECK: %[[Y:.*]] = lora.linear %{{.*}}, %{{.*}} : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64, dq256>>) -> tensor<?x64xf32>
   %y = lora.linear %x, %w : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64, dq256>>) -> tensor<?x64xf32>
@@ -39,11 +39,11 @@ func.func @attention(%x: tensor<?x64xf32>, %k: tensor<?x2x16xf32>, %positions: t
   %dq, %dk, %dv = lora.attention_backward %r, %k, %k, %segments, %o, %lse, %o scale 2.5e-01
       : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?x64xf32>, tensor<?x4xf32>, tensor<?x64xf32>)
       -> (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>)
-  return
+  lora.return
 }
 
-// CHECK-LABEL: func @map
-func.func @map(%a: tensor<?x64xf32>, %b: tensor<?x64xf32>) -> tensor<?x64xf32> {
+// CHECK-LABEL: lora.program micro_batch @map
+lora.program micro_batch @map(%a: tensor<?x64xf32>, %b: tensor<?x64xf32>) -> tensor<?x64xf32> {
   // CHECK: lora.map %{{.*}}, %{{.*}} : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> {
   // CHECK-NEXT: ^bb0(%[[X:.*]]: f32, %[[R:.*]]: f32):
   // CHECK-NEXT: %[[S:.*]] = arith.mulf %[[X]], %[[R]] : f32
@@ -54,11 +54,11 @@ func.func @map(%a: tensor<?x64xf32>, %b: tensor<?x64xf32>) -> tensor<?x64xf32> {
     %s = arith.mulf %x, %r : f32
     lora.yield %s : f32
   }
-  return %y : tensor<?x64xf32>
+  lora.return %y : tensor<?x64xf32>
 }
 
-// CHECK-LABEL: func @loss
-func.func @loss(%h: tensor<?x64xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+// CHECK-LABEL: lora.program inference @loss
+lora.program inference @loss(%h: tensor<?x64xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<512x64, f32>
   // CHECK: lora.cross_entropy %{{.*}}, %{{.*}}, %{{.*}} : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32>
@@ -66,5 +66,5 @@ func.func @loss(%h: tensor<?x64xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   // CHECK-SAME: (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
   %both, %dh = lora.cross_entropy_backward %h, %w, %labels
       : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }

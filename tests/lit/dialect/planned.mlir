@@ -28,18 +28,18 @@ lora.region @exp_avg_sq state dynamic8_unsigned 256 at 2048
 // CHECK: lora.region @exp_avg_sq_absmax state absmax 1 at 2304
 lora.region @exp_avg_sq_absmax state absmax 1 at 2304
 
-// CHECK-LABEL: func @update
-func.func @update() {
+// CHECK-LABEL: lora.program update @update
+lora.program update @update() {
   %u = lora.buffer io "update" at 0 : memref<8xf32>
   // CHECK: lora.scalar %{{.*}}[4] "decay" [1.000000e+00, "rate", 1.000000e-02, "*", "-"] by_group 2 : memref<8xf32>
   lora.scalar %u[4] "decay" [1.0, "rate", 0.01, "*", "-"] by_group 2 : memref<8xf32>
   // CHECK: lora.scalar %{{.*}}[5] "rate" ["rate"] : memref<8xf32>
   lora.scalar %u[5] "rate" ["rate"] : memref<8xf32>
-  return
+  lora.return
 }
 
-// CHECK-LABEL: func @train
-func.func @train() {
+// CHECK-LABEL: lora.program micro_batch @train
+lora.program micro_batch @train() {
   // CHECK: %[[H:.*]] = lora.buffer local "h" at 4096 : memref<128x64xf32>
   %h = lora.buffer local "h" at 4096 : memref<128x64xf32>
   // CHECK: lora.buffer io "ids" at 0 : memref<128xi32>
@@ -52,5 +52,5 @@ func.func @train() {
   %w = lora.use @norm : !lora.weight<64, vector>
   // CHECK: lora.launch @rms_norm_forward_64(%[[C]], %{{.*}}, %[[C]]) rows{{ ?}}[64, 64] : memref<64x64xf32>, !lora.weight<64, vector>, memref<64x64xf32>
   lora.launch @rms_norm_forward_64(%c, %w, %c) rows [64, 64] : memref<64x64xf32>, !lora.weight<64, vector>, memref<64x64xf32>
-  return
+  lora.return
 }

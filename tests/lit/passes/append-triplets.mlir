@@ -15,19 +15,19 @@ module {
 // CPU: lora.region @sensitivity importance floats 196 at -1
 // CPU: lora.region @uncertainty importance floats 196 at -1
 // CPU: lora.region @unfolded unfolded floats 64 at -1
-// CPU-NOT: func.func
+// CPU-NOT: lora.program
 // CHECK: lora.kernel @fold_triplets family "fold_triplets"
 // CHECK-SAME: {elements = "i32 f32 f32"}
-// CHECK-LABEL: func.func @fold()
+// CHECK-LABEL: lora.program window_begin @fold()
 // CHECK: memref<2x8xi32>
 // CHECK: memref<196xf32>
 // CHECK: memref<64xf32>
-// CHECK-LABEL: func.func @unfold()
-// CHECK-LABEL: func.func @unfold_grads()
-// CHECK-LABEL: func.func @importance()
-// CHECK-LABEL: func.func @scores()
+// CHECK-LABEL: lora.program window_end @unfold()
+// CHECK-LABEL: lora.program window_end @unfold_grads()
+// CHECK-LABEL: lora.program update @importance()
+// CHECK-LABEL: lora.program allocation @scores()
 // CHECK: memref<4xf32>
-// CHECK-LABEL: func.func @zero_triplets()
+// CHECK-LABEL: lora.program allocation @zero_triplets()
 // CHECK: memref<4xi32>
 // What is zeroed: parameters, the optimizer's states, both averages.
 // CHECK: region "params"
@@ -37,7 +37,7 @@ module {
 
 // The regions are those that the runtime knows, one place each.
 // PLAN: lora.region @sensitivity importance floats 196 at [[S:[0-9]+]]
-// PLAN-LABEL: func.func @importance()
+// PLAN-LABEL: lora.program update @importance()
 // PLAN: region "sensitivity" at [[S]]
-// PLAN-LABEL: func.func @scores()
+// PLAN-LABEL: lora.program allocation @scores()
 // PLAN: region "sensitivity" at [[S]]

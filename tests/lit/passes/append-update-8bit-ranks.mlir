@@ -14,8 +14,8 @@ module {
 // CHECK: lora.kernel @triplet_zeros family "triplet_zeros"
 // CHECK-SAME: elements = "i32 i32 i32 f32 i8 f32 f32 f32"
 // CHECK-SAME: storage = ["floats", "dynamic8_signed", "compact", "floats", "floats"]
-// CHECK-LABEL: func.func @update()
+// CHECK-LABEL: lora.program update @update()
 // CHECK: lora.launch @each_lion_8bit({{.*}}) rows{{ ?}}[0, 1] fixed
 // CHECK: lora.launch @each_lion_8bit_f32({{.*}}) rows{{ ?}}[0, 2] fixed
-// CHECK-LABEL: func.func @zero_triplets()
+// CHECK-LABEL: lora.program allocation @zero_triplets()
 // CHECK: lora.buffer io "triplet_owns" at -1 : memref<1x3xi32>

@@ -23,7 +23,7 @@ module {
 // CHECK: lora.kernel @each_adamw_8bit_f32 family "each"
 // CHECK-SAME: elements = "i32 f32 f32 f32 f32 f32 f32"
 // CHECK-SAME: storage = ["floats", "floats", "compact", "compact"]
-// CHECK-LABEL: func.func @update()
+// CHECK-LABEL: lora.program update @update()
 // CHECK: %[[SPANS:.*]] = lora.buffer io "update_spans" at -1 : memref<3x4xi32>
 // CHECK: %[[SCALARS:.*]] = lora.buffer io "update" at -1 : memref<9xf32>
 // CHECK: lora.scalar %[[SCALARS]][0] "one_minus_beta1"
@@ -44,7 +44,7 @@ module {
 // ALL: lora.region @exp_avg_absmax state absmax 33 at -1
 // ALL: lora.region @exp_avg_compact state compact 0 at -1
 // ALL-NOT: _f32
-// ALL-LABEL: func.func @update()
+// ALL-LABEL: lora.program update @update()
 // ALL-NOT: lora.slice
 // ALL: rows{{ ?}}[0, 3] fixed
 

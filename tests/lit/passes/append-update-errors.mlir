@@ -4,12 +4,12 @@
 
 // CHECK: no optimizer is named 'adam'
 // Nothing is trained: no update.
-// NONE-NOT: func.func @update
+// NONE-NOT: lora.program update @update
 // NONE-NOT: lora.region
 // PLAN: is of the region 'momentum', which none declares
 module {
-  func.func @train() {
+  lora.program micro_batch @train() {
     %m = lora.buffer region "momentum" at -1 : memref<4xf32>
-    return
+    lora.return
   }
 }

@@ -16,8 +16,8 @@ module {
 // CHECK-NOT: 9.0{{.*}}e-01
 // CHECK: %[[G:.*]] = arith.mulf %arg1, %arg4 : f32
 // CHECK: lora.yield
-// CHECK-NOT: func.func @norm
-// CHECK-LABEL: func.func @update()
+// CHECK-NOT: lora.program window_end @norm
+// CHECK-LABEL: lora.program update @update()
 // CHECK: %[[SPANS:.*]] = lora.buffer io "update_spans" at -1 : memref<3x4xi32>
 // CHECK: %[[SCALARS:.*]] = lora.buffer io "update" at -1 : memref<9xf32>
 // CHECK: %[[NORM:.*]] = lora.buffer io "norm" at -1 : memref<4xf32>
@@ -30,11 +30,11 @@ module {
 // LION-NOT: lora.region
 // LION: lora.kernel @each_lion family "each"
 // LION-SAME: writes = array<i64: 0, 2>
-// LION-LABEL: func.func @norm()
-// LION-LABEL: func.func @update()
+// LION-LABEL: lora.program window_end @norm()
+// LION-LABEL: lora.program update @update()
 // LION: lora.buffer io "step"
 
 // PLAN: lora.region @params params floats 8256 at 0
 // PLAN: lora.region @exp_avg state floats 8256 at [[M:[0-9]+]]
-// PLAN-LABEL: func.func @update()
+// PLAN-LABEL: lora.program update @update()
 // PLAN: lora.buffer region "exp_avg" at [[M]]

@@ -18,9 +18,9 @@ module {
   lora.adapter @v of @v.weight rank 0 scale 2.0
   lora.adapter @o of @o.weight rank 3 scale 0.5 dropout 0.1
 
-  // CHECK-LABEL: func @hidden
+  // CHECK-LABEL: lora.program inference @hidden
   // CHECK-SAME: (%[[X:.*]]: tensor<?x8xf32>)
-  func.func @hidden(%x: tensor<?x8xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) {
+  lora.program inference @hidden(%x: tensor<?x8xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>) {
     // CHECK: %[[BASE:.*]] = lora.linear %[[X]]
     // CHECK-NEXT: %[[A:.*]] = lora.use @q.lora_A.weight
     // CHECK-NEXT: %[[B:.*]] = lora.use @q.lora_B.weight
@@ -45,9 +45,9 @@ module {
     %o = lora.linear %x, %ow : (tensor<?x8xf32>, !lora.weight<4x8, f32>) -> tensor<?x4xf32>
     // A module that no adapter names stays.
     // CHECK: %[[K:.*]] = lora.linear
-    // CHECK-NEXT: return %[[Q]], %[[V]], %[[O]], %[[K]]
+    // CHECK-NEXT: lora.return %[[Q]], %[[V]], %[[O]], %[[K]]
     %kw = lora.use @k.weight : !lora.weight<4x8, f32>
     %k = lora.linear %x, %kw : (tensor<?x8xf32>, !lora.weight<4x8, f32>) -> tensor<?x4xf32>
-    return %q, %v, %o, %k : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
+    lora.return %q, %v, %o, %k : tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>
   }
 }

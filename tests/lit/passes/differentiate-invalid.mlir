@@ -1,6 +1,6 @@
 // RUN: lorac-opt %s --lora-differentiate --split-input-file --verify-diagnostics
 
-// expected-error@+1 {{needs the functions @hidden and @loss}}
+// expected-error@+1 {{needs the programs @hidden and @loss}}
 module {
 }
 
@@ -9,15 +9,15 @@ module {
 lora.frozen @embed : !lora.weight<16x8, f32>
 // expected-error@+1 {{gets no gradient: the loss does not depend on it}}
 lora.param @a : tensor<2x8xf32>
-func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
   %e = lora.use @embed : !lora.weight<16x8, f32>
   %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
-  return %x : tensor<?x8xf32>
+  lora.return %x : tensor<?x8xf32>
 }
-func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<16x8, f32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }
 
 // -----
@@ -25,19 +25,19 @@ func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
 // An op without a gradient between a trainable and the loss.
 lora.frozen @embed : !lora.weight<16x8, f32>
 lora.param @a : tensor<2x8xf32>
-func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
   %e = lora.use @embed : !lora.weight<16x8, f32>
   %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
   %a = lora.use @a : tensor<2x8xf32>
   %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x8xf32>, tensor<2x8xf32>) -> tensor<?x2xf32>
   // expected-error@+1 {{lies between a trainable and the loss and has no gradient}}
   %h = lora.matmul nn %t, %a scale 1.0 : (tensor<?x2xf32>, tensor<2x8xf32>) -> tensor<?x8xf32>
-  return %h : tensor<?x8xf32>
+  lora.return %h : tensor<?x8xf32>
 }
-func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<16x8, f32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }
 
 // -----
@@ -46,7 +46,7 @@ func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
 lora.frozen @embed : !lora.weight<16x8, f32>
 lora.param @a : tensor<2x8xf32>
 lora.param @b : tensor<8x2xf32>
-func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
   %e = lora.use @embed : !lora.weight<16x8, f32>
   %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
   %a = lora.use @a : tensor<2x8xf32>
@@ -58,10 +58,10 @@ func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: ten
     %s = math.sin %v : f32
     lora.yield %s : f32
   }
-  return %h : tensor<?x8xf32>
+  lora.return %h : tensor<?x8xf32>
 }
-func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<16x8, f32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }

@@ -7,7 +7,7 @@ lora.param @b : tensor<8x2xf32>
 lora.param @c : tensor<2x8xf32>
 lora.param @d : tensor<8x2xf32>
 
-func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
   %e = lora.use @embed : !lora.weight<16x8, f32>
   %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
   %a = lora.use @a : tensor<2x8xf32>
@@ -21,15 +21,15 @@ func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: ten
     %s = arith.mulf %p, %q : f32
     lora.yield %s : f32
   }
-  return %h : tensor<?x8xf32>
+  lora.return %h : tensor<?x8xf32>
 }
-func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<16x8, f32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }
 
-// CHECK-LABEL: func @train
+// CHECK-LABEL: lora.program micro_batch @train
 // CHECK: %[[X:.*]] = lora.embed
 // CHECK: %[[Y:.*]] = lora.low_rank %[[X]]
 // CHECK: %[[Z:.*]] = lora.low_rank %[[Y]]

@@ -8,7 +8,7 @@ lora.frozen @high : !lora.weight<8x8, f32>
 lora.param @a : tensor<2x8xf32>
 lora.param @b : tensor<8x2xf32>
 
-func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
+lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x8xf32> {
   %e = lora.use @embed : !lora.weight<16x8, f32>
   %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x8, f32>) -> tensor<?x8xf32>
   %wl = lora.use @low : !lora.weight<8x8, f32>
@@ -25,18 +25,18 @@ func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: ten
   }
   %n = lora.use @norm : !lora.weight<8, vector>
   %h = lora.rms_norm %y, %n eps 1.0e-05 : (tensor<?x8xf32>, !lora.weight<8, vector>) -> tensor<?x8xf32>
-  return %h : tensor<?x8xf32>
+  lora.return %h : tensor<?x8xf32>
 }
-func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
   %w = lora.use @embed : !lora.weight<16x8, f32>
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x8xf32>, !lora.weight<16x8, f32>, tensor<?xi32>) -> tensor<?xf32>
-  return %l : tensor<?xf32>
+  lora.return %l : tensor<?xf32>
 }
 
 // The described model stays, for evaluation.
-// CHECK-LABEL: func @hidden
-// CHECK-LABEL: func @loss
-// CHECK-LABEL: func @train
+// CHECK-LABEL: lora.program inference @hidden
+// CHECK-LABEL: lora.program inference @loss
+// CHECK-LABEL: lora.program micro_batch @train
 // CHECK-SAME: (%[[IDS:.*]]: tensor<?xi32>, %{{.*}}: tensor<?xi32>, %{{.*}}: tensor<?xi32>, %[[LABELS:.*]]: tensor<?xi32>) -> tensor<?xf32>
 // CHECK: %[[L:.*]] = lora.linear
 // CHECK: %[[A:.*]] = lora.use @a
@@ -49,4 +49,4 @@ func.func @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
 // CHECK-NEXT: %[[DA:.*]], %[[DB:.*]] = lora.low_rank_backward %[[L]], %[[A]], %[[B]], %[[DY]] scale 2.000000e+00 {{.*}} -> (tensor<2x8xf32>, tensor<8x2xf32>)
 // CHECK-NEXT: lora.gradient @b, %[[DB]]
 // CHECK-NEXT: lora.gradient @a, %[[DA]]
-// CHECK-NEXT: return %[[LOSS]]
+// CHECK-NEXT: lora.return %[[LOSS]]

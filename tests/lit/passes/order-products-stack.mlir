@@ -8,9 +8,9 @@ lora.param @k_b : tensor<16x2xf32>
 // CHECK: lora.stack @[[S:"attn.q\+k.lora_A"]] [@q_a, @k_a] : tensor<6x64xf32>
 // CHECK-NOT: lora.stack
 
-// CHECK-LABEL: func @step
+// CHECK-LABEL: lora.program micro_batch @step
 // CHECK-SAME: (%[[X:.*]]: tensor<?x64xf32>, %[[DQ:.*]]: tensor<?x32xf32>, %[[DK:.*]]: tensor<?x16xf32>, %[[BASE:.*]]: tensor<?x64xf32>)
-func.func @step(%x: tensor<?x64xf32>, %dq: tensor<?x32xf32>, %dk: tensor<?x16xf32>, %base: tensor<?x64xf32>)
+lora.program micro_batch @step(%x: tensor<?x64xf32>, %dq: tensor<?x32xf32>, %dk: tensor<?x16xf32>, %base: tensor<?x64xf32>)
     -> (tensor<?x32xf32>, tensor<?x16xf32>, tensor<?x64xf32>) {
   %qa = lora.use @q_a : tensor<4x64xf32>
   %qb = lora.use @q_b : tensor<32x4xf32>
@@ -56,14 +56,14 @@ func.func @step(%x: tensor<?x64xf32>, %dq: tensor<?x32xf32>, %dk: tensor<?x16xf3
     %s = arith.addf %p, %r : f32
     lora.yield %s : f32
   }
-  // CHECK: return %[[Q]], %[[K]], %[[ALL]]
-  return %q, %k, %all : tensor<?x32xf32>, tensor<?x16xf32>, tensor<?x64xf32>
+  // CHECK: lora.return %[[Q]], %[[K]], %[[ALL]]
+  lora.return %q, %k, %all : tensor<?x32xf32>, tensor<?x16xf32>, tensor<?x64xf32>
 }
 
 // Another x a module (dropout): nothing to share.
-// CHECK-LABEL: func @apart
+// CHECK-LABEL: lora.program micro_batch @apart
 // CHECK-NOT: lora.columns
-func.func @apart(%x: tensor<?x64xf32>) -> (tensor<?x32xf32>, tensor<?x16xf32>) {
+lora.program micro_batch @apart(%x: tensor<?x64xf32>) -> (tensor<?x32xf32>, tensor<?x16xf32>) {
   %qa = lora.use @q_a : tensor<4x64xf32>
   %qb = lora.use @q_b : tensor<32x4xf32>
   %ka = lora.use @k_a : tensor<2x64xf32>
@@ -72,5 +72,5 @@ func.func @apart(%x: tensor<?x64xf32>) -> (tensor<?x32xf32>, tensor<?x16xf32>) {
   %e = lora.dropout %x p 1.0e-01 stream 1 : tensor<?x64xf32>
   %q = lora.low_rank %d, %qa, %qb scale 2.0 : (tensor<?x64xf32>, tensor<4x64xf32>, tensor<32x4xf32>) -> tensor<?x32xf32> loc("attn.q")
   %k = lora.low_rank %e, %ka, %kb scale 3.0 : (tensor<?x64xf32>, tensor<2x64xf32>, tensor<16x2xf32>) -> tensor<?x16xf32> loc("attn.k")
-  return %q, %k : tensor<?x32xf32>, tensor<?x16xf32>
+  lora.return %q, %k : tensor<?x32xf32>, tensor<?x16xf32>
 }

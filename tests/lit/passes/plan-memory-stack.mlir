@@ -12,7 +12,7 @@ module {
   lora.param @k_b : tensor<3x1xf32>
   lora.stack @a [@q_a, @k_a] : tensor<3x4xf32>
   lora.kernel @copy family "map" rows tile 16 count 0 scratch 0 {}
-  func.func @train() {
+  lora.program micro_batch @train() {
     // CHECK: lora.buffer param "a" at 0 :
     // CHECK: lora.buffer grad "a" at 192 :
     // CHECK: lora.buffer param "k_a" at 32 :
@@ -21,6 +21,6 @@ module {
     %k = lora.buffer param "k_a" at -1 : memref<1x4xf32>
     lora.launch @copy(%a, %ga) rows [0, 16] : memref<3x4xf32>, memref<3x4xf32>
     lora.launch @copy(%k, %ga) rows [0, 16] : memref<1x4xf32>, memref<3x4xf32>
-    return
+    lora.return
   }
 }

@@ -2,7 +2,7 @@
 // Regions of parameters and gradients, then those that are declared (10 floats, 40 bytes, each region 128 with its margin), then io, then
 // locals by lifetime.
 
-// CHECK: lora.arena = {bytes = 4736 : i64, persistent = 576 : i64}
+// CHECK: lora.arena bytes 4736 persistent 576
 // CHECK: lora.region @params params floats 10 at 0
 // CHECK: lora.region @grads grads floats 10 at 128
 module {
@@ -17,8 +17,8 @@ module {
   lora.kernel @copy family "map" rows tile 16 count 0 scratch 0 {}
   lora.kernel @add family "map" rows tile 16 count 0 scratch 0 {}
 
-  // CHECK-LABEL: func @train
-  func.func @train() {
+  // CHECK-LABEL: lora.program micro_batch @train
+  lora.program micro_batch @train() {
     // CHECK: lora.buffer io "ids" at 512
     %ids = lora.buffer io "ids" at -1 : memref<16xi32>
     // CHECK: lora.buffer param "b" at 32
@@ -39,17 +39,17 @@ module {
     %part = lora.slice %y by 1024 : memref<32x16xf32> to memref<16x16xf32>
     lora.launch @copy(%part, %z) rows [0, 16] : memref<16x16xf32>, memref<32x16xf32>
     lora.launch @copy(%z, %gb) rows [0, 16] : memref<32x16xf32>, memref<2x1xf32>
-    return
+    lora.return
   }
 
   // Another program shares the arena: the same io, its locals from the same place on.
-  // CHECK-LABEL: func @hidden
-  func.func @hidden() {
+  // CHECK-LABEL: lora.program inference @hidden
+  lora.program inference @hidden() {
     // CHECK: lora.buffer io "ids" at 512
     %ids = lora.buffer io "ids" at -1 : memref<16xi32>
     // CHECK: lora.buffer local "h" at 576
     %h = lora.buffer local "h" at -1 : memref<16x16xf32>
     lora.launch @copy(%ids, %h) rows [0, 16] : memref<16xi32>, memref<16x16xf32>
-    return
+    lora.return
   }
 }

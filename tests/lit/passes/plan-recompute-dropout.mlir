@@ -8,9 +8,9 @@
 // hides and in front of whoever reads it.
 
 // Without a limit: masks and norms, where less is kept then. In layer 0 the embedding would have to be kept instead.
-// FREE: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [
-// FREE-SAME: {again = [], first = 0 : i64, {{.*}}last = 0 : i64}
-// FREE-SAME: {again = ["norm", "up_proj"], first = 1 : i64, {{.*}}last = 2 : i64}
+// FREE: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// FREE: lora.layers 0 to 0 {{.*}}again []
+// FREE: lora.layers 1 to 2 {{.*}}again ["norm", "up_proj"]
 // FREE: lora.cross_entropy_backward
 // FREE-NOT: {recompute}
 // FREE: lora.rms_norm {{.*}} {recompute}
@@ -19,21 +19,23 @@
 // FREE-NOT: lora.adapted_linear({{.*}} {recompute}
 // FREE: lora.dropout %{{.*}} p 1.000000e-01 stream 2 {recompute}
 // FREE-NOT: {recompute}
-// FREE: return
+// FREE: lora.return
 
 // Under a limit small products follow, and the embedding; the linears are kept, and so is what down_proj's masks left.
-// TIGHT: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [{again = ["embed"], first = -1 : i64
-// TIGHT-SAME: {again = ["norm", "up_proj", "up_proj's t", "down_proj's t"], first = 0 : i64, {{.*}}last = 2 : i64}
+// TIGHT: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// TIGHT: lora.layers -1 to {{.*}}again ["embed"]
+// TIGHT: lora.layers 0 to 2 {{.*}}again ["norm", "up_proj", "up_proj's t", "down_proj's t"]
 // TIGHT: lora.cross_entropy_backward
 // TIGHT-NOT: lora.adapted_linear({{.*}} {recompute}
-// TIGHT: return
+// TIGHT: lora.return
 
 // The least: in the lower layers the whole chain, once each, in the order of the forward pass. The last layer, whose chain would live
 // at the peak anyway, keeps its own.
-// LEAST: lora.recompute = {{.*}}is_least = true, {{.*}}layers = [{again = ["embed"], first = -1 : i64
-// LEAST-SAME: {again = ["norm", "up_proj", "up_proj's t", "down_proj", "down_proj's t"], first = 0 : i64, {{.*}}last = 1 : i64}
-// LEAST-SAME: {again = ["norm", "up_proj"], first = 2 : i64, {{.*}}last = 2 : i64}
-// LEAST: func.func @train(%[[IDS:[a-z0-9]+]]
+// LEAST: lora.recompute {{.*}} least {
+// LEAST: lora.layers -1 to {{.*}}again ["embed"]
+// LEAST: lora.layers 0 to 1 {{.*}}again ["norm", "up_proj", "up_proj's t", "down_proj", "down_proj's t"]
+// LEAST: lora.layers 2 to 2 {{.*}}again ["norm", "up_proj"]
+// LEAST: lora.program micro_batch @train(%[[IDS:[a-z0-9]+]]
 // LEAST: %[[X1:.*]] = lora.adapted_linear({{.*}}) low_rank({{.*}}) residual(
 // LEAST: %[[N1:.*]] = lora.rms_norm %[[X1]],
 // LEAST: %[[W1:.*]] = lora.use @model.layers.1.up_proj.weight
@@ -60,9 +62,10 @@
 // LEAST-NEXT: lora.matmul nt {{.*}} {recompute}
 // LEAST-NEXT: lora.adapted_linear({{.*}} {recompute}
 // LEAST-NEXT: lora.dropout %{{.*}} stream 1 {recompute}
-// LEAST: return
+// LEAST: lora.return
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<16x32, f32>
   lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
   lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
@@ -80,7 +83,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.adapter @model.layers.2.up_proj of @model.layers.2.up_proj.weight rank 2 scale 2.0 dropout 1.0e-01
   lora.adapter @model.layers.2.down_proj of @model.layers.2.down_proj.weight rank 2 scale 2.0 dropout 1.0e-01
 
-  func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
     %table = lora.use @embed : !lora.weight<16x32, f32>
     %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
     %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
@@ -121,11 +124,11 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     } loc("model.layers.2.x")
 
     %h = lora.rms_norm %x3, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
-    return %h : tensor<?x32xf32>
+    lora.return %h : tensor<?x32xf32>
   }
-  func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %w = lora.use @embed : !lora.weight<16x32, f32>
     %l = lora.cross_entropy %h, %w, %labels : (tensor<?x32xf32>, !lora.weight<16x32, f32>, tensor<?xi32>) -> tensor<?xf32>
-    return %l : tensor<?xf32>
+    lora.return %l : tensor<?xf32>
   }
 }

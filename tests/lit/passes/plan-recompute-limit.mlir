@@ -4,11 +4,12 @@
 // Two layers and the head. Without a limit norms come again; under one that cannot be met the plan is the least, and says so. What of a whole
 // model comes again then, chain by chain, is seen in plan.md by tests/e2e/memory-limit.sh.
 
-// FREE: lora.recompute = {{.*}}evaluations = 1 : i64, {{.*}}is_least = false
-// LEAST: lora.recompute = {{.*}}is_least = true
-// LEAST-SAME: layers = [{again = ["embed"], first = -1 : i64
-// CUDA: lora.recompute = {{.*}}is_least = true
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+// FREE: lora.recompute {{.*}}evaluations 1 {
+// LEAST: lora.recompute {{.*}} least {
+// LEAST: lora.layers -1 to {{.*}} {{.*}}again ["embed"]
+// CUDA: lora.recompute {{.*}} least {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<64x32, f32>
   lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
   lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
@@ -18,7 +19,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.param @a1 : tensor<2x32xf32>
   lora.param @b1 : tensor<32x2xf32>
 
-  func.func @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  lora.program micro_batch @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %e = lora.use @embed : !lora.weight<64x32, f32>
     %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
     %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
@@ -73,6 +74,6 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     lora.gradient @b0, %db0 : tensor<32x2xf32>
     %da0 = lora.matmul tn %dt0, %h0 scale 1.0 : (tensor<?x2xf32>, tensor<?x32xf32>) -> tensor<2x32xf32>
     lora.gradient @a0, %da0 : tensor<2x32xf32>
-    return %loss : tensor<?xf32>
+    lora.return %loss : tensor<?xf32>
   }
 }

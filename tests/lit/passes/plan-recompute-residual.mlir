@@ -7,24 +7,26 @@
 // Four layers of two adapted linears, each tied to a residual: an adapted linear with its sum is one op, which comes again as a whole
 // from the layer's input. The input itself never does, but for the embedding, which reads no layer.
 
-// FREE: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [
-// FREE-SAME: {again = ["norm", "norm2"], first = 1 : i64, {{.*}}last = 3 : i64}
+// FREE: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// FREE: lora.layers 1 to 3 {{.*}}again ["norm", "norm2"]
 // FREE: lora.cross_entropy_backward
 // FREE-NOT: lora.adapted_linear({{.*}} {recompute}
-// FREE: return
+// FREE: lora.return
 
 // Small products are cheaper than a linear with its sum.
-// TIGHT: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [{again = [], first = -1 : i64
-// TIGHT-SAME: {again = ["norm", "o_proj's t", "norm2", "up_proj's t"], first = 1 : i64, {{.*}}last = 2 : i64}
-// TIGHT-SAME: {again = ["norm", "o_proj's t", "norm2"], first = 3 : i64, {{.*}}last = 3 : i64}
+// TIGHT: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// TIGHT: lora.layers -1 to {{.*}}again []
+// TIGHT: lora.layers 1 to 2 {{.*}}again ["norm", "o_proj's t", "norm2", "up_proj's t"]
+// TIGHT: lora.layers 3 to 3 {{.*}}again ["norm", "o_proj's t", "norm2"]
 // TIGHT: lora.cross_entropy_backward
 // TIGHT-NOT: lora.adapted_linear({{.*}} {recompute}
-// TIGHT: return
+// TIGHT: lora.return
 
-// LEAST: lora.recompute = {{.*}}is_least = true, {{.*}}layers = [{again = ["embed"], first = -1 : i64
-// LEAST-SAME: {again = ["norm", "o_proj's t", "o_proj", "norm2", "up_proj's t"], first = 0 : i64, {{.*}}last = 2 : i64}
-// LEAST-SAME: {again = ["norm", "norm2"], first = 3 : i64, {{.*}}last = 3 : i64}
-// LEAST: func.func @train(%[[IDS:[a-z0-9]+]]
+// LEAST: lora.recompute {{.*}} least {
+// LEAST: lora.layers -1 to {{.*}}again ["embed"]
+// LEAST: lora.layers 0 to 2 {{.*}}again ["norm", "o_proj's t", "o_proj", "norm2", "up_proj's t"]
+// LEAST: lora.layers 3 to 3 {{.*}}again ["norm", "norm2"]
+// LEAST: lora.program micro_batch @train(%[[IDS:[a-z0-9]+]]
 // The layer's input: the second linear's sum, whose residual is the first one's.
 // LEAST: %[[M0:.*]] = lora.adapted_linear({{.*}}) residual(
 // LEAST: %[[X1:.*]] = lora.adapted_linear({{.*}}) residual(%[[M0]])
@@ -44,9 +46,10 @@
 // LEAST: %[[X0:.*]] = lora.embed %[[IDS]], %{{.*}} {recompute}
 // LEAST: lora.adapted_linear({{.*}}) residual(%[[X0]]) scale 2.000000e+00 {recompute}
 // LEAST-NOT: lora.adapted_linear({{.*}} {recompute}
-// LEAST: return
+// LEAST: lora.return
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<16x32, f32>
   lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
   lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
@@ -69,7 +72,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.adapter @model.layers.3.o_proj of @model.layers.3.o_proj.weight rank 2 scale 2.0 dropout 0.0
   lora.adapter @model.layers.3.up_proj of @model.layers.3.up_proj.weight rank 2 scale 2.0 dropout 0.0
 
-  func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
     %table = lora.use @embed : !lora.weight<16x32, f32>
     %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
     %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
@@ -146,11 +149,11 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     } loc("model.layers.3.x")
 
     %h = lora.rms_norm %x4, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
-    return %h : tensor<?x32xf32>
+    lora.return %h : tensor<?x32xf32>
   }
-  func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %w = lora.use @embed : !lora.weight<16x32, f32>
     %l = lora.cross_entropy %h, %w, %labels : (tensor<?x32xf32>, !lora.weight<16x32, f32>, tensor<?xi32>) -> tensor<?xf32>
-    return %l : tensor<?xf32>
+    lora.return %l : tensor<?xf32>
   }
 }

@@ -8,30 +8,32 @@
 // norm that both read and at the small product that both have in common.
 
 // Without a limit the map comes again, from the two linears that are kept.
-// FREE: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [
-// FREE-SAME: {again = ["norm", "swiglu"], first = 1 : i64, {{.*}}last = 2 : i64}
+// FREE: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// FREE: lora.layers 1 to 2 {{.*}}again ["norm", "swiglu"]
 // FREE: lora.cross_entropy_backward
 // FREE-NOT: lora.adapted_linear({{.*}} {recompute}
 // FREE: lora.map {{.*}} attributes {recompute}
 // FREE-NOT: lora.adapted_linear({{.*}} {recompute}
-// FREE: return
+// FREE: lora.return
 
 // Under a limit the lowest layer's linears first, as many as it takes.
-// TIGHT: lora.recompute = {{.*}}is_least = false, {{.*}}layers = [{again = ["embed"], first = -1 : i64
-// TIGHT-SAME: {again = ["norm", "gate_proj+up_proj's t", "gate_proj", "up_proj", "swiglu", "down_proj's t"], first = 0 : i64, {{.*}}last = 0 : i64}
-// TIGHT-SAME: {again = ["norm", "gate_proj+up_proj's t", "swiglu", "down_proj's t"], first = 1 : i64, {{.*}}last = 1 : i64}
-// TIGHT-SAME: {again = ["norm", "swiglu"], first = 2 : i64, {{.*}}last = 2 : i64}
+// TIGHT: lora.recompute {{.*}} evaluations {{[0-9]+}} {
+// TIGHT: lora.layers -1 to {{.*}}again ["embed"]
+// TIGHT: lora.layers 0 to 0 {{.*}}again ["norm", "gate_proj+up_proj's t", "gate_proj", "up_proj", "swiglu", "down_proj's t"]
+// TIGHT: lora.layers 1 to 1 {{.*}}again ["norm", "gate_proj+up_proj's t", "swiglu", "down_proj's t"]
+// TIGHT: lora.layers 2 to 2 {{.*}}again ["norm", "swiglu"]
 // TIGHT: lora.cross_entropy_backward
 // TIGHT-NOT: lora.adapted_linear({{.*}} {recompute}
 // TIGHT: lora.embed {{.*}} {recompute}
 // TIGHT-COUNT-2: lora.adapted_linear({{.*}} {recompute}
 // TIGHT-NOT: lora.adapted_linear({{.*}} {recompute}
-// TIGHT: return
+// TIGHT: lora.return
 
-// LEAST: lora.recompute = {{.*}}is_least = true, {{.*}}layers = [{again = ["embed"], first = -1 : i64
-// LEAST-SAME: {again = ["norm", "gate_proj+up_proj's t", "gate_proj", "up_proj", "swiglu", "down_proj's t"], first = 0 : i64, {{.*}}last = 1 : i64}
-// LEAST-SAME: {again = ["norm", "swiglu"], first = 2 : i64, {{.*}}last = 2 : i64}
-// LEAST: func.func @train(
+// LEAST: lora.recompute {{.*}} least {
+// LEAST: lora.layers -1 to {{.*}}again ["embed"]
+// LEAST: lora.layers 0 to 1 {{.*}}again ["norm", "gate_proj+up_proj's t", "gate_proj", "up_proj", "swiglu", "down_proj's t"]
+// LEAST: lora.layers 2 to 2 {{.*}}again ["norm", "swiglu"]
+// LEAST: lora.program micro_batch @train(
 // LEAST: %[[WG:.*]] = lora.use @model.layers.0.gate_proj.weight
 // LEAST: %[[A:.*]] = lora.use @"model.layers.0.gate_proj+up_proj.lora_A"
 // LEAST: %[[WU:.*]] = lora.use @model.layers.0.up_proj.weight
@@ -52,9 +54,10 @@
 // LEAST: lora.matmul tn %{{.*}}, %[[TU]] scale
 // LEAST: lora.matmul tn %{{.*}}, %[[TG]] scale
 // LEAST: lora.matmul tn %{{.*}}, %[[H]] scale
-// LEAST: return
+// LEAST: lora.return
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<16x32, f32>
   lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
   lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
@@ -78,7 +81,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.adapter @model.layers.2.up_proj of @model.layers.2.up_proj.weight rank 2 scale 2.0 dropout 0.0
   lora.adapter @model.layers.2.down_proj of @model.layers.2.down_proj.weight rank 2 scale 2.0 dropout 0.0
 
-  func.func @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>) -> tensor<?x32xf32> {
     %table = lora.use @embed : !lora.weight<16x32, f32>
     %n0 = lora.use @model.layers.0.norm.weight : !lora.weight<32, vector>
     %n1 = lora.use @model.layers.1.norm.weight : !lora.weight<32, vector>
@@ -155,11 +158,11 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     } loc("model.layers.2.x")
 
     %h = lora.rms_norm %x3, %n0 eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
-    return %h : tensor<?x32xf32>
+    lora.return %h : tensor<?x32xf32>
   }
-  func.func @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x32xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %w = lora.use @embed : !lora.weight<16x32, f32>
     %l = lora.cross_entropy %h, %w, %labels : (tensor<?x32xf32>, !lora.weight<16x32, f32>, tensor<?xi32>) -> tensor<?xf32>
-    return %l : tensor<?xf32>
+    lora.return %l : tensor<?xf32>
   }
 }

@@ -1,15 +1,16 @@
 // RUN: lorac-opt %s --lora-plan-recompute | FileCheck %s
 // A value of 64 tokens x 32 floats is 8192 bytes. Across the border, the loss, x and y wait for the backward pass.
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<16x32, f32>
   lora.frozen @norm : !lora.weight<32, vector>
   lora.frozen @w : !lora.weight<32x32, f32>
   lora.param @a : tensor<2x32xf32>
   lora.param @b : tensor<32x2xf32>
 
-  // CHECK-LABEL: func @train
-  func.func @train(%ids: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  // CHECK-LABEL: lora.program micro_batch @train
+  lora.program micro_batch @train(%ids: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %e = lora.use @embed : !lora.weight<16x32, f32>
     %n = lora.use @norm : !lora.weight<32, vector>
     %w = lora.use @w : !lora.weight<32x32, f32>
@@ -42,17 +43,17 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     %dx = lora.rms_norm_backward %x, %n, %d eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>, tensor<?x32xf32>) -> tensor<?x32xf32>
     %db = lora.matmul tn %dx, %dt scale 1.0 : (tensor<?x32xf32>, tensor<?x2xf32>) -> tensor<32x2xf32>
     lora.gradient @b, %db : tensor<32x2xf32>
-    return %loss : tensor<?xf32>
+    lora.return %loss : tensor<?xf32>
   }
 
   // Declined: only the training step has a backward pass.
-  // CHECK-LABEL: func @hidden
+  // CHECK-LABEL: lora.program inference @hidden
   // CHECK-NOT: recompute
-  func.func @hidden(%ids: tensor<?xi32>) -> tensor<?x32xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32>) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<16x32, f32>
     %n = lora.use @norm : !lora.weight<32, vector>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<16x32, f32>) -> tensor<?x32xf32>
     %h = lora.rms_norm %x, %n eps 1.0e-05 : (tensor<?x32xf32>, !lora.weight<32, vector>) -> tensor<?x32xf32>
-    return %h : tensor<?x32xf32>
+    lora.return %h : tensor<?x32xf32>
   }
 }

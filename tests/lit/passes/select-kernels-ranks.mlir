@@ -2,7 +2,8 @@
 // RUN: lorac-opt %s --lora-select-kernels | grep -c '^ *lora.kernel @' | FileCheck %s --check-prefix=COUNT
 // Two adapters of one shape, ranks 24 and 40: one kernel a product, of which each launch says the sizes that are ranks.
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<100x32, f32>
   lora.frozen @w : !lora.weight<32x32, f32>
   lora.adapter @q of @w rank 24 scale 1.0
@@ -22,8 +23,8 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   // CHECK-DAG: lora.kernel @matmul_nt_rx32_exact {{.*}}scalars = ["j", "ldc"]
   // CHECK-DAG: lora.kernel @orthogonal_term_r {{.*}}{scalars = ["n"], scale
   // CHECK-DAG: lora.kernel @matmul_nn_32xr_accumulate_exact {{.*}}j = 32 : i64, ldb = 32 : i64, ldc = 32 : i64, scalars = ["k", "lda"]
-  // CHECK-LABEL: func.func @train
-  func.func @train(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
+  // CHECK-LABEL: lora.program micro_batch @train
+  lora.program micro_batch @train(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x32, f32>
     %w = lora.use @w : !lora.weight<32x32, f32>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<100x32, f32>) -> tensor<?x32xf32>
@@ -64,6 +65,6 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     // CHECK: lora.launch @matmul_nn_32xr_accumulate_exact({{.*}}) rows[0, 40] scalars [40, 40] fixed
     %do = lora.matmul nn %o, %a2 scale 1.0 : (tensor<40x40xf32>, tensor<40x32xf32>) -> tensor<40x32xf32>
     lora.gradient @a2, %do : tensor<40x32xf32>
-    return %y2 : tensor<?x32xf32>
+    lora.return %y2 : tensor<?x32xf32>
   }
 }

@@ -1,7 +1,8 @@
 // RUN: lorac-opt %s --lora-select-kernels | FileCheck %s
 // Columns are slices; what a concatenation reads is written into it; a fused kernel is two launches here; rows that are no tokens.
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<100x32, f32>
   lora.frozen @w : !lora.weight<32x32, f32>
   lora.param @q_a : tensor<4x32xf32>
@@ -9,8 +10,8 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   lora.param @q_b : tensor<32x4xf32>
   lora.stack @a [@q_a, @k_a] : tensor<6x32xf32>
   // CHECK-DAG: lora.kernel @matmul_nn_4x32_exact family "matmul_nn" {{.*}}ldc = 16 : i64
-  // CHECK-LABEL: func @train
-  func.func @train(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
+  // CHECK-LABEL: lora.program micro_batch @train
+  lora.program micro_batch @train(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x32, f32>
     %w = lora.use @w : !lora.weight<32x32, f32>
     %a = lora.use @a : tensor<6x32xf32>
@@ -50,7 +51,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
       }
       lora.yield %n : tensor<?x32xf32>
     }
-    return %out : tensor<?x32xf32>
+    lora.return %out : tensor<?x32xf32>
   }
   lora.param @small : tensor<2x2xf32>
 }

@@ -1,7 +1,8 @@
 // RUN: lorac-opt %s --lora-select-kernels=head-rows=48 | FileCheck %s
 // A step of one adapted linear and one plain linear; the loss over two chunks of rows (48 and 16 of 64).
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<100x32, f32>
   lora.frozen @norm : !lora.weight<32, vector>
   lora.frozen @w : !lora.weight<32x32, nf4<64>>
@@ -15,14 +16,14 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   // CHECK: lora.kernel @linear_forward_nf4_32x32_low_rank_residual family "linear_forward" {{.*}} {format = "nf4<64>", k = 32 : i64, ldr = 32 : i64, ldx = 32 : i64, ldy = 32 : i64, most_rank = 256 : i64, n = 32 : i64, residual = true, scalars = ["rank", "ldt"], scale = 2.000000e+00 : f64}
   // CHECK: lora.kernel @linear_forward_f32_100x32 family "linear_forward" {{.*}} ldy = 112 : i64
   // CHECK-NOT: lora.kernel @linear_forward_f32_100x32
-  // CHECK-LABEL: func @train() {
+  // CHECK-LABEL: lora.program micro_batch @train() {
   // CHECK-DAG: %[[GA:.*]] = lora.buffer grad "a" at -1 : memref<2x32xf32>
   // CHECK-DAG: %[[GB:.*]] = lora.buffer grad "b" at -1 : memref<32x2xf32>
   // CHECK-DAG: %[[PB:.*]] = lora.buffer param "b" at -1 : memref<32x2xf32>
   // CHECK-DAG: %[[LOSS:.*]] = lora.buffer io "row_loss" at -1 : memref<64xf32>
   // CHECK-DAG: %[[LABELS:.*]] = lora.buffer io "labels" at -1 : memref<64xi32>
   // CHECK-DAG: %[[IDS:.*]] = lora.buffer io "ids" at -1 : memref<64xi32>
-  func.func @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+  lora.program micro_batch @train(%ids: tensor<?xi32>, %positions: tensor<?xi32>, %segments: tensor<?xi32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
     %e = lora.use @embed : !lora.weight<100x32, f32>
     %n = lora.use @norm : !lora.weight<32, vector>
     %w = lora.use @w : !lora.weight<32x32, nf4<64>>
@@ -69,7 +70,7 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     %db = lora.matmul tn %dy, %t scale 2.0 : (tensor<?x32xf32>, tensor<?x2xf32>) -> tensor<32x2xf32>
     lora.gradient @a, %da : tensor<2x32xf32>
     lora.gradient @b, %db : tensor<32x2xf32>
-    // CHECK-NEXT: return
-    return %loss : tensor<?xf32>
+    // CHECK-NEXT: lora.return
+    lora.return %loss : tensor<?xf32>
   }
 }

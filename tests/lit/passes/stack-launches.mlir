@@ -1,7 +1,8 @@
 // RUN: lorac-opt %s --lora-select-kernels="device=cuda compute=bf16" --lora-stack-launches | FileCheck %s
 // Products of one x become parts of one launch, products that add to one dx as well; what must come one after the other stays apart.
 
-module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
+module {
+  lora.limits tokens 64 length 16
   lora.frozen @embed : !lora.weight<100x64, f32>
   lora.frozen @q : !lora.weight<64x64, nf4<64>>
   lora.frozen @k : !lora.weight<32x64, nf4<64>>
@@ -13,8 +14,8 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
   // CHECK-DAG: lora.kernel @linear_backward_nf4_64_64x64 {{.*}}parts = [
   // CHECK-DAG: lora.kernel @linear_forward_nf4_64_64x64_map {{.*}}in_turn = true
 
-  // CHECK-LABEL: func @beside
-  func.func @beside(%ids: tensor<?xi32> loc("ids"), %t: tensor<?x4xf32> loc("t")) -> tensor<?x64xf32> {
+  // CHECK-LABEL: lora.program micro_batch @beside
+  lora.program micro_batch @beside(%ids: tensor<?xi32> loc("ids"), %t: tensor<?x4xf32> loc("t")) -> tensor<?x64xf32> {
     %e = lora.use @embed : !lora.weight<100x64, f32>
     %wq = lora.use @q : !lora.weight<64x64, nf4<64>>
     %wk = lora.use @k : !lora.weight<32x64, nf4<64>>
@@ -34,12 +35,12 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     // CHECK: lora.launch @linear_forward_nf4_64x32_residual(
     %s = lora.adapted_linear(%k, %wo) residual(%q) scale 1.0 : (tensor<?x32xf32>, !lora.weight<64x32, nf4<64>>, tensor<?x64xf32>) -> tensor<?x64xf32>
     %u = lora.adapted_linear(%v, %wo) residual(%s) scale 1.0 : (tensor<?x32xf32>, !lora.weight<64x32, nf4<64>>, tensor<?x64xf32>) -> tensor<?x64xf32>
-    return %u : tensor<?x64xf32>
+    lora.return %u : tensor<?x64xf32>
   }
 
   // A map of a product with the one before it.
-  // CHECK-LABEL: func @in_turn
-  func.func @in_turn(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
+  // CHECK-LABEL: lora.program micro_batch @in_turn
+  lora.program micro_batch @in_turn(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x64, f32>
     %wv = lora.use @v : !lora.weight<32x64, q8_0>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<100x64, f32>) -> tensor<?x64xf32>
@@ -57,11 +58,11 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     }
     // CHECK-NEXT: lora.launch @linear_forward_q8_0
     %y = lora.adapted_linear(%f, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, q8_0>) -> tensor<?x32xf32>
-    return %y : tensor<?x32xf32>
+    lora.return %y : tensor<?x32xf32>
   }
 
-  // CHECK-LABEL: func @sums
-  func.func @sums(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
+  // CHECK-LABEL: lora.program micro_batch @sums
+  lora.program micro_batch @sums(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x64, f32>
     %wv = lora.use @v : !lora.weight<32x64, q8_0>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<100x64, f32>) -> tensor<?x64xf32>
@@ -71,6 +72,6 @@ module attributes {lora.max_tokens = 64 : i64, lora.max_length = 16 : i64} {
     %b = lora.adapted_linear_backward(%x, %w) onto(%a) : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64>>, tensor<?x64xf32>) -> tensor<?x64xf32>
     // CHECK-NEXT: lora.launch @linear_forward_q8_0
     %y = lora.adapted_linear(%b, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, q8_0>) -> tensor<?x32xf32>
-    return %y : tensor<?x32xf32>
+    lora.return %y : tensor<?x32xf32>
   }
 }

@@ -64,11 +64,11 @@ void CudaProgram::compile() {
 Outcome CudaProgram::run(const std::string &name, const Inputs &inputs,
                          const Environment &environment) {
   Simulator &device = Simulator::get();
-  auto plan = (*planned.module)->getAttrOfType<DictionaryAttr>("lora.arena");
+  auto plan = findOnly<ArenaOp>(*planned.module);
   if (!plan || kernels.empty())
     return {};
-  Simulator::Pointer arena = device.allocate(plan.getAs<IntegerAttr>("bytes").getInt());
-  func::FuncOp function = planned.function(name);
+  Simulator::Pointer arena = device.allocate(plan.getBytes());
+  ProgramOp function = planned.function(name);
   function.walk([&](BufferOp buffer) {
     if (auto bytes = contents(buffer, inputs))
       device.upload(arena + offsetOf(buffer), bytes->data(), bytes->size());

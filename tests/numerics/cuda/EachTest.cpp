@@ -1,7 +1,6 @@
 // each on a device: optimizers' bodies over tables of spans, to the bit as a loop in C++.
 
 #include "compiler/pipeline/CudaTarget.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "tests/numerics/cuda/DeviceKernels.h"
 #include "tests/numerics/elementwise/EachStored.h"
 #include "tests/numerics/interpreter/Support.h"
@@ -35,8 +34,8 @@ std::string moduleText(const std::string &params, const std::string &body,
     types += (types.empty() ? "" : ", ") + type;
   }
   return "lora.kernel @k family \"each\" rows tile 0 count 0 scratch 0 {" + params + "} body {" +
-         body + "\n}\nfunc.func @update() {\n" + buffers + "  lora.launch @k(" + operands +
-         ") rows [0, " + spans + "] fixed : " + types + "\n  return\n}\n";
+         body + "\n}\nfunc.lora.program update @update() {\n" + buffers + "  lora.launch @k(" +
+         operands + ") rows [0, " + spans + "] fixed : " + types + "\n  lora.return\n}\n";
 }
 
 class Each : public ::testing::Test {

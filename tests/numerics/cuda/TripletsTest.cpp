@@ -92,10 +92,7 @@ protected:
         auto op = buffer.getDefiningOp<BufferOp>();
         places[op.getLabel().str()] = op.getOffset();
       }
-    auto bytes = planned.module->getOperation()
-                     ->getAttrOfType<DictionaryAttr>("lora.arena")
-                     .getAs<IntegerAttr>("bytes");
-    arena = Simulator::get().allocate(size_t(bytes.getInt()));
+    arena = Simulator::get().allocate(findOnly<ArenaOp>(*planned.module).getBytes());
     put("triplets", table);
     floats = planned.module->lookupSymbol<RegionOp>("params").getCount();
   }
@@ -107,7 +104,7 @@ protected:
   std::vector<LaunchOp> launches(StringRef program = "") {
     std::vector<LaunchOp> all;
     planned.module->walk([&](LaunchOp launch) {
-      if (program.empty() || launch->getParentOfType<func::FuncOp>().getName() == program)
+      if (program.empty() || launch->getParentOfType<ProgramOp>().getName() == program)
         all.push_back(launch);
     });
     return all;

@@ -9,10 +9,10 @@ using namespace lorac::test;
 TEST(Differences, RmsNorm) {
   Program program(R"(
     lora.frozen @w : !lora.weight<6, vector>
-    func.func @f(%x: tensor<?x6xf32>) -> tensor<?x6xf32> {
+    lora.program micro_batch @f(%x: tensor<?x6xf32>) -> tensor<?x6xf32> {
       %w = lora.use @w : !lora.weight<6, vector>
       %y = lora.rms_norm %x, %w eps 1.0e-02 : (tensor<?x6xf32>, !lora.weight<6, vector>) -> tensor<?x6xf32>
-      return %y : tensor<?x6xf32>
+      lora.return %y : tensor<?x6xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({6}, 1);
@@ -22,10 +22,10 @@ TEST(Differences, RmsNorm) {
 TEST(Differences, Linear) {
   Program program(R"(
     lora.frozen @w : !lora.weight<3x5, nf4<64, dq256>>
-    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
+    lora.program micro_batch @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
       %w = lora.use @w : !lora.weight<3x5, nf4<64, dq256>>
       %y = lora.linear %x, %w : (tensor<?x5xf32>, !lora.weight<3x5, nf4<64, dq256>>) -> tensor<?x3xf32>
-      return %y : tensor<?x3xf32>
+      lora.return %y : tensor<?x3xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 5}, 1);
@@ -36,11 +36,11 @@ TEST(Differences, LowRank) {
   Program program(R"(
     lora.param @a : tensor<2x5xf32>
     lora.param @b : tensor<3x2xf32>
-    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
+    lora.program micro_batch @f(%x: tensor<?x5xf32>) -> tensor<?x3xf32> {
       %a = lora.use @a : tensor<2x5xf32>
       %b = lora.use @b : tensor<3x2xf32>
       %y = lora.low_rank %x, %a, %b scale 2.5 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
-      return %y : tensor<?x3xf32>
+      lora.return %y : tensor<?x3xf32>
     })");
   Environment environment;
   environment.symbols["a"] = randomTensor({2, 5}, 1);
@@ -53,13 +53,13 @@ TEST(Differences, SharedParam) {
   Program program(R"(
     lora.param @a : tensor<2x5xf32>
     lora.param @b : tensor<5x2xf32>
-    func.func @f(%x: tensor<?x5xf32>) -> tensor<?x5xf32> {
+    lora.program micro_batch @f(%x: tensor<?x5xf32>) -> tensor<?x5xf32> {
       %a = lora.use @a : tensor<2x5xf32>
       %b = lora.use @b : tensor<5x2xf32>
       %y = lora.low_rank %x, %a, %b scale 1.0 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<5x2xf32>) -> tensor<?x5xf32>
       %a2 = lora.use @a : tensor<2x5xf32>
       %z = lora.low_rank %y, %a2, %b scale 0.5 : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<5x2xf32>) -> tensor<?x5xf32>
-      return %z : tensor<?x5xf32>
+      lora.return %z : tensor<?x5xf32>
     })");
   Environment environment;
   environment.symbols["a"] = randomTensor({2, 5}, 1);
@@ -70,12 +70,12 @@ TEST(Differences, SharedParam) {
 TEST(Differences, ViewAndRope) {
   for (const char *inverse : {"", " inverse"}) {
     Program program(std::string(R"(
-      func.func @f(%x: tensor<?x12xf32>, %positions: tensor<?xi32>) -> tensor<?x12xf32> {
+      lora.program micro_batch @f(%x: tensor<?x12xf32>, %positions: tensor<?xi32>) -> tensor<?x12xf32> {
         %q = lora.view %x : tensor<?x12xf32> to tensor<?x3x4xf32>
         %r = lora.rope %q, %positions theta 1.0e+02)") +
                     inverse + R"( : (tensor<?x3x4xf32>, tensor<?xi32>) -> tensor<?x3x4xf32>
         %y = lora.view %r : tensor<?x3x4xf32> to tensor<?x12xf32>
-        return %y : tensor<?x12xf32>
+        lora.return %y : tensor<?x12xf32>
       })");
     expectGradientsMatchDifferences(program, "f",
                                     {randomTensor({5, 12}, 1), {{5}, {0, 1, 2, 0, 17}}}, {});
@@ -85,10 +85,10 @@ TEST(Differences, ViewAndRope) {
 // Four query heads over two key heads, segments of 3, 1 and 4 tokens.
 TEST(Differences, Attention) {
   Program program(R"(
-    func.func @f(%q: tensor<?x4x6xf32>, %k: tensor<?x2x6xf32>, %v: tensor<?x2x6xf32>, %s: tensor<?xi32>) -> tensor<?x24xf32> {
+    lora.program micro_batch @f(%q: tensor<?x4x6xf32>, %k: tensor<?x2x6xf32>, %v: tensor<?x2x6xf32>, %s: tensor<?xi32>) -> tensor<?x24xf32> {
       %o, %lse = lora.attention %q, %k, %v, %s scale 4.0e-01
           : (tensor<?x4x6xf32>, tensor<?x2x6xf32>, tensor<?x2x6xf32>, tensor<?xi32>) -> (tensor<?x24xf32>, tensor<?x4xf32>)
-      return %o : tensor<?x24xf32>
+      lora.return %o : tensor<?x24xf32>
     })");
   expectGradientsMatchDifferences(program, "f",
                                   {randomTensor({8, 4, 6}, 1),
@@ -100,9 +100,9 @@ TEST(Differences, Attention) {
 
 TEST(Differences, Dropout) {
   Program program(R"(
-    func.func @f(%x: tensor<?x7xf32>) -> tensor<?x7xf32> {
+    lora.program micro_batch @f(%x: tensor<?x7xf32>) -> tensor<?x7xf32> {
       %y = lora.dropout %x p 3.0e-01 stream 5 : tensor<?x7xf32>
-      return %y : tensor<?x7xf32>
+      lora.return %y : tensor<?x7xf32>
     })");
   Environment environment;
   environment.dropout = {11, 3, 1};
@@ -111,7 +111,7 @@ TEST(Differences, Dropout) {
 
 TEST(Differences, MapSiluTimesUp) {
   Program program(R"(
-    func.func @f(%gate: tensor<?x3xf32>, %up: tensor<?x3xf32>) -> tensor<?x3xf32> {
+    lora.program micro_batch @f(%gate: tensor<?x3xf32>, %up: tensor<?x3xf32>) -> tensor<?x3xf32> {
       %y = lora.map %gate, %up : (tensor<?x3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32> {
       ^bb0(%g: f32, %u: f32):
         %one = arith.constant 1.0 : f32
@@ -122,7 +122,7 @@ TEST(Differences, MapSiluTimesUp) {
         %r = arith.mulf %s, %u : f32
         lora.yield %r : f32
       }
-      return %y : tensor<?x3xf32>
+      lora.return %y : tensor<?x3xf32>
     })");
   expectGradientsMatchDifferences(program, "f",
                                   {randomTensor({5, 3}, 1, 3), randomTensor({5, 3}, 2)}, {});
@@ -131,14 +131,14 @@ TEST(Differences, MapSiluTimesUp) {
 // An argument used twice, a difference, a result that is an input, two results.
 TEST(Differences, MapOfTwoResults) {
   Program program(R"(
-    func.func @f(%x: tensor<?x3xf32>, %z: tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+    lora.program micro_batch @f(%x: tensor<?x3xf32>, %z: tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
       %y:2 = lora.map %x, %z : (tensor<?x3xf32>, tensor<?x3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
       ^bb0(%a: f32, %b: f32):
         %q = arith.mulf %a, %a : f32
         %d = arith.subf %q, %b : f32
         lora.yield %d, %a : f32, f32
       }
-      return %y#0, %y#1 : tensor<?x3xf32>, tensor<?x3xf32>
+      lora.return %y#0, %y#1 : tensor<?x3xf32>, tensor<?x3xf32>
     })");
   expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), randomTensor({5, 3}, 2)},
                                   {});
@@ -149,16 +149,16 @@ TEST(Differences, MapOfTwoResults) {
 TEST(Differences, CrossEntropy) {
   Program program(R"(
     lora.frozen @w : !lora.weight<7x4, f32>
-    func.func @loss(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
+    lora.program inference @loss(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
       %w = lora.use @w : !lora.weight<7x4, f32>
       %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> tensor<?xf32>
-      return %l : tensor<?xf32>
+      lora.return %l : tensor<?xf32>
     }
-    func.func @both(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
+    lora.program micro_batch @both(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
       %w = lora.use @w : !lora.weight<7x4, f32>
       %l, %dh = lora.cross_entropy_backward %h, %w, %labels
           : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>)
-      return %l, %dh : tensor<?xf32>, tensor<?x4xf32>
+      lora.return %l, %dh : tensor<?xf32>, tensor<?x4xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({7, 4}, 1, 2);

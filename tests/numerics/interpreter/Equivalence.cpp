@@ -19,7 +19,7 @@ static void expectSameResults(Program &program, llvm::ArrayRef<HostTensor> argum
 TEST(Equivalence, AdaptedLinear) {
   Program program(R"(
     lora.frozen @w : !lora.weight<3x5, f32>
-    func.func @fused(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %r: tensor<?x3xf32>)
+    lora.program micro_batch @fused(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %r: tensor<?x3xf32>)
         -> (tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>) {
       %w = lora.use @w : !lora.weight<3x5, f32>
       %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x5xf32>, tensor<2x5xf32>) -> tensor<?x2xf32>
@@ -29,9 +29,9 @@ TEST(Equivalence, AdaptedLinear) {
           : (tensor<?x5xf32>, !lora.weight<3x5, f32>, tensor<?x2xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
       %2 = lora.adapted_linear(%x, %w) residual(%r) scale 2.0
           : (tensor<?x5xf32>, !lora.weight<3x5, f32>, tensor<?x3xf32>) -> tensor<?x3xf32>
-      return %0, %1, %2 : tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>
+      lora.return %0, %1, %2 : tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>
     }
-    func.func @apart(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %r: tensor<?x3xf32>)
+    lora.program micro_batch @apart(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %r: tensor<?x3xf32>)
         -> (tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>) {
       %w = lora.use @w : !lora.weight<3x5, f32>
       %base = lora.linear %x, %w : (tensor<?x5xf32>, !lora.weight<3x5, f32>) -> tensor<?x3xf32>
@@ -39,7 +39,7 @@ TEST(Equivalence, AdaptedLinear) {
       %1 = arith.addf %base, %up : tensor<?x3xf32>
       %0 = arith.addf %1, %r : tensor<?x3xf32>
       %2 = arith.addf %base, %r : tensor<?x3xf32>
-      return %0, %1, %2 : tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>
+      lora.return %0, %1, %2 : tensor<?x3xf32>, tensor<?x3xf32>, tensor<?x3xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 5}, 1);
@@ -52,7 +52,7 @@ TEST(Equivalence, AdaptedLinear) {
 TEST(Equivalence, AdaptedLinearBackward) {
   Program program(R"(
     lora.frozen @w : !lora.weight<3x5, f32>
-    func.func @fused(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %dy: tensor<?x3xf32>)
+    lora.program micro_batch @fused(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %dy: tensor<?x3xf32>)
         -> (tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>) {
       %w = lora.use @w : !lora.weight<3x5, f32>
       %t = lora.matmul nt %x, %a scale 1.0 : (tensor<?x5xf32>, tensor<2x5xf32>) -> tensor<?x2xf32>
@@ -63,9 +63,9 @@ TEST(Equivalence, AdaptedLinearBackward) {
           : (tensor<?x3xf32>, !lora.weight<3x5, f32>, tensor<?x2xf32>, tensor<2x5xf32>) -> tensor<?x5xf32>
       %da = lora.matmul tn %dt, %x scale 1.0 : (tensor<?x2xf32>, tensor<?x5xf32>) -> tensor<2x5xf32>
       %db = lora.matmul tn %dy, %t scale 2.0 : (tensor<?x3xf32>, tensor<?x2xf32>) -> tensor<3x2xf32>
-      return %0, %1, %da, %db : tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>
+      lora.return %0, %1, %da, %db : tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>
     }
-    func.func @apart(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %dy: tensor<?x3xf32>)
+    lora.program micro_batch @apart(%x: tensor<?x5xf32>, %a: tensor<2x5xf32>, %b: tensor<3x2xf32>, %dy: tensor<?x3xf32>)
         -> (tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>) {
       %w = lora.use @w : !lora.weight<3x5, f32>
       %base = lora.linear_backward %dy, %w : (tensor<?x3xf32>, !lora.weight<3x5, f32>) -> tensor<?x5xf32>
@@ -75,7 +75,7 @@ TEST(Equivalence, AdaptedLinearBackward) {
           : (tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>, tensor<?x3xf32>) -> (tensor<2x5xf32>, tensor<3x2xf32>)
       %1 = arith.addf %base, %up : tensor<?x5xf32>
       %0 = arith.addf %1, %x : tensor<?x5xf32>
-      return %0, %1, %da2, %db : tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>
+      lora.return %0, %1, %da2, %db : tensor<?x5xf32>, tensor<?x5xf32>, tensor<2x5xf32>, tensor<3x2xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({3, 5}, 1);
@@ -88,18 +88,18 @@ TEST(Equivalence, AdaptedLinearBackward) {
 TEST(Equivalence, RmsNormBackwardOnto) {
   Program program(R"(
     lora.frozen @w : !lora.weight<5, vector>
-    func.func @fused(%x: tensor<?x5xf32>, %dy: tensor<?x5xf32>, %r: tensor<?x5xf32>) -> tensor<?x5xf32> {
+    lora.program micro_batch @fused(%x: tensor<?x5xf32>, %dy: tensor<?x5xf32>, %r: tensor<?x5xf32>) -> tensor<?x5xf32> {
       %w = lora.use @w : !lora.weight<5, vector>
       %y = lora.rms_norm_backward %x, %w, %dy onto(%r) eps 1.0e-05
           : (tensor<?x5xf32>, !lora.weight<5, vector>, tensor<?x5xf32>, tensor<?x5xf32>) -> tensor<?x5xf32>
-      return %y : tensor<?x5xf32>
+      lora.return %y : tensor<?x5xf32>
     }
-    func.func @apart(%x: tensor<?x5xf32>, %dy: tensor<?x5xf32>, %r: tensor<?x5xf32>) -> tensor<?x5xf32> {
+    lora.program micro_batch @apart(%x: tensor<?x5xf32>, %dy: tensor<?x5xf32>, %r: tensor<?x5xf32>) -> tensor<?x5xf32> {
       %w = lora.use @w : !lora.weight<5, vector>
       %d = lora.rms_norm_backward %x, %w, %dy eps 1.0e-05
           : (tensor<?x5xf32>, !lora.weight<5, vector>, tensor<?x5xf32>) -> tensor<?x5xf32>
       %y = arith.addf %d, %r : tensor<?x5xf32>
-      return %y : tensor<?x5xf32>
+      lora.return %y : tensor<?x5xf32>
     })");
   Environment environment;
   environment.symbols["w"] = randomTensor({5}, 1);

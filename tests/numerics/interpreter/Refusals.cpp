@@ -22,10 +22,10 @@ static std::string messageOf(Program &program, llvm::ArrayRef<HostTensor> argume
 
 static const char *embedText = R"(
   lora.frozen @w : !lora.weight<4x3, f32>
-  func.func @f(%ids: tensor<?xi32>) -> tensor<?x3xf32> {
+  lora.program micro_batch @f(%ids: tensor<?xi32>) -> tensor<?x3xf32> {
     %w = lora.use @w : !lora.weight<4x3, f32>
     %x = lora.embed %ids, %w : (tensor<?xi32>, !lora.weight<4x3, f32>) -> tensor<?x3xf32>
-    return %x : tensor<?x3xf32>
+    lora.return %x : tensor<?x3xf32>
   })";
 
 TEST(Refusals, MissingSymbol) {
@@ -51,8 +51,8 @@ TEST(Refusals, IdOutOfRange) {
 }
 
 TEST(Refusals, ArgumentOfAnotherShape) {
-  Program program(
-      "func.func @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> { return %x : tensor<?x3xf32> }");
+  Program program("lora.program micro_batch @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> { "
+                  "lora.return %x : tensor<?x3xf32> }");
   EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 4})}),
               HasSubstr("argument 0 does not have the shape of"));
   EXPECT_THAT(messageOf(program, {}), HasSubstr("takes 1 arguments, got 0"));
@@ -60,10 +60,10 @@ TEST(Refusals, ArgumentOfAnotherShape) {
 
 TEST(Refusals, SegmentsThatDoNotCutTheTokens) {
   Program program(R"(
-    func.func @f(%q: tensor<?x1x2xf32>, %s: tensor<?xi32>) -> tensor<?x2xf32> {
+    lora.program micro_batch @f(%q: tensor<?x1x2xf32>, %s: tensor<?xi32>) -> tensor<?x2xf32> {
       %o, %lse = lora.attention %q, %q, %q, %s scale 1.0
           : (tensor<?x1x2xf32>, tensor<?x1x2xf32>, tensor<?x1x2xf32>, tensor<?xi32>) -> (tensor<?x2xf32>, tensor<?x1xf32>)
-      return %o : tensor<?x2xf32>
+      lora.return %o : tensor<?x2xf32>
     })");
   for (HostTensor starts : {HostTensor{{2}, {0, 2}}, HostTensor{{2}, {1, 3}},
                             HostTensor{{3}, {0, 4, 3}}, HostTensor{{0}, {}}})
@@ -73,13 +73,13 @@ TEST(Refusals, SegmentsThatDoNotCutTheTokens) {
 
 TEST(Refusals, OpWithoutMeaning) {
   Program program(R"(
-    func.func @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
+    lora.program micro_batch @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
       %y = lora.map %x : (tensor<?x3xf32>) -> tensor<?x3xf32> {
       ^bb0(%a: f32):
         %r = math.cbrt %a : f32
         lora.yield %r : f32
       }
-      return %y : tensor<?x3xf32>
+      lora.return %y : tensor<?x3xf32>
     })");
   EXPECT_THAT(messageOf(program, {HostTensor::zeros({2, 3})}),
               HasSubstr("has no reference meaning in a map"));

@@ -36,7 +36,7 @@ HostTensor lorac::test::randomTensor(std::vector<int64_t> shape, unsigned seed, 
   return tensor;
 }
 
-Outcome lorac::test::run(func::FuncOp function, ArrayRef<HostTensor> arguments,
+Outcome lorac::test::run(ProgramOp function, ArrayRef<HostTensor> arguments,
                          const Environment &environment) {
   FailureOr<Outcome> outcome = interpret(function, arguments, environment);
   EXPECT_TRUE(succeeded(outcome));
@@ -48,7 +48,7 @@ static bool isFloat(Value value) {
   return type && type.getElementType().isF32();
 }
 
-func::FuncOp lorac::test::reverse(func::FuncOp function) {
+ProgramOp lorac::test::reverse(ProgramOp function) {
   OpBuilder b(function);
   b.setInsertionPointAfter(function);
   SmallVector<Type> inputs(function.getArgumentTypes()), outputs;
@@ -56,9 +56,9 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
   for (Value argument : function.getArguments())
     if (isFloat(argument))
       outputs.push_back(argument.getType());
-  auto backward =
-      func::FuncOp::create(b, function.getLoc(), (function.getName() + "_backward").str(),
-                           b.getFunctionType(inputs, outputs));
+  auto backward = ProgramOp::create(b, function.getLoc(), function.getRuns(),
+                                    (function.getName() + "_backward").str(),
+                                    b.getFunctionType(inputs, outputs));
   Block *block = backward.addEntryBlock();
   b.setInsertionPointToStart(block);
   IRMapping copy;
@@ -102,7 +102,7 @@ func::FuncOp lorac::test::reverse(func::FuncOp function) {
           << "every float argument of a test's function reaches its results";
       results.push_back(gradient.lookup(argument));
     }
-  func::ReturnOp::create(b, function.getLoc(), results);
+  ReturnOp::create(b, function.getLoc(), results);
   EXPECT_TRUE(succeeded(verify(backward)));
   return backward;
 }
@@ -136,8 +136,8 @@ void lorac::test::expectGradientsMatchDifferences(Program &program, StringRef na
                                                   std::vector<HostTensor> arguments,
                                                   const Environment &given) {
   Environment environment = given;
-  func::FuncOp function = program.function(name);
-  func::FuncOp backward = reverse(function);
+  ProgramOp function = program.function(name);
+  ProgramOp backward = reverse(function);
   std::vector<HostTensor> seeds;
   for (const HostTensor &result : run(function, arguments, environment).results)
     seeds.push_back(randomTensor(result.shape, 7700 + seeds.size()));

@@ -15,8 +15,8 @@ struct Program {
   mlir::OwningOpRef<mlir::ModuleOp> module;
 
   explicit Program(llvm::StringRef text); // a text that does not parse fails the test
-  mlir::func::FuncOp function(llvm::StringRef name) {
-    return module->lookupSymbol<mlir::func::FuncOp>(name);
+  lora::ProgramOp function(llvm::StringRef name) {
+    return module->lookupSymbol<lora::ProgramOp>(name);
   }
 };
 
@@ -24,13 +24,13 @@ struct Program {
 reference::HostTensor randomTensor(std::vector<int64_t> shape, unsigned seed, double scale = 1);
 
 /// Runs a function; failing is a test failure and gives an empty outcome.
-reference::Outcome run(mlir::func::FuncOp function, llvm::ArrayRef<reference::HostTensor> arguments,
+reference::Outcome run(lora::ProgramOp function, llvm::ArrayRef<reference::HostTensor> arguments,
                        const reference::Environment &environment);
 
 /// Appends `<name>_backward`: the arguments of `function`, then the gradient of each result;
 /// returns the gradient of each float argument (in order) and adds the params' by lora.gradient.
 /// Made from the ops' own `backward`.
-mlir::func::FuncOp reverse(mlir::func::FuncOp function);
+lora::ProgramOp reverse(lora::ProgramOp function);
 
 /// Compares what `reverse` says about every element of every float argument and param with central
 /// differences of the function under random gradients of its results: equal to 1e-6 of the tensor's

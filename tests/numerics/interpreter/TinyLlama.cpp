@@ -125,26 +125,26 @@ std::string adapters(double scale, double dropout) {
 
 std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropout) {
   std::string head = tied ? "@model.embed_tokens.weight" : "@lm_head.weight";
-  return "module attributes {lora.max_tokens = 48 : i64, lora.max_length = 24 : i64} {\n" +
-         declarations(tied) + (adapterScale != 0 ? adapters(adapterScale, dropout) : "") + R"(
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  return "module {\n  lora.limits tokens 48 length 24\n" + declarations(tied) +
+         (adapterScale != 0 ? adapters(adapterScale, dropout) : "") + R"(
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %e = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32>
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>
 )" + block(0) +
          block(1) + norm("model.norm.weight", "x2", "y") + R"(
-    return %y : tensor<?x64xf32>
+    lora.return %y : tensor<?x64xf32>
   }
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %w = lora.use )" +
          head + R"( : !lora.weight<512x64, f32>
     %y = lora.linear %h, %w : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32>
-    return %y : tensor<?x512xf32>
+    lora.return %y : tensor<?x512xf32>
   }
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %w = lora.use )" +
          head + R"( : !lora.weight<512x64, f32>
     %l = lora.cross_entropy %h, %w, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32>
-    return %l : tensor<?xf32>
+    lora.return %l : tensor<?xf32>
   }
 })";
 }

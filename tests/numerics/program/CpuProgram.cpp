@@ -73,8 +73,7 @@ void CpuProgram::compile() {
   ASSERT_TRUE(bool(module)) << module.error().message;
   kernels = *module;
 
-  auto plan = (*planned.module)->getAttrOfType<DictionaryAttr>("lora.arena");
-  arena.resize(plan.getAs<IntegerAttr>("bytes").getInt() + 64);
+  arena.resize(findOnly<ArenaOp>(*planned.module).getBytes() + 64);
   int64_t most = 0;
   for (auto kernel : planned.module->getOps<KernelOp>())
     most = std::max<int64_t>(most, kernel.getScratch());
@@ -86,7 +85,7 @@ Outcome CpuProgram::run(const std::string &name, const Inputs &inputs,
   if (!kernels)
     return {};
   std::fill_n(reinterpret_cast<float *>(aligned(arena)), (arena.size() - 64) / 4, NAN);
-  func::FuncOp function = planned.function(name);
+  ProgramOp function = planned.function(name);
   auto address = [&](Value buffer) { return aligned(arena) + offsetOf(buffer); };
   function.walk([&](BufferOp buffer) {
     if (auto bytes = contents(buffer, inputs))

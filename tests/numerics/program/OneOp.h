@@ -27,8 +27,8 @@ struct Activation {
 inline std::string oneOp(const std::vector<Activation> &activations,
                          const std::string &declarations, const std::string &body,
                          const std::string &result, const std::string &type, int tokens = 24) {
-  std::string text = "module attributes {lora.max_tokens = " + std::to_string(tokens) +
-                     " : i64, lora.max_length = 12 : i64} {\n" + declarations;
+  std::string text =
+      "module {\nlora.limits tokens " + std::to_string(tokens) + " length 12\n" + declarations;
   std::string loads;
   for (const Activation &a : activations) {
     std::string weight = "!lora.weight<24x" + std::to_string(a.columns) + ", f32>";
@@ -38,10 +38,10 @@ inline std::string oneOp(const std::vector<Activation> &activations,
              rows(a.columns) + "\n";
   }
   return text +
-         "func.func @f(%ids: tensor<?xi32> loc(\"ids\"), %positions: tensor<?xi32> "
+         "lora.program micro_batch @f(%ids: tensor<?xi32> loc(\"ids\"), %positions: tensor<?xi32> "
          "loc(\"positions\"), %segments: tensor<?xi32> "
          "loc(\"segments\"), %labels: tensor<?xi32> loc(\"labels\")) -> " +
-         type + " {\n" + loads + body + "\nreturn " + result + " : " + type + "\n}\n}\n";
+         type + " {\n" + loads + body + "\nlora.return " + result + " : " + type + "\n}\n}\n";
 }
 
 inline Inputs batch(std::vector<double> starts) {

@@ -295,7 +295,7 @@ TEST(OneOp, AdaptersProducts) {
     })",
               "%out", rows(r));
     expectMatch(text);
-    const std::string planned = "lora.max_tokens = ";
+    const std::string planned = "lora.limits tokens ";
     size_t at = text.find(planned) + planned.size();
     expectMatch(text.replace(at, 2, "2600"));
   }

@@ -13,7 +13,7 @@ using namespace lorac::test;
 
 PlannedProgram::PlannedProgram(const std::string &text, std::map<std::string, HostTensor> given)
     : described(text), planned(text) {
-  for (auto function : planned.module->getOps<func::FuncOp>()) {
+  for (auto function : planned.module->getOps<ProgramOp>()) {
     Signature &signature = signatures[function.getName().str()];
     for (BlockArgument argument : function.getArguments())
       signature.arguments.push_back(cast<NameLoc>(argument.getLoc()).getName().str());

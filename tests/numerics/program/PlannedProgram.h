@@ -30,7 +30,7 @@ public:
 
 protected:
   /// Values for every symbol of the module are drawn (or taken from `given`). The text needs
-  /// `lora.max_tokens` and `lora.max_length`; function arguments carry their names as locations.
+  /// `lora.limits`; program arguments carry their names as locations.
   PlannedProgram(const std::string &text, std::map<std::string, reference::HostTensor> given);
 
   /// What the place holds before the first launch, in its element type; nothing where kernels write
