@@ -2,7 +2,7 @@
 
 #include "dsl/FieldCheck.h"
 #include "dsl/Pattern.h"
-#include "runtime/train/DataName.h"
+#include "runtime/formats/DataName.h"
 
 #include <algorithm>
 #include <cctype>

@@ -2,10 +2,10 @@
 // generates.
 #include "runtime/EnvironmentNames.h"
 #include "runtime/Say.h"
+#include "runtime/formats/DataName.h"
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
-#include "runtime/train/DataName.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
 #include "runtime/train/Heap.h"

@@ -65,10 +65,9 @@ static Value placeInB(KernelBuilder &k, const Triplets &of, Value row, Value col
 }
 
 static Value toF64(KernelBuilder &k, Value x) {
-  return arith::ExtFOp::create(k.builder(), k.location(),
-                               k.vec(k.builder().getF64Type(),
-                                     cast<VectorType>(x.getType()).getNumElements()),
-                               x);
+  return arith::ExtFOp::create(
+      k.builder(), k.location(),
+      k.vec(k.builder().getF64Type(), cast<VectorType>(x.getType()).getNumElements()), x);
 }
 static Value toF32(KernelBuilder &k, Value x) {
   Type to = k.f32();
@@ -83,15 +82,13 @@ static Value countF64(KernelBuilder &k, Value index) {
 // Σ over the rows of B of `add(place in B, mask)`, in their order, for a vector of columns.
 static Value sumOverRows(KernelBuilder &k, const Triplets &of, Value column, Value mask,
                          llvm::function_ref<Value(Value at)> term) {
-  Value none =
-      k.constant(DenseElementsAttr::get(k.vec(k.builder().getF64Type(), k.lanes()), 0.0));
+  Value none = k.constant(DenseElementsAttr::get(k.vec(k.builder().getF64Type(), k.lanes()), 0.0));
   return k.forLoop(k.index(0), of.out, 1, {none}, [&](Value row, ValueRange sums) {
     return Values{k.addf(sums[0], term(placeInB(k, of, row, column)))};
   })[0];
 }
 
-static LogicalResult buildFold(lora::KernelOp kernel, OpBuilder &builder,
-                               const CpuTarget &target) {
+static LogicalResult buildFold(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
   KernelBuilder k(kernel, builder, target, {table(builder), floats(builder), floats(builder)});
   Value params = k.buffer(1), unfolded = k.buffer(2);
   forEachRow(k, kernel.getTile(), [&](Value module) {
@@ -118,8 +115,8 @@ static LogicalResult buildUnfold(lora::KernelOp kernel, OpBuilder &builder,
     Value count = k.mul(of.out, of.rank);
     k.forLoop(k.index(0), count, k.lanes(), [&](Value i) {
       Value mask = k.mask(k.sub(count, i));
-      k.vstoreMasked(k.vloadMasked(unfolded, k.add(of.unfolded, i), mask), params,
-                     k.add(of.b, i), mask);
+      k.vstoreMasked(k.vloadMasked(unfolded, k.add(of.unfolded, i), mask), params, k.add(of.b, i),
+                     mask);
     });
   });
   return success();
@@ -150,18 +147,18 @@ static Value meanOfRow(KernelBuilder &k, Value s, Value u, Value begin, Value co
   Value sums = k.scratch(0, {partials}, f64);
   VectorType narrow = k.vec(k.f32(), partials), wide = k.vec(f64, partials);
   Value whole = k.mul(k.div(count, partials), partials);
-  Value total = k.forLoop(
-      k.index(0), whole, partials, {k.constant(DenseElementsAttr::get(wide, 0.0))},
-      [&](Value i, ValueRange sum) {
-        Value at = k.add(begin, i);
-        return Values{k.addf(sum[0], toF64(k, k.mulf(k.vload(narrow, s, at),
-                                                     k.vload(narrow, u, at))))};
-      })[0];
+  Value total =
+      k.forLoop(k.index(0), whole, partials, {k.constant(DenseElementsAttr::get(wide, 0.0))},
+                [&](Value i, ValueRange sum) {
+                  Value at = k.add(begin, i);
+                  return Values{k.addf(
+                      sum[0], toF64(k, k.mulf(k.vload(narrow, s, at), k.vload(narrow, u, at))))};
+                })[0];
   k.vstore(total, sums, k.index(0));
   k.forLoop(whole, count, 1, [&](Value i) {
     Value at = k.add(begin, i), lane = k.sub(i, whole);
-    Value term = arith::ExtFOp::create(k.builder(), k.location(), f64,
-                                       k.mulf(k.load(s, at), k.load(u, at)));
+    Value term =
+        arith::ExtFOp::create(k.builder(), k.location(), f64, k.mulf(k.load(s, at), k.load(u, at)));
     k.store(k.addf(k.load(sums, lane), term), sums, lane);
   });
   Value sum = k.load(sums, k.index(0));
@@ -178,8 +175,7 @@ static LogicalResult buildScores(lora::KernelOp kernel, OpBuilder &builder,
   forEachRow(k, kernel.getTile(), [&](Value module) {
     const Triplets of(k, k.buffer(0), module);
     k.forLoop(k.index(0), of.rank, 1, [&](Value i) {
-      k.store(meanOfRow(k, s, u, k.add(of.a, k.mul(i, of.in)), of.in), scores,
-              k.add(of.first, i));
+      k.store(meanOfRow(k, s, u, k.add(of.a, k.mul(i, of.in)), of.in), scores, k.add(of.first, i));
     });
     overColumnsOfB(k, of, [&](Value column, Value mask) {
       auto product = [&](Value at) {
@@ -207,8 +203,8 @@ struct ZeroedRegion {
       return;
     }
     const bool isSigned = storage == lora::Storage::DynamicSigned;
-    zero = k.constant(k.builder().getI8IntegerAttr(int8_t(formats::dynamicZero(
-        isSigned ? formats::Dynamic8::Signed : formats::Dynamic8::Unsigned))));
+    zero = k.constant(k.builder().getI8IntegerAttr(int8_t(
+        formats::dynamicZero(isSigned ? formats::Dynamic8::Signed : formats::Dynamic8::Unsigned))));
   }
 
   // Of a factor whose elements begin at `base` of whole regions; `own`: at so many of compact ones,
@@ -224,8 +220,7 @@ struct ZeroedRegion {
     if (storage == lora::Storage::Floats)
       return all();
     Value isOfCodes = k.less(own, k.index(0));
-    k.ifThen(lora::isCode(storage) ? isOfCodes
-                                   : k.cmpi(arith::CmpIPredicate::sge, own, k.index(0)),
+    k.ifThen(lora::isCode(storage) ? isOfCodes : k.cmpi(arith::CmpIPredicate::sge, own, k.index(0)),
              all);
   }
 
