@@ -65,6 +65,16 @@ void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
   op->setAttr("flops", b.getI64IntegerAttr(0));
 }
 
+NamedAttribute DevicePrograms::param(StringRef key, StringRef value) {
+  return b.getNamedAttr(key, b.getStringAttr(value));
+}
+NamedAttribute DevicePrograms::param(StringRef key, int64_t value) {
+  return b.getNamedAttr(key, b.getI64IntegerAttr(value));
+}
+NamedAttribute DevicePrograms::places(StringRef key, ArrayRef<int64_t> values) {
+  return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
+}
+
 void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,
                             int64_t byGroup) {
   ScalarOp::create(b, b.getUnknownLoc(), memory, int64_t(at), scalar.name,
@@ -86,17 +96,10 @@ void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRe
     scalar(operands[1], i, asked, 0);
   for (auto [i, asked] : llvm::enumerate(update.ofGroups()))
     scalar(operands[1], update.ofAll().size() + i, asked, byGroup);
-  auto integer = [&](StringRef key, int64_t value) {
-    return b.getNamedAttr(key, b.getI64IntegerAttr(value));
-  };
-  auto integers = [&](StringRef key, ArrayRef<int64_t> values) {
-    return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
-  };
   launch({"each",
-          {b.getNamedAttr("what", b.getStringAttr(name)),
-           integer("regions", 2 + int64_t(update.states.size())), integer("uniform", uniform),
-           integer("by_group", byGroup), integers("ones", {offsetof(LoracNorm, clip) / 4}),
-           integers("writes", writes)},
+          {param("what", name), param("regions", 2 + int64_t(update.states.size())),
+           param("uniform", uniform), param("by_group", byGroup),
+           places("ones", {offsetof(LoracNorm, clip) / 4}), places("writes", writes)},
           &update.region},
          operands, pieces);
 }

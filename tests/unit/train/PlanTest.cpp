@@ -27,6 +27,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
   EXPECT_EQ(plan->weightBytes(), 256);
+  EXPECT_EQ(plan->norm.size(), 2u);
   EXPECT_EQ(plan->update.size(), 1u);
   EXPECT_TRUE(plan->update[0].fixedRows);
   EXPECT_EQ(plan->io.update, 576);
@@ -223,6 +224,7 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
          {[](Json &json) { json["io"].erase("update_spans"); }, "'plan.io' has no 'update_spans'"},
          {[](Json &json) { json["io"]["update"] = json["arena"]["bytes"]; }, "'io.update' at"},
          {[](Json &json) { json["io"]["update_spans"] = json["io"]["ids"]; }, "overlapping"},
+         {[](Json &json) { json["programs"].erase("norm"); }, "'plan.programs' has no 'norm'"},
          {[](Json &json) { json["programs"].erase("update"); }, "'plan.programs' has no 'update'"},
          {[](Json &json) { json["programs"]["update"] = Json::array(); },
           "'plan.programs' has no launches of 'norm' or 'update'"}});
@@ -233,7 +235,9 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
                             },
                             "has a launch of 'update' over 3 spans of 2"},
                            {[](Json &json) { json["programs"]["update"][0]["rows"] = {1, 2}; },
-                            "has a launch of 'update' over 3 spans of 2"}});
+                            "has a launch of 'update' over 3 spans of 2"},
+                           {[](Json &json) { json["programs"]["norm"][0]["rows"] = {1, 2}; },
+                            "has a launch of 'norm' over 3 spans of 2"}});
   refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["norm"] = Json::array(); },
                                 "has no launches of 'norm' or 'update'"},
                                {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },

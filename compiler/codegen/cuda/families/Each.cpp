@@ -5,7 +5,6 @@
 
 #include "compiler/codegen/cuda/Families.h"
 #include "compiler/codegen/cuda/families/MapBody.h"
-#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -16,16 +15,6 @@ extern const Family eachFamily;
 }
 
 static constexpr int64_t threads = 256;
-
-// The body's name of its argument (a location that is a name), where C knows it as one.
-static std::string nameOf(BlockArgument argument) {
-  auto isPart = [](char c) { return llvm::isAlnum(c) || c == '_'; };
-  if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
-    if (StringRef name = named.getName();
-        !name.empty() && !llvm::isDigit(name[0]) && llvm::all_of(name, isPart))
-      return name.str();
-  return "x" + std::to_string(argument.getArgNumber());
-}
 
 static LogicalResult build(Kernel &kernel) {
   int64_t regions = kernel.integer("regions"), uniform = kernel.integer("uniform"),

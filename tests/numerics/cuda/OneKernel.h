@@ -1,0 +1,93 @@
+#pragma once
+// A kernel of a family and one launch of it, in the simulator.
+
+#include "compiler/pipeline/CudaTarget.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "tests/numerics/cuda/DeviceKernels.h"
+#include "tests/numerics/interpreter/Support.h"
+#include "tests/numerics/program/OneOp.h"
+
+#include <gtest/gtest.h>
+
+namespace lorac::test {
+
+class OneKernel {
+public:
+  /// `params` as the attribute dictionary prints, without braces; `body` is the kernel's region.
+  OneKernel(std::string family, std::string params, std::string body, int64_t rows)
+      : family(std::move(family)), params(std::move(params)), body(std::move(body)), rows(rows) {}
+  ~OneKernel() {
+    for (const Buffer &buffer : buffers)
+      Simulator::get().free(buffer.memory);
+  }
+  OneKernel(const OneKernel &) = delete;
+
+  /// The next buffer, with these values; `type` is a memref's behind its rows: "x4xi32".
+  template <typename T>
+  size_t add(const std::vector<T> &values, const std::string &type) {
+    const size_t bytes = values.size() * sizeof(T);
+    buffers.push_back({Simulator::get().allocate(std::max<size_t>(bytes, 1)), bytes,
+                       "memref<" + std::to_string(values.size()) + type + ">"});
+    if (bytes > 0)
+      Simulator::get().upload(buffers.back().memory, values.data(), bytes);
+    again(buffers.size() - 1);
+    return buffers.size() - 1;
+  }
+  /// The next buffer is one that was added.
+  void again(size_t buffer) { taken.push_back(buffer); }
+
+  void run() {
+    std::string operands, types, text;
+    for (size_t i = 0; i < taken.size(); ++i) {
+      const std::string name = "%b" + std::to_string(i), &type = buffers[taken[i]].type;
+      text += "  " + name + " = lora.buffer io \"b\" at 0 : " + type + "\n";
+      operands += (i ? ", " : "") + name, types += (i ? ", " : "") + type;
+    }
+    Program program("lora.kernel @k family \"" + family + "\" rows tile 0 count 0 scratch 0 {" +
+                    params + "} body {" + body + "\n}\nfunc.func @once() {\n" + text +
+                    "  lora.launch @k(" + operands + ") rows [0, " + std::to_string(rows) +
+                    "] fixed : " + types + "\n  return\n}\n");
+    mlir::DialectRegistry registry;
+    registerCudaDialects(registry);
+    program.context.appendDialectRegistry(registry);
+    program.context.loadAllAvailableDialects();
+    DeviceKernels kernels;
+    kernels.compile(*program.module);
+    ASSERT_FALSE(kernels.empty());
+    std::vector<Simulator::Pointer> pointers;
+    for (size_t buffer : taken)
+      pointers.push_back(buffers[buffer].memory);
+    program.module->walk(
+        [&](lora::LaunchOp launch) { kernels.launch(launch, pointers, /*step=*/0); });
+    Simulator::get().finish();
+  }
+
+  template <typename T>
+  std::vector<T> get(size_t buffer) const {
+    std::vector<T> values(buffers[buffer].bytes / sizeof(T));
+    Simulator::get().download(values.data(), buffers[buffer].memory, buffers[buffer].bytes);
+    return values;
+  }
+
+private:
+  struct Buffer {
+    Simulator::Pointer memory;
+    size_t bytes;
+    std::string type;
+  };
+  std::string family, params, body;
+  int64_t rows;
+  std::vector<Buffer> buffers;
+  std::vector<size_t> taken;
+};
+
+/// Skipped where there is no simulator or no compiler of CUDA.
+class OneKernelTest : public ::testing::Test {
+protected:
+  void SetUp() override {
+    if (std::string why = whatIsMissing(); !why.empty())
+      GTEST_SKIP() << why;
+  }
+};
+
+} // namespace lorac::test
