@@ -146,6 +146,14 @@ private:
     below("optimizer.betas", o.beta2, 0, 1, true);
     below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
     below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
+    if (!o.min8bitSize.given())
+      o.min8bitSize.value = defaults.min8bitSize;
+    else if (defaults.min8bitSize == 0)
+      diags.error(o.min8bitSize.range, "'optimizer.min_8bit_size' says nothing to " +
+                                           std::string(toString(*o.name)) +
+                                           ", whose states are float32: leave it out");
+    else
+      range("optimizer.min_8bit_size", o.min8bitSize, int64_t(1), MaxCount);
   }
 
   void train() {

@@ -149,6 +149,7 @@ void readOptimizer(TableReader &t, OptimizerSpec &optimizer, ReadContext &contex
   t.number("eps", optimizer.eps);
   t.number("weight_decay", optimizer.weightDecay);
   t.number("max_grad_norm", optimizer.maxGradNorm);
+  t.integer("min_8bit_size", optimizer.min8bitSize);
   t.finish();
 }
 

@@ -145,6 +145,7 @@ struct AdapterSpec {
 /// What an optimizer takes where the spec says nothing (Optimizers.def).
 struct OptimizerDefaults {
   double learningRate, beta1, beta2, eps; ///< eps 0: it has none
+  int64_t min8bitSize;                    ///< 0: all of its states are float32
 };
 const OptimizerDefaults &defaultsOf(OptimizerName);
 
@@ -156,6 +157,7 @@ struct OptimizerSpec {
   Field<double> eps{1e-8};
   Field<double> weightDecay{0.0};
   Field<double> maxGradNorm{1.0}; ///< 0: no clipping
+  Field<int64_t> min8bitSize{0};  ///< elements from which on a tensor has states of 8 bits
   SourceRange range;
 };
 

@@ -149,6 +149,8 @@ std::string toJson(const Spec &spec) {
     out["optimizer"]["eps"] = *o.eps;
   out["optimizer"]["weight_decay"] = *o.weightDecay;
   out["optimizer"]["max_grad_norm"] = *o.maxGradNorm;
+  if (defaultsOf(*o.name).min8bitSize > 0)
+    out["optimizer"]["min_8bit_size"] = *o.min8bitSize;
   const ScheduleSpec &s = spec.schedule;
   out["schedule"] = {{"name", toString(*s.name)}};
   if (s.warmupRatio.given())

@@ -197,6 +197,8 @@ std::string toToml(const Spec &spec) {
     w.field("eps", o.eps);
   w.field("weight_decay", o.weightDecay);
   w.field("max_grad_norm", o.maxGradNorm);
+  if (defaultsOf(*o.name).min8bitSize > 0)
+    w.field("min_8bit_size", o.min8bitSize);
   const ScheduleSpec &s = spec.schedule;
   w.header("[schedule]");
   w.field("name", s.name);

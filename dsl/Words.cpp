@@ -185,6 +185,9 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},
       {"target.device", "cuda:0", "cuda"},
+      {"optimizer.name", "adamw_bnb_8bit", "adamw_8bit"},
+      {"optimizer.name", "paged_adamw_8bit", "adamw_8bit"},
+      {"optimizer.name", "paged_lion_8bit", "lion_8bit"},
   };
   auto it = std::find_if(std::begin(theirs), std::end(theirs),
                          [&](const Theirs &t) { return t.key == key && t.value == value; });
@@ -198,10 +201,7 @@ bool isLaterValue(std::string_view key, std::string_view value) {
   static constexpr Later later[] = {
       {"adapter.method", "dora"},
       {"adapter.method", "ia3"},
-      {"optimizer.name", "adamw_8bit"},
-      {"optimizer.name", "adamw_bnb_8bit"},
       {"optimizer.name", "paged_adamw"},
-      {"optimizer.name", "paged_adamw_8bit"},
       {"optimizer.name", "paged_adamw_32bit"},
       {"optimizer.name", "sgd"},
       {"optimizer.name", "adafactor"},

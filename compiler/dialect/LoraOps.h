@@ -22,6 +22,11 @@
 
 namespace lorac::lora {
 
+/// Whether a region holds codes of 8 bits, whose blocks have their absmax in another.
+inline bool isCode(Storage storage) {
+  return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
+}
+
 /// Leading dimension of an activation with `n` columns, in floats (docs/design.md, "Memory
 /// layout").
 inline int64_t leadingDimension(int64_t n) { return (n + 15) / 16 * 16; }

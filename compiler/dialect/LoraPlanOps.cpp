@@ -12,10 +12,17 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult RegionOp::verify() {
-  if (int64_t(getFloats()) < 0) // region_c1
-    return emitOpError("has ") << int64_t(getFloats()) << " floats";
+  if (int64_t(getCount()) < 0) // region_c1
+    return emitOpError("has ") << int64_t(getCount()) << " " << stringifyStorage(getStorage());
   return success();
 }
+
+Type RegionOp::elementType() {
+  Builder b(getContext());
+  return isCode(getStorage()) ? Type(b.getI8Type()) : b.getF32Type();
+}
+
+int64_t RegionOp::bytes() { return (isCode(getStorage()) ? 1 : 4) * int64_t(getCount()); }
 
 LogicalResult ScalarOp::verify() {
   int64_t depth = 0;
@@ -70,4 +77,17 @@ ArrayRef<int64_t> KernelOp::integers(StringRef name) {
   auto value = getParams().getAs<DenseI64ArrayAttr>(name);
   assert(value && "SelectKernels writes every parameter of the family");
   return value.asArrayRef();
+}
+
+SmallVector<Storage> KernelOp::storageOf(DictionaryAttr params) {
+  auto names = params.getAs<ArrayAttr>("storage");
+  if (!names)
+    return SmallVector<Storage>(params.getAs<IntegerAttr>("regions").getInt(), Storage::Floats);
+  SmallVector<Storage> all;
+  for (StringRef name : names.getAsValueRange<StringAttr>()) {
+    std::optional<Storage> storage = symbolizeStorage(name);
+    assert(storage && "the passes write no other");
+    all.push_back(*storage);
+  }
+  return all;
 }

@@ -23,19 +23,34 @@ def Lora_RegionRole : I32EnumAttr<"RegionRole", "what a region of the arena hold
   let cppNamespace = "::lorac::lora";
 }
 
+def Lora_Storage : I32EnumAttr<"Storage", "how the numbers of a region lie in memory", [
+    I32EnumAttrCase<"Floats", 0, "floats">, I32EnumAttrCase<"Compact", 1, "compact">,
+    I32EnumAttrCase<"DynamicSigned", 2, "dynamic8_signed">, I32EnumAttrCase<"DynamicUnsigned", 3, "dynamic8_unsigned">,
+    I32EnumAttrCase<"Absmax", 4, "absmax">]> {
+  let cppNamespace = "::lorac::lora";
+}
+
 def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
-  let summary = "a place of the arena that outlives programs: one float32 of each element of each parameter";
+  let summary = "a place of the arena that outlives programs: a number of each element of each parameter";
   let description = [{
     Parameters, gradients, an optimizer's states, AdaLoRA's importance: regions of one order, parameter after parameter. `unfolded` holds
-    lora_B alone. `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before).
-    - (C1) it has no negative number of floats.
+    lora_B alone. `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). Storages:
+    - `floats`: float32. `compact`: float32 of some parameters alone, one after the other.
+    - `dynamic8_signed`, `dynamic8_unsigned`: a byte each, bitsandbytes' dynamic 8-bit numbers in blocks of 256 of one parameter;
+      `absmax`: float32, one for each block of the region that its name begins with.
+    - (C1) it has no negative number of them.
     ```mlir
     lora.region @exp_avg state floats 4096 at 32768
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, Lora_RegionRole:$role, I64Attr:$floats, I64Attr:$offset);
-  let assemblyFormat = "$sym_name $role `floats` $floats `at` $offset attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, Lora_RegionRole:$role, Lora_Storage:$storage, I64Attr:$count, I64Attr:$offset);
+  let assemblyFormat = "$sym_name $role $storage $count `at` $offset attr-dict";
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    int64_t bytes();
+    /// i8 or f32.
+    ::mlir::Type elementType();
+  }];
 }
 
 def Lora_ScalarOp : Lora_Op<"scalar"> {
@@ -76,6 +91,8 @@ def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
     ::llvm::StringRef stringParam(::llvm::StringRef name);
     ::llvm::ArrayRef<int64_t> integers(::llvm::StringRef name);
     bool hasParam(::llvm::StringRef name);
+    /// Of a kernel over elements (`each`): how each of its regions is stored; all `floats` where the param `storage` is not there.
+    static ::llvm::SmallVector<Storage> storageOf(::mlir::DictionaryAttr params);
   }];
 }
 

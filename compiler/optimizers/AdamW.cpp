@@ -1,4 +1,6 @@
-// AdamW (Loshchilov & Hutter 2019, algorithm 2), in torch's order of operations.
+// AdamW (Loshchilov & Hutter 2019, algorithm 2), in torch's order of operations; with states in 8
+// bits (Dettmers et al. 2022), in the numbers of bitsandbytes' CPU backend. That has m as beta1·m +
+// (1 - beta1)·g and fuses sums with products: absmax is an ulp off now and then, codes are equal.
 
 #include "compiler/optimizers/Optimizer.h"
 
@@ -20,9 +22,12 @@ static void update(Update &u) {
   u.give(decayed + minusStep * mean / denominator, {mean, square});
 }
 
-static constexpr llvm::StringRef states[] = {"exp_avg", "exp_avg_sq"};
+static constexpr State states[] = {{"exp_avg"}, {"exp_avg_sq"}};
+static constexpr State statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned},
+                                         {"exp_avg_sq", lorac::lora::Storage::DynamicUnsigned}};
 
 namespace lorac::optimizers {
-extern const Optimizer optimizerAdamW;
+extern const Optimizer optimizerAdamW, optimizerAdamW8bit;
 }
 const Optimizer lorac::optimizers::optimizerAdamW = {"adamw", states, update};
+const Optimizer lorac::optimizers::optimizerAdamW8bit = {"adamw_8bit", statesOf8bit, update};

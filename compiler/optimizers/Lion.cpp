@@ -16,9 +16,11 @@ static void update(Update &u) {
   u.give(p * decay + minusRate * sign(look), {mean});
 }
 
-static constexpr llvm::StringRef states[] = {"exp_avg"};
+static constexpr State states[] = {{"exp_avg"}};
+static constexpr State statesOf8bit[] = {{"exp_avg", lorac::lora::Storage::DynamicSigned}};
 
 namespace lorac::optimizers {
-extern const Optimizer optimizerLion;
+extern const Optimizer optimizerLion, optimizerLion8bit;
 }
 const Optimizer lorac::optimizers::optimizerLion = {"lion", states, update};
+const Optimizer lorac::optimizers::optimizerLion8bit = {"lion_8bit", statesOf8bit, update};

@@ -3,17 +3,24 @@
 // regions of the arena, the memory plan, checkpoints and what falls with AdaLoRA's ranks follow
 // from it (docs/design.md, "A step is programs"; docs/adding.md).
 
+#include "compiler/dialect/LoraOps.h"
 #include "compiler/optimizers/Update.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 
 namespace lorac::optimizers {
 
+/// A number of each element of each parameter, zero at first, that the update reads as float32.
+struct State {
+  llvm::StringRef
+      name; ///< of its region and, before ".<parameter>", of its tensors in a checkpoint
+  /// What it lies in; of codes only where the parameter has `min_8bit_size` elements, else float32.
+  lora::Storage storage = lora::Storage::Floats;
+};
+
 struct Optimizer {
   llvm::StringRef name; ///< its word in a spec
-  /// Of each parameter one f32, zero at first; the name of its region and, before ".<parameter>",
-  /// of its tensors in a checkpoint.
-  llvm::ArrayRef<llvm::StringRef> states;
+  llvm::ArrayRef<State> states;
   /// Writes one element's update; ends with Update::give.
   void (*update)(Update &u);
 };

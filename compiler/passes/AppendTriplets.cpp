@@ -31,10 +31,10 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     auto adapters = getOperation().getOps<AdapterOp>();
     const int64_t modules = std::distance(adapters.begin(), adapters.end());
     DevicePrograms programs(getOperation(), "triplets");
-    SmallVector<StringRef> states; // of the optimizer
+    SmallVector<RegionOp> states; // of the optimizer: where one has numbers of parameters
     for (RegionOp region : getOperation().getOps<RegionOp>())
-      if (region.getRole() == RegionRole::State)
-        states.push_back(region.getSymName());
+      if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax)
+        states.push_back(region);
     for (StringRef name : {"sensitivity", "uncertainty"})
       programs.declare(RegionRole::Importance, name, programs.floats());
     programs.declare(RegionRole::Unfolded, "unfolded", ofB);
@@ -67,13 +67,26 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
                      programs.io("triplet_scores", {triplets})},
                     modules);
     open("zero_triplets");
-    SmallVector<Value> zeroed{table(), programs.io("triplet_states", {triplets}, /*integers=*/true),
-                              region("params")};
-    for (StringRef state : states)
-      zeroed.push_back(region(state));
+    SmallVector<Value> zeroed{table(),
+                              programs.io("triplet_states", {triplets}, /*integers=*/true)};
+    KernelKey key{"triplet_zeros", {}};
+    SmallVector<StringRef> storage{stringifyStorage(Storage::Floats)};
+    for (RegionOp state : states)
+      storage.push_back(stringifyStorage(state.getStorage()));
+    storage.append(2, stringifyStorage(Storage::Floats));
+    OpBuilder b(&getContext());
+    if (llvm::any_of(states, [](RegionOp of) { return of.getStorage() != Storage::Floats; })) {
+      zeroed.push_back(programs.io("triplet_owns", {modules, 3}, /*integers=*/true));
+      key.params.push_back(b.getNamedAttr("storage", b.getStrArrayAttr(storage)));
+    } else {
+      key.params.push_back(b.getNamedAttr("regions", b.getI64IntegerAttr(int64_t(storage.size()))));
+    }
+    zeroed.push_back(region("params"));
+    for (RegionOp state : states)
+      zeroed.push_back(region(state.getSymName()));
     for (StringRef average : {"sensitivity", "uncertainty"})
       zeroed.push_back(region(average));
-    programs.launch("triplet_zeros", zeroed, modules);
+    programs.launch(key, zeroed, modules);
   }
 };
 

@@ -64,8 +64,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     if (programs.floats() == 0)
       return;
     OpBuilder b(&getContext());
-    for (StringRef state : optimizer->states)
-      programs.declare(RegionRole::State, state, programs.floats());
+    const SmallVector<DevicePrograms::Part> parts = declareStates(programs, *optimizer);
     appendNorm(programs, b, getOperation().getLoc());
 
     programs.open("update");
@@ -73,10 +72,43 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       static_assert(sizeof(LoracStep) % 4 == 0);
       programs.io("step", {sizeof(LoracStep) / 4}, /*integers=*/true);
     }
-    optimizers::Update update(b, getOperation().getLoc(), optimizer->states,
-                              {beta1, beta2, eps, weightDecay});
+    SmallVector<StringRef> states;
+    for (const optimizers::State &state : optimizer->states)
+      states.push_back(state.name);
+    optimizers::Update update(b, b.getUnknownLoc(), states, {beta1, beta2, eps, weightDecay});
     optimizer->update(update);
-    programs.launch(optimizer->name, update, "update");
+    programs.launch(optimizer->name, update, "update", parts);
+  }
+
+  // Their regions, and the launches that they are updated by: where states lie in 8 bits, one over
+  // the parameters that are large enough, and one over the others, which keep float32. The regions
+  // are the same ones whatever the ranks.
+  SmallVector<DevicePrograms::Part> declareStates(DevicePrograms &programs,
+                                                  const optimizers::Optimizer &optimizer) {
+    const DevicePrograms::Share large = programs.shareFrom(min8bitSize);
+    const std::string name = optimizer.name.str();
+    DevicePrograms::Part ofLarge{name, 0, large.spans, {}},
+        ofOthers{name + "_f32", large.spans, programs.spans() - large.spans, {}};
+    for (const optimizers::State &state : optimizer.states) {
+      ofLarge.storage.push_back(state.storage);
+      ofOthers.storage.push_back(isCode(state.storage) ? Storage::Compact : state.storage);
+      auto declare = [&](StringRef suffix, Storage storage, int64_t count) {
+        programs.declare(RegionRole::State, (state.name + suffix).str(), count, storage);
+      };
+      if (!isCode(state.storage)) {
+        declare("", state.storage, programs.floats());
+        continue;
+      }
+      declare("", state.storage, large.spans > 0 ? programs.floats() : 0);
+      declare("_absmax", Storage::Absmax, large.blocks);
+      declare("_compact", Storage::Compact, programs.floats() - large.floats);
+    }
+    SmallVector<DevicePrograms::Part> parts;
+    if (llvm::any_of(ofLarge.storage, isCode))
+      for (const DevicePrograms::Part &part : {ofLarge, ofOthers})
+        if (part.spans > 0)
+          parts.push_back(part);
+    return parts;
   }
 };
 

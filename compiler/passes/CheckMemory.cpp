@@ -68,9 +68,8 @@ struct CheckMemoryPass : lorac::lora::impl::CheckMemoryBase<CheckMemoryPass> {
     llvm::StringSet<> ofInference = inferenceBuffers(module);
     InUse always;
     for (RegionOp region : module.getOps<RegionOp>())
-      if (const int64_t begin = region.getOffset(), floats = region.getFloats(); floats > 0)
-        if (const Span *other =
-                always.add({begin, begin + 4 * floats, region.getSymName().str()})) {
+      if (const int64_t begin = region.getOffset(), end = begin + region.bytes(); begin < end)
+        if (const Span *other = always.add({begin, end, region.getSymName().str()})) {
           module.emitError("'") << region.getSymName() << "' lies over '" << other->name
                                 << "' in the arena, both in use throughout";
           return signalPassFailure();

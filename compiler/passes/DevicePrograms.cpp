@@ -3,6 +3,7 @@
 #include "compiler/passes/DevicePrograms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "runtime/abi.h"
+#include "runtime/formats/Dynamic8.h"
 
 #include <cstddef>
 #include <set>
@@ -13,14 +14,39 @@ using namespace lorac::lora;
 
 static constexpr int64_t span = 4096;
 
+// Of elements, before AdaLoRA's ranks fell.
+static int64_t countAtStart(ParamOp param) {
+  auto adapter =
+      param.getAdapterAttr()
+          ? SymbolTable::lookupNearestSymbolFrom<AdapterOp>(param, param.getAdapterAttr())
+          : AdapterOp();
+  if (!adapter || !adapter.getFalls())
+    return param.count();
+  return param.count() / int64_t(adapter.getRank()) * (*adapter.getFalls())[0];
+}
+
 DevicePrograms::DevicePrograms(ModuleOp module, StringRef what)
     : module(module), what(what), kernels(module), b(module.getContext()) {
   std::set<std::optional<ParamRole>> roles;
   for (ParamOp param : module.getOps<ParamOp>()) {
-    count += param.count(), pieces += (param.count() + span - 1) / span;
+    const int64_t n = param.count();
+    sizes.push_back({n, countAtStart(param)});
+    count += n, pieces += (n + span - 1) / span;
     roles.insert(param.getRole());
   }
   groups = int64_t(roles.size());
+}
+
+DevicePrograms::Share DevicePrograms::shareFrom(int64_t elements) const {
+  constexpr int64_t block = formats::dynamicBlock;
+  Share share;
+  for (auto [n, atStart] : sizes)
+    if (atStart >= elements) {
+      share.floats += n;
+      share.spans += (n + span - 1) / span;
+      share.blocks += (n + block - 1) / block;
+    }
+  return share;
 }
 
 Operation *DevicePrograms::open(StringRef name) {
@@ -37,7 +63,10 @@ Value DevicePrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t>
   return BufferOp::create(b, b.getUnknownLoc(), MemRefType::get(shape, element), role, label, -1);
 }
 Value DevicePrograms::region(StringRef name, int64_t floats) {
-  return buffer(BufferRole::Region, name, {floats}, b.getF32Type());
+  Type element = b.getF32Type();
+  if (auto declared = module.lookupSymbol<RegionOp>(name))
+    floats = int64_t(declared.getCount()), element = declared.elementType();
+  return buffer(BufferRole::Region, name, {floats}, element);
 }
 Value DevicePrograms::io(StringRef name, ArrayRef<int64_t> shape, bool integers) {
   return buffer(BufferRole::IO, name, shape, integers ? Type(b.getI32Type()) : b.getF32Type());
@@ -47,12 +76,12 @@ Value DevicePrograms::local(StringRef label, int64_t count, Type element) {
   return buffer(BufferRole::Local, label, {count}, element);
 }
 
-void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t floats) {
+void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage) {
   OpBuilder at(module.getContext());
   at.setInsertionPointToEnd(module.getBody());
   if (auto functions = module.getOps<func::FuncOp>(); !functions.empty())
     at.setInsertionPoint(*functions.begin());
-  RegionOp::create(at, module.getLoc(), name, kind, floats, -1);
+  RegionOp::create(at, module.getLoc(), name, kind, storage, count, -1);
 }
 
 void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
@@ -81,25 +110,55 @@ void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &s
                    scalar.formula.attribute(b), byGroup ? b.getI64IntegerAttr(byGroup) : nullptr);
 }
 
-void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars) {
+void DevicePrograms::addState(SmallVectorImpl<Value> &to, StringRef name, Storage storage) {
+  to.push_back(region(storage == Storage::Compact ? (name + "_compact").str() : name.str()));
+  if (isCode(storage))
+    to.push_back(region((name + "_absmax").str()));
+}
+
+void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars,
+                            ArrayRef<Part> parts) {
+  const Part whole{name.str(), 0, pieces,
+                   SmallVector<Storage>(update.states.size(), Storage::Floats)};
+  if (parts.empty())
+    parts = whole;
   const auto uniform = int64_t(update.ofAll().size()), byGroup = int64_t(update.ofGroups().size());
-  SmallVector<Value> operands{spanTable(), io(scalars, {uniform + byGroup * groups}), norm(),
-                              region("params"), region("grads")};
+  Value table = spanTable();
+  SmallVector<Value> told{io(scalars, {uniform + byGroup * groups}), norm(), region("params"),
+                          region("grads")};
+  for (auto [i, asked] : llvm::enumerate(update.ofAll()))
+    scalar(told[0], i, asked, 0);
+  for (auto [i, asked] : llvm::enumerate(update.ofGroups()))
+    scalar(told[0], update.ofAll().size() + i, asked, byGroup);
   SmallVector<int64_t> writes;
   if (update.region.front().getTerminator()->getNumOperands() > update.states.size())
     writes.push_back(0); // the parameters
-  for (auto [i, state] : llvm::enumerate(update.states)) {
-    operands.push_back(region(state));
+  for (size_t i = 0; i < update.states.size(); ++i)
     writes.push_back(2 + int64_t(i));
+  for (const Part &part : parts) {
+    Value spans = table;
+    if (part.spans < pieces)
+      spans =
+          SliceOp::create(b, b.getUnknownLoc(), MemRefType::get({part.spans, 4}, b.getI32Type()),
+                          table, 16 * part.first);
+    SmallVector<Value> operands{spans};
+    operands.append(told);
+    for (auto [state, storage] : llvm::zip(update.states, part.storage))
+      addState(operands, state, storage);
+    KernelKey key{"each",
+                  {param("what", part.what), param("regions", 2 + int64_t(update.states.size())),
+                   param("uniform", uniform), param("by_group", byGroup),
+                   places("ones", {offsetof(LoracNorm, clip) / 4}), places("writes", writes)},
+                  &update.region};
+    if (llvm::any_of(part.storage, [](Storage storage) { return storage != Storage::Floats; })) {
+      SmallVector<StringRef> words(2, stringifyStorage(Storage::Floats));
+      for (Storage storage : part.storage)
+        words.push_back(stringifyStorage(storage));
+      key.params.push_back(b.getNamedAttr("storage", b.getStrArrayAttr(words)));
+    }
+    if (llvm::any_of(part.storage, isCode))
+      operands.push_back(
+          buffer(BufferRole::Table, "dynamic8", {2, formats::dynamicTableFloats}, b.getF32Type()));
+    launch(key, operands, part.spans);
   }
-  for (auto [i, asked] : llvm::enumerate(update.ofAll()))
-    scalar(operands[1], i, asked, 0);
-  for (auto [i, asked] : llvm::enumerate(update.ofGroups()))
-    scalar(operands[1], update.ofAll().size() + i, asked, byGroup);
-  launch({"each",
-          {param("what", name), param("regions", 2 + int64_t(update.states.size())),
-           param("uniform", uniform), param("by_group", byGroup),
-           places("ones", {offsetof(LoracNorm, clip) / 4}), places("writes", writes)},
-          &update.region},
-         operands, pieces);
 }

@@ -7,7 +7,7 @@ include "mlir/Pass/PassBase.td"
 def AttachAdapters : Pass<"lora-attach-adapters", "::mlir::ModuleOp"> {
   let summary = "10-model -> 20-adapted: targets become frozen base + low-rank update";
   let description = [{
-    Reads the rank pattern from the module's `lora.adapters`. A module with rank 0 is left as it is.
+    Each `lora.adapter` becomes the update of its weight's linear; one of rank 0 is left out.
     ```mlir
     %y = lora.linear %x, %w
     ==>
@@ -148,14 +148,16 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
   let description = [{
     One launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span belongs to. Its body
     is what compiler/optimizers/<name>.cpp writes for one element; its states become a `lora.region` each, and the numbers that the host computes
-    before each update a `lora.scalar` each. @norm is the gradient's norm and the clip factor, summed in one order on all
-    targets. On devices the place of the step's scalars comes with it.
+    before each update a `lora.scalar` each. States of 8 bits make two launches of one body: over the parameters that are large enough, whose
+    spans come first in the table, and over the others, whose states lie in a compact region. @norm is the gradient's norm and the clip
+    factor, summed in one order on all targets. On devices the place of the step's scalars comes with it.
   }];
   let options = [Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "its word in a spec">,
                  Option<"beta1", "beta1", "double", "0.9", "first of the betas">,
                  Option<"beta2", "beta2", "double", "0.999", "second of the betas">,
                  Option<"eps", "eps", "double", "1e-8", "what the denominator has beside the root">,
                  Option<"weightDecay", "weight-decay", "double", "0", "decoupled from the gradient">,
+                 Option<"min8bitSize", "min-8bit-size", "int64_t", "4096", "elements from which on a parameter has states of 8 bits">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }

@@ -72,7 +72,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
     auto first = OpBuilder::atBlockBegin(module.getBody());
     for (auto [name, kind, prefix] : {std::tuple("params", RegionRole::Params, "param/"),
                                       std::tuple("grads", RegionRole::Grads, "grad/")}) {
-      place(RegionOp::create(first, module.getLoc(), name, kind, count, -1));
+      place(RegionOp::create(first, module.getLoc(), name, kind, Storage::Floats, count, -1));
       const int64_t begin = fixed[("region/" + Twine(name)).str()];
       for (ParamOp param : module.getOps<ParamOp>())
         fixed[(prefix + param.getSymName()).str()] = begin + 4 * int64_t(*param.getOffset());
@@ -97,7 +97,7 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
   void place(RegionOp region) {
     region.setOffset(top);
     fixed[("region/" + region.getSymName()).str()] = top;
-    top += aligned(4 * int64_t(region.getFloats()) + 64);
+    top += aligned(region.bytes() + 64);
   }
 
   // As declared, but the parts of a stack follow its first part, and E, whose length is a rank,

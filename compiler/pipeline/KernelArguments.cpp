@@ -68,15 +68,14 @@ KernelArguments statedBy(KernelOp kernel, const std::vector<Passed> &first) {
       out.mostScalar.push_back(
           name == "rank" && params.contains("most_rank") ? cpu::intParam(params, "most_rank") : 0);
   auto add = [&](const cpu::ArgumentText &text) {
-    constexpr int64_t element = 4; // float32 or int32
     const size_t at = out.buffers.size();
     const ArgumentSize stride = sizeOf(text.stride, kernel);
     const ArgumentSize outer =
         text.outer != "all" ? sizeOf(text.outer, kernel)
         : at < first.size()
-            ? ArgumentSize{ArgumentSize::Number, first[at].bytes / (element * stride.value)}
+            ? ArgumentSize{ArgumentSize::Number, first[at].bytes / (text.element * stride.value)}
             : ArgumentSize();
-    out.buffers.push_back({-1, element, outer, stride, sizeOf(text.columns, kernel)});
+    out.buffers.push_back({-1, text.element, outer, stride, sizeOf(text.columns, kernel)});
   };
   for (const cpu::ArgumentText &text : cpu::argumentsOf(kernel)) {
     if (!text.isWeight) {

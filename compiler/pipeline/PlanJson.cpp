@@ -49,7 +49,7 @@ public:
       writeParams();
       writeRanks();
       writeArena();
-      writeOptimizer(*spec.optimizer.name);
+      writeOptimizer(spec.optimizer);
       writeKernels();
       writePrograms();
     });
@@ -166,7 +166,9 @@ private:
             json.attribute("name", region.getSymName());
             json.attribute("kind", stringifyRegionRole(region.getRole()));
             json.attribute("offset", int64_t(region.getOffset()));
-            json.attribute("count", int64_t(region.getFloats()));
+            json.attribute("count", int64_t(region.getCount()));
+            if (region.getStorage() != Storage::Floats)
+              json.attribute("storage", stringifyStorage(region.getStorage()));
           });
       });
     });
@@ -185,17 +187,19 @@ private:
       for (auto &[name, buffer] : tables)
         json.object([&, op = buffer]() mutable {
           auto shape = cast<MemRefType>(op.getMemory().getType()).getShape();
-          json.attribute("kind", "rope");
+          auto theta = op->getAttrOfType<FloatAttr>("theta");
+          json.attribute("kind", theta ? "rope" : "dynamic8");
           json.attribute("offset", int64_t(op.getOffset()));
           json.attribute("positions", shape[0]);
           json.attribute("dim", shape[1]);
-          json.attribute("theta", op->getAttrOfType<FloatAttr>("theta").getValueAsDouble());
+          if (theta)
+            json.attribute("theta", theta.getValueAsDouble());
         });
     });
   }
 
   // What the host computes before each update.
-  void writeOptimizer(dsl::OptimizerName name) {
+  void writeOptimizer(const dsl::OptimizerSpec &optimizer) {
     auto update = module.lookupSymbol<func::FuncOp>("update");
     if (!update)
       return;
@@ -204,8 +208,10 @@ private:
       if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == "update")
         floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
     json.attributeObject("optimizer", [&] {
-      json.attribute("name", llvm::StringRef(toString(name)));
+      json.attribute("name", llvm::StringRef(toString(*optimizer.name)));
       json.attribute("floats", floats);
+      if (*optimizer.min8bitSize > 0)
+        json.attribute("min_8bit_size", *optimizer.min8bitSize);
       json.attributeArray("scalars", [&] {
         for (ScalarOp scalar : update.getOps<ScalarOp>())
           json.object([&] {

@@ -95,8 +95,8 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
   std::string names;
   for (RegionOp region : module.getOps<RegionOp>()) {
     if (region.getRole() == RegionRole::Params)
-      count = region.getFloats();
-    trained += 4 * int64_t(region.getFloats());
+      count = region.getCount();
+    trained += region.bytes();
     names += (names.empty() ? "" : ", ") + region.getSymName().str();
   }
   for (KernelOp kernel : module.getOps<KernelOp>())

@@ -12,6 +12,7 @@ void lorac::addUpdatePrograms(PassManager &pm, const dsl::Spec &spec, const std:
                                  .beta2 = *optimizer.beta2,
                                  .eps = *optimizer.eps,
                                  .weightDecay = *optimizer.weightDecay,
+                                 .min8bitSize = *optimizer.min8bitSize,
                                  .device = device}));
   pm.addPass(createAppendTriplets({.device = device}));
 }

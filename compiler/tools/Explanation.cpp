@@ -111,9 +111,12 @@ std::vector<TensorGroup> Explanation::grouped() const {
 
 TrainedBytes Explanation::bytes(const TrainedTensor &tensor) const {
   const int64_t floats = 4 * tensor.count();
+  const bool codes = std::any_of(tensors.begin(), tensors.end(), [&](const TrainedTensor &of) {
+    return of.count() >= min8bitSize;
+  });
   // AdaLoRA: two averages of importance; B is kept as it is beside B·diag(E), which the step reads.
-  return {floats, floats, states * floats, adalora ? 2 * floats : 0,
-          adalora && tensor.part == "lora_B" ? floats : 0};
+  return {floats, floats, optimizers::stateBytes(optimizer, tensor.count(), min8bitSize, codes),
+          adalora ? 2 * floats : 0, adalora && tensor.part == "lora_B" ? floats : 0};
 }
 
 TrainedBytes Explanation::bytes() const {
@@ -133,7 +136,8 @@ Explanation explain(const Project &project) {
   const dsl::Spec &spec = project.spec;
   Explanation out;
   out.adalora = project.ranks.has_value();
-  out.states = int64_t(optimizers::statesOf(toString(*spec.optimizer.name)).size());
+  out.optimizer = toString(*spec.optimizer.name);
+  out.min8bitSize = *spec.optimizer.min8bitSize;
   const std::map<std::string, Place> places = tools::places(project.model);
   for (const dsl::AdapterChoice &choice : project.adapters) {
     const Place &place = places.at(choice.module);

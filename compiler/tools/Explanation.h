@@ -51,7 +51,8 @@ struct Explanation {
   std::vector<TrainedTensor> tensors; ///< module by module, A, B, E
   std::vector<RateGroup> groups;
   bool adalora = false;
-  int64_t states = 0; ///< of the optimizer, each as large as what is trained
+  std::string optimizer;   ///< its word
+  int64_t min8bitSize = 0; ///< elements from which on a tensor has states of 8 bits
 
   int64_t parameters() const;
   std::vector<TensorGroup> grouped() const;

@@ -23,11 +23,12 @@ Result<PlanSize> readPlanSize(const std::string &planJson) {
     size.scratch = arena.at("scratch_bytes");
     for (const auto &region : arena.at("regions")) {
       const std::string kind = region.at("kind");
-      const uint64_t floats = region.at("count");
+      const std::string storage = region.value("storage", "floats");
+      const uint64_t count = region.at("count");
       if (kind == "params")
-        size.parameters = floats;
+        size.parameters = count;
       if (kind == "params" || kind == "grads" || kind == "state")
-        size.adapters += 4 * floats;
+        size.adapters += (storage.starts_with("dynamic8") ? 1 : 4) * count;
     }
     size.tokens = json.at("limits").at("max_tokens");
     for (const auto &launch : json.at("programs").at("train"))

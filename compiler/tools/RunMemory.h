@@ -20,7 +20,7 @@ struct RunFacts {
   uint64_t programReserve = 0;           ///< for kernels and plan
   int64_t parameters = 0;                ///< trainable
   size_t tensors = 0;                    ///< that they lie in: A, B, of AdaLoRA E
-  std::vector<std::string> states;       ///< of the optimizer
+  std::vector<std::string> states;       ///< of the optimizer: its regions
 };
 
 /// Reads the data of the spec as its trainer will.

@@ -1,5 +1,6 @@
 #include "runtime/formats/Nf4.h"
 #include "runtime/formats/Codebooks.h"
+#include "runtime/formats/Dynamic8.h"
 
 #include <algorithm>
 #include <array>
@@ -39,62 +40,9 @@ const Search &searchOf(FourBit type) {
   return type == FourBit::Nf4 ? nf4 : fp4;
 }
 
-/// torch.linspace in float32: both halves count from their own end, with one rounding a value.
-float linspace(float begin, float end, int count, int i) {
-  const float step = (end - begin) / float(count - 1);
-  return i < count / 2 ? std::fma(step, float(i), begin)
-                       : std::fma(-step, float(count - 1 - i), end);
-}
-
-std::array<float, 256> makeDynamicMap() {
-  constexpr int exponents = 7;
-  std::array<float, 256> map{};
-  size_t at = 0;
-  for (int e = 0; e < exponents; ++e) {
-    const int items = (1 << e) + 1;
-    const auto power = float(std::pow(10.0, e - (exponents - 1)));
-    for (int i = 0; i + 1 < items; ++i) {
-      const float mean =
-          (linspace(0.1f, 1.0f, items, i) + linspace(0.1f, 1.0f, items, i + 1)) / 2.0f;
-      map[at++] = power * mean;
-      map[at++] = -power * mean;
-    }
-  }
-  map[at++] = 0.0f;
-  map[at++] = 1.0f;
-  std::sort(map.begin(), map.end());
-  return map;
-}
-
-/// The code nearest to each of the 65,536 grid points over [-1, 1] on which bitsandbytes' CPU
-/// quantizer rounds first.
-const std::array<uint8_t, 65536> &gridCodes() {
-  static const std::array<uint8_t, 65536> codes = [] {
-    std::array<uint8_t, 65536> out{};
-    const float *map = dynamicMap();
-    for (int i = 0; i < 65536; ++i) {
-      const float value = float(i) / 65535.0f * 2.0f - 1.0f;
-      const float *right = std::lower_bound(map, map + 256, value);
-      if (right == map)
-        out[i] = 0;
-      else if (right == map + 256)
-        out[i] = 255;
-      else
-        out[i] = uint8_t((*right - value < value - right[-1] ? right : right - 1) - map);
-    }
-    return out;
-  }();
-  return codes;
-}
-
 } // namespace
 
 const float *fourBitCodes(FourBit type) { return type == FourBit::Nf4 ? nf4Codes : fp4Codes; }
-
-const float *dynamicMap() {
-  static const std::array<float, 256> map = makeDynamicMap();
-  return map.data();
-}
 
 float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole, uint8_t *codes) {
   const Search &search = searchOf(type);
@@ -122,27 +70,19 @@ float nestedOffset(std::span<const float> absmax) {
 
 void quantizeNested(std::span<const float> absmax, float offset, uint8_t *codes,
                     float *nestedAbsmax) {
-  constexpr size_t block = 256;
-  const std::array<uint8_t, 65536> &grid = gridCodes();
+  constexpr auto block = size_t(dynamicBlock);
+  std::array<float, block> centred;
   for (size_t begin = 0; begin < absmax.size(); begin += block) {
-    const size_t end = std::min(absmax.size(), begin + block);
-    float largest = 0;
-    for (size_t i = begin; i < end; ++i)
-      largest = std::max(largest, std::fabs(absmax[i] - offset));
-    nestedAbsmax[begin / block] = largest;
-    for (size_t i = begin; i < end; ++i) {
-      if (largest == 0.0f || !std::isfinite(largest)) {
-        codes[i] = 0;
-        continue;
-      }
-      const float x = std::clamp((absmax[i] - offset) / largest, -1.0f, 1.0f);
-      codes[i] = grid[size_t(std::floor((x + 1.0f) * 0.5f * 65535.0f + 0.5f))];
-    }
+    const size_t count = std::min(block, absmax.size() - begin);
+    for (size_t i = 0; i < count; ++i)
+      centred[i] = absmax[begin + i] - offset;
+    nestedAbsmax[begin / block] =
+        quantizeDynamic(Dynamic8::Signed, std::span(centred).first(count), codes + begin);
   }
 }
 
 float decodeNested(uint8_t code, float nestedAbsmax, float offset) {
-  return dynamicMap()[code] * nestedAbsmax + offset;
+  return dynamicMap(Dynamic8::Signed)[code] * nestedAbsmax + offset;
 }
 
 } // namespace lorac::formats

@@ -11,8 +11,6 @@ enum class FourBit { Nf4, Fp4 };
 
 /// The 16 values by code.
 const float *fourBitCodes(FourBit type);
-/// The signed dynamic map of 256 values (create_dynamic_map(true, 7, 8)), ascending.
-const float *dynamicMap();
 
 /// Quantizes one block of `count` values: one code a byte into `codes`; the result is absmax.
 /// `whole`: the block is full, and bitsandbytes multiplies by 1/absmax; in a last partial block it
@@ -20,7 +18,8 @@ const float *dynamicMap();
 /// the code of zero. Thread-safe, as all here.
 float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole, uint8_t *codes);
 
-/// Double quantization: offset = mean(absmax), then 8-bit codes and one absmax for 256 of them.
+/// Double quantization: offset = mean(absmax), then 8-bit codes (Dynamic8::Signed) and one absmax
+/// for 256 of them.
 float nestedOffset(std::span<const float> absmax);
 void quantizeNested(std::span<const float> absmax, float offset, uint8_t *codes,
                     float *nestedAbsmax);

@@ -1,5 +1,6 @@
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/Checked.h"
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
@@ -142,7 +143,7 @@ private:
 
   void packNested() {
     auto nested = static_cast<float *>(parts[2]);
-    std::copy(dynamicMap(), dynamicMap() + 256, nested);
+    std::copy_n(dynamicMap(Dynamic8::Signed), 256, nested);
     nested[256] = nestedOffset(blockScales);
     quantizeNested(blockScales, nested[256], static_cast<uint8_t *>(parts[1]), nested + nestedHead);
   }

@@ -1,4 +1,5 @@
 #include "runtime/formats/RowWeight.h"
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
@@ -164,7 +165,7 @@ private:
       return scatter(parallel, absmax.data(), static_cast<float *>(parts[1]));
     std::vector<uint8_t> bytes(absmax.size());
     auto nested = static_cast<float *>(parts[2]);
-    std::copy(dynamicMap(), dynamicMap() + 256, nested);
+    std::copy_n(dynamicMap(Dynamic8::Signed), 256, nested);
     nested[256] = nestedOffset(absmax);
     quantizeNested(absmax, nested[256], bytes.data(), nested + nestedHead);
     scatter(parallel, bytes.data(), static_cast<uint8_t *>(parts[1]));

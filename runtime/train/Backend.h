@@ -72,6 +72,7 @@ struct TrainedFloats {
   struct Region {
     std::string name;
     float *floats;
+    uint8_t *codes = nullptr; ///< in place of floats
   };
   float *params = nullptr;
   std::vector<Region> others; ///< those of Plan::trained() behind the params, in its order
@@ -81,6 +82,12 @@ struct TrainedFloats {
     for (const Region &region : others)
       if (region.name == name)
         return region.floats;
+    return nullptr;
+  }
+  uint8_t *findCodes(std::string_view name) const {
+    for (const Region &region : others)
+      if (region.name == name)
+        return region.codes;
     return nullptr;
   }
 };

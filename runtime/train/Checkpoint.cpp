@@ -9,6 +9,7 @@
 #include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/RunSurvey.h"
+#include "runtime/train/StateStorage.h"
 
 #include <algorithm>
 #include <cstring>
@@ -126,22 +127,16 @@ TrainerState fromJson(const Fields &root) {
   return state;
 }
 
-/// Where each tensor of the checkpoint goes: its name in the file and the floats in memory.
-struct Target {
-  std::string name;
-  const PlanParam *param;
-  float *out;
-};
-
-/// Checks names and shapes of `file` against `targets`; all misfits in one text.
-std::string tensorMisfits(const formats::Safetensors &file, const std::vector<Target> &targets) {
+/// Checks names, types and shapes of `file` against `targets`; all misfits in one text.
+std::string tensorMisfits(const formats::Safetensors &file,
+                          const std::vector<StateTensor> &targets) {
   std::string out;
   auto add = [&](const std::string &what) { out += (out.empty() ? "" : "; ") + what; };
-  for (const Target &target : targets) {
+  for (const StateTensor &target : targets) {
     const formats::TensorInfo *info = file.find(target.name);
     if (!info)
       add("'" + target.name + "' is missing");
-    else if (info->dtype != formats::DType::F32 || info->shape != target.param->shape)
+    else if (info->dtype != target.type || info->shape != target.shape)
       add("'" + target.name + "' has another shape or type");
   }
   if (out.empty() && file.tensors().size() != targets.size())
@@ -150,21 +145,14 @@ std::string tensorMisfits(const formats::Safetensors &file, const std::vector<Ta
   return out;
 }
 
-/// What optimizer.safetensors holds of each parameter: states, and of AdaLoRA the parameter itself
-/// and its importance.
-std::vector<std::pair<std::string, float *>> regionsOf(const Plan &plan,
-                                                       const TrainedFloats &trained) {
-  std::vector<std::pair<std::string, float *>> regions;
-  auto add = [&](RegionKind kind) {
-    for (const PlanRegion &region : plan.regions)
-      if (region.kind == kind)
-        regions.emplace_back(region.name + ".", trained.find(region.name));
-  };
-  add(RegionKind::State);
-  if (plan.ranks)
-    regions.emplace_back("param.", trained.params);
-  add(RegionKind::Importance);
-  return regions;
+/// The parameters as the adapter's file has them.
+std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &trained,
+                                        const std::string &prefix) {
+  std::vector<StateTensor> tensors;
+  for (const PlanParam &param : plan.params)
+    tensors.push_back(
+        {prefix + param.name, formats::DType::F32, param.shape, trained.params + param.offset});
+  return tensors;
 }
 
 /// Whether the checkpoint is of another optimizer: that names it better than the tensors which its
@@ -269,7 +257,7 @@ Result<Json> readState(const std::string &folder) {
 struct OpenCheckpoint {
   TrainerState state;
   std::optional<formats::Safetensors> adapter, optimizer;
-  std::vector<Target> adapterTargets, optimizerTargets;
+  std::vector<StateTensor> adapterTargets, optimizerTargets;
 };
 
 Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &plan,
@@ -287,13 +275,9 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
       return opened.error();
     *file = std::move(*opened);
   }
-  for (const PlanParam &param : plan.params) {
-    if (!plan.ranks)
-      open.adapterTargets.push_back(
-          {adapterPrefix + param.name, &param, trained.params + param.offset});
-    for (const auto &[prefix, region] : regionsOf(plan, trained))
-      open.optimizerTargets.push_back({prefix + param.name, &param, region + param.offset});
-  }
+  if (!plan.ranks)
+    open.adapterTargets = adapterTensors(plan, trained, adapterPrefix);
+  open.optimizerTargets = stateTensors(plan, trained);
   std::string misfits = plan.ranks ? "" : tensorMisfits(*open.adapter, open.adapterTargets);
   if (misfits.empty() && !otherOptimizer(root, identity))
     misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
@@ -319,13 +303,15 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
 
 Result<void> requireFiniteState(const Plan &plan, const TrainedFloats &trained,
                                 const std::string &what) {
-  auto regions = regionsOf(plan, trained);
+  std::vector<StateTensor> tensors;
   if (!plan.ranks)
-    regions.insert(regions.begin(), {"", trained.params});
-  for (const auto &[prefix, region] : regions)
-    for (const PlanParam &param : plan.params)
+    tensors = adapterTensors(plan, trained, "");
+  for (StateTensor &tensor : stateTensors(plan, trained))
+    tensors.push_back(std::move(tensor));
+  for (const StateTensor &tensor : tensors)
+    if (tensor.type == formats::DType::F32)
       if (Result<void> finite = formats::requireFinite(
-              {region + param.offset, size_t(param.count())}, what, prefix + param.name);
+              {static_cast<const float *>(tensor.data), size_t(tensor.count())}, what, tensor.name);
           !finite)
         return finite;
   return {};
@@ -343,10 +329,8 @@ Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &
   if (Result<void> written = formats::writePeftAdapter(work, adapter, &hashes); !written)
     return written.error();
   std::vector<formats::TensorToWrite> tensors;
-  for (const PlanParam &param : plan.params)
-    for (const auto &[prefix, region] : regionsOf(plan, trained))
-      tensors.push_back(
-          {prefix + param.name, formats::DType::F32, param.shape, region + param.offset});
+  for (const StateTensor &tensor : stateTensors(plan, trained))
+    tensors.push_back({tensor.name, tensor.type, tensor.shape, tensor.data});
   if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors, {},
                                                        &hashes["optimizer.safetensors"]);
       !written)
@@ -437,9 +421,9 @@ Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
     return open.error();
   for (auto [file, targets] : {std::pair{&*open->adapter, &open->adapterTargets},
                                {&*open->optimizer, &open->optimizerTargets}})
-    for (const Target &target : *targets) {
+    for (const StateTensor &target : *targets) {
       std::span<const uint8_t> bytes = file->bytes(*file->find(target.name));
-      std::memcpy(target.out, bytes.data(), bytes.size());
+      std::memcpy(target.data, bytes.data(), bytes.size());
     }
   return std::move(open->state);
 }

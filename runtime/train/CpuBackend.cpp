@@ -1,6 +1,7 @@
 #include "runtime/train/CpuBackend.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/StateStorage.h"
 #include "runtime/train/ranks/Gather.h"
 #include "runtime/train/ranks/TripletParams.h"
 
@@ -73,10 +74,10 @@ Result<void> CpuBackend::prepare(const Plan &of, const Payload &payload) {
   return {};
 }
 
-// Rope, and the spans that kernels over elements go over.
+// Rope, maps of 8-bit numbers, and the spans that kernels over elements go over.
 void CpuBackend::fillTables(const Plan &of) {
   for (const PlanTable &table : of.tables)
-    fillRopeTable(table, arena.at<float>(table.offset));
+    fillTable(table, arena.at<float>(table.offset));
   const std::vector<PlanSpan> spans = of.spans();
   std::copy(spans.begin(), spans.end(), arena.at<PlanSpan>(of.io.updateSpans));
 }
@@ -94,13 +95,15 @@ Result<void> CpuBackend::adopt(const Payload &program, const Plan &next, const T
       return matched.error();
     tensors = std::move(*matched);
     for (size_t i = 0; i < from.size(); ++i)
-      if (to[i].offset > from[i].offset || (i > 0 && to[i].offset < to[i - 1].offset))
+      if (to[i].offset > from[i].offset || to[i].bytes() > from[i].bytes() ||
+          (i > 0 && to[i].offset < to[i - 1].offset))
         return Error{"the new program's regions do not lie below the old one's", Exit::Bug};
   } else if (Result<Arena> other = Arena::allocate(uint64_t(next.arenaBytes), "the arena"); other) {
     before = std::exchange(arena, std::move(*other));
   } else {
     return other.error();
   }
+  std::vector<std::vector<float>> states; // of 8 bits
   if (kept)
     unfold();
   if (Result<void> prepared = prepare(next, program); !prepared) {
@@ -113,15 +116,31 @@ Result<void> CpuBackend::adopt(const Payload &program, const Plan &next, const T
     fillTables(next);
     return {};
   }
+  // States of 8 bits are taken out, since their blocks become others.
+  const int64_t count = next.region(RegionKind::Params).count;
+  for (const PlanRegion &region : from)
+    if (isCode(region.storage)) {
+      states.push_back(decodeState(plan, region, view(plan)));
+      gatherTriplets(states.back().data(), count, tensors);
+      states.back().resize(size_t(count));
+    }
   // Each region is packed where it lies and then moves down: none reaches one that is still to
   // move.
   int64_t end = 0;
   for (size_t i = 0; i < from.size(); ++i) {
-    gatherTriplets(floats(from[i]), to[i].count, tensors);
-    std::memset(arena.at<std::byte>(end), 0, size_t(to[i].offset - end));
-    std::memmove(floats(to[i]), floats(from[i]), size_t(to[i].count) * sizeof(float));
-    end = to[i].offset + to[i].count * int64_t(sizeof(float));
+    const int64_t endOfRegion = to[i].offset + to[i].bytes();
+    const bool moves = to[i].storage == Storage::Floats;
+    if (moves)
+      gatherTriplets(floats(from[i]), to[i].count, tensors);
+    std::memset(arena.at<std::byte>(end), 0, size_t((moves ? to[i].offset : endOfRegion) - end));
+    if (moves)
+      std::memmove(floats(to[i]), floats(from[i]), size_t(to[i].bytes()));
+    end = endOfRegion;
   }
+  auto state = states.begin();
+  for (const PlanRegion &region : to)
+    if (isCode(region.storage))
+      encodeState(next, region, *state++, view(next));
   arena.shrink(uint64_t(next.arenaBytes));
   arena.clearFrom(uint64_t(end));
   fillTables(next);
@@ -276,17 +295,28 @@ Result<std::vector<float>> CpuBackend::tripletScores() {
 Result<void> CpuBackend::zeroTriplets(const TripletSets &died, const TripletSets &masked) {
   unfold();
   for (const PlanRegion &region : plan.trained())
-    zeroWhole(floats(region), triplets, died);
+    if (region.storage == Storage::Floats)
+      zeroWhole(floats(region), triplets, died);
+  zeroStoredStates(plan, view(plan), triplets, died);
   zeroE(floats(plan.region(RegionKind::Params)), triplets, masked);
   return {};
 }
 
 Result<TrainedFloats> CpuBackend::read() {
   unfold();
-  TrainedFloats trained{floats(plan.region(RegionKind::Params)), {}};
-  for (const PlanRegion &region : plan.trained())
-    if (region.kind != RegionKind::Params)
+  return view(plan);
+}
+
+TrainedFloats CpuBackend::view(const Plan &of) const {
+  TrainedFloats trained{floats(of.region(RegionKind::Params)), {}};
+  for (const PlanRegion &region : of.trained()) {
+    if (region.kind == RegionKind::Params)
+      continue;
+    if (isCode(region.storage))
+      trained.others.push_back({region.name, nullptr, arena.at<uint8_t>(region.offset)});
+    else
       trained.others.push_back({region.name, floats(region)});
+  }
   return trained;
 }
 

@@ -46,6 +46,8 @@ private:
   Result<void> prepare(const Plan &of, const Payload &payload);
   void fillTables(const Plan &of);
   float *floats(const PlanRegion &region) const { return arena.at<float>(region.offset); }
+  /// What is trained, where `of` has it in the arena.
+  TrainedFloats view(const Plan &of) const;
   void forEachModule(const std::function<void(const TripletLayout &, float *)> &body);
   void fold();
   void unfold();

@@ -1,6 +1,7 @@
 #include "runtime/train/CudaBackend.h"
 
 #include "runtime/train/Progress.h"
+#include "runtime/train/StateStorage.h"
 #include "runtime/train/ranks/Gather.h"
 #include "runtime/train/ranks/TripletParams.h"
 
@@ -153,7 +154,7 @@ Result<CudaBackend::Prepared> CudaBackend::prepare(const Plan &of, CudaExecutor 
 }
 
 /// What the arena holds before a program's first step: zeros in all that is trained and in the
-/// gradients, rope tables, the spans, where triplets lie.
+/// gradients, tables, the spans, where triplets lie.
 Result<void> CudaBackend::fillArena(const Plan &of) {
   isFolded = gradsAreFolded = false;
   tripletStates.clear();
@@ -161,8 +162,8 @@ Result<void> CudaBackend::fillArena(const Plan &of) {
   zeroed.push_back(of.region(RegionKind::Grads));
   Result<void> done;
   for (const PlanRegion &region : zeroed)
-    if (done)
-      done = stream.zero(arena.at(region.offset), 4 * uint64_t(region.count));
+    if (done && region.count > 0)
+      done = stream.zero(arena.at(region.offset), uint64_t(region.bytes()));
   const std::vector<PlanSpan> spans = of.spans();
   if (done)
     done =
@@ -171,10 +172,14 @@ Result<void> CudaBackend::fillArena(const Plan &of) {
   if (done && of.hasTriplets())
     done = stream.upload(arena.at(of.io.triplets), triplets.data(),
                          triplets.size() * sizeof(LoracTriplets));
+  const std::vector<std::array<int32_t, 3>> owns = tripletOwns(of, current.triplets);
+  if (done && of.hasTriplets() && of.hasCodes())
+    done =
+        stream.upload(arena.at(of.io.tripletOwns), owns.data(), owns.size() * sizeof(owns.front()));
   std::vector<std::vector<float>> tables;
   for (const PlanTable &table : of.tables) {
     std::vector<float> &values = tables.emplace_back(size_t(table.positions * table.dim));
-    fillRopeTable(table, values.data());
+    fillTable(table, values.data());
     if (done)
       done = stream.upload(arena.at(table.offset), values.data(), 4 * values.size());
   }
@@ -220,13 +225,37 @@ Result<void> CudaBackend::adopt(const Payload &program, const Plan &next, const 
       return gone(started.error());
   current = std::move(*prepared);
   Result<void> done = fillArena(next);
-  const std::vector<PlanRegion> to = next.trained();
-  for (size_t i = 0; kept && i < to.size() && done; ++i) {
-    gatherTriplets(trained[i].data(), to[i].count, tensors);
-    trained[i].resize(size_t(to[i].count));
-    done = upload(to[i], trained[i]);
+  if (done && kept) {
+    gather(next, tensors);
+    const std::vector<PlanRegion> to = next.trained();
+    for (size_t i = 0; i < to.size() && done; ++i)
+      done = upload(to[i], trained[i]);
   }
   return done ? stream.wait() : done;
+}
+
+// The host's copies, as `next` has them. States of 8 bits are taken out and put in again, since
+// their blocks become others.
+void CudaBackend::gather(const Plan &next, const std::vector<TripletTensor> &tensors) {
+  const int64_t count = next.region(RegionKind::Params).count;
+  const std::vector<PlanRegion> from = plan.trained(), to = next.trained();
+  std::vector<std::vector<float>> states;
+  for (const PlanRegion &region : from)
+    if (isCode(region.storage)) {
+      states.push_back(decodeState(plan, region, view(plan)));
+      gatherTriplets(states.back().data(), count, tensors);
+    }
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i].storage == Storage::Floats)
+      gatherTriplets(reinterpret_cast<float *>(trained[i].data()), count, tensors);
+    else
+      std::fill(trained[i].begin(), trained[i].end(), std::byte(0));
+    trained[i].resize(size_t(to[i].bytes()));
+  }
+  auto state = states.begin();
+  for (const PlanRegion &region : to)
+    if (isCode(region.storage))
+      encodeState(next, region, *state++, view(next));
 }
 
 Result<void> CudaBackend::feed(const MicroBatch &batch) {
@@ -410,12 +439,30 @@ Result<void> CudaBackend::zeroTriplets(const TripletSets &died, const TripletSet
   return done ? current.executor.run(Program::ZeroTriplets, stream, 0) : done;
 }
 
-Result<void> CudaBackend::download(const PlanRegion &region, std::vector<float> &out) const {
-  out.resize(size_t(region.count));
-  return stream.download(out.data(), arena.at(region.offset), 4 * uint64_t(region.count));
+Result<void> CudaBackend::download(const PlanRegion &region, std::vector<std::byte> &out) const {
+  out.resize(size_t(region.bytes()));
+  if (out.empty())
+    return {};
+  return stream.download(out.data(), arena.at(region.offset), out.size());
 }
-Result<void> CudaBackend::upload(const PlanRegion &region, const std::vector<float> &from) const {
-  return stream.upload(arena.at(region.offset), from.data(), 4 * from.size());
+Result<void> CudaBackend::upload(const PlanRegion &region,
+                                 const std::vector<std::byte> &from) const {
+  if (from.empty())
+    return {};
+  return stream.upload(arena.at(region.offset), from.data(), from.size());
+}
+
+TrainedFloats CudaBackend::view(const Plan &of) {
+  const std::vector<PlanRegion> regions = of.trained();
+  auto floats = [&](size_t i) { return reinterpret_cast<float *>(trained[i].data()); };
+  TrainedFloats out{floats(0), {}};
+  for (size_t i = 1; i < regions.size(); ++i)
+    if (isCode(regions[i].storage))
+      out.others.push_back(
+          {regions[i].name, nullptr, reinterpret_cast<uint8_t *>(trained[i].data())});
+    else
+      out.others.push_back({regions[i].name, floats(i)});
+  return out;
 }
 
 Result<TrainedFloats> CudaBackend::read() {
@@ -428,10 +475,7 @@ Result<TrainedFloats> CudaBackend::read() {
     done = stream.wait();
   if (!done)
     return done.error();
-  TrainedFloats out{trained[0].data(), {}};
-  for (size_t i = 1; i < regions.size(); ++i)
-    out.others.push_back({regions[i].name, trained[i].data()});
-  return out;
+  return view(plan);
 }
 
 Result<void> CudaBackend::write() {
@@ -450,9 +494,10 @@ Result<const float *> CudaBackend::grads() {
     done = stream.wait();
   if (!done)
     return done.error();
-  for (float &gradient : gradients)
-    gradient *= gradientScale;
-  return gradients.data();
+  auto *floats = reinterpret_cast<float *>(gradients.data());
+  for (size_t i = 0; i < gradients.size() / sizeof(float); ++i)
+    floats[i] *= gradientScale;
+  return floats;
 }
 
 MemoryUse CudaBackend::memory() const {

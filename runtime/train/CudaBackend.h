@@ -55,10 +55,13 @@ private:
   Result<void> checkMemory() const;
   Result<Prepared> prepare(const Plan &of, CudaExecutor loaded, gpu::DevicePtr at) const;
   Result<void> fillArena(const Plan &of);
+  void gather(const Plan &next, const std::vector<TripletTensor> &tensors);
   Result<void> fold();
   Result<void> unfold();
-  Result<void> download(const PlanRegion &region, std::vector<float> &out) const;
-  Result<void> upload(const PlanRegion &region, const std::vector<float> &from) const;
+  Result<void> download(const PlanRegion &region, std::vector<std::byte> &out) const;
+  Result<void> upload(const PlanRegion &region, const std::vector<std::byte> &from) const;
+  /// `trained` as regions of `of`.
+  TrainedFloats view(const Plan &of);
 
   const Plan &plan;
   std::shared_ptr<const gpu::Context> context;
@@ -74,8 +77,9 @@ private:
   // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
   bool isFolded = false, gradsAreFolded = false;
   std::vector<int32_t> tripletStates; ///< as they lie in the arena; empty: never written
-  std::vector<float> logitRows, gradients;
-  std::vector<std::vector<float>> trained; ///< copies of Plan::trained()
+  std::vector<float> logitRows;
+  std::vector<std::byte> gradients;
+  std::vector<std::vector<std::byte>> trained; ///< copies of Plan::trained()
 };
 
 } // namespace lorac::train

@@ -99,6 +99,7 @@ private:
   Result<void> saveLast(bool isDone);
   /// Regions whose floats a checkpoint has, that of the adapter among them.
   uint64_t savedRegions() const { return session.plan.trained().size() + (ranks ? 1 : 0); }
+  uint64_t adapterBytes() const;
   uint64_t checkpointBytes() const;
   Result<void> checkSpace();
   Result<TrainOutcome> finish();

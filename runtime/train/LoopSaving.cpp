@@ -102,9 +102,19 @@ Result<void> Loop::saveLast(bool isDone) {
   }
 }
 
+/// JSON of a checkpoint's files, and what their headers have.
+static constexpr uint64_t headers = uint64_t(64) << 10;
+
+uint64_t Loop::adapterBytes() const {
+  return uint64_t(session.plan.region(RegionKind::Params).bytes());
+}
+
 uint64_t Loop::checkpointBytes() const {
-  const auto values = uint64_t(session.plan.region(RegionKind::Params).count);
-  return values * sizeof(float) * savedRegions() + (uint64_t(64) << 10);
+  // Of AdaLoRA the parameters are in both files.
+  uint64_t sum = ranks ? adapterBytes() : 0;
+  for (const PlanRegion &region : session.plan.trained())
+    sum += uint64_t(region.bytes());
+  return sum + headers;
 }
 
 /// A run that could keep nothing is not begun.
@@ -112,7 +122,7 @@ Result<void> Loop::checkSpace() {
   const std::optional<uint64_t> space = freeSpace(folder.path());
   if (!space)
     return {};
-  const uint64_t one = checkpointBytes(), adapter = one / savedRegions();
+  const uint64_t one = checkpointBytes(), adapter = adapterBytes() + headers / savedRegions();
   const int64_t left = total - state.step;
   int64_t kept = left <= 0 ? 0 : run.saveSteps > 0 ? (left + run.saveSteps - 1) / run.saveSteps : 1;
   if (run.saveTotalLimit > 0)

@@ -88,7 +88,7 @@ private:
     const auto bytes = [&](RegionKind kind) {
       uint64_t sum = 0;
       for (const PlanRegion &region : plan.regions)
-        sum += region.kind == kind ? uint64_t(4 * region.count) : 0;
+        sum += region.kind == kind ? uint64_t(region.bytes()) : 0;
       return sum;
     };
     const uint64_t adapters = bytes(RegionKind::Params), gradients = bytes(RegionKind::Grads),
@@ -116,6 +116,12 @@ private:
         plan.params.size() * (plan.trained().size() + (input.run.adalora ? 1 : 0));
     const uint64_t copies =
         input.run.adalora ? 2 * 4 * uint64_t(plan.region(RegionKind::Params).count) : 0;
+    // States of 8 bits are float32 while they move to a smaller program.
+    uint64_t states = 0;
+    for (const PlanRegion &region : plan.regions)
+      states += isCode(region.storage) ? 4 * uint64_t(plan.region(RegionKind::Params).count) : 0;
+    if (input.run.adalora)
+      add("moving", "states of 8 bits as float32, while ranks fall", states, InSteps);
     add("saving", "a checkpoint while it is written and read back",
         bufferOfFile + bytesOfTensor * tensors + copies, InSteps);
   }

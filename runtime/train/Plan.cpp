@@ -1,6 +1,7 @@
 #include "runtime/train/Plan.h"
 
 #include "runtime/abi.h"
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
 #include "runtime/train/Backend.h"
@@ -225,6 +226,8 @@ PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
     }
     out.scalars.push_back(std::move(scalar));
   });
+  if (in.has("min_8bit_size"))
+    out.min8bitSize = in.integer("min_8bit_size", 1, int64_t(1) << 40);
   return out;
 }
 
@@ -234,8 +237,9 @@ void checkSpans(const Fields &programs, const Plan &plan) {
   for (const ProgramOfPlan &program : programsOfPlan)
     for (const PlanLaunch &launch : plan.*program.launches)
       for (const PlanArg &arg : launch.args)
-        if (spans > 0 && arg.weight < 0 && arg.offset == plan.io.updateSpans &&
-            launch.rowBegin + launch.rowCount > spans)
+        if (const int64_t first = (arg.offset - plan.io.updateSpans) / int64_t(sizeof(PlanSpan));
+            arg.weight < 0 && arg.offset >= plan.io.updateSpans && first < spans &&
+            first + launch.rowBegin + launch.rowCount > spans)
           programs.fail(std::string("has a launch of '") + program.name + "' over " +
                         std::to_string(launch.rowBegin + launch.rowCount) + " spans of " +
                         std::to_string(spans));
@@ -319,15 +323,41 @@ std::vector<std::string> Plan::groups() const {
   return out;
 }
 
+std::vector<StatePlace> Plan::statePlaces() const {
+  std::vector<StatePlace> places(params.size());
+  int64_t blocks = 0, compact = 0;
+  for (size_t p = 0; p < params.size() && hasCodes(); ++p) {
+    const PlanParam &param = params[p];
+    int64_t atStart = param.count();
+    for (size_t m = 0; ranks && m < ranks->modules.size(); ++m)
+      if (ranks->modules[m].module == param.module && param.rank > 0)
+        atStart = param.count() / param.rank * ranks->modules[m].initial;
+    places[p] = {atStart >= optimizer->min8bitSize, 0};
+    int64_t &end = places[p].in8bits ? blocks : compact;
+    places[p].own = end;
+    end += places[p].in8bits ? (param.count() + formats::dynamicBlock - 1) / formats::dynamicBlock
+                             : param.count();
+  }
+  return places;
+}
+
 std::vector<PlanSpan> Plan::spans() const {
   std::vector<PlanSpan> out;
   std::map<std::string_view, int32_t> groups;
-  for (const PlanParam &param : params) {
-    const int32_t group = groups.try_emplace(param.group, int32_t(groups.size())).first->second;
-    for (int64_t done = 0; done < param.count(); done += spanFloats)
-      out.push_back({int32_t(param.offset + done),
-                     int32_t(std::min(spanFloats, param.count() - done)), group, 0});
-  }
+  for (const PlanParam &param : params)
+    groups.try_emplace(param.group, int32_t(groups.size()));
+  const std::vector<StatePlace> places = statePlaces();
+  for (const bool in8bits : {true, false})
+    for (size_t p = 0; p < params.size(); ++p) {
+      const PlanParam &param = params[p];
+      if (places[p].in8bits != in8bits)
+        continue;
+      const int64_t ownOfNumbers = in8bits ? formats::dynamicBlock : hasCodes() ? 1 : 0;
+      for (int64_t done = 0; done < param.count(); done += spanFloats)
+        out.push_back({int32_t(param.offset + done),
+                       int32_t(std::min(spanFloats, param.count() - done)), groups.at(param.group),
+                       int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
+    }
   return out;
 }
 
@@ -434,6 +464,8 @@ Result<Plan> parsePlan(std::string_view text) {
     checkRankRegions(arena, plan);
   if (error.empty() && !plan.params.empty())
     plan.optimizer = readOptimizer(root.at("optimizer"), plan);
+  if (error.empty())
+    checkStoredStates(arena, plan);
 
   Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
@@ -446,6 +478,8 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.io.importance = offset("importance");
     plan.io.tripletScores = offset("triplet_scores");
     plan.io.tripletStates = offset("triplet_states");
+    if (plan.hasCodes())
+      plan.io.tripletOwns = offset("triplet_owns");
   }
   if (!plan.params.empty()) {
     plan.io.update = offset("update");
@@ -459,8 +493,13 @@ Result<Plan> parsePlan(std::string_view text) {
   if (root.has("tables"))
     root.at("tables").forEach([&](const Fields &in) {
       PlanTable table{in.text("kind"), in.integer("offset", 0, maxBytes),
-                      in.integer("positions", 1, 1 << 28), in.integer("dim", 2, 1 << 20),
-                      in.number("theta")};
+                      in.integer("positions", 1, 1 << 28), in.integer("dim", 2, 1 << 20)};
+      if (table.kind == dynamic8Table) {
+        if (table.positions != 2 || table.dim != formats::dynamicTableFloats)
+          in.fail("is not the table of both maps of 8-bit numbers");
+        return plan.tables.push_back(table);
+      }
+      table.theta = in.number("theta");
       if (table.kind != "rope" || table.dim % 2 != 0 || !(table.theta > 0))
         in.fail("is not a rope table with an even dim and a positive theta");
       if (table.positions < plan.maxLength)

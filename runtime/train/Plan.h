@@ -99,11 +99,29 @@ struct PlanParam {
 /// their order.
 enum class RegionKind { Params, Grads, State, Importance, Unfolded };
 
+/// How a region's numbers lie in memory: float32, of some parameters alone if `Compact`; codes of 8
+/// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own. The compact
+/// region and that of absmax are called as that of the codes, with a suffix.
+enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax };
+inline bool isCode(Storage storage) {
+  return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
+}
+constexpr const char *absmaxSuffix = "_absmax", *compactSuffix = "_compact";
+
 /// A place of the arena that outlives programs.
 struct PlanRegion {
   std::string name;
   RegionKind kind = RegionKind::Params;
-  int64_t offset = 0, count = 0; ///< bytes from the arena's start; floats
+  int64_t offset = 0, count = 0; ///< bytes from the arena's start; numbers
+  Storage storage = Storage::Floats;
+  int64_t bytes() const { return isCode(storage) ? count : 4 * count; }
+};
+
+/// Where a parameter's states lie that have 8 bits in some region: the first block, or the place in
+/// compact regions.
+struct StatePlace {
+  bool in8bits = false;
+  int64_t own = 0;
 };
 
 /// A number that each update is told.
@@ -118,8 +136,12 @@ struct PlanOptimizer {
   std::string name;
   int64_t floats = 0; ///< of io.update
   std::vector<PlanScalar> scalars;
+  int64_t min8bitSize = 0; ///< elements from which on a parameter has states of 8 bits; 0: none has
 };
 
+constexpr const char *dynamic8Table = "dynamic8";
+
+/// Rope's, or that of both maps of 8-bit numbers (formats::DynamicTable).
 struct PlanTable {
   std::string kind;
   int64_t offset = 0, positions = 0, dim = 0;
@@ -137,9 +159,10 @@ struct PlanRanks {
   std::vector<std::string> names() const;
 };
 
-/// Floats of the regions of params that one tile or block of a kernel over elements takes.
+/// Floats of the regions of params that one tile or block of a kernel over elements takes; `own` is
+/// its own StatePlace.
 struct PlanSpan {
-  int32_t offset, count, group, zero;
+  int32_t offset, count, group, own;
 };
 constexpr int64_t spanFloats = 4096; ///< at most
 
@@ -161,6 +184,7 @@ struct PlanIo {
   int64_t importance = 0;    ///< LoracImportance
   int64_t tripletScores = 0; ///< float32, one a triplet
   int64_t tripletStates = 0; ///< int32, one a triplet
+  int64_t tripletOwns = 0;   ///< int32 [modules][3], where states have 8 bits: tripletOwns()
 };
 
 struct Plan {
@@ -203,8 +227,13 @@ struct Plan {
   std::vector<PlanRegion> trained() const;
   /// The groups of the params, as they first appear.
   std::vector<std::string> groups() const;
-  /// The params in order, each cut; groups are numbered as they first appear.
+  /// The params in order, each cut, those with states of 8 bits first; groups are numbered as they
+  /// first appear.
   std::vector<PlanSpan> spans() const;
+  /// Whether some states lie in 8 bits.
+  bool hasCodes() const { return optimizer && optimizer->min8bitSize > 0; }
+  /// Beside the params. One has 8 bits by its size before AdaLoRA's ranks fell.
+  std::vector<StatePlace> statePlaces() const;
   /// Whether a GPU's programs do what AdaLoRA does between those of the model.
   bool hasTriplets() const { return onGpu() && ranks && !params.empty(); }
   /// AdaLoRA: ranks that are stored.

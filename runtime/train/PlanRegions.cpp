@@ -1,6 +1,7 @@
 #include "runtime/train/PlanRegions.h"
 
 #include "runtime/abi.h"
+#include "runtime/formats/Dynamic8.h"
 
 #include <algorithm>
 #include <set>
@@ -28,6 +29,20 @@ RegionKind readKind(const Fields &in) {
   return RegionKind::Params;
 }
 
+Storage readStorage(const Fields &in) {
+  const std::string storage = in.textOr("storage", "floats");
+  for (auto [word, of] : {std::pair{"floats", Storage::Floats},
+                          {"compact", Storage::Compact},
+                          {"dynamic8_signed", Storage::DynamicSigned},
+                          {"dynamic8_unsigned", Storage::DynamicUnsigned},
+                          {"absmax", Storage::Absmax}})
+    if (storage == word)
+      return of;
+  in.fail("has the storage '" + storage +
+          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax");
+  return Storage::Floats;
+}
+
 std::string shown(const PlanRegion &region) {
   return "the region '" + region.name + "' of " + std::to_string(region.count) + " floats";
 }
@@ -42,14 +57,16 @@ std::vector<PlanRegion> readRegions(const Fields &in) {
   in.at("regions").forEach([&](const Fields &each) {
     PlanRegion region{each.text("name"), readKind(each.at("kind")),
                       each.integer("offset", 0, int64_t(1) << 46),
-                      each.integer("count", 0, int64_t(1) << 40)};
+                      each.integer("count", 0, int64_t(1) << 40), readStorage(each)};
+    if (region.storage != Storage::Floats && region.kind != RegionKind::State)
+      each.fail("has '" + region.name + "' in another storage than floats, and it is no state");
     if (!names.insert(region.name).second)
       return each.fail("has the name '" + region.name + "', which is taken");
     if (region.offset < end)
       return each.fail("has '" + region.name + "' at " + std::to_string(region.offset) +
                        ", overlapping or below the region before it, which ends at " +
                        std::to_string(end));
-    end = region.offset + 4 * region.count;
+    end = region.offset + region.bytes();
     regions.push_back(std::move(region));
   });
   auto countOf = [&](RegionKind kind) {
@@ -65,9 +82,39 @@ std::vector<PlanRegion> readRegions(const Fields &in) {
                            return region.kind == RegionKind::Params;
                          })->count;
   for (const PlanRegion &region : regions)
-    if (region.kind != RegionKind::Unfolded && region.count != params)
+    if (region.kind != RegionKind::Unfolded && region.storage == Storage::Floats &&
+        region.count != params)
       in.fail("has " + shown(region) + ", the params have " + std::to_string(params));
   return regions;
+}
+
+void checkStoredStates(const Fields &arena, const Plan &plan) {
+  int64_t large = 0, blocks = 0, compact = 0;
+  const std::vector<StatePlace> places = plan.statePlaces();
+  for (size_t p = 0; p < plan.params.size(); ++p) {
+    const int64_t count = plan.params[p].count();
+    if (places[p].in8bits)
+      ++large, blocks += (count + formats::dynamicBlock - 1) / formats::dynamicBlock;
+    else
+      compact += count;
+  }
+  for (const PlanRegion &region : plan.regions) {
+    auto require = [&](const std::string &name, Storage storage, int64_t count) {
+      const PlanRegion &found = plan.region(name);
+      if (found.name != name || found.storage != storage || found.count != count)
+        arena.fail("has no region '" + name + "' of " + std::to_string(count) +
+                   ", as its states of 8 bits ask for");
+    };
+    if (region.storage != Storage::Floats && !plan.hasCodes())
+      arena.fail("has '" + region.name +
+                 "' in another storage than floats, and the optimizer no "
+                 "'min_8bit_size'");
+    if (!isCode(region.storage))
+      continue;
+    require(region.name, region.storage, large > 0 ? plan.region(RegionKind::Params).count : 0);
+    require(region.name + absmaxSuffix, Storage::Absmax, blocks);
+    require(region.name + compactSuffix, Storage::Compact, compact);
+  }
 }
 
 void checkRankRegions(const Fields &arena, const Plan &plan) {
@@ -102,7 +149,7 @@ void checkExtents(const Plan &plan, const Fields &root) {
       {"io.row_loss", plan.io.rowLoss, 4 * tokens},
   };
   for (const PlanRegion &region : plan.regions)
-    own.push_back({"arena." + region.name, region.offset, 4 * region.count});
+    own.push_back({"arena." + region.name, region.offset, region.bytes()});
   if (plan.optimizer) {
     own.push_back({"io.update", plan.io.update, 4 * plan.optimizer->floats});
     own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
@@ -127,6 +174,8 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back({"io.importance", plan.io.importance, sizeof(LoracImportance)});
     own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
     own.push_back({"io.triplet_states", plan.io.tripletStates, each});
+    if (plan.hasCodes())
+      own.push_back({"io.triplet_owns", plan.io.tripletOwns, 12 * modules});
   }
   std::vector<Extent> shared = {{"io.hidden", plan.io.hidden, tokens * hiddenRow},
                                 {"io.head_in", plan.io.headIn, plan.headRows * hiddenRow},

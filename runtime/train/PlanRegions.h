@@ -18,6 +18,10 @@ std::vector<PlanRegion> readRegions(const Fields &in);
 /// unfolded is as long as all lora_B together.
 void checkRankRegions(const Fields &arena, const Plan &plan);
 
+/// An error at `arena` unless each state of 8 bits has its regions, as long as its parameters ask
+/// for (Plan::statePlaces).
+void checkStoredStates(const Fields &arena, const Plan &plan);
+
 /// An error at `root` unless every buffer that the runtime itself touches lies inside the arena and
 /// those that it writes do not overlap.
 void checkExtents(const Plan &plan, const Fields &root);

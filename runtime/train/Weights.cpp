@@ -1,8 +1,10 @@
 #include "runtime/train/Weights.h"
 
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/RowLayout.h"
 #include "runtime/train/Hash.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace lorac::train {
@@ -133,6 +135,15 @@ Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &sourc
   });
   store.digest = hashModel(hashes);
   return store;
+}
+
+void fillTable(const PlanTable &table, float *out) {
+  if (table.kind != dynamic8Table)
+    return fillRopeTable(table, out);
+  for (const formats::Dynamic8 kind : {formats::Dynamic8::Signed, formats::Dynamic8::Unsigned}) {
+    const formats::DynamicTable values = formats::dynamicTable(kind);
+    out = std::copy(values.begin(), values.end(), out);
+  }
 }
 
 void fillRopeTable(const PlanTable &table, float *out) {

@@ -51,6 +51,9 @@ private:
   std::string digest;
 };
 
+/// Fills a table of either kind.
+void fillTable(const PlanTable &table, float *out);
+
 /// Fills a rope table as transformers computes it: inv_freq = 1 / theta^(2i/dim) and angle =
 /// position * inv_freq in float32, cosine and sine rounded from double. `out` is [positions][dim]:
 /// cosines in the first half, sines in the second.

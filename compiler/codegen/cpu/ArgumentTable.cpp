@@ -1,5 +1,6 @@
 #include "compiler/codegen/cpu/ArgumentTable.h"
 #include "compiler/codegen/cpu/Families.h"
+#include "runtime/formats/Dynamic8.h"
 
 using namespace lorac::cpu;
 
@@ -57,7 +58,14 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
     if (kernel.intParam("uniform") + kernel.intParam("by_group") > 0)
       out.push_back(all);
     addOnes();
-    out.resize(out.size() + kernel.intParam("regions"), all);
+    const llvm::SmallVector<lora::Storage> storage = lora::KernelOp::storageOf(kernel.getParams());
+    for (lora::Storage stored : storage) {
+      if (lora::isCode(stored))
+        out.push_back({false, "all", "1", "1", /*element=*/1});
+      out.push_back(all); // of codes their absmax
+    }
+    if (llvm::any_of(storage, lora::isCode))
+      out.push_back({false, std::to_string(2 * formats::dynamicTableFloats), "1", "1"});
     return out;
   }
   if (kernel.getFamily() == "sum_spans") {

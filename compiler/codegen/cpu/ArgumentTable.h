@@ -9,13 +9,14 @@
 
 namespace lorac::cpu {
 
-/// A weight (all its parts), or `outer` rows that begin `stride` elements of 4 bytes after each
-/// other and of which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has,
+/// A weight (all its parts), or `outer` rows that begin `stride` elements after each other and of
+/// which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has,
 /// `starts` (samples and one more), params of the kernel or products of two; `n^` is n rounded up
 /// to a panel.
 struct ArgumentText {
   bool isWeight = false;
   std::string outer, stride, columns;
+  int64_t element = 4; ///< bytes
 };
 
 std::vector<ArgumentText> argumentsOf(lora::KernelOp kernel);

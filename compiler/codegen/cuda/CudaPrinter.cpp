@@ -294,6 +294,7 @@ private:
                                use(o.getFalseValue()) + ")");
         })
         .Case<arith::IndexCastOp, arith::ExtUIOp>([&](auto o) { return define(o, use(o.getIn())); })
+        .Case([&](arith::TruncIOp o) { return define(o, "(u8)" + use(o.getIn())); })
         .Case([&](arith::SIToFPOp o) {
           return define(o, (o.getIn().getType().isInteger(8) ? "(float)(signed char)" : "(float)") +
                                use(o.getIn()));

@@ -139,6 +139,8 @@ void DeviceBuilder::store(Value value, Value to, Indices indices) {
   Type element = elementOf(to);
   if (value.getType().isF32() && !element.isF32())
     value = arith::TruncFOp::create(b, loc, element, value);
+  if (value.getType().isInteger(32) && element.isInteger(8))
+    value = arith::TruncIOp::create(b, loc, element, value);
   memref::StoreOp::create(b, loc, value, to, cast(indices));
 }
 

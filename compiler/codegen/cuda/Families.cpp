@@ -55,8 +55,8 @@ Type Kernel::element(unsigned buffer) {
   string("elements").split(names, ' ');
   StringRef name = names[buffer];
   MLIRContext *context = op.getContext();
-  if (name == "i32")
-    return IntegerType::get(context, 32);
+  if (name == "i32" || name == "i8")
+    return IntegerType::get(context, name == "i8" ? 8 : 32);
   if (name == "f64")
     return Float64Type::get(context);
   return name == "f32"   ? Type(Float32Type::get(context))

@@ -145,11 +145,11 @@ TripletSets RankAllocator::masked(int64_t step) const {
   return out;
 }
 
-TripletSets RankAllocator::livePlaces() const {
+TripletSets RankAllocator::placesOf(Triplet state) const {
   TripletSets out(modules.size());
   for (size_t m = 0; m < modules.size(); ++m)
     for (size_t place = 0; place < now.stored[m].size(); ++place)
-      if (now.triplets[m][size_t(now.stored[m][place])] == Triplet::Alive)
+      if (now.triplets[m][size_t(now.stored[m][place])] == state)
         out[m].push_back(int32_t(place));
   return out;
 }

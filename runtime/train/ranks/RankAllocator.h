@@ -80,7 +80,9 @@ public:
   /// By module, by first index: PEFT's rank_pattern.
   const std::vector<std::vector<Triplet>> &triplets() const { return now.triplets; }
   /// Places of the live triplets: what an export takes.
-  TripletSets livePlaces() const;
+  TripletSets livePlaces() const { return placesOf(Triplet::Alive); }
+  /// Of the dead ones that the program still stores.
+  TripletSets deadPlaces() const { return placesOf(Triplet::Dead); }
 
   /// Remembers what is not dead now as what the next program stores, in place of an earlier
   /// request; its ranks.
@@ -98,6 +100,7 @@ public:
 private:
   std::vector<float> spread(std::span<const float> scores, size_t module, size_t &taken) const;
   TripletSets keptIndices() const;
+  TripletSets placesOf(Triplet state) const;
 
   RankSchedule schedule;
   PruneMode mode;

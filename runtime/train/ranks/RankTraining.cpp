@@ -20,6 +20,7 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   }
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
   training.importance = {config.beta1, config.beta2};
+  training.drift = plan.hasCodes();
   if (config.plateau)
     training.pace.emplace(schedule, *config.plateau);
   training.names = std::move(names);
@@ -38,8 +39,13 @@ Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, in
     const double progress = pace ? pace->progress(step) : schedule.progress(step);
     made = ranks.allocate(step, schedule.budgetAt(progress), *scores);
   }
-  const TripletSets none(names.size()), masked = ranks.masked(step);
-  if (Result<void> zeroed = backend.zeroTriplets(made ? made->died : none, masked); !zeroed)
+  // Dead triplets that are stored yet stay zero: float32 states by themselves, not those of 8 bits,
+  // in which 0 comes back as a small number.
+  const TripletSets died = drift  ? ranks.deadPlaces()
+                           : made ? made->died
+                                  : TripletSets(names.size()),
+                    masked = ranks.masked(step);
+  if (Result<void> zeroed = backend.zeroTriplets(died, masked); !zeroed)
     return zeroed.error();
   return made;
 }

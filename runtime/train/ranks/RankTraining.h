@@ -54,6 +54,7 @@ private:
   RankAllocator ranks;
   Importance importance;
   std::vector<std::string> names;
+  bool drift = false; ///< zeros of dead triplets do not stay
 };
 
 } // namespace lorac::train

@@ -46,3 +46,29 @@ lora.kernel @each_other family "each" rows tile 1 count 0 scratch 0 {what = "oth
   %i = math.atan %x : f32
   lora.yield %i : f32
 }
+
+// -----
+
+// States of 8 bits: a block of 256 a turn; all threads take part in the largest of a block.
+
+// CHECK: __launch_bounds__(256) each_stored(
+// CHECK: float *params,
+// CHECK-NEXT: u8 *exp_avg,
+// CHECK-NEXT: float *exp_avg_absmax,
+// CHECK-NEXT: const float *__restrict__ maps,
+// CHECK: const int own = spans[entry + 3];
+// CHECK: for (int begin = offset; begin < end; begin += 256) {
+// CHECK: is_there
+// CHECK: maps[exp_avg_code]
+// CHECK: __syncthreads();
+// CHECK: inverse = 1.0f / absmax;
+// CHECK: exp_avg_absmax[block] =
+// CHECK: exp_avg[i] = (u8)
+// CHECK: __syncthreads();
+lora.kernel @each_stored family "each" rows tile 1 count 0 scratch 0 {what = "stored", regions = 2 : i64, uniform = 0 : i64,
+    by_group = 0 : i64, ones = array<i64>, writes = array<i64: 0, 1>, storage = ["floats", "dynamic8_signed"],
+    elements = "i32 f32 i8 f32 f32"} body {
+^bb0(%p: f32 loc("params"), %m: f32 loc("exp_avg")):
+  %s = arith.addf %p, %m : f32
+  lora.yield %s, %s : f32, f32
+}

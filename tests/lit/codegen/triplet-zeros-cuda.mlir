@@ -16,4 +16,4 @@
 // CHECK:         region1[e + i] = 0.0f;
 // CHECK-NOT: {{.*}} = 0.0f;
 // CHECK: module {
-lora.kernel @zeros family "triplet_zeros" rows tile 1 count 0 scratch 0 {elements = "i32 i32 f32 f32"}
+lora.kernel @zeros family "triplet_zeros" rows tile 1 count 0 scratch 0 {elements = "i32 i32 f32 f32", regions = 2 : i64}

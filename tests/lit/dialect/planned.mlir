@@ -23,6 +23,11 @@ lora.kernel @add family "map" rows tile 16 count 0 scratch 0 {cols = 64 : i64} b
 // CHECK: lora.region @exp_avg state floats 256 at 1024
 lora.region @exp_avg state floats 256 at 1024
 
+// CHECK: lora.region @exp_avg_sq state dynamic8_unsigned 256 at 2048
+lora.region @exp_avg_sq state dynamic8_unsigned 256 at 2048
+// CHECK: lora.region @exp_avg_sq_absmax state absmax 1 at 2304
+lora.region @exp_avg_sq_absmax state absmax 1 at 2304
+
 // CHECK-LABEL: func @update
 func.func @update() {
   %u = lora.buffer io "update" at 0 : memref<8xf32>

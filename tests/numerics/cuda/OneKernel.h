@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace lorac::test {
 
 class OneKernel {
@@ -22,12 +24,14 @@ public:
   }
   OneKernel(const OneKernel &) = delete;
 
-  /// The next buffer, with these values; `type` is a memref's behind its rows: "x4xi32".
+  /// The next buffer, with these values; its number. `row` is a memref's type behind its rows:
+  /// "4xi32", "f32".
   template <typename T>
-  size_t add(const std::vector<T> &values, const std::string &type) {
+  size_t add(const std::vector<T> &values, const std::string &row) {
     const size_t bytes = values.size() * sizeof(T);
-    buffers.push_back({Simulator::get().allocate(std::max<size_t>(bytes, 1)), bytes,
-                       "memref<" + std::to_string(values.size()) + type + ">"});
+    const std::map<std::string, size_t> bytesOf{{"4xi32", 16}, {"f32", 4}, {"f64", 8}, {"i8", 1}};
+    buffers.push_back({Simulator::get().allocate(std::max<size_t>(bytes, 4)), bytes,
+                       "memref<" + std::to_string(bytes / bytesOf.at(row)) + "x" + row + ">"});
     if (bytes > 0)
       Simulator::get().upload(buffers.back().memory, values.data(), bytes);
     again(buffers.size() - 1);

@@ -14,10 +14,10 @@ protected:
     for (unsigned seed : {1, 2}) {
       const EachData data = randomSpans(of.regions, seed);
       OneKernel kernel("sum_spans", of.params(), of.body, int64_t(data.spans.size()));
-      kernel.add(data.spans, "x4xi32");
+      kernel.add(data.spans, "4xi32");
       for (const Floats &values : data.regions)
-        kernel.add(values, "xf32");
-      const size_t sums = kernel.add(Doubles(data.spans.size(), -1), "xf64");
+        kernel.add(values, "f32");
+      const size_t sums = kernel.add(Doubles(data.spans.size(), -1), "f64");
       kernel.run();
       EXPECT_EQ(kernel.get<double>(sums), sumsOfSpans(of, data)) << "seed " << seed;
     }
@@ -34,8 +34,8 @@ TEST_F(Sums, NormOfAll) {
       const Doubles numbers = randomSums(count, unsigned(count));
       const NormCase of = normOfSquares();
       OneKernel kernel("sum_whole", of.params, of.body, int64_t(count));
-      kernel.add(numbers, "xf64");
-      const size_t norm = kernel.add(Floats{maxNorm, 0.125f, -1, -1}, "xf32");
+      kernel.add(numbers, "f64");
+      const size_t norm = kernel.add(Floats{maxNorm, 0.125f, -1, -1}, "f32");
       kernel.again(norm), kernel.again(norm);
       kernel.run();
       EXPECT_EQ(kernel.get<float>(norm), normOf(numbers, maxNorm, 0.125f)) << count << " sums";

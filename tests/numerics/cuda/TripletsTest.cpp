@@ -55,12 +55,15 @@ protected:
   void SetUp() override {
     if (std::string why = whatIsMissing(); !why.empty())
       GTEST_SKIP() << why;
+    plan({.device = "cuda"});
+  }
+  void plan(const AppendUpdateOptions &update) {
     DialectRegistry registry;
     registerCudaDialects(registry);
     planned.context.appendDialectRegistry(registry);
     planned.context.loadAllAvailableDialects();
     PassManager pm(&planned.context);
-    pm.addPass(createAppendUpdate({.device = "cuda"}));
+    pm.addPass(createAppendUpdate(update));
     pm.addPass(createAppendTriplets());
     PlanMemoryOptions memory;
     memory.alignment = 256;
@@ -94,7 +97,7 @@ protected:
                      .getAs<IntegerAttr>("bytes");
     arena = Simulator::get().allocate(size_t(bytes.getInt()));
     put("triplets", table);
-    floats = planned.module->lookupSymbol<RegionOp>("params").getFloats();
+    floats = planned.module->lookupSymbol<RegionOp>("params").getCount();
   }
   void TearDown() override {
     if (arena)
@@ -123,11 +126,29 @@ protected:
     Simulator::get().upload(arena + uint64_t(places.at(place)), values.data(),
                             sizeof(T) * values.size());
   }
-  Floats get(const std::string &place, int64_t count) {
-    Floats values(static_cast<size_t>(count));
+  template <typename T = float>
+  std::vector<T> get(const std::string &place, int64_t count) {
+    std::vector<T> values(static_cast<size_t>(count));
     Simulator::get().download(values.data(), arena + uint64_t(places.at(place)),
-                              sizeof(float) * values.size());
+                              sizeof(T) * values.size());
     return values;
+  }
+  /// Triplets of each state in turn: those that died, and those that are masked.
+  std::pair<train::TripletSets, train::TripletSets> putStates() {
+    std::vector<int32_t> states;
+    train::TripletSets died, masked;
+    for (const TripletLayout &at : layouts) {
+      died.emplace_back(), masked.emplace_back();
+      for (int32_t i = 0; i < at.rank; ++i) {
+        states.push_back((i + int32_t(states.size())) % 3);
+        if (states.back() == LORAC_TRIPLET_DEAD)
+          died.back().push_back(i);
+        if (states.back() == LORAC_TRIPLET_MASKED)
+          masked.back().push_back(i);
+      }
+    }
+    put("triplet_states", states);
+    return {died, masked};
   }
   Floats random(unsigned seed, double scale = 1) const {
     reference::HostTensor drawn = randomTensor({floats}, seed, scale);
@@ -216,22 +237,10 @@ TEST_F(Triplets, ImportanceAndScores) {
 TEST_F(Triplets, Zeroing) {
   const std::vector<std::string> regions = {"params", "exp_avg", "exp_avg_sq", "sensitivity",
                                             "uncertainty"};
-  std::vector<int32_t> states;
-  train::TripletSets died, masked;
-  for (const TripletLayout &at : layouts) {
-    died.emplace_back(), masked.emplace_back();
-    for (int32_t i = 0; i < at.rank; ++i) {
-      states.push_back((i + int32_t(states.size())) % 3);
-      if (states.back() == LORAC_TRIPLET_DEAD)
-        died.back().push_back(i);
-      if (states.back() == LORAC_TRIPLET_MASKED)
-        masked.back().push_back(i);
-    }
-  }
+  const auto [died, masked] = putStates();
   std::map<std::string, Floats> before;
   for (unsigned r = 0; r < regions.size(); ++r)
     put(regions[r], before[regions[r]] = random(10 + r));
-  put("triplet_states", states);
   run("zero_triplets");
   for (const std::string &region : regions) {
     Floats &wanted = before[region];
@@ -239,6 +248,65 @@ TEST_F(Triplets, Zeroing) {
     if (region == "params")
       train::zeroE(wanted.data(), layouts, masked);
     EXPECT_EQ(get(region, floats), wanted) << region;
+  }
+}
+
+// Of states in 8 bits, factors with 500 numbers have codes, the others float32 in a compact region.
+class TripletsOf8bitStates : public Triplets {
+protected:
+  void SetUp() override {
+    if (std::string why = whatIsMissing(); !why.empty())
+      GTEST_SKIP() << why;
+    plan({.optimizer = "adamw_8bit", .min8bitSize = 500, .device = "cuda"});
+  }
+};
+
+TEST_F(TripletsOf8bitStates, Zeroing) {
+  // Where each factor's numbers lie in the compact regions; the codes of the others.
+  std::vector<int32_t> owns;
+  std::map<int64_t, int64_t> compactOf; // by the factor's first number in whole regions
+  int64_t compact = 0;
+  for (auto param : planned.module->getOps<ParamOp>())
+    if (param.count() < 500) {
+      compactOf[int64_t(*param.getOffset())] = compact;
+      compact += param.count();
+    }
+  ASSERT_GT(compact, 0);
+  for (const TripletLayout &at : layouts)
+    for (int64_t factor : {at.a, at.b, at.e})
+      owns.push_back(at.rank > 0 && compactOf.count(factor) ? int32_t(compactOf[factor]) : -1);
+  put("triplet_owns", owns);
+  const auto [died, masked] = putStates();
+  // What becomes of a number of whole regions: 1 where it dies.
+  Floats dies(static_cast<size_t>(floats), 1.0f);
+  train::zeroWhole(dies.data(), layouts, died);
+
+  std::vector<uint8_t> codes(static_cast<size_t>(floats));
+  for (size_t i = 0; i < codes.size(); ++i)
+    codes[i] = uint8_t(1 + i % 100);
+  Floats own = random(7);
+  own.resize(static_cast<size_t>(compact));
+  for (const std::string state : {"exp_avg", "exp_avg_sq"})
+    put(state, codes), put(state + "_compact", own);
+  run("zero_triplets");
+
+  for (const auto &[state, zero] :
+       {std::pair<std::string, uint8_t>("exp_avg", 127), {"exp_avg_sq", 0}}) {
+    std::vector<uint8_t> wanted = codes;
+    Floats wantedOwn = own;
+    for (auto param : planned.module->getOps<ParamOp>())
+      for (int64_t i = 0; i < param.count(); ++i) {
+        const auto at = size_t(*param.getOffset()) + size_t(i);
+        if (dies[at] != 0)
+          continue;
+        if (param.count() < 500)
+          wantedOwn[size_t(compactOf[int64_t(*param.getOffset())] + i)] = 0;
+        else
+          wanted[at] = zero;
+      }
+    EXPECT_NE(wanted, codes);
+    EXPECT_EQ(get<uint8_t>(state, floats), wanted) << state;
+    EXPECT_EQ(get(state + "_compact", compact), wantedOwn) << state;
   }
 }
 

@@ -37,7 +37,7 @@ EachCase everyOp();
 
 /// A row of the table: PlanSpan.
 struct Span {
-  int32_t offset, count, group, zero;
+  int32_t offset, count, group, own;
 };
 
 struct EachData {

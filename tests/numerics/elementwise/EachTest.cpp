@@ -4,7 +4,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
-#include "tests/numerics/elementwise/EachCases.h"
+#include "tests/numerics/elementwise/EachStored.h"
 #include "tests/numerics/elementwise/KernelFixture.h"
 
 namespace lorac::testing {
@@ -26,6 +26,29 @@ protected:
     for (size_t i = floats.size() - data.regions.size(); i < floats.size(); ++i)
       after.push_back(floats[i].values());
     return after;
+  }
+  /// The same of regions in any storage.
+  static StoredData run(const Kernel &kernel, Runner how, const StoredData &data) {
+    std::vector<Array<uint8_t>> memory;
+    std::vector<void *> pointers;
+    for (const Bytes &bytes : data.buffers())
+      pointers.push_back(memory.emplace_back(bytes).data());
+    (kernel.*how)(pointers, int64_t(data.spans.size()), {});
+    std::vector<Bytes> after;
+    for (const Array<uint8_t> &bytes : memory)
+      after.push_back(bytes.values());
+    return data.after(after);
+  }
+  void check(const StoredCase &of) {
+    SCOPED_TRACE(of.params());
+    const Kernel kernel = compile("each", of.params(), of.of.body);
+    for (unsigned seed : {1, 2, 3}) {
+      SCOPED_TRACE(seed);
+      const StoredData data = randomStored(of, seed);
+      const std::vector<StoredRegion> wanted = expectedOf(of, data);
+      expectSame(run(kernel, &Kernel::run, data).regions, wanted);
+      expectSame(run(kernel, &Kernel::runInPieces, data).regions, wanted);
+    }
   }
   void check(const EachCase &of) {
     const Kernel kernel = compile("each", of.params(), of.body);
@@ -54,6 +77,26 @@ TEST_P(Each, EveryOpOfABody) {
       expectExponentials(data.regions[0], got.back());
     got.pop_back(), wanted.pop_back();
     expectSameBits(got, wanted);
+  }
+}
+
+TEST_P(Each, AdamWInOtherStorages) {
+  for (const StoredCase &of : storedAdamw())
+    check(of);
+}
+
+TEST_P(Each, LionIn8Bits) { check(storedLion()); }
+
+TEST_P(Each, AStateThatIsReadAlone) { check(storedReader()); }
+
+TEST_P(Each, AdamW8bitAsBitsandbytes) {
+  const GoldenAdamw8bit golden;
+  const Kernel kernel = compile("each", golden.of.params(), golden.of.of.body);
+  StoredData data = golden.start;
+  for (int step = 0; step < golden.steps; ++step) {
+    golden.tell(data, step);
+    data = run(kernel, &Kernel::run, data);
+    golden.check(data, step);
   }
 }
 

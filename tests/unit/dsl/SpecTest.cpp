@@ -50,6 +50,9 @@ TEST(Spec, DefaultsThatDependOnOthers) {
   EXPECT_FALSE(*tokens.train.packing);
   EXPECT_EQ(*tokens.data[0].evalFraction, 0);
   EXPECT_EQ(*parsed(good("[adapter.loraplus]\n")).adapter.loraplus->lrRatio, 16);
+  EXPECT_EQ(*parsed(good("[optimizer]\nname = 'lion_8bit'\n")).optimizer.min8bitSize, 4096);
+  EXPECT_EQ(*parsed(good("[optimizer]\nname = 'lion_8bit'\n")).optimizer.learningRate, 1e-4);
+  EXPECT_EQ(*parsed(good()).optimizer.min8bitSize, 0);
 }
 
 // Lion's are those of its paper, whatever AdamW's are; what is given stays.

@@ -2,6 +2,7 @@
 // layout.
 #include "runtime/formats/Nf4.h"
 #include "runtime/formats/Blocks.h"
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/PackedWeight.h"
 #include "tests/unit/formats/Support.h"
 
@@ -11,14 +12,6 @@
 
 namespace lorac::formats {
 namespace {
-
-std::vector<uint8_t> byteValues(const Safetensors &file, const std::string &name) {
-  const TensorInfo *tensor = file.find(name);
-  if (!tensor)
-    throw std::runtime_error("no tensor " + name);
-  const auto bytes = file.bytes(*tensor);
-  return {bytes.begin(), bytes.end()};
-}
 
 struct Case {
   std::string matrix;
@@ -50,7 +43,7 @@ size_t checkFile(const std::string &path) {
     EXPECT_EQ(fourBitCodes(FourBit::Fp4)[i], fp4[i]) << i;
   }
   for (int i = 0; i < 256; ++i)
-    EXPECT_EQ(dynamicMap()[i], map[i]) << i;
+    EXPECT_EQ(dynamicMap(Dynamic8::Signed)[i], map[i]) << i;
 
   const std::vector<Case> cases = casesOf(file);
   for (const Case &c : cases) {
@@ -109,23 +102,6 @@ TEST(Nf4, agreesWithBitsandbytesOnAllCases) {
   if (!std::filesystem::exists(path))
     GTEST_SKIP() << path << " is absent";
   EXPECT_GE(checkFile(path), 50u);
-}
-
-// The 8-bit quantizer alone, on values that are no absmax: bitsandbytes' own bytes for an
-// optimizer's states.
-TEST(Nf4, eightBitQuantizerAgreesWithBitsandbytes) {
-  const std::string path = outside + "/golden/optim8bit/optim8bit.safetensors";
-  if (!std::filesystem::exists(path))
-    GTEST_SKIP() << path << " is absent";
-  const Safetensors file = take(Safetensors::open(path));
-  for (const std::string name : {"a", "b", "c"}) {
-    const std::vector<float> x = take(file.floats("x." + name));
-    std::vector<uint8_t> codes(x.size());
-    std::vector<float> absmax((x.size() + 255) / 256);
-    quantizeNested(x, 0.0f, codes.data(), absmax.data());
-    EXPECT_EQ(codes, byteValues(file, name + ".signed.bs256.q")) << name;
-    EXPECT_EQ(absmax, take(file.floats(name + ".signed.bs256.absmax"))) << name;
-  }
 }
 
 // A trained model (with rows of 172: blocks straddle them) as bitsandbytes saved it, quantized from

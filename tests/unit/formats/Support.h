@@ -51,4 +51,12 @@ inline void take(Result<void> result) {
     throw std::runtime_error(result.error().message);
 }
 
+inline std::vector<uint8_t> byteValues(const Safetensors &file, const std::string &name) {
+  const TensorInfo *tensor = file.find(name);
+  if (!tensor)
+    throw std::runtime_error("no tensor " + name);
+  const auto bytes = file.bytes(*tensor);
+  return {bytes.begin(), bytes.end()};
+}
+
 } // namespace lorac::formats

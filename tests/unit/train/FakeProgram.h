@@ -86,7 +86,9 @@ inline std::string fakePlanJson() {
 inline TrainedFloats trainedIn(const Arena &arena, const Plan &plan) {
   TrainedFloats out{arena.at<float>(plan.region(RegionKind::Params).offset), {}};
   for (const PlanRegion &region : plan.trained())
-    if (region.kind != RegionKind::Params)
+    if (isCode(region.storage))
+      out.others.push_back({region.name, nullptr, arena.at<uint8_t>(region.offset)});
+    else if (region.kind != RegionKind::Params)
       out.others.push_back({region.name, arena.at<float>(region.offset)});
   return out;
 }

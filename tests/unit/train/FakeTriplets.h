@@ -14,12 +14,13 @@ namespace lorac::train {
 
 constexpr int64_t mostTriplets = 16, tripletWidth = 4;
 
-/// plan.json of the modules m0 and m1 at these ranks.
-inline std::string tripletPlanJson(const RankPattern &ranks) {
+/// plan.json of the modules m0 and m1 at these ranks. `in8bits`: the states of all A and B are,
+/// those of E lie compactly, and there is no update.
+inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = false) {
   const std::vector<std::string> modules = {"m0", "m1"};
   Json plan = Json::parse(fakePlanJson());
   plan["params"] = Json::array();
-  int64_t count = 0, unfolded = 0;
+  int64_t count = 0, unfolded = 0, blocks = 0, compact = 0;
   for (size_t m = 0; m < modules.size(); ++m)
     for (const char *group : {"lora_A", "lora_B", "lora_E"}) {
       if (ranks[m] == 0)
@@ -36,24 +37,35 @@ inline std::string tripletPlanJson(const RankPattern &ranks) {
            {"scale", 2.0}});
       count += ranks[m] * columns;
       unfolded += isB ? ranks[m] * columns : 0;
+      compact += columns == 1 ? ranks[m] : 0;
+      blocks += columns == 1 ? 0 : 1; // all are short
     }
   int64_t end = 0;
   Json &arena = plan["arena"];
   arena["regions"] = Json::array();
   std::vector<int64_t> offsets;
-  for (auto [name, kind] : {std::pair{"params", "params"},
-                            {"grads", "grads"},
-                            {"exp_avg", "state"},
-                            {"exp_avg_sq", "state"},
-                            {"sensitivity", "importance"},
-                            {"uncertainty", "importance"},
-                            {"unfolded", "unfolded"}}) {
-    const int64_t floats = name == std::string("unfolded") ? unfolded : count;
+  auto add = [&](const std::string &name, const char *kind, int64_t numbers,
+                 const std::string &storage = "") {
     arena["regions"].push_back(
-        {{"name", name}, {"kind", kind}, {"offset", end}, {"count", floats}});
+        {{"name", name}, {"kind", kind}, {"offset", end}, {"count", numbers}});
+    if (!storage.empty())
+      arena["regions"].back()["storage"] = storage;
     offsets.push_back(end);
-    end += (4 * floats + 63) / 64 * 64;
-  }
+    end += ((storage.starts_with("dynamic8") ? 1 : 4) * numbers + 63) / 64 * 64;
+  };
+  add("params", "params", count), add("grads", "grads", count);
+  for (const std::string state : {"exp_avg", "exp_avg_sq"})
+    if (in8bits) {
+      add(state, "state", blocks > 0 ? count : 0,
+          state == "exp_avg" ? "dynamic8_signed" : "dynamic8_unsigned");
+      add(state + "_absmax", "state", blocks, "absmax");
+      add(state + "_compact", "state", compact, "compact");
+    } else {
+      add(state, "state", count);
+    }
+  for (const char *average : {"sensitivity", "uncertainty"})
+    add(average, "importance", count);
+  add("unfolded", "unfolded", unfolded);
   for (auto &[name, offset] : plan["io"].items())
     offset = offset.get<int64_t>() + end;
   plan["io"]["orthogonality"] = end;
@@ -65,6 +77,8 @@ inline std::string tripletPlanJson(const RankPattern &ranks) {
 
   const int64_t floats = 5 + 2 * 3; // three groups
   plan["optimizer"]["floats"] = floats;
+  if (in8bits)
+    plan["optimizer"]["min_8bit_size"] = mostTriplets * tripletWidth;
   Json &taken = plan["kernels"][5]["args"];
   taken[1] = {4, 1, floats, floats};
   Json args = {plan["io"]["update_spans"], plan["io"]["update"], plan["io"]["norm"]};
@@ -81,7 +95,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks) {
   norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
   norm[1]["args"] = {sums, plan["io"]["norm"]};
   norm[0]["rows"] = norm[1]["rows"] = {0, spans};
-  plan["programs"] = {{"norm", norm}, {"update", update}};
+  plan["programs"] = {{"norm", norm}, {"update", in8bits ? Json::array() : update}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

@@ -1,11 +1,12 @@
-// An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, 0), of
-// regions that hold a number for each element of each parameter. Scalars of the host come from a
-// buffer: `uniform` of them, then `by_group` for each group; the buffer is there where there are
-// any. What programs write comes from one buffer for each place of `ones`. A tile is a span; what
-// lies outside of it is not written.
+// An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, own
+// place), of regions that hold a number for each element of each parameter (EachRegions: in which
+// storage). Scalars of the host come from a buffer: `uniform` of them, then `by_group` for each
+// group; the buffer is there where there are any. What programs write comes from one buffer for
+// each place of `ones`. A tile is a span; what lies outside of it is not written.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
+#include "compiler/codegen/cpu/families/EachRegions.h"
 #include "compiler/codegen/cpu/families/MapBody.h"
 
 using namespace mlir;
@@ -18,8 +19,9 @@ extern const Family eachFamily;
 
 using Values = KernelBuilder::Values;
 
-static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget &) {
-  return KernelShape{.space = lora::TileSpace::Rows, .tile = 1};
+static FailureOr<KernelShape> describe(Location, DictionaryAttr params, const CpuTarget &) {
+  return KernelShape{
+      .space = lora::TileSpace::Rows, .tile = 1, .scratch = EachRegions::scratch(params)};
 }
 
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
@@ -35,11 +37,12 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
 
   const int64_t flat = manyRows << 16, hasScalars = uniform + byGroup > 0;
   SmallVector<MemRefType> buffers{KernelBuilder::dense({manyRows, 4}, builder.getI32Type())};
-  buffers.append(hasScalars + ones.size() + regions,
-                 KernelBuilder::dense({flat}, builder.getF32Type()));
+  buffers.append(hasScalars + ones.size(), KernelBuilder::dense({flat}, builder.getF32Type()));
+  buffers.append(EachRegions::buffers(kernel));
   KernelBuilder k(kernel, builder, target, buffers);
   Value spans = k.buffer(0), scalars = k.buffer(1);
-  const int64_t firstOne = 1 + hasScalars, firstRegion = firstOne + int64_t(ones.size());
+  const int64_t firstOne = 1 + hasScalars;
+  EachRegions stored(k, kernel, unsigned(firstOne + int64_t(ones.size())));
   Values uniforms;
   auto add = [&](Values &to, Value memory, Value at) {
     to.push_back(k.broadcast(k.load(memory, at)));
@@ -58,21 +61,25 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
       for (int64_t i = 0; i < byGroup; ++i)
         add(ofSpan, scalars, k.add(begin, i));
     }
-    auto vector = [&](Value at, Value mask) { // all lanes where there is no mask
-      Values arguments;
-      for (int64_t i = 0; i < regions; ++i)
-        arguments.push_back(mask ? k.vloadMasked(k.buffer(firstRegion + i), at, mask)
-                                 : k.vload(k.buffer(firstRegion + i), at));
-      arguments.append(ofSpan);
-      for (auto [region, value] : llvm::zip(writes, vectoriseMapBody(k, body, arguments)))
-        if (mask)
-          k.vstoreMasked(value, k.buffer(firstRegion + region), at, mask);
-        else
-          k.vstore(value, k.buffer(firstRegion + region), at);
-    };
-    Value whole = k.mul(k.div(count, k.lanes()), k.lanes()), rest = k.sub(count, whole);
-    k.forLoop(k.index(0), whole, k.lanes(), [&](Value i) { vector(k.add(offset, i), {}); });
-    k.ifThen(k.less(k.index(0), rest), [&] { vector(k.add(offset, whole), k.mask(rest)); });
+    stored.over(offset, count, field(3), [&](ArrayRef<EachPlace> places, Value elements) {
+      auto vector = [&](Value i, Value mask) { // all lanes where there is no mask
+        Values arguments;
+        for (const EachPlace &of : places)
+          arguments.push_back(mask ? k.vloadMasked(of.memory, k.add(of.from, i), mask)
+                                   : k.vload(of.memory, k.add(of.from, i)));
+        arguments.append(ofSpan);
+        for (auto [region, value] : llvm::zip(writes, vectoriseMapBody(k, body, arguments))) {
+          const EachPlace &to = places[region];
+          if (mask)
+            k.vstoreMasked(value, to.memory, k.add(to.from, i), mask);
+          else
+            k.vstore(value, to.memory, k.add(to.from, i));
+        }
+      };
+      Value whole = k.mul(k.div(elements, k.lanes()), k.lanes()), rest = k.sub(elements, whole);
+      k.forLoop(k.index(0), whole, k.lanes(), [&](Value i) { vector(i, {}); });
+      k.ifThen(k.less(k.index(0), rest), [&] { vector(whole, k.mask(rest)); });
+    });
   });
   return success();
 }

@@ -1,9 +1,10 @@
-// An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, 0), of
-// regions that hold a number for each element of each parameter. A block takes a span. Scalars of
-// the host come from a buffer: `uniform` of them, then `by_group` for each group; the buffer is
-// there where there are any. What programs write comes from one buffer for each place of `ones`.
+// An elementwise body over a table of spans (PlanSpan of the plan: offset, count, group, own
+// place), of regions that hold a number for each element of each parameter (EachRegions: in which
+// storage). A block takes a span. Scalars of the host come from a buffer: `uniform` of them, then
+// `by_group` for each group; the buffer is there where there are any. What programs write comes
+// from one buffer for each place of `ones`.
 
-#include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/EachRegions.h"
 #include "compiler/codegen/cuda/families/MapBody.h"
 
 using namespace mlir;
@@ -13,8 +14,6 @@ using namespace lorac::cuda;
 namespace lorac::cuda {
 extern const Family eachFamily;
 }
-
-static constexpr int64_t threads = 256;
 
 static LogicalResult build(Kernel &kernel) {
   int64_t regions = kernel.integer("regions"), uniform = kernel.integer("uniform"),
@@ -34,13 +33,16 @@ static LogicalResult build(Kernel &kernel) {
     add("scalars");
   for (size_t i = 0; i < ones.size(); ++i)
     add("one");
+  SmallVector<std::string> names;
   for (int64_t i = 0; i < regions; ++i)
-    add(nameOf(body.getArgument(i)), llvm::is_contained(writes, i));
-  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
+    names.push_back(nameOf(body.getArgument(i)));
+  for (const EachArgument &argument : EachRegions::arguments(kernel.op, names))
+    add(argument.name, argument.written);
+  DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), eachThreads,
                   kernel.compute(), arguments);
   Value spans = d.next(), scalars = hasScalars ? d.next() : Value();
 
-  SmallVector<Value> memories, ofSpan;
+  SmallVector<Value> ofSpan;
   auto load = [&](Value memory, Int at) {
     BlockArgument argument = body.getArgument(unsigned(regions) + ofSpan.size());
     ofSpan.push_back(d.named(nameOf(argument), d.loadNum(memory, {at})));
@@ -50,8 +52,7 @@ static LogicalResult build(Kernel &kernel) {
       end = d.named("end", offset + d.loadInt(spans, {entry + 1}));
   for (int64_t place : ones)
     load(d.next(), d.constant(place));
-  for (int64_t i = 0; i < regions; ++i)
-    memories.push_back(d.next());
+  EachRegions stored(d, kernel.op, names);
   for (int64_t i = 0; i < uniform; ++i)
     load(scalars, d.constant(i));
   if (byGroup > 0) {
@@ -59,13 +60,11 @@ static LogicalResult build(Kernel &kernel) {
     for (int64_t i = 0; i < byGroup; ++i)
       load(scalars, begin + i);
   }
-  d.loop("i", offset + d.thread(), end, threads, [&](Int i) {
-    SmallVector<Value> values;
-    for (int64_t r = 0; r < regions; ++r)
-      values.push_back(d.named(nameOf(body.getArgument(r)) + "_i", d.loadNum(memories[r], {i})));
-    values.append(ofSpan);
-    for (auto [region, value] : llvm::zip(writes, cloneMapBody(d, body, values)))
-      d.store(value, memories[region], {i});
+  auto own = [&] { return d.named("own", d.loadInt(spans, {entry + 3})); };
+  stored.over(offset, end, own, [&](ArrayRef<Value> values) {
+    SmallVector<Value> arguments(values);
+    arguments.append(ofSpan);
+    return cloneMapBody(d, body, arguments);
   });
   return success();
 }

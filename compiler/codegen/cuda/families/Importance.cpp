@@ -3,10 +3,12 @@
 
 #include "compiler/codegen/cuda/families/TripletTable.h"
 #include "runtime/abi.h"
+#include "runtime/formats/Dynamic8.h"
 
 #include <cstddef>
 
 using namespace mlir;
+using namespace lorac;
 using namespace lorac::cuda;
 
 namespace lorac::cuda {
@@ -73,34 +75,78 @@ static LogicalResult buildScores(Kernel &kernel) {
   return success();
 }
 
+// Where one region has a factor's numbers.
+struct ZeroedRegion {
+  lora::Storage storage;
+  Value memory;
+};
+
+// Writes the number 0 over part of a factor, whose elements begin at `base` of whole regions;
+// `own`: at so many of compact ones, or less than 0, where its states have 8 bits.
+static void zeroPart(DeviceBuilder &d, const ZeroedRegion &region, Int base, Int own,
+                     llvm::function_ref<void(llvm::function_ref<void(Int)>)> overPart) {
+  using lora::Storage;
+  const bool isCode = lora::isCode(region.storage);
+  Int zero = d.constant(formats::dynamicZero(region.storage == Storage::DynamicSigned
+                                                 ? formats::Dynamic8::Signed
+                                                 : formats::Dynamic8::Unsigned));
+  auto all = [&] {
+    overPart([&](Int at) {
+      if (isCode)
+        d.store(zero, region.memory, {base + at});
+      else
+        d.store(d.number(0), region.memory,
+                {region.storage == Storage::Compact ? own + at : base + at});
+    });
+  };
+  if (region.storage == Storage::Floats)
+    all();
+  else
+    d.where(isCode ? own < d.constant(0) : d.constant(-1) < own, all);
+}
+
 // All regions that a parameter has a place in, as many as the launch brings; the parameters first.
+// Where some are of other storages (`storage`), the table `owns` says where factors lie in them.
 static LogicalResult buildZero(Kernel &kernel) {
-  SmallVector<StringRef> elements;
-  kernel.string("elements").split(elements, ' ');
-  SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("table", 0),
-                                                 kernel.argument("states", 1)};
-  for (unsigned buffer = 2; buffer < elements.size(); ++buffer)
-    arguments.push_back(kernel.argument(
-        buffer == 2 ? "params" : "region" + std::to_string(buffer - 2), buffer, true));
+  const SmallVector<lora::Storage> storage = lora::KernelOp::storageOf(kernel.op.getParams());
+  const bool hasOwns =
+      llvm::any_of(storage, [](lora::Storage of) { return of != lora::Storage::Floats; });
+  SmallVector<DeviceBuilder::Argument> arguments;
+  auto add = [&](const std::string &name, bool written) {
+    arguments.push_back(kernel.argument(name, unsigned(arguments.size()), written));
+  };
+  add("table", false), add("states", false);
+  if (hasOwns)
+    add("owns", false);
+  for (size_t i = 0; i < storage.size(); ++i)
+    add(i == 0 ? "params" : "region" + std::to_string(i), true);
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), tripletThreads,
                   kernel.compute(), arguments);
-  Value table = d.next(), states = d.next();
-  SmallVector<Value> regions;
-  for (size_t buffer = 2; buffer < elements.size(); ++buffer)
-    regions.push_back(d.next());
+  Value table = d.next(), states = d.next(), owns = hasOwns ? d.next() : Value();
+  SmallVector<ZeroedRegion> regions;
+  for (lora::Storage of : storage)
+    regions.push_back({of, d.next()});
   Triplets of = tripletsOfBlock(d, table);
-  Num zero = d.number(0);
+  auto own = [&](StringRef name, int64_t place) {
+    return hasOwns ? d.named(name, d.loadInt(owns, {d.blockX() * 3 + place})) : d.constant(0);
+  };
+  Int ownA = own("own_a", 0), ownB = own("own_b", 1), ownE = own("own_e", 2);
   d.loop("i", d.constant(0), of.rank, 1, [&](Int i) {
     Int state = d.named("state", d.loadInt(states, {of.first + i}));
     d.where(d.thread() == 0 && state < LORAC_TRIPLET_ALIVE,
-            [&] { d.store(zero, regions.front(), {of.e + i}); });
+            [&] { d.store(d.number(0), regions.front().memory, {of.e + i}); });
     d.where(state == LORAC_TRIPLET_DEAD, [&] {
-      for (Value region : regions) {
-        d.loop("col", d.thread(), of.in, tripletThreads,
-               [&](Int col) { d.store(zero, region, {of.a + i * of.in + col}); });
-        d.loop("row", d.thread(), of.out, tripletThreads,
-               [&](Int row) { d.store(zero, region, {of.b + row * of.rank + i}); });
-        d.where(d.thread() == 0, [&] { d.store(zero, region, {of.e + i}); });
+      for (const ZeroedRegion &region : regions) {
+        zeroPart(d, region, of.a, ownA, [&](llvm::function_ref<void(Int)> zero) {
+          d.loop("col", d.thread(), of.in, tripletThreads, [&](Int col) { zero(i * of.in + col); });
+        });
+        zeroPart(d, region, of.b, ownB, [&](llvm::function_ref<void(Int)> zero) {
+          d.loop("row", d.thread(), of.out, tripletThreads,
+                 [&](Int row) { zero(row * of.rank + i); });
+        });
+        zeroPart(d, region, of.e, ownE, [&](llvm::function_ref<void(Int)> zero) {
+          d.where(d.thread() == 0, [&] { zero(i); });
+        });
       }
     });
   });
