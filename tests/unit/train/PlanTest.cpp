@@ -79,7 +79,7 @@ TEST(Plan, RefusesMisfits) {
       {R"("ids": 256)", R"("ids": 260)", "overlapping"},
       {R"("ids": 256)", R"("ids": -4)", "'plan.io.ids' is -4, outside of"},
       {R"("ids": 256)", R"("ids": "x")", "'plan.io.ids' is not an integer"},
-      {R"("kernel": 4)", R"("kernel": 6)", "'plan.programs.train[1].kernel' is 6"},
+      {R"("kernel": 4)", R"("kernel": 99)", "'plan.programs.train[1].kernel' is 99"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 1, 0], 0, 1024])", "args[1]' names no weight's part"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 0, 3], 0, 1024])", "args[1]' names no weight's part"},
       {R"([448, 4096])", R"([448, 9000])", "is 9000, outside of [0, 8192]"},
