@@ -286,9 +286,9 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
 }
 
 def Lora_YieldOp : Lora_Op<"yield", [Pure, Terminator, ReturnLike]> {
-  let summary = "the values of a map's element, or of a fused kernel";
+  let summary = "the values of a map's element or of a sum, or of a fused kernel";
   let description = "See `lora.map` and `lora.fused`.";
-  let arguments = (ins Variadic<AnyTypeOf<[F32, Lora_Tensor]>>:$values);
+  let arguments = (ins Variadic<AnyTypeOf<[F32, F64, Lora_Tensor]>>:$values);
   let assemblyFormat = "$values attr-dict `:` type($values)";
 }
 

@@ -6,6 +6,8 @@
 #include "compiler/passes/Passes.h"
 #include "runtime/abi.h"
 
+#include <cstddef>
+
 namespace lorac::lora {
 #define GEN_PASS_DEF_APPENDUPDATE
 #include "compiler/passes/Passes.h.inc"
@@ -15,7 +17,39 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
 
+#define PLACE(field) int64_t(offsetof(LoracNorm, field) / sizeof(float))
+
 namespace {
+
+// sqrt(Σ g²), and what torch.nn.utils.clip_grad_norm_ multiplies the gradients by.
+void appendNorm(DevicePrograms &programs, OpBuilder &b, Location loc) {
+  using optimizers::Element;
+  optimizers::Body square(b, loc);
+  Element g = widened(square.argument("grad"));
+  square.yield(g * g);
+
+  optimizers::Body clipping(b, loc);
+  Element total = clipping.argument("total", b.getF64Type());
+  Element most = clipping.argument("max_norm"), scale = clipping.argument("gradient_scale");
+  Element zero = clipping.number(0), one = clipping.number(1), tiny = clipping.number(1e-6);
+  Element norm = narrowed(sqrt(total)) * scale;
+  Element clipped = min(most / (norm + tiny), one);
+  clipping.yield({norm, select(zero < most, clipped, one) * scale});
+
+  programs.open("norm", When::WindowEnd);
+  Value sums = programs.local("sums of squares", programs.spans(), b.getF64Type());
+  programs.launch({"sum_spans",
+                   {programs.param("what", "squares"), programs.param("regions", 1)},
+                   &square.region},
+                  {programs.spanTable(), programs.region("grads"), sums}, programs.spans());
+  Value memory = programs.norm();
+  programs.launch({"sum_whole",
+                   {programs.param("what", "norm"),
+                    programs.places("ones", {PLACE(max_norm), PLACE(gradient_scale)}),
+                    programs.places("writes", {PLACE(norm), PLACE(clip)})},
+                   &clipping.region},
+                  {sums, memory, memory, memory}, programs.spans());
+}
 
 struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> {
   using Base::Base;
@@ -31,14 +65,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       return;
     OpBuilder b(&getContext());
     const SmallVector<DevicePrograms::Part> parts = declareStates(programs, *optimizer);
-    if (device == "cuda") {
-      programs.open("norm", When::WindowEnd);
-      const int64_t parts = (programs.floats() + 4095) / 4096;
-      Value sums = programs.local("sums of squares", parts, b.getF32Type());
-      programs.launch("grad_norm_parts", {programs.region("grads"), sums}, parts,
-                      {programs.floats()});
-      programs.launch("grad_norm", {sums, programs.norm()}, 1, {parts});
-    }
+    appendNorm(programs, b, getOperation().getLoc());
 
     programs.open("update", When::Update);
     if (device == "cuda") {

@@ -92,6 +92,16 @@ void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
                    b.getI64IntegerAttr(0), DenseI64ArrayAttr());
 }
 
+NamedAttribute DevicePrograms::param(StringRef key, StringRef value) {
+  return b.getNamedAttr(key, b.getStringAttr(value));
+}
+NamedAttribute DevicePrograms::param(StringRef key, int64_t value) {
+  return b.getNamedAttr(key, b.getI64IntegerAttr(value));
+}
+NamedAttribute DevicePrograms::places(StringRef key, ArrayRef<int64_t> values) {
+  return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
+}
+
 void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,
                             int64_t byGroup) {
   ScalarOp::create(b, b.getUnknownLoc(), memory, int64_t(at), scalar.name,
@@ -123,12 +133,6 @@ void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRe
     writes.push_back(0); // the parameters
   for (size_t i = 0; i < update.states.size(); ++i)
     writes.push_back(2 + int64_t(i));
-  auto integer = [&](StringRef key, int64_t value) {
-    return b.getNamedAttr(key, b.getI64IntegerAttr(value));
-  };
-  auto integers = [&](StringRef key, ArrayRef<int64_t> values) {
-    return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
-  };
   for (const Part &part : parts) {
     Value spans = table;
     if (part.spans < pieces)
@@ -140,10 +144,9 @@ void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRe
     for (auto [state, storage] : llvm::zip(update.states, part.storage))
       addState(operands, state, storage);
     KernelKey key{"each",
-                  {b.getNamedAttr("what", b.getStringAttr(part.what)),
-                   integer("regions", 2 + int64_t(update.states.size())),
-                   integer("uniform", uniform), integer("by_group", byGroup),
-                   integers("ones", {offsetof(LoracNorm, clip) / 4}), integers("writes", writes)},
+                  {param("what", part.what), param("regions", 2 + int64_t(update.states.size())),
+                   param("uniform", uniform), param("by_group", byGroup),
+                   places("ones", {offsetof(LoracNorm, clip) / 4}), places("writes", writes)},
                   &update.region};
     if (llvm::any_of(part.storage, [](Storage storage) { return storage != Storage::Floats; })) {
       SmallVector<StringRef> words(2, stringifyStorage(Storage::Floats));

@@ -49,6 +49,10 @@ public:
   /// The same of a kernel with parameters or a body; the buffers' elements are added to them.
   void launch(KernelKey key, mlir::ValueRange operands, int64_t rows,
               llvm::ArrayRef<int64_t> scalars = {});
+  /// Parameters of a kernel.
+  mlir::NamedAttribute param(llvm::StringRef key, llvm::StringRef value);
+  mlir::NamedAttribute param(llvm::StringRef key, int64_t value);
+  mlir::NamedAttribute places(llvm::StringRef key, llvm::ArrayRef<int64_t> values);
   /// Spans that a launch of `each` goes over, and how their states are stored, one by one.
   struct Part {
     std::string what; ///< in the kernel's name

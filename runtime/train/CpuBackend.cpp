@@ -1,6 +1,5 @@
 #include "runtime/train/CpuBackend.h"
 
-#include "runtime/train/GradNorm.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/StateStorage.h"
 #include "runtime/train/ranks/Gather.h"
@@ -257,10 +256,9 @@ Result<float> CpuBackend::gradNorm(double maxNorm) {
   if (!plan.optimizer)
     return 0.0f;
   unfold();
-  const PlanRegion &grads = plan.region(RegionKind::Grads);
   LoracNorm &norm = *arena.at<LoracNorm>(plan.io.norm);
-  norm = {float(maxNorm), 1, train::gradNorm(pool, floats(grads), grads.count), 1};
-  norm.clip = clipFactor(norm.norm, norm.max_norm);
+  norm = {float(maxNorm), 1, 0, 0};
+  executor->run(Program::Norm, {});
   return norm.norm;
 }
 

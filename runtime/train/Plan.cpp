@@ -234,14 +234,15 @@ PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
 /// A launch over the table of spans takes those that are there.
 void checkSpans(const Fields &programs, const Plan &plan) {
   const auto spans = int64_t(plan.spans().size());
-  for (const PlanLaunch &launch : plan.update)
-    for (const PlanArg &arg : launch.args)
-      if (const int64_t first = (arg.offset - plan.io.updateSpans) / int64_t(sizeof(PlanSpan));
-          arg.weight < 0 && arg.offset >= plan.io.updateSpans && first < spans &&
-          first + launch.rowBegin + launch.rowCount > spans)
-        programs.fail("has a launch of 'update' over " +
-                      std::to_string(launch.rowBegin + launch.rowCount) + " spans of " +
-                      std::to_string(spans));
+  for (const ProgramOfPlan &program : programsOfPlan)
+    for (const PlanLaunch &launch : plan.*program.launches)
+      for (const PlanArg &arg : launch.args)
+        if (const int64_t first = (arg.offset - plan.io.updateSpans) / int64_t(sizeof(PlanSpan));
+            arg.weight < 0 && arg.offset >= plan.io.updateSpans && first < spans &&
+            first + launch.rowBegin + launch.rowCount > spans)
+          programs.fail(std::string("has a launch of '") + program.name + "' over " +
+                        std::to_string(launch.rowBegin + launch.rowCount) + " spans of " +
+                        std::to_string(spans));
 }
 
 PlanRanks readRanks(const Fields &in) {
@@ -520,10 +521,9 @@ Result<Plan> parsePlan(std::string_view text) {
   if (plan.ranks)
     read("regularize", 0, plan.regularize);
   if (!plan.params.empty()) {
-    if (plan.onGpu())
-      read("norm", 0, plan.norm);
+    read("norm", 0, plan.norm);
     read("update", 0, plan.update);
-    if (plan.update.empty() || (plan.onGpu() && plan.norm.empty()))
+    if (plan.norm.empty() || plan.update.empty())
       programs.fail("has no launches of 'norm' or 'update'");
   }
   if (plan.hasTriplets()) {

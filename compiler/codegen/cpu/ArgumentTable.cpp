@@ -47,20 +47,37 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
       out.push_back({false, "rows", std::to_string(ld), "cols"});
     return out;
   }
-  if (kernel.getFamily() == "each") {
-    out = {{false, "rows", "4", "4"}};
-    if (kernel.intParam("uniform") + kernel.intParam("by_group") > 0)
-      out.push_back({false, "all", "1", "1"});
+  const ArgumentText spans{false, "rows", "4", "4"}, sums{false, "rows", "1", "1"},
+      all{false, "all", "1", "1"};
+  auto addOnes = [&] {
     for (int64_t place : kernel.integers("ones"))
       out.push_back({false, std::to_string(place + 1), "1", "1"});
+  };
+  if (kernel.getFamily() == "each") {
+    out = {spans};
+    if (kernel.intParam("uniform") + kernel.intParam("by_group") > 0)
+      out.push_back(all);
+    addOnes();
     const llvm::SmallVector<lora::Storage> storage = lora::KernelOp::storageOf(kernel.getParams());
     for (lora::Storage stored : storage) {
       if (lora::isCode(stored))
         out.push_back({false, "all", "1", "1", /*element=*/1});
-      out.push_back({false, "all", "1", "1"}); // of codes their absmax
+      out.push_back(all); // of codes their absmax
     }
     if (llvm::any_of(storage, lora::isCode))
       out.push_back({false, std::to_string(2 * formats::dynamicTableFloats), "1", "1"});
+    return out;
+  }
+  if (kernel.getFamily() == "sum_spans") {
+    out = {spans};
+    out.resize(1 + kernel.intParam("regions"), all);
+    out.push_back(sums);
+    return out;
+  }
+  if (kernel.getFamily() == "sum_whole") {
+    out = {sums};
+    addOnes();
+    out.push_back(all);
     return out;
   }
   const Entry *entry =

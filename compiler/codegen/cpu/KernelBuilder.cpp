@@ -203,7 +203,9 @@ void KernelBuilder::prefetch(Value memory, ValueRange at) {
 }
 
 Value KernelBuilder::vloadMasked(Value memory, ValueRange at, Value mask) {
-  return vector::MaskedLoadOp::create(b, loc, vecF32(), memory, at, mask, splatF32(0.0));
+  VectorType type = vec(cast<MemRefType>(memory.getType()).getElementType(), lanes());
+  return vector::MaskedLoadOp::create(b, loc, type, memory, at, mask,
+                                      constant(cast<TypedAttr>(b.getZeroAttr(type))));
 }
 
 void KernelBuilder::vstoreMasked(Value value, Value memory, ValueRange at, Value mask) {

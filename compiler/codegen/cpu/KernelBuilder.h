@@ -164,7 +164,8 @@ public:
   void vstore(Value value, Value memory, mlir::ValueRange at);
   /// Asks for the cache line at an address, which need not exist.
   void prefetch(Value memory, mlir::ValueRange at);
-  /// Lanes whose mask is off read 0 and touch no memory.
+  /// As many of the memory's elements as the target has lanes; those whose mask is off read 0 and
+  /// touch no memory.
   Value vloadMasked(Value memory, mlir::ValueRange at, Value mask);
   void vstoreMasked(Value value, Value memory, mlir::ValueRange at, Value mask);
   /// The first `n` lanes, known when the kernel is made; n may exceed the lanes or be negative.

@@ -19,16 +19,16 @@ using namespace lorac;
 
 namespace {
 
-std::string floatText(double value) {
+std::string floatText(double value, bool isDouble = false) {
   if (std::isnan(value))
     return "__int_as_float(0x7fc00000)";
   if (std::isinf(value))
     return value < 0 ? "-__int_as_float(0x7f800000)" : "__int_as_float(0x7f800000)";
   std::string digits;
-  llvm::raw_string_ostream(digits) << llvm::format("%.9g", value);
+  llvm::raw_string_ostream(digits) << llvm::format(isDouble ? "%.17g" : "%.9g", value);
   if (digits.find_first_of(".en") == std::string::npos)
     digits += ".0";
-  return digits + "f";
+  return isDouble ? digits : digits + "f";
 }
 
 // Without the outer brackets that an infix expression brings for use inside another.
@@ -86,6 +86,8 @@ private:
   FailureOr<std::string> typeName(Type type, Operation *at) {
     if (type.isF32())
       return std::string("float");
+    if (type.isF64())
+      return std::string("double");
     if (type.isUnsignedInteger(32))
       return std::string("u32");
     if (type.isSignlessInteger(32))
@@ -256,6 +258,10 @@ private:
     return define(op, text + ")");
   }
 
+  LogicalResult mathFunction(Operation *op, StringRef name) {
+    return function(op, name + (op->getResult(0).getType().isF64() ? "" : "f"));
+  }
+
   LogicalResult printOp(Operation *op) {
     if (auto words = op->getAttrOfType<StringAttr>("cuda.comment"))
       line() << "// " << words.getValue() << "\n";
@@ -272,8 +278,8 @@ private:
         .Case([&](arith::ShRUIOp o) { return infix(o, ">>"); }) // of numbers that are not negative
         .Case<arith::MinSIOp>([&](auto o) { return function(o, "min"); })
         .Case<arith::MaxSIOp>([&](auto o) { return function(o, "max"); })
-        .Case([&](arith::MaxNumFOp o) { return function(o, "fmaxf"); })
-        .Case([&](arith::MinNumFOp o) { return function(o, "fminf"); })
+        .Case([&](arith::MaxNumFOp o) { return mathFunction(o, "fmax"); })
+        .Case([&](arith::MinNumFOp o) { return mathFunction(o, "fmin"); })
         .Case<arith::CmpFOp, arith::CmpIOp>([&](auto o) { return printCompare(o); })
         .Case([&](arith::NegFOp o) {
           StringRef x = use(o.getOperand());
@@ -295,21 +301,25 @@ private:
         })
         .Case([&](arith::BitcastOp o) { return printBitcast(o); })
         .Case([&](arith::ExtFOp o) {
+          if (o.getType().isF64())
+            return define(o, "(double)" + use(o.getIn()));
           return define(o, call("widen_" + halfName(o.getIn().getType())) + "(" + bare(o.getIn()) +
                                ")");
         })
         .Case([&](arith::TruncFOp o) {
+          if (o.getIn().getType().isF64())
+            return define(o, "(float)" + use(o.getIn()));
           return define(o, call("narrow_" + halfName(o.getType())) + "(" + bare(o.getIn()) + ")");
         })
-        .Case([&](math::FmaOp o) { return function(o, "fmaf"); })
-        .Case([&](math::ExpOp o) { return function(o, "expf"); })
-        .Case([&](math::Exp2Op o) { return function(o, "exp2f"); })
-        .Case([&](math::LogOp o) { return function(o, "logf"); })
-        .Case([&](math::AbsFOp o) { return function(o, "fabsf"); })
-        .Case([&](math::SqrtOp o) { return function(o, "sqrtf"); })
-        .Case([&](math::RsqrtOp o) { return function(o, "rsqrtf"); })
-        .Case([&](math::TanhOp o) { return function(o, "tanhf"); })
-        .Case([&](math::ErfOp o) { return function(o, "erff"); })
+        .Case([&](math::FmaOp o) { return mathFunction(o, "fma"); })
+        .Case([&](math::ExpOp o) { return mathFunction(o, "exp"); })
+        .Case([&](math::Exp2Op o) { return mathFunction(o, "exp2"); })
+        .Case([&](math::LogOp o) { return mathFunction(o, "log"); })
+        .Case([&](math::AbsFOp o) { return mathFunction(o, "fabs"); })
+        .Case([&](math::SqrtOp o) { return mathFunction(o, "sqrt"); })
+        .Case([&](math::RsqrtOp o) { return mathFunction(o, "rsqrt"); })
+        .Case([&](math::TanhOp o) { return mathFunction(o, "tanh"); })
+        .Case([&](math::ErfOp o) { return mathFunction(o, "erf"); })
         .Case([&](gpu::ThreadIdOp o) {
           return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
         })
@@ -348,10 +358,10 @@ private:
       names[op] = whole.getType().isInteger(1) ? (whole.getValue().isZero() ? "false" : "true")
                   : whole.getInt() < 0         ? "(" + std::to_string(whole.getInt()) + ")"
                                                : std::to_string(whole.getInt());
-    else if (auto number = dyn_cast<FloatAttr>(op.getValue()))
-      names[op] = number.getValueAsDouble() < 0 ? "(" + floatText(number.getValueAsDouble()) + ")"
-                                                : floatText(number.getValueAsDouble());
-    else
+    else if (auto number = dyn_cast<FloatAttr>(op.getValue())) {
+      std::string text = floatText(number.getValueAsDouble(), op.getType().isF64());
+      names[op] = number.getValueAsDouble() < 0 ? "(" + text + ")" : text;
+    } else
       return op.emitError("the CUDA printer knows only scalar constants");
     return success();
   }

@@ -114,7 +114,7 @@ static Type elementOf(Value memory) {
 
 Num DeviceBuilder::loadNum(Value from, Indices indices) {
   Value value = memref::LoadOp::create(b, loc, from, cast(indices));
-  if (!value.getType().isF32())
+  if (value.getType().getIntOrFloatBitWidth() < 32)
     value = arith::ExtFOp::create(b, loc, f32(), value);
   return {this, value};
 }
@@ -168,7 +168,7 @@ Int DeviceBuilder::loadIntWhere(StringRef name, Bool condition, Value from, Indi
 }
 
 Value DeviceBuilder::variable(StringRef name, Num initial) {
-  Value place = local(name, {}, f32());
+  Value place = local(name, {}, initial.v.getType());
   set(place, initial);
   return place;
 }
@@ -184,8 +184,8 @@ Int DeviceBuilder::constant(int64_t value) {
   assert(value == int32_t(value) && "indices of a kernel fit 32 bits");
   return {this, arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(int32_t(value)))};
 }
-Num DeviceBuilder::number(double value) {
-  return {this, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(float(value)))};
+Num DeviceBuilder::number(double value, Type type) {
+  return {this, arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value))};
 }
 Bool DeviceBuilder::truth(bool value) {
   return {this, arith::ConstantOp::create(b, loc, b.getBoolAttr(value))};

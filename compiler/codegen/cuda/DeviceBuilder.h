@@ -69,7 +69,8 @@ public:
 
   // Values.
   Int constant(int64_t value);
-  Num number(double value);
+  Num number(double value) { return number(value, f32()); }
+  Num number(double value, Type type);
   Bool truth(bool value);
   std::optional<int64_t> known(Value value);
   Int thread();
@@ -106,7 +107,7 @@ public:
   Num rsqrt(Num x);
   Num toNum(Int x);
   Int bits(Num x);
-  /// 16-bit numbers are widened.
+  /// 16-bit numbers are widened to float32.
   Num loadNum(Value from, Indices indices);
   /// Bytes are widened, without a sign.
   Int loadInt(Value from, Indices indices);

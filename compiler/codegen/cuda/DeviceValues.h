@@ -15,7 +15,7 @@ struct Int {
   mlir::Value v;
   operator mlir::Value() const { return v; }
 };
-/// An f32.
+/// An f32, or f64 where both sides of an operator are.
 struct Num {
   DeviceBuilder *d;
   mlir::Value v;

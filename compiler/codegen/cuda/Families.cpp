@@ -57,6 +57,8 @@ Type Kernel::element(unsigned buffer) {
   MLIRContext *context = op.getContext();
   if (name == "i32" || name == "i8")
     return IntegerType::get(context, name == "i8" ? 8 : 32);
+  if (name == "f64")
+    return Float64Type::get(context);
   return name == "f32"   ? Type(Float32Type::get(context))
          : name == "f16" ? Type(Float16Type::get(context))
                          : Type(BFloat16Type::get(context));

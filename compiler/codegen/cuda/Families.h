@@ -47,7 +47,7 @@ public:
   mlir::Type compute() { return target.computeType(op.getContext()); }
 
   /// Element types of the launch's buffers, in order, without those of weights: "bf16", "f32",
-  /// "i32", "i8".
+  /// "f64", "i32", "i8".
   mlir::Type element(unsigned buffer);
   /// An argument for buffer `buffer` of the launch.
   DeviceBuilder::Argument argument(llvm::StringRef name, unsigned buffer, bool written = false);

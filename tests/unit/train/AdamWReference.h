@@ -1,11 +1,11 @@
 #pragma once
-// torch.optim.AdamW in float32, as the runtime did it before updates were programs: what they are
-// held against, bit by bit.
+// torch.optim.AdamW and clip_grad_norm_ in float32, as the runtime did them before they were
+// programs: what those are held against.
 
-#include "runtime/train/GradNorm.h"
 #include "runtime/train/ParamGroups.h"
 #include "runtime/train/Plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -63,6 +63,19 @@ inline void applyUpdate(const std::vector<PlanSpan> &spans, const AdamW::Scalars
       float denominator = std::sqrt(square) / s.correction2Sqrt + s.eps;
       params[i] = decayed + s.minusStep[size_t(span.group)] * mean / denominator;
     }
+}
+
+/// sqrt(Σ g²), summed in double, in order.
+inline float gradNorm(const std::vector<float> &grads) {
+  double sum = 0;
+  for (float g : grads)
+    sum += double(g) * double(g);
+  return float(std::sqrt(sum));
+}
+
+/// min(1, maxNorm / (norm + 1e-6)); maxNorm 0: no clipping.
+inline float clipFactor(float norm, double maxNorm) {
+  return maxNorm <= 0 ? 1.0f : std::min(1.0f, float(maxNorm) / (norm + 1e-6f));
 }
 
 } // namespace lorac::train::test

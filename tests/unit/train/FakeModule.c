@@ -78,6 +78,33 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   }
 }
 
+/* spans, grads, sums f64 */
+void fake_squares(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                  int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  const float *grads = buffers[1];
+  double *sums = buffers[2];
+  for (int64_t span = begin; span < end && span < rows; ++span) {
+    const int32_t *at = spans + 4 * span;
+    sums[span] = 0;
+    for (int32_t i = at[0]; i < at[0] + at[1]; ++i)
+      sums[span] += (double)grads[i] * grads[i];
+  }
+}
+
+/* sums f64, io.norm; one tile */
+void fake_norm(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+               int64_t end, void *scratch, const int64_t *scalars) {
+  const double *sums = buffers[0];
+  LoracNorm *norm = buffers[1];
+  double sum = 0;
+  for (int64_t i = 0; i < rows; ++i)
+    sum += sums[i];
+  norm->norm = (float)sqrt(sum) * norm->gradient_scale;
+  float clip = norm->max_norm / (norm->norm + 1e-6f);
+  norm->clip = (norm->max_norm > 0 && clip < 1 ? clip : 1) * norm->gradient_scale;
+}
+
 /* spans [i32: offset, count, group, 0], io.update, io.norm, params, grads, exp_avg, exp_avg_sq; rows are
  * spans, one a tile: AdamW */
 void fake_update(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,

@@ -1,6 +1,6 @@
 #pragma once
 // FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; only its
-// update is launched.
+// norm and update are launched.
 
 #include "FakeProgram.h"
 
@@ -89,7 +89,13 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   const auto spans = int64_t(plan["params"].size()); // all are short
   Json update = plan["programs"]["update"];
   update[0]["args"] = args, update[0]["rows"] = {0, spans}, update[0]["tiles"] = spans;
-  plan["programs"] = {{"update", update}};
+  Json norm = plan["programs"]["norm"];
+  const int64_t sums = end + 4224;
+  plan["kernels"][6]["args"][1] = {4, 1, count, count};
+  norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
+  norm[1]["args"] = {sums, plan["io"]["norm"]};
+  norm[0]["rows"] = norm[1]["rows"] = {0, spans};
+  plan["programs"] = {{"norm", norm}, {"update", update}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

@@ -178,22 +178,5 @@ TEST(StepScalars, GroupsAreNumberedAsTheSpansAre) {
   EXPECT_EQ(names, (std::vector<std::string>{"lora_A", "lora_A", "lora_B", "lora_A", "lora_E"}));
 }
 
-TEST(GradNorm, NormAndClip) {
-  std::vector<float> g(100000);
-  RandomStream random(5, "norm");
-  double sum = 0;
-  for (size_t i = 0; i < g.size(); ++i) {
-    g[i] = random.normal(i);
-    sum += double(g[i]) * g[i];
-  }
-  ThreadPool one(1), four(4);
-  float norm = gradNorm(one, g.data(), int64_t(g.size()));
-  EXPECT_NEAR(norm, std::sqrt(sum), 1e-4);
-  EXPECT_EQ(norm, gradNorm(four, g.data(), int64_t(g.size())));
-  EXPECT_EQ(clipFactor(0.5f, 1.0), 1.0f);
-  EXPECT_FLOAT_EQ(clipFactor(4.0f, 1.0), 1.0f / (4.0f + 1e-6f));
-  EXPECT_EQ(clipFactor(4.0f, 0.0), 1.0f);
-}
-
 } // namespace
 } // namespace lorac::train

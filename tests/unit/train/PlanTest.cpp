@@ -27,6 +27,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
   EXPECT_EQ(plan->weightBytes(), 256);
+  EXPECT_EQ(plan->norm.size(), 2u);
   EXPECT_EQ(plan->update.size(), 1u);
   EXPECT_TRUE(plan->update[0].fixedRows);
   EXPECT_EQ(plan->io.update, 576);
@@ -78,7 +79,7 @@ TEST(Plan, RefusesMisfits) {
       {R"("ids": 256)", R"("ids": 260)", "overlapping"},
       {R"("ids": 256)", R"("ids": -4)", "'plan.io.ids' is -4, outside of"},
       {R"("ids": 256)", R"("ids": "x")", "'plan.io.ids' is not an integer"},
-      {R"("kernel": 4)", R"("kernel": 6)", "'plan.programs.train[1].kernel' is 6"},
+      {R"("kernel": 4)", R"("kernel": 99)", "'plan.programs.train[1].kernel' is 99"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 1, 0], 0, 1024])", "args[1]' names no weight's part"},
       {R"(["w", 0, 0], 0, 1024])", R"(["w", 0, 3], 0, 1024])", "args[1]' names no weight's part"},
       {R"([448, 4096])", R"([448, 9000])", "is 9000, outside of [0, 8192]"},
@@ -223,6 +224,7 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
          {[](Json &json) { json["io"].erase("update_spans"); }, "'plan.io' has no 'update_spans'"},
          {[](Json &json) { json["io"]["update"] = json["arena"]["bytes"]; }, "'io.update' at"},
          {[](Json &json) { json["io"]["update_spans"] = json["io"]["ids"]; }, "overlapping"},
+         {[](Json &json) { json["programs"].erase("norm"); }, "'plan.programs' has no 'norm'"},
          {[](Json &json) { json["programs"].erase("update"); }, "'plan.programs' has no 'update'"},
          {[](Json &json) { json["programs"]["update"] = Json::array(); },
           "'plan.programs' has no launches of 'norm' or 'update'"}});
@@ -233,7 +235,9 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
                             },
                             "has a launch of 'update' over 3 spans of 2"},
                            {[](Json &json) { json["programs"]["update"][0]["rows"] = {1, 2}; },
-                            "has a launch of 'update' over 3 spans of 2"}});
+                            "has a launch of 'update' over 3 spans of 2"},
+                           {[](Json &json) { json["programs"]["norm"][0]["rows"] = {1, 2}; },
+                            "has a launch of 'norm' over 3 spans of 2"}});
   refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["norm"] = Json::array(); },
                                 "has no launches of 'norm' or 'update'"},
                                {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },

@@ -7,7 +7,7 @@ using namespace lorac::cpu;
 
 static bool hasVectorForm(Operation &op) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
-    return constant.getType().isF32();
+    return isa<Float32Type, Float64Type>(constant.getType());
   if (auto compare = dyn_cast<arith::CmpFOp>(op))
     switch (compare.getPredicate()) {
     case arith::CmpFPredicate::OLT:
@@ -20,9 +20,11 @@ static bool hasVectorForm(Operation &op) {
     default:
       return false;
     }
+  if (isa<math::ExpOp>(op))
+    return op.getResult(0).getType().isF32();
   return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
-             arith::SelectOp, arith::MaximumFOp, arith::MinimumFOp, math::SqrtOp, math::AbsFOp,
-             math::ExpOp>(op);
+             arith::SelectOp, arith::MaximumFOp, arith::MinimumFOp, arith::ExtFOp, arith::TruncFOp,
+             math::SqrtOp, math::AbsFOp>(op);
 }
 
 LogicalResult lorac::cpu::checkMapBody(Block &body) {
@@ -38,7 +40,8 @@ LogicalResult lorac::cpu::checkMapBody(Block &body) {
 
 static Value vectorise(KernelBuilder &k, Operation &op, IRMapping &known) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
-    return k.splatF32(cast<FloatAttr>(constant.getValue()).getValueAsDouble());
+    return k.constant(
+        DenseElementsAttr::get(k.vec(constant.getType(), k.lanes()), constant.getValue()));
   KernelBuilder::Values operands;
   for (Value operand : op.getOperands())
     operands.push_back(known.lookup(operand));

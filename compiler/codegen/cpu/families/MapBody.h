@@ -1,14 +1,14 @@
 #pragma once
-// An elementwise body (a map's, or that of `each`) on vectors: its scalar ops, one by one, in
-// float32. Nothing is fused, and a division stays a division.
+// An elementwise body (a map's, or that of `each` or of a sum) on vectors: its scalar ops, one by
+// one, in float32 or float64. Nothing is fused, and a division stays a division.
 
 #include "compiler/codegen/cpu/KernelBuilder.h"
 
 namespace lorac::cpu {
 
-/// Succeeds where each op of the body has a vector form: arith.constant of f32, addf, subf, mulf,
-/// divf, negf, cmpf (olt, ogt, ole, oge, oeq, one), select, maximumf, minimumf, math.sqrt, absf,
-/// exp. Else an error at the op names it.
+/// Succeeds where each op of the body has a vector form: arith.constant, addf, subf, mulf, divf,
+/// negf, cmpf (olt, ogt, ole, oge, oeq, one), select, maximumf, minimumf, extf, truncf, math.sqrt,
+/// absf, exp of f32. Else an error at the op names it.
 mlir::LogicalResult checkMapBody(mlir::Block &body);
 
 /// What the checked body yields, given vectors of the target's lanes for its arguments.

@@ -6,7 +6,6 @@
 
 #include "compiler/codegen/cuda/families/EachRegions.h"
 #include "compiler/codegen/cuda/families/MapBody.h"
-#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -14,16 +13,6 @@ using namespace lorac::cuda;
 
 namespace lorac::cuda {
 extern const Family eachFamily;
-}
-
-// The body's name of its argument (a location that is a name), where C knows it as one.
-static std::string nameOf(BlockArgument argument) {
-  auto isPart = [](char c) { return llvm::isAlnum(c) || c == '_'; };
-  if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
-    if (StringRef name = named.getName();
-        !name.empty() && !llvm::isDigit(name[0]) && llvm::all_of(name, isPart))
-      return name.str();
-  return "x" + std::to_string(argument.getArgNumber());
 }
 
 static LogicalResult build(Kernel &kernel) {

@@ -1,9 +1,19 @@
 #include "compiler/codegen/cuda/families/MapBody.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace lorac::cuda;
+
+std::string lorac::cuda::nameOf(BlockArgument argument) {
+  auto isPart = [](char c) { return llvm::isAlnum(c) || c == '_'; };
+  if (auto named = dyn_cast<NameLoc>(argument.getLoc()))
+    if (StringRef name = named.getName();
+        !name.empty() && !llvm::isDigit(name[0]) && llvm::all_of(name, isPart))
+      return name.str();
+  return "x" + std::to_string(argument.getArgNumber());
+}
 
 static Value compare(DeviceBuilder &d, arith::CmpFPredicate predicate, Value x, Value y) {
   return arith::CmpFOp::create(d.builder(), d.location(), predicate, x, y);

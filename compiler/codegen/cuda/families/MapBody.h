@@ -1,5 +1,6 @@
 #pragma once
-// An elementwise body (a map's, or that of `each`) on one element, in float32.
+// An elementwise body (a map's, or that of `each` or of a sum) on one element, in float32 or
+// float64.
 
 #include "compiler/codegen/cuda/DeviceBuilder.h"
 
@@ -11,5 +12,9 @@ namespace lorac::cuda {
 /// kernel is printed.
 llvm::SmallVector<mlir::Value> cloneMapBody(DeviceBuilder &d, mlir::Block &body,
                                             mlir::ValueRange arguments);
+
+/// The body's name of its argument (a location that is a name), where C knows it as one; else x
+/// and its number.
+std::string nameOf(mlir::BlockArgument argument);
 
 } // namespace lorac::cuda
