@@ -65,7 +65,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       return;
     OpBuilder b(&getContext());
     const SmallVector<DevicePrograms::Part> parts = declareStates(programs, *optimizer);
-    appendNorm(programs, b, getOperation().getLoc());
+    appendNorm(programs, b, b.getUnknownLoc());
 
     programs.open("update", When::Update);
     if (device == "cuda") {
