@@ -109,6 +109,8 @@ def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
   }];
   let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset, OptionalAttr<F64Attr>:$theta);
   let results = (outs AnyMemRef:$memory);
+  let builders = [OpBuilder<(ins "::mlir::Type":$memory, "::lorac::lora::BufferRole":$role, "::llvm::StringRef":$label, "int64_t":$offset),
+                            [{ build($_builder, $_state, memory, role, label, uint64_t(offset), ::mlir::FloatAttr()); }]>];
   let assemblyFormat = "$role $label `at` $offset attr-dict `:` type($memory)";
 }
 
