@@ -31,7 +31,7 @@ void Loop::writeRanks(int64_t step, const RankPattern &live, const Allocation *m
   for (size_t m = 0; m < live.size(); ++m)
     pattern.emplace_back(ranks->modules()[m], live[m]);
   line.add("rank_pattern", pattern);
-  const MemoryUse memory = session.backend->memory();
+  const MemoryUse memory = session.backend->device().memory();
   line.add("resident_bytes", int64_t(memory.resident));
   line.add("planned_bytes", int64_t(memory.planned));
   write(line);
@@ -89,7 +89,7 @@ Result<void> Loop::swapProgram() {
 /// After the first step of a new program: only then is it known what is resident.
 Result<void> Loop::reportProgram() {
   isNewProgram = false;
-  const ProgramRecord &record = swap->measured(session.backend->memory());
+  const ProgramRecord &record = swap->measured(session.backend->device().memory());
   progress.say(fmt::format(
       "step {}: program of {} ranks in place of {}: {}; built for {:.0f} ms beside the run, waited "
       "for {:.0f} ms; planned {} -> {}, resident {} -> {}",

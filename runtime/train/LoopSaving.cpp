@@ -154,7 +154,7 @@ Result<TrainOutcome> Loop::finish() {
             writeProfile(options.profileFile, session, corpus, stepSeconds, stepTokens);
         !written)
       return written.error();
-  const MemoryUse memory = session.backend->memory();
+  const MemoryUse memory = session.backend->device().memory();
   if (memory.ofGpu)
     progress.say(fmt::format("memory of the GPU: {} planned, {} taken; of the host {} at most "
                              "resident",

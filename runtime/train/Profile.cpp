@@ -16,7 +16,7 @@ Result<void> writeProfile(const std::string &path, const Session &session, const
     int64_t launches = 0;
   };
   std::map<std::pair<int, std::string>, Row> rows;
-  for (const LaunchCount &count : session.backend->profile()) {
+  for (const LaunchCount &count : session.backend->device().profile()) {
     if (count.calls == 0)
       continue;
     Row &row = rows[{int(count.program), count.kernel->name}];
@@ -44,7 +44,7 @@ Result<void> writeProfile(const std::string &path, const Session &session, const
   json["tokens"] = tokens;
   json["tokens_per_second"] = seconds > 0 ? double(tokens) / seconds : 0.0;
   json["threads"] = session.pool->threads();
-  const MemoryUse memory = session.backend->memory();
+  const MemoryUse memory = session.backend->device().memory();
   json["target"] = session.plan.device;
   json["planned_bytes"] = memory.planned;
   json["peak_memory_bytes"] = memory.peak;

@@ -19,7 +19,7 @@ ResidentTable residentTable(const Session &session, const Corpus &corpus) {
     planned += plannedBytes, regions += resident;
     table.lines.push_back({std::move(key), std::move(words), plannedBytes, resident});
   };
-  for (const MemoryRegion &region : session.backend->regions()) {
+  for (const MemoryRegion &region : session.backend->device().regions()) {
     uint64_t lines = 0;
     for (const std::string &key : region.lines)
       lines += plan.bytesOf(key);

@@ -1,8 +1,6 @@
 #include "runtime/train/Session.h"
 
 #include "runtime/formats/ModelSource.h"
-#include "runtime/train/CpuBackend.h"
-#include "runtime/train/CudaBackend.h"
 #include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
 #include "runtime/train/Weights.h"
@@ -68,7 +66,7 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                            session->run.seed,
                            say,
                            session->memory.total() - std::min(own, session->memory.total())};
-  auto backend = session->plan.onGpu() ? CudaBackend::open(input) : CpuBackend::open(input);
+  auto backend = Backend::open(input);
   if (!backend)
     return backend.error();
   session->backend = std::move(*backend);

@@ -22,7 +22,7 @@ Result<void> Loop::prepare() {
               total};
   const Plan &plan = session.plan;
   identity = {plan.onGpu() ? plan.device + " " + plan.compute : plan.device,
-              session.backend->weightsHash(),
+              session.backend->device().weightsHash(),
               corpus.hash,
               fingerprint(run),
               total,
@@ -81,10 +81,10 @@ Result<void> Loop::prepare() {
   }
   if (ranks && state.step == 0)
     writeRanks(0, ranks->allocator().liveRanks(), nullptr, nullptr);
-  if (Result<void> committed = session.backend->commit(); !committed)
+  if (Result<void> committed = session.backend->device().commit(); !committed)
     return committed;
   if (!options.profileFile.empty())
-    return session.backend->startProfile();
+    return session.backend->device().startProfile();
   return {};
 }
 
@@ -243,7 +243,7 @@ Result<bool> Loop::step() {
     if (Result<void> told = reportProgram(); !told)
       return told.error();
 
-  const MemoryUse memory = session.backend->memory();
+  const MemoryUse memory = session.backend->device().memory();
   if (state.step % run.loggingSteps == 0 || state.step == total) {
     MetricsLine line;
     line.add("step", state.step);

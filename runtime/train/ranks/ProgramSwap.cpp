@@ -72,7 +72,7 @@ Result<BuiltProgram> ProgramSwap::wait(bool &stopped) {
 const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, Session &session) {
   RankAllocator &allocator = ranks.allocator();
   ProgramRecord record{.step = stepsDone, .ranksBefore = totalRank(allocator.storedRanks())};
-  const MemoryUse before = session.backend->memory();
+  const MemoryUse before = session.backend->device().memory();
   record.plannedBefore = before.planned, record.residentBefore = before.resident;
   const Clock::time_point begin = Clock::now();
   bool stopped = false;
@@ -107,7 +107,7 @@ const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, S
     built->program = Payload();
     malloc_trim(0); // both plans as JSON, and the new program as a file, were on the heap
   }
-  const MemoryUse after = session.backend->memory();
+  const MemoryUse after = session.backend->device().memory();
   record.ranksAfter = totalRank(allocator.storedRanks());
   record.plannedAfter = after.planned, record.residentAfter = after.resident;
   now.records.push_back(record);

@@ -142,7 +142,7 @@ TEST_F(ProgramSwapTest, TakesOverAFixedNumberOfStepsLater) {
   ASSERT_TRUE(swap.isDue(21 + RebuildPolicy::swapAfter));
   EXPECT_EQ(session->plan.params.size(), 6u) << "until then the old one runs";
 
-  const uint64_t before = session->backend->memory().planned;
+  const uint64_t before = session->backend->device().memory().planned;
   const ProgramRecord *record = swap.swap(29, *ranks, *session);
   ASSERT_TRUE(record);
   EXPECT_EQ(record->failure, "");
@@ -153,7 +153,7 @@ TEST_F(ProgramSwapTest, TakesOverAFixedNumberOfStepsLater) {
   EXPECT_EQ(record->kernelsFromCache, 40);
   EXPECT_EQ(record->plannedBefore, before);
   EXPECT_LT(record->plannedAfter, before);
-  EXPECT_EQ(record->plannedAfter, session->backend->memory().planned);
+  EXPECT_EQ(record->plannedAfter, session->backend->device().memory().planned);
   EXPECT_FALSE(swap.isDue(30));
   EXPECT_FALSE(ranks->allocator().requested());
   EXPECT_EQ(ranks->allocator().storedRanks(), (RankPattern{3, 0}));

@@ -1,0 +1,239 @@
+#include "runtime/train/CudaDevice.h"
+
+#include "runtime/train/Progress.h"
+#include "runtime/train/StateStorage.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <cmath>
+
+namespace lorac::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+} // namespace
+
+Result<std::unique_ptr<Device>> CudaDevice::open(const BackendInput &input) {
+  const Plan &plan = input.plan;
+  std::unique_ptr<CudaDevice> device(new CudaDevice(plan));
+  Result<std::shared_ptr<const gpu::Context>> context = gpu::Context::open();
+  if (!context)
+    return Error{"the program was compiled for a GPU: " + context.error().message,
+                 context.error().code};
+  device->context = *context;
+  Clock::time_point begin = Clock::now();
+  Result<CudaExecutor> executor = CudaExecutor::load(plan, input.payload, *context);
+  if (!executor)
+    return executor.error();
+  input.say(fmt::format("GPU: {}, CUDA {}; {} ({:.1f} s)", (*context)->device().shown(),
+                        (*context)->driver().version(), executor->kernelsShown(), since(begin)));
+
+  // Kernels take memory of the GPU too: only now it is known what is left.
+  if (Result<void> fits = device->checkMemory(); !fits)
+    return fits.error();
+  Result<gpu::Stream> stream = gpu::Stream::create(*context);
+  if (!stream)
+    return stream.error();
+  device->stream = std::move(*stream);
+  auto take = [&](uint64_t bytes, const char *what) {
+    return gpu::DeviceMemory::allocate(*context, bytes, what);
+  };
+  Result<gpu::DeviceMemory> arena = take(uint64_t(plan.arenaBytes), "the arena");
+  if (!arena)
+    return arena.error();
+  device->arena = std::move(*arena);
+  Result<gpu::DeviceMemory> room = take(uint64_t(plan.weightBytes()), "the frozen weights");
+  if (!room)
+    return room.error();
+  begin = Clock::now();
+  Result<CudaWeights> weights = CudaWeights::load(plan, input.modelPath, input.seed, input.pool,
+                                                  std::move(*room), device->stream);
+  if (!weights)
+    return weights.error();
+  device->weights = std::move(*weights);
+  device->mostTaken = device->arena.bytes() + device->weights.bytes();
+  Result<Prepared> prepared = device->prepare(plan, std::move(*executor), device->arena.at(0));
+  if (!prepared)
+    return prepared.error();
+  device->current = std::move(*prepared);
+  if (Result<void> zeroed = device->stream.zero(device->arena.at(0), uint64_t(plan.persistentBytes));
+      !zeroed)
+    return zeroed.error();
+  input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
+                        input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
+                        plan.weights.size(), since(begin)));
+  input.say(fmt::format("memory of the GPU planned: weights {}, arena {}; {} in all",
+                        formatBytes(uint64_t(plan.weightBytes())),
+                        formatBytes(uint64_t(plan.arenaBytes)),
+                        formatBytes(device->memory().planned)));
+  return std::unique_ptr<Device>(std::move(device));
+}
+
+CudaDevice::~CudaDevice() {
+  // Copies to memory that goes away here end first.
+  if (stream.get())
+    (void)stream.wait();
+}
+
+Result<void> CudaDevice::checkMemory() const {
+  Result<uint64_t> free = context->freeMemory();
+  if (!free)
+    return free.error();
+  const uint64_t needed = memory().planned;
+  if (needed <= *free)
+    return {};
+  return Error{fmt::format("the program needs {} of the GPU's memory (weights {}, arena {}) and {} "
+                           "has {} free of {}: {} too little; lower train.batch_size or "
+                           "train.max_length, or set target.memory, and compile again",
+                           formatBytes(needed), formatBytes(uint64_t(plan.weightBytes())),
+                           formatBytes(uint64_t(plan.arenaBytes)), context->device().shown(),
+                           formatBytes(*free), formatBytes(context->device().memory),
+                           formatBytes(needed - *free)),
+               Exit::DoesNotFit};
+}
+
+/// Launches and inputs of a program in the arena at `at`; nothing is written there.
+Result<CudaDevice::Prepared> CudaDevice::prepare(const Plan &of, CudaExecutor loaded,
+                                                   gpu::DevicePtr at) const {
+  Prepared made;
+  Result<void> prepared =
+      loaded.prepare(of, at, [&](int weight, int part) { return weights.part(weight, part); });
+  if (!prepared)
+    return prepared.error();
+  Result<CudaInputs> inputs = CudaInputs::create(of, context, at);
+  if (!inputs)
+    return inputs.error();
+  made.executor = std::move(loaded);
+  made.inputs = std::move(*inputs);
+  return made;
+}
+
+Result<void> CudaDevice::adopt(const Payload &program, const Plan &next, const std::vector<TripletTensor> *tensors) {
+  Result<CudaExecutor> executor = CudaExecutor::load(next, program, context);
+  if (!executor)
+    return executor.error();
+  if (tensors) {
+    trained.clear();
+    for (const PlanRegion &region : plan.trained()) {
+      Result<std::byte *> copy = read(region.offset, region.bytes());
+      if (!copy)
+        return copy.error();
+      trained.emplace_back(*copy, *copy + region.bytes());
+    }
+  } else if (Result<void> waited = stream.wait(); !waited) {
+    return waited;
+  }
+  copies.clear();
+  // All that is needed of the old arena is on the host: it goes before the smaller one comes, so
+  // that the peak does not rise.
+  arena = {};
+  auto gone = [](const Error &error) {
+    return Error{error.message + "; the run goes on from its last checkpoint with --resume",
+                 Exit::DoesNotFit};
+  };
+  Result<gpu::DeviceMemory> room =
+      gpu::DeviceMemory::allocate(context, uint64_t(next.arenaBytes), "the arena");
+  if (!room)
+    return gone(room.error());
+  arena = std::move(*room);
+  mostTaken = std::max(mostTaken, arena.bytes() + weights.bytes());
+  Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
+  if (!prepared)
+    return gone(prepared.error());
+  if (profiling)
+    if (Result<void> started = prepared->executor.startProfile(); !started)
+      return gone(started.error());
+  current = std::move(*prepared);
+  Result<void> done = stream.zero(arena.at(0), uint64_t(next.persistentBytes));
+  if (done && tensors) {
+    gather(next, *tensors);
+    const std::vector<PlanRegion> to = next.trained();
+    for (size_t i = 0; i < to.size() && done; ++i)
+      done = write(to[i].offset, trained[i].data(), to[i].bytes());
+    if (done)
+      done = stream.wait();
+    trained.clear();
+  }
+  return done;
+}
+
+// The host's copies, as `next` has them. States of 8 bits are taken out and put in again, since
+// their blocks become others.
+void CudaDevice::gather(const Plan &next, const std::vector<TripletTensor> &tensors) {
+  const int64_t count = next.region(RegionKind::Params).count;
+  const std::vector<PlanRegion> from = plan.trained(), to = next.trained();
+  std::vector<std::vector<float>> states;
+  for (const PlanRegion &region : from)
+    if (isCode(region.storage)) {
+      states.push_back(decodeState(plan, region, view(plan)));
+      gatherTriplets(states.back().data(), count, tensors);
+    }
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i].storage == Storage::Floats)
+      gatherTriplets(reinterpret_cast<float *>(trained[i].data()), count, tensors);
+    else
+      std::fill(trained[i].begin(), trained[i].end(), std::byte(0));
+    trained[i].resize(size_t(to[i].bytes()));
+  }
+  auto state = states.begin();
+  for (const PlanRegion &region : to)
+    if (isCode(region.storage))
+      encodeState(next, region, *state++, view(next));
+}
+
+Result<void> CudaDevice::run(Program program, const LoracStep &step) {
+  const bool readsStep = program == Program::Train || program == Program::Hidden ||
+                         program == Program::Loss || program == Program::Head ||
+                         program == Program::Regularize;
+  if (readsStep)
+    if (Result<void> copied = current.inputs.step(step, stream); !copied)
+      return copied;
+  return current.executor.run(program, stream, step.tokens);
+}
+
+Result<std::byte *> CudaDevice::read(int64_t offset, int64_t bytes) {
+  std::vector<std::byte> &copy = copies[offset];
+  copy.resize(size_t(bytes));
+  Result<void> done;
+  if (bytes > 0)
+    done = stream.download(copy.data(), arena.at(offset), uint64_t(bytes));
+  if (done)
+    done = stream.wait();
+  if (!done)
+    return done.error();
+  return copy.data();
+}
+
+// From memory that is not pinned: the driver has copied it when the call returns.
+Result<void> CudaDevice::write(int64_t offset, const void *from, int64_t bytes) {
+  return bytes > 0 ? stream.upload(arena.at(offset), from, uint64_t(bytes)) : Result<void>();
+}
+
+TrainedFloats CudaDevice::view(const Plan &of) {
+  const std::vector<PlanRegion> regions = of.trained();
+  auto floats = [&](size_t i) { return reinterpret_cast<float *>(trained[i].data()); };
+  TrainedFloats out{floats(0), {}};
+  for (size_t i = 1; i < regions.size(); ++i)
+    if (isCode(regions[i].storage))
+      out.others.push_back(
+          {regions[i].name, nullptr, reinterpret_cast<uint8_t *>(trained[i].data())});
+    else
+      out.others.push_back({regions[i].name, floats(i)});
+  return out;
+}
+
+MemoryUse CudaDevice::memory() const {
+  const auto planned = uint64_t(plan.weightBytes()) + uint64_t(plan.arenaBytes);
+  return {true, planned, mostTaken, arena.bytes() + weights.bytes()};
+}
+
+} // namespace lorac::train
