@@ -282,6 +282,10 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
   let extraClassDeclaration = [{
     /// The body is `yield(arg0 + arg1)` and nothing else.
     bool isSum();
+    /// A map of one result, of the first operand's type; `element` writes the body.
+    static ::mlir::Value of(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::ValueRange operands,
+                            ::llvm::function_ref<::mlir::Value(::mlir::ValueRange)> element);
+    static ::mlir::Value sum(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::Value x, ::mlir::Value y);
   }];
 }
 

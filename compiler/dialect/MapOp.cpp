@@ -1,4 +1,4 @@
-// How maps simplify: what is not computed needs no map.
+// How maps are made, and how they simplify: what is not computed needs no map.
 
 #include "compiler/dialect/LoraOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -7,6 +7,23 @@
 
 using namespace mlir;
 using namespace lorac::lora;
+
+Value MapOp::of(OpBuilder &b, Location loc, ValueRange operands,
+                llvm::function_ref<Value(ValueRange)> element) {
+  auto map = MapOp::create(b, loc, TypeRange{operands.front().getType()}, operands);
+  OpBuilder::InsertionGuard guard(b);
+  Block *block =
+      b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
+                    SmallVector<Location>(operands.size(), loc));
+  YieldOp::create(b, loc, element(block->getArguments()));
+  return map.getOutputs().front();
+}
+
+Value MapOp::sum(OpBuilder &b, Location loc, Value x, Value y) {
+  return of(b, loc, {x, y}, [&](ValueRange in) -> Value {
+    return arith::AddFOp::create(b, loc, in[0], in[1]);
+  });
+}
 
 bool MapOp::isSum() {
   Block &body = getBody().front();

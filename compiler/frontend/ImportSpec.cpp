@@ -199,17 +199,8 @@ private:
     SmallVector<Value> operands;
     for (unsigned i = 0; i < node.inputs.size(); ++i)
       operands.push_back(in(i));
-    return buildMap(node, operands, type, loc);
-  }
-
-  Value buildMap(const dsl::GraphNode &node, ArrayRef<Value> operands, Type type, Location loc) {
-    auto map = MapOp::create(builder, loc, TypeRange{type}, operands);
-    OpBuilder::InsertionGuard guard(builder);
-    Block *block = builder.createBlock(&map.getBody(), {},
-                                       SmallVector<Type>(operands.size(), builder.getF32Type()),
-                                       SmallVector<Location>(operands.size(), loc));
-    YieldOp::create(builder, loc, scalar(node, block->getArguments(), loc));
-    return map.getOutputs().front();
+    return MapOp::of(builder, loc, operands,
+                     [&](ValueRange in) { return scalar(node, in, loc); });
   }
 
   Value scalar(const dsl::GraphNode &node, ValueRange in, Location loc) {
