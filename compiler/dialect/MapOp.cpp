@@ -20,9 +20,8 @@ Value MapOp::of(OpBuilder &b, Location loc, ValueRange operands,
 }
 
 Value MapOp::sum(OpBuilder &b, Location loc, Value x, Value y) {
-  return of(b, loc, {x, y}, [&](ValueRange in) -> Value {
-    return arith::AddFOp::create(b, loc, in[0], in[1]);
-  });
+  return of(b, loc, {x, y},
+            [&](ValueRange in) -> Value { return arith::AddFOp::create(b, loc, in[0], in[1]); });
 }
 
 bool MapOp::isSum() {
@@ -30,7 +29,7 @@ bool MapOp::isSum() {
   if (body.getNumArguments() != 2 || getOutputs().size() != 1)
     return false;
   auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
-  return sum && &body.front() == sum && sum.getLhs() == body.getArgument(0) &&
+  return sum && !hasRows() && &body.front() == sum && sum.getLhs() == body.getArgument(0) &&
          sum.getRhs() == body.getArgument(1);
 }
 
@@ -40,7 +39,8 @@ LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
   auto yield = cast<YieldOp>(body.getTerminator());
   bool forwarded = false;
   for (auto [result, value] : llvm::zip(op.getOutputs(), yield.getValues()))
-    if (auto argument = dyn_cast<BlockArgument>(value); argument && !result.use_empty()) {
+    if (auto argument = dyn_cast<BlockArgument>(value);
+        argument && !result.use_empty() && !op.isRow(op.getInputs()[argument.getArgNumber()])) {
       rewriter.replaceAllUsesWith(result, op.getInputs()[argument.getArgNumber()]);
       forwarded = true;
     }
@@ -68,6 +68,12 @@ LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
   for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
     if (needed.contains(argument) && place.try_emplace(input, inputs.size()).second)
       inputs.push_back(input);
+  auto isWhole = [&](Value input) { return !op.isRow(input); };
+  if (llvm::none_of(inputs, isWhole)) { // one says how many tokens there are
+    Value whole = *llvm::find_if(op.getInputs(), isWhole);
+    place[whole] = inputs.size();
+    inputs.push_back(whole);
+  }
   if (inputs.size() == op.getInputs().size() && results.size() == op.getOutputs().size()) {
     if (forwarded)
       return success();

@@ -10,8 +10,8 @@ struct Method {
   llvm::StringRef name; ///< its word in a `lora.adapter`
   /// Declares the parameters of an adapter and gives what takes the place of the linear's result.
   mlir::Value (*rewrite)(Site &site);
-  /// Adds the programs that the method has beside the model's, once all its adapters are attached;
-  /// null: it has none.
+  /// Adds what concerns all of the method's adapters together, once they are attached; null:
+  /// nothing does.
   void (*addPrograms)(mlir::ModuleOp module);
 };
 

@@ -19,7 +19,8 @@ llvm::ArrayRef<const Method *> lorac::methods::allMethods() {
 }
 
 const Method *lorac::methods::methodOf(lora::AdapterOp adapter) {
-  const llvm::StringRef name = adapter.getFalls() ? "adalora" : "lora";
+  const llvm::StringRef name =
+      adapter.getMethod().value_or(adapter.getFalls() ? "adalora" : "lora");
   for (const Method *method : allMethods())
     if (method->name == name)
       return method;

@@ -1,4 +1,5 @@
 #include "compiler/methods/Site.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace lorac::lora;
@@ -22,9 +23,20 @@ ParamOp Site::declare(ParamRole role, ArrayRef<int64_t> shape, StringRef suffix)
                          IntegerAttr());
 }
 
-Value Site::param(ParamRole role, ArrayRef<int64_t> shape, StringRef suffix) {
-  ParamOp declared = declare(role, shape, suffix);
-  return UseOp::create(b, adapter.getLoc(), declared.getType(), declared.getSymName());
+Value Site::valueOf(ParamOp param) {
+  return UseOp::create(b, adapter.getLoc(), param.getType(), param.getSymName());
+}
+
+OpBuilder Site::program(StringRef name) {
+  auto module = linear->getParentOfType<ModuleOp>();
+  auto func = module.lookupSymbol<func::FuncOp>(name);
+  if (!func) {
+    OpBuilder at = OpBuilder::atBlockEnd(module.getBody());
+    func = func::FuncOp::create(at, module.getLoc(), name, b.getFunctionType({}, {}));
+    at.setInsertionPointToStart(func.addEntryBlock());
+    func::ReturnOp::create(at, module.getLoc());
+  }
+  return OpBuilder(func.front().getTerminator());
 }
 
 Value Site::dropped() {
@@ -35,8 +47,8 @@ Value Site::dropped() {
 }
 
 Site::Update Site::lowRank(Value x) {
-  Value a = param(ParamRole::LoraA, {rank(), in()}),
-        factor = param(ParamRole::LoraB, {out(), rank()});
+  Value a = valueOf(declare(ParamRole::LoraA, {rank(), in()})),
+        factor = valueOf(declare(ParamRole::LoraB, {out(), rank()}));
   Value y = LowRankOp::create(b, loc, base().getType(), x, a, factor, adapter.getScaleAttr());
   return {a, factor, y};
 }

@@ -25,15 +25,19 @@ public:
   /// Declares a parameter of the adapter, `<module>.<role>` and the suffix.
   lora::ParamOp declare(lora::ParamRole role, llvm::ArrayRef<int64_t> shape,
                         llvm::StringRef suffix = ".weight");
-  /// The same, and its value.
-  Value param(lora::ParamRole role, llvm::ArrayRef<int64_t> shape,
-              llvm::StringRef suffix = ".weight");
+  Value valueOf(lora::ParamOp param);
+  /// The end of a program beside the model's, which takes and returns nothing.
+  mlir::OpBuilder program(llvm::StringRef name);
 
   /// The linear's x, and what dropout leaves of it.
   Value x() { return linear.getX(); }
   Value dropped();
-  /// x·Wᵀ.
+  Value weight() { return linear.getWeight(); }
+  /// x·Wᵀ, of the linear's x or another one.
   Value base() { return linear.getY(); }
+  Value base(Value x) {
+    return lora::LinearOp::create(b, linear.getLoc(), base().getType(), x, weight());
+  }
 
   struct Update {
     Value a, b; ///< lora_A [r, in], lora_B [out, r]
@@ -43,6 +47,10 @@ public:
   Update lowRank(Value x);
 
   Value sum(Value x, Value y) { return lora::MapOp::sum(b, loc, x, y); }
+  /// Of the operands element by element; the first has the result's shape.
+  Value map(mlir::ValueRange operands, llvm::function_ref<Value(mlir::ValueRange)> element) {
+    return lora::MapOp::of(b, loc, operands, element);
+  }
 
 private:
   int64_t stream;

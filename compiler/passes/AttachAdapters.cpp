@@ -23,7 +23,12 @@ struct AttachAdaptersPass : lorac::lora::impl::AttachAdaptersBase<AttachAdapters
     llvm::MapVector<Attribute, AdapterOp> adapters; // by weight
     llvm::SetVector<const methods::Method *> used;
     for (AdapterOp adapter : module.getOps<AdapterOp>()) {
-      used.insert(methods::methodOf(adapter));
+      const methods::Method *method = methods::methodOf(adapter);
+      if (!method) {
+        adapter.emitOpError("no method is named '") << *adapter.getMethod() << "'";
+        return signalPassFailure();
+      }
+      used.insert(method);
       if (int64_t(adapter.getRank()) > 0)
         adapters[adapter.getWeightAttr()] = adapter;
     }

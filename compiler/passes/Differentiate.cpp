@@ -71,6 +71,8 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
       bool from = llvm::any_of(op.getOperands(), [&](Value v) { return reached.contains(v); });
       if (auto use = dyn_cast<UseOp>(op))
         from = isa<RankedTensorType>(use.getValue().getType());
+      if (isa<WeightNormOp>(op)) // a constant of the backward pass
+        from = false;
       if (from)
         reached.insert(op.result_begin(), op.result_end());
     }
