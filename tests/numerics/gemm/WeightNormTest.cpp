@@ -22,7 +22,7 @@ struct Shape {
 };
 // Ragged panels, columns that are no multiple of four, blocks that straddle rows, all of the
 // scratch.
-const Shape shapes[] = {{37, 96, 4},   {32, 173, 5}, {7, 176, 3},   {1, 264, 1},
+const Shape shapes[] = {{37, 96, 4},   {32, 173, 5},  {7, 176, 3},  {1, 264, 1},
                         {48, 576, 16}, {40, 64, 100}, {16, 32, 256}};
 
 class WeightNorm : public ::testing::TestWithParam<Case> {

@@ -144,8 +144,8 @@ TEST(Differences, MapWithARow) {
     })");
   Environment environment;
   environment.symbols["m"] = randomTensor({3}, 3);
-  expectGradientsMatchDifferences(program, "f",
-                                  {randomTensor({5, 3}, 1), {{3}, {0.5, -1.25, 2}}}, environment);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), {{3}, {0.5, -1.25, 2}}},
+                                  environment);
 }
 
 // An argument used twice, a difference, a result that is an input, two results.

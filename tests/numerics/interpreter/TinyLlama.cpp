@@ -127,7 +127,8 @@ std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropou
                                    const std::string &method) {
   std::string head = tied ? "@model.embed_tokens.weight" : "@lm_head.weight";
   return "module attributes {lora.max_tokens = 48 : i64, lora.max_length = 24 : i64} {\n" +
-         declarations(tied) + (adapterScale != 0 ? adapters(adapterScale, dropout, method) : "") + R"(
+         declarations(tied) + (adapterScale != 0 ? adapters(adapterScale, dropout, method) : "") +
+         R"(
   func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %e = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32>
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>

@@ -88,19 +88,18 @@ TEST_P(OneOpOfFormat, WeightNorm) {
     };
     const std::string w = type(n, k), a = matrix(r, k), b = matrix(n, r),
                       row = "tensor<" + std::to_string(n) + "xf32>";
-    expectMatch(oneOp({{"x", n}},
-                      "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b +
-                          "\n",
-                      "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a +
-                          "\n%b = lora.use @b : " + b +
-                          "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " +
-                          b + ") -> " + row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row +
-                          ") -> " + rows(n) + R"( {
+    expectMatch(oneOp(
+        {{"x", n}},
+        "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+            "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b +
+            ") -> " + row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " +
+            rows(n) + R"( {
     ^bb0(%p: f32, %q: f32):
       %s = arith.mulf %p, %q : f32
       lora.yield %s : f32
     })",
-                      "%y", rows(n)));
+        "%y", rows(n)));
   }
 }
 
@@ -256,10 +255,11 @@ TEST(OneOp, Map) {
 TEST(OneOp, MapWithARow) {
   for (int n : {37, 64, 200}) {
     const std::string x = rows(n), m = "tensor<" + std::to_string(n) + "xf32>";
-    expectMatch(oneOp({{"x", n}, {"dy", n}}, "lora.param @k : " + m + "\nlora.param @m : " + m + "\n",
-                      "%k = lora.use @k : " + m + "\n%m = lora.use @m : " + m +
-                          "\n%y, %e = lora.map %m, %x, %k, %dy : (" + m + ", " + x + ", " + m + ", " +
-                          x + ") -> (" + x + ", " + x + R"() {
+    expectMatch(oneOp(
+        {{"x", n}, {"dy", n}}, "lora.param @k : " + m + "\nlora.param @m : " + m + "\n",
+        "%k = lora.use @k : " + m + "\n%m = lora.use @m : " + m +
+            "\n%y, %e = lora.map %m, %x, %k, %dy : (" + m + ", " + x + ", " + m + ", " + x +
+            ") -> (" + x + ", " + x + R"() {
     ^bb0(%a: f32, %b: f32, %c: f32, %d: f32):
       %ab = arith.mulf %a, %b : f32
       %s = arith.addf %ab, %c : f32
@@ -267,10 +267,9 @@ TEST(OneOp, MapWithARow) {
       lora.yield %s, %bd : f32, f32
     }
     %dm = lora.sum_rows %e : )" +
-                          x + " to " + m + "\nlora.gradient @m, %dm : " + m +
-                          "\n%dk = lora.sum_rows %dy : " + x + " to " + m +
-                          "\nlora.gradient @k, %dk : " + m,
-                      "%y", x));
+            x + " to " + m + "\nlora.gradient @m, %dm : " + m + "\n%dk = lora.sum_rows %dy : " + x +
+            " to " + m + "\nlora.gradient @k, %dk : " + m,
+        "%y", x));
   }
 }
 

@@ -60,8 +60,8 @@ struct Builder {
     Values values;
     for (int64_t c = 0; c < count; ++c) {
       Value column = k.add(kk, c);
-      values.append(decoder.decode(panel, column,
-                                   decoder.scales(k.div(column, decoder.groupSize()))));
+      values.append(
+          decoder.decode(panel, column, decoder.scales(k.div(column, decoder.groupSize()))));
     }
     values = k.forLoop(k.index(0), k.param("rank"), 1, values, [&](Value r, ValueRange before) {
       Values rows, after;
@@ -97,7 +97,13 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   KernelBuilder k(kernel, builder, target, buffers);
   PanelDecoder decoder(k, *format, n, columns, 0, columns, Plan::alignment(*format), 0);
   Value factor = k.scratchF32(plan.factor, {mostRank(kernel.getParams()), panelRows});
-  Builder norm{k,      decoder, n, columns, k.buffer(a), factor, k.matrix(a + 1, "rank"),
+  Builder norm{k,
+               decoder,
+               n,
+               columns,
+               k.buffer(a),
+               factor,
+               k.matrix(a + 1, "rank"),
                kernel.floatParam("scale")};
 
   constexpr int64_t several = 4;
@@ -131,6 +137,6 @@ int64_t flops(DictionaryAttr params, int64_t) {
 
 namespace lorac::cpu {
 extern const Family weightNormFamily;
-const Family weightNormFamily{"weight_norm", "norm[i] = sqrt(Σk (W[i,k] + scale·Σr B[i,r]·A[r,k])²)",
-                              describe, build, flops};
+const Family weightNormFamily{
+    "weight_norm", "norm[i] = sqrt(Σk (W[i,k] + scale·Σr B[i,r]·A[r,k])²)", describe, build, flops};
 } // namespace lorac::cpu
