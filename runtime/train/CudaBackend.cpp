@@ -2,7 +2,6 @@
 
 #include "runtime/train/Progress.h"
 #include "runtime/train/StateStorage.h"
-#include "runtime/train/ranks/Gather.h"
 #include "runtime/train/ranks/TripletParams.h"
 
 #include <fmt/format.h>

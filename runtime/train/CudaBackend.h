@@ -6,6 +6,7 @@
 #include "runtime/train/CudaExecutor.h"
 #include "runtime/train/CudaInputs.h"
 #include "runtime/train/CudaWeights.h"
+#include "runtime/train/ranks/Gather.h"
 
 #include <memory>
 

@@ -15,7 +15,7 @@ namespace lorac::train {
 constexpr int64_t mostTriplets = 16, tripletWidth = 4;
 
 /// plan.json of the modules m0 and m1 at these ranks. `in8bits`: the states of all A and B are,
-/// those of E lie compactly, and there is no update.
+/// those of E lie compactly; the update, which is AdamW's, is not for running then.
 inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = false) {
   const std::vector<std::string> modules = {"m0", "m1"};
   Json plan = Json::parse(fakePlanJson());
@@ -89,7 +89,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   const auto spans = int64_t(plan["params"].size()); // all are short
   Json update = plan["programs"]["update"];
   update[0]["args"] = args, update[0]["rows"] = {0, spans}, update[0]["tiles"] = spans;
-  plan["programs"] = {{"update", in8bits ? Json::array() : update}};
+  plan["programs"] = {{"update", update}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

@@ -57,11 +57,13 @@ Json storedPlan() {
   plan["optimizer"]["min_8bit_size"] = 256;
   plan["tables"] = {{{"kind", "dynamic8"}, {"offset", 4096}, {"positions", 2}, {"dim", 512}}};
   plan["io"]["update_spans"] = 832;
+  Json update = plan["programs"]["update"]; // not for running: of float32
+  update[0]["args"][0] = 832, update[0]["rows"] = {0, 3}, update[0]["tiles"] = 3;
   plan["programs"] = {{"train", Json::array()},
                       {"hidden", Json::array()},
                       {"loss", Json::array()},
                       {"head", Json::array()},
-                      {"update", Json::array()}};
+                      {"update", update}};
   return plan;
 }
 
