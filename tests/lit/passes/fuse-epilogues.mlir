@@ -78,3 +78,17 @@ func.func @recomputed(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, f32>) -> tensor
   }
   return %z : tensor<?x8xf32>
 }
+
+// A map that reads a row for all tokens stays a kernel of its own.
+// CHECK-LABEL: func @row
+// CHECK-NOT: lora.fused
+// CHECK: lora.map
+func.func @row(%x: tensor<?x8xf32>, %w: !lora.weight<4x8, f32>, %m: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x8xf32>, !lora.weight<4x8, f32>) -> tensor<?x4xf32>
+  %z = lora.map %y, %m : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    lora.yield %r : f32
+  }
+  return %z : tensor<?x4xf32>
+}
