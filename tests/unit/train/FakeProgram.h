@@ -4,6 +4,7 @@
 
 #include "runtime/train/Arena.h"
 #include "runtime/train/Backend.h"
+#include "runtime/train/JsonFields.h"
 #include "runtime/train/Plan.h"
 
 #include <fstream>
@@ -73,6 +74,23 @@ inline std::string fakePlanJson() {
               "loss": [{"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 16], "tiles": 8}],
               "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8], "tiles": 8}],
               "update": [{"kernel": 5, "args": [640, 576, 768, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";
+}
+
+/// The fake plan with DoRA's magnitudes; its `initialize` is a launch of the update, for reading.
+inline std::string fakeDoraPlanJson() {
+  Json plan = Json::parse(fakePlanJson());
+  plan["params"].push_back({{"name", "bias.lora_magnitude_vector"},
+                            {"module", "bias"},
+                            {"group", "lora_magnitude_vector"},
+                            {"shape", {4}},
+                            {"offset", 8},
+                            {"rank", 1},
+                            {"scale", 2.0}});
+  for (Json &region : plan["arena"]["regions"])
+    region["count"] = 12;
+  plan["optimizer"]["floats"] = 11; // of three groups
+  plan["programs"]["initialize"] = plan["programs"]["update"];
+  return plan.dump();
 }
 
 /// What a run has trained, where it lies in an arena.
