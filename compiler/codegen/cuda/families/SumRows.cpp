@@ -18,7 +18,7 @@ static LogicalResult build(Kernel &kernel) {
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
                   kernel.compute(), {kernel.argument("x", 0), kernel.argument("y", 1, true)});
   Value x = d.next(), y = d.next(), sums = d.shared("sums_of_warps", threads, d.f32());
-  Int col = d.named("col", d.blockX() * 32 + d.lane());
+  Int lane = d.lane(), col = d.named("col", d.blockX() * 32 + lane);
   Value sum = d.variable("sum", d.number(0));
   d.loop("row", d.warp(), d.rows(), warps, [&](Int row) {
     d.set(sum, d.get(sum) + d.loadWhere("one", col < cols, x, {row * ldx + col}));
@@ -26,9 +26,9 @@ static LogicalResult build(Kernel &kernel) {
   d.store(d.get(sum), sums, {d.thread()});
   d.barrier();
   d.where(d.thread() < 32 && col < cols, [&] {
-    Num all = d.loadNum(sums, {d.lane()});
+    Num all = d.loadNum(sums, {lane});
     for (int64_t warp = 1; warp < warps; ++warp)
-      all = d.named("all", all + d.loadNum(sums, {d.lane() + warp * 32}));
+      all = d.named("all", all + d.loadNum(sums, {lane + warp * 32}));
     d.store(kernel.flag("accumulate") ? d.loadNum(y, {col}) + all : all, y, {col});
   });
   return success();
