@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/abi.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/train/Formula.h"
 
 #include <array>
@@ -86,11 +87,14 @@ struct PlanWeight {
   std::vector<PlanPart> parts;
 };
 
+using formats::AdapterPart;
+
 struct PlanParam {
-  std::string name, module, group;
+  std::string name, module;
+  AdapterPart part = AdapterPart::A; ///< those of one part are a group: they have one rate
   std::vector<int64_t> shape;
   int64_t offset = 0; ///< floats from the region's start
-  int64_t rank = 0;
+  int64_t rank = 0;   ///< of its adapter
   double scale = 1;
   int64_t count() const;
 };
@@ -210,6 +214,7 @@ struct Plan {
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
+  std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, importance, scores,
       zeroTriplets; ///< AdaLoRA on cuda
 
@@ -226,7 +231,7 @@ struct Plan {
   /// What a run has trained: params, then states, then importance.
   std::vector<PlanRegion> trained() const;
   /// The groups of the params, as they first appear.
-  std::vector<std::string> groups() const;
+  std::vector<AdapterPart> groups() const;
   /// The params in order, each cut, those with states of 8 bits first; groups are numbered as they
   /// first appear.
   std::vector<PlanSpan> spans() const;
@@ -236,6 +241,7 @@ struct Plan {
   std::vector<StatePlace> statePlaces() const;
   /// Whether a GPU's programs do what AdaLoRA does between those of the model.
   bool hasTriplets() const { return onGpu() && ranks && !params.empty(); }
+  bool isDora() const { return !initialize.empty(); }
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.

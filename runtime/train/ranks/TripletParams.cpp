@@ -11,12 +11,12 @@ Result<std::vector<TripletLayout>> tripletLayouts(const std::vector<PlanParam> &
     const PlanParam *a = nullptr, *b = nullptr, *e = nullptr;
     for (const PlanParam &param : params)
       if (param.module == module)
-        (param.group == "lora_A" ? a : param.group == "lora_B" ? b : e) = &param;
+        (param.part == AdapterPart::A ? a : param.part == AdapterPart::B ? b : e) = &param;
     TripletLayout &layout = layouts.emplace_back();
     if (!a && !b && !e)
       continue;
     const bool whole = a && b && e && a->shape.size() == 2 && b->shape.size() == 2 &&
-                       e->group == "lora_E" && b->shape[1] == a->shape[0] &&
+                       e->part == AdapterPart::E && b->shape[1] == a->shape[0] &&
                        e->count() == a->shape[0];
     if (!whole)
       return Error{"the program's lora_A, lora_E and lora_B of '" + module + "' are no triplets",
