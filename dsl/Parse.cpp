@@ -98,6 +98,7 @@ void readAdapter(TableReader &t, AdapterSpec &adapter, ReadContext &context) {
   t.number("lora_alpha", adapter.loraAlpha);
   t.number("lora_dropout", adapter.loraDropout);
   t.boolean("use_rslora", adapter.useRslora);
+  t.boolean("use_dora", adapter.useDora);
   t.strings("target_modules", adapter.targetModules);
   t.string("init_from", adapter.initFrom);
   for (const TomlValue *table : t.tables("rule"))

@@ -133,6 +133,7 @@ struct AdapterSpec {
   Field<double> loraAlpha{32.0};
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
+  Field<bool> useDora{false}; ///< a trained norm for each row of W + s·B·A
   /// "all-linear" or patterns; resolveAdapters (Adapters.h) says which modules they are.
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom; ///< a folder in PEFT's layout or a safetensors file; empty: none

@@ -64,6 +64,8 @@ Json adapter(const Spec &spec) {
   out["lora_alpha"] = *a.loraAlpha;
   out["lora_dropout"] = *a.loraDropout;
   out["use_rslora"] = *a.useRslora;
+  if (*a.useDora) // checkpoints of before this key are still those of the same run
+    out["use_dora"] = true;
   bool one = a.targetModules->size() == 1;
   out["target_modules"] = one && *a.targetModules->front() == "all-linear" ? Json("all-linear")
                                                                            : list(*a.targetModules);

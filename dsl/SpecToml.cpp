@@ -126,6 +126,7 @@ void writeAdapter(Writer &w, const Spec &spec) {
   w.field("lora_alpha", a.loraAlpha);
   w.field("lora_dropout", a.loraDropout);
   w.field("use_rslora", a.useRslora);
+  w.field("use_dora", a.useDora);
   w.line("target_modules", literal(texts(*a.targetModules)), a.targetModules.range);
   w.path("init_from", spec, a.initFrom);
   if (*a.method == AdapterMethod::AdaLora)

@@ -39,6 +39,8 @@ static constexpr ForeignWord keys[] = {
     {"scaling", "adapter.lora_alpha"},
     {"dropout", "adapter.lora_dropout"},
     {"rslora", "adapter.use_rslora"},
+    {"dora", "adapter.use_dora"},
+    {"peft_use_dora", "adapter.use_dora"},
     {"lora_target", "adapter.target_modules"},
     {"lora_target_modules", "adapter.target_modules"},
     {"lora_modules", "adapter.target_modules"},
@@ -63,7 +65,6 @@ static constexpr ForeignWord keys[] = {
     {"final_warmup", "adapter.adalora.tfinal"},
     {"mask_interval", "adapter.adalora.deltaT"},
     {"reg_orth_coef", "adapter.adalora.orth_reg_weight"},
-    {"use_dora", ""},
     {"init_lora_weights", ""},
     {"modules_to_save", ""},
     {"lora_modules_to_save", ""},
@@ -181,6 +182,7 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
     std::string_view key, value, ours;
   };
   static constexpr Theirs theirs[] = {
+      {"adapter.method", "dora", "use_dora = true"},
       {"target.device", "gpu", "cuda"},
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},
@@ -203,7 +205,6 @@ bool isLaterValue(std::string_view key, std::string_view value) {
     std::string_view key, value;
   };
   static constexpr Later later[] = {
-      {"adapter.method", "dora"},
       {"adapter.method", "ia3"},
       {"optimizer.name", "paged_adamw"},
       {"optimizer.name", "paged_adamw_32bit"},

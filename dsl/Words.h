@@ -16,7 +16,8 @@ struct ForeignWord {
 /// null if unknown.
 const ForeignWord *foreignKey(std::string_view key);
 
-/// What a value of `key` ("target.device") from elsewhere is called here; empty if unknown.
+/// What a value of `key` ("target.device") from elsewhere is called here, perhaps by another key:
+/// `use_dora = true`; empty if unknown.
 std::string_view ourValue(std::string_view key, std::string_view value);
 
 /// Whether a value of `key` ("optimizer.name") is known from elsewhere, but not in this version.

@@ -63,7 +63,7 @@ LORAC_AT(LoracNorm, gradient_scale, 4)
 LORAC_AT(LoracNorm, norm, 8)
 LORAC_AT(LoracNorm, clip, 12)
 
-/* AdaLoRA on a device: where one module's triplets lie, in floats from the start of the regions
+/* AdaLoRA: where one module's triplets lie, in floats from the start of the regions
  * that have the layout of the params. */
 typedef struct LoracTriplets {
   int32_t a, b, e;       /* A [rank, in], B [out, rank], E [rank] */
@@ -73,13 +73,6 @@ typedef struct LoracTriplets {
 } LoracTriplets;
 LORAC_AT(LoracTriplets, rank, 12)
 LORAC_AT(LoracTriplets, first, 28)
-
-/* What the program `importance` takes a step in by; keep and take are beta and 1 - beta. */
-typedef struct LoracImportance {
-  float clip; /* what the update multiplied the gradients by */
-  float keep1, take1, keep2, take2;
-} LoracImportance;
-LORAC_AT(LoracImportance, take2, 16)
 
 /* What the program `zero_triplets` is told of each triplet. */
 #define LORAC_TRIPLET_DEAD 0   /* all of it becomes zero */

@@ -62,7 +62,7 @@ Values DropoutOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
 }
 
 // The gradient of an elementwise function is elementwise: one map over the inputs and the results'
-// gradients.
+// gradients; that of a row is the sum over tokens.
 Values MapOp::backward(OpBuilder &b, ValueRange dys, ArrayRef<bool> wanted) {
   if (failed(checkScalars(getBody().front())))
     return {};
@@ -81,22 +81,28 @@ Values MapOp::backward(OpBuilder &b, ValueRange dys, ArrayRef<bool> wanted) {
   if (targets.empty())
     return result;
 
-  Type type = getInputs().front().getType();
+  Type type = getOutputs().front().getType();
   auto map = MapOp::create(b, getLoc(), SmallVector<Type>(targets.size(), type), operands);
-  OpBuilder::InsertionGuard guard(b);
-  Block *block =
-      b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
-                    SmallVector<Location>(operands.size(), getLoc()));
-  Values seeds;
-  for (int at : place)
-    seeds.push_back(at < 0 ? Value() : Value(block->getArgument(at)));
-  Values gradients = differentiateScalars(
-      b, getLoc(), getBody().front(), block->getArguments().take_front(getInputs().size()), seeds);
-  Values yielded;
-  for (unsigned target : targets)
-    yielded.push_back(gradients[target]);
-  YieldOp::create(b, getLoc(), yielded);
-  for (auto [i, target] : llvm::enumerate(targets))
-    result[target] = map.getOutputs()[i];
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *block =
+        b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
+                      SmallVector<Location>(operands.size(), getLoc()));
+    Values seeds;
+    for (int at : place)
+      seeds.push_back(at < 0 ? Value() : Value(block->getArgument(at)));
+    Values gradients =
+        differentiateScalars(b, getLoc(), getBody().front(),
+                             block->getArguments().take_front(getInputs().size()), seeds);
+    Values yielded;
+    for (unsigned target : targets)
+      yielded.push_back(gradients[target]);
+    YieldOp::create(b, getLoc(), yielded);
+  }
+  for (auto [i, target] : llvm::enumerate(targets)) {
+    Value input = getInputs()[target], gradient = map.getOutputs()[i];
+    result[target] =
+        isRow(input) ? SumRowsOp::create(b, getLoc(), input.getType(), gradient).getY() : gradient;
+  }
   return result;
 }

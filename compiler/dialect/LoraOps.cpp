@@ -44,6 +44,14 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!adapter) // param_c1
     return emitOpError("no adapter is named ") << getAdapterAttr();
   auto type = cast<RankedTensorType>(getType());
+  if (is(ParamRole::LoraMagnitude)) {
+    auto frozen = symbols.lookupNearestSymbolFrom<FrozenOp>(*this, adapter.getWeightAttr());
+    if (type.getRank() == 1 &&
+        (!frozen || cast<WeightType>(frozen.getType()).getShape()[0] == type.getDimSize(0)))
+      return success();
+    return emitOpError("of type ")
+           << type << " has no number for each row of " << adapter.getWeightAttr(); // param_c1
+  }
   const bool isB = is(ParamRole::LoraB);
   if (type.getRank() != 2 || type.getDimSize(isB ? 1 : 0) != int64_t(adapter.getRank()) ||
       (is(ParamRole::LoraE) && type.getDimSize(1) != 1)) // param_c1
@@ -91,6 +99,16 @@ LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError("no param or stack is named ") << getSymbolAttr();
   if (declared != getValue().getType()) // gradient_c1
     return emitOpError() << getSymbolAttr() << " has type " << declared << ", its gradient has "
+                         << getValue().getType();
+  return success();
+}
+
+LogicalResult SetOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto param = symbols.lookupNearestSymbolFrom<ParamOp>(*this, getSymbolAttr());
+  if (!param) // set_c1
+    return emitOpError("no param is named ") << getSymbolAttr();
+  if (param.getType() != getValue().getType()) // set_c1
+    return emitOpError() << getSymbolAttr() << " has type " << param.getType() << ", its value has "
                          << getValue().getType();
   return success();
 }
@@ -172,11 +190,22 @@ LogicalResult MapOp::verify() {
   if (getOutputs().empty() || getBody().getNumArguments() != getInputs().size() || !yield ||
       yield.getValues().size() != getOutputs().size()) // map_c1
     return emitOpError("needs one block argument an operand and one yielded value a result");
-  Type type = getOutputs().front().getType();
-  for (Value value :
-       llvm::concat<Value>(llvm::to_vector(getInputs()), llvm::to_vector(getOutputs())))
-    if (value.getType() != type) // map_c1
-      return emitOpError("needs one shape, got ") << value.getType() << " and " << type;
+  RankedTensorType type = tensorOf(getOutputs().front());
+  auto isRowOfResults = [&](Value value) {
+    RankedTensorType row = tensorOf(value);
+    return type.getRank() == 2 && row.getRank() == 1 && row.getDimSize(0) == type.getDimSize(1);
+  };
+  bool hasWhole = false;
+  for (Value output : getOutputs())
+    if (output.getType() != type) // map_c1
+      return emitOpError("needs one shape, got ") << output.getType() << " and " << type;
+  for (Value input : getInputs()) {
+    hasWhole |= input.getType() == type;
+    if (input.getType() != type && !isRowOfResults(input)) // map_c1
+      return emitOpError("needs one shape, got ") << input.getType() << " and " << type;
+  }
+  if (!hasWhole) // map_c1
+    return emitOpError("has no operand of its results' shape");
   for (Value value : llvm::concat<Value>(llvm::to_vector_of<Value>(getBody().getArguments()),
                                          llvm::to_vector(yield.getValues())))
     if (!value.getType().isF32()) // map_c1
@@ -200,6 +229,27 @@ LogicalResult LowRankOp::verify() {
     return emitOpError("needs A [r, ")
            << dim(getX(), 1) << "] and B [" << dim(getY(), 1) << ", r], got " << getA().getType()
            << " and " << getB().getType();
+  return success();
+}
+
+LogicalResult WeightNormOp::verify() {
+  WeightType weight = weightOf(getWeight());
+  if (weight.getShape().size() != 2)
+    return emitOpError("needs a weight [out, in], got ") << weight;
+  const int64_t out = weight.getShape()[0], in = weight.getShape()[1];
+  if (dim(getA(), 0) != dim(getB(), 1) || dim(getA(), 1) != in || dim(getB(), 0) != out ||
+      tensorOf(getNorm()).getShape() != ArrayRef<int64_t>{out}) // weight_norm_c1
+    return emitOpError("needs A [r, ")
+           << in << "], B [" << out << ", r] and a norm [" << out << "], got " << getA().getType()
+           << ", " << getB().getType() << " and " << getNorm().getType();
+  return success();
+}
+
+LogicalResult SumRowsOp::verify() {
+  if (tensorOf(getX()).getRank() != 2 ||
+      tensorOf(getY()).getShape() != ArrayRef<int64_t>{dim(getX(), 1)}) // sum_rows_c1
+    return emitOpError("needs [tokens, n] and [n], got ")
+           << getX().getType() << " and " << getY().getType();
   return success();
 }
 

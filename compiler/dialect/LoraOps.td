@@ -30,17 +30,20 @@ def Lora_FrozenOp : Lora_Op<"frozen", [Symbol]> {
 def Lora_AdapterOp : Lora_Op<"adapter", [Symbol]> {
   let summary = "the update of one frozen weight: its rank and scale";
   let description = [{
-    Named by the adapted module. Rank 0: the module has none. `falls` is AdaLoRA's: the rank at the start, the least and the most that an
-    allocation may give.
+    Named by the adapted module. Rank 0: the module has none. `method` is one of compiler/methods; without it AdaLoRA where the rank `falls`,
+    else LoRA. `falls` is AdaLoRA's: the rank at the start, the least and the most that an allocation may give.
     - (C1) neither the rank nor the bounds are negative.
     ```mlir
     lora.adapter @"model.layers.0.self_attn.q_proj" of @"model.layers.0.self_attn.q_proj.weight" rank 4 scale 2.0 dropout 0.1
+    lora.adapter @"model.layers.0.self_attn.k_proj" of @"model.layers.0.self_attn.k_proj.weight" rank 4 scale 2.0 method "dora"
     lora.adapter @"model.layers.0.mlp.up_proj" of @"model.layers.0.mlp.up_proj.weight" rank 24 scale 1.0 falls [24, 0, 24]
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$weight, I64Attr:$rank, F64Attr:$scale, OptionalAttr<F64Attr>:$dropout,
-                       OptionalAttr<DenseI64ArrayAttr>:$falls);
-  let assemblyFormat = "$sym_name `of` $weight `rank` $rank `scale` $scale (`dropout` $dropout^)? (`falls` $falls^)? attr-dict";
+                       OptionalAttr<StrAttr>:$method, OptionalAttr<DenseI64ArrayAttr>:$falls);
+  let assemblyFormat = [{
+    $sym_name `of` $weight `rank` $rank `scale` $scale (`dropout` $dropout^)? (`method` $method^)? (`falls` $falls^)? attr-dict
+  }];
   let hasVerifier = 1;
 }
 
@@ -56,7 +59,8 @@ def Lora_AdaLoraOp : Lora_Op<"adalora"> {
 }
 
 def Lora_ParamRole : I32EnumAttr<"ParamRole", "what a trainable tensor is to its adapter", [
-    I32EnumAttrCase<"LoraA", 0, "lora_A">, I32EnumAttrCase<"LoraB", 1, "lora_B">, I32EnumAttrCase<"LoraE", 2, "lora_E">]> {
+    I32EnumAttrCase<"LoraA", 0, "lora_A">, I32EnumAttrCase<"LoraB", 1, "lora_B">, I32EnumAttrCase<"LoraE", 2, "lora_E">,
+    I32EnumAttrCase<"LoraMagnitude", 3, "lora_magnitude_vector">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -66,6 +70,7 @@ def Lora_ParamOp : Lora_Op<"param", [Symbol, DeclareOpInterfaceMethods<SymbolUse
     Its role in its adapter decides its learning rate. AdaLoRA's `lora_E` stands in no product: it is folded into B for a step
     (B·diag(E)), and its gradient is formed from that of the fold. `offset` counts floats from the start of a region; PlanMemory sets it.
     - (C1) the adapter is a `lora.adapter`, and its rank is a size of the tensor: `lora_A` has so many rows, `lora_B` columns, `lora_E` is r x 1.
+      DoRA's `lora_magnitude_vector` has a number for each row of the adapter's weight.
     ```mlir
     lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" lora_A of @"model.layers.0.self_attn.q_proj" : tensor<4x64xf32>
     ```
@@ -112,6 +117,18 @@ def Lora_GradientOp : Lora_Op<"gradient", [DeclareOpInterfaceMethods<SymbolUserO
     - (C1) the symbol is a `lora.param` or a `lora.stack` of the value's type.
     ```mlir
     lora.gradient @"model.layers.0.self_attn.q_proj.lora_A.weight", %da : tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$symbol, Lora_Tensor:$value);
+  let assemblyFormat = "$symbol `,` $value attr-dict `:` type($value)";
+}
+
+def Lora_SetOp : Lora_Op<"set", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "gives a trainable tensor its value";
+  let description = [{
+    - (C1) the symbol is a `lora.param` of the value's type.
+    ```mlir
+    lora.set @"model.layers.0.self_attn.q_proj.lora_magnitude_vector", %n : tensor<64xf32>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$symbol, Lora_Tensor:$value);
@@ -264,11 +281,13 @@ def Lora_AttentionBackwardOp : Lora_Op<"attention_backward", [Pure]> {
 def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
   let summary = "elementwise function, its body in `arith` and `math`";
   let description = [{
-    - (C1) all operands and results have one shape; the block takes one f32 an operand and yields one an result.
+    An operand `tensor<n>` beside results `[tokens, n]` is one row for all tokens (a magnitude, a bias); its gradient is the sum over them.
+    - (C1) all results have one shape; so have all operands, or those but one that are such a row. The block takes one f32 an operand and
+      yields one an result.
     ```mlir
-    %y = lora.map %a, %b : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> {
-    ^bb0(%x: f32, %r: f32):
-      %s = arith.addf %x, %r : f32
+    %y = lora.map %a, %b : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32> {
+    ^bb0(%x: f32, %m: f32):
+      %s = arith.mulf %x, %m : f32
       lora.yield %s : f32
     }
     ```
@@ -280,8 +299,15 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
   let hasVerifier = 1;
   let hasCanonicalizeMethod = 1;
   let extraClassDeclaration = [{
-    /// The body is `yield(arg0 + arg1)` and nothing else.
+    /// The body is `yield(arg0 + arg1)` and nothing else, of operands of one shape.
     bool isSum();
+    /// Whether an operand is one row for all tokens.
+    bool isRow(::mlir::Value operand) { return operand.getType() != getOutputs().front().getType(); }
+    bool hasRows() { return ::llvm::any_of(getInputs(), [&](::mlir::Value operand) { return isRow(operand); }); }
+    /// A map of one result, of the first operand's type; `element` writes the body.
+    static ::mlir::Value of(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::ValueRange operands,
+                            ::llvm::function_ref<::mlir::Value(::mlir::ValueRange)> element);
+    static ::mlir::Value sum(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::Value x, ::mlir::Value y);
   }];
 }
 
@@ -352,6 +378,37 @@ def Lora_LowRankBackwardOp : Lora_Op<"low_rank_backward", [Pure]> {
   let arguments = (ins Lora_Tensor:$x, Lora_Tensor:$a, Lora_Tensor:$b, Lora_Tensor:$dy, F64Attr:$scale);
   let results = (outs Lora_Tensor:$da, Lora_Tensor:$db, Optional<Lora_Tensor>:$dx);
   let assemblyFormat = "$x `,` $a `,` $b `,` $dy `scale` $scale attr-dict `:` functional-type(operands, results)";
+}
+
+def Lora_WeightNormOp : Lora_Op<"weight_norm", [Pure]> {
+  let summary = "length of each row of an adapted weight, `‖W + scale·B·A‖`";
+  let description = [{
+    `norm[i] = sqrt(Σk (W[i,k] + scale·Σr B[i,r]·A[r,k])²)`, of W as it is stored, dequantized. It has no gradient: DoRA takes it as a constant
+    in the backward pass (Liu et al. 2024, section 4.3), and Differentiate goes no further.
+    - (C1) `A` is `[r, in]`, `B` is `[out, r]` and `norm` is `[out]` of a weight `[out, in]`, with one `r`.
+    ```mlir
+    %n = lora.weight_norm %w, %a, %b scale 2.0 : (!lora.weight<32x64, nf4<64>>, tensor<4x64xf32>, tensor<32x4xf32>) -> tensor<32xf32>
+    ```
+  }];
+  let arguments = (ins Lora_WeightType:$weight, Lora_Tensor:$a, Lora_Tensor:$b, F64Attr:$scale);
+  let results = (outs Lora_Tensor:$norm);
+  let assemblyFormat = "$weight `,` $a `,` $b `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Lora_SumRowsOp : Lora_Op<"sum_rows", [Pure]> {
+  let summary = "sum over tokens: `y[j] = Σm x[m,j]`";
+  let description = [{
+    The gradient of a row that a map reads for all tokens.
+    - (C1) `x` is `[tokens, n]`, `y` is `[n]`.
+    ```mlir
+    %dm = lora.sum_rows %x : tensor<?x64xf32> to tensor<64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$x);
+  let results = (outs Lora_Tensor:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x) `to` type($y)";
+  let hasVerifier = 1;
 }
 
 def Lora_DropoutOp : Lora_Op<"dropout", [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {

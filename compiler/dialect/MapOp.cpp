@@ -1,4 +1,4 @@
-// How maps simplify: what is not computed needs no map.
+// How maps are made, and how they simplify: what is not computed needs no map.
 
 #include "compiler/dialect/LoraOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -8,12 +8,28 @@
 using namespace mlir;
 using namespace lorac::lora;
 
+Value MapOp::of(OpBuilder &b, Location loc, ValueRange operands,
+                llvm::function_ref<Value(ValueRange)> element) {
+  auto map = MapOp::create(b, loc, TypeRange{operands.front().getType()}, operands);
+  OpBuilder::InsertionGuard guard(b);
+  Block *block =
+      b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),
+                    SmallVector<Location>(operands.size(), loc));
+  YieldOp::create(b, loc, element(block->getArguments()));
+  return map.getOutputs().front();
+}
+
+Value MapOp::sum(OpBuilder &b, Location loc, Value x, Value y) {
+  return of(b, loc, {x, y},
+            [&](ValueRange in) -> Value { return arith::AddFOp::create(b, loc, in[0], in[1]); });
+}
+
 bool MapOp::isSum() {
   Block &body = getBody().front();
   if (body.getNumArguments() != 2 || getOutputs().size() != 1)
     return false;
   auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
-  return sum && &body.front() == sum && sum.getLhs() == body.getArgument(0) &&
+  return sum && !hasRows() && &body.front() == sum && sum.getLhs() == body.getArgument(0) &&
          sum.getRhs() == body.getArgument(1);
 }
 
@@ -23,7 +39,8 @@ LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
   auto yield = cast<YieldOp>(body.getTerminator());
   bool forwarded = false;
   for (auto [result, value] : llvm::zip(op.getOutputs(), yield.getValues()))
-    if (auto argument = dyn_cast<BlockArgument>(value); argument && !result.use_empty()) {
+    if (auto argument = dyn_cast<BlockArgument>(value);
+        argument && !result.use_empty() && !op.isRow(op.getInputs()[argument.getArgNumber()])) {
       rewriter.replaceAllUsesWith(result, op.getInputs()[argument.getArgNumber()]);
       forwarded = true;
     }
@@ -51,6 +68,12 @@ LogicalResult MapOp::canonicalize(MapOp op, PatternRewriter &rewriter) {
   for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
     if (needed.contains(argument) && place.try_emplace(input, inputs.size()).second)
       inputs.push_back(input);
+  auto isWhole = [&](Value input) { return !op.isRow(input); };
+  if (llvm::none_of(inputs, isWhole)) { // one says how many tokens there are
+    Value whole = *llvm::find_if(op.getInputs(), isWhole);
+    place[whole] = inputs.size();
+    inputs.push_back(whole);
+  }
   if (inputs.size() == op.getInputs().size() && results.size() == op.getOutputs().size()) {
     if (forwarded)
       return success();

@@ -73,13 +73,15 @@ private:
 
   // One for each module that the spec adapts, in the spec's order.
   void declareAdapters() {
+    const StringAttr method =
+        *input.spec.adapter.useDora ? builder.getStringAttr("dora") : StringAttr();
     for (const dsl::AdapterChoice &choice : input.adapters) {
       DenseI64ArrayAttr falls; // AdaLoRA: the run chooses the rank
       if (input.ranks)
         falls = builder.getDenseI64ArrayAttr({choice.r, *choice.minR, choice.most()});
       AdapterOp::create(builder, locationOf(context, choice.range, ""), choice.module,
                         tensorNames.lookup(choice.module), choice.r, llvm::APFloat(choice.scale),
-                        builder.getF64FloatAttr(choice.dropout), falls);
+                        builder.getF64FloatAttr(choice.dropout), method, falls);
     }
     if (input.ranks)
       AdaLoraOp::create(builder, module->getLoc(), input.ranks->initial, input.ranks->target,
@@ -197,17 +199,7 @@ private:
     SmallVector<Value> operands;
     for (unsigned i = 0; i < node.inputs.size(); ++i)
       operands.push_back(in(i));
-    return buildMap(node, operands, type, loc);
-  }
-
-  Value buildMap(const dsl::GraphNode &node, ArrayRef<Value> operands, Type type, Location loc) {
-    auto map = MapOp::create(builder, loc, TypeRange{type}, operands);
-    OpBuilder::InsertionGuard guard(builder);
-    Block *block = builder.createBlock(&map.getBody(), {},
-                                       SmallVector<Type>(operands.size(), builder.getF32Type()),
-                                       SmallVector<Location>(operands.size(), loc));
-    YieldOp::create(builder, loc, scalar(node, block->getArguments(), loc));
-    return map.getOutputs().front();
+    return MapOp::of(builder, loc, operands, [&](ValueRange in) { return scalar(node, in, loc); });
   }
 
   Value scalar(const dsl::GraphNode &node, ValueRange in, Location loc) {

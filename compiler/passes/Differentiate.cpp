@@ -2,7 +2,6 @@
 // any fusion.
 
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringSet.h"
@@ -77,6 +76,8 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
       bool from = llvm::any_of(op.getOperands(), [&](Value v) { return reached.contains(v); });
       if (auto use = dyn_cast<UseOp>(op))
         from = isa<RankedTensorType>(use.getValue().getType());
+      if (isa<WeightNormOp>(op)) // a constant of the backward pass
+        from = false;
       if (from)
         reached.insert(op.result_begin(), op.result_end());
     }
@@ -119,16 +120,7 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
 
   void accumulate(OpBuilder &b, Location loc, Value of, Value value) {
     Value &sum = gradient[of];
-    if (!sum) {
-      sum = value;
-      return;
-    }
-    auto map = MapOp::create(b, loc, TypeRange{sum.getType()}, ValueRange{sum, value});
-    OpBuilder::InsertionGuard guard(b);
-    Block *block = b.createBlock(&map.getBody(), {}, {b.getF32Type(), b.getF32Type()}, {loc, loc});
-    Value total = arith::AddFOp::create(b, loc, block->getArgument(0), block->getArgument(1));
-    YieldOp::create(b, loc, total);
-    sum = map.getOutputs().front();
+    sum = sum ? MapOp::sum(b, loc, sum, value) : value;
   }
 
   LogicalResult checkAllReached(ModuleOp module, ProgramOp train) {

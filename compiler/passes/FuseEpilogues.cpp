@@ -55,9 +55,13 @@ struct FuseEpiloguesPass : lorac::lora::impl::FuseEpiloguesBase<FuseEpiloguesPas
   }
 
   // Whether everything else that it reads is there when the product is. What is recomputed has its
-  // place in the backward pass, and joins only what is.
+  // place in the backward pass, and joins only what is. A map that reads a row for all tokens stays
+  // a kernel of its own.
   static bool canStandAt(Operation *product, Value read, Operation *epilogue) {
-    if (!isa<MapOp, RopeOp>(epilogue) || epilogue->getBlock() != product->getBlock() ||
+    auto map = dyn_cast<MapOp>(epilogue);
+    if (!(map && !map.hasRows()) && !isa<RopeOp>(epilogue))
+      return false;
+    if (epilogue->getBlock() != product->getBlock() ||
         (epilogue->hasAttr("recompute") && !product->hasAttr("recompute")))
       return false;
     return llvm::all_of(epilogue->getOperands(), [&](Value operand) {

@@ -2,7 +2,6 @@
 // that it is added to. PlanRecompute, which follows, knows how a target lays values out.
 
 #include "compiler/passes/Passes.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace lorac::lora {
@@ -35,15 +34,6 @@ Op only(Value value) {
   return value.hasOneUse() ? value.getDefiningOp<Op>() : Op();
 }
 
-Value sumOf(OpBuilder &b, Location loc, Value x, Value y) {
-  auto map = MapOp::create(b, loc, TypeRange{x.getType()}, ValueRange{x, y});
-  OpBuilder::InsertionGuard guard(b);
-  Block *block = b.createBlock(&map.getBody(), {}, {b.getF32Type(), b.getF32Type()}, {loc, loc});
-  Value sum = arith::AddFOp::create(b, loc, block->getArgument(0), block->getArgument(1));
-  YieldOp::create(b, loc, sum);
-  return map.getOutputs().front();
-}
-
 // A sum of base products, low-rank products and other values: the others first, then one fused op
 // after another, each onto the value so far, so that every element stays one chain.
 struct FuseSum : OpRewritePattern<MapOp> {
@@ -73,11 +63,11 @@ struct FuseSum : OpRewritePattern<MapOp> {
 
     Value sum;
     for (Value other : others)
-      sum = sum ? sumOf(rewriter, op.getLoc(), sum, other) : other;
+      sum = sum ? MapOp::sum(rewriter, op.getLoc(), sum, other) : other;
     for (Operation *base : bases)
       sum = fuse(rewriter, base, takePanel(base, panels), sum);
     for (MatmulOp panel : panels)
-      sum = sumOf(rewriter, op.getLoc(), sum, panel.getC());
+      sum = MapOp::sum(rewriter, op.getLoc(), sum, panel.getC());
     rewriter.replaceOp(op, sum);
     return success();
   }

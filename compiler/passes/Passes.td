@@ -7,7 +7,8 @@ include "mlir/Pass/PassBase.td"
 def AttachAdapters : Pass<"lora-attach-adapters", "::mlir::ModuleOp"> {
   let summary = "10-model -> 20-adapted: targets become frozen base + low-rank update";
   let description = [{
-    Each `lora.adapter` becomes the update of its weight's linear; one of rank 0 is left out.
+    Each `lora.adapter` becomes the update of its weight's linear, as its method (compiler/methods) writes it; one of rank 0 is left out. A
+    method may add programs: AdaLoRA `@regularize`, DoRA `@initialize`.
     ```mlir
     %y = lora.linear %x, %w
     ==>
@@ -30,7 +31,7 @@ def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
   let summary = "20-adapted -> 30-backward: @train with the gradients of trainables only";
   let description = [{
     Copies `@hidden` into `@train`, puts the loss behind it and walks back by the op interface. A gradient is formed only where
-    a trainable is reached, so nothing below the lowest adapter. Fails if a `lora.param` gets no gradient.
+    a trainable is reached, so nothing below the lowest adapter; `lora.weight_norm` is a constant. Fails if a `lora.param` gets no gradient.
     ```mlir
     %y = lora.low_rank %x, %a, %b scale 2.0
     ==>
@@ -102,7 +103,8 @@ def FuseEpilogues : Pass<"lora-fuse-epilogues", "::mlir::ModuleOp"> {
   let summary = "40-fused: the map or rope that reads a product joins its kernel";
   let description = [{
     Where everything else that the map or rope reads is there when the product is formed: SwiGLU behind the later of gate and up, its
-    gradients behind dX of down, rope behind q and k. A map or rope that is recomputed joins only a product that is.
+    gradients behind dX of down, rope behind q and k. A map or rope that is recomputed joins only a product that is; a map that reads a
+    row for all tokens joins none.
     ```mlir
     %up = lora.adapted_linear(%x, %w) ...
     %act = lora.map %gate, %up { silu(gate) * up }

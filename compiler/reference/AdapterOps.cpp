@@ -76,6 +76,28 @@ LowRankGradient lorac::reference::lowRankBackward(const HostTensor &x, const Hos
   return {matmulTN(dt, x, 1), matmulTN(dy, matmulNT(x, a, 1), scale), matmulNN(dt, a, 1)};
 }
 
+HostTensor lorac::reference::weightNorm(const HostTensor &w, const HostTensor &a,
+                                        const HostTensor &b, double scale) {
+  HostTensor update = matmulNN(b, a, scale), norm = HostTensor::zeros({w.rows()});
+  for (int64_t i = 0; i < w.rows(); ++i) {
+    double squares = 0;
+    for (int64_t k = 0; k < w.columns(); ++k) {
+      const double value = w.at(i, k) + update.at(i, k);
+      squares += value * value;
+    }
+    norm.data[i] = std::sqrt(squares);
+  }
+  return norm;
+}
+
+HostTensor lorac::reference::sumRows(const HostTensor &x) {
+  HostTensor y = HostTensor::zeros({x.columns()});
+  for (int64_t m = 0; m < x.rows(); ++m)
+    for (int64_t j = 0; j < x.columns(); ++j)
+      y.data[j] += x.at(m, j);
+  return y;
+}
+
 HostTensor lorac::reference::dropout(const HostTensor &x, double p, int64_t stream,
                                      DropoutKey key) {
   HostTensor y = HostTensor::zeros(x.shape);

@@ -129,12 +129,13 @@ FailureOr<Tensors> Machine::fused(FusedOp op) {
 
 FailureOr<Tensors> Machine::map(MapOp op) {
   Block &body = op.getBody().front();
-  const HostTensor &like = at(op.getInputs().front());
+  const HostTensor &like =
+      at(*llvm::find_if(op.getInputs(), [&](Value input) { return !op.isRow(input); }));
   Tensors outputs(op.getNumResults(), HostTensor::zeros(like.shape));
   for (int64_t e = 0; e < like.size(); ++e) {
     llvm::DenseMap<Value, double> scalars;
     for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
-      scalars[argument] = at(input).data[e];
+      scalars[argument] = at(input).data[op.isRow(input) ? e % like.columns() : e];
     for (Operation &inner : body.without_terminator()) {
       SmallVector<double> operands;
       for (Value operand : inner.getOperands())
@@ -220,6 +221,10 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
   return llvm::TypeSwitch<Operation *, Answer>(&op)
       .Case([&](UseOp o) { return use(o); })
       .Case([&](GradientOp o) { return gradient(o); })
+      .Case([&](SetOp o) -> Answer {
+        outcome.set[o.getSymbol().str()] = at(o.getValue());
+        return Tensors{};
+      })
       .Case([&](MapOp o) { return map(o); })
       .Case([&](ViewOp o) -> Answer { return Tensors{view(o)}; })
       .Case([&](EmbedOp o) -> Answer { return Tensors{embed(at(o.getIds()), at(o.getWeight()))}; })
@@ -269,6 +274,11 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
       .Case([&](DropoutOp o) -> Answer {
         return Tensors{dropout(at(o.getX()), number(o.getP()), o.getStream(), environment.dropout)};
       })
+      .Case([&](WeightNormOp o) -> Answer {
+        return Tensors{
+            weightNorm(at(o.getWeight()), at(o.getA()), at(o.getB()), number(o.getScale()))};
+      })
+      .Case([&](SumRowsOp o) -> Answer { return Tensors{sumRows(at(o.getX()))}; })
       .Case([&](OrthogonalTermOp o) -> Answer {
         OrthogonalTerm term = orthogonalTerm(at(o.getGram()), number(o.getScale()));
         return Tensors{term.gradient, term.norm};

@@ -19,6 +19,7 @@ struct Environment {
 struct Outcome {
   std::vector<HostTensor> results;
   std::map<std::string, HostTensor> gradients; ///< what `lora.gradient` added, by symbol
+  std::map<std::string, HostTensor> set;       ///< what `lora.set` gave, by symbol
 };
 
 /// Runs `function` (one block, ops up to 40-fused). `?` dimensions take the arguments' sizes. On

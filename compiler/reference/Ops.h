@@ -76,6 +76,12 @@ struct LowRankGradient {
 LowRankGradient lowRankBackward(const HostTensor &x, const HostTensor &a, const HostTensor &b,
                                 const HostTensor &dy, double scale);
 
+/// `norm[i] = sqrt(Σk (W[i,k] + scale·Σr B[i,r]·A[r,k])²)`
+HostTensor weightNorm(const HostTensor &w, const HostTensor &a, const HostTensor &b, double scale);
+
+/// `y[j] = Σm x[m,j]`
+HostTensor sumRows(const HostTensor &x);
+
 /// What keys the dropout generator beside the element and the stream (docs/design.md, "Kernel
 /// families").
 struct DropoutKey {

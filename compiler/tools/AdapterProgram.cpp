@@ -55,6 +55,7 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   spec.loraDropout = written.loraDropout; // has no part in evaluation
   // A file alone does not tell its scale: the spec's alpha counts.
   spec.useRslora = adapter.isAlone ? written.useRslora : dsl::Field<bool>{adapter.useRslora, range};
+  spec.useDora = {adapter.useDora, range};
   const auto alphaOf = [&](const formats::AdapterModule &module) {
     if (adapter.isAlone)
       return *written.loraAlpha;
@@ -90,9 +91,11 @@ Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
     diags.error(from.range, adapter.error().message);
     return adapter.error().code;
   }
-  const Result<void> fits =
-      formats::checkAdapter(*adapter, programOf(project), path,
-                            fmt::format("set the rank in [adapter] to {}", largestRank(*adapter)));
+  Result<void> fits = formats::checkMagnitudes(*adapter, *project.spec.adapter.useDora, path);
+  if (fits)
+    fits = formats::checkAdapter(
+        *adapter, programOf(project), path,
+        fmt::format("set the rank in [adapter] to {}", largestRank(*adapter)));
   if (fits)
     return Exit::Done;
   diags.error(from.range, fits.error().message);
@@ -104,7 +107,8 @@ Exit fitAdapter(const std::string &path, Project &project, bool &isOther) {
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
     return fail(adapter.error());
-  if (formats::checkAdapter(*adapter, programOf(project), path, ""))
+  if (formats::checkMagnitudes(*adapter, *project.spec.adapter.useDora, path) &&
+      formats::checkAdapter(*adapter, programOf(project), path, ""))
     return Exit::Done;
   std::vector<WantedAdapter> anyRank;
   for (auto &[name, module] : modulesOf(project.model))

@@ -48,6 +48,7 @@ std::string methodOf(const dsl::Spec &spec) {
   const bool nf4 = *spec.quantization.format == dsl::BaseFormat::Nf4 ||
                    *spec.quantization.format == dsl::BaseFormat::Fp4;
   std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
+                     : *adapter.useDora                             ? "DoRA"
                      : *adapter.useRslora                           ? "rsLoRA"
                                                                     : "LoRA";
   if (adapter.loraplus)
@@ -210,6 +211,8 @@ std::string shape(const std::vector<int64_t> &sizes) {
 }
 
 std::string rankOf(const TrainedTensor &tensor) {
+  if (tensor.part == formats::AdapterPart::Magnitude)
+    return "";
   std::string text = std::to_string(tensor.rank);
   if (tensor.least > 0 || tensor.most < tensor.rank)
     if (tensor.least != tensor.rank)
@@ -223,7 +226,7 @@ std::string tensorText(const Project &project, const Explanation &all) {
   std::vector<std::vector<std::string>> rows = {{"group", "learning rate", "weight decay"}};
   for (const RateGroup &group : all.groups)
     rows.push_back(
-        {group.part,
+        {std::string(toString(group.part)),
          rate(group.learningRate) + (group.ratio == 1 ? "" : fmt::format(" ({:g} x)", group.ratio)),
          rate(*project.spec.optimizer.weightDecay)});
   text += table(rows, 1);
@@ -236,7 +239,8 @@ std::string tensorText(const Project &project, const Explanation &all) {
       {"tensor", "shape", "rank", "scale", "learning rate", "weight decay", "parameters", "bytes"}};
   for (const TensorGroup &group : all.grouped()) {
     const TrainedTensor &tensor = group.first;
-    rows.push_back({group.name(), shape(tensor.shape), rankOf(tensor), rate(tensor.scale),
+    rows.push_back({group.name(), shape(tensor.shape), rankOf(tensor),
+                    tensor.part == formats::AdapterPart::Magnitude ? "" : rate(tensor.scale),
                     rate(tensor.learningRate), rate(tensor.weightDecay),
                     tools::grouped(group.count()),
                     tools::grouped(all.bytes(tensor).total() * group.tensors())});
@@ -295,17 +299,19 @@ std::string jsonText(const Project &project, const Explanation &all,
                {"method", toString(*project.spec.adapter.method)},
                {"modules", project.adapters.size()},
                {"steps", *project.spec.train.steps}};
+  if (*project.spec.adapter.useDora)
+    json["use_dora"] = true;
   if (project.ranks)
     json["ranks"] = ranksJson(project);
   json["groups"] = Json::array();
   for (const RateGroup &group : all.groups)
-    json["groups"].push_back({{"name", group.part},
+    json["groups"].push_back({{"name", toString(group.part)},
                               {"learning_rate", group.learningRate},
                               {"ratio", group.ratio},
                               {"weight_decay", *project.spec.optimizer.weightDecay}});
   json["tensors"] = Json::array();
   for (const TrainedTensor &tensor : all.tensors) {
-    Json entry = {{"name", tensor.module + "." + tensor.part},
+    Json entry = {{"name", fmt::format("{}.{}", tensor.module, toString(tensor.part))},
                   {"shape", tensor.shape},
                   {"rank", tensor.rank}};
     if (all.adalora) {

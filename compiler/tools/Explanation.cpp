@@ -39,14 +39,14 @@ std::vector<RateGroup> ratesOf(const dsl::Spec &spec, const std::vector<TrainedT
   train::Plan plan;
   for (const TrainedTensor &tensor : tensors) {
     train::PlanParam param;
-    param.group = tensor.part;
+    param.part = tensor.part;
     param.shape = tensor.shape;
     plan.params.push_back(param);
   }
   const double ratio = spec.adapter.loraplus ? *spec.adapter.loraplus->lrRatio : 1;
   std::vector<RateGroup> out;
   for (const train::ParamGroup &group : train::makeGroups(plan, ratio))
-    out.push_back({group.name, group.lrRatio, *spec.optimizer.learningRate * group.lrRatio});
+    out.push_back({group.part, group.lrRatio, *spec.optimizer.learningRate * group.lrRatio});
   return out;
 }
 
@@ -86,7 +86,7 @@ std::string TensorGroup::name() const {
   std::string name = first.pattern;
   if (size_t at = name.find("{layer}"); at != std::string::npos && !layers.empty())
     name.replace(at, 7, shownLayers(layers));
-  return name + "." + first.part;
+  return fmt::format("{}.{}", name, toString(first.part));
 }
 
 int64_t Explanation::parameters() const {
@@ -116,7 +116,7 @@ TrainedBytes Explanation::bytes(const TrainedTensor &tensor) const {
   });
   // AdaLoRA: two averages of importance; B is kept as it is beside B·diag(E), which the step reads.
   return {floats, floats, optimizers::stateBytes(optimizer, tensor.count(), min8bitSize, codes),
-          adalora ? 2 * floats : 0, adalora && tensor.part == "lora_B" ? floats : 0};
+          adalora ? 2 * floats : 0, adalora && tensor.part == formats::AdapterPart::B ? floats : 0};
 }
 
 TrainedBytes Explanation::bytes() const {
@@ -152,15 +152,17 @@ Explanation explain(const Project &project) {
     tensor.alpha = choice.alpha;
     tensor.scale = choice.scale;
     tensor.weightDecay = *spec.optimizer.weightDecay;
-    auto add = [&](const char *part, std::vector<int64_t> shape) {
+    auto add = [&](formats::AdapterPart part, std::vector<int64_t> shape) {
       tensor.part = part;
       tensor.shape = std::move(shape);
       out.tensors.push_back(tensor);
     };
-    add("lora_A", {r, columns});
-    add("lora_B", {rows, r});
+    add(formats::AdapterPart::A, {r, columns});
+    add(formats::AdapterPart::B, {rows, r});
     if (out.adalora)
-      add("lora_E", {r});
+      add(formats::AdapterPart::E, {r});
+    if (*spec.adapter.useDora)
+      add(formats::AdapterPart::Magnitude, {rows});
   }
   out.groups = ratesOf(spec, out.tensors);
   for (TrainedTensor &tensor : out.tensors)

@@ -3,6 +3,7 @@
 // ExplainCommand.cpp prints it.
 
 #include "compiler/tools/Driver.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/train/ranks/RankSchedule.h"
 
 #include <string>
@@ -12,10 +13,11 @@ namespace lorac::tools {
 
 /// One trained tensor.
 struct TrainedTensor {
-  std::string module, part;    ///< model.layers.0.self_attn.q_proj, lora_A
+  std::string module; ///< model.layers.0.self_attn.q_proj
+  formats::AdapterPart part{};
   std::string pattern;         ///< the module with {layer} in place of its number
   int64_t layer = -1;          ///< -1: the name has none
-  std::vector<int64_t> shape;  ///< [rank, in], [out, rank] or [rank]
+  std::vector<int64_t> shape;  ///< [rank, in], [out, rank], [rank] or [out]
   int64_t rank = 0;            ///< AdaLoRA: the initial one
   int64_t least = 0, most = 0; ///< AdaLoRA: bounds of the live rank
   double alpha = 0, scale = 0;
@@ -37,7 +39,7 @@ struct TensorGroup {
 
 /// A kind of tensors with one learning rate.
 struct RateGroup {
-  std::string part;
+  formats::AdapterPart part{};
   double ratio = 1, learningRate = 0;
 };
 
@@ -48,7 +50,7 @@ struct TrainedBytes {
 };
 
 struct Explanation {
-  std::vector<TrainedTensor> tensors; ///< module by module, A, B, E
+  std::vector<TrainedTensor> tensors; ///< module by module, A, B, E or magnitude
   std::vector<RateGroup> groups;
   bool adalora = false;
   std::string optimizer;   ///< its word

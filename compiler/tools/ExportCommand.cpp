@@ -98,6 +98,11 @@ void takeKeys(const std::string &path, formats::Adapter &adapter) {
 Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Adapter &adapter) {
   if (adapter.adaLora)
     return adapter;
+  if (adapter.useDora)
+    return Error{"'" + folder +
+                     "' is DoRA's, and AdaLoRA has no place for its magnitudes; --format "
+                     "peft keeps them",
+                 Exit::Refused};
   Result<std::optional<formats::Adapter>> trained = train::checkpointTriplets(folder, adapter);
   if (!trained)
     return trained.error();

@@ -27,13 +27,17 @@ Result<train::ProgramImage> imageFor(const RunFacts &facts, const std::string &p
 
 int64_t trainableParameters(const Project &project) {
   int64_t count = project.ranks ? project.ranks->initial : 0; // AdaLoRA's E
-  std::map<std::string, int64_t> sizes;
+  std::map<std::string, std::vector<int64_t>> shapes;
   for (const dsl::BoundWeight &weight : project.model.weights)
     for (int64_t layer = 0; layer < (weight.perLayer ? project.model.layers : 1); ++layer)
       if (weight.shape.size() == 2)
-        sizes[weight.module(layer)] = weight.shape[0] + weight.shape[1];
-  for (const dsl::AdapterChoice &adapter : project.adapters)
-    count += adapter.r * sizes[adapter.module];
+        shapes[weight.module(layer)] = weight.shape;
+  for (const dsl::AdapterChoice &adapter : project.adapters) {
+    const std::vector<int64_t> &shape = shapes.at(adapter.module);
+    count += adapter.r * (shape[0] + shape[1]);
+    if (*project.spec.adapter.useDora)
+      count += shape[0];
+  }
   return count;
 }
 
@@ -57,7 +61,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
   facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
-  facts.tensors = project.adapters.size() * (facts.run.adalora ? 3 : 2);
+  facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
   Result<train::Corpus> corpus = train::readCorpus(

@@ -79,6 +79,11 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names) {
   if (adapter.adaLora)
     return writeGgufAdapter(path, foldTriplets(adapter), architecture, names);
+  if (adapter.useDora)
+    return Error{fmt::format("'{}' is not written: the adapter is DoRA's, and llama.cpp has no "
+                             "place for its {}; --format peft keeps it",
+                             path, toString(AdapterPart::Magnitude)),
+                 Exit::Refused};
   std::map<std::string_view, const GgufModule *> byModule;
   for (const GgufModule &name : names)
     byModule[name.module] = &name;

@@ -7,6 +7,7 @@
 #include "runtime/formats/Gguf.h"
 #include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/PeftConfig.h"
+#include "runtime/formats/PeftFactors.h"
 #include "runtime/formats/PeftTriplets.h"
 #include "runtime/formats/Safetensors.h"
 
@@ -37,45 +38,6 @@ Error pickle(const std::string &path) {
           Exit::ForeignFile};
 }
 
-struct Pair {
-  const TensorInfo *a = nullptr, *b = nullptr;
-};
-
-/// Splits `base_model.model.<module>.lora_A[.default].weight`. False: some other tensor.
-bool splitName(std::string_view name, std::string &module, bool &isA) {
-  if (!name.starts_with(peftPrefix))
-    return false;
-  name.remove_prefix(peftPrefix.size());
-  for (const std::string_view suffix :
-       {".lora_A.weight", ".lora_B.weight", ".lora_A.default.weight", ".lora_B.default.weight"})
-    if (name.ends_with(suffix) && name.size() > suffix.size()) {
-      module = name.substr(0, name.size() - suffix.size());
-      isA = suffix[6] == 'A';
-      return true;
-    }
-  return false;
-}
-
-Result<std::map<std::string, Pair>> pairUp(const Safetensors &file) {
-  std::map<std::string, Pair> pairs;
-  for (const TensorInfo &tensor : file.tensors()) {
-    std::string module;
-    bool isA = false;
-    if (!splitName(tensor.name, module, isA))
-      return Error{fmt::format("'{}': tensor '{}' is no lora_A or lora_B of a linear layer; only "
-                               "plain LoRA is in this version",
-                               file.path(), shown(tensor.name)),
-                   Exit::ForeignFile};
-    const TensorInfo *&slot = isA ? pairs[module].a : pairs[module].b;
-    if (slot)
-      return Error{fmt::format("'{}': tensor '{}' stands twice under two names", file.path(),
-                               shown(tensor.name)),
-                   Exit::ForeignFile};
-    slot = &tensor;
-  }
-  return pairs;
-}
-
 } // namespace
 
 const AdapterModule *Adapter::find(const std::string &module) const {
@@ -83,6 +45,19 @@ const AdapterModule *Adapter::find(const std::string &module) const {
     if (m.module == module)
       return &m;
   return nullptr;
+}
+
+const AdapterLayout &Adapter::layout() const {
+  return adaLora ? adaLoraLayout : useDora ? doraLayout : loraLayout;
+}
+
+static constexpr std::vector<float> AdapterModule::*owned[adapterParts] = {
+    &AdapterModule::a, &AdapterModule::b, &AdapterModule::e, &AdapterModule::magnitude};
+
+std::vector<float> &AdapterModule::values(AdapterPart part) { return this->*owned[int(part)]; }
+
+const float *AdapterModule::data(AdapterPart part) const {
+  return lent[size_t(part)] ? lent[size_t(part)] : (this->*owned[int(part)]).data();
 }
 
 namespace {
@@ -233,8 +208,8 @@ Result<AdapterOrigin> readAdapterOrigin(const std::string &path) {
   std::vector<std::string> modules;
   for (const TensorInfo &tensor : file->tensors()) {
     std::string module;
-    bool isA = false;
-    if (splitName(tensor.name, module, isA) && isA)
+    AdapterPart part{};
+    if (splitFactorName(tensor.name, module, part) && part == AdapterPart::A)
       modules.push_back(module);
   }
   for (const std::string &unmatched : config->unmatchedPatterns(modules))
@@ -270,50 +245,7 @@ Result<Adapter> readAdapter(const std::string &path) {
   config.adapter.base = std::move(*base);
   if (configPath.empty() ? hasTriplets(*file) : config.adapter.adaLora.has_value())
     return readTriplets(*file, std::move(config), configPath);
-  Result<std::map<std::string, Pair>> pairs = pairUp(*file);
-  if (!pairs)
-    return pairs.error();
-
-  Adapter adapter = config.adapter;
-  for (const auto &[name, pair] : *pairs) {
-    const auto refuse = [&, &name = name](const std::string &what) {
-      return Error{fmt::format("'{}': module '{}': {}", tensors, shown(name), what),
-                   Exit::ForeignFile};
-    };
-    if (!pair.a || !pair.b)
-      return refuse(fmt::format("lora_{} is absent", pair.a ? 'B' : 'A'));
-    if (pair.a->shape.size() != 2 || pair.b->shape.size() != 2 ||
-        pair.a->shape[0] != pair.b->shape[1] || pair.a->count() == 0 || pair.b->count() == 0)
-      return refuse(fmt::format("lora_A is {} and lora_B is {}; expected [r, in] and [out, r]",
-                                shownShape(pair.a->shape), shownShape(pair.b->shape)));
-    AdapterModule module;
-    module.module = name;
-    module.rank = pair.a->shape[0];
-    module.in = pair.a->shape[1];
-    module.out = pair.b->shape[0];
-    double alpha = double(module.rank); // of a lone file: scale 1
-    if (!configPath.empty()) {
-      const double stated = config.rankOf(name);
-      if (stated != double(module.rank))
-        return refuse(
-            fmt::format("its rank is {}, but '{}' says {:.0f}", module.rank, configPath, stated));
-      alpha = config.alphaOf(name);
-    }
-    module.scale =
-        alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
-    Result<std::vector<float>> a = finiteFloats(*file, *pair.a), b = finiteFloats(*file, *pair.b);
-    if (!a || !b)
-      return a ? b.error() : a.error();
-    module.a = std::move(*a);
-    module.b = std::move(*b);
-    adapter.modules.push_back(std::move(module));
-  }
-  if (configPath.empty()) {
-    adapter.isAlone = true;
-    adapter.r = adapter.modules.front().rank;
-    adapter.alpha = double(adapter.r);
-  }
-  return adapter;
+  return readFactors(*file, std::move(config), configPath);
 }
 
 Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,
@@ -350,6 +282,22 @@ Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter>
   return Error{onlyRanks
                    ? fmt::format("the adapter '{}' is too large: {}; {}", path, text, mend)
                    : fmt::format("the adapter '{}' is of another model or spec: {}", path, text),
+               Exit::ForeignFile};
+}
+
+Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, const std::string &path) {
+  if (adapter.useDora == useDora)
+    return {};
+  const std::string tensor =
+      fmt::format("'{}.{}'", shown(adapter.modules.empty() ? "" : adapter.modules.front().module),
+                  toString(AdapterPart::Magnitude));
+  return Error{adapter.useDora
+                   ? fmt::format("the adapter '{}' is DoRA's: it has {}; set use_dora = true in "
+                                 "[adapter]",
+                                 path, tensor)
+                   : fmt::format("the adapter '{}' is none of DoRA: it has no {}; set use_dora = "
+                                 "false in [adapter]",
+                                 path, tensor),
                Exit::ForeignFile};
 }
 

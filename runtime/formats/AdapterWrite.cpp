@@ -3,6 +3,7 @@
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Finite.h"
 #include "runtime/formats/ModelIdentity.h"
+#include "runtime/formats/PeftConfig.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
@@ -44,7 +45,7 @@ nlohmann::ordered_json loraConfig(const Adapter &adapter) {
     if (!nearly(alpha, adapter.alpha))
       alphas[module.module] = number(nearly(alpha, std::round(alpha)) ? std::round(alpha) : alpha);
   }
-  config["peft_type"] = "LORA";
+  config["peft_type"] = adapter.layout().peftType;
   config["task_type"] = "CAUSAL_LM";
   config["base_model_name_or_path"] = adapter.baseModel;
   config["r"] = adapter.r;
@@ -57,6 +58,8 @@ nlohmann::ordered_json loraConfig(const Adapter &adapter) {
   // Keys that older readers lack are written only where they say something.
   if (adapter.useRslora)
     config["use_rslora"] = true;
+  if (adapter.useDora)
+    config["use_dora"] = true;
   if (!ranks.empty())
     config["rank_pattern"] = ranks;
   if (!alphas.empty())
@@ -73,7 +76,7 @@ nlohmann::ordered_json adaLoraConfig(const Adapter &adapter) {
     std::fill_n(alive.begin(), module.rank, true);
     ranks[module.module + ".lora_E"] = alive;
   }
-  config["peft_type"] = "ADALORA";
+  config["peft_type"] = adapter.layout().peftType;
   config["task_type"] = "CAUSAL_LM";
   config["base_model_name_or_path"] = adapter.baseModel;
   config["init_r"] = ada.initR;
@@ -113,9 +116,16 @@ Adapter asPeftSaysIt(Adapter adapter) {
   return adapter;
 }
 
-Result<void> writeFolder(const std::string &folder, std::span<const TensorToWrite> tensors,
+Result<void> writeFolder(const std::string &folder,
                          nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
                          std::map<std::string, std::string> *hashes) {
+  std::vector<TensorToWrite> tensors;
+  for (const AdapterModule &module : adapter.modules)
+    for (const PartLayout &part : adapter.layout().parts)
+      tensors.push_back(
+          {fmt::format("{}{}.{}{}", peftPrefix, module.module, toString(part.part), part.suffix),
+           DType::F32, shapeOf(part.part, module.rank, module.in, module.out),
+           module.data(part.part)});
   for (const TensorToWrite &tensor : tensors) {
     size_t count = 1;
     for (int64_t dim : tensor.shape)
@@ -160,24 +170,15 @@ Result<void> writePeftAdapter(const std::string &folder, const Adapter &adapter,
     const Adapter folded = foldTriplets(adapter);
     return folded.modules.empty() ? nothingLeft(folder) : writePeftAdapter(folder, folded, hashes);
   }
-  std::vector<TensorToWrite> tensors;
-  for (const AdapterModule &module : adapter.modules) {
-    const std::string name = "base_model.model." + module.module;
-    tensors.push_back({name + ".lora_A.weight",
-                       DType::F32,
-                       {module.rank, module.in},
-                       module.lentA ? module.lentA : module.a.data()});
-    tensors.push_back({name + ".lora_B.weight",
-                       DType::F32,
-                       {module.out, module.rank},
-                       module.lentB ? module.lentB : module.b.data()});
-  }
-  return writeFolder(folder, tensors, loraConfig, adapter, hashes);
+  return writeFolder(folder, loraConfig, adapter, hashes);
 }
 
 Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given,
                               std::map<std::string, std::string> *hashes) {
   assert(given.adaLora && "the caller has an AdaLoRA adapter");
+  assert(std::all_of(given.modules.begin(), given.modules.end(),
+                     [](const auto &m) { return m.e.size() == size_t(m.rank); }) &&
+         "a module of AdaLoRA has an E");
   const Adapter adapter = asPeftSaysIt(given);
   if (adapter.modules.empty())
     return nothingLeft(folder);
@@ -185,15 +186,7 @@ Result<void> writePeftAdaLora(const std::string &folder, const Adapter &given,
     return Error{fmt::format("init_r is {}; adapter_config.json of AdaLoRA takes at most {}",
                              adapter.adaLora->initR, AdaLora::largestInitR),
                  Exit::Failed};
-  std::vector<TensorToWrite> tensors;
-  for (const AdapterModule &module : adapter.modules) {
-    assert(module.e.size() == size_t(module.rank) && "a module of AdaLoRA has an E");
-    const std::string name = "base_model.model." + module.module;
-    tensors.push_back({name + ".lora_A", DType::F32, {module.rank, module.in}, module.a.data()});
-    tensors.push_back({name + ".lora_B", DType::F32, {module.out, module.rank}, module.b.data()});
-    tensors.push_back({name + ".lora_E", DType::F32, {module.rank, 1}, module.e.data()});
-  }
-  return writeFolder(folder, tensors, adaLoraConfig, adapter, hashes);
+  return writeFolder(folder, adaLoraConfig, adapter, hashes);
 }
 
 } // namespace lorac::formats

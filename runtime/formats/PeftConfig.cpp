@@ -20,8 +20,7 @@ constexpr int64_t latestStep = int64_t(1) << 53;
 struct Unsupported {
   std::string_view key, what;
 };
-constexpr Unsupported switches[] = {{"use_dora", "DoRA"},
-                                    {"use_qalora", "QALoRA"},
+constexpr Unsupported switches[] = {{"use_qalora", "QALoRA"},
                                     {"use_bdlora", "BD-LoRA"},
                                     {"lora_bias", "a bias in lora_B"},
                                     {"fan_in_fan_out", "transposed weights"},
@@ -174,10 +173,10 @@ std::string ConfigWalk::take(JsonPath path, const JsonEvent &event) {
     peftType = event.text;
   else if (key == "bias" && event.text != "none")
     return fmt::format("'bias' is '{}'; only 'none' is in this version", shown(event.text));
-  else if (key == "use_rslora") {
+  else if (key == "use_rslora" || key == "use_dora") {
     if (event.kind != JsonEvent::Bool && event.kind != JsonEvent::Null)
-      return "'use_rslora' is neither true nor false";
-    adapter.useRslora = event.truth;
+      return fmt::format("'{}' is neither true nor false", key);
+    (key == "use_dora" ? adapter.useDora : adapter.useRslora) = event.truth;
   } else if (key == "base_model_name_or_path")
     adapter.baseModel = event.text;
   else if (key == "r") {
@@ -258,6 +257,8 @@ std::string ConfigWalk::finishAdaLora() {
     if (!config.live.emplace(module, std::move(rank)).second)
       return fmt::format("'rank_pattern' has module '{}' twice", shown(module));
   }
+  if (config.adapter.useDora)
+    return "'use_dora' asks for DoRA, which AdaLoRA does not have";
   config.adapter.adaLora = adaLora;
   config.adapter.r = adaLora.initR;
   config.adapter.useRslora = false; // PEFT's AdaLoRA does not look at it

@@ -14,7 +14,7 @@ namespace {
 
 struct Pair {
   std::string module;
-  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr;
+  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr, *magnitude = nullptr;
 };
 
 /// lora_A and lora_B by module, in the plan's order.
@@ -25,12 +25,10 @@ std::vector<Pair> pairs(const Plan &plan) {
                              [&](const Pair &p) { return p.module == param.module; });
     if (pair == out.end())
       pair = out.insert(out.end(), Pair{param.module});
-    if (param.group == "lora_A")
-      pair->a = &param;
-    else if (param.group == "lora_B")
-      pair->b = &param;
-    else if (param.group == "lora_E")
-      pair->e = &param;
+    (param.part == AdapterPart::A   ? pair->a
+     : param.part == AdapterPart::B ? pair->b
+     : param.part == AdapterPart::E ? pair->e
+                                    : pair->magnitude) = &param;
   }
   std::erase_if(out, [](const Pair &pair) { return !pair.a || !pair.b; });
   return out;
@@ -56,6 +54,8 @@ Result<void> checkFits(const std::vector<Pair> &modules, const formats::Adapter 
 /// Puts `from` into the first places of a module's tensors, with its update times `factor`.
 void place(const Pair &pair, const formats::AdapterModule &from, double factor, float *params) {
   std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
+  if (pair.magnitude)
+    std::copy(from.magnitude.begin(), from.magnitude.end(), params + pair.magnitude->offset);
   const bool folds = factor != 1.0 && !pair.e;
   for (int64_t row = 0; row < from.out; ++row)
     for (int64_t i = 0; i < from.rank; ++i) {
@@ -135,11 +135,13 @@ std::vector<int32_t> livePlaces(const Pair &pair, const float *params) {
 void initAdapter(const Plan &plan, float *params, uint64_t seed) {
   for (const PlanParam &param : plan.params) {
     float *out = params + param.offset;
-    if (plan.ranks && param.group != "lora_E") {
+    if (param.part == AdapterPart::Magnitude)
+      continue;
+    if (plan.ranks && param.part != AdapterPart::E) {
       const RandomStream stream(seed, param.name);
       for (int64_t i = 0; i < param.count(); ++i)
         out[i] = 0.02f * stream.normal(uint64_t(i));
-    } else if (param.group == "lora_A")
+    } else if (param.part == AdapterPart::A)
       RandomStream(seed, param.name)
           .fillUniform(out, uint64_t(param.count()),
                        float(1.0 / std::sqrt(double(param.shape[1]))));
@@ -156,11 +158,14 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
     return read.error();
   formats::Adapter adapter =
       plan.ranks ? std::move(*read) : formats::foldTriplets(std::move(*read)); // no E in the plan
+  if (Result<void> same = formats::checkMagnitudes(adapter, plan.isDora(), path); !same)
+    return same.error();
   const std::vector<Pair> modules = pairs(plan);
   if (Result<void> fits = checkFits(modules, adapter, path, use); !fits)
     return fits.error();
-  if (use == AdapterUse::Serve)
-    std::fill_n(params, plan.region(RegionKind::Params).count, 0.0f);
+  for (const PlanParam &param : plan.params)
+    if (use == AdapterUse::Serve && param.part != AdapterPart::Magnitude)
+      std::fill_n(params + param.offset, param.count(), 0.0f);
   const auto divisor = [&](int64_t rank) {
     return useRslora ? std::sqrt(double(rank)) : double(rank);
   };
@@ -201,6 +206,7 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
   adapter.alpha = run.loraAlpha;
   adapter.dropout = run.loraDropout;
   adapter.useRslora = run.useRslora;
+  adapter.useDora = plan.isDora();
   adapter.baseModel = baseModel;
   if (run.identity)
     adapter.base = run.identity->facts();
@@ -229,8 +235,10 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
     module.in = pair.a->shape[1];
     module.out = pair.b->shape[0];
     module.scale = pair.b->scale;
-    module.lentA = params + pair.a->offset;
-    module.lentB = params + pair.b->offset;
+    module.lent[size_t(AdapterPart::A)] = params + pair.a->offset;
+    module.lent[size_t(AdapterPart::B)] = params + pair.b->offset;
+    if (pair.magnitude)
+      module.lent[size_t(AdapterPart::Magnitude)] = params + pair.magnitude->offset;
     adapter.modules.push_back(std::move(module));
   }
   return adapter;

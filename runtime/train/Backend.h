@@ -43,8 +43,9 @@ public:
 
   // AdaLoRA, after the update of a step. Where triplets lie: tripletLayouts of the plan.
 
-  /// Takes the step into the importance averages; gradients count as the update clipped them.
-  Result<void> takeImportance(const std::vector<float> &scalars);
+  /// Takes the step into the importance averages; gradients count as the update clipped them. Not
+  /// to be called for a step whose update was skipped.
+  Result<void> takeImportance();
   /// Scores of all stored triplets: modules in order, triplets in the order in which they are
   /// stored.
   Result<std::vector<float>> tripletScores();

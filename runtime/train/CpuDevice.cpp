@@ -65,8 +65,8 @@ Result<void> CpuDevice::prepare(const Plan &of, const Payload &payload) {
   return {};
 }
 
-Result<void> CpuDevice::adopt(const Payload &program, const Plan &next, 
-                               const std::vector<TripletTensor> *tensors) {
+Result<void> CpuDevice::adopt(const Payload &program, const Plan &next,
+                              const std::vector<TripletTensor> *tensors) {
   if (next.arenaBytes > plan.arenaBytes && tensors)
     return Error{"the new program needs more memory than the old one", Exit::Bug};
   const std::vector<PlanRegion> from = plan.trained(), to = next.trained();

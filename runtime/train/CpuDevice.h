@@ -20,9 +20,7 @@ public:
     executor->run(program, step);
     return {};
   }
-  Result<std::byte *> read(int64_t offset, int64_t) override {
-    return arena.at<std::byte>(offset);
-  }
+  Result<std::byte *> read(int64_t offset, int64_t) override { return arena.at<std::byte>(offset); }
   Result<void> write(int64_t offset, const void *from, int64_t bytes) override;
   Result<void> adopt(const Payload &program, const Plan &next,
                      const std::vector<TripletTensor> *tensors) override;

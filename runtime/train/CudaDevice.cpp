@@ -65,7 +65,8 @@ Result<std::unique_ptr<Device>> CudaDevice::open(const BackendInput &input) {
   if (!prepared)
     return prepared.error();
   device->current = std::move(*prepared);
-  if (Result<void> zeroed = device->stream.zero(device->arena.at(0), uint64_t(plan.persistentBytes));
+  if (Result<void> zeroed =
+          device->stream.zero(device->arena.at(0), uint64_t(plan.persistentBytes));
       !zeroed)
     return zeroed.error();
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
@@ -103,7 +104,7 @@ Result<void> CudaDevice::checkMemory() const {
 
 /// Launches and inputs of a program in the arena at `at`; nothing is written there.
 Result<CudaDevice::Prepared> CudaDevice::prepare(const Plan &of, CudaExecutor loaded,
-                                                   gpu::DevicePtr at) const {
+                                                 gpu::DevicePtr at) const {
   Prepared made;
   Result<void> prepared =
       loaded.prepare(of, at, [&](int weight, int part) { return weights.part(weight, part); });
@@ -117,7 +118,8 @@ Result<CudaDevice::Prepared> CudaDevice::prepare(const Plan &of, CudaExecutor lo
   return made;
 }
 
-Result<void> CudaDevice::adopt(const Payload &program, const Plan &next, const std::vector<TripletTensor> *tensors) {
+Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
+                               const std::vector<TripletTensor> *tensors) {
   Result<CudaExecutor> executor = CudaExecutor::load(next, program, context);
   if (!executor)
     return executor.error();

@@ -38,7 +38,12 @@ std::string loss(double value) {
 }
 
 std::string methodOf(const RunConfig &run) {
-  std::string method = run.adalora ? "AdaLoRA" : run.useRslora ? "rsLoRA" : "LoRA";
+  std::string method = run.adalora     ? "AdaLoRA"
+                       : run.useDora   ? "DoRA"
+                       : run.useRslora ? "rsLoRA"
+                                       : "LoRA";
+  if (run.useDora && run.useRslora)
+    method += " with rsLoRA's scale";
   if (run.loraPlusRatio == 1)
     return method;
   return method == "LoRA" ? "LoRA+" : method + " with LoRA+'s rates";
@@ -87,7 +92,8 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("trained parameters", std::to_string(facts.trainable));
   row("dropout", fmt::format("{}", run.loraDropout));
   if (run.loraPlusRatio != 1)
-    row("learning rate of B over A", fmt::format("{}", run.loraPlusRatio));
+    row(run.useDora ? "learning rate of B and magnitudes over A" : "learning rate of B over A",
+        fmt::format("{}", run.loraPlusRatio));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));

@@ -3,18 +3,18 @@
 
 #include "runtime/train/Plan.h"
 
-#include <string>
 #include <vector>
 
 namespace lorac::train {
 
 struct ParamGroup {
-  std::string name;
-  double lrRatio = 1; ///< LoRA+: of lora_B
+  AdapterPart part = AdapterPart::A;
+  double lrRatio = 1; ///< LoRA+
 };
 
 /// The plan's groups in its order: lora_A, lora_B, ... `loraPlusRatio` is the rate of lora_B over
-/// that of lora_A (1: LoRA).
+/// that of lora_A (1: LoRA); DoRA's magnitudes have that of lora_B, as in PEFT, AdaLoRA's lora_E
+/// that of lora_A.
 std::vector<ParamGroup> makeGroups(const Plan &plan, double loraPlusRatio = 1);
 
 } // namespace lorac::train

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <set>
 
 namespace lorac::train {
 
@@ -75,15 +74,19 @@ PlanParam readParam(const Fields &in, const PlanRegion &region) {
   PlanParam param;
   param.name = in.text("name");
   param.module = in.text("module");
-  param.group = in.text("group");
+  const std::string group = in.text("group");
+  if (const auto part = formats::parseAdapterPart(group))
+    param.part = *part;
+  else
+    in.fail("has the group '" + group + "', which is none");
   param.shape = readShape(in.at("shape"));
   param.offset = in.integer("offset", 0, region.count);
   param.rank = in.integer("rank", 0, maxCount);
   param.scale = in.number("scale");
   if (param.count() > region.count - param.offset)
     in.fail("ends behind the region of " + std::to_string(region.count) + " parameters");
-  if (param.group.starts_with("lora_") && !in.failed() &&
-      param.rank != param.shape[param.group == "lora_B" ? param.shape.size() - 1 : 0])
+  if (!in.failed() && param.part != AdapterPart::Magnitude &&
+      param.rank != param.shape[param.part == AdapterPart::B ? param.shape.size() - 1 : 0])
     in.fail("has rank " + std::to_string(param.rank) + ", and another one in its shape");
   return param;
 }
@@ -204,11 +207,11 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   return launch;
 }
 
-/// What each update is told: places of io.update, each of one scalar.
-PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
+/// What a program is told: places of its io, each of one scalar.
+PlanScalars readScalars(const Fields &in, const Plan &plan) {
   constexpr int64_t most = 1 << 20;
   const auto groups = int64_t(plan.groups().size());
-  PlanOptimizer out{in.text("name"), in.integer("floats", 0, most), {}};
+  PlanScalars out{in.integer("floats", 0, most), {}};
   std::vector<bool> taken(static_cast<size_t>(out.floats));
   in.at("scalars").forEach([&](const Fields &each) {
     PlanScalar scalar{each.text("name"), each.integer("at", 0, out.floats - 1),
@@ -226,9 +229,36 @@ PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
     }
     out.scalars.push_back(std::move(scalar));
   });
+  return out;
+}
+
+PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
+  PlanOptimizer out;
+  static_cast<PlanScalars &>(out) = readScalars(in, plan);
+  out.name = in.text("name");
   if (in.has("min_8bit_size"))
     out.min8bitSize = in.integer("min_8bit_size", 1, int64_t(1) << 40);
   return out;
+}
+
+/// DoRA's magnitudes are a number for each row of the lora_B beside them, and begin by a program.
+void checkMagnitudes(const Fields &root, const Plan &plan) {
+  bool any = false;
+  for (const PlanParam &magnitude : plan.params) {
+    if (magnitude.part != AdapterPart::Magnitude)
+      continue;
+    any = true;
+    const bool fits =
+        std::any_of(plan.params.begin(), plan.params.end(), [&](const PlanParam &param) {
+          return param.part == AdapterPart::B && param.module == magnitude.module &&
+                 magnitude.shape == std::vector<int64_t>{param.shape[0]};
+        });
+    if (!fits)
+      root.fail("has '" + magnitude.name + "', and no lora_B of as many rows beside it");
+  }
+  if (any != plan.isDora())
+    root.fail(any ? "has magnitudes, and no program 'initialize'"
+                  : "has a program 'initialize', and no magnitudes");
 }
 
 /// A launch over the table of spans takes those that are there.
@@ -285,7 +315,7 @@ int64_t Plan::partRoom(int64_t bytes) const {
 int64_t Plan::tripletCount() const {
   int64_t sum = 0;
   for (const PlanParam &param : params)
-    sum += param.group == "lora_E" ? param.count() : 0;
+    sum += param.part == AdapterPart::E ? param.count() : 0;
   return sum;
 }
 
@@ -314,12 +344,11 @@ std::vector<PlanRegion> Plan::trained() const {
   return out;
 }
 
-std::vector<std::string> Plan::groups() const {
-  std::vector<std::string> out;
-  std::set<std::string_view> seen;
+std::vector<AdapterPart> Plan::groups() const {
+  std::vector<AdapterPart> out;
   for (const PlanParam &param : params)
-    if (seen.insert(param.group).second)
-      out.push_back(param.group);
+    if (std::find(out.begin(), out.end(), param.part) == out.end())
+      out.push_back(param.part);
   return out;
 }
 
@@ -343,19 +372,19 @@ std::vector<StatePlace> Plan::statePlaces() const {
 
 std::vector<PlanSpan> Plan::spans() const {
   std::vector<PlanSpan> out;
-  std::map<std::string_view, int32_t> groups;
-  for (const PlanParam &param : params)
-    groups.try_emplace(param.group, int32_t(groups.size()));
+  const std::vector<AdapterPart> groups = this->groups();
   const std::vector<StatePlace> places = statePlaces();
   for (const bool in8bits : {true, false})
     for (size_t p = 0; p < params.size(); ++p) {
       const PlanParam &param = params[p];
       if (places[p].in8bits != in8bits)
         continue;
+      const auto group =
+          int32_t(std::find(groups.begin(), groups.end(), param.part) - groups.begin());
       const int64_t ownOfNumbers = in8bits ? formats::dynamicBlock : hasCodes() ? 1 : 0;
       for (int64_t done = 0; done < param.count(); done += spanFloats)
         out.push_back({int32_t(param.offset + done),
-                       int32_t(std::min(spanFloats, param.count() - done)), groups.at(param.group),
+                       int32_t(std::min(spanFloats, param.count() - done)), group,
                        int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
     }
   return out;
@@ -379,7 +408,7 @@ uint64_t heapOf(const Plan &plan) {
   }
   list(plan.params);
   for (const PlanParam &param : plan.params)
-    words(param.name), words(param.module), words(param.group), list(param.shape);
+    words(param.name), words(param.module), list(param.shape);
   list(plan.regions);
   for (const PlanRegion &region : plan.regions)
     words(region.name);
@@ -464,6 +493,8 @@ Result<Plan> parsePlan(std::string_view text) {
     checkRankRegions(arena, plan);
   if (error.empty() && !plan.params.empty())
     plan.optimizer = readOptimizer(root.at("optimizer"), plan);
+  if (error.empty() && plan.hasTriplets())
+    plan.importanceScalars = readScalars(root.at("importance"), plan);
   if (error.empty())
     checkStoredStates(arena, plan);
 
@@ -520,11 +551,16 @@ Result<Plan> parsePlan(std::string_view text) {
   read("head", plan.headRows, plan.head);
   if (plan.ranks)
     read("regularize", 0, plan.regularize);
+  if (programs.has("initialize"))
+    read("initialize", 0, plan.initialize);
+  if (error.empty())
+    checkMagnitudes(root, plan);
   if (!plan.params.empty()) {
+    read("begin", 0, plan.begin);
     read("norm", 0, plan.norm);
     read("update", 0, plan.update);
-    if (plan.norm.empty() || plan.update.empty())
-      programs.fail("has no launches of 'norm' or 'update'");
+    if (plan.begin.empty() || plan.norm.empty() || plan.update.empty())
+      programs.fail("has no launches of 'begin', 'norm' or 'update'");
   }
   if (plan.hasTriplets()) {
     read("fold", 0, plan.fold);

@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/abi.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/train/Formula.h"
 
 #include <array>
@@ -86,11 +87,14 @@ struct PlanWeight {
   std::vector<PlanPart> parts;
 };
 
+using formats::AdapterPart;
+
 struct PlanParam {
-  std::string name, module, group;
+  std::string name, module;
+  AdapterPart part = AdapterPart::A; ///< those of one part are a group: they have one rate
   std::vector<int64_t> shape;
   int64_t offset = 0; ///< floats from the region's start
-  int64_t rank = 0;
+  int64_t rank = 0;   ///< of its adapter
   double scale = 1;
   int64_t count() const;
 };
@@ -124,18 +128,22 @@ struct StatePlace {
   int64_t own = 0;
 };
 
-/// A number that each update is told.
+/// A number that a program is told.
 struct PlanScalar {
   std::string name;
-  int64_t at = 0;      ///< among the floats of io.update
+  int64_t at = 0;      ///< among the floats
   int64_t byGroup = 0; ///< above 0: that of group g is at `at + g * byGroup`, with the group's rate
   Formula formula;
 };
 
-struct PlanOptimizer {
-  std::string name;
-  int64_t floats = 0; ///< of io.update
+/// What a program is told before it runs: the floats of its io.
+struct PlanScalars {
+  int64_t floats = 0;
   std::vector<PlanScalar> scalars;
+};
+
+struct PlanOptimizer : PlanScalars { ///< of io.update
+  std::string name;
   int64_t min8bitSize = 0; ///< elements from which on a parameter has states of 8 bits; 0: none has
 };
 
@@ -179,9 +187,9 @@ struct PlanIo {
   // cuda
   int64_t step = 0;    ///< LoracStep
   int64_t rowEnds = 0; ///< int32 [max_tokens]
-  // AdaLoRA on cuda
+  // AdaLoRA
   int64_t triplets = 0;      ///< LoracTriplets, one a module
-  int64_t importance = 0;    ///< LoracImportance
+  int64_t importance = 0;    ///< the scalars of the program `importance`
   int64_t tripletScores = 0; ///< float32, one a triplet
   int64_t tripletStates = 0; ///< int32, one a triplet
   int64_t tripletOwns = 0;   ///< int32 [modules][3], where states have 8 bits: tripletOwns()
@@ -203,15 +211,18 @@ struct Plan {
   std::vector<PlanRegion> regions;        ///< in the order in which they lie
   std::optional<PlanOptimizer> optimizer; ///< where there are params
   std::optional<PlanRanks> ranks;         ///< AdaLoRA
+  PlanScalars importanceScalars;          ///< AdaLoRA: of io.importance
   PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
+  std::vector<PlanLaunch> begin;      ///< zeroes the gradients
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
+  std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, importance, scores,
-      zeroTriplets; ///< AdaLoRA on cuda
+      zeroTriplets; ///< AdaLoRA
 
   bool onGpu() const { return device == "cuda"; }
   /// Of an element of an activation.
@@ -226,7 +237,7 @@ struct Plan {
   /// What a run has trained: params, then states, then importance.
   std::vector<PlanRegion> trained() const;
   /// The groups of the params, as they first appear.
-  std::vector<std::string> groups() const;
+  std::vector<AdapterPart> groups() const;
   /// The params in order, each cut, those with states of 8 bits first; groups are numbered as they
   /// first appear.
   std::vector<PlanSpan> spans() const;
@@ -235,7 +246,8 @@ struct Plan {
   /// Beside the params. One has 8 bits by its size before AdaLoRA's ranks fell.
   std::vector<StatePlace> statePlaces() const;
   /// Whether a GPU's programs do what AdaLoRA does between those of the model.
-  bool hasTriplets() const { return onGpu() && ranks && !params.empty(); }
+  bool hasTriplets() const { return ranks && !params.empty(); }
+  bool isDora() const { return !initialize.empty(); }
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.

@@ -120,7 +120,7 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
 void checkRankRegions(const Fields &arena, const Plan &plan) {
   int64_t folded = 0;
   for (const PlanParam &param : plan.params)
-    folded += param.group == "lora_B" ? param.count() : 0;
+    folded += param.part == AdapterPart::B ? param.count() : 0;
   for (const PlanRegion &region : plan.regions) {
     if (region.kind == RegionKind::Unfolded && region.count != folded)
       arena.fail("has " + shown(region) + ", all lora_B together have " + std::to_string(folded));
@@ -157,8 +157,9 @@ void checkExtents(const Plan &plan, const Fields &root) {
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
   }
   if (plan.ranks) { // a norm a factor; a module at rank 0 has none
-    const auto factors = std::count_if(plan.params.begin(), plan.params.end(),
-                                       [](const auto &param) { return param.group != "lora_E"; });
+    const auto factors =
+        std::count_if(plan.params.begin(), plan.params.end(),
+                      [](const auto &param) { return param.part != AdapterPart::E; });
     own.push_back({"io.orthogonality", plan.io.orthogonality, 4 * int64_t(factors)});
   }
   for (const PlanTable &table : plan.tables)
@@ -171,7 +172,7 @@ void checkExtents(const Plan &plan, const Fields &root) {
     const auto modules = int64_t(plan.ranks->modules.size());
     const int64_t each = 4 * plan.tripletCount();
     own.push_back({"io.triplets", plan.io.triplets, modules * int64_t(sizeof(LoracTriplets))});
-    own.push_back({"io.importance", plan.io.importance, sizeof(LoracImportance)});
+    own.push_back({"io.importance", plan.io.importance, 4 * plan.importanceScalars.floats});
     own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
     own.push_back({"io.triplet_states", plan.io.tripletStates, each});
     if (plan.hasCodes())

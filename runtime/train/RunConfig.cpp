@@ -107,6 +107,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.loraAlpha = adapter.number("lora_alpha");
   run.loraDropout = adapter.number("lora_dropout");
   run.useRslora = adapter.truthOr("use_rslora", false);
+  run.useDora = adapter.truthOr("use_dora", false);
   if (adapter.has("loraplus"))
     run.loraPlusRatio = adapter.at("loraplus").number("loraplus_lr_ratio");
   if (falls)

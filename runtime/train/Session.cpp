@@ -70,6 +70,9 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
   if (!backend)
     return backend.error();
   session->backend = std::move(*backend);
+  if (session->plan.isDora())
+    if (Result<void> begun = session->backend->run(Program::Initialize, {}); !begun)
+      return begun.error();
   return session;
 }
 

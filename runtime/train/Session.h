@@ -29,7 +29,8 @@ struct SessionOptions {
 
 class Session {
 public:
-  /// `say` gets lines for people. The adapter is left zero.
+  /// `say` gets lines for people. The adapter adds nothing: its factors are zero, DoRA's magnitudes
+  /// the norms of the rows of W.
   static Result<std::unique_ptr<Session>> open(const Payload &payload, RunConfig run,
                                                const SessionOptions &options,
                                                const std::function<void(const std::string &)> &say);

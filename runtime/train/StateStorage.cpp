@@ -131,31 +131,4 @@ std::vector<std::array<int32_t, 3>> tripletOwns(const Plan &plan,
   return owns;
 }
 
-void zeroStoredStates(const Plan &plan, const TrainedFloats &trained,
-                      const std::vector<TripletLayout> &layouts, const TripletSets &places) {
-  const std::vector<std::array<int32_t, 3>> owns = tripletOwns(plan, layouts);
-  for (const PlanRegion &region : plan.regions) {
-    if (!isCode(region.storage))
-      continue;
-    const Stored state(region, trained);
-    const uint8_t zero = formats::dynamicZero(state.kind);
-    auto put = [&](int64_t begin, int32_t own, int64_t i) {
-      if (own < 0)
-        state.codes[begin + i] = zero;
-      else
-        state.compact[own + i] = 0;
-    };
-    for (size_t m = 0; m < layouts.size(); ++m) {
-      const TripletLayout &at = layouts[m];
-      for (const int32_t place : places[m]) {
-        for (int64_t col = 0; col < at.in; ++col)
-          put(at.a, owns[m][0], place * at.in + col);
-        for (int64_t row = 0; row < at.out; ++row)
-          put(at.b, owns[m][1], row * at.rank + place);
-        put(at.e, owns[m][2], place);
-      }
-    }
-  }
-}
-
 } // namespace lorac::train

@@ -42,8 +42,4 @@ void encodeState(const Plan &plan, const PlanRegion &of, std::span<const float> 
 std::vector<std::array<int32_t, 3>> tripletOwns(const Plan &plan,
                                                 const std::vector<TripletLayout> &layouts);
 
-/// Zeroes whole triplets in all states that do not lie as the parameters do.
-void zeroStoredStates(const Plan &plan, const TrainedFloats &trained,
-                      const std::vector<TripletLayout> &layouts, const TripletSets &places);
-
 } // namespace lorac::train

@@ -250,7 +250,7 @@ Result<bool> Loop::step() {
     line.add("loss", loss);
     line.add("learning_rate", rate);
     for (const ParamGroup &group : groups)
-      line.add("learning_rate/" + group.name, rate * group.lrRatio);
+      line.add(fmt::format("learning_rate/{}", toString(group.part)), rate * group.lrRatio);
     line.add("grad_norm", norm);
     if (ranks)
       line.add("orthogonality", *orthogonality);

@@ -102,7 +102,7 @@ for start in pissa pissa_niter_16 olora corda lora_ga loftq; do
 done
 refusesAdapter "'init_lora_weights' is 'unheard'" 'init_lora_weights="unheard"'
 refusesAdapter "the key 'newer_key', which this version does not know" newer_key=3
-refusesAdapter "'use_dora' asks for DoRA" use_dora=true
+refusesAdapter "lora_magnitude_vector is absent" use_dora=true
 refusesAdapter "'kasa_config' asks for KaSA" 'kasa_config={"beta": 1}'
 refusesAdapter "'modules_to_save' asks for modules trained as a whole" 'modules_to_save=["lm_head"]'
 refusesAdapter "'layer_replication' asks for replicated layers" 'layer_replication=[[0, 2], [1, 2]]'

@@ -178,4 +178,5 @@ def gguf(folder, target, *rest):
             out.write(data + b"\0" * (-len(data) % 32))
 
 
-globals()[sys.argv[1]](*sys.argv[2:])
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

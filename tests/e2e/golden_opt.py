@@ -9,7 +9,8 @@ After the first update, and of states, the goldens hold layer 0; losses and norm
 import array, json, math, pathlib, struct, sys
 
 NAMES = {"torch.optim.AdamW": "adamw", "bitsandbytes Lion32bit": "lion", "bitsandbytes AdamW8bit": "adamw_8bit",
-         "bitsandbytes Lion8bit": "lion_8bit", "PEFT create_loraplus_optimizer(bitsandbytes Adam8bit)": "adamw_8bit"}
+         "bitsandbytes Lion8bit": "lion_8bit", "PEFT create_loraplus_optimizer(bitsandbytes Adam8bit)": "adamw_8bit",
+         "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw"}
 # The golden's name of a state: ours. Bytes of states are no numbers to hold after 20 steps (tests/golden/optim8bit has them), their absmax are.
 STATES = {"adamw": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}, "lion": {"state1": "exp_avg"},
           "adamw_8bit": {"state1": "exp_avg", "state2": "exp_avg_sq", "absmax1": "exp_avg_absmax", "absmax2": "exp_avg_sq_absmax"},
@@ -47,6 +48,7 @@ source = "{golden}/tiny/tied"
 [adapter]
 r = {adapter["r"]}
 lora_alpha = {adapter["lora_alpha"]}
+use_dora = {str(adapter["use_dora"]).lower()}
 target_modules = {'"all-linear"' if len(modules) == 7 else json.dumps(modules)}
 init_from = "{start}"
 [optimizer]
@@ -155,4 +157,5 @@ def compare(golden, name, out):
     sys.exit(not held.good)
 
 
-globals()[sys.argv[1]](*sys.argv[2:])
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -43,7 +43,7 @@ TEST(HostileAdaLora, configs) {
            {R"("total_step": "40")", "'total_step' is no whole number from 0"},
            {R"("beta1": "x")", "'beta1' is no number"},
            {R"("orth_reg_weight": true)", "'orth_reg_weight' is no number"},
-           {R"("use_dora": true)", "'use_dora' asks for DoRA"},
+           {R"("use_dora": true)", "'use_dora' asks for DoRA, which AdaLoRA does not have"},
            {R"("bias": "all")", "'bias' is 'all'"},
            {R"("rank_pattern": [true])", "'rank_pattern' is no object"},
            {R"("rank_pattern": {"q.lora_E": "all"})",

@@ -147,7 +147,10 @@ TEST(HostileAdapter, configs) {
            {R"({"peft_type": "LORA", "r": 2, "lora_alpha": [4]})", "'lora_alpha' is no number"},
            {R"({"peft_type": "LORA", "r": 3})", "its rank is 2, but"},
            {R"({"peft_type": "LORA", "r": 2, "lora_alpha": "x"})", "'lora_alpha' is no number"},
-           {R"({"peft_type": "LORA", "r": 2, "use_dora": true})", "'use_dora' asks for DoRA"},
+           {R"({"peft_type": "LORA", "r": 2, "use_dora": 1})",
+            "'use_dora' is neither true nor false"},
+           {R"({"peft_type": "LORA", "r": 2, "use_dora": true})",
+            "lora_magnitude_vector is absent, but '"},
            {R"({"peft_type": "LORA", "r": 2, "bias": "all"})", "'bias' is 'all'"},
            {R"({"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"]})",
             "'modules_to_save' asks for"},
@@ -202,12 +205,44 @@ TEST(HostileAdapter, tensors) {
   folder.tensors({{q + "A.weight", {2}}, {q + "B.weight", {4, 2}}});
   folder.refused("lora_A is [2]");
   for (const std::string other :
-       {"base_model.model.q.lora_magnitude_vector", "base_model.model.q.lora_E",
-        "base_model.model.e.lora_embedding_A", "q.lora_A.weight",
+       {"base_model.model.q.lora_E", "base_model.model.q.lora_A",
+        "base_model.model.q.lora_A.default", "base_model.model.lora_magnitude_vector",
+        "q.lora_magnitude_vector", "base_model.model.e.lora_embedding_A", "q.lora_A.weight",
         "base_model.model.lora_A.weight"}) {
     folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {other, {4}}});
-    folder.refused("tensor '" + other + "' is no lora_A or lora_B");
+    folder.refused("tensor '" + other + "' is no lora_A, lora_B or lora_magnitude_vector");
   }
+  const std::string magnitude = q + "magnitude_vector";
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {magnitude, {4}}});
+  folder.refused("module 'q': it has a lora_magnitude_vector, which is DoRA's, but '");
+  folder.config(R"({"peft_type": "LORA", "r": 2, "use_dora": true})");
+  EXPECT_TRUE(readAdapter(folder.path));
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{}, {0}, {3}, {5}, {4, 1}, {1, 4}, {2, 2}}) {
+    folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {magnitude, shape}});
+    folder.refused("module 'q': lora_magnitude_vector is [");
+  }
+  folder.tensors({{q + "A.weight", {2, 3}},
+                  {q + "B.weight", {4, 2}},
+                  {magnitude, {4}},
+                  {magnitude + ".weight", {4}}});
+  folder.refused("stands twice under two names");
+  folder.tensors({{magnitude, {4}}});
+  folder.refused("module 'q': lora_A is absent");
+  const std::string k = "base_model.model.k.lora_";
+  const std::vector<std::pair<std::string, std::vector<int64_t>>> half = {{q + "A.weight", {2, 3}},
+                                                                          {q + "B.weight", {4, 2}},
+                                                                          {magnitude, {4}},
+                                                                          {k + "A.weight", {2, 3}},
+                                                                          {k + "B.weight", {4, 2}}};
+  folder.tensors(half);
+  folder.refused("module 'k': lora_magnitude_vector is absent, but '");
+  std::filesystem::remove(folder.path + "/adapter_config.json");
+  Result<Adapter> alone = readAdapter(folder.path + "/adapter_model.safetensors");
+  ASSERT_FALSE(alone);
+  EXPECT_NE(alone.error().message.find("module 'k': lora_magnitude_vector is absent, which other"),
+            std::string::npos);
+  folder.config(R"({"peft_type": "LORA", "r": 2})");
   folder.tensors({});
   folder.refused("holds no adapter tensors");
 }

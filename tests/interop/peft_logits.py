@@ -20,6 +20,8 @@ CASES = [
     ("untied", "tiny_rslora", []),
     ("tied", "tiny_loraplus", []),
     ("untied", "tiny_lora", ["--set", "adapter.r=3", "--set", 'adapter.target_modules=["q_proj", "down_proj"]']),
+    ("untied", "tiny_lora", ["--set", "adapter.use_dora=true"]),
+    ("tied", "tiny_rslora", ["--set", "adapter.use_dora=true"]),
     # Ranks that fell: what is written is plain LoRA of varying ranks, modules of rank 0 left out.
     *[(model, "tiny_adalora", ["--set", f"adapter.adalora.prune={mode}"])
       for model, mode in (("tied", "mask"), ("untied", "final"), ("tied", "bucketed"), ("untied", "eager"))],

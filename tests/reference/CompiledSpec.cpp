@@ -27,8 +27,7 @@ bool told(const Result<T> &result) {
 } // namespace
 
 fs::path golden(const std::string &name) {
-  fs::path own = fs::path(LORAC_SOURCE_DIR) / "tests/golden" / name;
-  return fs::exists(own) ? own : fs::path(LORAC_SOURCE_DIR) / "../shared/golden" / name;
+  return fs::path(LORAC_SOURCE_DIR) / "tests/golden" / name;
 }
 
 std::string smolModel() {

@@ -16,7 +16,7 @@
 
 namespace lorac::test {
 
-/// tests/golden/<name>, or its like in ../shared/golden.
+/// tests/golden/<name>.
 std::filesystem::path golden(const std::string &name);
 
 /// SmolLM2-135M-Instruct.Q4_1.gguf: $LORAC_SMOLLM2, else models/ at the root; "" where it is

@@ -13,7 +13,7 @@ namespace lorac::test {
 namespace {
 
 struct Variant {
-  const char *model, *kind; // kind: lora, rslora, loraplus, qlora
+  const char *model, *kind; // kind: lora, rslora, loraplus, dora, qlora
 };
 
 std::string nameOf(const testing::TestParamInfo<Variant> &info) {
@@ -39,9 +39,9 @@ protected:
                                    golden(std::string("tiny/") + GetParam().model).string());
     if (kind() == "qlora")
       toml += "[quantization]\nformat = \"nf4\"\nblock_size = 64\ndouble_quant = true\n";
-    toml += fmt::format("[adapter]\nr = 4\nlora_alpha = 8\nuse_rslora = {}\ntarget_modules = "
-                        "\"all-linear\"\ninit_from = \"{}\"\n",
-                        kind() == "rslora", adapter("init").string());
+    toml += fmt::format("[adapter]\nr = 4\nlora_alpha = 8\nuse_rslora = {}\nuse_dora = {}\n"
+                        "target_modules = \"all-linear\"\ninit_from = \"{}\"\n",
+                        kind() == "rslora", kind() == "dora", adapter("init").string());
     if (kind() == "loraplus")
       toml += "[adapter.loraplus]\nloraplus_lr_ratio = 16\n";
     toml +=
@@ -68,7 +68,7 @@ TEST_P(TinyGolden, LogitsAndGradients) {
   std::map<std::string, std::vector<float>> gradients;
   double loss = compiled.lossAndGradients(batch, gradients);
   EXPECT_LT(std::abs(loss / (*reference->floats("losses"))[0] - 1), 1e-5);
-  EXPECT_EQ(gradients.size(), 28u);
+  EXPECT_EQ(gradients.size(), kind() == "dora" ? 42u : 28u);
   for (auto &[name, gradient] : gradients) {
     auto expected = reference->floats("grad." + name);
     ASSERT_TRUE(expected) << expected.error().message;
@@ -107,9 +107,10 @@ TEST_P(TinyGolden, TwentySteps) {
 
 INSTANTIATE_TEST_SUITE_P(All, TinyGolden,
                          testing::Values(Variant{"tied", "lora"}, Variant{"tied", "rslora"},
-                                         Variant{"tied", "loraplus"}, Variant{"tied", "qlora"},
-                                         Variant{"untied", "lora"}, Variant{"untied", "rslora"},
-                                         Variant{"untied", "loraplus"}, Variant{"untied", "qlora"}),
+                                         Variant{"tied", "loraplus"}, Variant{"tied", "dora"},
+                                         Variant{"tied", "qlora"}, Variant{"untied", "lora"},
+                                         Variant{"untied", "rslora"}, Variant{"untied", "loraplus"},
+                                         Variant{"untied", "dora"}, Variant{"untied", "qlora"}),
                          nameOf);
 
 } // namespace

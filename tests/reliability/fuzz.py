@@ -54,7 +54,7 @@ def seeds(bench):
     text = lambda path: path.read_bytes()
     tied = golden / "tiny/tied"
     peft = [joined(text(folder / "adapter_config.json"), cut_tensors(text(folder / "adapter_model.safetensors")))
-            for folder in (lora, ada, golden / "adalora/tied/adapter_final")]
+            for folder in (lora, ada, golden / "adalora/tied/adapter_final", tied / "dora_init")]
     exported = bench.work / "seed.gguf"
     bench.must([bench.lorac, "export", lora, "--format", "gguf", "-o", exported])
     weights = cut_tensors(text(tied / "model.safetensors"))

@@ -32,6 +32,8 @@ const Entry table[] = {
     {"embed", "rows:1:1 W rows:ldy:k"},
     {"orthogonal_term", "n:n:n 1:1:1"},
     {"dropout", "rows:ldx:cols rows:ldy:cols"},
+    {"sum_rows", "rows:ldx:cols 1:1:cols"},
+    {"weight_norm", "W rank:k:k n:rank:rank 1:1:n"},
 };
 
 bool isThere(lorac::lora::KernelOp kernel, llvm::StringRef param) {
@@ -44,7 +46,8 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
   std::vector<ArgumentText> out;
   if (kernel.getFamily() == "map") {
     for (int64_t ld : kernel.integers("lds"))
-      out.push_back({false, "rows", std::to_string(ld), "cols"});
+      out.push_back(ld == 0 ? ArgumentText{false, "1", "1", "cols"}
+                            : ArgumentText{false, "rows", std::to_string(ld), "cols"});
     return out;
   }
   const ArgumentText spans{false, "rows", "4", "4"}, sums{false, "rows", "1", "1"},

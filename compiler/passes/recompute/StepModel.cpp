@@ -134,7 +134,8 @@ void StepModel::addOp(Operation *op) {
   }
   entry.flops = flopsOf(op);
   entry.isCheap = isa<RmsNormOp, MapOp, DropoutOp>(op);
-  entry.isEpilogue = isa<MapOp, RopeOp>(op);
+  auto asMap = dyn_cast<MapOp>(op);
+  entry.isEpilogue = isa<RopeOp>(op) || (asMap && !asMap.hasRows());
   if (auto linear = dyn_cast<AdaptedLinearOp>(op))
     entry.takesEpilogue = !linear.getResidual();
   if (auto linear = dyn_cast<AdaptedLinearBackwardOp>(op))
@@ -173,7 +174,8 @@ void StepModel::findOver(StepOp &entry) {
   else if (auto map = dyn_cast<MapOp>(op))
     for (Value output : map.getOutputs())
       for (Value input : map.getInputs())
-        allow(output, input, false);
+        if (!map.isRow(input))
+          allow(output, input, false);
 }
 
 bool StepModel::entersLayer(unsigned op) const {

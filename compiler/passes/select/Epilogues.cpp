@@ -38,7 +38,7 @@ bool Selector::selectWithEpilogue(Operation *op, Operation *epilogue, Operation 
     return true;
   }
   auto map = dyn_cast<MapOp>(epilogue);
-  if (!map || cols(map.getOutputs().front()) != cols(op->getResult(0)))
+  if (!map || map.hasRows() || cols(map.getOutputs().front()) != cols(op->getResult(0)))
     return false;
   Product product = forward ? productOf(forward) : productOf(backward);
   if (keeps) {

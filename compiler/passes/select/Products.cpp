@@ -11,10 +11,7 @@ void Selector::selectOp(MatmulOp op) {
   // The rows that a launch counts: tokens, or those of a gradient of W.
   bool fixed = !a.isDynamicDim(0), isTn = op.getKind() == ProductKind::TN;
   int64_t rows = fixed ? a.getDimSize(0) : tokens();
-  auto sink = op.getC().hasOneUse() ? dyn_cast<GradientOp>(*op.getC().user_begin()) : GradientOp();
-  Value out = sink ? place(BufferRole::Grad, sink.getSymbol(),
-                           MemRefType::get(c.getShape(), b.getF32Type()))
-                   : fresh(op.getC(), op.getLoc(), "t");
+  Value sink = gradientPlace(op.getC()), out = sink ? sink : fresh(op.getC(), op.getLoc(), "t");
   buffers[op.getC()] = out;
   Sizes sizes;
   const bool columnsAreRank = rankColumns(op.getC());
@@ -56,6 +53,30 @@ void Selector::selectOp(OrthogonalTermOp op) {
   launch(op.getLoc(), {"orthogonal_term", params}, {gram, norm}, 4 * r * r, 0, r, scalarsOf(sizes))
       .setFixed(true);
   buffers[op.getGradient()] = gram, buffers[op.getNorm()] = norm;
+}
+
+// Where the value is set, it is written there. Its rank comes with the launch, as a linear's.
+void Selector::selectOp(WeightNormOp op) {
+  auto shape = cast<WeightType>(op.getWeight().getType()).getShape();
+  const int64_t n = shape[0], k = shape[1], rank = cols(op.getB());
+  Value norm;
+  for (Operation *user : op.getNorm().getUsers())
+    if (auto set = dyn_cast<SetOp>(user); set && !norm)
+      norm = place(BufferRole::Param, set.getSymbol(), MemRefType::get({n}, b.getF32Type()));
+  if (!norm)
+    norm = fresh(op.getNorm(), op.getLoc(), "weight_norm");
+  SmallVector<NamedAttribute> params{integer("n", n), integer("k", k), formatOf(op.getWeight()),
+                                     number("scale", op.getScale().convertToDouble())};
+  if (target.rankPerKernel)
+    params.push_back(integer("rank", rank));
+  else if (!target.isCuda)
+    params.append({integer("most_rank", mostRank(rank)),
+                   b.getNamedAttr("scalars", b.getStrArrayAttr({"rank"}))});
+  launch(op.getLoc(), {"weight_norm", params},
+         {weight(op.getWeight()), in(op.getA()), in(op.getB()), norm}, 2 * n * k * (rank + 1), 0, n,
+         target.rankPerKernel ? DenseI64ArrayAttr() : b.getDenseI64ArrayAttr({rank}))
+      .setFixed(true);
+  buffers[op.getNorm()] = norm;
 }
 
 Selector::Product Selector::productOf(AdaptedLinearOp op) {

@@ -7,7 +7,7 @@ using namespace lorac::lora;
 
 // Scratch of a CPU's kernel has place for so many ranks, or a multiple: a bound that neither the
 // updates of one x, stacked, nor ranks that fall should often pass, for each is another kernel.
-static constexpr int64_t ranksOfScratch = 256;
+int64_t Selector::mostRank(int64_t rank) { return llvm::alignTo(rank, 256); }
 
 SmallVector<NamedAttribute> Selector::sizesOf(const Sizes &sizes) {
   SmallVector<NamedAttribute> params;
@@ -67,7 +67,7 @@ SmallVector<NamedAttribute> Selector::rankParams(Value t, StringRef ldName) {
     return {flag("low_rank", bool(t))};
   if (!t || target.rankPerKernel)
     return {integer("rank", t ? cols(t) : 0), integer(ldName, t ? ld(t) : 0)};
-  return {integer("most_rank", llvm::alignTo(cols(t), ranksOfScratch)),
+  return {integer("most_rank", mostRank(cols(t))),
           b.getNamedAttr("scalars",
                          b.getArrayAttr({b.getStringAttr("rank"), b.getStringAttr(ldName)}))};
 }

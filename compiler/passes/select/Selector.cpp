@@ -31,14 +31,18 @@ LogicalResult Selector::run() {
 }
 
 LogicalResult Selector::select(Operation *op) {
+  if (auto map = dyn_cast<MapOp>(op))
+    if (!cast<RankedTensorType>(map.getOutputs().front().getType()).isDynamicDim(0))
+      return map.emitOpError("has no kernel: its results are no rows of tokens");
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp, MapOp,
-            DropoutOp, MatmulOp, OrthogonalTermOp, AdaptedLinearOp, AdaptedLinearBackwardOp,
-            CrossEntropyOp, CrossEntropyBackwardOp, GradientOp, FusedOp, UseOp, ViewOp, ColumnsOp,
-            ConcatOp>([&](auto typed) {
+            SumRowsOp, DropoutOp, MatmulOp, OrthogonalTermOp, WeightNormOp, AdaptedLinearOp,
+            AdaptedLinearBackwardOp, CrossEntropyOp, CrossEntropyBackwardOp, GradientOp, FusedOp,
+            UseOp, ViewOp, ColumnsOp, ConcatOp>([&](auto typed) {
         selectOp(typed);
         return success();
       })
+      .Case([&](SetOp set) { return checkSet(set); })
       .Case([](ReturnOp) { return success(); })
       .Default([](Operation *other) {
         return other->emitOpError("has no kernel: FuseKernels should have taken it in");
@@ -64,7 +68,25 @@ void Selector::selectOp(ConcatOp op) {
   buffers[op.getY()] = concats[op];
 }
 
-void Selector::selectOp(GradientOp op) {} // its matmul writes into the gradient's place
+void Selector::selectOp(GradientOp op) {} // what forms it writes into the gradient's place
+
+// What gives the value has written it into the parameter's place.
+LogicalResult Selector::checkSet(SetOp op) {
+  auto type = cast<RankedTensorType>(op.getValue().getType());
+  if (in(op.getValue()) !=
+      place(BufferRole::Param, op.getSymbol(), MemRefType::get(type.getShape(), b.getF32Type())))
+    return op.emitOpError("has no kernel: one parameter is set to what one lora.weight_norm gives");
+  return success();
+}
+
+// Null where the value is not read by a gradient alone.
+Value Selector::gradientPlace(Value value) {
+  auto sink = value.hasOneUse() ? dyn_cast<GradientOp>(*value.user_begin()) : GradientOp();
+  auto type = cast<RankedTensorType>(value.getType());
+  return sink ? place(BufferRole::Grad, sink.getSymbol(),
+                      MemRefType::get(type.getShape(), b.getF32Type()))
+              : Value();
+}
 
 NamedAttribute Selector::integer(StringRef name, int64_t value) {
   return b.getNamedAttr(name, b.getI64IntegerAttr(value));

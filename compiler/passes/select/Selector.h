@@ -28,6 +28,8 @@ private:
   void selectOp(ColumnsOp op);
   void selectOp(ConcatOp op);
   void selectOp(GradientOp op);
+  mlir::LogicalResult checkSet(SetOp op);
+  mlir::Value gradientPlace(mlir::Value value);
 
   // Launches and their parameters.
   mlir::NamedAttribute integer(llvm::StringRef name, int64_t value);
@@ -60,6 +62,7 @@ private:
   void selectOp(MapOp op);
   void placeOutputs(MapOp op, mlir::ValueRange inputs,
                     llvm::function_ref<void(mlir::Value buffer, int64_t lead)> placed);
+  void selectOp(SumRowsOp op);
   void selectOp(DropoutOp op);
 
   // RankSizes.cpp
@@ -74,6 +77,7 @@ private:
   };
   llvm::SmallVector<mlir::NamedAttribute> sizesOf(const Sizes &sizes);
   mlir::DenseI64ArrayAttr scalarsOf(const Sizes &sizes);
+  static int64_t mostRank(int64_t rank);
   bool rankColumns(mlir::Value value);
   bool isRank(mlir::Value value, bool columns);
   llvm::SmallVector<mlir::NamedAttribute> rankParams(mlir::Value t, llvm::StringRef ldName);
@@ -89,6 +93,7 @@ private:
   };
   void selectOp(MatmulOp op);
   void selectOp(OrthogonalTermOp op);
+  void selectOp(WeightNormOp op);
   Product productOf(AdaptedLinearOp op);
   Product productOf(AdaptedLinearBackwardOp op);
   void launchProduct(mlir::Location loc, Product product, mlir::Value result);

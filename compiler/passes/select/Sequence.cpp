@@ -145,7 +145,7 @@ void Selector::selectOp(MapOp op) {
   SmallVector<Value> operands;
   SmallVector<int64_t> lds;
   for (Value input : op.getInputs())
-    operands.push_back(in(input)), lds.push_back(ld(input));
+    operands.push_back(in(input)), lds.push_back(op.isRow(input) ? 0 : ld(input));
   placeOutputs(op, op.getInputs(), [&](Value buffer, int64_t lead) {
     operands.push_back(buffer), lds.push_back(lead);
   });
@@ -166,11 +166,24 @@ void Selector::placeOutputs(MapOp op, ValueRange inputs,
   for (Value output : op.getOutputs()) {
     Value buffer;
     for (Value input : inputs)
-      if (!buffer && diesHere(input) && !isReturned(output) && taken.insert(in(input)).second)
+      if (!buffer && !op.isRow(input) && diesHere(input) && !isReturned(output) &&
+          taken.insert(in(input)).second)
         buffer = in(input);
     buffers[output] = buffer ? buffer : fresh(output, op.getLoc(), "map");
     placed(buffers[output], ld(output));
   }
+}
+
+// Into the gradient where that alone reads it.
+void Selector::selectOp(SumRowsOp op) {
+  Value gradient = gradientPlace(op.getY());
+  Value y = gradient ? gradient : fresh(op.getY(), op.getLoc(), "sum");
+  launch(op.getLoc(),
+         {"sum_rows",
+          {integer("cols", cols(op.getX())), integer("ldx", ld(op.getX())),
+           flag("accumulate", bool(gradient))}},
+         {in(op.getX()), y}, tokens() * cols(op.getX()));
+  buffers[op.getY()] = y;
 }
 
 void Selector::selectOp(DropoutOp op) {

@@ -38,7 +38,7 @@ Result<std::vector<TripletTensor>> matchTensors(const std::vector<PlanParam> &be
     tensor.from = param.offset;
     tensor.rows = param.shape.at(0);
     tensor.columns = param.shape.size() > 1 ? param.shape[1] : 1;
-    tensor.byColumn = param.group == "lora_B";
+    tensor.byColumn = param.part == AdapterPart::B;
     auto module = std::find(modules.begin(), modules.end(), param.module);
     if (module == modules.end())
       return Error{"'" + param.name + "' belongs to no module whose ranks change", Exit::Bug};

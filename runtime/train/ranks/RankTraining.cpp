@@ -19,7 +19,6 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
     names.push_back(module.module);
   }
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
-  training.importance = {config.beta1, config.beta2};
   training.drift = plan.hasCodes();
   if (config.plateau)
     training.pace.emplace(schedule, *config.plateau);
@@ -29,7 +28,7 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
 
 Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, int64_t step) {
   if (schedule.updatesImportance(step))
-    if (Result<void> taken = backend.takeImportance(importance); !taken)
+    if (Result<void> taken = backend.takeImportance(); !taken)
       return taken.error();
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {

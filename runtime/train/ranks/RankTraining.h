@@ -5,7 +5,6 @@
 
 #include "runtime/train/Backend.h"
 #include "runtime/train/RunConfig.h"
-#include "runtime/train/ranks/Importance.h"
 #include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
 
@@ -52,7 +51,6 @@ private:
   RankSchedule schedule;
   std::optional<PruningPace> pace;
   RankAllocator ranks;
-  Importance importance;
   std::vector<std::string> names;
   bool drift = false; ///< zeros of dead triplets do not stay
 };

@@ -38,9 +38,9 @@ RebuildPolicy::Decision RebuildPolicy::decide(const Plan &plan, const RankPatter
       continue;
     dead += gone;
     for (const PlanParam &param : plan.params)
-      if (param.module == names[m] && param.group != "lora_E")
-        operations += 6.0 * double(gone) * double(param.shape[param.group == "lora_A" ? 1 : 0]) *
-                      double(tokens);
+      if (param.module == names[m] && param.part != AdapterPart::E)
+        operations += 6.0 * double(gone) *
+                      double(param.shape[param.part == AdapterPart::A ? 1 : 0]) * double(tokens);
   }
   now.aStep = operations / (plan.onGpu() ? gpuOperations : cpuOperations);
 

@@ -28,6 +28,61 @@ lora.program micro_batch @f(%x: tensor<?x8xf32>, %a: tensor<2x8xf32>, %b: tensor
 
 // -----
 
+// weight_norm_c1: ranks
+lora.program micro_batch @f(%w: !lora.weight<4x8, f32>, %a: tensor<2x8xf32>, %b: tensor<4x3xf32>) {
+  // expected-error@+1 {{needs A [r, 8], B [4, r] and a norm [4], got 'tensor<2x8xf32>', 'tensor<4x3xf32>' and 'tensor<4xf32>'}}
+  %n = lora.weight_norm %w, %a, %b scale 1.0 : (!lora.weight<4x8, f32>, tensor<2x8xf32>, tensor<4x3xf32>) -> tensor<4xf32>
+  lora.return
+}
+
+// -----
+
+// weight_norm_c1: a number a row
+lora.program micro_batch @f(%w: !lora.weight<4x8, f32>, %a: tensor<2x8xf32>, %b: tensor<4x2xf32>) {
+  // expected-error@+1 {{needs A [r, 8], B [4, r] and a norm [4]}}
+  %n = lora.weight_norm %w, %a, %b scale 1.0 : (!lora.weight<4x8, f32>, tensor<2x8xf32>, tensor<4x2xf32>) -> tensor<8xf32>
+  lora.return
+}
+
+// -----
+
+// weight_norm: a matrix
+lora.program micro_batch @f(%w: !lora.weight<8, vector>, %a: tensor<2x8xf32>, %b: tensor<4x2xf32>) {
+  // expected-error@+1 {{needs a weight [out, in], got '!lora.weight<8, vector>'}}
+  %n = lora.weight_norm %w, %a, %b scale 1.0 : (!lora.weight<8, vector>, tensor<2x8xf32>, tensor<4x2xf32>) -> tensor<4xf32>
+  lora.return
+}
+
+// -----
+
+// sum_rows_c1
+lora.program micro_batch @f(%x: tensor<?x8xf32>) {
+  // expected-error@+1 {{needs [tokens, n] and [n], got 'tensor<?x8xf32>' and 'tensor<7xf32>'}}
+  %y = lora.sum_rows %x : tensor<?x8xf32> to tensor<7xf32>
+  lora.return
+}
+
+// -----
+
+// set_c1: the symbol
+lora.program micro_batch @f(%x: tensor<8xf32>) {
+  // expected-error@+1 {{no param is named @m}}
+  lora.set @m, %x : tensor<8xf32>
+  lora.return
+}
+
+// -----
+
+// set_c1: the type
+lora.param @m : tensor<7xf32>
+lora.program micro_batch @f(%x: tensor<8xf32>) {
+  // expected-error@+1 {{@m has type 'tensor<7xf32>', its value has 'tensor<8xf32>'}}
+  lora.set @m, %x : tensor<8xf32>
+  lora.return
+}
+
+// -----
+
 // dropout_c1: the lower end
 lora.program micro_batch @f(%x: tensor<?x8xf32>) {
   // expected-error@+1 {{needs 0 < p < 1, got 0.000000e+00}}

@@ -11,6 +11,8 @@ lora.frozen @layered : !lora.weight<32x64, f32> layer 3 {gguf = "blk.3.w", kind 
 lora.adapter @q of @w rank 4 scale 2.0 dropout 0.1 falls [4, 0, 8]
 // CHECK: lora.adapter @k of @layered rank 2 scale 1.000000e+00{{$}}
 lora.adapter @k of @layered rank 2 scale 1.0
+// CHECK: lora.adapter @v of @layered rank 2 scale 1.000000e+00 dropout 1.000000e-01 method "dora"
+lora.adapter @v of @layered rank 2 scale 1.0 dropout 0.1 method "dora"
 // CHECK: lora.adalora initial 8 target 4 orth_reg_weight 5.000000e-01
 lora.adalora initial 8 target 4 orth_reg_weight 0.5
 // CHECK: lora.param @q.lora_A.weight lora_A of @q : tensor<4x64xf32> {offset = 0 : i64}
@@ -19,6 +21,27 @@ lora.param @q.lora_B.weight : tensor<32x4xf32>
 lora.param @k.lora_A.weight : tensor<2x64xf32>
 // CHECK: lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
 lora.stack @"q+k.lora_A" [@q.lora_A.weight, @k.lora_A.weight] : tensor<6x64xf32>
+
+// CHECK: lora.param @v.lora_magnitude_vector lora_magnitude_vector of @v : tensor<32xf32>
+lora.param @v.lora_magnitude_vector lora_magnitude_vector of @v : tensor<32xf32>
+
+// CHECK-LABEL: lora.program micro_batch @rows
+lora.program micro_batch @rows(%x: tensor<?x32xf32>, %a: tensor<2x64xf32>, %b: tensor<32x2xf32>) {
+  %w = lora.use @layered : !lora.weight<32x64, f32>
+  // CHECK: %[[N:.*]] = lora.weight_norm %{{.*}}, %{{.*}}, %{{.*}} scale 2.000000e+00 : (!lora.weight<32x64, f32>, tensor<2x64xf32>, tensor<32x2xf32>) -> tensor<32xf32>
+  %n = lora.weight_norm %w, %a, %b scale 2.0 : (!lora.weight<32x64, f32>, tensor<2x64xf32>, tensor<32x2xf32>) -> tensor<32xf32>
+  // CHECK: lora.map %{{.*}}, %[[N]] : (tensor<?x32xf32>, tensor<32xf32>) -> tensor<?x32xf32>
+  %y = lora.map %x, %n : (tensor<?x32xf32>, tensor<32xf32>) -> tensor<?x32xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.divf %p, %q : f32
+    lora.yield %r : f32
+  }
+  // CHECK: %[[S:.*]] = lora.sum_rows %{{.*}} : tensor<?x32xf32> to tensor<32xf32>
+  %s = lora.sum_rows %y : tensor<?x32xf32> to tensor<32xf32>
+  // CHECK: lora.set @v.lora_magnitude_vector, %[[S]] : tensor<32xf32>
+  lora.set @v.lora_magnitude_vector, %s : tensor<32xf32>
+  lora.return
+}
 
 // CHECK-LABEL: lora.program micro_batch @low_rank
 lora.program micro_batch @low_rank(%x: tensor<?x64xf32>, %dy: tensor<?x32xf32>) {

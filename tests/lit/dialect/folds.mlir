@@ -56,3 +56,19 @@ lora.program micro_batch @map_twice(%a: tensor<?x3xf32>) -> tensor<?x3xf32> {
   }
   lora.return %y : tensor<?x3xf32>
 }
+
+// A row for all tokens is no result; where rows alone would be left, an operand of the results' shape stays.
+// CHECK-LABEL: lora.program micro_batch @map_rows
+// CHECK-SAME: (%[[A:.*]]: tensor<?x3xf32>, %[[M:.*]]: tensor<3xf32>)
+// CHECK-NEXT: %[[Y:.*]] = lora.map %[[M]], %[[A]] : (tensor<3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32> {
+// CHECK-NEXT: ^bb0(%[[X:.*]]: f32, %{{.*}}: f32):
+// CHECK-NEXT: lora.yield %[[X]] : f32
+// CHECK: lora.return %[[Y]]
+lora.program micro_batch @map_rows(%a: tensor<?x3xf32>, %m: tensor<3xf32>) -> tensor<?x3xf32> {
+  %y, %unused = lora.map %a, %m : (tensor<?x3xf32>, tensor<3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+  ^bb0(%x: f32, %z: f32):
+    %n = arith.mulf %x, %z : f32
+    lora.yield %z, %n : f32, f32
+  }
+  lora.return %y : tensor<?x3xf32>
+}

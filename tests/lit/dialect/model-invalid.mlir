@@ -234,6 +234,42 @@ lora.program micro_batch @f(%a: tensor<?x4xf32>, %b: tensor<?x5xf32>) {
 
 // -----
 
+// map_c1: a row of another length
+lora.program micro_batch @f(%a: tensor<?x4xf32>, %b: tensor<5xf32>) {
+  // expected-error@+1 {{needs one shape, got 'tensor<5xf32>' and 'tensor<?x4xf32>'}}
+  %y = lora.map %a, %b : (tensor<?x4xf32>, tensor<5xf32>) -> tensor<?x4xf32> {
+  ^bb0(%x: f32, %z: f32):
+    lora.yield %x : f32
+  }
+  lora.return
+}
+
+// -----
+
+// map_c1: a row beside heads
+lora.program micro_batch @f(%a: tensor<?x2x4xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{needs one shape, got 'tensor<4xf32>' and 'tensor<?x2x4xf32>'}}
+  %y = lora.map %a, %b : (tensor<?x2x4xf32>, tensor<4xf32>) -> tensor<?x2x4xf32> {
+  ^bb0(%x: f32, %z: f32):
+    lora.yield %x : f32
+  }
+  lora.return
+}
+
+// -----
+
+// map_c1: rows alone
+lora.program micro_batch @f(%a: tensor<4xf32>) {
+  // expected-error@+1 {{has no operand of its results' shape}}
+  %y = lora.map %a : (tensor<4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%x: f32):
+    lora.yield %x : f32
+  }
+  lora.return
+}
+
+// -----
+
 // map_c1: block arguments
 lora.program micro_batch @f(%a: tensor<?x4xf32>) {
   // expected-error@+1 {{needs f32 block arguments and yields, got 'f64'}}

@@ -34,3 +34,10 @@ module {
   // expected-error@+1 {{falls from the initial rank between two bounds, got 2 numbers}}
   lora.adapter @q of @q.weight rank 2 scale 2.0 falls [2, 1]
 }
+
+// -----
+
+module {
+  // expected-error@+1 {{no method is named 'dorra'}}
+  lora.adapter @q of @q.weight rank 2 scale 2.0 method "dorra"
+}

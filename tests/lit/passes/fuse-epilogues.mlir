@@ -78,3 +78,17 @@ lora.program micro_batch @recomputed(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, 
   }
   lora.return %z : tensor<?x8xf32>
 }
+
+// A map that reads a row for all tokens stays a kernel of its own.
+// CHECK-LABEL: lora.program micro_batch @row
+// CHECK-NOT: lora.fused
+// CHECK: lora.map
+lora.program micro_batch @row(%x: tensor<?x8xf32>, %w: !lora.weight<4x8, f32>, %m: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x8xf32>, !lora.weight<4x8, f32>) -> tensor<?x4xf32>
+  %z = lora.map %y, %m : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    lora.yield %r : f32
+  }
+  lora.return %z : tensor<?x4xf32>
+}

@@ -17,3 +17,35 @@ module {
     lora.return %y : tensor<?x4xf32>
   }
 }
+
+// -----
+
+// A map over what has no tokens.
+module {
+  lora.limits tokens 64 length 16
+  lora.param @m : tensor<4xf32>
+  lora.program micro_batch @f() {
+    %m = lora.use @m : tensor<4xf32>
+    // expected-error@+1 {{has no kernel: its results are no rows of tokens}}
+    %y = lora.map %m : (tensor<4xf32>) -> tensor<4xf32> {
+    ^bb0(%x: f32):
+      lora.yield %x : f32
+    }
+    lora.return
+  }
+}
+
+// -----
+
+// A parameter set to another's value.
+module {
+  lora.limits tokens 64 length 16
+  lora.param @m : tensor<4xf32>
+  lora.param @n : tensor<4xf32>
+  lora.program micro_batch @f() {
+    %m = lora.use @m : tensor<4xf32>
+    // expected-error@+1 {{has no kernel: one parameter is set to what one lora.weight_norm gives}}
+    lora.set @n, %m : tensor<4xf32>
+    lora.return
+  }
+}

@@ -6,7 +6,7 @@
 #include "compiler/pipeline/CudaTarget.h"
 #include "mlir/Pass/PassManager.h"
 #include "runtime/abi.h"
-#include "runtime/train/ranks/Importance.h"
+#include "tests/unit/train/ImportanceReference.h"
 #include "runtime/train/ranks/TripletParams.h"
 #include "tests/numerics/cuda/DeviceKernels.h"
 #include "tests/numerics/interpreter/Support.h"

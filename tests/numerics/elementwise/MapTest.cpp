@@ -66,6 +66,37 @@ TEST_P(Map, TwoResultsOverTheirOperands) {
   EXPECT_EQ(b.dense(), difference);
 }
 
+// A leading dimension of 0: one row for all, which ends where nothing may be read.
+TEST_P(Map, ARowForAll) {
+  for (int64_t cols : {1, 7, 64, 70}) {
+    const std::string ld = std::to_string(padded(cols));
+    Kernel kernel = compile("map",
+                            llvm::formatv("cols = {0} : i64, ins = 3 : i64, outs = 1 : i64, lds = "
+                                          "array<i64: 0, {1}, 0, {1}>",
+                                          cols, ld),
+                            R"(
+^bb0(%m: f32, %z: f32, %n: f32):
+  %r = arith.divf %m, %n : f32
+  %y = arith.mulf %r, %z : f32
+  lora.yield %y : f32)");
+    for (int64_t rows : {0, 1, 7, 40}) {
+      std::mt19937 random(cols + rows);
+      Padded z(rows, cols, random), y(rows, cols), cut(rows, cols);
+      std::vector<float> ms, ns;
+      for (int64_t i = 0; i < cols; ++i)
+        ms.push_back(float(i) - 2), ns.push_back(float(i) + 0.5f);
+      Array<float> m(ms), n(ns);
+      std::vector<float> expected;
+      for (int64_t e = 0; e < rows * cols; ++e)
+        expected.push_back(ms[e % cols] / ns[e % cols] * z.dense()[e]);
+      kernel.run({m.data(), z.data(), n.data(), y.data()}, rows);
+      kernel.runInPieces({m.data(), z.data(), n.data(), cut.data()}, rows);
+      EXPECT_EQ(y.dense(), expected) << cols << " columns, " << rows << " rows";
+      EXPECT_EQ(cut.dense(), expected);
+    }
+  }
+}
+
 // Clamped to e^±87, so that a zero gradient times an exponential is never NaN.
 TEST_P(Map, ExpOverItsWholeRange) {
   Kernel kernel = compile("map", params(1, 1, 1), R"(

@@ -128,6 +128,26 @@ TEST(Differences, MapSiluTimesUp) {
                                   {randomTensor({5, 3}, 1, 3), randomTensor({5, 3}, 2)}, {});
 }
 
+// A magnitude: one row for all tokens, as an argument and as a param.
+TEST(Differences, MapWithARow) {
+  Program program(R"(
+    lora.param @m : tensor<3xf32>
+    lora.program micro_batch @f(%x: tensor<?x3xf32>, %n: tensor<3xf32>) -> tensor<?x3xf32> {
+      %m = lora.use @m : tensor<3xf32>
+      %y = lora.map %x, %m, %n : (tensor<?x3xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x3xf32> {
+      ^bb0(%a: f32, %b: f32, %c: f32):
+        %r = arith.divf %b, %c : f32
+        %s = arith.mulf %r, %a : f32
+        lora.yield %s : f32
+      }
+      lora.return %y : tensor<?x3xf32>
+    })");
+  Environment environment;
+  environment.symbols["m"] = randomTensor({3}, 3);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), {{3}, {0.5, -1.25, 2}}},
+                                  environment);
+}
+
 // An argument used twice, a difference, a result that is an input, two results.
 TEST(Differences, MapOfTwoResults) {
   Program program(R"(

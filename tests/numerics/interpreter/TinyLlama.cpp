@@ -111,22 +111,23 @@ std::string declarations(bool tied) {
   return text;
 }
 
-std::string adapters(double scale, double dropout) {
+std::string adapters(double scale, double dropout, const std::string &method) {
   std::string text;
   for (int layer = 0; layer < 2; ++layer)
     for (const Linear &l : linears)
       text += "lora.adapter @" + layerName(layer) + l.module + " of @" + layerName(layer) +
               l.module + ".weight rank 4 scale " + std::to_string(scale) + " dropout " +
-              std::to_string(dropout) + "\n";
+              std::to_string(dropout) + " method \"" + method + "\"\n";
   return text;
 }
 
 } // namespace
 
-std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropout) {
+std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropout,
+                                   const std::string &method) {
   std::string head = tied ? "@model.embed_tokens.weight" : "@lm_head.weight";
   return "module {\n  lora.limits tokens 48 length 24\n" + declarations(tied) +
-         (adapterScale != 0 ? adapters(adapterScale, dropout) : "") + R"(
+         (adapterScale != 0 ? adapters(adapterScale, dropout, method) : "") + R"(
   lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %e = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32>
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>

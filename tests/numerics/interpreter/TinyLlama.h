@@ -10,8 +10,9 @@ namespace lorac::test {
 
 /// A module with `@hidden(ids, positions, segments)`, `@head(h)` and `@loss(h, labels)`.
 /// `adapterScale` not 0: `lora.adapter`s ask for rank 4 on all seven linears of each layer, with
-/// dropout `dropout`.
-std::string tinyLlama(bool tied, double adapterScale, double dropout = 0);
+/// dropout `dropout`, by LoRA or the method that is named.
+std::string tinyLlama(bool tied, double adapterScale, double dropout = 0,
+                      const std::string &method = "lora");
 
 /// All tensors of tests/golden/<path>; a file that cannot be read fails the test.
 std::map<std::string, reference::HostTensor> golden(const std::string &path);

@@ -6,6 +6,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "tests/numerics/interpreter/Support.h"
+#include <cmath>
 #include <gtest/gtest.h>
 #include <numeric>
 
@@ -103,13 +104,14 @@ static Batch firstTrainingBatch() {
 
 // Loss and gradients at every stage, as PEFT has them before the first update.
 static void expectStepZero(bool tied, double scale, Environment environment,
-                           const std::string &initial, const std::string &train) {
+                           const std::string &initial, const std::string &train,
+                           const std::string &method = "lora") {
   Batch batch = firstTrainingBatch();
   for (auto &[name, tensor] : golden(initial))
     environment.symbols[name.substr(peft.size())] = tensor;
   environment.lossScale = 1 / batch.labelCount;
   auto wanted = golden(train);
-  Program program(tinyLlama(tied, scale));
+  Program program(tinyLlama(tied, scale, 0, method));
   for (const Stage &stage : stages) {
     SCOPED_TRACE(train + " " + stage.name);
     ASSERT_NO_FATAL_FAILURE(runStage(program, stage));
@@ -124,7 +126,8 @@ static void expectStepZero(bool tied, double scale, Environment environment,
         expectClose(outcome.gradients[name.substr(5 + peft.size())], gradient, 1e-4, name);
         ++compared;
       }
-    EXPECT_EQ(compared, 28u); // two factors of seven linears in two layers
+    // Two factors of seven linears in two layers, of DoRA a magnitude too.
+    EXPECT_EQ(compared, method == "dora" ? 42u : 28u);
     EXPECT_EQ(outcome.gradients.size(), compared);
   }
 }
@@ -137,6 +140,28 @@ TEST_P(TinyLlama, LoraGradients) {
 TEST_P(TinyLlama, RsLoraGradients) {
   expectStepZero(tied, 4, environment, folder + "rslora_init/adapter_model.safetensors",
                  folder + "rslora_train.safetensors");
+}
+
+TEST_P(TinyLlama, DoraGradients) {
+  expectStepZero(tied, 2, environment, folder + "dora_init/adapter_model.safetensors",
+                 folder + "dora_train.safetensors", "dora");
+}
+
+// PEFT made the magnitudes when B was zero.
+TEST_P(TinyLlama, DoraInitialize) {
+  Program program(tinyLlama(tied, 2, 0, "dora"));
+  auto initial = golden(folder + "dora_init/adapter_model.safetensors");
+  for (auto &[name, tensor] : initial) {
+    HostTensor value = tensor;
+    if (name.find("lora_B") != std::string::npos)
+      value = HostTensor::zeros(tensor.shape);
+    environment.symbols[name.substr(peft.size())] = value;
+  }
+  ASSERT_NO_FATAL_FAILURE(runStage(program, stages[0]));
+  Outcome outcome = run(program.function("initialize"), {}, environment);
+  EXPECT_EQ(outcome.set.size(), 14u);
+  for (auto &[name, value] : outcome.set)
+    expectClose(value, initial[peft + name], 1e-6, name);
 }
 
 // QLoRA: the interpreter takes what bitsandbytes decodes from its NF4 blocks.
@@ -191,4 +216,41 @@ TEST_P(TinyLlama, RecomputingKeepsTheNumbers) {
   expectClose(after.results.at(0), before.results.at(0), 0, "row losses");
   for (auto &[name, gradient] : before.gradients)
     expectClose(after.gradients[name], gradient, 0, name);
+}
+
+// With dropout PEFT adds (m/n - 1)·xd·Wᵀ + m/n·up(xd) to x·Wᵀ; ours has the terms in another order.
+TEST(Dora, DropoutAsPeftHasIt) {
+  Program program(R"(
+    lora.frozen @q.weight : !lora.weight<5x7, f32>
+    lora.adapter @q of @q.weight rank 2 scale 1.5 dropout 0.3 method "dora"
+    lora.program inference @hidden(%x: tensor<?x7xf32>) -> tensor<?x5xf32> {
+      %w = lora.use @q.weight : !lora.weight<5x7, f32>
+      %y = lora.linear %x, %w : (tensor<?x7xf32>, !lora.weight<5x7, f32>) -> tensor<?x5xf32>
+      lora.return %y : tensor<?x5xf32>
+    })");
+  mlir::PassManager pm(&program.context);
+  pm.addPass(createAttachAdapters());
+  ASSERT_TRUE(succeeded(pm.run(*program.module)));
+  const HostTensor x = randomTensor({9, 7}, 1), w = randomTensor({5, 7}, 2),
+                   a = randomTensor({2, 7}, 3), b = randomTensor({5, 2}, 4),
+                   m = randomTensor({5}, 5);
+  Environment environment{{{"q.weight", w},
+                           {"q.lora_A.weight", a},
+                           {"q.lora_B.weight", b},
+                           {"q.lora_magnitude_vector", m}}};
+  environment.dropout = {7, 5, 1};
+  const HostTensor dropped = dropout(x, 0.3, 0, environment.dropout), base = linear(x, w),
+                   again = linear(dropped, w), up = lowRank(dropped, a, b, 1.5);
+  HostTensor wanted = base;
+  for (int64_t i = 0; i < 5; ++i) {
+    double squares = 0;
+    for (int64_t k = 0; k < 7; ++k) {
+      const double value = w.at(i, k) + 1.5 * (b.at(i, 0) * a.at(0, k) + b.at(i, 1) * a.at(1, k));
+      squares += value * value;
+    }
+    const double ratio = m.data[i] / std::sqrt(squares);
+    for (int64_t t = 0; t < 9; ++t)
+      wanted.at(t, i) += (ratio - 1) * again.at(t, i) + ratio * up.at(t, i);
+  }
+  expectClose(run(program.function("hidden"), {x}, environment).results.at(0), wanted, 1e-13, "y");
 }

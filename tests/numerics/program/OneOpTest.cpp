@@ -80,6 +80,29 @@ TEST_P(OneOpOfFormat, AdaptedLinearBackward) {
             "%out", rows(44)));
 }
 
+// The lengths of an adapted weight's rows, seen through a map.
+TEST_P(OneOpOfFormat, WeightNorm) {
+  for (auto [n, k, r] : {std::tuple(37, 44, 5), {160, 140, 1}, {20, 64, 24}}) {
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string w = type(n, k), a = matrix(r, k), b = matrix(n, r),
+                      row = "tensor<" + std::to_string(n) + "xf32>";
+    expectMatch(oneOp(
+        {{"x", n}},
+        "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+            "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b +
+            ") -> " + row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " +
+            rows(n) + R"( {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.mulf %p, %q : f32
+      lora.yield %s : f32
+    })",
+        "%y", rows(n)));
+  }
+}
+
 // Blocks of every size, two of them in rows and columns, and more panels than stages
 // (LORAC_TEST_MULTIPROCESSORS=1 chooses large ones).
 TEST(OneOp, LinearsOfManyRows) {
@@ -226,6 +249,28 @@ TEST(OneOp, Map) {
       lora.yield %s : f32
     })",
                     "%out", rows(37)));
+}
+
+// A row for all tokens, and its gradient: a sum over them.
+TEST(OneOp, MapWithARow) {
+  for (int n : {37, 64, 200}) {
+    const std::string x = rows(n), m = "tensor<" + std::to_string(n) + "xf32>";
+    expectMatch(oneOp(
+        {{"x", n}, {"dy", n}}, "lora.param @k : " + m + "\nlora.param @m : " + m + "\n",
+        "%k = lora.use @k : " + m + "\n%m = lora.use @m : " + m +
+            "\n%y, %e = lora.map %m, %x, %k, %dy : (" + m + ", " + x + ", " + m + ", " + x +
+            ") -> (" + x + ", " + x + R"() {
+    ^bb0(%a: f32, %b: f32, %c: f32, %d: f32):
+      %ab = arith.mulf %a, %b : f32
+      %s = arith.addf %ab, %c : f32
+      %bd = arith.mulf %b, %d : f32
+      lora.yield %s, %bd : f32, f32
+    }
+    %dm = lora.sum_rows %e : )" +
+            x + " to " + m + "\nlora.gradient @m, %dm : " + m + "\n%dk = lora.sum_rows %dy : " + x +
+            " to " + m + "\nlora.gradient @k, %dk : " + m,
+        "%y", x));
+  }
 }
 
 // Products with a stack of factors, with some columns of a matrix, and into some columns of one.

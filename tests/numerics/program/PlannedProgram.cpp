@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <set>
 
 using namespace mlir;
 using namespace lorac;
@@ -147,19 +148,24 @@ std::optional<std::vector<char>> PlannedProgram::contents(BufferOp buffer, const
 Outcome PlannedProgram::outcome(const std::string &name, int64_t tokens,
                                 llvm::function_ref<std::vector<char>(BufferOp)> read) {
   Outcome outcome;
+  std::set<std::string> set;
+  described.function(name).walk([&](SetOp op) { set.insert(op.getSymbol().str()); });
   planned.function(name).walk([&](BufferOp buffer) {
     std::string label = buffer.getLabel().str();
     Type element = cast<MemRefType>(buffer.getMemory().getType()).getElementType();
-    if (buffer.getRole() == BufferRole::Grad) {
+    const bool isSet = buffer.getRole() == BufferRole::Param && set.count(label) != 0;
+    if (isSet || buffer.getRole() == BufferRole::Grad) {
       std::vector<char> bytes = read(buffer);
       int64_t index = 0;
       for (const std::string &symbol : symbolsOf(buffer)) {
-        HostTensor gradient = HostTensor::zeros(seen.at(symbol).shape);
-        for (double &value : gradient.data)
+        HostTensor tensor = HostTensor::zeros(seen.at(symbol).shape);
+        for (double &value : tensor.data)
           value = get(element, bytes.data(), index++);
-        outcome.gradients[symbol] = gradient;
+        (isSet ? outcome.set : outcome.gradients)[symbol] = tensor;
       }
     }
+    if (signatures.at(name).resultColumns.empty())
+      return;
     int64_t n = signatures.at(name).resultColumns.at(0);
     if (buffer.getRole() == BufferRole::IO && label == (n == 0           ? "row_loss"
                                                         : name == "head" ? "logits"
@@ -193,4 +199,7 @@ void PlannedProgram::expectMatch(const std::string &name, const Inputs &inputs,
   ASSERT_EQ(got.gradients.size(), wanted.gradients.size());
   for (auto &[symbol, gradient] : wanted.gradients)
     expectClose(got.gradients[symbol], gradient, tolerance, "gradient of " + symbol);
+  ASSERT_EQ(got.set.size(), wanted.set.size());
+  for (auto &[symbol, value] : wanted.set)
+    expectClose(got.set[symbol], value, tolerance, symbol);
 }

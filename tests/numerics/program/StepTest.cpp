@@ -36,10 +36,10 @@ static std::string fused(const std::string &text) {
   return result;
 }
 
-static void expectStep(bool tied, double dropout) {
+static void expectStep(bool tied, double dropout, const std::string &method = "lora") {
   const std::string folder = tied ? "tiny/tied/" : "tiny/untied/", peft = "base_model.model.";
   auto symbols = golden(folder + "model.safetensors");
-  for (auto &[name, tensor] : golden(folder + "lora_init/adapter_model.safetensors"))
+  for (auto &[name, tensor] : golden(folder + method + "_init/adapter_model.safetensors"))
     symbols[name.substr(peft.size())] = tensor;
   auto forward = golden(folder + "forward.safetensors");
   Batch batch = batchOf(forward["input_ids"], forward["labels"]);
@@ -53,14 +53,18 @@ static void expectStep(bool tied, double dropout) {
   if (std::string why = whatIsMissing(); !why.empty())
     GTEST_SKIP() << why;
   std::unique_ptr<PlannedProgram> program =
-      makeProgram(fused(tinyLlama(tied, 2, dropout)), symbols);
+      makeProgram(fused(tinyLlama(tied, 2, dropout, method)), symbols);
   double tolerance = 2e-5 * looserThanFloat32() * roundingsOfAStep();
   program->expectMatch("train", inputs, environment, tolerance);
   program->expectMatch("hidden", inputs, environment, tolerance);
   inputs["h"] = program->run("hidden", inputs, environment).results.at(0);
   program->expectMatch("loss", inputs, environment, tolerance);
+  if (method == "dora")
+    program->expectMatch("initialize", inputs, environment, tolerance);
 }
 
 TEST(Step, Tied) { expectStep(true, 0); }
 TEST(Step, Untied) { expectStep(false, 0); }
 TEST(Step, Dropout) { expectStep(true, 0.25); }
+TEST(Step, Dora) { expectStep(true, 0, "dora"); }
+TEST(Step, DoraDropout) { expectStep(false, 0.25, "dora"); }

@@ -71,7 +71,8 @@ void readPeftAdapter(std::string_view bytes) {
   const Adapter folded = foldTriplets(*adapter);
   if (writePeftAdapter(scratch("folded"), folded))
     (void)readAdapter(scratch("folded"));
-  (void)writePeftAdaLora(scratch("folded"), asTriplets(*adapter));
+  if (!adapter->useDora)
+    (void)writePeftAdaLora(scratch("folded"), asTriplets(*adapter));
 }
 
 std::string changePeftAdapter(const std::string &bytes, Draw &draw) {

@@ -67,8 +67,15 @@ const Case cases[] = {
      {"7:1: error: unknown key 'load_in_4bit' in [train]; did you mean 'quantization.format = "
       "\"nf4\"'?"}},
     {"Dora",
-     "[adapter]\nuse_dora = true",
-     {"8:1: error: 'use_dora' is known, not in this version"}},
+     "[adapter]\ndora = true",
+     {"8:1: error: unknown key 'dora' in [adapter]; did you mean 'use_dora'?"}},
+    {"DoraTyped",
+     "[adapter]\nuse_dora = 'yes'",
+     {"8:12: error: 'adapter.use_dora' must be true or false, got the string \"yes\""}},
+    {"DoraAsMethod",
+     "[adapter]\nmethod = 'dora'",
+     {"8:10: error: 'adapter.method' must be one of lora, adalora; got \"dora\"; did you mean "
+      "'use_dora = true'?"}},
     {"AdaLora",
      "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 12\ntarget_r = 4\nrebuild = "
      "'often'",
@@ -343,7 +350,7 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
             "a.toml:9:1: note: keys of [adapter]: method, r, lora_alpha, lora_dropout, use_rslora, "
-            "target_modules, "
+            "use_dora, target_modules, "
             "init_from, rule, adalora, loraplus\n");
 }
 

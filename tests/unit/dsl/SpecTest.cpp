@@ -30,6 +30,7 @@ TEST(Spec, Defaults) {
   EXPECT_EQ(*spec.adapter.r, 16);
   EXPECT_EQ(*spec.adapter.loraAlpha, 32);
   EXPECT_EQ(spec.adapter.targetModules->at(0).value, "all-linear");
+  EXPECT_FALSE(*spec.adapter.useDora);
   EXPECT_FALSE(spec.adapter.loraplus);
   EXPECT_EQ(*spec.optimizer.learningRate, 2e-4);
   EXPECT_EQ(*spec.schedule.warmupSteps, 10);
@@ -200,6 +201,7 @@ TEST(SpecJson, EffectiveSpec) {
   EXPECT_EQ(json["adapter"]["init_from"], "/specs/start");
   EXPECT_EQ(json["adapter"]["rule"][0]["r"], 0);
   EXPECT_FALSE(json["adapter"].contains("loraplus"));
+  EXPECT_FALSE(json["adapter"].contains("use_dora")); // as before there was such a key
   EXPECT_EQ(json["optimizer"]["betas"], nlohmann::json({0.9, 0.999}));
   EXPECT_EQ(json["data"][0]["path"], nlohmann::json({"/specs/d.txt"}));
   EXPECT_EQ(json["data"][0]["separator"], "\n%\n");
@@ -224,6 +226,17 @@ TEST(SpecJson, KeysOfTheOptimizer) {
                                                        {"betas", {0.9, 0.99}},
                                                        {"weight_decay", 0.0},
                                                        {"max_grad_norm", 1.0}}));
+}
+
+TEST(SpecJson, Dora) {
+  Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
+  EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");
+  EXPECT_EQ(nlohmann::json::parse(toJson(dora))["adapter"]["use_dora"], true);
+  EXPECT_EQ(nlohmann::json::parse(toJson(dora))["adapter"]["method"], "lora");
+  EXPECT_EQ(toJson(parsed(good("[adapter]\nuse_dora = false\n"))), toJson(parsed(good())));
+  Spec again = parsed(toToml(dora));
+  EXPECT_TRUE(*again.adapter.useDora);
+  EXPECT_TRUE(*parsed(good(), {"adapter.use_dora=true"}).adapter.useDora);
 }
 
 // What toToml writes is a spec that means the same.

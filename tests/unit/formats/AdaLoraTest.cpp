@@ -57,17 +57,11 @@ double largest(const auto &values) {
   return most;
 }
 
-// --- PEFT's own run over the tiny Llama (../shared/golden/README.md, adalora/)
+// --- PEFT's own run over the tiny Llama (tests/golden/README.md, adalora/)
 
 class AdaLoraGolden : public testing::TestWithParam<const char *> {
 protected:
-  void SetUp() override {
-    for (const std::string &place : {golden, outside + "/golden"})
-      if (folder.empty() && std::filesystem::exists(place + "/adalora"))
-        folder = place + "/adalora/" + GetParam();
-    if (folder.empty())
-      GTEST_SKIP() << "no golden/adalora in tests/ or ../shared/: PEFT's AdaLoRA is not compared";
-  }
+  void SetUp() override { folder = golden + "/adalora/" + GetParam(); }
   /// W + update of each module of layer 0 is what PEFT merged.
   void expectMerged(const Adapter &adapter) {
     const Safetensors base =

@@ -16,14 +16,17 @@ std::string contents(const std::string &path) {
 }
 
 TEST(Adapter, readsWhatPeftSaved) {
-  for (const auto &[kind, scale] :
-       {std::pair<std::string, double>{"lora", 2.0}, {"rslora", 4.0}, {"loraplus", 2.0}}) {
+  for (const auto &[kind, scale] : {std::pair<std::string, double>{"lora", 2.0},
+                                    {"rslora", 4.0},
+                                    {"loraplus", 2.0},
+                                    {"dora", 2.0}}) {
     SCOPED_TRACE(kind);
     const std::string folder = golden + "/tiny/untied/" + kind + "_init";
     const Adapter adapter = take(readAdapter(folder));
     EXPECT_EQ(adapter.modules.size(), 14u);
     EXPECT_EQ(adapter.r, 4);
     EXPECT_EQ(adapter.useRslora, kind == "rslora");
+    EXPECT_EQ(adapter.useDora, kind == "dora");
     EXPECT_EQ(adapter.baseModel, "tiny-llama");
     const AdapterModule *module = adapter.find("model.layers.1.mlp.down_proj");
     ASSERT_TRUE(module);
@@ -34,22 +37,67 @@ TEST(Adapter, readsWhatPeftSaved) {
     const Safetensors file = take(Safetensors::open(folder + "/adapter_model.safetensors"));
     EXPECT_EQ(module->b,
               take(file.floats("base_model.model.model.layers.1.mlp.down_proj.lora_B.weight")));
+    if (kind == "dora")
+      EXPECT_EQ(
+          module->magnitude,
+          take(file.floats("base_model.model.model.layers.1.mlp.down_proj.lora_magnitude_vector")));
+    else
+      EXPECT_TRUE(module->magnitude.empty());
   }
 }
 
 TEST(Adapter, writesPeftsTensorsByteForByte) {
   TempFolder folder;
-  for (const std::string kind : {"lora", "rslora"}) {
+  for (const std::string kind : {"lora", "rslora", "dora"}) {
     const std::string source = golden + "/tiny/tied/" + kind + "_init";
     take(writePeftAdapter(folder.path, take(readAdapter(source))));
     EXPECT_EQ(contents(folder / "adapter_model.safetensors"),
               contents(source + "/adapter_model.safetensors"));
     const Adapter again = take(readAdapter(folder.path));
-    EXPECT_DOUBLE_EQ(again.modules[0].scale, kind == "lora" ? 2.0 : 4.0);
+    EXPECT_DOUBLE_EQ(again.modules[0].scale, kind == "rslora" ? 4.0 : 2.0);
+    EXPECT_EQ(again.useDora, kind == "dora");
     const std::string config = contents(folder / "adapter_config.json");
     EXPECT_EQ(config.find("null"), std::string::npos) << "older readers refuse keys that are null";
     EXPECT_EQ(config.find("use_rslora") != std::string::npos, kind == "rslora");
+    EXPECT_EQ(config.find("\"use_dora\": true") != std::string::npos, kind == "dora");
   }
+}
+
+// Names of a state_dict, which PEFT's own files have without `.default` and, of a magnitude,
+// without `.weight`; a file alone is DoRA's by its tensors.
+TEST(Adapter, knowsMagnitudesByEveryName) {
+  const std::vector<float> values(12, 0.5f), magnitude = {1, 2, 3, 4};
+  const std::string q = "base_model.model.q.lora_";
+  for (const std::string ending : {"", ".weight", ".default", ".default.weight"}) {
+    TempFolder folder;
+    const std::vector<TensorToWrite> tensors = {
+        {q + "A.default.weight", DType::F32, {2, 3}, values.data()},
+        {q + "B.weight", DType::F32, {4, 2}, values.data()},
+        {q + "magnitude_vector" + ending, DType::F32, {4}, magnitude.data()}};
+    take(writeSafetensors(folder / "adapter_model.safetensors", tensors));
+    const Adapter alone = take(readAdapter(folder / "adapter_model.safetensors"));
+    EXPECT_TRUE(alone.isAlone);
+    EXPECT_TRUE(alone.useDora);
+    ASSERT_EQ(alone.modules.size(), 1u) << ending;
+    EXPECT_EQ(alone.modules[0].magnitude, magnitude) << ending;
+  }
+}
+
+TEST(Adapter, magnitudesGoWithTheSpecThatHasThem) {
+  const std::string folder = golden + "/tiny/tied/";
+  const Adapter dora = take(readAdapter(folder + "dora_init")),
+                lora = take(readAdapter(folder + "lora_init"));
+  EXPECT_TRUE(checkMagnitudes(dora, true, "d"));
+  EXPECT_TRUE(checkMagnitudes(lora, false, "l"));
+  EXPECT_EQ(checkMagnitudes(dora, false, "d").error().message,
+            "the adapter 'd' is DoRA's: it has "
+            "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = true in "
+            "[adapter]");
+  EXPECT_EQ(checkMagnitudes(lora, true, "l").error().message,
+            "the adapter 'l' is none of DoRA: it has no "
+            "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = false in "
+            "[adapter]");
+  EXPECT_EQ(checkMagnitudes(lora, true, "l").error().code, Exit::ForeignFile);
 }
 
 /// Modules of other ranks and scales.
@@ -143,6 +191,17 @@ TEST(GgufAdapter, aNaiveReaderGetsTheSameUpdate) {
   EXPECT_FALSE(writeGgufAdapter(folder / "b.gguf", adapter, "llama",
                                 std::vector<GgufModule>(names.begin(), names.begin() + 2)));
   EXPECT_FALSE(std::filesystem::exists(folder / "b.gguf"));
+}
+
+TEST(GgufAdapter, hasNoPlaceForMagnitudes) {
+  TempFolder folder;
+  const Adapter dora = take(readAdapter(golden + "/tiny/tied/dora_init"));
+  Result<void> written = writeGgufAdapter(folder / "a.gguf", dora, "llama", {});
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Exit::Refused);
+  EXPECT_NE(written.error().message.find("llama.cpp has no place for its lora_magnitude_vector"),
+            std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder / "a.gguf"));
 }
 
 // The same adapter through PEFT and through llama.cpp's converter.

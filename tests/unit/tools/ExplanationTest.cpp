@@ -75,13 +75,13 @@ TEST(ExplanationTest, ARuleParts) {
 TEST(ExplanationTest, RatesOfLoraPlus) {
   const Explanation plus = explain(load("tiny_loraplus", {"optimizer.weight_decay=0.01"}));
   ASSERT_EQ(plus.groups.size(), 2u);
-  EXPECT_EQ(plus.groups[0].part, "lora_A");
+  EXPECT_EQ(plus.groups[0].part, formats::AdapterPart::A);
   EXPECT_EQ(plus.groups[0].learningRate, 1e-3);
-  EXPECT_EQ(plus.groups[1].part, "lora_B");
+  EXPECT_EQ(plus.groups[1].part, formats::AdapterPart::B);
   EXPECT_EQ(plus.groups[1].ratio, 16);
   EXPECT_EQ(plus.groups[1].learningRate, 16e-3);
   for (const TrainedTensor &tensor : plus.tensors) {
-    EXPECT_EQ(tensor.learningRate, tensor.part == "lora_B" ? 16e-3 : 1e-3);
+    EXPECT_EQ(tensor.learningRate, tensor.part == formats::AdapterPart::B ? 16e-3 : 1e-3);
     EXPECT_EQ(tensor.weightDecay, 0.01);
   }
 }

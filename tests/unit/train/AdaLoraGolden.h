@@ -1,9 +1,9 @@
 #pragma once
-// PEFT's AdaLoRA run over the tiny Llama (../shared/golden/README.md, adalora/): what it saw and
+// PEFT's AdaLoRA run over the tiny Llama (tests/golden/README.md, adalora/): what it saw and
 // decided at each step.
 
 #include "runtime/formats/Safetensors.h"
-#include "runtime/train/ranks/Importance.h"
+#include "tests/unit/train/ImportanceReference.h"
 #include "runtime/train/ranks/RankSchedule.h"
 
 #include <gtest/gtest.h>
@@ -16,14 +16,7 @@
 
 namespace lorac::train::test {
 
-/// The folder of golden/adalora; none: in neither place, and why nothing can be compared.
-inline std::optional<std::string> adaLoraGolden() {
-  for (const char *where :
-       {LORAC_SOURCE_DIR "/tests/golden/adalora", LORAC_SOURCE_DIR "/../shared/golden/adalora"})
-    if (std::filesystem::exists(where))
-      return where;
-  return std::nullopt;
-}
+inline const std::string adaLoraGolden = LORAC_SOURCE_DIR "/tests/golden/adalora";
 
 /// One model's run, in the order of its modules; tensors of a module lie A, B, E.
 struct AdaLoraGolden {
@@ -76,15 +69,10 @@ struct AdaLoraGolden {
   }
 };
 
-/// Over the tied and the untied model; skipped where the numbers are not.
+/// Over the tied and the untied model.
 class AdaLoraGoldenTest : public testing::TestWithParam<const char *> {
 protected:
-  void SetUp() override {
-    std::optional<std::string> folder = adaLoraGolden();
-    if (!folder)
-      GTEST_SKIP() << "no golden/adalora in tests/ or ../shared/: PEFT's AdaLoRA is not compared";
-    golden.emplace(*folder + "/" + GetParam());
-  }
+  void SetUp() override { golden.emplace(adaLoraGolden + "/" + GetParam()); }
   std::optional<AdaLoraGolden> golden;
 };
 

@@ -4,6 +4,7 @@
 
 #include "runtime/train/Arena.h"
 #include "runtime/train/Backend.h"
+#include "runtime/train/JsonFields.h"
 #include "runtime/train/Plan.h"
 
 #include <fstream>
@@ -80,6 +81,23 @@ inline std::string fakePlanJson() {
               "norm": [{"kernel": 6, "args": [640, 64, 4224], "rows": [0, 2], "fixed": true, "tiles": 2},
                        {"kernel": 7, "args": [4224, 768], "rows": [0, 2], "fixed": true, "tiles": 1}],
               "update": [{"kernel": 5, "args": [640, 576, 768, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";
+}
+
+/// The fake plan with DoRA's magnitudes; its `initialize` is a launch of the update, for reading.
+inline std::string fakeDoraPlanJson() {
+  Json plan = Json::parse(fakePlanJson());
+  plan["params"].push_back({{"name", "bias.lora_magnitude_vector"},
+                            {"module", "bias"},
+                            {"group", "lora_magnitude_vector"},
+                            {"shape", {4}},
+                            {"offset", 8},
+                            {"rank", 1},
+                            {"scale", 2.0}});
+  for (Json &region : plan["arena"]["regions"])
+    region["count"] = 12;
+  plan["optimizer"]["floats"] = 11; // of three groups
+  plan["programs"]["initialize"] = plan["programs"]["update"];
+  return plan.dump();
 }
 
 /// What a run has trained, where it lies in an arena.

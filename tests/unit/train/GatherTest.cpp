@@ -12,7 +12,13 @@ namespace {
 
 PlanParam param(const std::string &module, const std::string &group, std::vector<int64_t> shape,
                 int64_t offset) {
-  return {module + "." + group + ".weight", module, group, std::move(shape), offset, 0, 1};
+  return {module + "." + group + ".weight",
+          module,
+          *formats::parseAdapterPart(group),
+          std::move(shape),
+          offset,
+          0,
+          1};
 }
 
 /// Parameters of modules in an order and with gaps of one's own.
@@ -91,8 +97,8 @@ TEST(Gather, IsASelectionByIndexInPlace) {
       const int64_t oldColumns = was.shape.size() > 1 ? was.shape[1] : 1;
       for (int64_t i = 0; i < p.count(); ++i) {
         int64_t row = i / columns, column = i % columns;
-        int64_t from = p.group == "lora_B" ? row * oldColumns + keep[size_t(column)]
-                                           : keep[size_t(row)] * oldColumns + column;
+        int64_t from = p.part == AdapterPart::B ? row * oldColumns + keep[size_t(column)]
+                                                : keep[size_t(row)] * oldColumns + column;
         expected[size_t(p.offset + i)] = float(was.offset + from + 1);
       }
     }

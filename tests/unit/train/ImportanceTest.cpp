@@ -1,4 +1,4 @@
-#include "runtime/train/ranks/Importance.h"
+#include "tests/unit/train/ImportanceReference.h"
 
 #include "AdaLoraGolden.h"
 #include "AdamWReference.h"
@@ -35,8 +35,9 @@ TEST_P(ImportanceGolden, OfTheFirstStep) {
   std::vector<float> m(p.size()), v(p.size()), sensitivity(p.size()), uncertainty(p.size());
   const auto &adam = golden->train["optimizer"];
   test::AdamW rule{adam["betas"][0], adam["betas"][1], adam["eps"], adam["weight_decay"]};
-  test::applyUpdate({{0, int32_t(p.size()), 0, 0}}, rule.scalars({{"lora_A", 1}}, adam["lr"], 1), 1,
-                    p.data(), g.data(), m.data(), v.data());
+  test::applyUpdate({{0, int32_t(p.size()), 0, 0}},
+                    rule.scalars({{AdapterPart::A, 1}}, adam["lr"], 1), 1, p.data(), g.data(),
+                    m.data(), v.data());
   Importance{0.85, 0.85}.update(pool, golden->layout, p.data(), g.data(), 1, sensitivity.data(),
                                 uncertainty.data());
   EXPECT_LT(errorOf(sensitivity, golden->region(*golden->numbers, "step0.exp_avg_ipt.")), 1e-6);

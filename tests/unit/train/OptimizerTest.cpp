@@ -22,8 +22,8 @@ using test::applyUpdate;
 
 Plan twoTensors(int64_t a, int64_t b) {
   Plan plan;
-  plan.params.push_back({"m.lora_A.weight", "m", "lora_A", {1, a}, 0, 1, 1});
-  plan.params.push_back({"m.lora_B.weight", "m", "lora_B", {b, 1}, a, 1, 1});
+  plan.params.push_back({"m.lora_A.weight", "m", AdapterPart::A, {1, a}, 0, 1, 1});
+  plan.params.push_back({"m.lora_B.weight", "m", AdapterPart::B, {b, 1}, a, 1, 1});
   return plan;
 }
 
@@ -66,7 +66,7 @@ TEST(AdamW, FollowsTheFormulaOverManySteps) {
   }
 }
 
-/// torch.optim.AdamW's first update on the tiny Llama's adapters, LoRA and LoRA+
+/// torch.optim.AdamW's first update on the tiny Llama's adapters, LoRA, LoRA+ and DoRA
 /// (tests/golden/README.md).
 void checkTorchStep(const std::string &kind, double learningRate, double ratio) {
   std::string folder = LORAC_SOURCE_DIR "/tests/golden/tiny/tied/";
@@ -76,9 +76,11 @@ void checkTorchStep(const std::string &kind, double learningRate, double ratio) 
   Plan plan;
   std::vector<float> p, g, expected;
   for (const formats::TensorInfo &tensor : init->tensors()) {
-    bool isB = tensor.name.find("lora_B") != std::string::npos;
-    plan.params.push_back(
-        {tensor.name, "", isB ? "lora_B" : "lora_A", tensor.shape, int64_t(p.size()), 4, 2});
+    AdapterPart part = AdapterPart::A;
+    for (AdapterPart other : {AdapterPart::B, AdapterPart::Magnitude})
+      if (tensor.name.find(toString(other)) != std::string::npos)
+        part = other;
+    plan.params.push_back({tensor.name, "", part, tensor.shape, int64_t(p.size()), 4, 2});
     for (auto [file, name, out] : {std::tuple{&*init, tensor.name, &p},
                                    {&*train, "grad." + tensor.name, &g},
                                    {&*train, "after1." + tensor.name, &expected}}) {
@@ -103,6 +105,7 @@ void checkTorchStep(const std::string &kind, double learningRate, double ratio) 
 TEST(AdamW, IsTorchs) {
   checkTorchStep("lora", 5e-3, 1);
   checkTorchStep("loraplus", 1.25e-3, 16);
+  checkTorchStep("dora", 5e-3, 1);
 }
 
 /// The fake plan with other numbers in AdamW's formulas.
@@ -165,17 +168,21 @@ TEST(StepScalars, LieWhereThePlanSays) {
 
 TEST(StepScalars, GroupsAreNumberedAsTheSpansAre) {
   Plan plan = twoTensors(5000, 3);
-  plan.params.push_back({"n.lora_A.weight", "n", "lora_A", {1, 2}, 5003, 1, 1});
-  plan.params.push_back({"n.lora_E.weight", "n", "lora_E", {1, 1}, 5005, 1, 1});
+  plan.params.push_back({"n.lora_A.weight", "n", AdapterPart::A, {1, 2}, 5003, 1, 1});
+  plan.params.push_back({"n.lora_E.weight", "n", AdapterPart::E, {1, 1}, 5005, 1, 1});
   const std::vector<ParamGroup> groups = makeGroups(plan, 16);
   ASSERT_EQ(groups.size(), 3u);
-  EXPECT_EQ(groups[1].name, "lora_B");
+  EXPECT_EQ(groups[1].part, AdapterPart::B);
   EXPECT_EQ(groups[1].lrRatio, 16);
   EXPECT_EQ(groups[2].lrRatio, 1);
-  std::vector<std::string> names;
+  plan.params.back().part = AdapterPart::Magnitude;
+  EXPECT_EQ(makeGroups(plan, 16)[2].lrRatio, 16) << "PEFT: of B and of vectors";
+  plan.params.back().part = AdapterPart::E;
+  std::vector<AdapterPart> parts;
   for (const PlanSpan &span : plan.spans())
-    names.push_back(groups[size_t(span.group)].name);
-  EXPECT_EQ(names, (std::vector<std::string>{"lora_A", "lora_A", "lora_B", "lora_A", "lora_E"}));
+    parts.push_back(groups[size_t(span.group)].part);
+  EXPECT_EQ(parts, (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::A, AdapterPart::B,
+                                             AdapterPart::A, AdapterPart::E}));
 }
 
 } // namespace

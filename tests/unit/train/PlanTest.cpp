@@ -34,7 +34,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->io.norm, 768);
   EXPECT_EQ(plan->optimizer->name, "adamw");
   EXPECT_EQ(plan->optimizer->scalars[5].byGroup, 2);
-  EXPECT_EQ(plan->groups(), (std::vector<std::string>{"lora_A", "lora_B"}));
+  EXPECT_EQ(plan->groups(), (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B}));
 }
 
 TEST(Plan, KnowsItsRegions) {
@@ -137,6 +137,29 @@ void refused(const std::string &json, const std::vector<Damage> &damages) {
     EXPECT_NE(plan.error().message.find(damage.message), std::string::npos) << plan.error().message;
     EXPECT_EQ(plan.error().code, Exit::ForeignFile);
   }
+}
+
+TEST(Plan, Dora) {
+  Result<Plan> plan = parsePlan(fakeDoraPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_TRUE(plan->isDora());
+  EXPECT_EQ(plan->groups(),
+            (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B, AdapterPart::Magnitude}));
+  EXPECT_EQ(plan->spans().back().group, 2);
+  EXPECT_FALSE(parsePlan(fakePlanJson())->isDora());
+  const char *alone = "has 'bias.lora_magnitude_vector', and no lora_B of as many rows beside it";
+  refused(fakeDoraPlanJson(), {{[](Json &json) { json["params"][2]["module"] = "other"; }, alone},
+                               {[](Json &json) { json["params"][2]["shape"] = {3}; }, alone},
+                               {[](Json &json) { json["params"][2]["shape"] = {4, 1}; }, alone},
+                               {[](Json &json) { json["params"].erase(1); }, alone},
+                               {[](Json &json) { json["params"][2]["group"] = "lora_C"; },
+                                "'plan.params[2]' has the group 'lora_C', which is none"},
+                               {[](Json &json) { json["programs"].erase("initialize"); },
+                                "has magnitudes, and no program 'initialize'"},
+                               {[](Json &json) { json["programs"]["initialize"] = Json::array(); },
+                                "has magnitudes, and no program 'initialize'"},
+                               {[](Json &json) { json["params"].erase(2); },
+                                "has a program 'initialize', and no magnitudes"}});
 }
 
 std::function<void(Json &)> region(size_t index, const char *key, const Json &value) {

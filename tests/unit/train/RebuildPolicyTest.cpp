@@ -27,8 +27,8 @@ Plan planOf(int64_t modules, int64_t rank) {
         shape = {width, rank};
       if (group == std::string("lora_E"))
         shape = {rank, 1};
-      PlanParam &param = plan.params.emplace_back(
-          PlanParam{name + "." + group, name, group, shape, offset, rank, 1});
+      PlanParam &param = plan.params.emplace_back(PlanParam{
+          name + "." + group, name, *formats::parseAdapterPart(group), shape, offset, rank, 1});
       offset += param.count();
     }
   }

@@ -226,5 +226,63 @@ TEST(AdapterState, InitAndFiles) {
   EXPECT_NE(misfit.error().message.find("'bias' is none that is adapted here"), std::string::npos);
 }
 
+// Magnitudes are there when a session is open: what begins and what is loaded leaves those alone
+// that no adapter brings.
+TEST(AdapterState, Dora) {
+  Result<Plan> plan = parsePlan(fakeDoraPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  const auto params = [](float magnitude) {
+    std::vector<float> p(12, 0.0f);
+    std::fill_n(p.begin() + 8, 4, magnitude);
+    return p;
+  };
+  std::vector<float> p = params(3);
+  initAdapter(*plan, p.data(), 7);
+  EXPECT_EQ(std::vector<float>(p.begin() + 8, p.end()), std::vector<float>(4, 3.0f));
+  EXPECT_NE(p[4], 0) << "lora_A";
+  p[1] = 0.5f; // lora_B
+  RunConfig run;
+  run.r = 1;
+  run.loraAlpha = 2;
+  const formats::Adapter adapter = takeAdapter(*plan, p.data(), run, "base");
+  EXPECT_TRUE(adapter.useDora);
+  const std::string folder = testing::TempDir() + "dora", other = testing::TempDir() + "other";
+  std::filesystem::create_directories(folder);
+  ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
+  for (AdapterUse use : {AdapterUse::Serve, AdapterUse::Continue}) {
+    std::vector<float> read = params(5);
+    auto notes = loadAdapter(*plan, read.data(), folder, use, false);
+    ASSERT_TRUE(notes) << notes.error().message;
+    EXPECT_EQ(read, p);
+  }
+  // A module that the adapter lacks is the base alone: B is 0, and the magnitudes stay.
+  formats::Adapter none = *formats::readAdapter(folder);
+  none.modules[0].module = "elsewhere";
+  Plan two = *plan;
+  for (size_t i = 0; i < 3; ++i) {
+    PlanParam param = two.params[i];
+    param.module = "elsewhere";
+    param.offset += 12;
+    two.params.push_back(param);
+  }
+  std::filesystem::create_directories(other);
+  ASSERT_TRUE(formats::writePeftAdapter(other, none));
+  std::vector<float> read(24, 7.0f);
+  ASSERT_TRUE(loadAdapter(two, read.data(), other, AdapterUse::Serve, false));
+  EXPECT_EQ(std::vector<float>(read.begin(), read.begin() + 8), std::vector<float>(8, 0.0f));
+  EXPECT_EQ(std::vector<float>(read.begin() + 8, read.begin() + 12), std::vector<float>(4, 7.0f));
+  EXPECT_EQ(std::vector<float>(read.begin() + 12, read.end()), p);
+
+  // DoRA's and plain ones do not go for each other; nothing is touched.
+  Result<Plan> plain = parsePlan(fakePlanJson());
+  std::vector<float> small(8, 1.0f);
+  auto refused = loadAdapter(*plain, small.data(), folder, AdapterUse::Serve, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Exit::ForeignFile);
+  EXPECT_EQ(small, std::vector<float>(8, 1.0f));
+  ASSERT_TRUE(formats::writePeftAdapter(other, takeAdapter(*plain, p.data(), run, "base")));
+  EXPECT_FALSE(loadAdapter(*plan, p.data(), other, AdapterUse::Continue, false));
+}
+
 } // namespace
 } // namespace lorac::train

@@ -1,5 +1,5 @@
 // An elementwise function: the body's scalar ops, repeated on vectors. Columns of the padding are
-// computed too.
+// computed too. Where a leading dimension is 0 the operand is one row for all.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
@@ -19,18 +19,21 @@ static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget
 
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
   int64_t cols = kernel.intParam("cols"), ins = kernel.intParam("ins");
+  ArrayRef<int64_t> lds = kernel.integers("lds");
   Block &body = kernel.getBody().front();
   if (failed(checkMapBody(body)))
     return failure();
   SmallVector<MemRefType> buffers;
-  for (int64_t ld : kernel.integers("lds"))
-    buffers.push_back(KernelBuilder::activation(kernel.getContext(), ld));
+  for (int64_t ld : lds)
+    buffers.push_back(ld == 0 ? KernelBuilder::dense({cols}, builder.getF32Type())
+                              : KernelBuilder::activation(kernel.getContext(), ld));
   KernelBuilder k(kernel, builder, target, buffers);
   forEachRow(k, kernel.getTile(), [&](Value m) {
-    overColumns(k, cols, [&](Value column, int64_t) {
+    overColumns(k, cols, [&](Value column, int64_t live) {
       KernelBuilder::Values from;
       for (int64_t i = 0; i < ins; ++i)
-        from.push_back(k.vload(k.buffer(i), {m, column}));
+        from.push_back(lds[i] == 0 ? loadLive(k, k.buffer(i), column, live)
+                                   : k.vload(k.buffer(i), {m, column}));
       for (auto [i, value] : llvm::enumerate(vectoriseMapBody(k, body, from)))
         k.vstore(value, k.buffer(ins + i), {m, column});
     });

@@ -1,4 +1,5 @@
-// An elementwise function of its operands: the map's own ops on one element, in float32.
+// An elementwise function of its operands: the map's own ops on one element, in float32. Where a
+// leading dimension is 0 the operand is one row for all: a parameter, which may begin anywhere.
 
 #include "compiler/codegen/cuda/families/MapBody.h"
 #include "compiler/codegen/cuda/families/Rows.h"
@@ -17,22 +18,23 @@ static LogicalResult build(Kernel &kernel) {
   Block &body = kernel.op.getBody().front();
   SmallVector<DeviceBuilder::Argument> arguments;
   for (int64_t i = 0; i < ins + outs; ++i) // results may lie over operands
-    arguments.push_back(
-        kernel.argument((i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, true));
+    arguments.push_back(kernel.argument(
+        (i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, lds[i] != 0));
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads,
                   kernel.compute(), arguments);
   SmallVector<Value> buffers;
   for (int64_t i = 0; i < ins + outs; ++i)
     buffers.push_back(d.next());
   Int row = warpRow(d);
-  Pieces pieces(d, cols);
+  Pieces pieces(d, cols), ofRow(d, cols, /*aligned=*/false);
   SmallVector<Int> begins;
   for (int64_t i = 0; i < ins + outs; ++i)
     begins.push_back(row * lds[i]);
   overPieces(d, cols, [&](Int col) {
     SmallVector<Value> from, to;
     for (int64_t i = 0; i < ins; ++i)
-      from.push_back(pieces.load("a" + std::to_string(i), buffers[i], begins[i], col));
+      from.push_back(
+          (lds[i] == 0 ? ofRow : pieces).load("a" + std::to_string(i), buffers[i], begins[i], col));
     for (int64_t i = 0; i < outs; ++i)
       to.push_back(d.local("r" + std::to_string(i), {Pieces::size}, d.f32()));
     d.unrolled("e", Pieces::size, [&](Int e) {

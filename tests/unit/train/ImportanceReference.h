@@ -1,18 +1,46 @@
-#include "runtime/train/ranks/Importance.h"
+#pragma once
+// What the programs `importance`, `scores` and `zero_triplets` are held against.
+//
+// AdaLoRA's importance: how much the loss would change without an element (sensitivity), averaged,
+// and how sure that is (uncertainty). As PEFT in float32:
+//
+//   I    = |p · g|                                  p after the update, g its gradient
+//   Ibar = beta1·Ibar + (1 - beta1)·I               from 0, no bias correction
+//   Ubar = beta2·Ubar + (1 - beta2)·|I - Ibar|      with the Ibar of this step
+//   score of triplet i = s(E_i) + (mean over row i of A of s + mean over column i of B of s),
+//   s = Ibar·Ubar
+//
+// Ibar and Ubar lie in flat regions with the layout of the parameters. The means are summed in
+// double in an order that depends on the matrix alone, so threads change no bit.
+
+
+#include "runtime/train/ThreadPool.h"
+#include "runtime/train/ranks/TripletParams.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 namespace lorac::train {
 
-namespace {
+struct Importance {
+  double beta1 = 0.85, beta2 = 0.85;
+
+  /// Takes in one step. `clip` is what the update multiplied the gradients by. Not to be called
+  /// for a step whose update was skipped.
+  void update(ThreadPool &pool, std::span<const TripletLayout> modules, const float *params,
+              const float *grads, float clip, float *sensitivity, float *uncertainty) const;
+};
+
+namespace reference {
 
 constexpr int64_t block = 4096;
 constexpr int64_t lanes = 8;
 
 // The mean of s over n neighbours: eight partial sums, added in order.
-float rowMean(const float *sensitivity, const float *uncertainty, int64_t n) {
+inline float rowMean(const float *sensitivity, const float *uncertainty, int64_t n) {
   double sums[lanes] = {};
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes)
@@ -26,7 +54,7 @@ float rowMean(const float *sensitivity, const float *uncertainty, int64_t n) {
   return float(total / double(n));
 }
 
-void scoreModule(const TripletLayout &module, const float *sensitivity, const float *uncertainty,
+inline void scoreModule(const TripletLayout &module, const float *sensitivity, const float *uncertainty,
                  float *scores) {
   std::vector<double> columns(size_t(module.rank), 0.0);
   for (int64_t row = 0; row < module.out; ++row) {
@@ -43,9 +71,9 @@ void scoreModule(const TripletLayout &module, const float *sensitivity, const fl
   }
 }
 
-} // namespace
+} // namespace reference
 
-void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules,
+inline void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules,
                         const float *params, const float *grads, float clip, float *sensitivity,
                         float *uncertainty) const {
   struct Piece {
@@ -53,8 +81,8 @@ void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules
   };
   std::vector<Piece> pieces;
   auto cut = [&](int64_t offset, int64_t count) {
-    for (int64_t done = 0; done < count; done += block)
-      pieces.push_back({offset + done, std::min(block, count - done)});
+    for (int64_t done = 0; done < count; done += reference::block)
+      pieces.push_back({offset + done, std::min(reference::block, count - done)});
   };
   for (const TripletLayout &module : modules) {
     cut(module.a, module.rank * module.in);
@@ -78,7 +106,7 @@ void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules
   });
 }
 
-void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
+inline void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
                    const float *sensitivity, const float *uncertainty, float *scores) {
   std::vector<int64_t> first;
   int64_t count = 0;
@@ -88,8 +116,29 @@ void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
   }
   pool.parallelFor(int64_t(modules.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      scoreModule(modules[size_t(i)], sensitivity, uncertainty, scores + first[size_t(i)]);
+      reference::scoreModule(modules[size_t(i)], sensitivity, uncertainty, scores + first[size_t(i)]);
   });
+}
+
+/// Zeroes E of `places`, in the parameters.
+inline void zeroE(float *region, const std::vector<TripletLayout> &layouts, const TripletSets &places) {
+  for (size_t m = 0; m < layouts.size(); ++m)
+    for (int32_t place : places[m])
+      region[layouts[m].e + place] = 0.0f;
+}
+
+/// Zeroes whole triplets, in a region with the parameters' layout.
+inline void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
+               const TripletSets &places) {
+  zeroE(region, layouts, places);
+  for (size_t m = 0; m < layouts.size(); ++m) {
+    const TripletLayout &at = layouts[m];
+    for (int32_t place : places[m]) {
+      std::fill_n(region + at.a + place * at.in, at.in, 0.0f);
+      for (int64_t row = 0; row < at.out; ++row)
+        region[at.b + row * at.rank + place] = 0.0f;
+    }
+  }
 }
 
 } // namespace lorac::train

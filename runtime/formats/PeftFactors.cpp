@@ -1,0 +1,138 @@
+#include "runtime/formats/PeftFactors.h"
+
+#include "runtime/formats/Checked.h"
+#include "runtime/formats/PeftTriplets.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+namespace lorac::formats {
+namespace {
+
+struct Parts {
+  std::array<const TensorInfo *, adapterParts> tensors{};
+  const TensorInfo *&operator[](AdapterPart part) { return tensors[size_t(part)]; }
+  const TensorInfo *operator[](AdapterPart part) const { return tensors[size_t(part)]; }
+};
+
+Result<std::map<std::string, Parts>> sortParts(const Safetensors &file) {
+  std::map<std::string, Parts> modules;
+  for (const TensorInfo &tensor : file.tensors()) {
+    std::string module;
+    AdapterPart part{};
+    if (!splitFactorName(tensor.name, module, part))
+      return Error{fmt::format("'{}': tensor '{}' is no lora_A, lora_B or lora_magnitude_vector of "
+                               "a linear layer; only plain LoRA and DoRA are in this version",
+                               file.path(), shown(tensor.name)),
+                   Exit::ForeignFile};
+    const TensorInfo *&slot = modules[module][part];
+    if (slot)
+      return Error{fmt::format("'{}': tensor '{}' stands twice under two names", file.path(),
+                               shown(tensor.name)),
+                   Exit::ForeignFile};
+    slot = &tensor;
+  }
+  return modules;
+}
+
+/// What is wrong with the tensors of one module; empty: nothing.
+std::string misfit(const Parts &parts, const Adapter &adapter, const std::string &configPath) {
+  const TensorInfo *a = parts[AdapterPart::A], *b = parts[AdapterPart::B],
+                   *magnitude = parts[AdapterPart::Magnitude];
+  if (!a || !b)
+    return fmt::format("lora_{} is absent", a ? 'B' : 'A');
+  if (a->shape.size() != 2 || b->shape.size() != 2 || a->shape[0] != b->shape[1] ||
+      a->count() == 0 || b->count() == 0)
+    return fmt::format("lora_A is {} and lora_B is {}; expected [r, in] and [out, r]",
+                       shownShape(a->shape), shownShape(b->shape));
+  if (adapter.useDora && !magnitude)
+    return configPath.empty()
+               ? "lora_magnitude_vector is absent, which other modules have"
+               : fmt::format("lora_magnitude_vector is absent, but '{}' has \"use_dora\": true",
+                             configPath);
+  if (!adapter.useDora && magnitude)
+    return fmt::format("it has a lora_magnitude_vector, which is DoRA's, but '{}' does not have "
+                       "\"use_dora\": true",
+                       configPath);
+  if (magnitude && magnitude->shape != std::vector<int64_t>{b->shape[0]})
+    return fmt::format("lora_magnitude_vector is {} and lora_B is {}; expected [out] and [out, r]",
+                       shownShape(magnitude->shape), shownShape(b->shape));
+  return "";
+}
+
+} // namespace
+
+bool splitFactorName(std::string_view name, std::string &module, AdapterPart &part) {
+  if (!name.starts_with(peftPrefix))
+    return false;
+  name.remove_prefix(peftPrefix.size());
+  const bool isWeight = name.ends_with(".weight");
+  if (isWeight)
+    name.remove_suffix(7);
+  if (name.ends_with(".default"))
+    name.remove_suffix(8);
+  for (const PartLayout &known : doraLayout.parts) {
+    const std::string_view word = toString(known.part);
+    if (name.size() <= word.size() + 1 || !name.ends_with(word) ||
+        name[name.size() - word.size() - 1] != '.' || (!isWeight && !known.suffix.empty()))
+      continue;
+    module = name.substr(0, name.size() - word.size() - 1);
+    part = known.part;
+    return true;
+  }
+  return false;
+}
+
+Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
+                            const std::string &configPath) {
+  Result<std::map<std::string, Parts>> modules = sortParts(file);
+  if (!modules)
+    return modules.error();
+  Adapter adapter = config.adapter;
+  adapter.isAlone = configPath.empty();
+  if (adapter.isAlone)
+    adapter.useDora = std::any_of(modules->begin(), modules->end(), [](const auto &each) {
+      return each.second[AdapterPart::Magnitude] != nullptr;
+    });
+  for (const auto &[name, parts] : *modules) {
+    const auto refuse = [&, &name = name](const std::string &what) {
+      return Error{fmt::format("'{}': module '{}': {}", file.path(), shown(name), what),
+                   Exit::ForeignFile};
+    };
+    if (const std::string wrong = misfit(parts, adapter, configPath); !wrong.empty())
+      return refuse(wrong);
+    AdapterModule module;
+    module.module = name;
+    module.rank = parts[AdapterPart::A]->shape[0];
+    module.in = parts[AdapterPart::A]->shape[1];
+    module.out = parts[AdapterPart::B]->shape[0];
+    double alpha = double(module.rank); // of a lone file: scale 1
+    if (!configPath.empty()) {
+      const double stated = config.rankOf(name);
+      if (stated != double(module.rank))
+        return refuse(
+            fmt::format("its rank is {}, but '{}' says {:.0f}", module.rank, configPath, stated));
+      alpha = config.alphaOf(name);
+    }
+    module.scale =
+        alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
+    for (const PartLayout &part : adapter.layout().parts) {
+      Result<std::vector<float>> values = finiteFloats(file, *parts[part.part]);
+      if (!values)
+        return values.error();
+      module.values(part.part) = std::move(*values);
+    }
+    adapter.modules.push_back(std::move(module));
+  }
+  if (adapter.isAlone) {
+    adapter.r = adapter.modules.front().rank;
+    adapter.alpha = double(adapter.r);
+  }
+  return adapter;
+}
+
+} // namespace lorac::formats
