@@ -1,5 +1,4 @@
-// AdaLoRA's regions, and what it does between a model's programs, as programs of a device:
-// B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
+// AdaLoRA's regions, and what it does between a model's programs: B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
 // once, by a table of where their triplets lie, so that its kernels know no rank. Before
 // PlanMemory, which places the buffers.
 
@@ -20,6 +19,19 @@ namespace {
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
   using Base::Base;
 
+  // Zhang et al. 2023, eq. 8 to 10: I = |p·g|, Ibar = beta1·Ibar + (1 - beta1)·I, and Ubar likewise of
+  // |I - Ibar|; from 0, without a correction of the start, as PEFT has it.
+  void average(optimizers::Update &u) const {
+    using optimizers::Element, optimizers::Host;
+    Element keep1 = u.scalar("beta1", double(beta1)),
+            take1 = u.scalar("one_minus_beta1", Host(1) - double(beta1));
+    Element keep2 = u.scalar("beta2", double(beta2)),
+            take2 = u.scalar("one_minus_beta2", Host(1) - double(beta2));
+    Element now = abs(u.param() * u.grad());
+    Element mean = keep1 * u.state(0) + take1 * now;
+    u.give({mean, keep2 * u.state(1) + take2 * abs(now - mean)});
+  }
+
   void runOnOperation() override {
     int64_t ofB = 0, triplets = 0;
     for (ParamOp param : getOperation().getOps<ParamOp>()) {
@@ -38,8 +50,6 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     for (StringRef name : {"sensitivity", "uncertainty"})
       programs.declare(RegionRole::Importance, name, programs.floats());
     programs.declare(RegionRole::Unfolded, "unfolded", ofB);
-    if (device != "cuda")
-      return;
     auto region = [&](StringRef name) { return programs.region(name); };
     auto unfolded = [&] { return programs.region("unfolded", ofB); };
     auto table = [&] {
@@ -54,10 +64,10 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
 
     programs.open("importance", When::Update);
-    programs.launch("triplet_importance",
-                    {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
-                     region("grads"), region("sensitivity"), region("uncertainty")},
-                    programs.floats(), {programs.floats()});
+    OpBuilder b(&getContext());
+    optimizers::Update importance(b, b.getUnknownLoc(), {"sensitivity", "uncertainty"}, {});
+    average(importance);
+    programs.launch("importance", importance, "importance");
     programs.open("scores", When::Allocation);
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),
@@ -71,7 +81,6 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     for (RegionOp state : states)
       storage.push_back(stringifyStorage(state.getStorage()));
     storage.append(2, stringifyStorage(Storage::Floats));
-    OpBuilder b(&getContext());
     if (llvm::any_of(states, [](RegionOp of) { return of.getStorage() != Storage::Floats; })) {
       zeroed.push_back(programs.io("triplet_owns", {modules, 3}, /*integers=*/true));
       key.params.push_back(b.getNamedAttr("storage", b.getStrArrayAttr(storage)));

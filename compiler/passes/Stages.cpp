@@ -34,7 +34,7 @@ void lorac::lora::addPlan(OpPassManager &pm, const PlanChoices &choices,
   AppendUpdateOptions update = choices.update;
   update.device = choices.device;
   pm.addPass(createAppendUpdate(update));
-  pm.addPass(createAppendTriplets({.device = choices.device}));
+  pm.addPass(createAppendTriplets(choices.triplets));
   if (describe)
     describe(pm);
   PlanMemoryOptions memory;

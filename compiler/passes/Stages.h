@@ -18,6 +18,7 @@ struct PlanChoices {
   std::string compute;        ///< cuda: type of activations, bf16 or f16
   bool rankPerKernel = false;
   AppendUpdateOptions update; ///< its device is `device`
+  AppendTripletsOptions triplets;
 };
 
 /// 40-fused -> 50-planned. `describe` adds the pass that asks the target's families for tiles and

@@ -65,9 +65,7 @@ Result<std::unique_ptr<Device>> CudaDevice::open(const BackendInput &input) {
   if (!prepared)
     return prepared.error();
   device->current = std::move(*prepared);
-  if (Result<void> zeroed =
-          device->stream.zero(device->arena.at(0), uint64_t(plan.persistentBytes));
-      !zeroed)
+  if (Result<void> zeroed = device->zeroTrained(plan); !zeroed)
     return zeroed.error();
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
@@ -118,6 +116,16 @@ Result<CudaDevice::Prepared> CudaDevice::prepare(const Plan &of, CudaExecutor lo
   return made;
 }
 
+Result<void> CudaDevice::zeroTrained(const Plan &of) const {
+  std::vector<PlanRegion> zeroed = of.trained();
+  zeroed.push_back(of.region(RegionKind::Grads));
+  Result<void> done;
+  for (const PlanRegion &region : zeroed)
+    if (done && region.count > 0)
+      done = stream.zero(arena.at(region.offset), uint64_t(region.bytes()));
+  return done;
+}
+
 Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
                                const std::vector<TripletTensor> *tensors) {
   Result<CudaExecutor> executor = CudaExecutor::load(next, program, context);
@@ -155,7 +163,7 @@ Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
     if (Result<void> started = prepared->executor.startProfile(); !started)
       return gone(started.error());
   current = std::move(*prepared);
-  Result<void> done = stream.zero(arena.at(0), uint64_t(next.persistentBytes));
+  Result<void> done = zeroTrained(next);
   if (done && tensors) {
     gather(next, *tensors);
     const std::vector<PlanRegion> to = next.trained();

@@ -45,6 +45,8 @@ private:
   explicit CudaDevice(const Plan &plan) : plan(plan) {}
   Result<void> checkMemory() const;
   Result<Prepared> prepare(const Plan &of, CudaExecutor loaded, gpu::DevicePtr at) const;
+  /// Zeros in all that is trained and in the gradients.
+  Result<void> zeroTrained(const Plan &of) const;
   void gather(const Plan &next, const std::vector<TripletTensor> &tensors);
   /// `trained` as regions of `of`.
   TrainedFloats view(const Plan &of);

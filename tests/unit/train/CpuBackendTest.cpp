@@ -2,8 +2,9 @@
 // done by hand.
 #include "AdamWReference.h"
 #include "FakeTriplets.h"
+#include "ImportanceReference.h"
 
-#include "runtime/train/CpuBackend.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/StepScalars.h"
 #include "runtime/train/ranks/TripletParams.h"
 
@@ -27,7 +28,7 @@ protected:
     ASSERT_TRUE(writeProgram({{"module.so", fileBytes(FAKE_MODULE)}, {"plan.json", json}}, path));
     payload = *Payload::read(path);
     pool = std::make_unique<ThreadPool>(threads);
-    auto opened = CpuBackend::open({payload, plan, *pool, "", 7, [](const std::string &) {}});
+    auto opened = Backend::open({payload, plan, *pool, "", 7, [](const std::string &) {}});
     ASSERT_TRUE(opened) << opened.error().message;
     backend = std::move(*opened);
     count = size_t(plan.region(RegionKind::Params).count);
@@ -88,7 +89,7 @@ TEST_F(CpuBackendTest, ImportanceTakesClippedGradients) {
     const double maxNorm = step == 2 ? 0.0 : 0.5;
     Result<float> norm = backend->gradNorm(maxNorm);
     ASSERT_TRUE(norm && backend->update(stepScalars(plan, groups, 1e-2, step)) &&
-                backend->takeImportance(importance));
+                backend->takeImportance());
     const std::vector<float> p = floats(backend->read()->params);
     importance.update(*pool, *layouts, p.data(), g.data(), test::clipFactor(*norm, maxNorm),
                       sensitivity.data(), uncertainty.data());
@@ -112,7 +113,8 @@ TEST_F(CpuBackendTest, WithoutParamsAStepIsNone) {
   json.erase("optimizer");
   for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
-  json["programs"].erase("update");
+  for (const char *program : {"begin", "norm", "update"})
+    json["programs"].erase(program);
   open(json.dump());
   EXPECT_EQ(*backend->gradNorm(1), 0);
   EXPECT_TRUE(backend->update(stepScalars(plan, makeGroups(plan), 0.1, 1)));

@@ -5,7 +5,7 @@
 
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Safetensors.h"
-#include "runtime/train/CudaBackend.h"
+#include "runtime/train/Backend.h"
 #include "runtime/train/StepScalars.h"
 
 #include <cmath>
@@ -41,7 +41,7 @@ protected:
     ASSERT_TRUE(writeTrainBinary("/dev/null", fakeCudaProgram(json), binary));
     Result<Payload> payload = Payload::read(binary);
     ASSERT_TRUE(payload) << payload.error().message;
-    auto opened = CudaBackend::open(
+    auto opened = Backend::open(
         {*payload, plan, pool, folder, 7, [&](const std::string &line) { said += line + "\n"; }});
     ASSERT_TRUE(opened) << opened.error().message;
     backend = std::move(*opened);
@@ -82,10 +82,10 @@ protected:
 
 TEST_F(CudaBackendTest, RunsAStep) {
   open();
-  EXPECT_NE(said.find("8 kernels: PTX of sm_80, compiled by the driver"), std::string::npos)
+  EXPECT_NE(said.find("9 kernels: PTX of sm_80, compiled by the driver"), std::string::npos)
       << said;
-  EXPECT_EQ(backend->memory().planned, 16384u + 5120u);
-  EXPECT_EQ(backend->memory().peak, 16384u + 5120u);
+  EXPECT_EQ(backend->device().memory().planned, 16384u + 5120u);
+  EXPECT_EQ(backend->device().memory().peak, 16384u + 5120u);
   Result<TrainedFloats> trained = backend->read();
   ASSERT_TRUE(trained);
   EXPECT_EQ(floats(trained->params), std::vector<float>(8));
@@ -173,12 +173,12 @@ TEST_F(CudaBackendTest, OptimizerIsAdamW) {
 
 TEST_F(CudaBackendTest, ProfilesLaunches) {
   open();
-  ASSERT_TRUE(backend->startProfile());
+  ASSERT_TRUE(backend->device().startProfile());
   MicroBatch batch = batchOf({3, 2});
   ASSERT_TRUE(backend->feed(batch));
   for (int i = 0; i < 3; ++i)
     ASSERT_TRUE(backend->run(Program::Train, stepOf(batch)));
-  const std::vector<LaunchCount> &profile = backend->profile();
+  const std::vector<LaunchCount> &profile = backend->device().profile();
   ASSERT_EQ(profile.size(), 11u);
   EXPECT_EQ(profile[0].calls, 3);
   EXPECT_DOUBLE_EQ(profile[0].flops, 3 * 64 * 5 / 16.0) << "of the rows that ran";

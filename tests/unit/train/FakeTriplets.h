@@ -1,6 +1,6 @@
 #pragma once
-// FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; only its
-// norm and update are launched.
+// FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; of
+// AdaLoRA's programs it has importance and zero_triplets, for states of float32.
 
 #include "FakeProgram.h"
 
@@ -13,6 +13,49 @@
 namespace lorac::train {
 
 constexpr int64_t mostTriplets = 16, tripletWidth = 4;
+
+/// AdaLoRA's io at `at` and behind, and its programs. Offsets are those of params, grads, both
+/// states, both averages.
+inline void addTriplets(Json &plan, int64_t at, const std::vector<int64_t> &offsets, int64_t count,
+                        bool in8bits) {
+  Json &io = plan["io"], &kernels = plan["kernels"], &programs = plan["programs"];
+  for (const char *name : {"triplets", "importance", "triplet_scores", "triplet_states", "triplet_owns"})
+    io[name] = at, at += 256;
+  plan["importance"] = {{"floats", 4}, {"scalars", Json::array()}};
+  const std::vector<std::pair<const char *, Json>> formulas = {
+      {"beta1", {0.85}}, {"one_minus_beta1", {1, 0.85, "-"}},
+      {"beta2", {0.6}}, {"one_minus_beta2", {1, 0.6, "-"}}};
+  for (size_t i = 0; i < formulas.size(); ++i)
+    plan["importance"]["scalars"].push_back({{"name", formulas[i].first},
+                                             {"at", i},
+                                             {"by_group", 0},
+                                             {"formula", formulas[i].second}});
+  for (const char *program :
+       {"fold", "unfold", "unfold_grads", "importance", "scores", "zero_triplets"})
+    programs[program] = Json::array();
+  if (in8bits)
+    return;
+  const Json flat = {4, 1, count, count};
+  const Json rows = {{"space", "rows"}, {"tile", 1}};
+  kernels.push_back({{"name", "fake_importance"}, {"family", "each"}, {"scalars", Json::array()},
+                     {"tiles", rows},
+                     {"args", {{4, "rows", 4, 4}, {4, 1, 4, 4}, {4, 1, 4, 4}, flat, flat, flat, flat}}});
+  kernels.push_back({{"name", "fake_zeros"}, {"family", "triplet_zeros"}, {"scalars", Json::array()},
+                     {"tiles", rows},
+                     {"args", {{4, "rows", 8, 8}, {4, "all", 1, 1}, flat, flat, flat, flat, flat}}});
+  auto launch = [&](const char *program, size_t kernel, const Json &args, size_t rows) {
+    programs[program].push_back({{"kernel", kernel}, {"args", args}, {"rows", {0, rows}},
+                                 {"fixed", true}, {"tiles", rows}});
+  };
+  launch("importance", kernels.size() - 2,
+         {io["update_spans"], io["importance"], io["norm"], offsets[0], offsets[1], offsets[4],
+          offsets[5]},
+         plan["params"].size());
+  launch("zero_triplets", kernels.size() - 1,
+         {io["triplets"], io["triplet_states"], offsets[0], offsets[2], offsets[3], offsets[4],
+          offsets[5]},
+         plan["ranks"]["modules"].size());
+}
 
 /// plan.json of the modules m0 and m1 at these ranks. `in8bits`: the states of all A and B are,
 /// those of E lie compactly; the update, which is AdamW's, is not for running then.
@@ -95,7 +138,12 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
   norm[1]["args"] = {sums, plan["io"]["norm"]};
   norm[0]["rows"] = norm[1]["rows"] = {0, spans};
-  plan["programs"] = {{"norm", norm}, {"update", update}};
+  Json begin = plan["programs"]["begin"];
+  plan["kernels"][8]["args"][1] = {4, 1, count, count};
+  begin[0]["args"] = {plan["io"]["update_spans"], offsets[1]};
+  begin[0]["rows"] = {0, spans}, begin[0]["tiles"] = spans;
+  plan["programs"] = {{"begin", begin}, {"norm", norm}, {"update", update}};
+  addTriplets(plan, end + 4352, offsets, count, in8bits);
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

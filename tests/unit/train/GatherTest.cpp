@@ -1,4 +1,5 @@
 #include "runtime/train/ranks/Gather.h"
+#include "ImportanceReference.h"
 
 #include "runtime/train/Random.h"
 #include "runtime/train/ranks/TripletParams.h"

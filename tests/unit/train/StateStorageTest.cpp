@@ -320,23 +320,5 @@ TEST_F(StatesOfTriplets, AreQuantizedAnewWhereRanksFall) {
   EXPECT_EQ(session->backend->read()->params[4], 3 * 4 + 1.0f);
 }
 
-TEST_F(StatesOfTriplets, DeadOnesAreZero) {
-  const size_t count = size_t(session->plan.region(RegionKind::Params).count);
-  std::vector<float> before(count, 1.0f);
-  for (const char *name : {"exp_avg", "exp_avg_sq"})
-    ASSERT_TRUE(session->edit([&](const TrainedFloats &trained) -> Result<void> {
-      encodeState(session->plan, session->plan.region(name), before, trained);
-      return {};
-    }));
-  const TripletSets died = {{1}, {0, 5}}, masked(2);
-  ASSERT_TRUE(session->backend->zeroTriplets(died, masked));
-  auto layouts = tripletLayouts(session->plan.params, session->plan.ranks->names());
-  ASSERT_TRUE(layouts);
-  zeroWhole(before.data(), *layouts, died);
-  EXPECT_EQ(std::count(before.begin(), before.end(), 0.0f), 3 * (4 + 4 + 1));
-  for (const char *name : {"exp_avg", "exp_avg_sq"})
-    EXPECT_EQ(numbersOf(name), before) << name;
-}
-
 } // namespace
 } // namespace lorac::train
