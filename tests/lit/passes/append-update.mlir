@@ -18,16 +18,15 @@ module {
 // CHECK: lora.yield %[[S]] : f64
 // CHECK: lora.kernel @sum_whole_norm family "sum_whole"
 // CHECK-SAME: {elements = "f64 f32 f32 f32", ones = array<i64: 0, 1>, what = "norm", writes = array<i64: 2, 3>}
-// CHECK: ^bb0(%[[TOTAL:.*]]: f64, %[[MOST:.*]]: f32, %[[SCALE:.*]]: f32):
-// CHECK: %[[ROOT:.*]] = math.sqrt %[[TOTAL]] : f64
+// CHECK: %[[ROOT:.*]] = math.sqrt %arg0 : f64
 // CHECK: %[[LENGTH:.*]] = arith.truncf %[[ROOT]] : f64 to f32
-// CHECK: %[[NORM:.*]] = arith.mulf %[[LENGTH]], %[[SCALE]] : f32
+// CHECK: %[[NORM:.*]] = arith.mulf %[[LENGTH]], %arg2 : f32
 // CHECK: %[[ABOVE:.*]] = arith.addf %[[NORM]], %{{.*}} : f32
-// CHECK: %[[RATIO:.*]] = arith.divf %[[MOST]], %[[ABOVE]] : f32
+// CHECK: %[[RATIO:.*]] = arith.divf %arg1, %[[ABOVE]] : f32
 // CHECK: %[[CLIPPED:.*]] = arith.minimumf %[[RATIO]], %{{.*}} : f32
-// CHECK: %[[CLIPS:.*]] = arith.cmpf olt, %{{.*}}, %[[MOST]] : f32
+// CHECK: %[[CLIPS:.*]] = arith.cmpf olt, %{{.*}}, %arg1 : f32
 // CHECK: %[[FACTOR:.*]] = arith.select %[[CLIPS]], %[[CLIPPED]], %{{.*}} : f32
-// CHECK: %[[CLIP:.*]] = arith.mulf %[[FACTOR]], %[[SCALE]] : f32
+// CHECK: %[[CLIP:.*]] = arith.mulf %[[FACTOR]], %arg2 : f32
 // CHECK: lora.yield %[[NORM]], %[[CLIP]] : f32, f32
 // CHECK: lora.kernel @each_adamw family "each"
 // CHECK-SAME: by_group = 2 : i64, elements = "i32 f32 f32 f32 f32 f32 f32", ones = array<i64: 3>, regions = 4 : i64, uniform = 5 : i64, what = "adamw", writes = array<i64: 0, 2, 3>
