@@ -136,24 +136,26 @@ private:
                                 {&o.eps, defaults.eps}})
       if (!field->given())
         field->value = value;
-    if (defaults.eps == 0 && o.eps.given())
-      diags.error(o.eps.range, "'optimizer.eps' says nothing to " + std::string(toString(*o.name)) +
-                                   ", which divides by no root: leave it out");
-    else
-      positive("optimizer.eps", o.eps);
-    positive("optimizer.learning_rate", o.learningRate);
-    below("optimizer.betas", o.beta1, 0, 1, true);
-    below("optimizer.betas", o.beta2, 0, 1, true);
-    below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
-    below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
     if (!o.min8bitSize.given())
       o.min8bitSize.value = defaults.min8bitSize;
-    else if (defaults.min8bitSize == 0)
-      diags.error(o.min8bitSize.range, "'optimizer.min_8bit_size' says nothing to " +
-                                           std::string(toString(*o.name)) +
-                                           ", whose states are float32: leave it out");
-    else
+    // Whether the optimizer has the key; an error where it has not and the spec does.
+    auto has = [&](bool itHas, const auto &field, const std::string &key, const std::string &it) {
+      if (!itHas && field.given())
+        diags.error(field.range, "'optimizer." + key + "' says nothing to " +
+                                     std::string(toString(*o.name)) + ", " + it + ": leave it out");
+      return itHas;
+    };
+    if (has(defaults.hasBetas(), o.beta1, "betas", "which keeps no average")) {
+      below("optimizer.betas", o.beta1, 0, 1, true);
+      below("optimizer.betas", o.beta2, 0, 1, true);
+    }
+    if (has(defaults.eps > 0, o.eps, "eps", "which divides by no root"))
+      positive("optimizer.eps", o.eps);
+    if (has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32"))
       range("optimizer.min_8bit_size", o.min8bitSize, int64_t(1), MaxCount);
+    positive("optimizer.learning_rate", o.learningRate);
+    below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
+    below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
   }
 
   void train() {

@@ -144,8 +144,9 @@ struct AdapterSpec {
 
 /// What an optimizer takes where the spec says nothing (Optimizers.def).
 struct OptimizerDefaults {
-  double learningRate, beta1, beta2, eps; ///< eps 0: it has none
+  double learningRate, beta1, beta2, eps; ///< eps 0, both betas 0: it has none
   int64_t min8bitSize;                    ///< 0: all of its states are float32
+  bool hasBetas() const { return beta1 > 0 || beta2 > 0; }
 };
 const OptimizerDefaults &defaultsOf(OptimizerName);
 

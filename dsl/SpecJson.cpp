@@ -142,14 +142,15 @@ std::string toJson(const Spec &spec) {
                          {"compute_dtype", toString(*q.computeDtype)}};
   out["adapter"] = adapter(spec);
   const OptimizerSpec &o = spec.optimizer;
-  out["optimizer"] = {{"name", toString(*o.name)},
-                      {"learning_rate", *o.learningRate},
-                      {"betas", {*o.beta1, *o.beta2}}};
-  if (defaultsOf(*o.name).eps > 0)
+  const OptimizerDefaults &defaults = defaultsOf(*o.name);
+  out["optimizer"] = {{"name", toString(*o.name)}, {"learning_rate", *o.learningRate}};
+  if (defaults.hasBetas())
+    out["optimizer"]["betas"] = {*o.beta1, *o.beta2};
+  if (defaults.eps > 0)
     out["optimizer"]["eps"] = *o.eps;
   out["optimizer"]["weight_decay"] = *o.weightDecay;
   out["optimizer"]["max_grad_norm"] = *o.maxGradNorm;
-  if (defaultsOf(*o.name).min8bitSize > 0)
+  if (defaults.min8bitSize > 0)
     out["optimizer"]["min_8bit_size"] = *o.min8bitSize;
   const ScheduleSpec &s = spec.schedule;
   out["schedule"] = {{"name", toString(*s.name)}};

@@ -192,12 +192,14 @@ std::string toToml(const Spec &spec) {
   w.header("[optimizer]");
   w.field("name", o.name);
   w.field("learning_rate", o.learningRate);
-  w.line("betas", "[" + literal(*o.beta1) + ", " + literal(*o.beta2) + "]", o.beta1.range);
-  if (defaultsOf(*o.name).eps > 0)
+  const OptimizerDefaults &defaults = defaultsOf(*o.name);
+  if (defaults.hasBetas())
+    w.line("betas", "[" + literal(*o.beta1) + ", " + literal(*o.beta2) + "]", o.beta1.range);
+  if (defaults.eps > 0)
     w.field("eps", o.eps);
   w.field("weight_decay", o.weightDecay);
   w.field("max_grad_norm", o.maxGradNorm);
-  if (defaultsOf(*o.name).min8bitSize > 0)
+  if (defaults.min8bitSize > 0)
     w.field("min_8bit_size", o.min8bitSize);
   const ScheduleSpec &s = spec.schedule;
   w.header("[schedule]");

@@ -185,8 +185,12 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},
       {"target.device", "cuda:0", "cuda"},
+      {"optimizer.name", "adamw_torch", "adamw"},
+      {"optimizer.name", "adamw_torch_fused", "adamw"},
       {"optimizer.name", "adamw_bnb_8bit", "adamw_8bit"},
       {"optimizer.name", "paged_adamw_8bit", "adamw_8bit"},
+      {"optimizer.name", "lion_32bit", "lion"},
+      {"optimizer.name", "paged_lion_32bit", "lion"},
       {"optimizer.name", "paged_lion_8bit", "lion_8bit"},
   };
   auto it = std::find_if(std::begin(theirs), std::end(theirs),

@@ -30,7 +30,7 @@ DynamicTable dynamicTable(Dynamic8 kind);
 /// bitsandbytes does not take the nearest value: with x = value * (1 / absmax) in [-1, 1] it takes
 /// point trunc((x + 1) * 0.5f * 65535 + 0.5f) of a grid, each operation in float32, and the code
 /// nearest to that point / 65535 * 2 - 1; a tie takes the lower code. So a signed 0 beside other
-/// values comes back as 1.5e-5 absmax. A block of zeros, or so near to 0 that 1 / absmax is
+/// values comes back as 2.1e-5 absmax. A block of zeros, or so near to 0 that 1 / absmax is
 /// infinite, has code 0 everywhere and absmax 0. Thread-safe, as all here.
 float quantizeDynamic(Dynamic8 kind, std::span<const float> values, uint8_t *codes);
 

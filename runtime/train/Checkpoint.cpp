@@ -155,14 +155,14 @@ std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &t
   return tensors;
 }
 
-/// Whether the checkpoint is of another optimizer: that names it better than the tensors which its
-/// states lack.
-bool otherOptimizer(const Fields &root, const RunIdentity &identity) {
-  constexpr const char *key = "optimizer.name";
-  for (const auto &[name, value] : identity.spec)
-    if (name == key)
-      return root.maybe("spec").textOr(key, value) != value;
-  return false;
+/// Whether the checkpoint's states are of other names or storage by the spec: that names it better
+/// than the tensors which then differ.
+bool hasOtherStates(const Fields &root, const RunIdentity &identity) {
+  return std::any_of(identity.spec.begin(), identity.spec.end(), [&](const auto &setting) {
+    const auto &[key, value] = setting;
+    return (key == "optimizer.name" || key == "optimizer.min_8bit_size") &&
+           root.maybe("spec").textOr(key.c_str(), value) != value;
+  });
 }
 
 } // namespace
@@ -279,7 +279,7 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
     open.adapterTargets = adapterTensors(plan, trained, adapterPrefix);
   open.optimizerTargets = stateTensors(plan, trained);
   std::string misfits = plan.ranks ? "" : tensorMisfits(*open.adapter, open.adapterTargets);
-  if (misfits.empty() && !otherOptimizer(root, identity))
+  if (misfits.empty() && !hasOtherStates(root, identity))
     misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
   if (!misfits.empty())
     return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,

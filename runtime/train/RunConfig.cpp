@@ -115,12 +115,12 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   Fields optimizer = root.at("optimizer");
   run.optimizer = optimizer.text("name");
   run.learningRate = optimizer.number("learning_rate");
-  std::vector<double> betas;
-  optimizer.at("betas").forEach([&](const Fields &beta) { betas.push_back(beta.asNumber()); });
-  if (betas.size() == 2)
-    run.beta1 = betas[0], run.beta2 = betas[1];
-  else
-    optimizer.fail("needs two betas");
+  if (optimizer.has("betas")) {
+    optimizer.at("betas").forEach(
+        [&](const Fields &beta) { run.betas.push_back(beta.asNumber()); });
+    if (run.betas.size() != 2)
+      optimizer.fail("needs two betas");
+  }
   run.eps = optimizer.numberOr("eps", 0);
   run.weightDecay = optimizer.number("weight_decay");
   run.maxGradNorm = optimizer.number("max_grad_norm");

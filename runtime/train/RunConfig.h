@@ -51,8 +51,9 @@ struct RunConfig {
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
   std::string optimizer; ///< its word in a spec
-  double learningRate = 0, beta1 = 0, beta2 = 0, weightDecay = 0, maxGradNorm = 0;
-  double eps = 0; ///< 0: the optimizer has none
+  double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
+  std::vector<double> betas; ///< two; none where the optimizer has none
+  double eps = 0;            ///< 0: the optimizer has none
   ScheduleKind schedule = ScheduleKind::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;

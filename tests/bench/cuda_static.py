@@ -20,7 +20,7 @@ LIMIT = 1.05  # of the ideal
 MOST_TOKENS = 512  # of a step: more take the simulator minutes
 SECTOR, MMA_FLOPS = 32, 2 * 16 * 8 * 16
 BYTES = {"f32": 4, "i32": 4, "bf16": 2, "f16": 2, "i8": 1, "i64": 8, "f64": 8}
-MOMENTS = (2, 4, 5)  # of adamw's arguments: read and written
+MOMENTS = (3, 5, 6)  # of adamw's arguments: read and written
 
 ASSUMPTIONS = """\
 - The PTX that NVRTC makes for compute_80 is counted, not ptxas' code: an instruction here is one of PTX.

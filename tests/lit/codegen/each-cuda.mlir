@@ -57,7 +57,7 @@ lora.kernel @each_other family "each" rows tile 1 count 0 scratch 0 {what = "oth
 // CHECK-NEXT: float *exp_avg_absmax,
 // CHECK-NEXT: const float *__restrict__ maps,
 // CHECK: const int own = spans[entry + 3];
-// CHECK: for (int begin = offset; begin < end; begin += 256) {
+// CHECK: for (int first = offset; first < end; first += 256) {
 // CHECK: is_there
 // CHECK: maps[exp_avg_code]
 // CHECK: __syncthreads();

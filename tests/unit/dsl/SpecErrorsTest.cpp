@@ -178,6 +178,14 @@ const Case cases[] = {
      "[optimizer]\nname = 'paged_adamw_8bit'",
      {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
       "\"paged_adamw_8bit\"; did you mean 'adamw_8bit'?"}},
+    {"OptimizerOfTorch",
+     "[optimizer]\nname = 'adamw_torch'",
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+      "\"adamw_torch\"; did you mean 'adamw'?"}},
+    {"PagedLion",
+     "[optimizer]\nname = 'paged_lion_32bit'",
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+      "\"paged_lion_32bit\"; did you mean 'lion'?"}},
     {"SizeOf8BitStatesOfLion",
      "[optimizer]\nname = 'lion'\nmin_8bit_size = 128",
      {"9:17: error: 'optimizer.min_8bit_size' says nothing to lion, whose states are float32: "

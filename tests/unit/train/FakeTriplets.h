@@ -15,7 +15,7 @@ namespace lorac::train {
 constexpr int64_t mostTriplets = 16, tripletWidth = 4;
 
 /// plan.json of the modules m0 and m1 at these ranks. `in8bits`: the states of all A and B are,
-/// those of E lie compactly, and there is no update.
+/// those of E lie compactly; the update, which is AdamW's, is not for running then.
 inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = false) {
   const std::vector<std::string> modules = {"m0", "m1"};
   Json plan = Json::parse(fakePlanJson());
@@ -95,7 +95,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
   norm[1]["args"] = {sums, plan["io"]["norm"]};
   norm[0]["rows"] = norm[1]["rows"] = {0, spans};
-  plan["programs"] = {{"norm", norm}, {"update", in8bits ? Json::array() : update}};
+  plan["programs"] = {{"norm", norm}, {"update", update}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

@@ -1,4 +1,4 @@
-// run.json: what AdaLoRA adds to it.
+// run.json: what AdaLoRA adds to it, and what an optimizer need not have.
 
 #include "runtime/train/RunConfig.h"
 
@@ -60,6 +60,15 @@ TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {
   EXPECT_NE(refused("beta1", 1.0), "");
   EXPECT_NE(refused("tfinal", 35).find("no step in which AdaLoRA's ranks fall"), std::string::npos);
   EXPECT_NE(refused("plateau", {{"patience", 1}, {"min_delta", 0}, {"stretch", 1}}), "");
+}
+
+TEST(RunConfig, AnOptimizerWithoutBetas) {
+  nlohmann::json json = run();
+  EXPECT_EQ(parseRunConfig(json.dump())->betas, (std::vector<double>{0.9, 0.999}));
+  json["optimizer"].erase("betas");
+  EXPECT_TRUE(parseRunConfig(json.dump())->betas.empty());
+  json["optimizer"]["betas"] = {0.9};
+  EXPECT_FALSE(parseRunConfig(json.dump()));
 }
 
 // Two runs that evaluate at other steps are the same run, unless evaluations set the pace.

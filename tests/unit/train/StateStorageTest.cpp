@@ -20,22 +20,23 @@
 namespace lorac::train {
 namespace {
 
-/// FakeProgram's plan of three tensors in two groups: 300 and 257 numbers in 8 bits, 4 as float32.
+/// FakeProgram's plan of two modules: 300 and 257 numbers in 8 bits, 4 and 3 as float32.
 Json storedPlan() {
   Json plan = Json::parse(fakePlanJson());
   plan["params"] = Json::array();
-  auto add = [&](const char *name, const char *group, Json shape, int64_t offset) {
-    plan["params"].push_back({{"name", name},
-                              {"module", "m"},
+  auto add = [&](const std::string &module, const char *group, Json shape, int64_t offset) {
+    plan["params"].push_back({{"name", module + "." + group + ".weight"},
+                              {"module", module},
                               {"group", group},
                               {"shape", std::move(shape)},
                               {"offset", offset},
                               {"rank", 1},
                               {"scale", 2.0}});
   };
-  add("a.lora_A.weight", "lora_A", {1, 300}, 0);
-  add("b.lora_B.weight", "lora_B", {4, 1}, 557);
-  add("c.lora_A.weight", "lora_A", {1, 257}, 300);
+  add("a", "lora_A", {1, 300}, 0);
+  add("a", "lora_B", {4, 1}, 557);
+  add("b", "lora_A", {1, 257}, 300);
+  add("b", "lora_B", {3, 1}, 561);
   Json &arena = plan["arena"];
   arena["bytes"] = 32768;
   arena["regions"] = Json::array();
@@ -47,21 +48,22 @@ Json storedPlan() {
       arena["regions"].back()["storage"] = storage;
     end += (count * bytes + 63) / 64 * 64;
   };
-  region("params", "params", 561, nullptr, 4), region("grads", "grads", 561, nullptr, 4);
-  region("exp_avg", "state", 561, "dynamic8_signed", 1);
+  region("params", "params", 564, nullptr, 4), region("grads", "grads", 564, nullptr, 4);
+  region("exp_avg", "state", 564, "dynamic8_signed", 1);
   region("exp_avg_absmax", "state", 4, "absmax", 4);
-  region("exp_avg_compact", "state", 4, "compact", 4);
-  region("exp_avg_sq", "state", 561, "dynamic8_unsigned", 1);
+  region("exp_avg_compact", "state", 7, "compact", 4);
+  region("exp_avg_sq", "state", 564, "dynamic8_unsigned", 1);
   region("exp_avg_sq_absmax", "state", 4, "absmax", 4);
-  region("exp_avg_sq_compact", "state", 4, "compact", 4);
+  region("exp_avg_sq_compact", "state", 7, "compact", 4);
   plan["optimizer"]["min_8bit_size"] = 256;
   plan["tables"] = {{{"kind", "dynamic8"}, {"offset", 4096}, {"positions", 2}, {"dim", 512}}};
   plan["io"]["update_spans"] = 832;
-  plan["programs"] = {{"train", Json::array()},
-                      {"hidden", Json::array()},
-                      {"loss", Json::array()},
-                      {"head", Json::array()},
-                      {"update", Json::array()}};
+  Json &programs = plan["programs"]; // not for running: of float32
+  for (const char *program : {"train", "hidden", "loss", "head"})
+    programs[program] = Json::array();
+  Json &update = programs["update"][0];
+  update["args"][0] = programs["norm"][0]["args"][0] = 832;
+  update["rows"] = {0, 4}, update["tiles"] = 4;
   return plan;
 }
 
@@ -107,27 +109,29 @@ protected:
 TEST_F(StateStorage, SpansOf8BitsComeFirst) {
   ASSERT_TRUE(plan.hasCodes());
   const std::vector<StatePlace> places = plan.statePlaces();
-  ASSERT_EQ(places.size(), 3u);
-  EXPECT_TRUE(places[0].in8bits && !places[1].in8bits && places[2].in8bits);
+  ASSERT_EQ(places.size(), 4u);
+  EXPECT_TRUE(places[0].in8bits && !places[1].in8bits && places[2].in8bits && !places[3].in8bits);
   EXPECT_EQ(places[0].own, 0);
   EXPECT_EQ(places[1].own, 0) << "of the compact region";
   EXPECT_EQ(places[2].own, 2) << "blocks begin anew at each tensor";
+  EXPECT_EQ(places[3].own, 4);
   std::vector<std::vector<int32_t>> spans;
   for (const PlanSpan &span : plan.spans())
     spans.push_back({span.offset, span.count, span.group, span.own});
-  EXPECT_EQ(spans,
-            (std::vector<std::vector<int32_t>>{{0, 300, 0, 0}, {300, 257, 0, 2}, {557, 4, 1, 0}}));
+  EXPECT_EQ(spans, (std::vector<std::vector<int32_t>>{
+                       {0, 300, 0, 0}, {300, 257, 0, 2}, {557, 4, 1, 0}, {561, 3, 1, 4}}));
   // A long one: 16 blocks a span.
   Plan longer = plan;
   longer.params[0].shape = {2, 4100};
   longer.params[1].shape = {200, 1};
   const std::vector<PlanSpan> cut = longer.spans();
-  ASSERT_EQ(cut.size(), 5u);
+  ASSERT_EQ(cut.size(), 6u);
   EXPECT_EQ(cut[1].offset, 4096);
   EXPECT_EQ(cut[1].own, 16);
   EXPECT_EQ(cut[2].own, 32);
   EXPECT_EQ(cut[2].count, 8);
   EXPECT_EQ(cut[3].own, 33);
+  EXPECT_EQ(cut[5].own, 200);
 }
 
 TEST_F(StateStorage, TheTableHoldsBothMaps) {
@@ -146,16 +150,16 @@ TEST_F(StateStorage, NumbersComeBackAsBlocksHaveThem) {
   for (auto [name, kind] : {std::pair{"exp_avg", formats::Dynamic8::Signed},
                             {"exp_avg_sq", formats::Dynamic8::Unsigned}}) {
     SCOPED_TRACE(name);
-    const std::vector<float> values = numbers(561, kind == formats::Dynamic8::Signed);
+    const std::vector<float> values = numbers(564, kind == formats::Dynamic8::Signed);
     encodeState(plan, state(name), values, trained);
     const std::vector<float> back = decodeState(plan, state(name), trained);
-    ASSERT_EQ(back.size(), 561u);
+    ASSERT_EQ(back.size(), 564u);
     auto part = [](const std::vector<float> &of, int64_t begin, int64_t count) {
       return std::vector<float>(of.begin() + begin, of.begin() + begin + count);
     };
     EXPECT_EQ(part(back, 0, 300), coarse(kind, part(values, 0, 300)));
     EXPECT_EQ(part(back, 300, 257), coarse(kind, part(values, 300, 257)));
-    EXPECT_EQ(part(back, 557, 4), part(values, 557, 4)) << "float32";
+    EXPECT_EQ(part(back, 557, 7), part(values, 557, 7)) << "float32";
   }
 }
 
@@ -172,17 +176,18 @@ TEST_F(StateStorage, TensorsOfACheckpoint) {
             (std::vector<std::string>{
                 "exp_avg.a.lora_A.weight U8 1 300", "exp_avg_absmax.a.lora_A.weight F32 2",
                 "exp_avg_sq.a.lora_A.weight U8 1 300", "exp_avg_sq_absmax.a.lora_A.weight F32 2",
-                "exp_avg.b.lora_B.weight F32 4 1", "exp_avg_sq.b.lora_B.weight F32 4 1",
-                "exp_avg.c.lora_A.weight U8 1 257", "exp_avg_absmax.c.lora_A.weight F32 2",
-                "exp_avg_sq.c.lora_A.weight U8 1 257", "exp_avg_sq_absmax.c.lora_A.weight F32 2"}));
+                "exp_avg.a.lora_B.weight F32 4 1", "exp_avg_sq.a.lora_B.weight F32 4 1",
+                "exp_avg.b.lora_A.weight U8 1 257", "exp_avg_absmax.b.lora_A.weight F32 2",
+                "exp_avg_sq.b.lora_A.weight U8 1 257", "exp_avg_sq_absmax.b.lora_A.weight F32 2",
+                "exp_avg.b.lora_B.weight F32 3 1", "exp_avg_sq.b.lora_B.weight F32 3 1"}));
 }
 
 TEST_F(StateStorage, ACheckpointGivesTheSameBytes) {
   const TrainedFloats trained = trainedIn(arena, plan);
-  const std::vector<float> params = numbers(561, true);
+  const std::vector<float> params = numbers(564, true);
   std::copy(params.begin(), params.end(), trained.params);
   for (const char *name : {"exp_avg", "exp_avg_sq"})
-    encodeState(plan, state(name), numbers(561, name == std::string("exp_avg")), trained);
+    encodeState(plan, state(name), numbers(564, name == std::string("exp_avg")), trained);
   const std::filesystem::path out =
       std::filesystem::path(testing::TempDir()) / ("states." + std::to_string(getpid()));
   std::filesystem::remove_all(out);
@@ -219,8 +224,8 @@ TEST_F(StateStorage, PlansThatDoNotFitAreRefused) {
   auto region = [](Json &plan, int i) -> Json & { return plan["arena"]["regions"][i]; };
   const Case cases[] = {
       {[&](Json &plan) { region(plan, 3)["count"] = 3; }, "has no region 'exp_avg_absmax' of 4"},
-      {[&](Json &plan) { region(plan, 4)["count"] = 3; }, "has no region 'exp_avg_compact' of 4"},
-      {[&](Json &plan) { region(plan, 2)["count"] = 560; }, "has no region 'exp_avg' of 561"},
+      {[&](Json &plan) { region(plan, 4)["count"] = 3; }, "has no region 'exp_avg_compact' of 7"},
+      {[&](Json &plan) { region(plan, 2)["count"] = 560; }, "has no region 'exp_avg' of 564"},
       {[&](Json &plan) { region(plan, 2)["storage"] = "int4"; }, "has the storage 'int4'"},
       {[&](Json &plan) { region(plan, 3)["name"] = "absmax"; },
        "has no region 'exp_avg_absmax' of 4"},

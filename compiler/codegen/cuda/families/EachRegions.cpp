@@ -63,10 +63,10 @@ void EachRegions::overBlocks(Int offset, Int end, Int own, Body body) {
       "largest_of_warps",
       warps * llvm::count_if(writes, [&](int64_t region) { return regions[region].isCode(); }),
       d.f32());
-  d.loop("begin", offset, end, eachThreads, [&](Int begin) {
-    Int i = d.named("i", begin + d.thread());
+  d.loop("first", offset, end, eachThreads, [&](Int first) {
+    Int i = d.named("i", first + d.thread());
     Bool isThere = d.named("is_there", i < end);
-    Int block = d.named("block", own + (begin - offset) / eachThreads);
+    Int block = d.named("block", own + (first - offset) / eachThreads);
     SmallVector<Value> values;
     for (const Region &region : regions) {
       const std::string name = region.name + "_i";
