@@ -247,8 +247,7 @@ Result<const float *> CpuBackend::logits(int64_t begin, const LoracStep &step) {
 
 Result<void> CpuBackend::zeroGrads() {
   gradsAreFolded = false;
-  const PlanRegion &grads = plan.region(RegionKind::Grads);
-  std::memset(floats(grads), 0, size_t(grads.count) * sizeof(float));
+  executor->run(Program::Begin, {});
   return {};
 }
 

@@ -325,8 +325,7 @@ Result<const float *> CudaBackend::logits(int64_t begin, const LoracStep &step) 
 
 Result<void> CudaBackend::zeroGrads() {
   gradsAreFolded = false;
-  const PlanRegion &grads = plan.region(RegionKind::Grads);
-  return stream.zero(arena.at(grads.offset), 4 * uint64_t(grads.count));
+  return current.executor.run(Program::Begin, stream, 0);
 }
 
 Result<double> CudaBackend::regularize() {

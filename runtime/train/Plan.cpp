@@ -521,10 +521,11 @@ Result<Plan> parsePlan(std::string_view text) {
   if (plan.ranks)
     read("regularize", 0, plan.regularize);
   if (!plan.params.empty()) {
+    read("begin", 0, plan.begin);
     read("norm", 0, plan.norm);
     read("update", 0, plan.update);
-    if (plan.norm.empty() || plan.update.empty())
-      programs.fail("has no launches of 'norm' or 'update'");
+    if (plan.begin.empty() || plan.norm.empty() || plan.update.empty())
+      programs.fail("has no launches of 'begin', 'norm' or 'update'");
   }
   if (plan.hasTriplets()) {
     read("fold", 0, plan.fold);

@@ -207,6 +207,7 @@ struct Plan {
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
+  std::vector<PlanLaunch> begin;      ///< of a window: no gradients
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term

@@ -179,12 +179,12 @@ TEST_F(CudaBackendTest, ProfilesLaunches) {
   for (int i = 0; i < 3; ++i)
     ASSERT_TRUE(backend->run(Program::Train, stepOf(batch)));
   const std::vector<LaunchCount> &profile = backend->profile();
-  ASSERT_EQ(profile.size(), 11u);
+  ASSERT_EQ(profile.size(), 12u);
   EXPECT_EQ(profile[0].calls, 3);
   EXPECT_DOUBLE_EQ(profile[0].flops, 3 * 64 * 5 / 16.0) << "of the rows that ran";
   EXPECT_EQ(profile[0].kernel->name, "fake_embed");
   EXPECT_EQ(profile[5].calls, 0);
-  EXPECT_EQ(profile[10].program, Program::Update);
+  EXPECT_EQ(profile[11].program, Program::Update);
 }
 
 } // namespace

@@ -78,6 +78,16 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   }
 }
 
+/* spans, grads */
+void fake_begin(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  float *grads = buffers[1];
+  for (int64_t span = begin; span < end && span < rows; ++span)
+    for (int32_t i = 0; i < spans[4 * span + 1]; ++i)
+      grads[spans[4 * span] + i] = 0;
+}
+
 /* spans, grads, sums f64 */
 void fake_squares(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
                   int64_t end, void *scratch, const int64_t *scalars) {

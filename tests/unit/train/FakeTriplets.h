@@ -1,6 +1,6 @@
 #pragma once
 // FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; only its
-// norm and update are launched.
+// begin, norm and update are launched.
 
 #include "FakeProgram.h"
 
@@ -95,7 +95,11 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
   norm[1]["args"] = {sums, plan["io"]["norm"]};
   norm[0]["rows"] = norm[1]["rows"] = {0, spans};
-  plan["programs"] = {{"norm", norm}, {"update", update}};
+  Json begin = plan["programs"]["begin"];
+  plan["kernels"][8]["args"][1] = {4, 1, count, count};
+  begin[0]["args"] = {plan["io"]["update_spans"], offsets[1]};
+  begin[0]["rows"] = {0, spans}, begin[0]["tiles"] = spans;
+  plan["programs"] = {{"begin", begin}, {"norm", norm}, {"update", update}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

@@ -27,6 +27,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
   EXPECT_EQ(plan->weightBytes(), 256);
+  EXPECT_EQ(plan->begin.size(), 1u);
   EXPECT_EQ(plan->norm.size(), 2u);
   EXPECT_EQ(plan->update.size(), 1u);
   EXPECT_TRUE(plan->update[0].fixedRows);
@@ -227,7 +228,7 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
          {[](Json &json) { json["programs"].erase("norm"); }, "'plan.programs' has no 'norm'"},
          {[](Json &json) { json["programs"].erase("update"); }, "'plan.programs' has no 'update'"},
          {[](Json &json) { json["programs"]["update"] = Json::array(); },
-          "'plan.programs' has no launches of 'norm' or 'update'"}});
+          "'plan.programs' has no launches of 'begin', 'norm' or 'update'"}});
   // A launch over more spans than there are would write by what lies behind the table.
   refused(fakePlanJson(), {{[](Json &json) {
                               json["programs"]["update"][0]["rows"] = {0, 3};
@@ -238,8 +239,8 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
                             "has a launch of 'update' over 3 spans of 2"},
                            {[](Json &json) { json["programs"]["norm"][0]["rows"] = {1, 2}; },
                             "has a launch of 'norm' over 3 spans of 2"}});
-  refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["norm"] = Json::array(); },
-                                "has no launches of 'norm' or 'update'"},
+  refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["begin"] = Json::array(); },
+                                "has no launches of 'begin', 'norm' or 'update'"},
                                {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },
                                 "has a launch of 'update' over 3 spans of 2"}});
 }
@@ -289,7 +290,7 @@ TEST(Plan, ReadsOneOfAGpuWithoutParams) {
   json.erase("optimizer");
   for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
-  for (const char *key : {"norm", "update"})
+  for (const char *key : {"begin", "norm", "update"})
     json["programs"].erase(key);
   Result<Plan> plan = parsePlan(json.dump());
   EXPECT_TRUE(plan) << plan.error().message;

@@ -62,7 +62,8 @@ Json storedPlan() {
   for (const char *program : {"train", "hidden", "loss", "head"})
     programs[program] = Json::array();
   Json &update = programs["update"][0];
-  update["args"][0] = programs["norm"][0]["args"][0] = 832;
+  for (const char *program : {"begin", "norm", "update"})
+    programs[program][0]["args"][0] = 832;
   update["rows"] = {0, 4}, update["tiles"] = 4;
   return plan;
 }
