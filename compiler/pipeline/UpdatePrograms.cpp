@@ -14,5 +14,9 @@ void lorac::addUpdatePrograms(PassManager &pm, const dsl::Spec &spec, const std:
                                  .weightDecay = *optimizer.weightDecay,
                                  .min8bitSize = *optimizer.min8bitSize,
                                  .device = device}));
-  pm.addPass(createAppendTriplets({.device = device}));
+  AppendTripletsOptions triplets;
+  if (const auto &adalora = spec.adapter.adalora)
+    triplets.beta1 = *adalora->beta1, triplets.beta2 = *adalora->beta2;
+  triplets.device = device;
+  pm.addPass(createAppendTriplets(triplets));
 }

@@ -66,6 +66,8 @@ INSTANTIATE_TEST_SUITE_P(Avx512, Each, ::testing::Values("x86-64-v4"));
 
 TEST_P(Each, AdamW) { check(adamw()); }
 
+TEST_P(Each, Importance) { check(importance()); }
+
 TEST_P(Each, Lion) { check(lion()); }
 
 TEST_P(Each, EveryOpOfABody) {

@@ -159,7 +159,7 @@ TEST_F(CudaBackendTest, OptimizerIsAdamW) {
     EXPECT_FLOAT_EQ(*norm, test::gradNorm(g));
     const float clip = test::clipFactor(*norm, maxNorm);
     EXPECT_EQ(clip < 1, step % 2 == 1);
-    ASSERT_TRUE(backend->update(stepScalars(plan, groups, 1e-2, step)));
+    ASSERT_TRUE(backend->update(stepScalars(plan.updateScalars, groups, 1e-2, step)));
     test::applyUpdate(plan.spans(), adam.scalars(groups, 1e-2, step), clip, p.data(), g.data(),
                       m.data(), v.data());
     Result<TrainedFloats> trained = backend->read();

@@ -115,6 +115,21 @@ void fake_norm(void *const *buffers, const LoracStep *step, int64_t rows, int64_
   norm->clip = (norm->max_norm > 0 && clip < 1 ? clip : 1) * norm->gradient_scale;
 }
 
+/* spans, io.importance, io.norm, params, grads, sensitivity, uncertainty */
+void fake_importance(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                     int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  const float *betas = buffers[1], *p = buffers[3], *g = buffers[4];
+  const LoracNorm *norm = buffers[2];
+  float *sensitivity = buffers[5], *uncertainty = buffers[6];
+  for (int64_t span = begin; span < end && span < rows; ++span)
+    for (int32_t i = spans[4 * span]; i < spans[4 * span] + spans[4 * span + 1]; ++i) {
+      float now = fabsf(p[i] * (g[i] * norm->clip));
+      sensitivity[i] = betas[0] * sensitivity[i] + betas[1] * now;
+      uncertainty[i] = betas[2] * uncertainty[i] + betas[3] * fabsf(now - sensitivity[i]);
+    }
+}
+
 /* spans [i32: offset, count, group, 0], io.update, io.norm, params, grads, exp_avg, exp_avg_sq; rows are
  * spans, one a tile: AdamW */
 void fake_update(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,

@@ -34,7 +34,7 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->io.update, 576);
   EXPECT_EQ(plan->io.norm, 768);
   EXPECT_EQ(plan->optimizer->name, "adamw");
-  EXPECT_EQ(plan->optimizer->scalars[5].byGroup, 2);
+  EXPECT_EQ(plan->updateScalars.list[5].byGroup, 2);
   EXPECT_EQ(plan->groups(), (std::vector<std::string>{"lora_A", "lora_B"}));
 }
 
@@ -176,14 +176,21 @@ TEST(Plan, RefusesRegionsThatDoNotFit) {
         "'exp_avg_sq' of 8 floats, which only AdaLoRA has, and the plan has no 'ranks'"},
        {region(3, "kind", "unfolded"), "the region 'exp_avg_sq' of 8 floats, all lora_B together "
                                        "have 4"}});
-  refused(tripletPlanJson({3, 2}),
-          {{region(6, "count", 19), "'unfolded' of 19 floats, all lora_B together have 20"},
-           {region(4, "count", 44), "'sensitivity' of 44 floats, the params have 45"},
-           {region(4, "kind", "state"), "has no region 'sensitivity' of importance"},
-           {region(5, "name", "doubt"), "has no region 'uncertainty' of importance"},
-           {[](Json &json) { json["arena"]["regions"].erase(6); }, "has no region of unfolded"},
-           {[](Json &json) { json["arena"]["regions"].erase(4); }, "has no region 'sensitivity'"},
-           {[](Json &json) { json.erase("ranks"); }, "which only AdaLoRA has"}});
+  refused(
+      tripletPlanJson({3, 2}),
+      {{region(6, "count", 19), "'unfolded' of 19 floats, all lora_B together have 20"},
+       {region(4, "count", 44), "'sensitivity' of 44 floats, the params have 45"},
+       {region(4, "kind", "state"), "has no region 'sensitivity' of importance"},
+       {region(5, "name", "doubt"), "has no region 'uncertainty' of importance"},
+       {[](Json &json) { json["arena"]["regions"].erase(6); }, "has no region of unfolded"},
+       {[](Json &json) { json["arena"]["regions"].erase(4); }, "has no region 'sensitivity'"},
+       {[](Json &json) { json.erase("ranks"); }, "which only AdaLoRA has"},
+       {[](Json &json) { json.erase("importance"); }, "'plan' has no 'importance'"},
+       {[](Json &json) { json["importance"]["floats"] = 3; }, "scalars[3].at' is 3, outside of"},
+       {[](Json &json) { json["io"].erase("importance"); }, "'plan.io' has no 'importance'"},
+       {[](Json &json) { json["io"]["importance"] = json["io"]["norm"]; }, "overlapping"},
+       {[](Json &json) { json["programs"].erase("importance"); },
+        "'plan.programs' has no 'importance'"}});
 }
 
 std::function<void(Json &)> scalar(size_t index, const char *key, const Json &value) {
