@@ -11,6 +11,11 @@ module {
 }
 // CHECK: lora.region @exp_avg state floats 8256 at -1
 // CHECK: lora.region @exp_avg_sq state floats 8256 at -1
+// CHECK: lora.kernel @each_zero family "each"
+// CHECK-SAME: by_group = 0 : i64, elements = "i32 f32", ones = array<i64>, regions = 1 : i64, uniform = 0 : i64, what = "zero", writes = array<i64: 0>
+// CHECK: ^bb0(%{{.*}}: f32):
+// CHECK-NEXT: %[[ZERO:.*]] = arith.constant 0.0
+// CHECK-NEXT: lora.yield %[[ZERO]] : f32
 // CHECK: lora.kernel @sum_spans_squares family "sum_spans"
 // CHECK-SAME: {elements = "i32 f32 f64", regions = 1 : i64, what = "squares"}
 // CHECK: %[[G:.*]] = arith.extf %arg0 : f32 to f64
@@ -33,6 +38,9 @@ module {
 // CHECK-NOT: 9.0{{.*}}e-01
 // CHECK: %[[G:.*]] = arith.mulf %arg1, %arg4 : f32
 // CHECK: lora.yield
+// CHECK-LABEL: func.func @begin()
+// CHECK: %[[GRADS:.*]] = lora.buffer region "grads" at -1 : memref<8256xf32>
+// CHECK: lora.launch @each_zero({{.*}}, %[[GRADS]]) rows{{ ?}}[0, 3] fixed
 // CHECK-LABEL: func.func @norm()
 // CHECK: %[[SUMS:.*]] = lora.buffer local "sums of squares" at -1 : memref<3xf64>
 // CHECK: lora.launch @sum_spans_squares({{.*}}, %[[SUMS]]) rows{{ ?}}[0, 3] fixed

@@ -113,10 +113,8 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   plan["kernels"][8]["args"][1] = {4, 1, count, count};
   begin[0]["args"] = {plan["io"]["update_spans"], offsets[1]};
   begin[0]["rows"] = {0, spans}, begin[0]["tiles"] = spans;
-  plan["programs"] = {{"begin", begin},
-                      {"norm", norm},
-                      {"update", update},
-                      {"importance", importance}};
+  plan["programs"] = {
+      {"begin", begin}, {"norm", norm}, {"update", update}, {"importance", importance}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();
