@@ -74,13 +74,6 @@ typedef struct LoracTriplets {
 LORAC_AT(LoracTriplets, rank, 12)
 LORAC_AT(LoracTriplets, first, 28)
 
-/* What the program `importance` takes a step in by; keep and take are beta and 1 - beta. */
-typedef struct LoracImportance {
-  float clip; /* what the update multiplied the gradients by */
-  float keep1, take1, keep2, take2;
-} LoracImportance;
-LORAC_AT(LoracImportance, take2, 16)
-
 /* What the program `zero_triplets` is told of each triplet. */
 #define LORAC_TRIPLET_DEAD 0   /* all of it becomes zero */
 #define LORAC_TRIPLET_MASKED 1 /* E becomes zero */

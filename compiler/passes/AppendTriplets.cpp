@@ -1,7 +1,7 @@
-// AdaLoRA's regions, and what it does between a model's programs, as programs of a device:
-// B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
-// once, by a table of where their triplets lie, so that its kernels know no rank. Before
-// PlanMemory, which places the buffers.
+// AdaLoRA's regions, and what it does between a model's programs: importance, and as programs of a
+// device B·diag(E) into B's place and back, scores, zeroing. Those go over all modules at once, by
+// a table of where their triplets lie, so that their kernels know no rank. Before PlanMemory, which
+// places the buffers.
 
 #include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
@@ -16,6 +16,23 @@ using namespace mlir;
 using namespace lorac::lora;
 
 namespace {
+
+constexpr StringRef averages[] = {"sensitivity", "uncertainty"};
+
+// runtime/train/ranks/Importance.h, element by element.
+void appendImportance(DevicePrograms &programs, OpBuilder &b, double beta1, double beta2) {
+  using optimizers::Element, optimizers::Host;
+  optimizers::Update step(b, b.getUnknownLoc(), averages, {});
+  Element keep1 = step.scalar("beta1", beta1),
+          take1 = step.scalar("one_minus_beta1", 1 - Host(beta1)),
+          keep2 = step.scalar("beta2", beta2),
+          take2 = step.scalar("one_minus_beta2", 1 - Host(beta2));
+  Element now = abs(step.param() * step.grad());
+  Element keptMean = keep1 * step.state(0), mean = keptMean + take1 * now;
+  Element off = abs(now - mean), keptOff = keep2 * step.state(1);
+  step.give({mean, keptOff + take2 * off});
+  programs.launch("importance", step, "importance");
+}
 
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
   using Base::Base;
@@ -35,9 +52,12 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     for (RegionOp region : getOperation().getOps<RegionOp>())
       if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax)
         states.push_back(region);
-    for (StringRef name : {"sensitivity", "uncertainty"})
+    for (StringRef name : averages)
       programs.declare(RegionRole::Importance, name, programs.floats());
     programs.declare(RegionRole::Unfolded, "unfolded", ofB);
+    OpBuilder b(&getContext());
+    programs.open("importance", When::Update);
+    appendImportance(programs, b, beta1, beta2);
     if (device != "cuda")
       return;
     auto region = [&](StringRef name) { return programs.region(name); };
@@ -53,11 +73,6 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     programs.open("unfold_grads", When::WindowEnd);
     programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
 
-    programs.open("importance", When::Update);
-    programs.launch("triplet_importance",
-                    {programs.io("importance", {sizeof(LoracImportance) / 4}), region("params"),
-                     region("grads"), region("sensitivity"), region("uncertainty")},
-                    programs.floats(), {programs.floats()});
     programs.open("scores", When::Allocation);
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),
@@ -71,7 +86,6 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     for (RegionOp state : states)
       storage.push_back(stringifyStorage(state.getStorage()));
     storage.append(2, stringifyStorage(Storage::Floats));
-    OpBuilder b(&getContext());
     if (llvm::any_of(states, [](RegionOp of) { return of.getStorage() != Storage::Floats; })) {
       zeroed.push_back(programs.io("triplet_owns", {modules, 3}, /*integers=*/true));
       key.params.push_back(b.getNamedAttr("storage", b.getStrArrayAttr(storage)));
@@ -81,7 +95,7 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     zeroed.push_back(region("params"));
     for (RegionOp state : states)
       zeroed.push_back(region(state.getSymName()));
-    for (StringRef average : {"sensitivity", "uncertainty"})
+    for (StringRef average : averages)
       zeroed.push_back(region(average));
     programs.launch(key, zeroed, modules);
   }

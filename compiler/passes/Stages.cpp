@@ -34,7 +34,9 @@ void lorac::lora::addPlan(OpPassManager &pm, const PlanChoices &choices,
   AppendUpdateOptions update = choices.update;
   update.device = choices.device;
   pm.addPass(createAppendUpdate(update));
-  pm.addPass(createAppendTriplets({.device = choices.device}));
+  AppendTripletsOptions triplets = choices.triplets;
+  triplets.device = choices.device;
+  pm.addPass(createAppendTriplets(triplets));
   if (describe)
     describe(pm);
   PlanMemoryOptions memory;

@@ -17,7 +17,8 @@ struct PlanChoices {
   std::string device = "cpu"; ///< cpu or cuda
   std::string compute;        ///< cuda: type of activations, bf16 or f16
   bool rankPerKernel = false;
-  AppendUpdateOptions update; ///< its device is `device`
+  AppendUpdateOptions update;     ///< its device is `device`
+  AppendTripletsOptions triplets; ///< likewise
 };
 
 /// 40-fused -> 50-planned. `describe` adds the pass that asks the target's families for tiles and

@@ -19,20 +19,21 @@
 
 namespace lorac::train {
 
-/// The last six are a GPU's for AdaLoRA; on the CPU the backend does what they do.
+/// The last five are a GPU's for AdaLoRA; on the CPU the backend does what they do.
 enum class Program {
   Train,
   Hidden,
   Loss,
   Head,
+  Begin,
   Norm,
   Update,
   Regularize,
+  Importance,
   Initialize,
   Fold,
   Unfold,
   UnfoldGrads,
-  Importance,
   Scores,
   ZeroTriplets
 };
@@ -47,14 +48,15 @@ constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
                                             {"hidden", &Plan::hidden},
                                             {"loss", &Plan::loss},
                                             {"head", &Plan::head},
+                                            {"begin", &Plan::begin},
                                             {"norm", &Plan::norm},
                                             {"update", &Plan::update},
                                             {"regularize", &Plan::regularize},
+                                            {"importance", &Plan::importance},
                                             {"initialize", &Plan::initialize},
                                             {"fold", &Plan::fold},
                                             {"unfold", &Plan::unfold},
                                             {"unfold_grads", &Plan::unfoldGrads},
-                                            {"importance", &Plan::importance},
                                             {"scores", &Plan::scores},
                                             {"zero_triplets", &Plan::zeroTriplets}};
 constexpr size_t programCount = std::size(programsOfPlan);
@@ -140,13 +142,14 @@ public:
   /// The gradient's norm. It and the clipping factor, by `maxNorm` (0: no clipping), lie where the
   /// program `update` reads them.
   virtual Result<float> gradNorm(double maxNorm) = 0;
-  /// Runs the program `update`, after gradNorm; `scalars` are those of stepScalars.
+  /// Runs the program `update`, after gradNorm; `scalars` are those that the plan has of it.
   virtual Result<void> update(const std::vector<float> &scalars) = 0;
 
   // AdaLoRA, after the update of a step. Where triplets lie: tripletLayouts of the plan.
 
   /// Takes the step into the importance averages; gradients count as the update clipped them.
-  virtual Result<void> takeImportance(const Importance &importance) = 0;
+  /// `scalars` are those that the plan has of the program `importance`.
+  virtual Result<void> takeImportance(const std::vector<float> &scalars) = 0;
   /// Scores of all stored triplets: modules in order, triplets in the order in which they are
   /// stored.
   virtual Result<std::vector<float>> tripletScores() = 0;

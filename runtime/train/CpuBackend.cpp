@@ -247,8 +247,7 @@ Result<const float *> CpuBackend::logits(int64_t begin, const LoracStep &step) {
 
 Result<void> CpuBackend::zeroGrads() {
   gradsAreFolded = false;
-  const PlanRegion &grads = plan.region(RegionKind::Grads);
-  std::memset(floats(grads), 0, size_t(grads.count) * sizeof(float));
+  executor->run(Program::Begin, {});
   return {};
 }
 
@@ -265,20 +264,20 @@ Result<float> CpuBackend::gradNorm(double maxNorm) {
 Result<void> CpuBackend::update(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  assert(int64_t(scalars.size()) == plan.optimizer->floats && "of stepScalars");
+  assert(int64_t(scalars.size()) == plan.updateScalars.floats && "of stepScalars");
   unfold();
   std::copy(scalars.begin(), scalars.end(), arena.at<float>(plan.io.update));
   executor->run(Program::Update, {});
   return {};
 }
 
-Result<void> CpuBackend::takeImportance(const Importance &importance) {
+Result<void> CpuBackend::takeImportance(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
+  assert(int64_t(scalars.size()) == plan.importanceScalars.floats && "of stepScalars");
   unfold();
-  importance.update(pool, triplets, floats(plan.region(RegionKind::Params)),
-                    floats(plan.region(RegionKind::Grads)), arena.at<LoracNorm>(plan.io.norm)->clip,
-                    floats(plan.region("sensitivity")), floats(plan.region("uncertainty")));
+  std::copy(scalars.begin(), scalars.end(), arena.at<float>(plan.io.importance));
+  executor->run(Program::Importance, {});
   return {};
 }
 

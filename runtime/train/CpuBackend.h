@@ -23,7 +23,7 @@ public:
   Result<double> regularize() override;
   Result<float> gradNorm(double maxNorm) override;
   Result<void> update(const std::vector<float> &scalars) override;
-  Result<void> takeImportance(const Importance &importance) override;
+  Result<void> takeImportance(const std::vector<float> &scalars) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
   Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;

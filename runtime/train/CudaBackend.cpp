@@ -68,13 +68,11 @@ Result<std::unique_ptr<Backend>> CudaBackend::open(const BackendInput &input) {
   Result<gpu::DeviceMemory> room = take(uint64_t(plan.weightBytes()), "the frozen weights");
   if (!room)
     return room.error();
-  for (auto [memory, bytes] : {std::pair{&backend->losses, 4 * plan.maxTokens},
-                               {&backend->importance, int64_t(sizeof(LoracImportance))}}) {
-    Result<gpu::PinnedMemory> pinned = gpu::PinnedMemory::allocate(*context, uint64_t(bytes));
-    if (!pinned)
-      return pinned.error();
-    *memory = std::move(*pinned);
-  }
+  Result<gpu::PinnedMemory> losses =
+      gpu::PinnedMemory::allocate(*context, 4 * uint64_t(plan.maxTokens));
+  if (!losses)
+    return losses.error();
+  backend->losses = std::move(*losses);
 
   begin = Clock::now();
   Result<CudaWeights> weights = CudaWeights::load(plan, input.modelPath, input.seed, input.pool,
@@ -139,13 +137,13 @@ Result<CudaBackend::Prepared> CudaBackend::prepare(const Plan &of, CudaExecutor 
   Result<CudaInputs> inputs = CudaInputs::create(of, context, at);
   if (!inputs)
     return inputs.error();
-  if (of.optimizer) {
-    auto update = gpu::PinnedMemory::allocate(context, 4 * uint64_t(of.optimizer->floats)),
-         norm = gpu::PinnedMemory::allocate(context, sizeof(LoracNorm));
-    if (!update || !norm)
-      return (update ? norm : update).error();
-    made.update = std::move(*update);
-    made.norm = std::move(*norm);
+  for (auto [memory, bytes] : {std::pair{&made.norm, int64_t(sizeof(LoracNorm))},
+                               {&made.update, 4 * of.updateScalars.floats},
+                               {&made.importance, 4 * of.importanceScalars.floats}}) {
+    Result<gpu::PinnedMemory> pinned = gpu::PinnedMemory::allocate(context, uint64_t(bytes));
+    if (!pinned)
+      return pinned.error();
+    *memory = std::move(*pinned);
   }
   made.executor = std::move(loaded);
   made.inputs = std::move(*inputs);
@@ -325,8 +323,7 @@ Result<const float *> CudaBackend::logits(int64_t begin, const LoracStep &step) 
 
 Result<void> CudaBackend::zeroGrads() {
   gradsAreFolded = false;
-  const PlanRegion &grads = plan.region(RegionKind::Grads);
-  return stream.zero(arena.at(grads.offset), 4 * uint64_t(grads.count));
+  return current.executor.run(Program::Begin, stream, 0);
 }
 
 Result<double> CudaBackend::regularize() {
@@ -380,25 +377,25 @@ Result<float> CudaBackend::gradNorm(double maxNorm) {
 Result<void> CudaBackend::update(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  assert(int64_t(scalars.size()) == plan.optimizer->floats && "of stepScalars");
-  auto *pinned = current.update.at<float>(0);
-  std::copy(scalars.begin(), scalars.end(), pinned);
-  Result<void> done = unfold();
-  if (done && !scalars.empty())
-    done = stream.upload(arena.at(plan.io.update), pinned, 4 * scalars.size());
-  return done ? current.executor.run(Program::Update, stream, 0) : done;
+  assert(int64_t(scalars.size()) == plan.updateScalars.floats && "of stepScalars");
+  return runTold(Program::Update, scalars, current.update, plan.io.update);
 }
 
-Result<void> CudaBackend::takeImportance(const Importance &by) {
+Result<void> CudaBackend::takeImportance(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  auto *pinned = importance.at<LoracImportance>(0);
-  *pinned = {current.norm.at<LoracNorm>(0)->clip, float(by.beta1), float(1 - by.beta1),
-             float(by.beta2), float(1 - by.beta2)};
+  assert(int64_t(scalars.size()) == plan.importanceScalars.floats && "of stepScalars");
+  return runTold(Program::Importance, scalars, current.importance, plan.io.importance);
+}
+
+/// A program over B and E themselves, after its scalars have gone to the device.
+Result<void> CudaBackend::runTold(Program program, const std::vector<float> &scalars,
+                                  const gpu::PinnedMemory &pinned, int64_t io) {
+  std::copy(scalars.begin(), scalars.end(), pinned.at<float>(0));
   Result<void> done = unfold();
-  if (done)
-    done = stream.upload(arena.at(plan.io.importance), pinned, sizeof *pinned);
-  return done ? current.executor.run(Program::Importance, stream, 0) : done;
+  if (done && !scalars.empty())
+    done = stream.upload(arena.at(io), pinned.at<float>(0), 4 * scalars.size());
+  return done ? current.executor.run(program, stream, 0) : done;
 }
 
 Result<std::vector<float>> CudaBackend::tripletScores() {

@@ -26,7 +26,7 @@ public:
   Result<double> regularize() override;
   Result<float> gradNorm(double maxNorm) override;
   Result<void> update(const std::vector<float> &scalars) override;
-  Result<void> takeImportance(const Importance &importance) override;
+  Result<void> takeImportance(const std::vector<float> &scalars) override;
   Result<std::vector<float>> tripletScores() override;
   Result<void> zeroTriplets(const TripletSets &died, const TripletSets &masked) override;
   Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept) override;
@@ -47,9 +47,8 @@ private:
   struct Prepared {
     CudaExecutor executor;
     CudaInputs inputs;
-    std::vector<TripletLayout> triplets; ///< AdaLoRA
-    gpu::PinnedMemory update;            ///< io.update
-    gpu::PinnedMemory norm;              ///< io.norm
+    std::vector<TripletLayout> triplets;        ///< AdaLoRA
+    gpu::PinnedMemory norm, update, importance; ///< io of these names
   };
 
   explicit CudaBackend(const Plan &plan) : plan(plan) {}
@@ -59,6 +58,8 @@ private:
   void gather(const Plan &next, const std::vector<TripletTensor> &tensors);
   Result<void> fold();
   Result<void> unfold();
+  Result<void> runTold(Program program, const std::vector<float> &scalars,
+                       const gpu::PinnedMemory &pinned, int64_t io);
   Result<void> download(const PlanRegion &region, std::vector<std::byte> &out) const;
   Result<void> upload(const PlanRegion &region, const std::vector<std::byte> &from) const;
   /// `trained` as regions of `of`.
@@ -72,9 +73,8 @@ private:
   CudaWeights weights;
   Prepared current;
   bool profiling = false;
-  gpu::PinnedMemory losses;     ///< float [max_tokens]
-  gpu::PinnedMemory importance; ///< LoracImportance
-  float gradientScale = 1;      ///< LoracNorm::gradient_scale of this window
+  gpu::PinnedMemory losses; ///< float [max_tokens]
+  float gradientScale = 1;  ///< LoracNorm::gradient_scale of this window
   // AdaLoRA: programs run on B·diag(E) in B's place, everything else on B itself.
   bool isFolded = false, gradsAreFolded = false;
   std::vector<int32_t> tripletStates; ///< as they lie in the arena; empty: never written

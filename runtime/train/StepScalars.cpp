@@ -2,12 +2,10 @@
 
 namespace lorac::train {
 
-std::vector<float> stepScalars(const Plan &plan, const std::vector<ParamGroup> &groups, double rate,
-                               int64_t update) {
-  if (!plan.optimizer)
-    return {};
-  std::vector<float> out(size_t(plan.optimizer->floats));
-  for (const PlanScalar &scalar : plan.optimizer->scalars) {
+std::vector<float> stepScalars(const PlanScalars &of, const std::vector<ParamGroup> &groups,
+                               double rate, int64_t update) {
+  std::vector<float> out(size_t(of.floats));
+  for (const PlanScalar &scalar : of.list) {
     const auto put = [&](int64_t place, double rateHere) {
       out[size_t(place)] = float(scalar.formula.evaluate(rateHere, double(update)));
     };

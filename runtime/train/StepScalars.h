@@ -1,5 +1,5 @@
 #pragma once
-// What an update is told: the plan's formulas at this step's rate.
+// What programs are told: the plan's formulas at this step's rate.
 
 #include "runtime/train/ParamGroups.h"
 #include "runtime/train/Plan.h"
@@ -9,10 +9,10 @@
 
 namespace lorac::train {
 
-/// The floats of io.update, plan.optimizer->floats of them; none where nothing is trained. `groups`
-/// are those of the plan, `rate` is the step's learning rate, `update` counts from 1. Each is
-/// computed in float64 and rounded to float32 once; a place that no formula has is 0.
-std::vector<float> stepScalars(const Plan &plan, const std::vector<ParamGroup> &groups, double rate,
-                               int64_t update);
+/// The floats of the program's io, `of.floats` of them. `groups` are those of the plan, `rate` is
+/// the step's learning rate, `update` counts from 1. Each is computed in float64 and rounded to
+/// float32 once; a place that no formula has is 0.
+std::vector<float> stepScalars(const PlanScalars &of, const std::vector<ParamGroup> &groups,
+                               double rate, int64_t update);
 
 } // namespace lorac::train

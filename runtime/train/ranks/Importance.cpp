@@ -1,14 +1,11 @@
 #include "runtime/train/ranks/Importance.h"
 
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
 namespace lorac::train {
 
 namespace {
 
-constexpr int64_t block = 4096;
 constexpr int64_t lanes = 8;
 
 // The mean of s over n neighbours: eight partial sums, added in order.
@@ -44,39 +41,6 @@ void scoreModule(const TripletLayout &module, const float *sensitivity, const fl
 }
 
 } // namespace
-
-void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules,
-                        const float *params, const float *grads, float clip, float *sensitivity,
-                        float *uncertainty) const {
-  struct Piece {
-    int64_t offset, count;
-  };
-  std::vector<Piece> pieces;
-  auto cut = [&](int64_t offset, int64_t count) {
-    for (int64_t done = 0; done < count; done += block)
-      pieces.push_back({offset + done, std::min(block, count - done)});
-  };
-  for (const TripletLayout &module : modules) {
-    cut(module.a, module.rank * module.in);
-    cut(module.b, module.out * module.rank);
-    cut(module.e, module.rank);
-  }
-  const float keep1 = float(beta1), take1 = float(1 - beta1);
-  const float keep2 = float(beta2), take2 = float(1 - beta2);
-  pool.parallelFor(int64_t(pieces.size()), Split::Shares, [&](int, int64_t begin, int64_t end) {
-    for (int64_t piece = begin; piece < end; ++piece) {
-      const auto [offset, count] = pieces[size_t(piece)];
-      const float *__restrict p = params + offset, *__restrict g = grads + offset;
-      float *__restrict s = sensitivity + offset, *__restrict u = uncertainty + offset;
-      for (int64_t i = 0; i < count; ++i) {
-        float importance = std::fabs(p[i] * (g[i] * clip));
-        float mean = keep1 * s[i] + take1 * importance;
-        s[i] = mean;
-        u[i] = keep2 * u[i] + take2 * std::fabs(importance - mean);
-      }
-    }
-  });
-}
 
 void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
                    const float *sensitivity, const float *uncertainty, float *scores) {

@@ -8,7 +8,8 @@
 //   score of triplet i = s(E_i) + (mean over row i of A of s + mean over column i of B of s),
 //   s = Ibar·Ubar
 //
-// Ibar and Ubar lie in flat regions with the layout of the parameters. The means are summed in
+// Ibar and Ubar lie in flat regions with the layout of the parameters; the program `importance`
+// (compiler/passes/AppendTriplets.cpp) takes a step into them. The means are summed in
 // double in an order that depends on the matrix alone, so threads change no bit.
 
 #include "runtime/train/ThreadPool.h"
@@ -22,15 +23,6 @@ namespace lorac::train {
 struct TripletLayout {
   int64_t a = 0, b = 0, e = 0;       ///< A [rank, in], B [out, rank], E [rank]
   int64_t rank = 0, in = 0, out = 0; ///< rank: as stored; 0: the module has no tensors
-};
-
-struct Importance {
-  double beta1 = 0.85, beta2 = 0.85;
-
-  /// Takes in one step. `clip` is what the update multiplied the gradients by. Not to be called
-  /// for a step whose update was skipped.
-  void update(ThreadPool &pool, std::span<const TripletLayout> modules, const float *params,
-              const float *grads, float clip, float *sensitivity, float *uncertainty) const;
 };
 
 /// Scores of all triplets: modules in order, triplets in the order in which they are stored.

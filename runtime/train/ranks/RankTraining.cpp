@@ -19,7 +19,6 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
     names.push_back(module.module);
   }
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
-  training.importance = {config.beta1, config.beta2};
   training.drift = plan.hasCodes();
   if (config.plateau)
     training.pace.emplace(schedule, *config.plateau);
@@ -27,9 +26,10 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   return training;
 }
 
-Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, int64_t step) {
+Result<std::optional<Allocation>>
+RankTraining::afterUpdate(Backend &backend, const std::vector<float> &scalars, int64_t step) {
   if (schedule.updatesImportance(step))
-    if (Result<void> taken = backend.takeImportance(importance); !taken)
+    if (Result<void> taken = backend.takeImportance(scalars); !taken)
       return taken.error();
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {

@@ -99,6 +99,12 @@ KERNEL fake_head(const bf16 *in, const bf16 *table, float *logits, const Step *s
   logits[row * LD + token] = sum;
 }
 
+KERNEL fake_begin(const int *spans, float *grads, const Step *step, int begin, int count) {
+  const int *span = spans + 4 * blockIdx.x;
+  if (threadIdx.x < span[1])
+    grads[span[0] + threadIdx.x] = 0;
+}
+
 KERNEL fake_squares(const float *grads, const int *spans, float *partial, const Step *step,
                     int begin, int count) {
   extern __shared__ float unused[];

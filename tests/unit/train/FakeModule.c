@@ -78,6 +78,16 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   }
 }
 
+/* spans, grads */
+void fake_begin(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  float *grads = buffers[1];
+  for (int64_t span = begin; span < end && span < rows; ++span)
+    for (int32_t i = 0; i < spans[4 * span + 1]; ++i)
+      grads[spans[4 * span] + i] = 0;
+}
+
 /* spans, grads, sums f64 */
 void fake_squares(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
                   int64_t end, void *scratch, const int64_t *scalars) {
@@ -103,6 +113,21 @@ void fake_norm(void *const *buffers, const LoracStep *step, int64_t rows, int64_
   norm->norm = (float)sqrt(sum) * norm->gradient_scale;
   float clip = norm->max_norm / (norm->norm + 1e-6f);
   norm->clip = (norm->max_norm > 0 && clip < 1 ? clip : 1) * norm->gradient_scale;
+}
+
+/* spans, io.importance, io.norm, params, grads, sensitivity, uncertainty */
+void fake_importance(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                     int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  const float *betas = buffers[1], *p = buffers[3], *g = buffers[4];
+  const LoracNorm *norm = buffers[2];
+  float *sensitivity = buffers[5], *uncertainty = buffers[6];
+  for (int64_t span = begin; span < end && span < rows; ++span)
+    for (int32_t i = spans[4 * span]; i < spans[4 * span] + spans[4 * span + 1]; ++i) {
+      float now = fabsf(p[i] * (g[i] * norm->clip));
+      sensitivity[i] = betas[0] * sensitivity[i] + betas[1] * now;
+      uncertainty[i] = betas[2] * uncertainty[i] + betas[3] * fabsf(now - sensitivity[i]);
+    }
 }
 
 /* spans [i32: offset, count, group, 0], io.update, io.norm, params, grads, exp_avg, exp_avg_sq; rows are

@@ -69,7 +69,9 @@ inline std::string fakePlanJson() {
               "args": [[4, "rows", 4, 4], [4, 1, 8, 8], [8, "rows", 1, 1]], "scalars": [],
               "tiles": {"space": "rows", "tile": 1}},
              {"name": "fake_norm", "family": "sum_whole", "args": [[8, "rows", 1, 1], [4, 1, 4, 4]], "scalars": [],
-              "tiles": {"space": "const", "count": 1}}],
+              "tiles": {"space": "const", "count": 1}},
+             {"name": "fake_begin", "family": "each", "args": [[4, "rows", 4, 4], [4, 1, 8, 8]], "scalars": [],
+              "tiles": {"space": "rows", "tile": 1}}],
  "programs": {"train": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16, "flops": 64, "bytes": 256, "op": "embed"},
                         {"kernel": 4, "args": [448, 4096], "rows": [0, 16], "tiles": 1},
                         {"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 8], "tiles": 4},
@@ -78,6 +80,7 @@ inline std::string fakePlanJson() {
               "hidden": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16}],
               "loss": [{"kernel": 1, "args": [1024, 384, ["w", 0, 0], 512], "rows": [0, 16], "tiles": 8}],
               "head": [{"kernel": 3, "args": [2048, ["w", 0, 0], 3072], "rows": [0, 8], "tiles": 8}],
+              "begin": [{"kernel": 8, "args": [640, 64], "rows": [0, 2], "fixed": true, "tiles": 2}],
               "norm": [{"kernel": 6, "args": [640, 64, 4224], "rows": [0, 2], "fixed": true, "tiles": 2},
                        {"kernel": 7, "args": [4224, 768], "rows": [0, 2], "fixed": true, "tiles": 1}],
               "update": [{"kernel": 5, "args": [640, 576, 768, 0, 64, 128, 192], "rows": [0, 2], "fixed": true, "tiles": 2}]}})";

@@ -1,6 +1,6 @@
 #pragma once
 // FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; only its
-// norm and update are launched.
+// begin, norm, update and importance are launched.
 
 #include "FakeProgram.h"
 
@@ -69,6 +69,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   for (auto &[name, offset] : plan["io"].items())
     offset = offset.get<int64_t>() + end;
   plan["io"]["orthogonality"] = end;
+  plan["io"]["importance"] = end + 128;
   arena["bytes"] = end + 8192;
   plan["ranks"] = {{"initial", mostTriplets * int64_t(modules.size())}, {"target", 4}};
   for (const std::string &module : modules)
@@ -89,13 +90,31 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   const auto spans = int64_t(plan["params"].size()); // all are short
   Json update = plan["programs"]["update"];
   update[0]["args"] = args, update[0]["rows"] = {0, spans}, update[0]["tiles"] = spans;
+  plan["importance"] = Json::parse(R"({"floats": 4, "scalars": [
+    {"name": "beta1", "at": 0, "by_group": 0, "formula": [0.85]},
+    {"name": "one_minus_beta1", "at": 1, "by_group": 0, "formula": [1, 0.85, "-"]},
+    {"name": "beta2", "at": 2, "by_group": 0, "formula": [0.6]},
+    {"name": "one_minus_beta2", "at": 3, "by_group": 0, "formula": [1, 0.6, "-"]}]})");
+  Json kernel = plan["kernels"][5], importance = update;
+  kernel["name"] = "fake_importance", kernel["args"][1] = {4, 1, 4, 4};
+  importance[0]["kernel"] = plan["kernels"].size();
+  plan["kernels"].push_back(kernel);
+  args[1] = plan["io"]["importance"];
+  args[5] = plan["arena"]["regions"][offsets.size() - 3]["offset"];
+  args[6] = plan["arena"]["regions"][offsets.size() - 2]["offset"];
+  importance[0]["args"] = args;
   Json norm = plan["programs"]["norm"];
   const int64_t sums = end + 4224;
   plan["kernels"][6]["args"][1] = {4, 1, count, count};
   norm[0]["args"] = {plan["io"]["update_spans"], offsets[1], sums}, norm[0]["tiles"] = spans;
   norm[1]["args"] = {sums, plan["io"]["norm"]};
   norm[0]["rows"] = norm[1]["rows"] = {0, spans};
-  plan["programs"] = {{"norm", norm}, {"update", update}};
+  Json begin = plan["programs"]["begin"];
+  plan["kernels"][8]["args"][1] = {4, 1, count, count};
+  begin[0]["args"] = {plan["io"]["update_spans"], offsets[1]};
+  begin[0]["rows"] = {0, spans}, begin[0]["tiles"] = spans;
+  plan["programs"] = {
+      {"begin", begin}, {"norm", norm}, {"update", update}, {"importance", importance}};
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();
