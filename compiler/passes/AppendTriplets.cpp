@@ -1,6 +1,7 @@
-// AdaLoRA's regions, and what it does between a model's programs: B·diag(E) into B's place and back, importance, scores, zeroing. Each goes over all modules at
-// once, by a table of where their triplets lie, so that its kernels know no rank. Before
-// PlanMemory, which places the buffers.
+// AdaLoRA's regions, and what it does between a model's programs: importance, B·diag(E) into B's
+// place and back, scores, zeroing. All but the first go over all modules at once, by a table of
+// where their triplets lie, so that their kernels know no rank. Before PlanMemory, which places the
+// buffers.
 
 #include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
@@ -16,21 +17,25 @@ using namespace lorac::lora;
 
 namespace {
 
+constexpr StringRef averages[] = {"sensitivity", "uncertainty"};
+
+// runtime/train/ranks/Importance.h, element by element.
+void appendImportance(DevicePrograms &programs, OpBuilder &b, double beta1, double beta2) {
+  using optimizers::Element, optimizers::Host;
+  optimizers::Update step(b, b.getUnknownLoc(), averages, {});
+  Element keep1 = step.scalar("beta1", beta1),
+          take1 = step.scalar("one_minus_beta1", 1 - Host(beta1)),
+          keep2 = step.scalar("beta2", beta2),
+          take2 = step.scalar("one_minus_beta2", 1 - Host(beta2));
+  Element now = abs(step.param() * step.grad());
+  Element keptMean = keep1 * step.state(0), mean = keptMean + take1 * now;
+  Element off = abs(now - mean), keptOff = keep2 * step.state(1);
+  step.give({mean, keptOff + take2 * off});
+  programs.launch("importance", step, "importance");
+}
+
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {
   using Base::Base;
-
-  // Zhang et al. 2023, eq. 8 to 10: I = |p·g|, Ibar = beta1·Ibar + (1 - beta1)·I, and Ubar likewise of
-  // |I - Ibar|; from 0, without a correction of the start, as PEFT has it.
-  void average(optimizers::Update &u) const {
-    using optimizers::Element, optimizers::Host;
-    Element keep1 = u.scalar("beta1", double(beta1)),
-            take1 = u.scalar("one_minus_beta1", Host(1) - double(beta1));
-    Element keep2 = u.scalar("beta2", double(beta2)),
-            take2 = u.scalar("one_minus_beta2", Host(1) - double(beta2));
-    Element now = abs(u.param() * u.grad());
-    Element mean = keep1 * u.state(0) + take1 * now;
-    u.give({mean, keep2 * u.state(1) + take2 * abs(now - mean)});
-  }
 
   void runOnOperation() override {
     int64_t ofB = 0, triplets = 0;
@@ -47,9 +52,12 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     for (RegionOp region : getOperation().getOps<RegionOp>())
       if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax)
         states.push_back(region);
-    for (StringRef name : {"sensitivity", "uncertainty"})
+    for (StringRef name : averages)
       programs.declare(RegionRole::Importance, name, programs.floats());
     programs.declare(RegionRole::Unfolded, "unfolded", ofB);
+    OpBuilder b(&getContext());
+    programs.open("importance", When::Update);
+    appendImportance(programs, b, beta1, beta2);
     auto region = [&](StringRef name) { return programs.region(name); };
     auto unfolded = [&] { return programs.region("unfolded", ofB); };
     auto table = [&] {
@@ -63,11 +71,6 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     programs.open("unfold_grads", When::WindowEnd);
     programs.launch("unfold_gradients", {table(), region("params"), region("grads")}, modules);
 
-    programs.open("importance", When::Update);
-    OpBuilder b(&getContext());
-    optimizers::Update importance(b, b.getUnknownLoc(), {"sensitivity", "uncertainty"}, {});
-    average(importance);
-    programs.launch("importance", importance, "importance");
     programs.open("scores", When::Allocation);
     programs.launch("triplet_scores",
                     {table(), region("sensitivity"), region("uncertainty"),
@@ -90,7 +93,7 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     zeroed.push_back(region("params"));
     for (RegionOp state : states)
       zeroed.push_back(region(state.getSymName()));
-    for (StringRef average : {"sensitivity", "uncertainty"})
+    for (StringRef average : averages)
       zeroed.push_back(region(average));
     programs.launch(key, zeroed, modules);
   }

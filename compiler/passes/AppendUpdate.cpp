@@ -1,5 +1,6 @@
-// The optimizer's step as programs: @norm writes the gradient's norm and the clip factor, @update
-// is one launch over all adapters. Before PlanMemory, which places their buffers.
+// The optimizer's step as programs: @begin zeroes the gradients, @norm writes their norm and the
+// clip factor, @update is one launch over all adapters. Before PlanMemory, which places their
+// buffers.
 
 #include "compiler/optimizers/Optimizer.h"
 #include "compiler/passes/DevicePrograms.h"
@@ -20,6 +21,19 @@ using namespace lorac::lora;
 #define PLACE(field) int64_t(offsetof(LoracNorm, field) / sizeof(float))
 
 namespace {
+
+void appendBegin(DevicePrograms &programs, OpBuilder &b, Location loc) {
+  optimizers::Body zero(b, loc);
+  zero.argument("grad");
+  zero.yield(zero.number(0));
+  programs.open("begin", When::WindowBegin);
+  programs.launch(
+      {"each",
+       {programs.param("what", "zero"), programs.param("regions", 1), programs.param("uniform", 0),
+        programs.param("by_group", 0), programs.places("ones", {}), programs.places("writes", {0})},
+       &zero.region},
+      {programs.spanTable(), programs.region("grads")}, programs.spans());
+}
 
 // sqrt(Σ g²), and what torch.nn.utils.clip_grad_norm_ multiplies the gradients by.
 void appendNorm(DevicePrograms &programs, OpBuilder &b, Location loc) {
@@ -57,12 +71,12 @@ void appendBegin(DevicePrograms &programs, OpBuilder &b, Location loc) {
   zero.argument("grad");
   zero.yield({zero.number(0)});
   programs.open("begin", When::WindowBegin);
-  programs.launch({"each",
-                   {programs.param("what", "zero"), programs.param("regions", 1),
-                    programs.param("uniform", 0), programs.param("by_group", 0),
-                    programs.places("ones", {}), programs.places("writes", {0})},
-                   &zero.region},
-                  {programs.spanTable(), programs.region("grads")}, programs.spans());
+  programs.launch(
+      {"each",
+       {programs.param("what", "zero"), programs.param("regions", 1), programs.param("uniform", 0),
+        programs.param("by_group", 0), programs.places("ones", {}), programs.places("writes", {0})},
+       &zero.region},
+      {programs.spanTable(), programs.region("grads")}, programs.spans());
 }
 
 struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> {

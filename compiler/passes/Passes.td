@@ -146,13 +146,13 @@ def StackLaunches : Pass<"lora-stack-launches", "::mlir::ModuleOp"> {
 }
 
 def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
-  let summary = "50-planned: the optimizer's step as the programs @norm and @update";
+  let summary = "50-planned: the optimizer's step as the programs @begin, @norm and @update";
   let description = [{
     One launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span belongs to. Its body
     is what compiler/optimizers/<name>.cpp writes for one element; its states become a `lora.region` each, and the numbers that the host computes
     before each update a `lora.scalar` each. States of 8 bits make two launches of one body: over the parameters that are large enough, whose
-    spans come first in the table, and over the others, whose states lie in a compact region. @norm is the gradient's norm and the clip
-    factor, summed in one order on all targets. On devices the place of the step's scalars comes with it.
+    spans come first in the table, and over the others, whose states lie in a compact region. @begin writes 0
+    into the gradients. @norm is their norm and the clip factor, summed in one order on all targets. On devices the place of the step's scalars comes with it.
   }];
   let options = [Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "its word in a spec">,
                  Option<"beta1", "beta1", "double", "0.9", "first of the betas">,
@@ -165,16 +165,16 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
 }
 
 def AppendTriplets : Pass<"lora-append-triplets", "::mlir::ModuleOp"> {
-  let summary = "50-planned: AdaLoRA's regions, and what it does between the model's programs";
+  let summary = "50-planned: AdaLoRA's regions, and what it does between programs";
   let description = [{
-    Where parameters are triplets: regions of the importance and of B without E. Programs: @fold puts B·diag(E) in B's
-    place, @unfold takes it back, @unfold_grads turns the gradient by it into those by B and E; @importance takes a step into the averages,
-    @scores gives one number a triplet, @zero_triplets zeroes what is masked or died. One launch each, over all modules by the table `triplets`;
-    that of the importance goes over elements, as the update does.
+    Where parameters are triplets: regions of the importance and of B without E, and the program @importance, which takes a step into the
+    averages: one launch of `each`, its betas scalars of the host. @fold puts B·diag(E) in B's place, @unfold takes it
+    back, @unfold_grads turns the gradient by it into those by B and E; @scores gives one number a triplet, @zero_triplets zeroes what is masked
+    or died. One launch each, over all modules by the table `triplets`.
   }];
   let options = [Option<"beta1", "beta1", "double", "0.85", "of the sensitivity's average">,
                  Option<"beta2", "beta2", "double", "0.85", "of the uncertainty's average">];
-  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
 def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {

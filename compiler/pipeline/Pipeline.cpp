@@ -166,15 +166,18 @@ private:
   }
   PlanChoices choices(const std::string &device) const {
     const dsl::OptimizerSpec &optimizer = request.spec->optimizer;
-    return {.device = device,
-            .compute = cudaCompute(*request.spec),
-            .rankPerKernel = request.rankPerKernel,
-            .update = {.optimizer = std::string(toString(*optimizer.name)),
-                       .beta1 = *optimizer.beta1,
-                       .beta2 = *optimizer.beta2,
-                       .eps = *optimizer.eps,
-                       .weightDecay = *optimizer.weightDecay,
-                       .min8bitSize = *optimizer.min8bitSize}};
+    PlanChoices choices{.device = device,
+                        .compute = cudaCompute(*request.spec),
+                        .rankPerKernel = request.rankPerKernel,
+                        .update = {.optimizer = std::string(toString(*optimizer.name)),
+                                   .beta1 = *optimizer.beta1,
+                                   .beta2 = *optimizer.beta2,
+                                   .eps = *optimizer.eps,
+                                   .weightDecay = *optimizer.weightDecay,
+                                   .min8bitSize = *optimizer.min8bitSize}};
+    if (const auto &adalora = request.spec->adapter.adalora)
+      choices.triplets.beta1 = *adalora->beta1, choices.triplets.beta2 = *adalora->beta2;
+    return choices;
   }
 
   ArenaOp arena() const { return findOnly<ArenaOp>(*module); }

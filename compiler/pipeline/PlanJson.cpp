@@ -196,35 +196,41 @@ private:
     });
   }
 
-  // What the host computes before each update.
   void writeOptimizer(const dsl::OptimizerSpec &optimizer) {
     auto update = module.lookupSymbol<ProgramOp>("update");
     if (!update)
       return;
-    int64_t floats = 0;
-    for (BufferOp buffer : update.getOps<BufferOp>())
-      if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == "update")
-        floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
     json.attributeObject("optimizer", [&] {
       json.attribute("name", llvm::StringRef(toString(*optimizer.name)));
-      json.attribute("floats", floats);
       if (*optimizer.min8bitSize > 0)
         json.attribute("min_8bit_size", *optimizer.min8bitSize);
-      json.attributeArray("scalars", [&] {
-        for (ScalarOp scalar : update.getOps<ScalarOp>())
-          json.object([&] {
-            json.attribute("name", scalar.getLabel());
-            json.attribute("at", int64_t(scalar.getAt()));
-            json.attribute("by_group", int64_t(scalar.getByGroup().value_or(0)));
-            json.attributeArray("formula", [&] {
-              for (Attribute term : scalar.getFormula())
-                if (auto word = dyn_cast<StringAttr>(term))
-                  json.value(word.getValue());
-                else
-                  json.value(cast<FloatAttr>(term).getValueAsDouble());
-            });
+      writeScalars(update);
+    });
+    if (auto importance = module.lookupSymbol<ProgramOp>("importance"))
+      json.attributeObject("importance", [&] { writeScalars(importance); });
+  }
+
+  // What the host computes before each run of a program, in the io buffer of its name.
+  void writeScalars(ProgramOp program) {
+    int64_t floats = 0;
+    for (BufferOp buffer : program.getOps<BufferOp>())
+      if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == program.getName())
+        floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
+    json.attribute("floats", floats);
+    json.attributeArray("scalars", [&] {
+      for (ScalarOp scalar : program.getOps<ScalarOp>())
+        json.object([&] {
+          json.attribute("name", scalar.getLabel());
+          json.attribute("at", int64_t(scalar.getAt()));
+          json.attribute("by_group", int64_t(scalar.getByGroup().value_or(0)));
+          json.attributeArray("formula", [&] {
+            for (Attribute term : scalar.getFormula())
+              if (auto word = dyn_cast<StringAttr>(term))
+                json.value(word.getValue());
+              else
+                json.value(cast<FloatAttr>(term).getValueAsDouble());
           });
-      });
+        });
     });
   }
 

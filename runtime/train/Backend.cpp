@@ -3,7 +3,6 @@
 #include "runtime/train/CpuDevice.h"
 #include "runtime/train/CudaDevice.h"
 #include "runtime/train/StateStorage.h"
-#include "runtime/train/StepScalars.h"
 
 #include <algorithm>
 #include <array>
@@ -123,8 +122,7 @@ Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
     done = run(Program::Head, step);
   if (!done)
     return done.error();
-  Result<float *> logits =
-      at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab));
+  Result<float *> logits = at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab));
   if (!logits)
     return logits.error();
   return static_cast<const float *>(*logits);
@@ -178,17 +176,17 @@ Result<float> Backend::gradNorm(double maxNorm) {
 Result<void> Backend::update(const std::vector<float> &scalars) {
   if (!plan.optimizer)
     return {};
-  assert(int64_t(scalars.size()) == plan.optimizer->floats && "of stepScalars");
+  assert(int64_t(scalars.size()) == plan.updateScalars.floats && "of stepScalars");
   Result<void> done = unfold();
   if (done)
     done = on->write(plan.io.update, scalars.data(), int64_t(scalars.size() * sizeof(float)));
   return done ? on->run(Program::Update, {}) : done;
 }
 
-Result<void> Backend::takeImportance() {
+Result<void> Backend::takeImportance(const std::vector<float> &scalars) {
   if (!plan.hasTriplets())
     return {};
-  const std::vector<float> scalars = stepScalars(plan.importanceScalars, {}, 0, 0);
+  assert(int64_t(scalars.size()) == plan.importanceScalars.floats && "of stepScalars");
   Result<void> done = unfold();
   if (done)
     done = on->write(plan.io.importance, scalars.data(), int64_t(scalars.size() * sizeof(float)));
@@ -222,7 +220,8 @@ Result<void> Backend::zeroTriplets(const TripletSets &died, const TripletSets &m
   Result<void> done = unfold();
   if (done && states != tripletStates) {
     tripletStates = std::move(states);
-    done = on->write(plan.io.tripletStates, tripletStates.data(), 4 * int64_t(tripletStates.size()));
+    done =
+        on->write(plan.io.tripletStates, tripletStates.data(), 4 * int64_t(tripletStates.size()));
   }
   return done ? on->run(Program::ZeroTriplets, {}) : done;
 }

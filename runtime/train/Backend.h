@@ -38,14 +38,15 @@ public:
   /// The gradient's norm. It and the clipping factor, by `maxNorm` (0: no clipping), lie where the
   /// program `update` reads them.
   Result<float> gradNorm(double maxNorm);
-  /// Runs the program `update`, after gradNorm; `scalars` are those of stepScalars.
+  /// Runs the program `update`, after gradNorm; `scalars` are those that the plan has of it.
   Result<void> update(const std::vector<float> &scalars);
 
   // AdaLoRA, after the update of a step. Where triplets lie: tripletLayouts of the plan.
 
   /// Takes the step into the importance averages; gradients count as the update clipped them. Not
   /// to be called for a step whose update was skipped.
-  Result<void> takeImportance();
+  /// `scalars` are those that the plan has of the program `importance`.
+  Result<void> takeImportance(const std::vector<float> &scalars);
   /// Scores of all stored triplets: modules in order, triplets in the order in which they are
   /// stored.
   Result<std::vector<float>> tripletScores();

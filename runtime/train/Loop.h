@@ -74,7 +74,7 @@ private:
   Result<bool> step();
   /// Where one is due and not done yet.
   Result<void> evaluate();
-  Result<void> allocateRanks(int64_t index);
+  Result<void> allocateRanks(int64_t index, double rate);
   Result<void> swapProgram();
   Result<void> reportProgram();
   void writeRanks(int64_t step, const RankPattern &live, const Allocation *made,

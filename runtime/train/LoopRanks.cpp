@@ -1,6 +1,7 @@
 // AdaLoRA in the training loop: allocations, programs that take over, and what is told of them.
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Loop.h"
+#include "runtime/train/StepScalars.h"
 #include "runtime/train/ranks/RankHeatMap.h"
 
 #include <fmt/format.h>
@@ -37,9 +38,11 @@ void Loop::writeRanks(int64_t step, const RankPattern &live, const Allocation *m
   write(line);
 }
 
-/// After the update of step `index` (from 0).
-Result<void> Loop::allocateRanks(int64_t index) {
-  Result<std::optional<Allocation>> made = ranks->afterUpdate(*session.backend, index);
+/// After the update of step `index` (from 0), at its learning rate.
+Result<void> Loop::allocateRanks(int64_t index, double rate) {
+  Result<std::optional<Allocation>> made = ranks->afterUpdate(
+      *session.backend, stepScalars(session.plan.importanceScalars, groups, rate, state.updates),
+      index);
   if (!made)
     return made.error();
   if (!*made)

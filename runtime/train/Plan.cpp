@@ -207,7 +207,7 @@ PlanLaunch readLaunch(const Fields &in, const Plan &plan, int64_t maxRows) {
   return launch;
 }
 
-/// What a program is told: places of its io, each of one scalar.
+/// Places of a program's io, each of one scalar.
 PlanScalars readScalars(const Fields &in, const Plan &plan) {
   constexpr int64_t most = 1 << 20;
   const auto groups = int64_t(plan.groups().size());
@@ -227,15 +227,13 @@ PlanScalars readScalars(const Fields &in, const Plan &plan) {
                          ", where another one is");
       taken[size_t(place)] = true;
     }
-    out.scalars.push_back(std::move(scalar));
+    out.list.push_back(std::move(scalar));
   });
   return out;
 }
 
-PlanOptimizer readOptimizer(const Fields &in, const Plan &plan) {
-  PlanOptimizer out;
-  static_cast<PlanScalars &>(out) = readScalars(in, plan);
-  out.name = in.text("name");
+PlanOptimizer readOptimizer(const Fields &in) {
+  PlanOptimizer out{in.text("name")};
   if (in.has("min_8bit_size"))
     out.min8bitSize = in.integer("min_8bit_size", 1, int64_t(1) << 40);
   return out;
@@ -412,9 +410,11 @@ uint64_t heapOf(const Plan &plan) {
   list(plan.regions);
   for (const PlanRegion &region : plan.regions)
     words(region.name);
-  if (plan.optimizer) {
-    words(plan.optimizer->name), list(plan.optimizer->scalars);
-    for (const PlanScalar &scalar : plan.optimizer->scalars)
+  if (plan.optimizer)
+    words(plan.optimizer->name);
+  for (const PlanScalars *told : {&plan.updateScalars, &plan.importanceScalars}) {
+    list(told->list);
+    for (const PlanScalar &scalar : told->list)
       words(scalar.name), block(scalar.formula.bytes());
   }
   list(plan.kernels);
@@ -491,10 +491,12 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.ranks = readRanks(root.at("ranks"));
   if (error.empty())
     checkRankRegions(arena, plan);
-  if (error.empty() && !plan.params.empty())
-    plan.optimizer = readOptimizer(root.at("optimizer"), plan);
-  if (error.empty() && plan.hasTriplets())
-    plan.importanceScalars = readScalars(root.at("importance"), plan);
+  if (error.empty() && !plan.params.empty()) {
+    plan.optimizer = readOptimizer(root.at("optimizer"));
+    plan.updateScalars = readScalars(root.at("optimizer"), plan);
+    if (plan.ranks)
+      plan.importanceScalars = readScalars(root.at("importance"), plan);
+  }
   if (error.empty())
     checkStoredStates(arena, plan);
 
@@ -506,7 +508,6 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.io.orthogonality = offset("orthogonality");
   if (plan.hasTriplets()) {
     plan.io.triplets = offset("triplets");
-    plan.io.importance = offset("importance");
     plan.io.tripletScores = offset("triplet_scores");
     plan.io.tripletStates = offset("triplet_states");
     if (plan.hasCodes())
@@ -516,6 +517,8 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.io.update = offset("update");
     plan.io.norm = offset("norm");
     plan.io.updateSpans = offset("update_spans");
+    if (plan.ranks)
+      plan.io.importance = offset("importance");
   }
   if (plan.onGpu()) {
     plan.io.step = offset("step");
@@ -561,12 +564,13 @@ Result<Plan> parsePlan(std::string_view text) {
     read("update", 0, plan.update);
     if (plan.begin.empty() || plan.norm.empty() || plan.update.empty())
       programs.fail("has no launches of 'begin', 'norm' or 'update'");
+    if (plan.ranks)
+      read("importance", 0, plan.importance);
   }
   if (plan.hasTriplets()) {
     read("fold", 0, plan.fold);
     read("unfold", 0, plan.unfold);
     read("unfold_grads", 0, plan.unfoldGrads);
-    read("importance", 0, plan.importance);
     read("scores", 0, plan.scores);
     read("zero_triplets", 0, plan.zeroTriplets);
   }

@@ -128,21 +128,21 @@ struct StatePlace {
   int64_t own = 0;
 };
 
-/// A number that a program is told.
+/// A number that a program is told before each run.
 struct PlanScalar {
   std::string name;
-  int64_t at = 0;      ///< among the floats
+  int64_t at = 0;      ///< among the floats of the program's io
   int64_t byGroup = 0; ///< above 0: that of group g is at `at + g * byGroup`, with the group's rate
   Formula formula;
 };
 
-/// What a program is told before it runs: the floats of its io.
+/// All that a program is told, in the io of its name.
 struct PlanScalars {
   int64_t floats = 0;
-  std::vector<PlanScalar> scalars;
+  std::vector<PlanScalar> list;
 };
 
-struct PlanOptimizer : PlanScalars { ///< of io.update
+struct PlanOptimizer {
   std::string name;
   int64_t min8bitSize = 0; ///< elements from which on a parameter has states of 8 bits; 0: none has
 };
@@ -181,15 +181,15 @@ struct PlanIo {
   int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
   int64_t logits = 0;                                            ///< float32, padded rows
   int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
-  int64_t update = 0;        ///< the scalars of the optimizer
+  int64_t importance = 0;    ///< AdaLoRA: Plan::importanceScalars
+  int64_t update = 0;        ///< Plan::updateScalars
   int64_t norm = 0;          ///< LoracNorm
   int64_t updateSpans = 0;   ///< PlanSpan of spans()
   // cuda
   int64_t step = 0;    ///< LoracStep
   int64_t rowEnds = 0; ///< int32 [max_tokens]
-  // AdaLoRA
+  // AdaLoRA on cuda
   int64_t triplets = 0;      ///< LoracTriplets, one a module
-  int64_t importance = 0;    ///< the scalars of the program `importance`
   int64_t tripletScores = 0; ///< float32, one a triplet
   int64_t tripletStates = 0; ///< int32, one a triplet
   int64_t tripletOwns = 0;   ///< int32 [modules][3], where states have 8 bits: tripletOwns()
@@ -210,19 +210,19 @@ struct Plan {
   int64_t persistentBytes = 0;            ///< of the arena: all but the activations
   std::vector<PlanRegion> regions;        ///< in the order in which they lie
   std::optional<PlanOptimizer> optimizer; ///< where there are params
-  std::optional<PlanRanks> ranks;         ///< AdaLoRA
-  PlanScalars importanceScalars;          ///< AdaLoRA: of io.importance
+  PlanScalars updateScalars, importanceScalars;
+  std::optional<PlanRanks> ranks; ///< AdaLoRA
   PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
-  std::vector<PlanLaunch> begin;      ///< zeroes the gradients
+  std::vector<PlanLaunch> begin;      ///< of a window: no gradients
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
   std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
-  std::vector<PlanLaunch> fold, unfold, unfoldGrads, importance, scores,
-      zeroTriplets; ///< AdaLoRA
+  std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
+  std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
   bool onGpu() const { return device == "cuda"; }
   /// Of an element of an activation.

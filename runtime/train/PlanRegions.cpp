@@ -151,7 +151,9 @@ void checkExtents(const Plan &plan, const Fields &root) {
   for (const PlanRegion &region : plan.regions)
     own.push_back({"arena." + region.name, region.offset, region.bytes()});
   if (plan.optimizer) {
-    own.push_back({"io.update", plan.io.update, 4 * plan.optimizer->floats});
+    own.push_back({"io.update", plan.io.update, 4 * plan.updateScalars.floats});
+    if (plan.ranks)
+      own.push_back({"io.importance", plan.io.importance, 4 * plan.importanceScalars.floats});
     own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
@@ -172,7 +174,6 @@ void checkExtents(const Plan &plan, const Fields &root) {
     const auto modules = int64_t(plan.ranks->modules.size());
     const int64_t each = 4 * plan.tripletCount();
     own.push_back({"io.triplets", plan.io.triplets, modules * int64_t(sizeof(LoracTriplets))});
-    own.push_back({"io.importance", plan.io.importance, 4 * plan.importanceScalars.floats});
     own.push_back({"io.triplet_scores", plan.io.tripletScores, each});
     own.push_back({"io.triplet_states", plan.io.tripletStates, each});
     if (plan.hasCodes())

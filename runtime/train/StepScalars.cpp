@@ -5,7 +5,7 @@ namespace lorac::train {
 std::vector<float> stepScalars(const PlanScalars &of, const std::vector<ParamGroup> &groups,
                                double rate, int64_t update) {
   std::vector<float> out(size_t(of.floats));
-  for (const PlanScalar &scalar : of.scalars) {
+  for (const PlanScalar &scalar : of.list) {
     const auto put = [&](int64_t place, double rateHere) {
       out[size_t(place)] = float(scalar.formula.evaluate(rateHere, double(update)));
     };
@@ -15,13 +15,6 @@ std::vector<float> stepScalars(const PlanScalars &of, const std::vector<ParamGro
       put(scalar.at + int64_t(g) * scalar.byGroup, rate * groups[g].lrRatio);
   }
   return out;
-}
-
-std::vector<float> stepScalars(const Plan &plan, const std::vector<ParamGroup> &groups, double rate,
-                               int64_t update) {
-  if (!plan.optimizer)
-    return {};
-  return stepScalars(*plan.optimizer, groups, rate, update);
 }
 
 } // namespace lorac::train

@@ -222,13 +222,13 @@ Result<bool> Loop::step() {
         fmt::format("warning: step {}: the gradient has been exactly 0 for 3 steps, so "
                     "nothing is learned; lower optimizer.learning_rate or look at the data",
                     index + 1));
-  if (Result<void> updated =
-          session.backend->update(stepScalars(session.plan, groups, rate, state.updates + 1));
+  if (Result<void> updated = session.backend->update(
+          stepScalars(session.plan.updateScalars, groups, rate, state.updates + 1));
       !updated)
     return updated.error();
   ++state.updates;
   if (ranks)
-    if (Result<void> done = allocateRanks(index); !done)
+    if (Result<void> done = allocateRanks(index, rate); !done)
       return done.error();
   double seconds = since(begin);
   stepSeconds += seconds;

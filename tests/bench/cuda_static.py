@@ -78,7 +78,7 @@ class Step:
                 program = found[1]
             if "lora.launch" in line:
                 types[program].append([buffer.split("x") for buffer in re.findall(r"memref<([^>]*)>", line)])
-        for program in ("train", "norm", "update"):
+        for program in ("begin", "train", "norm", "update"):
             for launch, buffers in zip(self.plan["programs"][program], types[program], strict=True):
                 yield self.plan["kernels"][launch["kernel"]]["name"], launch, buffers
 

@@ -154,9 +154,12 @@ TEST_P(AdaLoraGolden, ScoresAndMasksAsPeft) {
                 session.execute(train::Program::Train, batch, 1.0f / float(batch.labels)) &&
                 session.backend->regularize());
     ASSERT_TRUE(session.backend->gradNorm(run.maxGradNorm) &&
-                session.backend->update(
-                    train::stepScalars(session.plan, groups, run.learningRate, step + 1)));
-    auto made = training->afterUpdate(*session.backend, step);
+                session.backend->update(train::stepScalars(session.plan.updateScalars, groups,
+                                                           run.learningRate, step + 1)));
+    auto made = training->afterUpdate(
+        *session.backend,
+        train::stepScalars(session.plan.importanceScalars, groups, run.learningRate, step + 1),
+        step);
     ASSERT_TRUE(made) << made.error().message;
     auto floats = session.backend->read();
     ASSERT_TRUE(floats) << floats.error().message;

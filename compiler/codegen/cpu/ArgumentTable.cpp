@@ -32,6 +32,10 @@ const Entry table[] = {
     {"embed", "rows:1:1 W rows:ldy:k"},
     {"orthogonal_term", "n:n:n 1:1:1"},
     {"dropout", "rows:ldx:cols rows:ldy:cols"},
+    {"fold_triplets", "rows:8:8 all:1:1 all:1:1"},
+    {"unfold_triplets", "rows:8:8 all:1:1 all:1:1"},
+    {"unfold_gradients", "rows:8:8 all:1:1 all:1:1"},
+    {"triplet_scores", "rows:8:8 all:1:1 all:1:1 all:1:1"},
     {"sum_rows", "rows:ldx:cols 1:1:cols"},
     {"weight_norm", "W rank:k:k n:rank:rank 1:1:n"},
 };
@@ -69,6 +73,15 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
     }
     if (llvm::any_of(storage, lora::isCode))
       out.push_back({false, std::to_string(2 * formats::dynamicTableFloats), "1", "1"});
+    return out;
+  }
+  if (kernel.getFamily() == "triplet_zeros") {
+    const llvm::SmallVector<lora::Storage> storage = lora::KernelOp::storageOf(kernel.getParams());
+    out = {{false, "rows", "8", "8"}, all};
+    if (llvm::any_of(storage, [](lora::Storage of) { return of != lora::Storage::Floats; }))
+      out.push_back({false, "rows", "3", "3"});
+    for (lora::Storage stored : storage)
+      out.push_back({false, "all", "1", "1", /*element=*/lora::isCode(stored) ? 1 : 4});
     return out;
   }
   if (kernel.getFamily() == "sum_spans") {

@@ -26,9 +26,10 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   return training;
 }
 
-Result<std::optional<Allocation>> RankTraining::afterUpdate(Backend &backend, int64_t step) {
+Result<std::optional<Allocation>>
+RankTraining::afterUpdate(Backend &backend, const std::vector<float> &scalars, int64_t step) {
   if (schedule.updatesImportance(step))
-    if (Result<void> taken = backend.takeImportance(); !taken)
+    if (Result<void> taken = backend.takeImportance(scalars); !taken)
       return taken.error();
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {

@@ -20,9 +20,10 @@ public:
   static Result<RankTraining> create(const Plan &plan, const AdaLoraConfig &config,
                                      int64_t totalSteps);
 
-  /// After the update of `step` (from 0); zeroes what is masked. What an allocation decided, where
-  /// there was one.
-  Result<std::optional<Allocation>> afterUpdate(Backend &backend, int64_t step);
+  /// After the update of `step` (from 0); zeroes what is masked. `scalars`: of takeImportance. What
+  /// an allocation decided, where there was one.
+  Result<std::optional<Allocation>> afterUpdate(Backend &backend, const std::vector<float> &scalars,
+                                                int64_t step);
 
   RankAllocator &allocator() { return ranks; }
   const RankAllocator &allocator() const { return ranks; }

@@ -1,4 +1,4 @@
-// RUN: lorac-opt %s -lora-emit-cuda | FileCheck %s
+// RUN: lorac-opt %s -split-input-file -verify-diagnostics -lora-emit-cuda | FileCheck %s
 // Sums in float64: a thread has a partial of its own, the block halves them. The body of the whole reads and writes one buffer.
 
 // CHECK: __launch_bounds__(256) squares(
@@ -28,7 +28,7 @@
 // CHECK-NEXT: float *result,
 // CHECK: i < rows; i += 256) {
 // CHECK: const float scale = one[1];
-// CHECK: result[2] = ((float)sqrt(total)) * scale;
+// CHECK: result[2] = (float)sqrt(total) * scale;
 lora.kernel @squares family "sum_spans" rows tile 1 count 0 scratch 0 {what = "squares", regions = 1 : i64,
     elements = "i32 f32 f64"} body {
 ^bb0(%grad: f32 loc("grad")):
@@ -43,4 +43,14 @@ lora.kernel @whole family "sum_whole" rows tile 1 count 0 scratch 0 {what = "nor
   %n = arith.truncf %r : f64 to f32
   %s = arith.mulf %n, %scale : f32
   lora.yield %s : f32
+}
+
+// -----
+
+// expected-error @+1 {{the CUDA printer does not know this op}}
+lora.kernel @odd_sum family "sum_spans" rows tile 1 count 0 scratch 0 {what = "odd", regions = 1 : i64, elements = "i32 f32 f64"} body {
+^bb0(%x: f32):
+  %w = arith.extf %x : f32 to f64
+  %i = math.atan %w : f64
+  lora.yield %i : f64
 }

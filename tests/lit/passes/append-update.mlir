@@ -11,6 +11,11 @@ module {
 }
 // CHECK: lora.region @exp_avg state floats 8256 at -1
 // CHECK: lora.region @exp_avg_sq state floats 8256 at -1
+// CHECK: lora.kernel @each_zero family "each"
+// CHECK-SAME: by_group = 0 : i64, elements = "i32 f32", ones = array<i64>, regions = 1 : i64, uniform = 0 : i64, what = "zero", writes = array<i64: 0>
+// CHECK: ^bb0(%{{.*}}: f32):
+// CHECK-NEXT: %[[ZERO:.*]] = arith.constant 0.0
+// CHECK-NEXT: lora.yield %[[ZERO]] : f32
 // CHECK: lora.kernel @sum_spans_squares family "sum_spans"
 // CHECK-SAME: {elements = "i32 f32 f64", regions = 1 : i64, what = "squares"}
 // CHECK: %[[G:.*]] = arith.extf %arg0 : f32 to f64
@@ -18,22 +23,24 @@ module {
 // CHECK: lora.yield %[[S]] : f64
 // CHECK: lora.kernel @sum_whole_norm family "sum_whole"
 // CHECK-SAME: {elements = "f64 f32 f32 f32", ones = array<i64: 0, 1>, what = "norm", writes = array<i64: 2, 3>}
-// CHECK: ^bb0(%[[TOTAL:.*]]: f64, %[[MOST:.*]]: f32, %[[SCALE:.*]]: f32):
-// CHECK: %[[ROOT:.*]] = math.sqrt %[[TOTAL]] : f64
+// CHECK: %[[ROOT:.*]] = math.sqrt %arg0 : f64
 // CHECK: %[[LENGTH:.*]] = arith.truncf %[[ROOT]] : f64 to f32
-// CHECK: %[[NORM:.*]] = arith.mulf %[[LENGTH]], %[[SCALE]] : f32
+// CHECK: %[[NORM:.*]] = arith.mulf %[[LENGTH]], %arg2 : f32
 // CHECK: %[[ABOVE:.*]] = arith.addf %[[NORM]], %{{.*}} : f32
-// CHECK: %[[RATIO:.*]] = arith.divf %[[MOST]], %[[ABOVE]] : f32
+// CHECK: %[[RATIO:.*]] = arith.divf %arg1, %[[ABOVE]] : f32
 // CHECK: %[[CLIPPED:.*]] = arith.minimumf %[[RATIO]], %{{.*}} : f32
-// CHECK: %[[CLIPS:.*]] = arith.cmpf olt, %{{.*}}, %[[MOST]] : f32
+// CHECK: %[[CLIPS:.*]] = arith.cmpf olt, %{{.*}}, %arg1 : f32
 // CHECK: %[[FACTOR:.*]] = arith.select %[[CLIPS]], %[[CLIPPED]], %{{.*}} : f32
-// CHECK: %[[CLIP:.*]] = arith.mulf %[[FACTOR]], %[[SCALE]] : f32
+// CHECK: %[[CLIP:.*]] = arith.mulf %[[FACTOR]], %arg2 : f32
 // CHECK: lora.yield %[[NORM]], %[[CLIP]] : f32, f32
 // CHECK: lora.kernel @each_adamw family "each"
 // CHECK-SAME: by_group = 2 : i64, elements = "i32 f32 f32 f32 f32 f32 f32", ones = array<i64: 3>, regions = 4 : i64, uniform = 5 : i64, what = "adamw", writes = array<i64: 0, 2, 3>
 // CHECK-NOT: 9.0{{.*}}e-01
 // CHECK: %[[G:.*]] = arith.mulf %arg1, %arg4 : f32
 // CHECK: lora.yield
+// CHECK-LABEL: lora.program micro_batch @begin()
+// CHECK: %[[GRADS:.*]] = lora.buffer region "grads" at -1 : memref<8256xf32>
+// CHECK: lora.launch @each_zero({{.*}}, %[[GRADS]]) rows{{ ?}}[0, 3] fixed
 // CHECK-LABEL: lora.program window_end @norm()
 // CHECK: %[[SUMS:.*]] = lora.buffer local "sums of squares" at -1 : memref<3xf64>
 // CHECK: lora.launch @sum_spans_squares({{.*}}, %[[SUMS]]) rows{{ ?}}[0, 3] fixed

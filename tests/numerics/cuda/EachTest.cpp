@@ -59,6 +59,8 @@ protected:
 
 TEST_F(Each, AdamW) { check(adamw()); }
 
+TEST_F(Each, Importance) { check(importance()); }
+
 TEST_F(Each, Lion) { check(lion()); }
 
 TEST_F(Each, AdamWInOtherStorages) {

@@ -41,6 +41,13 @@ Floats lionOfOne(const float *x, const float *u, const float *ofGroup) {
   return {p1, m1};
 }
 
+Floats importanceOfOne(const float *x, const float *u, const float *) {
+  const float p = x[0], g = x[1] * u[0], s = x[2], doubt = x[3];
+  const float now = std::fabs(p * g), kept = u[1] * s, taken = u[2] * now, mean = kept + taken;
+  const float off = std::fabs(now - mean), doubtKept = u[3] * doubt, doubtTaken = u[4] * off;
+  return {mean, doubtKept + doubtTaken};
+}
+
 Floats everyOpOfOne(const float *in, const float *, const float *) {
   const float x = in[0], y = in[1];
   auto truth = [](bool holds) { return holds ? 1.f : 0.f; };
@@ -97,6 +104,22 @@ constexpr const char *kLion = R"(
   %m1 = arith.addf %m2, %g2 : f32
   lora.yield %p1, %m1 : f32, f32)";
 
+constexpr const char *kImportance = R"(
+^bb0(%p: f32, %grad: f32, %s: f32, %u: f32, %clip: f32, %keep1: f32, %take1: f32, %keep2: f32,
+     %take2: f32):
+  %g = arith.mulf %grad, %clip : f32
+  %pg = arith.mulf %p, %g : f32
+  %now = math.absf %pg : f32
+  %kept = arith.mulf %keep1, %s : f32
+  %taken = arith.mulf %take1, %now : f32
+  %mean = arith.addf %kept, %taken : f32
+  %difference = arith.subf %now, %mean : f32
+  %off = math.absf %difference : f32
+  %doubt_kept = arith.mulf %keep2, %u : f32
+  %doubt_taken = arith.mulf %take2, %off : f32
+  %doubt = arith.addf %doubt_kept, %doubt_taken : f32
+  lora.yield %mean, %doubt : f32, f32)";
+
 std::string everyOpBody(size_t results) {
   std::string text = "\n^bb0(%x: f32, %y: f32";
   for (size_t i = 0; i < results; ++i)
@@ -148,6 +171,8 @@ std::string EachCase::params() const {
 }
 
 EachCase adamw() { return {"adamw", kAdamw, 4, {3}, 5, 2, {0, 2, 3}, adamwOfOne}; }
+
+EachCase importance() { return {"importance", kImportance, 4, {3}, 4, 0, {2, 3}, importanceOfOne}; }
 
 EachCase lion() { return {"lion", kLion, 3, {3, 0}, 3, 2, {0, 2}, lionOfOne}; }
 

@@ -66,6 +66,8 @@ INSTANTIATE_TEST_SUITE_P(Avx512, Each, ::testing::Values("x86-64-v4"));
 
 TEST_P(Each, AdamW) { check(adamw()); }
 
+TEST_P(Each, Importance) { check(importance()); }
+
 TEST_P(Each, Lion) { check(lion()); }
 
 TEST_P(Each, EveryOpOfABody) {
@@ -142,6 +144,11 @@ TEST(EachBody, AnOpWithoutVectorFormIsRefusedByName) {
                           "%r = arith.select %c, %x, %x : f32"),
               "a map has no vector form of 'arith.cmpf ult'");
   }
+  EXPECT_EQ(complaintOf("sum_spans", "what = \"one\", regions = 1 : i64",
+                        "%w = arith.extf %x : f32 to f64\n%e = math.exp %w : f64\n"
+                        "%r = arith.truncf %e : f64 to f32"),
+            "a map has no vector form of 'math.exp'")
+      << "of float32 alone";
 }
 
 } // namespace

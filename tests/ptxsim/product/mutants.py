@@ -81,7 +81,7 @@ def main(build, simulator, count=None):
         right = results(folder / "train", work / "out", simulator, stand_ins)
         if right is None:
             sys.exit("the step does not run as it is")
-        launched = {plan["kernels"][launch["kernel"]]["name"] for name in ("train", "norm", "update") for launch in plan["programs"][name]}
+        launched = {plan["kernels"][launch["kernel"]]["name"] for name in ("begin", "train", "norm", "update") for launch in plan["programs"][name]}
         drawn = [mutant for mutant in mutants(folder / "kernels/sm_80") if mutant[0] in launched]
         if count:
             drawn = random.Random(7).sample(drawn, int(count))

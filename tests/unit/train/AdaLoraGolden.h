@@ -3,8 +3,8 @@
 // decided at each step.
 
 #include "runtime/formats/Safetensors.h"
-#include "tests/unit/train/ImportanceReference.h"
 #include "runtime/train/ranks/RankSchedule.h"
+#include "tests/unit/train/ImportanceReference.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

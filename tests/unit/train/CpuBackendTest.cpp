@@ -60,7 +60,7 @@ TEST_F(CpuBackendTest, OptimizerIsAdamW) {
       EXPECT_FLOAT_EQ(*norm, test::gradNorm(g));
       const float clip = test::clipFactor(*norm, maxNorm);
       EXPECT_EQ(clip < 1, step % 2 == 1);
-      ASSERT_TRUE(backend->update(stepScalars(plan, groups, 1e-2, step)));
+      ASSERT_TRUE(backend->update(stepScalars(plan.updateScalars, groups, 1e-2, step)));
       test::applyUpdate(plan.spans(), adam.scalars(groups, 1e-2, step), clip, p.data(), g.data(),
                         m.data(), v.data());
       Result<TrainedFloats> trained = backend->read();
@@ -81,17 +81,17 @@ TEST_F(CpuBackendTest, ImportanceTakesClippedGradients) {
   const std::vector<ParamGroup> groups = makeGroups(plan);
   Result<std::vector<TripletLayout>> layouts = tripletLayouts(plan.params, plan.ranks->names());
   ASSERT_TRUE(layouts);
-  const Importance importance{0.85, 0.6};
+  const test::Importance importance{0.85, 0.6};
   std::vector<float> g(count), sensitivity(count), uncertainty(count);
   for (int step = 1; step <= 3; ++step) {
     for (size_t i = 0; i < count; ++i)
       grads()[i] = g[i] = std::cos(float(i) * float(step));
     const double maxNorm = step == 2 ? 0.0 : 0.5;
     Result<float> norm = backend->gradNorm(maxNorm);
-    ASSERT_TRUE(norm && backend->update(stepScalars(plan, groups, 1e-2, step)) &&
-                backend->takeImportance());
+    ASSERT_TRUE(norm && backend->update(stepScalars(plan.updateScalars, groups, 1e-2, step)) &&
+                backend->takeImportance(stepScalars(plan.importanceScalars, groups, 1e-2, step)));
     const std::vector<float> p = floats(backend->read()->params);
-    importance.update(*pool, *layouts, p.data(), g.data(), test::clipFactor(*norm, maxNorm),
+    importance.update(*layouts, p.data(), g.data(), test::clipFactor(*norm, maxNorm),
                       sensitivity.data(), uncertainty.data());
     EXPECT_EQ(floats(backend->read()->find("sensitivity")), sensitivity) << step;
     EXPECT_EQ(floats(backend->read()->find("uncertainty")), uncertainty) << step;
@@ -113,11 +113,10 @@ TEST_F(CpuBackendTest, WithoutParamsAStepIsNone) {
   json.erase("optimizer");
   for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
-  for (const char *program : {"begin", "norm", "update"})
-    json["programs"].erase(program);
+  json["programs"].erase("update");
   open(json.dump());
   EXPECT_EQ(*backend->gradNorm(1), 0);
-  EXPECT_TRUE(backend->update(stepScalars(plan, makeGroups(plan), 0.1, 1)));
+  EXPECT_TRUE(backend->update(stepScalars(plan.updateScalars, makeGroups(plan), 0.1, 1)));
 }
 
 } // namespace

@@ -73,7 +73,7 @@ TEST(Executor, RunsLaunchesInOrderOverRows) {
   EXPECT_EQ(run.starts[1], 3);
   EXPECT_EQ(run.starts[2], 0) << "only two segments";
   EXPECT_FLOAT_EQ(run.logits[1], 5.0f * 1 + 5.75f * 1.25f + 5.5f * 1.5f + 5.75f * 1.75f);
-  ASSERT_EQ(run.profile.size(), 9u);
+  ASSERT_EQ(run.profile.size(), 12u);
   EXPECT_EQ(run.profile[0].calls, 1);
   EXPECT_EQ(run.profile[3].calls, 0) << "the second chunk of rows begins behind the tokens";
 }

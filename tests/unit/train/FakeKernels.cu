@@ -99,11 +99,10 @@ KERNEL fake_head(const bf16 *in, const bf16 *table, float *logits, const Step *s
   logits[row * LD + token] = sum;
 }
 
-KERNEL fake_zero(float *grads, const int *spans, const Step *step, int begin, int count) {
+KERNEL fake_begin(const int *spans, float *grads, const Step *step, int begin, int count) {
   const int *span = spans + 4 * blockIdx.x;
-#pragma unroll 1
-  for (int i = threadIdx.x; i < span[1]; i += 32)
-    grads[span[0] + i] = 0;
+  if (threadIdx.x < span[1])
+    grads[span[0] + threadIdx.x] = 0;
 }
 
 KERNEL fake_squares(const float *grads, const int *spans, float *partial, const Step *step,

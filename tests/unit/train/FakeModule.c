@@ -78,9 +78,9 @@ void fake_segments(void *const *buffers, const LoracStep *step, int64_t rows, in
   }
 }
 
-/* spans, grads: 0 */
-void fake_zero(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-               int64_t end, void *scratch, const int64_t *scalars) {
+/* spans, grads */
+void fake_begin(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                int64_t end, void *scratch, const int64_t *scalars) {
   const int32_t *spans = buffers[0];
   float *grads = buffers[1];
   for (int64_t span = begin; span < end && span < rows; ++span)
@@ -88,40 +88,24 @@ void fake_zero(void *const *buffers, const LoracStep *step, int64_t rows, int64_
       grads[spans[4 * span] + i] = 0;
 }
 
-/* spans, io.importance, io.norm, params, grads, sensitivity, uncertainty */
-void fake_importance(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
-                     int64_t end, void *scratch, const int64_t *scalars) {
-  const int32_t *spans = buffers[0];
-  const float *own = buffers[1], *p = buffers[3], *g = buffers[4];
-  const LoracNorm *norm = buffers[2];
-  float *s = buffers[5], *u = buffers[6];
-  for (int64_t span = begin; span < end && span < rows; ++span)
-    for (int32_t i = spans[4 * span]; i < spans[4 * span] + spans[4 * span + 1]; ++i) {
-      float importance = fabsf(p[i] * (g[i] * norm->clip));
-      float mean = own[0] * s[i] + own[1] * importance;
-      s[i] = mean;
-      u[i] = own[2] * u[i] + own[3] * fabsf(importance - mean);
-    }
-}
-
-/* modules, states of triplets, five regions; a tile is a module */
+/* modules, states of triplets, five regions, the params first; rows are modules, one a tile */
 void fake_zeros(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
                 int64_t end, void *scratch, const int64_t *scalars) {
-  const LoracTriplets *modules = buffers[0];
   const int32_t *states = buffers[1];
-  for (int64_t m = begin; m < end && m < rows; ++m)
-    for (int32_t i = 0; i < modules[m].rank; ++i)
+  for (int64_t m = begin; m < end && m < rows; ++m) {
+    const LoracTriplets *at = (const LoracTriplets *)buffers[0] + m;
+    for (int32_t i = 0; i < at->rank; ++i)
       for (int region = 0; region < 5; ++region) {
-        const LoracTriplets *at = modules + m;
         float *of = buffers[2 + region];
-        const int32_t state = states[at->first + i];
-        if (state == LORAC_TRIPLET_DEAD || (state == LORAC_TRIPLET_MASKED && region == 0))
+        const int isDead = states[at->first + i] == LORAC_TRIPLET_DEAD;
+        if (isDead || (states[at->first + i] == LORAC_TRIPLET_MASKED && region == 0))
           of[at->e + i] = 0;
-        for (int32_t j = 0; state == LORAC_TRIPLET_DEAD && j < at->in; ++j)
+        for (int32_t j = 0; isDead && j < at->in; ++j)
           of[at->a + i * at->in + j] = 0;
-        for (int32_t j = 0; state == LORAC_TRIPLET_DEAD && j < at->out; ++j)
+        for (int32_t j = 0; isDead && j < at->out; ++j)
           of[at->b + j * at->rank + i] = 0;
       }
+  }
 }
 
 /* spans, grads, sums f64 */
@@ -149,6 +133,21 @@ void fake_norm(void *const *buffers, const LoracStep *step, int64_t rows, int64_
   norm->norm = (float)sqrt(sum) * norm->gradient_scale;
   float clip = norm->max_norm / (norm->norm + 1e-6f);
   norm->clip = (norm->max_norm > 0 && clip < 1 ? clip : 1) * norm->gradient_scale;
+}
+
+/* spans, io.importance, io.norm, params, grads, sensitivity, uncertainty */
+void fake_importance(void *const *buffers, const LoracStep *step, int64_t rows, int64_t begin,
+                     int64_t end, void *scratch, const int64_t *scalars) {
+  const int32_t *spans = buffers[0];
+  const float *betas = buffers[1], *p = buffers[3], *g = buffers[4];
+  const LoracNorm *norm = buffers[2];
+  float *sensitivity = buffers[5], *uncertainty = buffers[6];
+  for (int64_t span = begin; span < end && span < rows; ++span)
+    for (int32_t i = spans[4 * span]; i < spans[4 * span] + spans[4 * span + 1]; ++i) {
+      float now = fabsf(p[i] * (g[i] * norm->clip));
+      sensitivity[i] = betas[0] * sensitivity[i] + betas[1] * now;
+      uncertainty[i] = betas[2] * uncertainty[i] + betas[3] * fabsf(now - sensitivity[i]);
+    }
 }
 
 /* spans [i32: offset, count, group, 0], io.update, io.norm, params, grads, exp_avg, exp_avg_sq; rows are

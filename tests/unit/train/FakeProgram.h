@@ -70,7 +70,7 @@ inline std::string fakePlanJson() {
               "tiles": {"space": "rows", "tile": 1}},
              {"name": "fake_norm", "family": "sum_whole", "args": [[8, "rows", 1, 1], [4, 1, 4, 4]], "scalars": [],
               "tiles": {"space": "const", "count": 1}},
-             {"name": "fake_zero", "family": "each", "args": [[4, "rows", 4, 4], [4, 1, 8, 8]], "scalars": [],
+             {"name": "fake_begin", "family": "each", "args": [[4, "rows", 4, 4], [4, 1, 8, 8]], "scalars": [],
               "tiles": {"space": "rows", "tile": 1}}],
  "programs": {"train": [{"kernel": 0, "args": [256, ["w", 0, 0], 0, 1024], "rows": [0, 16], "tiles": 16, "flops": 64, "bytes": 256, "op": "embed"},
                         {"kernel": 4, "args": [448, 4096], "rows": [0, 16], "tiles": 1},

@@ -1,6 +1,6 @@
 #pragma once
-// FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; of
-// AdaLoRA's programs it has importance and zero_triplets, for states of float32.
+// FakeProgram.h's plan with two modules of AdaLoRA's triplets in place of the two tensors; only its
+// begin, norm, update, importance and zero_triplets are launched.
 
 #include "FakeProgram.h"
 
@@ -13,49 +13,6 @@
 namespace lorac::train {
 
 constexpr int64_t mostTriplets = 16, tripletWidth = 4;
-
-/// AdaLoRA's io at `at` and behind, and its programs. Offsets are those of params, grads, both
-/// states, both averages.
-inline void addTriplets(Json &plan, int64_t at, const std::vector<int64_t> &offsets, int64_t count,
-                        bool in8bits) {
-  Json &io = plan["io"], &kernels = plan["kernels"], &programs = plan["programs"];
-  for (const char *name : {"triplets", "importance", "triplet_scores", "triplet_states", "triplet_owns"})
-    io[name] = at, at += 256;
-  plan["importance"] = {{"floats", 4}, {"scalars", Json::array()}};
-  const std::vector<std::pair<const char *, Json>> formulas = {
-      {"beta1", {0.85}}, {"one_minus_beta1", {1, 0.85, "-"}},
-      {"beta2", {0.6}}, {"one_minus_beta2", {1, 0.6, "-"}}};
-  for (size_t i = 0; i < formulas.size(); ++i)
-    plan["importance"]["scalars"].push_back({{"name", formulas[i].first},
-                                             {"at", i},
-                                             {"by_group", 0},
-                                             {"formula", formulas[i].second}});
-  for (const char *program :
-       {"fold", "unfold", "unfold_grads", "importance", "scores", "zero_triplets"})
-    programs[program] = Json::array();
-  if (in8bits)
-    return;
-  const Json flat = {4, 1, count, count};
-  const Json rows = {{"space", "rows"}, {"tile", 1}};
-  kernels.push_back({{"name", "fake_importance"}, {"family", "each"}, {"scalars", Json::array()},
-                     {"tiles", rows},
-                     {"args", {{4, "rows", 4, 4}, {4, 1, 4, 4}, {4, 1, 4, 4}, flat, flat, flat, flat}}});
-  kernels.push_back({{"name", "fake_zeros"}, {"family", "triplet_zeros"}, {"scalars", Json::array()},
-                     {"tiles", rows},
-                     {"args", {{4, "rows", 8, 8}, {4, "all", 1, 1}, flat, flat, flat, flat, flat}}});
-  auto launch = [&](const char *program, size_t kernel, const Json &args, size_t rows) {
-    programs[program].push_back({{"kernel", kernel}, {"args", args}, {"rows", {0, rows}},
-                                 {"fixed", true}, {"tiles", rows}});
-  };
-  launch("importance", kernels.size() - 2,
-         {io["update_spans"], io["importance"], io["norm"], offsets[0], offsets[1], offsets[4],
-          offsets[5]},
-         plan["params"].size());
-  launch("zero_triplets", kernels.size() - 1,
-         {io["triplets"], io["triplet_states"], offsets[0], offsets[2], offsets[3], offsets[4],
-          offsets[5]},
-         plan["ranks"]["modules"].size());
-}
 
 /// plan.json of the modules m0 and m1 at these ranks. `in8bits`: the states of all A and B are,
 /// those of E lie compactly; the update, which is AdamW's, is not for running then.
@@ -112,6 +69,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   for (auto &[name, offset] : plan["io"].items())
     offset = offset.get<int64_t>() + end;
   plan["io"]["orthogonality"] = end;
+  plan["io"]["importance"] = end + 128;
   arena["bytes"] = end + 8192;
   plan["ranks"] = {{"initial", mostTriplets * int64_t(modules.size())}, {"target", 4}};
   for (const std::string &module : modules)
@@ -132,6 +90,19 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   const auto spans = int64_t(plan["params"].size()); // all are short
   Json update = plan["programs"]["update"];
   update[0]["args"] = args, update[0]["rows"] = {0, spans}, update[0]["tiles"] = spans;
+  plan["importance"] = Json::parse(R"({"floats": 4, "scalars": [
+    {"name": "beta1", "at": 0, "by_group": 0, "formula": [0.85]},
+    {"name": "one_minus_beta1", "at": 1, "by_group": 0, "formula": [1, 0.85, "-"]},
+    {"name": "beta2", "at": 2, "by_group": 0, "formula": [0.6]},
+    {"name": "one_minus_beta2", "at": 3, "by_group": 0, "formula": [1, 0.6, "-"]}]})");
+  Json kernel = plan["kernels"][5], importance = update;
+  kernel["name"] = "fake_importance", kernel["args"][1] = {4, 1, 4, 4};
+  importance[0]["kernel"] = plan["kernels"].size();
+  plan["kernels"].push_back(kernel);
+  args[1] = plan["io"]["importance"];
+  args[5] = plan["arena"]["regions"][offsets.size() - 3]["offset"];
+  args[6] = plan["arena"]["regions"][offsets.size() - 2]["offset"];
+  importance[0]["args"] = args;
   Json norm = plan["programs"]["norm"];
   const int64_t sums = end + 4224;
   plan["kernels"][6]["args"][1] = {4, 1, count, count};
@@ -142,8 +113,29 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
   plan["kernels"][8]["args"][1] = {4, 1, count, count};
   begin[0]["args"] = {plan["io"]["update_spans"], offsets[1]};
   begin[0]["rows"] = {0, spans}, begin[0]["tiles"] = spans;
-  plan["programs"] = {{"begin", begin}, {"norm", norm}, {"update", update}};
-  addTriplets(plan, end + 4352, offsets, count, in8bits);
+  int64_t at = end + 4352;
+  for (const char *name : {"triplets", "triplet_scores", "triplet_states", "triplet_owns"})
+    plan["io"][name] = at, at += 256;
+  Json zeros = begin, flat = {4, 1, count, count};
+  kernel["name"] = "fake_zeros", kernel["family"] = "triplet_zeros";
+  kernel["args"] = {{4, "rows", 8, 8}, {4, "all", 1, 1}, flat, flat, flat, flat, flat};
+  zeros[0]["kernel"] = plan["kernels"].size();
+  plan["kernels"].push_back(kernel);
+  zeros[0]["args"] = {plan["io"]["triplets"],
+                      plan["io"]["triplet_states"],
+                      offsets[0],
+                      offsets[2],
+                      offsets[3],
+                      args[5],
+                      args[6]};
+  zeros[0]["rows"] = {0, modules.size()}, zeros[0]["tiles"] = modules.size();
+  plan["programs"] = {{"begin", begin},
+                      {"norm", norm},
+                      {"update", update},
+                      {"importance", importance},
+                      {"zero_triplets", in8bits ? Json::array() : zeros}};
+  for (const char *program : {"fold", "unfold", "unfold_grads", "scores"})
+    plan["programs"][program] = Json::array();
   for (const char *program : {"train", "hidden", "loss", "head", "regularize"})
     plan["programs"][program] = Json::array();
   return plan.dump();

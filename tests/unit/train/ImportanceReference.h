@@ -13,7 +13,6 @@
 // Ibar and Ubar lie in flat regions with the layout of the parameters. The means are summed in
 // double in an order that depends on the matrix alone, so threads change no bit.
 
-
 #include "runtime/train/ThreadPool.h"
 #include "runtime/train/ranks/TripletParams.h"
 
@@ -21,22 +20,13 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace lorac::train {
 
-struct Importance {
-  double beta1 = 0.85, beta2 = 0.85;
-
-  /// Takes in one step. `clip` is what the update multiplied the gradients by. Not to be called
-  /// for a step whose update was skipped.
-  void update(ThreadPool &pool, std::span<const TripletLayout> modules, const float *params,
-              const float *grads, float clip, float *sensitivity, float *uncertainty) const;
-};
-
 namespace reference {
 
-constexpr int64_t block = 4096;
 constexpr int64_t lanes = 8;
 
 // The mean of s over n neighbours: eight partial sums, added in order.
@@ -54,8 +44,8 @@ inline float rowMean(const float *sensitivity, const float *uncertainty, int64_t
   return float(total / double(n));
 }
 
-inline void scoreModule(const TripletLayout &module, const float *sensitivity, const float *uncertainty,
-                 float *scores) {
+inline void scoreModule(const TripletLayout &module, const float *sensitivity,
+                        const float *uncertainty, float *scores) {
   std::vector<double> columns(size_t(module.rank), 0.0);
   for (int64_t row = 0; row < module.out; ++row) {
     const float *s = sensitivity + module.b + row * module.rank;
@@ -73,41 +63,8 @@ inline void scoreModule(const TripletLayout &module, const float *sensitivity, c
 
 } // namespace reference
 
-inline void Importance::update(ThreadPool &pool, std::span<const TripletLayout> modules,
-                        const float *params, const float *grads, float clip, float *sensitivity,
-                        float *uncertainty) const {
-  struct Piece {
-    int64_t offset, count;
-  };
-  std::vector<Piece> pieces;
-  auto cut = [&](int64_t offset, int64_t count) {
-    for (int64_t done = 0; done < count; done += reference::block)
-      pieces.push_back({offset + done, std::min(reference::block, count - done)});
-  };
-  for (const TripletLayout &module : modules) {
-    cut(module.a, module.rank * module.in);
-    cut(module.b, module.out * module.rank);
-    cut(module.e, module.rank);
-  }
-  const float keep1 = float(beta1), take1 = float(1 - beta1);
-  const float keep2 = float(beta2), take2 = float(1 - beta2);
-  pool.parallelFor(int64_t(pieces.size()), Split::Shares, [&](int, int64_t begin, int64_t end) {
-    for (int64_t piece = begin; piece < end; ++piece) {
-      const auto [offset, count] = pieces[size_t(piece)];
-      const float *__restrict p = params + offset, *__restrict g = grads + offset;
-      float *__restrict s = sensitivity + offset, *__restrict u = uncertainty + offset;
-      for (int64_t i = 0; i < count; ++i) {
-        float importance = std::fabs(p[i] * (g[i] * clip));
-        float mean = keep1 * s[i] + take1 * importance;
-        s[i] = mean;
-        u[i] = keep2 * u[i] + take2 * std::fabs(importance - mean);
-      }
-    }
-  });
-}
-
 inline void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modules,
-                   const float *sensitivity, const float *uncertainty, float *scores) {
+                          const float *sensitivity, const float *uncertainty, float *scores) {
   std::vector<int64_t> first;
   int64_t count = 0;
   for (const TripletLayout &module : modules) {
@@ -116,12 +73,14 @@ inline void scoreTriplets(ThreadPool &pool, std::span<const TripletLayout> modul
   }
   pool.parallelFor(int64_t(modules.size()), Split::Dynamic, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      reference::scoreModule(modules[size_t(i)], sensitivity, uncertainty, scores + first[size_t(i)]);
+      reference::scoreModule(modules[size_t(i)], sensitivity, uncertainty,
+                             scores + first[size_t(i)]);
   });
 }
 
 /// Zeroes E of `places`, in the parameters.
-inline void zeroE(float *region, const std::vector<TripletLayout> &layouts, const TripletSets &places) {
+inline void zeroE(float *region, const std::vector<TripletLayout> &layouts,
+                  const TripletSets &places) {
   for (size_t m = 0; m < layouts.size(); ++m)
     for (int32_t place : places[m])
       region[layouts[m].e + place] = 0.0f;
@@ -129,7 +88,7 @@ inline void zeroE(float *region, const std::vector<TripletLayout> &layouts, cons
 
 /// Zeroes whole triplets, in a region with the parameters' layout.
 inline void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
-               const TripletSets &places) {
+                      const TripletSets &places) {
   zeroE(region, layouts, places);
   for (size_t m = 0; m < layouts.size(); ++m) {
     const TripletLayout &at = layouts[m];
@@ -142,3 +101,30 @@ inline void zeroWhole(float *region, const std::vector<TripletLayout> &layouts,
 }
 
 } // namespace lorac::train
+
+namespace lorac::train::test {
+
+struct Importance {
+  double beta1 = 0.85, beta2 = 0.85;
+
+  /// Takes in one step. `clip` is what the update multiplied the gradients by.
+  void update(std::span<const TripletLayout> modules, const float *params, const float *grads,
+              float clip, float *sensitivity, float *uncertainty) const {
+    const float keep1 = float(beta1), take1 = float(1 - beta1);
+    const float keep2 = float(beta2), take2 = float(1 - beta2);
+    for (const TripletLayout &module : modules)
+      for (auto [offset, count] : {std::pair{module.a, module.rank * module.in},
+                                   {module.b, module.out * module.rank},
+                                   {module.e, module.rank}})
+        for (int64_t i = offset; i < offset + count; ++i) {
+          const float importance = std::fabs(params[i] * (grads[i] * clip));
+          const float kept = keep1 * sensitivity[i], taken = take1 * importance;
+          sensitivity[i] = kept + taken;
+          const float doubtKept = keep2 * uncertainty[i];
+          const float doubt = take2 * std::fabs(importance - sensitivity[i]);
+          uncertainty[i] = doubtKept + doubt;
+        }
+  }
+};
+
+} // namespace lorac::train::test

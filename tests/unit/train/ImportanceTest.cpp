@@ -1,7 +1,7 @@
-#include "tests/unit/train/ImportanceReference.h"
 
 #include "AdaLoraGolden.h"
 #include "AdamWReference.h"
+#include "ImportanceReference.h"
 #include "OrthogonalTerm.h"
 #include "runtime/train/Random.h"
 
@@ -29,7 +29,6 @@ class ImportanceGolden : public test::AdaLoraGoldenTest {};
 
 // p after AdamW's first update, g of that step: PEFT's Ibar and Ubar.
 TEST_P(ImportanceGolden, OfTheFirstStep) {
-  ThreadPool pool(2);
   std::vector<float> p = golden->region(*golden->init, "");
   std::vector<float> g = golden->region(*golden->numbers, "grad0.");
   std::vector<float> m(p.size()), v(p.size()), sensitivity(p.size()), uncertainty(p.size());
@@ -38,8 +37,8 @@ TEST_P(ImportanceGolden, OfTheFirstStep) {
   test::applyUpdate({{0, int32_t(p.size()), 0, 0}},
                     rule.scalars({{AdapterPart::A, 1}}, adam["lr"], 1), 1, p.data(), g.data(),
                     m.data(), v.data());
-  Importance{0.85, 0.85}.update(pool, golden->layout, p.data(), g.data(), 1, sensitivity.data(),
-                                uncertainty.data());
+  test::Importance{0.85, 0.85}.update(golden->layout, p.data(), g.data(), 1, sensitivity.data(),
+                                      uncertainty.data());
   EXPECT_LT(errorOf(sensitivity, golden->region(*golden->numbers, "step0.exp_avg_ipt.")), 1e-6);
   EXPECT_LT(errorOf(uncertainty, golden->region(*golden->numbers, "step0.exp_avg_unc.")), 1e-6);
 }
@@ -118,8 +117,8 @@ TEST(Importance, FollowsTheFormulaAndThreadsChangeNoBit) {
     RandomRegions regions(shapes);
     std::vector<double> sensitivity(regions.p.size()), uncertainty(regions.p.size());
     for (int step = 0; step < 3; ++step) {
-      Importance{0.85, 0.6}.update(pool, regions.layout, regions.p.data(), regions.g.data(), 0.25f,
-                                   regions.sensitivity.data(), regions.uncertainty.data());
+      test::Importance{0.85, 0.6}.update(regions.layout, regions.p.data(), regions.g.data(), 0.25f,
+                                         regions.sensitivity.data(), regions.uncertainty.data());
       for (size_t i = 0; i < sensitivity.size(); ++i) {
         double importance = std::fabs(double(regions.p[i]) * regions.g[i] * 0.25);
         sensitivity[i] = 0.85 * sensitivity[i] + 0.15 * importance;

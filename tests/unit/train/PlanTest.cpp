@@ -27,13 +27,14 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->train[3].rowBegin, 8);
   EXPECT_EQ(plan->params[0].count(), 4);
   EXPECT_EQ(plan->weightBytes(), 256);
+  EXPECT_EQ(plan->begin.size(), 1u);
   EXPECT_EQ(plan->norm.size(), 2u);
   EXPECT_EQ(plan->update.size(), 1u);
   EXPECT_TRUE(plan->update[0].fixedRows);
   EXPECT_EQ(plan->io.update, 576);
   EXPECT_EQ(plan->io.norm, 768);
   EXPECT_EQ(plan->optimizer->name, "adamw");
-  EXPECT_EQ(plan->optimizer->scalars[5].byGroup, 2);
+  EXPECT_EQ(plan->updateScalars.list[5].byGroup, 2);
   EXPECT_EQ(plan->groups(), (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B}));
 }
 
@@ -198,14 +199,21 @@ TEST(Plan, RefusesRegionsThatDoNotFit) {
         "'exp_avg_sq' of 8 floats, which only AdaLoRA has, and the plan has no 'ranks'"},
        {region(3, "kind", "unfolded"), "the region 'exp_avg_sq' of 8 floats, all lora_B together "
                                        "have 4"}});
-  refused(tripletPlanJson({3, 2}),
-          {{region(6, "count", 19), "'unfolded' of 19 floats, all lora_B together have 20"},
-           {region(4, "count", 44), "'sensitivity' of 44 floats, the params have 45"},
-           {region(4, "kind", "state"), "has no region 'sensitivity' of importance"},
-           {region(5, "name", "doubt"), "has no region 'uncertainty' of importance"},
-           {[](Json &json) { json["arena"]["regions"].erase(6); }, "has no region of unfolded"},
-           {[](Json &json) { json["arena"]["regions"].erase(4); }, "has no region 'sensitivity'"},
-           {[](Json &json) { json.erase("ranks"); }, "which only AdaLoRA has"}});
+  refused(
+      tripletPlanJson({3, 2}),
+      {{region(6, "count", 19), "'unfolded' of 19 floats, all lora_B together have 20"},
+       {region(4, "count", 44), "'sensitivity' of 44 floats, the params have 45"},
+       {region(4, "kind", "state"), "has no region 'sensitivity' of importance"},
+       {region(5, "name", "doubt"), "has no region 'uncertainty' of importance"},
+       {[](Json &json) { json["arena"]["regions"].erase(6); }, "has no region of unfolded"},
+       {[](Json &json) { json["arena"]["regions"].erase(4); }, "has no region 'sensitivity'"},
+       {[](Json &json) { json.erase("ranks"); }, "which only AdaLoRA has"},
+       {[](Json &json) { json.erase("importance"); }, "'plan' has no 'importance'"},
+       {[](Json &json) { json["importance"]["floats"] = 3; }, "scalars[3].at' is 3, outside of"},
+       {[](Json &json) { json["io"].erase("importance"); }, "'plan.io' has no 'importance'"},
+       {[](Json &json) { json["io"]["importance"] = json["io"]["norm"]; }, "overlapping"},
+       {[](Json &json) { json["programs"].erase("importance"); },
+        "'plan.programs' has no 'importance'"}});
 }
 
 std::function<void(Json &)> scalar(size_t index, const char *key, const Json &value) {
@@ -250,7 +258,7 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
          {[](Json &json) { json["programs"].erase("norm"); }, "'plan.programs' has no 'norm'"},
          {[](Json &json) { json["programs"].erase("update"); }, "'plan.programs' has no 'update'"},
          {[](Json &json) { json["programs"]["update"] = Json::array(); },
-          "'plan.programs' has no launches of 'norm' or 'update'"}});
+          "'plan.programs' has no launches of 'begin', 'norm' or 'update'"}});
   // A launch over more spans than there are would write by what lies behind the table.
   refused(fakePlanJson(), {{[](Json &json) {
                               json["programs"]["update"][0]["rows"] = {0, 3};
@@ -261,8 +269,8 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
                             "has a launch of 'update' over 3 spans of 2"},
                            {[](Json &json) { json["programs"]["norm"][0]["rows"] = {1, 2}; },
                             "has a launch of 'norm' over 3 spans of 2"}});
-  refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["norm"] = Json::array(); },
-                                "has no launches of 'norm' or 'update'"},
+  refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["begin"] = Json::array(); },
+                                "has no launches of 'begin', 'norm' or 'update'"},
                                {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },
                                 "has a launch of 'update' over 3 spans of 2"}});
 }
@@ -312,7 +320,7 @@ TEST(Plan, ReadsOneOfAGpuWithoutParams) {
   json.erase("optimizer");
   for (const char *key : {"update", "norm", "update_spans"})
     json["io"].erase(key);
-  for (const char *key : {"norm", "update"})
+  for (const char *key : {"begin", "norm", "update"})
     json["programs"].erase(key);
   Result<Plan> plan = parsePlan(json.dump());
   EXPECT_TRUE(plan) << plan.error().message;

@@ -196,7 +196,8 @@ TEST_F(ProgramSwapTest, TheUpdateGoesOverTheNewParameters) {
       grads[i] = g[i] = float(i % 5) - 2;
     const std::vector<ParamGroup> groups = makeGroups(plan, 16);
     Result<float> norm = session->backend->gradNorm(0);
-    ASSERT_TRUE(norm && session->backend->update(stepScalars(plan, groups, 1e-2, update)));
+    ASSERT_TRUE(norm &&
+                session->backend->update(stepScalars(plan.updateScalars, groups, 1e-2, update)));
     test::applyUpdate(plan.spans(), adam.scalars(groups, 1e-2, update), 1, p.data(), g.data(),
                       m.data(), v.data());
     EXPECT_EQ(params(), p) << update;

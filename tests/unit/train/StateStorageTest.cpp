@@ -58,13 +58,13 @@ Json storedPlan() {
   plan["optimizer"]["min_8bit_size"] = 256;
   plan["tables"] = {{{"kind", "dynamic8"}, {"offset", 4096}, {"positions", 2}, {"dim", 512}}};
   plan["io"]["update_spans"] = 832;
-  Json update = plan["programs"]["update"]; // not for running: of float32
-  update[0]["args"][0] = 832, update[0]["rows"] = {0, 4}, update[0]["tiles"] = 4;
-  plan["programs"] = {{"train", Json::array()},
-                      {"hidden", Json::array()},
-                      {"loss", Json::array()},
-                      {"head", Json::array()},
-                      {"update", update}};
+  Json &programs = plan["programs"]; // not for running: of float32
+  for (const char *program : {"train", "hidden", "loss", "head"})
+    programs[program] = Json::array();
+  Json &update = programs["update"][0];
+  for (const char *program : {"begin", "norm", "update"})
+    programs[program][0]["args"][0] = 832;
+  update["rows"] = {0, 4}, update["tiles"] = 4;
   return plan;
 }
 

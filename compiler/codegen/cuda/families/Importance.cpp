@@ -1,48 +1,16 @@
-// AdaLoRA's importance (runtime/train/ranks/Importance.h), element by element; a score of each
-// triplet from it; and what becomes of triplets that are masked or died.
+// A score of each of AdaLoRA's triplets from its importance (runtime/train/ranks/Importance.h), and
+// what becomes of triplets that are masked or died.
 
 #include "compiler/codegen/cuda/families/TripletTable.h"
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
-
-#include <cstddef>
 
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::cuda;
 
 namespace lorac::cuda {
-extern const Family tripletImportanceFamily, tripletScoresFamily, tripletZerosFamily;
-}
-
-static constexpr int64_t span = 4096; // numbers of a block
-
-static Num absolute(Num x) { return max(x, x * -1.0); }
-
-static LogicalResult buildImportance(Kernel &kernel) {
-  DeviceBuilder d(
-      kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), tripletThreads, kernel.compute(),
-      {kernel.argument("by", 0), kernel.argument("params", 1), kernel.argument("grads", 2),
-       kernel.argument("sensitivity", 3, true), kernel.argument("uncertainty", 4, true)},
-      {"floats"});
-  Value by = d.next(), params = d.next(), grads = d.next(), sensitivity = d.next(),
-        uncertainty = d.next();
-  auto scalar = [&](StringRef name, size_t offset) {
-    return d.named(name, d.loadNum(by, {d.constant(int64_t(offset / sizeof(float)))}));
-  };
-#define SCALAR(name) scalar(#name, offsetof(LoracImportance, name))
-  Num clip = SCALAR(clip), keep1 = SCALAR(keep1), take1 = SCALAR(take1), keep2 = SCALAR(keep2),
-      take2 = SCALAR(take2);
-#undef SCALAR
-  Int first = d.named("first", d.blockX() * span),
-      last = d.named("last", min(first + span, d.nextScalar()));
-  d.loop("i", first + d.thread(), last, tripletThreads, [&](Int i) {
-    Num now = d.named("now", absolute(d.loadNum(params, {i}) * (d.loadNum(grads, {i}) * clip)));
-    Num mean = d.named("mean", keep1 * d.loadNum(sensitivity, {i}) + take1 * now);
-    d.store(mean, sensitivity, {i});
-    d.store(keep2 * d.loadNum(uncertainty, {i}) + take2 * absolute(now - mean), uncertainty, {i});
-  });
-  return success();
+extern const Family tripletScoresFamily, tripletZerosFamily;
 }
 
 static LogicalResult buildScores(Kernel &kernel) {
@@ -153,14 +121,6 @@ static LogicalResult buildZero(Kernel &kernel) {
   return success();
 }
 
-static Grid spansGrid(DictionaryAttr, const CudaTarget &, int64_t floats) {
-  return {ceilDiv(floats, span), 1, 1};
-}
-
-const Family lorac::cuda::tripletImportanceFamily = {
-    "triplet_importance",
-    "I = |p·g|, Ibar = beta1·Ibar + (1 - beta1)·I, Ubar likewise of |I - Ibar|", spansGrid,
-    buildImportance};
 const Family lorac::cuda::tripletScoresFamily = {
     "triplet_scores",
     "s(E_i) + mean of s over row i of A + mean of s over column i of B, s = Ibar·Ubar, a block a "
