@@ -65,20 +65,6 @@ void appendNorm(DevicePrograms &programs, OpBuilder &b, Location loc) {
                   {sums, memory, memory, memory}, programs.spans());
 }
 
-// Gradients add up from 0.
-void appendBegin(DevicePrograms &programs, OpBuilder &b, Location loc) {
-  optimizers::Body zero(b, loc);
-  zero.argument("grad");
-  zero.yield({zero.number(0)});
-  programs.open("begin", When::WindowBegin);
-  programs.launch(
-      {"each",
-       {programs.param("what", "zero"), programs.param("regions", 1), programs.param("uniform", 0),
-        programs.param("by_group", 0), programs.places("ones", {}), programs.places("writes", {0})},
-       &zero.region},
-      {programs.spanTable(), programs.region("grads")}, programs.spans());
-}
-
 struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> {
   using Base::Base;
 

@@ -1,7 +1,8 @@
 #pragma once
-// The reference interpreter: runs a function of the lora dialect in float64. It is what the ops
+// The reference interpreter: runs a program of the lora dialect in float64. It is what the ops
 // mean; kernels and passes are tested against it.
 
+#include "compiler/dialect/LoraOps.h"
 #include "compiler/reference/Ops.h"
 #include <map>
 #include <string>

@@ -9,7 +9,9 @@
 #loc40 = loc("labels")
 #loc72 = loc("x"(#loc29))
 #loc77 = loc("x"(#loc36))
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.spec = "tiny_adalora"} {
+module @tiny_adalora {
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc41)
+  lora.limits tokens 128 length 32 loc(#loc41)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc42)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc43)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc44)
@@ -46,7 +48,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.adapter @model.layers.1.mlp.up_proj of @model.layers.1.mlp.up_proj.weight rank 24 scale 0.99999958333350691 dropout 0.000000e+00 falls [24, 0, 24] loc(#loc13)
   lora.adapter @model.layers.1.mlp.down_proj of @model.layers.1.mlp.down_proj.weight rank 24 scale 0.99999958333350691 dropout 0.000000e+00 falls [24, 0, 24] loc(#loc13)
   lora.adalora initial 336 target 56 orth_reg_weight 1.000000e-01 loc(#loc41)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc63)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc63)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc64)
@@ -147,17 +149,17 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     } loc(#loc77)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc87)
     %model.norm_27 = lora.rms_norm %x_26, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc87)
-    return %model.norm_27 : tensor<?x64xf32> loc(#loc41)
+    lora.return %model.norm_27 : tensor<?x64xf32> loc(#loc41)
   } loc(#loc41)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc88)
     %lm_head_0 = lora.linear %h, %lm_head : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc88)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc41)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc41)
   } loc(#loc41)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc88)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc88)
-    return %lm_head_0 : tensor<?xf32> loc(#loc41)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc41)
   } loc(#loc41)
 } loc(#loc41)
 #loc = loc("specs/tiny_adalora.toml":3:1 to :8)

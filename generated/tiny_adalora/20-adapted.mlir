@@ -24,7 +24,9 @@
 #loc96 = loc("model.layers.1.mlp.gate_proj"(#loc13))
 #loc98 = loc("model.layers.1.mlp.up_proj"(#loc13))
 #loc100 = loc("model.layers.1.mlp.down_proj"(#loc13))
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.spec = "tiny_adalora"} {
+module @tiny_adalora {
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc41)
+  lora.limits tokens 128 length 32 loc(#loc41)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc42)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc43)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc44)
@@ -103,7 +105,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.param @model.layers.1.mlp.down_proj.lora_B.weight lora_B of @model.layers.1.mlp.down_proj : tensor<64x24xf32> loc(#loc13)
   lora.param @model.layers.1.mlp.down_proj.lora_E.weight lora_E of @model.layers.1.mlp.down_proj : tensor<24x1xf32> loc(#loc13)
   lora.adalora initial 336 target 56 orth_reg_weight 1.000000e-01 loc(#loc41)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc63)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc63)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc64)
@@ -316,19 +318,19 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     } loc(#loc84)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc101)
     %model.norm_55 = lora.rms_norm %x_54, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc101)
-    return %model.norm_55 : tensor<?x64xf32> loc(#loc41)
+    lora.return %model.norm_55 : tensor<?x64xf32> loc(#loc41)
   } loc(#loc41)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc102)
     %lm_head_0 = lora.linear %h, %lm_head : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc102)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc41)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc41)
   } loc(#loc41)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc102)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc102)
-    return %lm_head_0 : tensor<?xf32> loc(#loc41)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc41)
   } loc(#loc41)
-  func.func @regularize() -> (tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) attributes {adalora} {
+  lora.program window_end @regularize() -> (tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) {
     %0 = lora.use @model.layers.0.self_attn.q_proj.lora_A.weight : tensor<24x64xf32> loc(#loc13)
     %1 = lora.matmul nt %0, %0 scale 1.000000e+00 : (tensor<24x64xf32>, tensor<24x64xf32>) -> tensor<24x24xf32> loc(#loc13)
     %gradient, %norm = lora.orthogonal_term %1 scale 0.0071428571428571435 : tensor<24x24xf32> -> tensor<24x24xf32>, tensor<1xf32> loc(#loc13)
@@ -469,7 +471,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %gradient_52, %norm_53 = lora.orthogonal_term %82 scale 0.0071428571428571435 : tensor<24x24xf32> -> tensor<24x24xf32>, tensor<1xf32> loc(#loc13)
     %83 = lora.matmul nn %81, %gradient_52 scale 1.000000e+00 : (tensor<64x24xf32>, tensor<24x24xf32>) -> tensor<64x24xf32> loc(#loc13)
     lora.gradient @model.layers.1.mlp.down_proj.lora_B.weight, %83 : tensor<64x24xf32> loc(#loc13)
-    return %norm, %norm_1, %norm_3, %norm_5, %norm_7, %norm_9, %norm_11, %norm_13, %norm_15, %norm_17, %norm_19, %norm_21, %norm_23, %norm_25, %norm_27, %norm_29, %norm_31, %norm_33, %norm_35, %norm_37, %norm_39, %norm_41, %norm_43, %norm_45, %norm_47, %norm_49, %norm_51, %norm_53 : tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32> loc(#loc41)
+    lora.return %norm, %norm_1, %norm_3, %norm_5, %norm_7, %norm_9, %norm_11, %norm_13, %norm_15, %norm_17, %norm_19, %norm_21, %norm_23, %norm_25, %norm_27, %norm_29, %norm_31, %norm_33, %norm_35, %norm_37, %norm_39, %norm_41, %norm_43, %norm_45, %norm_47, %norm_49, %norm_51, %norm_53 : tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32> loc(#loc41)
   } loc(#loc41)
 } loc(#loc41)
 #loc = loc("specs/tiny_adalora.toml":3:1 to :8)

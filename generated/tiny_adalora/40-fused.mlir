@@ -4,7 +4,14 @@
 #loc32 = loc("specs/architectures/llama.toml":59:16 to :63)
 #loc36 = loc("h")
 #loc38 = loc("labels")
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.recompute = {estimate = 1261568 : i64, evaluations = 1 : i64, flops = 557056 : i64, is_least = false, kept = 933888 : i64, layers = [{again = [], first = -1 : i64, flops = 0 : i64, kept = 0 : i64, last = -1 : i64}, {again = ["post_attention_layernorm", "map"], first = 0 : i64, flops = 245760 : i64, kept = 483328 : i64, last = 0 : i64}, {again = ["input_layernorm", "post_attention_layernorm", "map"], first = 1 : i64, flops = 311296 : i64, kept = 450560 : i64, last = 1 : i64}]}, lora.spec = "tiny_adalora"} {
+module @tiny_adalora {
+  lora.recompute kept 933888 flops 557056 estimate 1261568 evaluations 1 {
+    lora.layers -1 to -1 kept 0 flops 0 again [] loc(#loc39)
+    lora.layers 0 to 0 kept 483328 flops 245760 again ["post_attention_layernorm", "map"] loc(#loc39)
+    lora.layers 1 to 1 kept 450560 flops 311296 again ["input_layernorm", "post_attention_layernorm", "map"] loc(#loc39)
+  } loc(#loc39)
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc39)
+  lora.limits tokens 128 length 32 loc(#loc39)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc40)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc41)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc42)
@@ -87,7 +94,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.stack @"model.layers.1.self_attn.q_proj+k_proj+v_proj.lora_A" [@model.layers.1.self_attn.q_proj.lora_A.weight, @model.layers.1.self_attn.k_proj.lora_A.weight, @model.layers.1.self_attn.v_proj.lora_A.weight] : tensor<72x64xf32> loc(#loc101)
   lora.stack @"model.layers.1.mlp.gate_proj+up_proj.lora_A" [@model.layers.1.mlp.gate_proj.lora_A.weight, @model.layers.1.mlp.up_proj.lora_A.weight] : tensor<48x64xf32> loc(#loc102)
   lora.adalora initial 336 target 56 orth_reg_weight 1.000000e-01 loc(#loc39)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc65)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc65)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc66)
@@ -218,19 +225,19 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %model.layers.1.mlp.down_proj_39 = lora.adapted_linear(%model.layers.1.mlp.up_proj_37, %model.layers.1.mlp.down_proj) low_rank(%model.layers.1.mlp.down_proj_38, %17) residual(%model.layers.1.self_attn.o_proj_31) scale 0.99999958333350691 : (tensor<?x176xf32>, !lora.weight<64x176, f32>, tensor<?x24xf32>, tensor<64x24xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> loc(#loc95)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc97)
     %model.norm_40 = lora.rms_norm %model.layers.1.mlp.down_proj_39, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc97)
-    return %model.norm_40 : tensor<?x64xf32> loc(#loc39)
+    lora.return %model.norm_40 : tensor<?x64xf32> loc(#loc39)
   } loc(#loc39)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc98)
     %lm_head_0 = lora.adapted_linear(%h, %lm_head) scale 1.000000e+00 : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc98)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc39)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc39)
   } loc(#loc39)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc98)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc98)
-    return %lm_head_0 : tensor<?xf32> loc(#loc39)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc39)
   } loc(#loc39)
-  func.func @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program micro_batch @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc65)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc65)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc66)
@@ -533,9 +540,9 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %model.layers.0.self_attn.q_proj_121 = lora.matmul tn %25, %model.layers.0.self_attn.q_proj_120 scale 0.99999958333350691 : (tensor<?x64xf32>, tensor<?x24xf32>) -> tensor<64x24xf32> loc(#loc61)
     lora.gradient @model.layers.0.self_attn.q_proj.lora_B.weight, %model.layers.0.self_attn.q_proj_121 : tensor<64x24xf32> loc(#loc13)
     lora.gradient @model.layers.0.self_attn.q_proj.lora_A.weight, %model.layers.0.self_attn.q_proj_119 : tensor<24x64xf32> loc(#loc13)
-    return %lm_head_41 : tensor<?xf32> loc(#loc39)
+    lora.return %lm_head_41 : tensor<?xf32> loc(#loc39)
   } loc(#loc39)
-  func.func @regularize() -> (tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) attributes {adalora} {
+  lora.program window_end @regularize() -> (tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>) {
     %0 = lora.use @model.layers.0.self_attn.q_proj.lora_A.weight : tensor<24x64xf32> loc(#loc13)
     %1 = lora.matmul nt %0, %0 scale 1.000000e+00 : (tensor<24x64xf32>, tensor<24x64xf32>) -> tensor<24x24xf32> loc(#loc13)
     %gradient, %norm = lora.orthogonal_term %1 scale 0.0071428571428571435 : tensor<24x24xf32> -> tensor<24x24xf32>, tensor<1xf32> loc(#loc13)
@@ -676,7 +683,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %gradient_52, %norm_53 = lora.orthogonal_term %82 scale 0.0071428571428571435 : tensor<24x24xf32> -> tensor<24x24xf32>, tensor<1xf32> loc(#loc13)
     %83 = lora.matmul nn %81, %gradient_52 scale 1.000000e+00 : (tensor<64x24xf32>, tensor<24x24xf32>) -> tensor<64x24xf32> loc(#loc13)
     lora.gradient @model.layers.1.mlp.down_proj.lora_B.weight, %83 : tensor<64x24xf32> loc(#loc13)
-    return %norm, %norm_1, %norm_3, %norm_5, %norm_7, %norm_9, %norm_11, %norm_13, %norm_15, %norm_17, %norm_19, %norm_21, %norm_23, %norm_25, %norm_27, %norm_29, %norm_31, %norm_33, %norm_35, %norm_37, %norm_39, %norm_41, %norm_43, %norm_45, %norm_47, %norm_49, %norm_51, %norm_53 : tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32> loc(#loc39)
+    lora.return %norm, %norm_1, %norm_3, %norm_5, %norm_7, %norm_9, %norm_11, %norm_13, %norm_15, %norm_17, %norm_19, %norm_21, %norm_23, %norm_25, %norm_27, %norm_29, %norm_31, %norm_33, %norm_35, %norm_37, %norm_39, %norm_41, %norm_43, %norm_45, %norm_47, %norm_49, %norm_51, %norm_53 : tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32>, tensor<1xf32> loc(#loc39)
   } loc(#loc39)
 } loc(#loc39)
 #loc = loc("specs/tiny_adalora.toml":3:1 to :8)

@@ -245,6 +245,51 @@ func.func private @matmul_nn_176xr_accumulate_exact.body(memref<1099511627776xf3
 
 // an elementwise function of regions and scalars, over a table of spans
 // first of: optimizer ()
+// kernels/each_zero.mlir
+func.func private @each_zero.body(memref<16777216x4xi32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// Σ of a function of regions over each span, in float64
+// first of: optimizer ()
+// kernels/sum_spans_squares.mlir
+func.func private @sum_spans_squares.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<16777216xf64>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
+// a function of the sum of all sums
+// first of: optimizer ()
+// kernels/sum_whole_norm.mlir
+func.func private @sum_whole_norm.body(memref<16777216xf64>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
+// an elementwise function of regions and scalars, over a table of spans
+// first of: optimizer ()
 // kernels/each_adamw.mlir
-func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// an elementwise function of regions and scalars, over a table of spans
+// first of: triplets ()
+// kernels/each_importance.mlir
+func.func private @each_importance.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// unfolded = B, B = B·diag(E), of each module
+// first of: triplets ()
+// kernels/fold_triplets.mlir
+func.func private @fold_triplets.body(memref<16777216x8xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// B = unfolded, of each module
+// first of: triplets ()
+// kernels/unfold_triplets.mlir
+func.func private @unfold_triplets.body(memref<16777216x8xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// dE_i = Σ_rows dB[row, i]·B[row, i], dB = dB·diag(E)
+// first of: triplets ()
+// kernels/unfold_gradients.mlir
+func.func private @unfold_gradients.body(memref<16777216x8xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// s(E_i) + mean of s over row i of A + over column i of B, s = Ibar·Ubar
+// first of: triplets ()
+// kernels/triplet_scores.mlir
+func.func private @triplet_scores.body(memref<16777216x8xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// E = 0 of masked triplets; A, B, E of dead ones, in every region
+// first of: triplets ()
+// kernels/triplet_zeros.mlir
+func.func private @triplet_zeros.body(memref<16777216x8xi32>, memref<1099511627776xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 

@@ -200,6 +200,21 @@ func.func private @linear_backward_f32_64x64_accumulate.body(memref<16777216x64x
 
 // an elementwise function of regions and scalars, over a table of spans
 // first of: optimizer ()
+// kernels/each_zero.mlir
+func.func private @each_zero.body(memref<16777216x4xi32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+
+// Σ of a function of regions over each span, in float64
+// first of: optimizer ()
+// kernels/sum_spans_squares.mlir
+func.func private @sum_spans_squares.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<16777216xf64>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
+// a function of the sum of all sums
+// first of: optimizer ()
+// kernels/sum_whole_norm.mlir
+func.func private @sum_whole_norm.body(memref<16777216xf64>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<2048xi8>) -> ()
+
+// an elementwise function of regions and scalars, over a table of spans
+// first of: optimizer ()
 // kernels/each_adamw.mlir
-func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 

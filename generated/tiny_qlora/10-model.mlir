@@ -9,7 +9,9 @@
 #loc41 = loc("labels")
 #loc73 = loc("x"(#loc30))
 #loc78 = loc("x"(#loc37))
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.spec = "tiny_qlora"} {
+module @tiny_qlora {
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc42)
+  lora.limits tokens 128 length 32 loc(#loc42)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc43)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc44)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc45)
@@ -45,7 +47,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.adapter @model.layers.1.mlp.gate_proj of @model.layers.1.mlp.gate_proj.weight rank 4 scale 2.000000e+00 dropout 0.000000e+00 loc(#loc13)
   lora.adapter @model.layers.1.mlp.up_proj of @model.layers.1.mlp.up_proj.weight rank 4 scale 2.000000e+00 dropout 0.000000e+00 loc(#loc13)
   lora.adapter @model.layers.1.mlp.down_proj of @model.layers.1.mlp.down_proj.weight rank 4 scale 2.000000e+00 dropout 0.000000e+00 loc(#loc13)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc64)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc64)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc65)
@@ -146,17 +148,17 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     } loc(#loc78)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc88)
     %model.norm_27 = lora.rms_norm %x_26, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc88)
-    return %model.norm_27 : tensor<?x64xf32> loc(#loc42)
+    lora.return %model.norm_27 : tensor<?x64xf32> loc(#loc42)
   } loc(#loc42)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc89)
     %lm_head_0 = lora.linear %h, %lm_head : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc89)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc42)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc42)
   } loc(#loc42)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc89)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc89)
-    return %lm_head_0 : tensor<?xf32> loc(#loc42)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc42)
   } loc(#loc42)
 } loc(#loc42)
 #loc = loc("specs/tiny_qlora.toml":2:1 to :8)

@@ -42,7 +42,9 @@
 #loc98 = loc("model.layers.1.mlp.up_proj"(#loc13))
 #loc100 = loc("model.layers.1.mlp.down_proj"(#loc36))
 #loc101 = loc("model.layers.1.mlp.down_proj"(#loc13))
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.spec = "tiny_qlora"} {
+module @tiny_qlora {
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc42)
+  lora.limits tokens 128 length 32 loc(#loc42)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc43)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc44)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc45)
@@ -110,7 +112,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.stack @"model.layers.0.mlp.gate_proj+up_proj.lora_A" [@model.layers.0.mlp.gate_proj.lora_A.weight, @model.layers.0.mlp.up_proj.lora_A.weight] : tensor<4x64xf32> loc(#loc105)
   lora.stack @"model.layers.1.self_attn.q_proj+k_proj+v_proj.lora_A" [@model.layers.1.self_attn.q_proj.lora_A.weight, @model.layers.1.self_attn.k_proj.lora_A.weight, @model.layers.1.self_attn.v_proj.lora_A.weight] : tensor<12x64xf32> loc(#loc106)
   lora.stack @"model.layers.1.mlp.gate_proj+up_proj.lora_A" [@model.layers.1.mlp.gate_proj.lora_A.weight, @model.layers.1.mlp.up_proj.lora_A.weight] : tensor<8x64xf32> loc(#loc107)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc68)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc68)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc69)
@@ -327,19 +329,19 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     } loc(#loc87)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc102)
     %model.norm_73 = lora.rms_norm %x_72, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc102)
-    return %model.norm_73 : tensor<?x64xf32> loc(#loc42)
+    lora.return %model.norm_73 : tensor<?x64xf32> loc(#loc42)
   } loc(#loc42)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc103)
     %lm_head_0 = lora.linear %h, %lm_head : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc103)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc42)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc42)
   } loc(#loc42)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc103)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc103)
-    return %lm_head_0 : tensor<?xf32> loc(#loc42)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc42)
   } loc(#loc42)
-  func.func @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program micro_batch @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc68)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc68)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc69)
@@ -762,7 +764,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_164 = lora.matmul tn %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_162, %model.layers.0.input_layernorm_1 scale 1.000000e+00 : (tensor<?x12xf32>, tensor<?x64xf32>) -> tensor<12x64xf32> loc(#loc104)
     lora.gradient @"model.layers.0.self_attn.q_proj+k_proj+v_proj.lora_A", %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_164 : tensor<12x64xf32> loc(#loc104)
     lora.gradient @model.layers.0.self_attn.q_proj.lora_B.weight, %model.layers.0.self_attn.q_proj_161 : tensor<64x4xf32> loc(#loc13)
-    return %lm_head_74 : tensor<?xf32> loc(#loc42)
+    lora.return %lm_head_74 : tensor<?xf32> loc(#loc42)
   } loc(#loc42)
 } loc(#loc42)
 #loc = loc("specs/tiny_qlora.toml":2:1 to :8)

@@ -4,7 +4,14 @@
 #loc33 = loc("specs/architectures/llama.toml":59:16 to :63)
 #loc37 = loc("h")
 #loc39 = loc("labels")
-module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64}, lora.max_length = 32 : i64, lora.max_tokens = 128 : i64, lora.recompute = {estimate = 1130496 : i64, evaluations = 1 : i64, flops = 557056 : i64, is_least = false, kept = 802816 : i64, layers = [{again = [], first = -1 : i64, flops = 0 : i64, kept = 0 : i64, last = -1 : i64}, {again = ["post_attention_layernorm", "map"], first = 0 : i64, flops = 245760 : i64, kept = 417792 : i64, last = 0 : i64}, {again = ["input_layernorm", "post_attention_layernorm", "map"], first = 1 : i64, flops = 311296 : i64, kept = 385024 : i64, last = 1 : i64}]}, lora.spec = "tiny_qlora"} {
+module @tiny_qlora {
+  lora.recompute kept 802816 flops 557056 estimate 1130496 evaluations 1 {
+    lora.layers -1 to -1 kept 0 flops 0 again [] loc(#loc40)
+    lora.layers 0 to 0 kept 417792 flops 245760 again ["post_attention_layernorm", "map"] loc(#loc40)
+    lora.layers 1 to 1 kept 385024 flops 311296 again ["input_layernorm", "post_attention_layernorm", "map"] loc(#loc40)
+  } loc(#loc40)
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc40)
+  lora.limits tokens 128 length 32 loc(#loc40)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc41)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc42)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc43)
@@ -72,7 +79,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
   lora.stack @"model.layers.0.mlp.gate_proj+up_proj.lora_A" [@model.layers.0.mlp.gate_proj.lora_A.weight, @model.layers.0.mlp.up_proj.lora_A.weight] : tensor<4x64xf32> loc(#loc101)
   lora.stack @"model.layers.1.self_attn.q_proj+k_proj+v_proj.lora_A" [@model.layers.1.self_attn.q_proj.lora_A.weight, @model.layers.1.self_attn.k_proj.lora_A.weight, @model.layers.1.self_attn.v_proj.lora_A.weight] : tensor<12x64xf32> loc(#loc102)
   lora.stack @"model.layers.1.mlp.gate_proj+up_proj.lora_A" [@model.layers.1.mlp.gate_proj.lora_A.weight, @model.layers.1.mlp.up_proj.lora_A.weight] : tensor<8x64xf32> loc(#loc103)
-  func.func @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
+  lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc66)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc66)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc67)
@@ -203,19 +210,19 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %model.layers.1.mlp.down_proj_39 = lora.adapted_linear(%model.layers.1.mlp.up_proj_37, %model.layers.1.mlp.down_proj) low_rank(%model.layers.1.mlp.down_proj_38, %17) residual(%model.layers.1.self_attn.o_proj_31) scale 2.000000e+00 : (tensor<?x176xf32>, !lora.weight<64x176, nf4<64, dq256>>, tensor<?x4xf32>, tensor<64x4xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> loc(#loc96)
     %model.norm = lora.use @model.norm.weight : !lora.weight<64, vector> loc(#loc98)
     %model.norm_40 = lora.rms_norm %model.layers.1.mlp.down_proj_39, %model.norm eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32> loc(#loc98)
-    return %model.norm_40 : tensor<?x64xf32> loc(#loc40)
+    lora.return %model.norm_40 : tensor<?x64xf32> loc(#loc40)
   } loc(#loc40)
-  func.func @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
+  lora.program inference @head(%h: tensor<?x64xf32> loc("h")) -> tensor<?x512xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc99)
     %lm_head_0 = lora.adapted_linear(%h, %lm_head) scale 1.000000e+00 : (tensor<?x64xf32>, !lora.weight<512x64, f32>) -> tensor<?x512xf32> loc(#loc99)
-    return %lm_head_0 : tensor<?x512xf32> loc(#loc40)
+    lora.return %lm_head_0 : tensor<?x512xf32> loc(#loc40)
   } loc(#loc40)
-  func.func @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program inference @loss(%h: tensor<?x64xf32> loc("h"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %lm_head = lora.use @lm_head.weight : !lora.weight<512x64, f32> loc(#loc99)
     %lm_head_0 = lora.cross_entropy %h, %lm_head, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32> loc(#loc99)
-    return %lm_head_0 : tensor<?xf32> loc(#loc40)
+    lora.return %lm_head_0 : tensor<?xf32> loc(#loc40)
   } loc(#loc40)
-  func.func @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
+  lora.program micro_batch @train(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments"), %labels: tensor<?xi32> loc("labels")) -> tensor<?xf32> {
     %model.embed_tokens = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32> loc(#loc66)
     %model.embed_tokens_0 = lora.embed %ids, %model.embed_tokens : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32> loc(#loc66)
     %model.layers.0.input_layernorm = lora.use @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> loc(#loc67)
@@ -515,7 +522,7 @@ module attributes {lora.architecture = "llama", lora.hyper = {head_dim = 16 : i6
     %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_122 = lora.matmul tn %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_121, %model.layers.0.input_layernorm_1 scale 1.000000e+00 : (tensor<?x12xf32>, tensor<?x64xf32>) -> tensor<12x64xf32> loc(#loc100)
     lora.gradient @"model.layers.0.self_attn.q_proj+k_proj+v_proj.lora_A", %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_122 : tensor<12x64xf32> loc(#loc100)
     lora.gradient @model.layers.0.self_attn.q_proj.lora_B.weight, %model.layers.0.self_attn.q_proj_120 : tensor<64x4xf32> loc(#loc13)
-    return %lm_head_41 : tensor<?xf32> loc(#loc40)
+    lora.return %lm_head_41 : tensor<?xf32> loc(#loc40)
   } loc(#loc40)
 } loc(#loc40)
 #loc = loc("specs/tiny_qlora.toml":2:1 to :8)

@@ -21,19 +21,19 @@ namespace lorac::train {
 
 /// Those from Regularize on are AdaLoRA's.
 enum class Program {
-  Begin,
   Train,
   Hidden,
   Loss,
   Head,
+  Begin,
   Norm,
   Update,
   Initialize,
   Regularize,
+  Importance,
   Fold,
   Unfold,
   UnfoldGrads,
-  Importance,
   Scores,
   ZeroTriplets
 };
@@ -44,19 +44,19 @@ struct ProgramOfPlan {
   std::vector<PlanLaunch> Plan::*launches;
 };
 /// In the order of the enum.
-constexpr ProgramOfPlan programsOfPlan[] = {{"begin", &Plan::begin},
-                                            {"train", &Plan::train},
+constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
                                             {"hidden", &Plan::hidden},
                                             {"loss", &Plan::loss},
                                             {"head", &Plan::head},
+                                            {"begin", &Plan::begin},
                                             {"norm", &Plan::norm},
                                             {"update", &Plan::update},
                                             {"initialize", &Plan::initialize},
                                             {"regularize", &Plan::regularize},
+                                            {"importance", &Plan::importance},
                                             {"fold", &Plan::fold},
                                             {"unfold", &Plan::unfold},
                                             {"unfold_grads", &Plan::unfoldGrads},
-                                            {"importance", &Plan::importance},
                                             {"scores", &Plan::scores},
                                             {"zero_triplets", &Plan::zeroTriplets}};
 constexpr size_t programCount = std::size(programsOfPlan);

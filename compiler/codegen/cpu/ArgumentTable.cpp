@@ -54,7 +54,7 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
                             : ArgumentText{false, "rows", std::to_string(ld), "cols"});
     return out;
   }
-  const ArgumentText spans{false, "rows", "4", "4"}, sums{false, "rows", "1", "1"},
+  const ArgumentText spans{false, "rows", "4", "4"}, sums{false, "rows", "1", "1", /*element=*/8},
       all{false, "all", "1", "1"};
   auto addOnes = [&] {
     for (int64_t place : kernel.integers("ones"))

@@ -121,8 +121,8 @@ std::string complaintOf(const std::string &family, const std::string &params,
       &context, [&](mlir::Diagnostic &diagnostic) { said += diagnostic.str(); });
   auto planned = mlir::parseSourceString<mlir::ModuleOp>(
       "lora.kernel @k family \"" + family + "\" rows tile " + (family == "map" ? "16" : "1") +
-          " count 0 scratch 0 {" + params + "} body {\n^bb0(%x: f32):\n" + ops +
-          "\nlora.yield %r : f32\n}",
+          " count 0 scratch " + (family == "sum_spans" ? "2048" : "0") + " {" + params +
+          "} body {\n^bb0(%x: f32):\n" + ops + "\nlora.yield %r : f32\n}",
       &context);
   EXPECT_TRUE(planned) << said;
   auto target = cpu::CpuTarget::get("x86-64");

@@ -6,6 +6,7 @@
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/Backend.h"
+#include "runtime/train/CudaInputs.h"
 #include "runtime/train/StepScalars.h"
 
 #include <cmath>

@@ -118,7 +118,7 @@ inline std::string tripletPlanJson(const RankPattern &ranks, bool in8bits = fals
     plan["io"][name] = at, at += 256;
   Json zeros = begin, flat = {4, 1, count, count};
   kernel["name"] = "fake_zeros", kernel["family"] = "triplet_zeros";
-  kernel["args"] = {{4, "rows", 8, 8}, {4, "all", 1, 1}, flat, flat, flat, flat, flat};
+  kernel["args"] = {{4, "rows", 8, 8}, {4, 1, 32, 32}, flat, flat, flat, flat, flat};
   zeros[0]["kernel"] = plan["kernels"].size();
   plan["kernels"].push_back(kernel);
   zeros[0]["args"] = {plan["io"]["triplets"],

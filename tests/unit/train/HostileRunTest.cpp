@@ -123,7 +123,7 @@ TEST_F(HostilePlan, RegionsAndOptimizer) {
       [](Json &json) { json["optimizer"]["scalars"][0]["formula"] = {"rate", "system", "/"}; },
       "formula[1]' is 'system'");
   refusedWith([](Json &json) { json["io"]["update_spans"] = 8180; }, "'io.update_spans' at 8180");
-  refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 4");
+  refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 5");
 }
 
 TEST_F(HostileRun, MissingFiles) {
