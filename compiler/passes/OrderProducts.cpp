@@ -83,8 +83,8 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
       program.walk([&](LowRankBackwardOp op) { groups[op.getX()].backward.push_back(op); });
       if (failed(checkFactors(program)))
         return signalPassFailure();
-      for (auto &[x, group] : groups) {
-        orderForward(x, group.forward);
+      for (auto &[_, group] : groups) {
+        orderForward(group.forward);
         orderBackward(group.backward);
       }
     }
@@ -138,7 +138,7 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
       auto symbol = cast<FlatSymbolRefAttr>(part);
       auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(getOperation(), symbol);
       StringRef own = param && param.getAdapter() ? *param.getAdapter() : symbol.getValue();
-      name += name.empty() ? own.str() : "+" + own.rsplit('.').second.str();
+      name += name.empty() ? own.str() : "+" + own.substr(own.rfind('.') + 1).str();
     }
     return name + ".lora_A";
   }
@@ -167,9 +167,10 @@ struct OrderProductsPass : lorac::lora::impl::OrderProductsBase<OrderProductsPas
   }
 
   // t of each update, from one product over the stacked A.
-  void orderForward(Value x, MutableArrayRef<LowRankOp> ops) {
+  void orderForward(MutableArrayRef<LowRankOp> ops) {
     if (ops.empty())
       return;
+    Value x = ops.front().getX(); // an update in front of it may have become another value
     SmallVector<Value> factors;
     for (LowRankOp op : ops)
       factors.push_back(op.getA());

@@ -22,14 +22,14 @@ lora.program update @f(%h: tensor<?x8xf32>) -> tensor<?x4xf32> {
 
 // -----
 
-// expected-error@+1 {{expects region #0 to have 1 blocks}}
+// expected-error@+1 {{failed to verify constraint: region with 1 blocks}}
 "lora.program"() <{runs = 0 : i32, sym_name = "f", function_type = () -> ()}> ({
 }) : () -> ()
 
 // -----
 
+// expected-error@+1 {{failed to verify constraint: region with 1 blocks}}
 lora.program update @f() {
-  // expected-error@+1 {{empty block: expect at least a terminator}}
 }
 
 // -----

@@ -1,7 +1,6 @@
 // RUN: lorac-opt %s --lora-append-triplets="beta1=0.75 beta2=0.5" | FileCheck %s
 // RUN: lorac-opt %s --lora-append-triplets --lora-plan-memory | FileCheck %s --check-prefix=PLAN
-// RUN: lorac-opt %s --lora-append-triplets="device=cpu" | FileCheck %s --check-prefix=CPU
-// AdaLoRA: its importance, and on a device all that it does. The table has all adapters, also one of rank 0; kernels have no rank.
+// AdaLoRA: all that it does between the model's programs. The table has all adapters, also one of rank 0; kernels have no rank.
 
 module {
   lora.adapter @q of @q.weight rank 4 scale 1.0
@@ -11,13 +10,6 @@ module {
   lora.param @q.lora_E.weight lora_E of @q : tensor<4x1xf32>
   lora.region @momentum_buffer state floats 196 at -1
 }
-// On the CPU the runtime does the rest.
-// CPU: lora.region @sensitivity importance floats 196 at -1
-// CPU: lora.region @uncertainty importance floats 196 at -1
-// CPU: lora.region @unfolded unfolded floats 64 at -1
-// CPU: lora.program update @importance()
-// CPU: lora.launch @each_importance({{.*}}) rows{{ ?}}[0, 3] fixed
-// CPU-NOT: func.func
 // CHECK: lora.kernel @each_importance family "each"
 // CHECK-SAME: ones = array<i64: 3>, regions = 4 : i64, uniform = 4 : i64, what = "importance", writes = array<i64: 2, 3>
 // CHECK: ^bb0(%[[P:.*]]: f32, %[[GRAD:.*]]: f32, %[[S:.*]]: f32, %[[U:.*]]: f32, %[[C:.*]]: f32, %[[K1:.*]]: f32, %[[T1:.*]]: f32, %[[K2:.*]]: f32, %[[T2:.*]]: f32):

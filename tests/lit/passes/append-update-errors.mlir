@@ -1,6 +1,6 @@
 // RUN: not lorac-opt %s --lora-append-update="optimizer=adam" 2>&1 | FileCheck %s
 // RUN: lorac-opt %s --lora-append-update | FileCheck %s --check-prefix=NONE
-// RUN: not lorac-opt %s --lora-append-triplets="device=cpu" --lora-plan-memory -o /dev/null 2>&1 | FileCheck %s --check-prefix=PLAN
+// RUN: not lorac-opt %s --lora-append-triplets --lora-plan-memory -o /dev/null 2>&1 | FileCheck %s --check-prefix=PLAN
 
 // CHECK: no optimizer is named 'adam'
 // Nothing is trained: no update.

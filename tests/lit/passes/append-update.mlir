@@ -38,7 +38,7 @@ module {
 // CHECK-NOT: 9.0{{.*}}e-01
 // CHECK: %[[G:.*]] = arith.mulf %arg1, %arg4 : f32
 // CHECK: lora.yield
-// CHECK-LABEL: lora.program micro_batch @begin()
+// CHECK-LABEL: lora.program window_begin @begin()
 // CHECK: %[[GRADS:.*]] = lora.buffer region "grads" at -1 : memref<8256xf32>
 // CHECK: lora.launch @each_zero({{.*}}, %[[GRADS]]) rows{{ ?}}[0, 3] fixed
 // CHECK-LABEL: lora.program window_end @norm()

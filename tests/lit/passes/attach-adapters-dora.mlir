@@ -45,7 +45,7 @@ module {
     %o = lora.linear %x, %v : (tensor<?x8xf32>, !lora.weight<4x8, f32>) -> tensor<?x4xf32>
     lora.return %q, %o : tensor<?x4xf32>, tensor<?x4xf32>
   }
-  // CHECK-LABEL: lora.program micro_batch @initialize()
+  // CHECK-LABEL: lora.program start @initialize()
   // CHECK-NEXT: %[[W:.*]] = lora.use @q.weight
   // CHECK-NEXT: %[[A:.*]] = lora.use @q.lora_A.weight
   // CHECK-NEXT: %[[B:.*]] = lora.use @q.lora_B.weight

@@ -5,7 +5,7 @@ lora.param @q_a : tensor<4x64xf32>
 lora.param @q_b : tensor<32x4xf32>
 lora.param @k_a : tensor<2x64xf32>
 lora.param @k_b : tensor<16x2xf32>
-// CHECK: lora.stack @[[S:"attn.q\+k.lora_A"]] [@q_a, @k_a] : tensor<6x64xf32>
+// CHECK: lora.stack @[[S:"q_a\+k_a.lora_A"]] [@q_a, @k_a] : tensor<6x64xf32>
 // CHECK-NOT: lora.stack
 
 // CHECK-LABEL: lora.program micro_batch @step

@@ -47,11 +47,11 @@ module {
     }
     lora.return %z : tensor<?x24xf32>
   }
-  // CHECK-LABEL: lora.program micro_batch @initialize
+  // CHECK-LABEL: lora.program start @initialize
   // CHECK-DAG: %[[M:.*]] = lora.buffer param "m" {{.*}} : memref<24xf32>
   // CHECK: lora.launch @weight_norm_nf4_24x24_low_rank({{.*}}, %[[M]]) rows[0, 24] scalars [3] fixed
   // CHECK-NOT: lora.launch
-  lora.program micro_batch @initialize() {
+  lora.program start @initialize() {
     %w = lora.use @w : !lora.weight<24x24, nf4<64>>
     %a = lora.use @a : tensor<3x24xf32>
     %b = lora.use @b : tensor<24x3xf32>
