@@ -1,4 +1,4 @@
-// A score of each of AdaLoRA's triplets from its importance (runtime/train/ranks/Importance.h), and
+// A score of each of AdaLoRA's triplets from its importance (compiler/passes/AppendTriplets.cpp), and
 // what becomes of triplets that are masked or died.
 
 #include "compiler/codegen/cuda/families/TripletTable.h"
