@@ -1,5 +1,5 @@
-// A score of each of AdaLoRA's triplets from its importance (compiler/passes/AppendTriplets.cpp), and
-// what becomes of triplets that are masked or died.
+// A score of each of AdaLoRA's triplets from its importance (compiler/passes/AppendTriplets.cpp),
+// and what becomes of triplets that are masked or died.
 
 #include "compiler/codegen/cuda/families/TripletTable.h"
 #include "runtime/abi.h"
