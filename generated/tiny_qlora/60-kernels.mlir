@@ -231,5 +231,5 @@ func.func private @matmul_tn_176xr_accumulate_2.body(memref<16777216x176xf32>, m
 // an elementwise function of regions and scalars, over a table of spans
 // first of: optimizer ()
 // kernels/each_adamw.mlir
-func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
+func.func private @each_adamw.body(memref<16777216x4xi32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, memref<1099511627776xf32>, index, index, f32, i32, i32, i32, index, index, index, memref<64xi8>) -> ()
 

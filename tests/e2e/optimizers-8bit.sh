@@ -96,6 +96,7 @@ prints "min_8bit_size = 4096"
 
 # --- AdaLoRA: ranks fall, programs become smaller ones, and a cut run goes on to the same bytes
 ada=(--set optimizer.name=adamw_8bit --set optimizer.min_8bit_size=1000)
+export LORAC=$lorac # for the smaller programs
 compiled tiny_adalora "$work/ada" "${ada[@]}"
 expect 0 "$work/ada/train" --out "$work/ada-out" --quiet
 (($(metric program_ranks "$work/ada-out/metrics.jsonl" | wc -l) >= 3)) || fail "fewer than three smaller programs took over"
