@@ -1,8 +1,10 @@
-# cuda-adalora.sh BUILD SOURCE LIBCUDA: ranks fall on a GPU too: NVRTC in the child, a smaller program swapped in, close to the CPU's run.
+# cuda-adalora.sh BUILD SOURCE LIBCUDA [OPTIMIZER]: ranks fall on a GPU too: NVRTC in the child, a smaller program swapped in, close to the
+# CPU's run. OPTIMIZER is one with states of 8 bits, which q_proj's A and B then have; those of v_proj's B and of E stay float32.
 source "$(dirname "$0")/common.sh"
 cd "$source"
 # Few modules: each rank that a program has costs kernels.
 changes=(--set 'adapter.target_modules=["q_proj", "v_proj"]' --set train.steps=24 --set adapter.adalora.tinit=2 --set adapter.adalora.tfinal=11 --set adapter.adalora.deltaT=5)
+[[ -z ${4:-} ]] || changes+=(--set "optimizer.name=$4" --set optimizer.min_8bit_size=500)
 cudaCompiled specs/tiny_adalora.toml "$work/cuda" auto "${changes[@]}"
 compiled tiny_adalora "$work/cpu" "${changes[@]}"
 expect 0 "$work/cpu/train" --out "$work/on-cpu" --lorac "$lorac"

@@ -89,8 +89,8 @@ protected:
     triplets = first;
     for (LaunchOp launch : launches())
       for (Value buffer : launch.getBuffers()) {
-        auto op = buffer.getDefiningOp<BufferOp>();
-        places[op.getLabel().str()] = op.getOffset();
+        if (auto op = buffer.getDefiningOp<BufferOp>()) // else a slice of one
+          places[op.getLabel().str()] = op.getOffset();
       }
     arena = Simulator::get().allocate(findOnly<ArenaOp>(*planned.module).getBytes());
     put("triplets", table);

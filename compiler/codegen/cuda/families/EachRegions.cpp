@@ -59,10 +59,9 @@ void EachRegions::over(Int offset, Int end, llvm::function_ref<Int()> own, Body 
 }
 
 void EachRegions::overBlocks(Int offset, Int end, Int own, Body body) {
-  Value largest = d.shared(
-      "largest_of_warps",
-      warps * llvm::count_if(writes, [&](int64_t region) { return regions[region].isCode(); }),
-      d.f32());
+  const int64_t written =
+      llvm::count_if(writes, [&](int64_t region) { return regions[region].isCode(); });
+  Value largest = written > 0 ? d.shared("largest_of_warps", warps * written, d.f32()) : Value();
   d.loop("first", offset, end, eachThreads, [&](Int first) {
     Int i = d.named("i", first + d.thread());
     Bool isThere = d.named("is_there", i < end);
@@ -88,6 +87,8 @@ void EachRegions::overBlocks(Int offset, Int end, Int own, Body body) {
     for (auto [region, value] : llvm::zip(writes, results))
       if (regions[region].isCode())
         codes.push_back({&regions[region], Num{&d, value}});
+    if (codes.empty())
+      return;
 
     for (auto [k, of] : llvm::enumerate(codes)) {
       Num size = {&d, math::AbsFOp::create(d.builder(), d.location(), of.second.v)};
