@@ -13,6 +13,7 @@ namespace lorac::lora {
 } // namespace lorac::lora
 
 using namespace mlir;
+using namespace lorac;
 using namespace lorac::lora;
 
 namespace {
