@@ -1,7 +1,7 @@
 # The tiny Llama of tests/golden trained by a GPU's program in the PTX simulator: 20 losses within
 # 1 % of those that PyTorch made in float32, an adapter that serves on the CPU.
 # cuda-golden.sh BUILD SOURCE MODEL KIND COMPUTE [SIMULATOR]: MODEL is tied or untied, KIND lora,
-# loraplus, qlora or (tied) lion, COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
+# loraplus, dora, qlora or (tied) lion, COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
 source "$(dirname "$0")/common.sh"
 model=$3 kind=$4 compute=$5
 simulator=${LORAC_LIBCUDA:-${6:-}}
@@ -22,6 +22,7 @@ esac
   printf '[quantization]\nformat = "%s"\n' "$format"
   printf '[adapter]\nr = 4\nlora_alpha = 8\ntarget_modules = "all-linear"\n'
   printf 'init_from = "%s"\n' "$init"
+  [[ $kind != dora ]] || printf 'use_dora = true\n'
   [[ $kind != loraplus ]] || printf '[adapter.loraplus]\nloraplus_lr_ratio = 16\n'
   printf '[optimizer]\nname = "%s"\nlearning_rate = %s\nweight_decay = %s\nmax_grad_norm = 0.0\n' $optimizer $rate $decay
   printf '[schedule]\nname = "constant"\nwarmup_steps = 0\n'
