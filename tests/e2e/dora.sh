@@ -107,7 +107,7 @@ says "AdaLoRA has no place for its magnitudes"
 
 # What explain counts is what the plan has; the rate of magnitudes is that of B.
 (cd "$work" && expect 0 "$lorac" explain fresh.toml --set adapter.loraplus.loraplus_lr_ratio=8)
-prints "lora_magnitude_vector  8e-12 (8 x)"
+prints "lora_magnitude_vector    8e-12 (8 x)"
 prints "DoRA, rates as in LoRA+"
 (cd "$work" && expect 0 "$lorac" explain fresh.toml --json)
 python3 - "$work/stdout" "$work/fresh/plan.json" <<'P' || fail "explain and the plan differ"
