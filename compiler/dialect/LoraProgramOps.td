@@ -24,7 +24,7 @@ def Lora_LimitsOp : Lora_Op<"limits"> {
   let summary = "the most that a program is made for";
   let description = [{
     `tokens` of a micro-batch and `length` of a sample. `head_rows` of the logits exist at a time: chosen by PlanRecompute where memory
-    asks for it, else by SelectKernels. With a limit, `memory` is what weights, arena and scratch of `workers` threads may take, in bytes.
+    asks for it, else by SelectKernels. `memory`, if there is a limit, is what weights, arena and scratch of `workers` threads may take, in bytes.
     - (C1) all are positive.
     ```mlir
     lora.limits tokens 128 length 32
@@ -33,7 +33,7 @@ def Lora_LimitsOp : Lora_Op<"limits"> {
   }];
   let arguments = (ins I64Attr:$tokens, I64Attr:$length, OptionalAttr<I64Attr>:$head_rows, OptionalAttr<I64Attr>:$memory,
                        OptionalAttr<I64Attr>:$workers);
-  let assemblyFormat = "`tokens` $tokens `length` $length (`head_rows` $head_rows^)? (`memory` $memory^ `workers` $workers)? attr-dict";
+  let assemblyFormat = "`tokens` $tokens `length` $length (`head_rows` $head_rows^)? (`memory` $memory^)? (`workers` $workers^)? attr-dict";
   let hasVerifier = 1;
 }
 

@@ -112,7 +112,9 @@ private:
     if (memory == 0)
       return;
     const int64_t left = memory > request.otherMemory ? int64_t(memory - request.otherMemory) : 1;
-    limits().setMemory(left), limits().setWorkers(request.workers);
+    limits().setMemory(left);
+    if (request.workers > 0)
+      limits().setWorkers(request.workers);
   }
   LimitsOp limits() const { return findOnly<LimitsOp>(*module); }
 

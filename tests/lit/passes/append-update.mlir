@@ -13,7 +13,7 @@ module {
 // CHECK: lora.region @exp_avg_sq state floats 8256 at -1
 // CHECK: lora.kernel @each_zero family "each"
 // CHECK-SAME: by_group = 0 : i64, elements = "i32 f32", ones = array<i64>, regions = 1 : i64, uniform = 0 : i64, what = "zero", writes = array<i64: 0>
-// CHECK: ^bb0(%{{.*}}: f32):
+// CHECK: ^bb0(%{{.*}}: f32{{.*}}):
 // CHECK-NEXT: %[[ZERO:.*]] = arith.constant 0.0
 // CHECK-NEXT: lora.yield %[[ZERO]] : f32
 // CHECK: lora.kernel @sum_spans_squares family "sum_spans"

@@ -83,7 +83,7 @@ protected:
 
 TEST_F(CudaBackendTest, RunsAStep) {
   open();
-  EXPECT_NE(said.find("8 kernels: PTX of sm_80, compiled by the driver"), std::string::npos)
+  EXPECT_NE(said.find("9 kernels: PTX of sm_80, compiled by the driver"), std::string::npos)
       << said;
   EXPECT_EQ(backend->device().memory().planned, 16384u + 5120u);
   EXPECT_EQ(backend->device().memory().peak, 16384u + 5120u);
