@@ -8,7 +8,7 @@ compiled tiny_lora "$work/limited" --set train.steps=8 --set train.save_steps=2 
 compiled tiny_lora "$work/none" --set train.steps=8 --set train.save_steps=0
 train="$work/g/train --threads 1"
 cd "$work"
-parameters=$(python3 -c 'import json; print(json.load(open("g/plan.json"))["arena"]["params"]["count"])')
+parameters=$(python3 -c 'import json; print(next(r["count"] for r in json.load(open("g/plan.json"))["arena"]["regions"] if r["kind"] == "params"))')
 one=$((parameters * 12 + 65536)) adapter=$((parameters * 4))
 least=$((one + one / 3))
 # with BYTES CODE COMMAND...: the command where so much is free, in whole pages.
