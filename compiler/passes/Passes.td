@@ -7,7 +7,7 @@ include "mlir/Pass/PassBase.td"
 def AttachAdapters : Pass<"lora-attach-adapters", "::mlir::ModuleOp"> {
   let summary = "10-model -> 20-adapted: targets become frozen base + low-rank update";
   let description = [{
-    Reads the rank pattern from the module's `lora.adapters`. A module with rank 0 is left as it is.
+    Each `lora.adapter` becomes the update of its weight's linear; one of rank 0 is left out.
     ```mlir
     %y = lora.linear %x, %w
     ==>
