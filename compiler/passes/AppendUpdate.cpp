@@ -45,7 +45,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
 
     OpBuilder b(&getContext());
     Region body;
-    optimizers::Update update(b, getOperation().getLoc(), body, optimizer->states,
+    optimizers::Update update(b, b.getUnknownLoc(), body, optimizer->states,
                               {beta1, beta2, eps, weightDecay});
     optimizer->update(update);
     const auto uniform = int64_t(update.ofAll().size()),
