@@ -37,6 +37,11 @@ PlannedProgram::PlannedProgram(const std::string &text, std::map<std::string, Ho
     draw(op.getSymName().str(), cast<WeightType>(op.getType()).getShape());
 }
 
+int64_t PlannedProgram::kernelsOf(StringRef family) {
+  return llvm::count_if(planned.module->getOps<KernelOp>(),
+                        [&](KernelOp kernel) { return kernel.getFamily() == family; });
+}
+
 int64_t PlannedProgram::offsetOf(Value buffer) {
   int64_t offset = 0;
   while (auto slice = buffer.getDefiningOp<SliceOp>()) {

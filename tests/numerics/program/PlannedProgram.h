@@ -28,6 +28,9 @@ public:
   void expectMatch(const std::string &function, const Inputs &inputs,
                    const reference::Environment &environment = {}, double tolerance = 1e-5);
 
+  /// How many kernels of a family it has.
+  int64_t kernelsOf(llvm::StringRef family);
+
 protected:
   /// Values for every symbol of the module are drawn (or taken from `given`). The text needs
   /// `lora.limits`; program arguments carry their names as locations.
