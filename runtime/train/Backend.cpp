@@ -237,9 +237,14 @@ Result<void> Backend::adopt(const Payload &program, const Plan &next, const Trip
     if (Result<void> unfolded = unfold(); !unfolded)
       return unfolded;
   }
+  if (next.ranks) // what is no plan of triplets is refused while the old program stands
+    if (auto layouts = tripletLayouts(next.params, next.ranks->names()); !layouts)
+      return layouts.error();
   if (Result<void> adopted = on->adopt(program, next, kept ? &tensors : nullptr); !adopted)
     return adopted;
-  return fill(next);
+  if (Result<void> filled = fill(next); !filled) // the old program is gone
+    return Error{filled.error().message, Exit::DoesNotFit};
+  return {};
 }
 
 Result<TrainedFloats> Backend::read() {

@@ -23,7 +23,7 @@ public:
   const Device &device() const { return *on; }
 
   Result<void> feed(const MicroBatch &batch) { return on->feed(batch); }
-  /// One of the model's programs: `train`, `hidden`, `loss` or `head`.
+  /// One of the model's programs (`train`, `hidden`, `loss`, `head`), or `initialize`.
   Result<void> run(Program program, const LoracStep &step);
   /// Losses of the rows of the last program; valid until the next call of anything.
   Result<const float *> rowLoss(int64_t tokens);

@@ -173,7 +173,7 @@ Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
       done = stream.wait();
     trained.clear();
   }
-  return done;
+  return done ? done : gone(done.error());
 }
 
 // The host's copies, as `next` has them. States of 8 bits are taken out and put in again, since

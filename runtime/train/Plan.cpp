@@ -278,6 +278,10 @@ PlanRanks readRanks(const Fields &in) {
   in.at("modules").forEach([&](const Fields &module) {
     ranks.modules.push_back({module.text("module"), module.integer("initial", 1, 1 << 20),
                              module.integer("min", 0, 1 << 20), module.integer("max", 0, 1 << 20)});
+    const std::string &name = ranks.modules.back().module;
+    if (std::count_if(ranks.modules.begin(), ranks.modules.end(),
+                      [&](const auto &other) { return other.module == name; }) > 1)
+      module.fail("names '" + name + "' a second time");
   });
   return ranks;
 }

@@ -188,7 +188,7 @@ struct PlanIo {
   // cuda
   int64_t step = 0;    ///< LoracStep
   int64_t rowEnds = 0; ///< int32 [max_tokens]
-  // AdaLoRA on cuda
+  // AdaLoRA
   int64_t triplets = 0;      ///< LoracTriplets, one a module
   int64_t tripletScores = 0; ///< float32, one a triplet
   int64_t tripletStates = 0; ///< int32, one a triplet
@@ -245,7 +245,7 @@ struct Plan {
   bool hasCodes() const { return optimizer && optimizer->min8bitSize > 0; }
   /// Beside the params. One has 8 bits by its size before AdaLoRA's ranks fell.
   std::vector<StatePlace> statePlaces() const;
-  /// Whether a GPU's programs do what AdaLoRA does between those of the model.
+  /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool isDora() const { return !initialize.empty(); }
   /// AdaLoRA: ranks that are stored.

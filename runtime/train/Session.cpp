@@ -101,7 +101,11 @@ static bool sameWeights(const Plan &x, const Plan &y) {
 static bool sameTrained(const Plan &x, const Plan &y) {
   const std::vector<PlanRegion> ofX = x.trained(), ofY = y.trained();
   return std::equal(ofX.begin(), ofX.end(), ofY.begin(), ofY.end(),
-                    [](const PlanRegion &a, const PlanRegion &b) { return a.name == b.name; });
+                    [](const PlanRegion &a, const PlanRegion &b) {
+                      return a.name == b.name && a.kind == b.kind && a.storage == b.storage;
+                    }) &&
+         x.ranks.has_value() == y.ranks.has_value() &&
+         (!x.ranks || x.ranks->names() == y.ranks->names());
 }
 
 Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {

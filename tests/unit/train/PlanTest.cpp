@@ -38,6 +38,15 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->groups(), (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B}));
 }
 
+TEST(Plan, RefusesAModuleOfRanksTwice) {
+  Json json = Json::parse(tripletPlanJson({3, 2}));
+  json["ranks"]["modules"][1]["module"] = json["ranks"]["modules"][0]["module"];
+  Result<Plan> plan = parsePlan(json.dump());
+  ASSERT_FALSE(plan);
+  EXPECT_NE(plan.error().message.find("names 'm0' a second time"), std::string::npos)
+      << plan.error().message;
+}
+
 TEST(Plan, KnowsItsRegions) {
   Result<Plan> plan = parsePlan(tripletPlanJson({3, 2}));
   ASSERT_TRUE(plan) << plan.error().message;

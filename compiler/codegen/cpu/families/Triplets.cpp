@@ -79,8 +79,8 @@ static Value countF64(KernelBuilder &k, Value index) {
   return k.toFloat(k.fromIndex(index, k.i32()), k.builder().getF64Type());
 }
 
-// Σ over the rows of B of `add(place in B, mask)`, in their order, for a vector of columns.
-static Value sumOverRows(KernelBuilder &k, const Triplets &of, Value column, Value mask,
+// Σ over the rows of B of `term(place in B)`, in their order, for a vector of columns.
+static Value sumOverRows(KernelBuilder &k, const Triplets &of, Value column,
                          llvm::function_ref<Value(Value at)> term) {
   Value none = k.constant(DenseElementsAttr::get(k.vec(k.builder().getF64Type(), k.lanes()), 0.0));
   return k.forLoop(k.index(0), of.out, 1, {none}, [&](Value row, ValueRange sums) {
@@ -130,7 +130,7 @@ static LogicalResult buildGradients(lora::KernelOp kernel, OpBuilder &builder,
     const Triplets of(k, k.buffer(0), module);
     overColumnsOfB(k, of, [&](Value column, Value mask) {
       Value e = k.vloadMasked(params, k.add(of.e, column), mask);
-      Value sum = sumOverRows(k, of, column, mask, [&](Value at) {
+      Value sum = sumOverRows(k, of, column, [&](Value at) {
         Value place = k.add(of.b, at), g = k.vloadMasked(grads, place, mask);
         k.vstoreMasked(k.mulf(g, e), grads, place, mask);
         return k.mulf(toF64(k, g), toF64(k, k.vloadMasked(params, place, mask)));
@@ -181,8 +181,8 @@ static LogicalResult buildScores(lora::KernelOp kernel, OpBuilder &builder,
       auto product = [&](Value at) {
         return k.mulf(k.vloadMasked(s, at, mask), k.vloadMasked(u, at, mask));
       };
-      Value sum = sumOverRows(k, of, column, mask,
-                              [&](Value at) { return toF64(k, product(k.add(of.b, at))); });
+      Value sum =
+          sumOverRows(k, of, column, [&](Value at) { return toF64(k, product(k.add(of.b, at))); });
       Value ofB = toF32(k, k.divf(sum, k.broadcast(countF64(k, of.out))));
       Value place = k.add(of.first, column);
       Value ofBoth = k.addf(k.vloadMasked(scores, place, mask), ofB);
