@@ -1,5 +1,6 @@
 """The programs under trial: training binaries compiled from the tiny specs, what their undisturbed runs leave, and how another
 run's folder is compared with that."""
+import errno
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from tally import Bad
 
@@ -60,12 +62,24 @@ class Bench:
 
     def start(self, words, cwd=None, **variables):
         """The command, in a process group of its own."""
-        process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=dict(self.environment, **variables), cwd=cwd or self.source,
-                                   start_new_session=True)
+        process = self.spawn([str(word) for word in words], dict(self.environment, **variables), cwd or self.source)
         with self.lock:
             self.running.add(process.pid)
         return process
+
+    @staticmethod
+    def spawn(words, environment, cwd):
+        # A child that another thread has just forked holds what is open until it is another program: a binary that was
+        # being written then cannot be run (ETXTBSY) until that child goes on.
+        give_up = time.monotonic() + 10
+        while True:
+            try:
+                return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env=environment, cwd=cwd, start_new_session=True)
+            except OSError as error:
+                if error.errno != errno.ETXTBSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
 
     def finish(self, process, patience=PATIENCE):
         outcome = finish(process, patience)
