@@ -5,8 +5,8 @@
 
 namespace lorac::lora {
 
-/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, constants and math exp.
-/// An error at the first one that has none.
+/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, constants and the
+/// functions of dsl/Functions.def. An error at the first one that has none.
 llvm::LogicalResult checkScalars(mlir::Block &body);
 
 /// Emits the body again over `arguments`, then its reverse pass; `seeds` are the gradients of the
@@ -15,5 +15,10 @@ llvm::LogicalResult checkScalars(mlir::Block &body);
 llvm::SmallVector<mlir::Value> differentiateScalars(mlir::OpBuilder &builder, mlir::Location loc,
                                                     mlir::Block &body, mlir::ValueRange arguments,
                                                     mlir::ValueRange seeds);
+
+/// For a body of one argument and one result: emits the body over `argument`, its derivative, and a
+/// yield of both.
+void withDerivative(mlir::OpBuilder &builder, mlir::Location loc, mlir::Block &body,
+                    mlir::Value argument);
 
 } // namespace lorac::lora
