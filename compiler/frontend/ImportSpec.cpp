@@ -349,7 +349,8 @@ private:
                                use(product), program.getArgument(1));
     if (headHasMore()) {
       OpBuilder::InsertionGuard guard(builder);
-      Block *body = builder.createBlock(&loss.getBody(), {}, {builder.getF32Type()}, {loss.getLoc()});
+      Block *body =
+          builder.createBlock(&loss.getBody(), {}, {builder.getF32Type()}, {loss.getLoc()});
       YieldOp::create(builder, loss.getLoc(), logit(body->getArgument(0)));
     }
     ReturnOp::create(builder, program.getLoc(), loss.getRowLoss());

@@ -1,5 +1,5 @@
-// Ops of models against the interpreter, where models differ: windows and caps of attention, norms of
-// heads, frozen rows, elementwise functions.
+// Ops of models against the interpreter, where models differ: windows and caps of attention, norms
+// of heads, frozen rows, elementwise functions.
 
 #include "tests/numerics/program/OneOp.h"
 #include <gtest/gtest.h>

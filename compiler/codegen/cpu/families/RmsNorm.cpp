@@ -42,7 +42,12 @@ static void forEachNorm(KernelBuilder &k, lora::KernelOp kernel,
   });
 }
 
-/// Neighbours begin behind the last column: the others' padding may be written.
+/// Norms beside each other have no padding of their own: lanes from `live` on are not touched.
+static Value loadColumns(KernelBuilder &k, lora::KernelOp kernel, Value memory, ValueRange at,
+                         int64_t live) {
+  return headsOf(kernel) == 1 || live >= k.lanes() ? k.vload(memory, at)
+                                                   : k.vloadMasked(memory, at, k.mask(live));
+}
 static void storeColumns(KernelBuilder &k, lora::KernelOp kernel, Value value, Value memory,
                          ValueRange at, int64_t live) {
   storeLive(k, value, memory, at, headsOf(kernel) > 1 ? live : k.lanes());
@@ -62,12 +67,13 @@ static LogicalResult buildForward(lora::KernelOp kernel, OpBuilder &builder,
       return {m, headsOf(kernel) == 1 ? column : k.add(begin, column)};
     };
     auto squares = overColumns(k, n, zeroSums(k), [&](Value column, int64_t live, Value sum) {
-      Value value = keepLive(k, k.vload(x, at(column)), live, k.splatF32(0));
+      Value value = keepLive(k, loadColumns(k, kernel, x, at(column), live), live, k.splatF32(0));
       return k.fma(value, value, sum);
     });
     Value scale = k.broadcast(inverseRoot(k, sumOf(k, squares), n, kernel.floatParam("eps")));
     overColumns(k, n, [&](Value column, int64_t live) {
-      Value scaled = k.mulf(k.mulf(k.vload(x, at(column)), scale), loadLive(k, w, column, live));
+      Value scaled = k.mulf(k.mulf(loadColumns(k, kernel, x, at(column), live), scale),
+                            loadLive(k, w, column, live));
       storeColumns(k, kernel, scaled, y, at(column), live);
     });
   });
@@ -90,12 +96,12 @@ static LogicalResult buildBackward(lora::KernelOp kernel, OpBuilder &builder,
       return {m, headsOf(kernel) == 1 ? column : k.add(begin, column)};
     };
     auto squares = overColumns(k, n, zeroSums(k), [&](Value column, int64_t live, Value sum) {
-      Value value = keepLive(k, k.vload(x, at(column)), live, k.splatF32(0));
+      Value value = keepLive(k, loadColumns(k, kernel, x, at(column), live), live, k.splatF32(0));
       return k.fma(value, value, sum);
     });
     auto products = overColumns(k, n, zeroSums(k), [&](Value column, int64_t live, Value sum) {
-      Value g = k.mulf(k.vload(dy, at(column)), loadLive(k, w, column, live));
-      Value product = k.mulf(g, k.vload(x, at(column)));
+      Value g = k.mulf(loadColumns(k, kernel, dy, at(column), live), loadLive(k, w, column, live));
+      Value product = k.mulf(g, loadColumns(k, kernel, x, at(column), live));
       return k.addf(keepLive(k, product, live, k.splatF32(0)), sum);
     });
     Value s = inverseRoot(k, sumOf(k, squares), n, kernel.floatParam("eps"));
@@ -103,10 +109,10 @@ static LogicalResult buildBackward(lora::KernelOp kernel, OpBuilder &builder,
     Value along = k.mulf(k.mulf(k.mulf(sumOf(k, products), s), k.constF32(1.0 / n)), k.mulf(s, s));
     Value scale = k.broadcast(s), pull = k.broadcast(k.negf(along));
     overColumns(k, n, [&](Value column, int64_t live) {
-      Value g = k.mulf(k.vload(dy, at(column)), loadLive(k, w, column, live));
-      Value gradient = k.fma(pull, k.vload(x, at(column)), k.mulf(scale, g));
+      Value g = k.mulf(loadColumns(k, kernel, dy, at(column), live), loadLive(k, w, column, live));
+      Value gradient = k.fma(pull, loadColumns(k, kernel, x, at(column), live), k.mulf(scale, g));
       if (accumulate)
-        gradient = k.addf(k.vload(dx, at(column)), gradient);
+        gradient = k.addf(loadColumns(k, kernel, dx, at(column), live), gradient);
       storeColumns(k, kernel, gradient, dx, at(column), live);
     });
   });
