@@ -175,7 +175,9 @@ FailureOr<Tensors> Machine::loss(Op op, llvm::function_ref<Tensors(const LogitOf
     good = good && succeeded(made);
     return good ? Logit{(*made)[0], (*made)[1]} : Logit{};
   });
-  return good ? FailureOr<Tensors>(results) : failure();
+  if (!good)
+    return failure();
+  return results;
 }
 
 FailureOr<Tensors> Machine::map(MapOp op) {
