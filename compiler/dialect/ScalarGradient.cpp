@@ -40,6 +40,11 @@ struct Reverse {
         })
         .Case([&](arith::NegFOp o) { add(o.getOperand(), neg(g)); })
         .Case([&](math::ExpOp o) { add(o.getOperand(), mul(g, o.getResult())); })
+        .Case([&](arith::SelectOp o) { // to the one that was taken
+          Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
+          add(o.getTrueValue(), arith::SelectOp::create(b, loc, o.getCondition(), g, zero));
+          add(o.getFalseValue(), arith::SelectOp::create(b, loc, o.getCondition(), zero, g));
+        })
         .Case([&](arith::ConstantOp) {})
         .Default([](Operation *) { llvm_unreachable("checkScalars has refused it"); });
   }
@@ -49,9 +54,9 @@ struct Reverse {
 LogicalResult lorac::lora::checkScalars(Block &body) {
   for (Operation &op : body.without_terminator())
     if (!isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp, math::ExpOp,
-             arith::ConstantOp>(op))
-      return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf and exp "
-                            "have one");
+             arith::SelectOp, arith::CmpFOp, arith::ConstantOp>(op))
+      return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf, select "
+                            "and exp have one");
   return success();
 }
 

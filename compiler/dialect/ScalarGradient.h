@@ -5,8 +5,8 @@
 
 namespace lorac::lora {
 
-/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, constants and math exp.
-/// An error at the first one that has none.
+/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, select, constants and
+/// math exp; a comparison needs none. An error at the first one that has none.
 llvm::LogicalResult checkScalars(mlir::Block &body);
 
 /// Emits the body again over `arguments`, then its reverse pass; `seeds` are the gradients of the

@@ -8,6 +8,25 @@
 
 using namespace mlir;
 
+static std::optional<double> compare(arith::CmpFPredicate predicate, double x, double y) {
+  switch (predicate) {
+  case arith::CmpFPredicate::OLT:
+    return x < y;
+  case arith::CmpFPredicate::OGT:
+    return x > y;
+  case arith::CmpFPredicate::OLE:
+    return x <= y;
+  case arith::CmpFPredicate::OGE:
+    return x >= y;
+  case arith::CmpFPredicate::OEQ:
+    return x == y;
+  case arith::CmpFPredicate::ONE:
+    return x < y || x > y;
+  default:
+    return std::nullopt;
+  }
+}
+
 std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<double> x) {
   using Answer = std::optional<double>;
   return llvm::TypeSwitch<Operation *, Answer>(op)
@@ -18,6 +37,8 @@ std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<d
       .Case([&](arith::NegFOp) { return -x[0]; })
       .Case([&](arith::MaximumFOp) { return std::fmax(x[0], x[1]); })
       .Case([&](arith::MinimumFOp) { return std::fmin(x[0], x[1]); })
+      .Case([&](arith::CmpFOp o) { return compare(o.getPredicate(), x[0], x[1]); })
+      .Case([&](arith::SelectOp) { return x[0] != 0 ? x[1] : x[2]; })
       .Case([&](math::ExpOp) { return std::exp(x[0]); })
       .Case([&](math::LogOp) { return std::log(x[0]); })
       .Case([&](math::SqrtOp) { return std::sqrt(x[0]); })
