@@ -138,6 +138,9 @@ Result<void> ProgramSwap::resume(const RankState &ranks, const ProgramSwapState 
                    built.error().code};
     if (Result<void> adopted = session.adopt(built->program, nullptr); !adopted)
       return adopted;
+    if (stored != ranksOf(session.plan))
+      return Error{"the checkpoint's program was built with other ranks than its triplets",
+                   Exit::ForeignFile};
   }
   if (ranks.requested && recompiler)
     build = recompiler->start(named(session.plan, ranks.next));

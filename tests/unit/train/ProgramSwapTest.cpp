@@ -292,6 +292,29 @@ TEST_F(ProgramSwapTest, AFailureLeavesAllAsItWas) {
   EXPECT_EQ(swap.records().size(), std::size(cases) + 1);
 }
 
+/// Scores and states of triplets go by the ranks that the run began with.
+TEST_F(ProgramSwapTest, OtherTripletsThanTheRanksAreRefused) {
+  AdaLoraConfig config;
+  config.tinit = 2, config.tfinal = 40, config.deltaT = 10;
+  Result<Plan> fewer = parsePlan(tripletPlanJson({initial, 8}));
+  ASSERT_TRUE(fewer) << fewer.error().message;
+  Result<RankTraining> training = RankTraining::create(*fewer, config, total);
+  ASSERT_FALSE(training);
+  EXPECT_EQ(training.error().code, Exit::ForeignFile);
+  EXPECT_EQ(training.error().message, "plan.json: 'ranks.modules' begin with 32 triplets, and "
+                                      "'params' have 24; compile the spec again");
+
+  // A program of a resumed run that is another one than was asked for.
+  allocate(20, 8, 5);
+  swap.decide(20, *ranks, *session);
+  ASSERT_TRUE(swap.swap(29, *ranks, *session));
+  compiler.otherPlan = tripletPlanJson({5, 8});
+  std::unique_ptr<Session> fresh = open();
+  Result<void> resumed = swap.resume(ranks->allocator().state(), swap.state(), *fresh);
+  ASSERT_FALSE(resumed);
+  EXPECT_EQ(resumed.error().code, Exit::ForeignFile);
+}
+
 // In a process of its own: a signal is for ever.
 TEST_F(ProgramSwapTest, ASignalEndsTheWaitAndTheRequestStands) {
   auto stopped = [&] {
