@@ -66,6 +66,7 @@ std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &tra
       add(region.name, DType::U8, param.shape, state.codes + param.offset);
       add(region.name + absmaxSuffix, DType::F32, {blocksOf(param.count())},
           state.absmax + place.own);
+      tensors.back().isAbsmax = true;
     }
     if (plan.ranks)
       addFloats("param", trained.params);
