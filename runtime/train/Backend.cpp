@@ -114,10 +114,7 @@ Result<const float *> Backend::rowLoss(int64_t tokens) {
 
 Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
   const int64_t row = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize);
-  Result<std::byte *> hidden = on->read(plan.io.hidden + begin * row, step.tokens * row);
-  if (!hidden)
-    return hidden.error();
-  Result<void> done = on->write(plan.io.headIn, *hidden, step.tokens * row);
+  Result<void> done = on->copy(plan.io.headIn, plan.io.hidden + begin * row, step.tokens * row);
   if (done)
     done = run(Program::Head, step);
   if (!done)

@@ -110,6 +110,8 @@ public:
   virtual Result<std::byte *> read(int64_t offset, int64_t bytes) = 0;
   /// Puts bytes into the arena; what `read` gave may be given back.
   virtual Result<void> write(int64_t offset, const void *from, int64_t bytes) = 0;
+  /// From one place of the arena to another, behind all that was run; the two do not overlap.
+  virtual Result<void> copy(int64_t to, int64_t from, int64_t bytes) = 0;
 
   /// Takes over `program`, whose plan is `next`: the same model at other ranks. With `tensors` all
   /// that is trained moves over in place; without it is zero, for a checkpoint to fill in. Weights
