@@ -6,6 +6,7 @@
 #include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
 #include "runtime/abi.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <cstddef>
 
@@ -115,8 +116,8 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
         continue;
       }
       declare("", state.storage, large.spans > 0 ? programs.floats() : 0);
-      declare("_absmax", Storage::Absmax, large.blocks);
-      declare("_compact", Storage::Compact, programs.floats() - large.floats);
+      declare(formats::absmaxSuffix, Storage::Absmax, large.blocks);
+      declare(formats::compactSuffix, Storage::Compact, programs.floats() - large.floats);
     }
     SmallVector<DevicePrograms::Part> parts;
     if (llvm::any_of(ofLarge.storage, isCode))

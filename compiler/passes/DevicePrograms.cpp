@@ -3,6 +3,7 @@
 #include "compiler/passes/DevicePrograms.h"
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <cstddef>
 #include <set>
@@ -11,7 +12,7 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
 
-static constexpr int64_t span = 4096;
+static constexpr int64_t span = formats::spanFloats;
 
 // Of elements, before AdaLoRA's ranks fell.
 static int64_t countAtStart(ParamOp param) {
@@ -109,9 +110,10 @@ void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &s
 }
 
 void DevicePrograms::addState(SmallVectorImpl<Value> &to, StringRef name, Storage storage) {
-  to.push_back(region(storage == Storage::Compact ? (name + "_compact").str() : name.str()));
+  to.push_back(
+      region(storage == Storage::Compact ? (name + formats::compactSuffix).str() : name.str()));
   if (isCode(storage))
-    to.push_back(region((name + "_absmax").str()));
+    to.push_back(region((name + formats::absmaxSuffix).str()));
 }
 
 void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars,

@@ -4,6 +4,7 @@
 #include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
+#include "runtime/formats/StateLayout.h"
 #include "runtime/train/Backend.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/LaunchCheck.h"
@@ -410,9 +411,9 @@ std::vector<PlanSpan> Plan::spans() const {
       const auto group =
           int32_t(std::find(groups.begin(), groups.end(), param.part) - groups.begin());
       const int64_t ownOfNumbers = in8bits ? formats::dynamicBlock : hasCodes() ? 1 : 0;
-      for (int64_t done = 0; done < param.count(); done += spanFloats)
+      for (int64_t done = 0; done < param.count(); done += formats::spanFloats)
         out.push_back({int32_t(param.offset + done),
-                       int32_t(std::min(spanFloats, param.count() - done)), group,
+                       int32_t(std::min(formats::spanFloats, param.count() - done)), group,
                        int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
     }
   return out;
