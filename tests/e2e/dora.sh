@@ -61,6 +61,9 @@ says "is DoRA's: it has 'model.layers.0.mlp.down_proj.lora_magnitude_vector'; se
 expect 5 "$work/fresh/train" --eval --adapter "$tied/lora_init" --samples 2
 says "it has no 'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = false in [adapter]"
 
+expect 5 "$lorac" check specs/tiny_adalora.toml --set "adapter.init_from=\"$tied/dora_init\""
+says "set method = \"lora\", which has them, and use_dora = true in [adapter]"
+
 # Training goes on from one: at another rank and scale, and where modules are new. A plain one is refused at its line.
 sed -i "s|^use_dora = true|&\ninit_from = \"$tied/dora_init\"|" "$work/large.toml"
 trains large
