@@ -106,6 +106,8 @@ public:
   Num sqrt(Num x);
   Num rsqrt(Num x);
   Num toNum(Int x);
+  Num toF64(Num x);
+  Num toF32(Num x);
   Int bits(Num x);
   /// 16-bit numbers are widened to float32.
   Num loadNum(Value from, Indices indices);
