@@ -24,8 +24,13 @@ static std::vector<LoracTriplets> tableOf(const std::vector<TripletLayout> &layo
   return table;
 }
 
-Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input) {
-  auto device = input.plan.onGpu() ? CudaDevice::open(input) : CpuDevice::open(input);
+Result<std::unique_ptr<Device>> openDevice(const BackendInput &input) {
+  return input.plan.onGpu() ? CudaDevice::open(input) : CpuDevice::open(input);
+}
+
+Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input,
+                                               const DeviceOpener &opener) {
+  auto device = opener(input);
   if (!device)
     return device.error();
   std::unique_ptr<Backend> backend(new Backend(input.plan, std::move(*device)));

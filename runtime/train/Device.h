@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -132,5 +133,9 @@ public:
   /// XXH3-128 over the packed weights: which model this is, wherever its file lies.
   virtual const std::string &weightsHash() const = 0;
 };
+
+using DeviceOpener = std::function<Result<std::unique_ptr<Device>>(const BackendInput &)>;
+/// The device of the plan's target.
+Result<std::unique_ptr<Device>> openDevice(const BackendInput &input);
 
 } // namespace lorac::train
