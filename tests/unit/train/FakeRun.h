@@ -100,6 +100,9 @@ public:
     std::memmove(at<std::byte>(offset), from, size_t(bytes));
     return {};
   }
+  Result<void> copy(int64_t to, int64_t from, int64_t bytes) override {
+    return write(to, at<std::byte>(from), bytes);
+  }
   /// What is trained becomes 0: nothing here depends on it.
   Result<void> adopt(const Payload &, const Plan &next,
                      const std::vector<TripletTensor> *) override {
