@@ -153,7 +153,7 @@ void checkTables(const Fields &programs, const Plan &plan) {
         const int64_t first = table.bytes > 0 ? from / table.bytes : 0,
                       last = first + launch.rowBegin + launch.rowCount;
         const std::string what = std::string("has a launch of '") + program.name + "' ";
-        if (from < 0 || from != first * table.bytes)
+        if (from < 0 || from != first * table.bytes || first >= table.entries)
           programs.fail(what + "in which '" + kernel.name + "' has another args[" +
                         std::to_string(table.arg) + "] than 'io." + table.key + "'");
         else if (last > table.entries)
