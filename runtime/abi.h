@@ -17,18 +17,14 @@
 
 /* What changes from one micro-batch to the next while the launches stay the same. The fields stand
  * here alone, as FIELD(type, name): the compiler takes the offsets for the CPU and the struct of
- * CUDA's kernels from this list. tokens      rows in this micro-batch, at most the plan's
- * max_tokens segments    samples in it; segment_starts has one entry more loss_scale  gradient of
- * the step's loss by one token's loss: 1 / labels in the accumulation window seed        of the run
- *   step        optimizer step, from 0
- *   micro       micro-batch in the accumulation window, from 0 */
+ * CUDA's kernels from this list. loss_scale is the gradient of the step's loss by one token's. */
 #define LORAC_STEP_FIELDS(FIELD)                                                                   \
-  FIELD(int64_t, tokens)                                                                           \
-  FIELD(int64_t, segments)                                                                         \
-  FIELD(float, loss_scale)                                                                         \
-  FIELD(uint32_t, seed)                                                                            \
-  FIELD(uint32_t, step)                                                                            \
-  FIELD(uint32_t, micro)
+  FIELD(int64_t, tokens)   /* rows in this micro-batch, at most the plan's max_tokens */           \
+  FIELD(int64_t, segments) /* samples in it; segment_starts has one entry more */                  \
+  FIELD(float, loss_scale) /* 1 / labels in the accumulation window */                             \
+  FIELD(uint32_t, seed)    /* of the run */                                                        \
+  FIELD(uint32_t, step)    /* optimizer step, from 0 */                                            \
+  FIELD(uint32_t, micro)   /* micro-batch in the accumulation window, from 0 */
 
 typedef struct LoracStep {
 #define LORAC_FIELD(type, name) type name;

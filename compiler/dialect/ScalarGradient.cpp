@@ -71,6 +71,11 @@ struct Reverse {
     add(o.getOperand(), [&](Term g) -> Term { return slope; }(term(g)).value);                     \
   })
 #include "dsl/Functions.def"
+        .Case([&](arith::SelectOp o) { // to the one that was taken
+          Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
+          add(o.getTrueValue(), arith::SelectOp::create(b, loc, o.getCondition(), g, zero));
+          add(o.getFalseValue(), arith::SelectOp::create(b, loc, o.getCondition(), zero, g));
+        })
         .Case([&](arith::ConstantOp) {})
         .Default([](Operation *) { llvm_unreachable("checkScalars has refused it"); });
   }
@@ -83,9 +88,9 @@ LogicalResult lorac::lora::checkScalars(Block &body) {
 #define LORAC_SCALAR(name, op, value, gradient, vector) op,
 #include "dsl/Functions.def"
             arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
-            arith::ConstantOp>(op))
-      return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf and the "
-                            "functions of dsl/Functions.def have one");
+            arith::SelectOp, arith::CmpFOp, arith::ConstantOp>(op))
+      return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf, select "
+                            "and the functions of dsl/Functions.def have one");
   return success();
 }
 

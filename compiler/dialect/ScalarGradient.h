@@ -5,8 +5,9 @@
 
 namespace lorac::lora {
 
-/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, constants and the
-/// functions of dsl/Functions.def. An error at the first one that has none.
+/// Whether each op of the body has a rule: arith add, sub, mul, div, neg, select, constants and the
+/// functions of dsl/Functions.def; a comparison needs none. An error at the first one that has
+/// none.
 llvm::LogicalResult checkScalars(mlir::Block &body);
 
 /// Emits the body again over `arguments`, then its reverse pass; `seeds` are the gradients of the

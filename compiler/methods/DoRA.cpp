@@ -30,8 +30,16 @@ static Value rewrite(Site &s) {
   SetOp::create(first, s.loc, magnitude.getSymName(), normOf(first, s.loc, scale, w, a, factor));
 
   Value whole = s.sum(d == x ? s.base() : s.base(d), update.y);
+  // A row of zeros has no length: it is left as it is.
   Value scaled = s.map({whole, m, n}, [&](ValueRange in) -> Value {
-    Value ratio = arith::DivFOp::create(s.b, s.loc, in[1], in[2]);
+    auto number = [&](float value) -> Value {
+      return arith::ConstantOp::create(s.b, s.loc, s.b.getF32FloatAttr(value));
+    };
+    Value one = number(1);
+    Value isZero = arith::CmpFOp::create(s.b, s.loc, arith::CmpFPredicate::OEQ, in[2], number(0));
+    Value divisor = arith::SelectOp::create(s.b, s.loc, isZero, one, in[2]);
+    Value quotient = arith::DivFOp::create(s.b, s.loc, in[1], divisor);
+    Value ratio = arith::SelectOp::create(s.b, s.loc, isZero, one, quotient);
     return arith::MulFOp::create(s.b, s.loc, ratio, in[0]);
   });
   if (d == x)

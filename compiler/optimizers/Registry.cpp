@@ -1,6 +1,7 @@
 #include "compiler/optimizers/Optimizer.h"
 #include "compiler/optimizers/States.h"
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/StateLayout.h"
 
 using namespace lorac;
 using namespace lorac::optimizers;
@@ -33,7 +34,7 @@ std::vector<std::string> lorac::optimizers::stateRegions(std::string_view name) 
     for (const State &state : optimizer->states) {
       out.push_back(state.name.str());
       if (lora::isCode(state.storage))
-        for (const char *suffix : {"_absmax", "_compact"})
+        for (const char *suffix : {formats::absmaxSuffix, formats::compactSuffix})
           out.push_back(state.name.str() + suffix);
     }
   return out;

@@ -3,8 +3,8 @@
 // where their triplets lie, so that their kernels know no rank. Before PlanMemory, which places the
 // buffers.
 
-#include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
+#include "compiler/passes/RegionPrograms.h"
 #include "runtime/abi.h"
 
 namespace lorac::lora {
@@ -23,7 +23,7 @@ constexpr StringRef averages[] = {"sensitivity", "uncertainty"};
 // Zhang et al. 2023, eq. 8 to 10, as PEFT has it: I = |p·g|, p after the update; Ibar = beta1·Ibar
 // + (1 - beta1)·I, Ubar = beta2·Ubar + (1 - beta2)·|I - Ibar|, both from 0 and not corrected for
 // it.
-void appendImportance(DevicePrograms &programs, OpBuilder &b, double beta1, double beta2) {
+void appendImportance(RegionPrograms &programs, OpBuilder &b, double beta1, double beta2) {
   using optimizers::Element, optimizers::Host;
   optimizers::Update step(b, b.getUnknownLoc(), averages, {});
   Element keep1 = step.scalar("beta1", beta1),
@@ -50,7 +50,7 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
       return;
     auto adapters = getOperation().getOps<AdapterOp>();
     const int64_t modules = std::distance(adapters.begin(), adapters.end());
-    DevicePrograms programs(getOperation(), "triplets");
+    RegionPrograms programs(getOperation(), "triplets");
     SmallVector<RegionOp> states; // of the optimizer: where one has numbers of parameters
     for (RegionOp region : getOperation().getOps<RegionOp>())
       if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax)

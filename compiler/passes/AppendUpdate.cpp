@@ -3,9 +3,10 @@
 // buffers.
 
 #include "compiler/optimizers/Optimizer.h"
-#include "compiler/passes/DevicePrograms.h"
 #include "compiler/passes/Passes.h"
+#include "compiler/passes/RegionPrograms.h"
 #include "runtime/abi.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <cstddef>
 
@@ -22,7 +23,7 @@ using namespace lorac::lora;
 
 namespace {
 
-void appendBegin(DevicePrograms &programs, OpBuilder &b, Location loc) {
+void appendBegin(RegionPrograms &programs, OpBuilder &b, Location loc) {
   optimizers::Body zero(b, loc);
   zero.argument("grad");
   zero.yield(zero.number(0));
@@ -36,7 +37,7 @@ void appendBegin(DevicePrograms &programs, OpBuilder &b, Location loc) {
 }
 
 // sqrt(Σ g²), and what torch.nn.utils.clip_grad_norm_ multiplies the gradients by.
-void appendNorm(DevicePrograms &programs, OpBuilder &b, Location loc) {
+void appendNorm(RegionPrograms &programs, OpBuilder &b, Location loc) {
   using optimizers::Element;
   optimizers::Body square(b, loc);
   Element g = widened(square.argument("grad"));
@@ -74,11 +75,11 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       getOperation().emitError("no optimizer is named '") << this->optimizer << "'";
       return signalPassFailure();
     }
-    DevicePrograms programs(getOperation(), "optimizer");
+    RegionPrograms programs(getOperation(), "optimizer");
     if (programs.floats() == 0)
       return;
     OpBuilder b(&getContext());
-    const SmallVector<DevicePrograms::Part> parts = declareStates(programs, *optimizer);
+    const SmallVector<RegionPrograms::Part> parts = declareStates(programs, *optimizer);
     appendBegin(programs, b, b.getUnknownLoc());
     appendNorm(programs, b, b.getUnknownLoc());
 
@@ -98,11 +99,11 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
   // Their regions, and the launches that they are updated by: where states lie in 8 bits, one over
   // the parameters that are large enough, and one over the others, which keep float32. The regions
   // are the same ones whatever the ranks.
-  SmallVector<DevicePrograms::Part> declareStates(DevicePrograms &programs,
+  SmallVector<RegionPrograms::Part> declareStates(RegionPrograms &programs,
                                                   const optimizers::Optimizer &optimizer) {
-    const DevicePrograms::Share large = programs.shareFrom(min8bitSize);
+    const RegionPrograms::Share large = programs.shareFrom(min8bitSize);
     const std::string name = optimizer.name.str();
-    DevicePrograms::Part ofLarge{name, 0, large.spans, {}},
+    RegionPrograms::Part ofLarge{name, 0, large.spans, {}},
         ofOthers{name + "_f32", large.spans, programs.spans() - large.spans, {}};
     for (const optimizers::State &state : optimizer.states) {
       ofLarge.storage.push_back(state.storage);
@@ -115,12 +116,12 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
         continue;
       }
       declare("", state.storage, large.spans > 0 ? programs.floats() : 0);
-      declare("_absmax", Storage::Absmax, large.blocks);
-      declare("_compact", Storage::Compact, programs.floats() - large.floats);
+      declare(formats::absmaxSuffix, Storage::Absmax, large.blocks);
+      declare(formats::compactSuffix, Storage::Compact, programs.floats() - large.floats);
     }
-    SmallVector<DevicePrograms::Part> parts;
+    SmallVector<RegionPrograms::Part> parts;
     if (llvm::any_of(ofLarge.storage, isCode))
-      for (const DevicePrograms::Part &part : {ofLarge, ofOthers})
+      for (const RegionPrograms::Part &part : {ofLarge, ofOthers})
         if (part.spans > 0)
           parts.push_back(part);
     return parts;

@@ -8,21 +8,42 @@
 
 using namespace mlir;
 
-std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<double> operands) {
+static std::optional<double> compare(arith::CmpFPredicate predicate, double x, double y) {
+  switch (predicate) {
+  case arith::CmpFPredicate::OLT:
+    return x < y;
+  case arith::CmpFPredicate::OGT:
+    return x > y;
+  case arith::CmpFPredicate::OLE:
+    return x <= y;
+  case arith::CmpFPredicate::OGE:
+    return x >= y;
+  case arith::CmpFPredicate::OEQ:
+    return x == y;
+  case arith::CmpFPredicate::ONE:
+    return x < y || x > y;
+  default:
+    return std::nullopt;
+  }
+}
+
+std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<double> x) {
   using Answer = std::optional<double>;
   return llvm::TypeSwitch<Operation *, Answer>(op)
-      .Case([&](arith::AddFOp) { return operands[0] + operands[1]; })
-      .Case([&](arith::SubFOp) { return operands[0] - operands[1]; })
-      .Case([&](arith::MulFOp) { return operands[0] * operands[1]; })
-      .Case([&](arith::DivFOp) { return operands[0] / operands[1]; })
-      .Case([&](arith::NegFOp) { return -operands[0]; })
-      .Case([&](arith::MaximumFOp) { return std::fmax(operands[0], operands[1]); })
-      .Case([&](arith::MinimumFOp) { return std::fmin(operands[0], operands[1]); })
+      .Case([&](arith::AddFOp) { return x[0] + x[1]; })
+      .Case([&](arith::SubFOp) { return x[0] - x[1]; })
+      .Case([&](arith::MulFOp) { return x[0] * x[1]; })
+      .Case([&](arith::DivFOp) { return x[0] / x[1]; })
+      .Case([&](arith::NegFOp) { return -x[0]; })
+      .Case([&](arith::MaximumFOp) { return std::fmax(x[0], x[1]); })
+      .Case([&](arith::MinimumFOp) { return std::fmin(x[0], x[1]); })
+      .Case([&](arith::CmpFOp o) { return compare(o.getPredicate(), x[0], x[1]); })
+      .Case([&](arith::SelectOp) { return x[0] != 0 ? x[1] : x[2]; })
 #define LORAC_SCALAR(name, op, value, gradient, vector)                                            \
-  .Case([&](op) { return [](double x) -> double { return value; }(operands[0]); })
+  .Case([&](op) { return [](double x) -> double { return value; }(x[0]); })
 #include "dsl/Functions.def"
-      .Case([&](math::RsqrtOp) { return 1 / std::sqrt(operands[0]); })
-      .Case([&](math::FmaOp) { return operands[0] * operands[1] + operands[2]; })
+      .Case([&](math::RsqrtOp) { return 1 / std::sqrt(x[0]); })
+      .Case([&](math::FmaOp) { return x[0] * x[1] + x[2]; })
       .Case([&](arith::ConstantOp constant) -> Answer {
         if (auto value = dyn_cast<FloatAttr>(constant.getValue()))
           return value.getValueAsDouble();

@@ -7,7 +7,7 @@
 namespace lorac::reference {
 
 /// The value of one scalar (or elementwise) op on these operands; nothing, where the reference does
-/// not know the op.
+/// not know the op. What compares is 1 where it holds, else 0.
 std::optional<double> evaluateScalar(mlir::Operation *op, llvm::ArrayRef<double> operands);
 
 } // namespace lorac::reference

@@ -79,6 +79,12 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   return spec;
 }
 
+Result<void> checkMagnitudes(const formats::Adapter &adapter, const Project &project,
+                             const std::string &path) {
+  const dsl::AdapterSpec &spec = project.spec.adapter;
+  return formats::checkMagnitudes(adapter, *spec.useDora, spec.adalora.has_value(), path);
+}
+
 } // namespace
 
 Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
@@ -91,7 +97,7 @@ Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
     diags.error(from.range, adapter.error().message);
     return adapter.error().code;
   }
-  Result<void> fits = formats::checkMagnitudes(*adapter, *project.spec.adapter.useDora, path);
+  Result<void> fits = checkMagnitudes(*adapter, project, path);
   if (fits)
     fits = formats::checkAdapter(
         *adapter, programOf(project), path,
@@ -107,7 +113,7 @@ Exit fitAdapter(const std::string &path, Project &project, bool &isOther) {
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
     return fail(adapter.error());
-  if (formats::checkMagnitudes(*adapter, *project.spec.adapter.useDora, path) &&
+  if (checkMagnitudes(*adapter, project, path) &&
       formats::checkAdapter(*adapter, programOf(project), path, ""))
     return Exit::Done;
   std::vector<WantedAdapter> anyRank;

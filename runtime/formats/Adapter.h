@@ -93,9 +93,10 @@ struct WantedAdapter {
 Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,
                           const std::string &path, const std::string &mend);
 
-/// Whether the adapter and a program are both DoRA's or both not. Exit::ForeignFile: it names a
-/// tensor and the key of the spec.
-Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, const std::string &path);
+/// Whether the adapter and a program, of AdaLoRA or not, are both DoRA's or both not.
+/// Exit::ForeignFile: it names a tensor and the keys of the spec.
+Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
+                             const std::string &path);
 
 /// Plain LoRA with the same update: (B·diag(E), A) and the scales as they are, so that any reader
 /// of LoRA knows it. Modules of rank 0 are left out; target_modules are the others' full paths,

@@ -178,13 +178,9 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
     if (!av || !bv)
       return av ? bv.error() : av.error();
     for (const auto &[tensor, values] : {std::pair(a, &*av), {b, &*bv}})
-      if (const std::optional<size_t> at = firstNotFinite(*values))
-        return Error{fmt::format("'{}': tensor '{}' is {} at [{}, {}]; train or save the adapter "
-                                 "again",
-                                 path, shown(tensor->name), numberText((*values)[*at]),
-                                 int64_t(*at) / tensor->shape.back(),
-                                 int64_t(*at) % tensor->shape.back()),
-                     Exit::ForeignFile};
+      if (Result<void> finite = requireFiniteTensor(*values, path, tensor->name, tensor->shape);
+          !finite)
+        return finite.error();
     AdapterModule module;
     module.module = name.module;
     module.rank = a->shape[0];

@@ -104,6 +104,10 @@ Result<Place> placeOf(const std::string &path) {
                                  "newest checkpoint",
                                  path, path, newest),
                      Exit::Failed};
+    for (const char *name : {"adapter_config.json", "adapter_model.safetensors"})
+      if (!exists(path + "/" + name))
+        return Error{fmt::format("'{}' holds no adapter: it has no {}", path, name),
+                     Exit::ForeignFile};
     return place;
   }
   for (const char *suffix : {".bin", ".pt", ".pth", ".ckpt"})
@@ -167,24 +171,16 @@ Result<std::map<std::string, std::string>> baseOf(const Safetensors &file) {
   return *facts;
 }
 
-/// An infinite weight would make every loss one.
-Error notFinite(const std::string &path, const std::string &tensor,
-                const std::vector<int64_t> &shape, size_t at, float value) {
-  const int64_t columns = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
-  return {fmt::format("'{}': tensor '{}' is {} at [{}, {}]; train or save the adapter again", path,
-                      shown(tensor), numberText(value), int64_t(at) / columns,
-                      int64_t(at) % columns),
-          Exit::ForeignFile};
-}
-
 } // namespace
 
+// An infinite weight would make every loss one.
 Result<std::vector<float>> finiteFloats(const Safetensors &file, const TensorInfo &tensor) {
   Result<std::vector<float>> values = file.floats(tensor.name);
   if (!values)
     return values;
-  if (const std::optional<size_t> at = firstNotFinite(*values))
-    return notFinite(file.path(), tensor.name, tensor.shape, *at, (*values)[*at]);
+  if (Result<void> finite = requireFiniteTensor(*values, file.path(), tensor.name, tensor.shape);
+      !finite)
+    return finite.error();
   return values;
 }
 
@@ -285,16 +281,18 @@ Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter>
                Exit::ForeignFile};
 }
 
-Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, const std::string &path) {
+Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
+                             const std::string &path) {
   if (adapter.useDora == useDora)
     return {};
   const std::string tensor =
       fmt::format("'{}.{}'", shown(adapter.modules.empty() ? "" : adapter.modules.front().module),
                   toString(AdapterPart::Magnitude));
   return Error{adapter.useDora
-                   ? fmt::format("the adapter '{}' is DoRA's: it has {}; set use_dora = true in "
+                   ? fmt::format("the adapter '{}' is DoRA's: it has {}; set {}use_dora = true in "
                                  "[adapter]",
-                                 path, tensor)
+                                 path, tensor,
+                                 adaLora ? "method = \"lora\", which has them, and " : "")
                    : fmt::format("the adapter '{}' is none of DoRA: it has no {}; set use_dora = "
                                  "false in [adapter]",
                                  path, tensor),

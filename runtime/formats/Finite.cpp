@@ -1,4 +1,5 @@
 #include "runtime/formats/Finite.h"
+#include "runtime/formats/Checked.h"
 
 #include <fmt/format.h>
 
@@ -45,6 +46,19 @@ Result<void> requireFinite(std::span<const float> values, const std::string &wha
     return {};
   return Error{fmt::format("{}: '{}' is {} at position {} of {}", what, tensor,
                            numberText(values[*found]), *found, values.size())};
+}
+
+Result<void> requireFiniteTensor(std::span<const float> values, const std::string &path,
+                                 const std::string &tensor, std::span<const int64_t> shape) {
+  const std::optional<size_t> at = firstNotFinite(values);
+  if (!at)
+    return {};
+  std::string place = fmt::format("[{}]", *at);
+  if (shape.size() > 1)
+    place = fmt::format("[{}, {}]", *at / size_t(shape.back()), *at % size_t(shape.back()));
+  return Error{fmt::format("'{}': tensor '{}' is {} at {}; train or save the adapter again", path,
+                           shown(tensor), numberText(values[*at]), place),
+               Exit::ForeignFile};
 }
 
 } // namespace lorac::formats

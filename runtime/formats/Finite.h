@@ -22,4 +22,9 @@ std::string numberText(double value);
 Result<void> requireFinite(std::span<const float> values, const std::string &what,
                            const std::string &tensor);
 
+/// Of an adapter that is read: Error (Exit::ForeignFile) with file, tensor, value and place, "[7]"
+/// of a vector, else "[row, column]".
+Result<void> requireFiniteTensor(std::span<const float> values, const std::string &path,
+                                 const std::string &tensor, std::span<const int64_t> shape);
+
 } // namespace lorac::formats

@@ -1,6 +1,5 @@
 #include "runtime/formats/PeftFactors.h"
 
-#include "runtime/formats/Checked.h"
 #include "runtime/formats/PeftTriplets.h"
 
 #include <fmt/format.h>
@@ -8,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <map>
 
 namespace lorac::formats {
 namespace {
@@ -19,24 +17,10 @@ struct Parts {
   const TensorInfo *operator[](AdapterPart part) const { return tensors[size_t(part)]; }
 };
 
-Result<std::map<std::string, Parts>> sortParts(const Safetensors &file) {
-  std::map<std::string, Parts> modules;
-  for (const TensorInfo &tensor : file.tensors()) {
-    std::string module;
-    AdapterPart part{};
-    if (!splitFactorName(tensor.name, module, part))
-      return Error{fmt::format("'{}': tensor '{}' is no lora_A, lora_B or lora_magnitude_vector of "
-                               "a linear layer; only plain LoRA and DoRA are in this version",
-                               file.path(), shown(tensor.name)),
-                   Exit::ForeignFile};
-    const TensorInfo *&slot = modules[module][part];
-    if (slot)
-      return Error{fmt::format("'{}': tensor '{}' stands twice under two names", file.path(),
-                               shown(tensor.name)),
-                   Exit::ForeignFile};
-    slot = &tensor;
-  }
-  return modules;
+const TensorInfo **slotOf(const std::string &name, std::map<std::string, Parts> &modules) {
+  std::string module;
+  AdapterPart part{};
+  return splitFactorName(name, module, part) ? &modules[module][part] : nullptr;
 }
 
 /// What is wrong with the tensors of one module; empty: nothing.
@@ -89,7 +73,10 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
 
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath) {
-  Result<std::map<std::string, Parts>> modules = sortParts(file);
+  auto modules = sortParts<Parts>(
+      file, slotOf,
+      "is no lora_A, lora_B or lora_magnitude_vector of a linear layer; only plain LoRA and DoRA "
+      "are in this version");
   if (!modules)
     return modules.error();
   Adapter adapter = config.adapter;

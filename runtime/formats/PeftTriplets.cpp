@@ -1,12 +1,11 @@
 #include "runtime/formats/PeftTriplets.h"
 
-#include "runtime/formats/Checked.h"
+#include "runtime/formats/PeftFactors.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <optional>
 
 namespace lorac::formats {
@@ -20,24 +19,10 @@ struct Parts {
   }
 };
 
-Result<std::map<std::string, Parts>> sortParts(const Safetensors &file) {
-  std::map<std::string, Parts> modules;
-  for (const TensorInfo &tensor : file.tensors()) {
-    std::string module;
-    std::string_view part;
-    if (!splitTripletName(tensor.name, module, part))
-      return Error{fmt::format("'{}': tensor '{}' is no lora_A, lora_B, lora_E or ranknum of a "
-                               "linear layer; only plain AdaLoRA is in this version",
-                               file.path(), shown(tensor.name)),
-                   Exit::ForeignFile};
-    const TensorInfo *&slot = modules[module].slot(part);
-    if (slot)
-      return Error{fmt::format("'{}': tensor '{}' stands twice under two names", file.path(),
-                               shown(tensor.name)),
-                   Exit::ForeignFile};
-    slot = &tensor;
-  }
-  return modules;
+const TensorInfo **slotOf(const std::string &name, std::map<std::string, Parts> &modules) {
+  std::string module;
+  std::string_view part;
+  return splitTripletName(name, module, part) ? &modules[module].slot(part) : nullptr;
 }
 
 /// Reads one module; `refuse` says where it went wrong.
@@ -186,7 +171,10 @@ bool hasTriplets(const Safetensors &file) {
 
 Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
                              const std::string &configPath) {
-  Result<std::map<std::string, Parts>> modules = sortParts(file);
+  auto modules = sortParts<Parts>(
+      file, slotOf,
+      "is no lora_A, lora_B, lora_E or ranknum of a linear layer; only plain AdaLoRA is in this "
+      "version");
   if (!modules)
     return modules.error();
   if (configPath.empty()) {

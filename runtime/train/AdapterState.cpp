@@ -158,7 +158,9 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
     return read.error();
   formats::Adapter adapter =
       plan.ranks ? std::move(*read) : formats::foldTriplets(std::move(*read)); // no E in the plan
-  if (Result<void> same = formats::checkMagnitudes(adapter, plan.isDora(), path); !same)
+  if (Result<void> same =
+          formats::checkMagnitudes(adapter, plan.isDora(), plan.ranks.has_value(), path);
+      !same)
     return same.error();
   const std::vector<Pair> modules = pairs(plan);
   if (Result<void> fits = checkFits(modules, adapter, path, use); !fits)

@@ -24,8 +24,13 @@ static std::vector<LoracTriplets> tableOf(const std::vector<TripletLayout> &layo
   return table;
 }
 
-Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input) {
-  auto device = input.plan.onGpu() ? CudaDevice::open(input) : CpuDevice::open(input);
+Result<std::unique_ptr<Device>> openDevice(const BackendInput &input) {
+  return input.plan.onGpu() ? CudaDevice::open(input) : CpuDevice::open(input);
+}
+
+Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input,
+                                               const DeviceOpener &opener) {
+  auto device = opener(input);
   if (!device)
     return device.error();
   std::unique_ptr<Backend> backend(new Backend(input.plan, std::move(*device)));
@@ -114,10 +119,7 @@ Result<const float *> Backend::rowLoss(int64_t tokens) {
 
 Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
   const int64_t row = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize);
-  Result<std::byte *> hidden = on->read(plan.io.hidden + begin * row, step.tokens * row);
-  if (!hidden)
-    return hidden.error();
-  Result<void> done = on->write(plan.io.headIn, *hidden, step.tokens * row);
+  Result<void> done = on->copy(plan.io.headIn, plan.io.hidden + begin * row, step.tokens * row);
   if (done)
     done = run(Program::Head, step);
   if (!done)

@@ -15,8 +15,9 @@ namespace lorac::train {
 
 class Backend {
 public:
-  /// By the plan's target: kernels loaded, weights packed, tables and spans in the arena.
-  static Result<std::unique_ptr<Backend>> open(const BackendInput &input);
+  /// Kernels loaded, weights packed, tables and spans in the arena.
+  static Result<std::unique_ptr<Backend>> open(const BackendInput &input,
+                                               const DeviceOpener &opener = openDevice);
 
   /// What needs no order of programs: memory, profile, hash of the weights.
   Device &device() { return *on; }

@@ -12,6 +12,7 @@
 #include "runtime/train/StateStorage.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -127,22 +128,30 @@ TrainerState fromJson(const Fields &root) {
   return state;
 }
 
-/// Checks names, types and shapes of `file` against `targets`; all misfits in one text.
+/// Checks names, types and shapes of `file` against `targets`; all misfits in one text, "" where
+/// there are none.
 std::string tensorMisfits(const formats::Safetensors &file,
                           const std::vector<StateTensor> &targets) {
-  std::string out;
-  auto add = [&](const std::string &what) { out += (out.empty() ? "" : "; ") + what; };
+  std::string misfits, types;
+  auto add = [](std::string &to, const std::string &what) {
+    to += (to.empty() ? "" : "; ") + what;
+  };
   for (const StateTensor &target : targets) {
     const formats::TensorInfo *info = file.find(target.name);
     if (!info)
-      add("'" + target.name + "' is missing");
-    else if (info->dtype != target.type || info->shape != target.shape)
-      add("'" + target.name + "' has another shape or type");
+      add(misfits, "'" + target.name + "' is missing");
+    else if (info->shape != target.shape)
+      add(misfits, "'" + target.name + "' has another shape");
+    else if (info->dtype != target.type)
+      add(types, "'" + target.name + "' is " + std::string(formats::toString(info->dtype)) +
+                     ", expected " + std::string(formats::toString(target.type)));
   }
-  if (out.empty() && file.tensors().size() != targets.size())
-    add("it has " + std::to_string(file.tensors().size()) + " tensors, the program " +
-        std::to_string(targets.size()));
-  return out;
+  if (misfits.empty() && types.empty() && file.tensors().size() != targets.size())
+    add(misfits, "it has " + std::to_string(file.tensors().size()) + " tensors, the program " +
+                     std::to_string(targets.size()));
+  if (!misfits.empty())
+    return "is of another model or adapter: " + misfits;
+  return types.empty() ? "" : "is none that this program writes: " + types;
 }
 
 /// The parameters as the adapter's file has them.
@@ -253,6 +262,31 @@ Result<Json> readState(const std::string &folder) {
   return json;
 }
 
+/// Whether no number is NaN or infinite, and no absmax below 0.
+Result<void> checkNumbers(const std::string &folder, const formats::Safetensors &file,
+                          const std::vector<StateTensor> &targets) {
+  std::array<float, 1024> some;
+  for (const StateTensor &target : targets) {
+    if (target.type != formats::DType::F32)
+      continue;
+    const std::span<const uint8_t> bytes = file.bytes(*file.find(target.name));
+    for (size_t done = 0; done < bytes.size(); done += sizeof some) {
+      const size_t count = std::min(sizeof some, bytes.size() - done) / sizeof(float);
+      std::memcpy(some.data(), bytes.data() + done, count * sizeof(float));
+      std::optional<size_t> at = formats::firstNotFinite({some.data(), count});
+      for (size_t i = 0; target.isAbsmax && !at && i < count; ++i)
+        if (some[i] < 0)
+          at = i;
+      if (at)
+        return corrupt(folder, "'" + fs::path(file.path()).filename().string() + "': '" +
+                                   target.name + "' is " + formats::numberText(some[*at]) +
+                                   " at position " + std::to_string(done / sizeof(float) + *at) +
+                                   " of " + std::to_string(target.count()));
+    }
+  }
+  return {};
+}
+
 /// A checkpoint that is known to fit the run: what is left is to copy it.
 struct OpenCheckpoint {
   TrainerState state;
@@ -282,8 +316,7 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
   if (misfits.empty() && !hasOtherStates(root, identity))
     misfits = tensorMisfits(*open.optimizer, open.optimizerTargets);
   if (!misfits.empty())
-    return Error{"checkpoint '" + folder + "' is of another model or adapter: " + misfits,
-                 Exit::ForeignFile};
+    return Error{"checkpoint '" + folder + "' " + misfits, Exit::ForeignFile};
   if (std::string other = differentBase(root, identity); !other.empty())
     return Error{"checkpoint '" + folder + "' was trained on another base model: " + other +
                      "; resume with the model that it was begun with",
@@ -296,6 +329,10 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
     return Error{"checkpoint '" + folder + "' is of another run: " + different +
                      "; resume with what it was begun with, or --overwrite",
                  Exit::Refused};
+  for (auto [file, targets] : {std::pair{&*open.adapter, &open.adapterTargets},
+                               {&*open.optimizer, &open.optimizerTargets}})
+    if (Result<void> good = checkNumbers(folder, *file, *targets); !good)
+      return good.error();
   return open;
 }
 

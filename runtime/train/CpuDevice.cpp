@@ -136,6 +136,10 @@ Result<void> CpuDevice::write(int64_t offset, const void *from, int64_t bytes) {
   return {};
 }
 
+Result<void> CpuDevice::copy(int64_t to, int64_t from, int64_t bytes) {
+  return write(to, arena.at<std::byte>(from), bytes);
+}
+
 TrainedFloats CpuDevice::view(const Plan &of) const {
   TrainedFloats trained{floats(of.region(RegionKind::Params)), {}};
   for (const PlanRegion &region : of.trained()) {

@@ -228,6 +228,10 @@ Result<void> CudaDevice::write(int64_t offset, const void *from, int64_t bytes) 
   return bytes > 0 ? stream.upload(arena.at(offset), from, uint64_t(bytes)) : Result<void>();
 }
 
+Result<void> CudaDevice::copy(int64_t to, int64_t from, int64_t bytes) {
+  return stream.copy(arena.at(to), arena.at(from), uint64_t(bytes));
+}
+
 TrainedFloats CudaDevice::view(const Plan &of) {
   const std::vector<PlanRegion> regions = of.trained();
   auto floats = [&](size_t i) { return reinterpret_cast<float *>(trained[i].data()); };

@@ -24,6 +24,7 @@ public:
   Result<void> run(Program program, const LoracStep &step) override;
   Result<std::byte *> read(int64_t offset, int64_t bytes) override;
   Result<void> write(int64_t offset, const void *from, int64_t bytes) override;
+  Result<void> copy(int64_t to, int64_t from, int64_t bytes) override;
   Result<void> adopt(const Payload &program, const Plan &next,
                      const std::vector<TripletTensor> *tensors) override;
   Result<void> startProfile() override {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -110,6 +111,8 @@ public:
   virtual Result<std::byte *> read(int64_t offset, int64_t bytes) = 0;
   /// Puts bytes into the arena; what `read` gave may be given back.
   virtual Result<void> write(int64_t offset, const void *from, int64_t bytes) = 0;
+  /// From one place of the arena to another, behind all that was run; the two do not overlap.
+  virtual Result<void> copy(int64_t to, int64_t from, int64_t bytes) = 0;
 
   /// Takes over `program`, whose plan is `next`: the same model at other ranks. With `tensors` all
   /// that is trained moves over in place; without it is zero, for a checkpoint to fill in. Weights
@@ -130,5 +133,9 @@ public:
   /// XXH3-128 over the packed weights: which model this is, wherever its file lies.
   virtual const std::string &weightsHash() const = 0;
 };
+
+using DeviceOpener = std::function<Result<std::unique_ptr<Device>>(const BackendInput &)>;
+/// The device of the plan's target.
+Result<std::unique_ptr<Device>> openDevice(const BackendInput &input);
 
 } // namespace lorac::train

@@ -1,4 +1,5 @@
 #include "runtime/train/LaunchCheck.h"
+#include "runtime/train/Device.h"
 
 namespace lorac::train {
 
@@ -45,6 +46,30 @@ int64_t tilesOf(const PlanKernel &kernel, const PlanLaunch &launch) {
   return kernel.tiles.space == PlanTiles::Rows
              ? (launch.rowCount + kernel.tiles.tile - 1) / kernel.tiles.tile
              : kernel.tiles.count;
+}
+
+/// An argument that is a table, of so many entries.
+struct TableOfFamily {
+  const char *family;
+  size_t arg;
+  const char *key; ///< in `io`
+  int64_t offset, entries, bytes;
+};
+
+std::vector<TableOfFamily> tablesOf(const Plan &plan) {
+  const auto spans = int64_t(plan.spans().size());
+  const int64_t modules = plan.hasTriplets() ? int64_t(plan.ranks->modules.size()) : 0;
+  std::vector<TableOfFamily> tables;
+  for (const char *family : {"each", "sum_spans"})
+    tables.push_back({family, 0, "update_spans", plan.io.updateSpans, spans, sizeof(PlanSpan)});
+  for (const char *family :
+       {"fold_triplets", "unfold_triplets", "unfold_gradients", "triplet_scores", "triplet_zeros"})
+    tables.push_back({family, 0, "triplets", plan.io.triplets, modules, 0});
+  tables.push_back({"triplet_scores", 3, "triplet_scores", plan.io.tripletScores, modules, 0});
+  tables.push_back({"triplet_zeros", 1, "triplet_states", plan.io.tripletStates, modules, 0});
+  if (plan.hasCodes())
+    tables.push_back({"triplet_zeros", 2, "triplet_owns", plan.io.tripletOwns, modules, 0});
+  return tables;
 }
 
 } // namespace
@@ -111,6 +136,31 @@ void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch) {
     if (const int64_t tiles = in.integer("tiles"), made = tilesOf(kernel, launch); tiles != made)
       in.fail("has " + std::to_string(tiles) + " tiles, its kernel '" + kernel.name + "' makes " +
               std::to_string(made));
+}
+
+void checkTables(const Fields &programs, const Plan &plan) {
+  const std::vector<TableOfFamily> tables = tablesOf(plan);
+  for (const ProgramOfPlan &program : programsOfPlan)
+    for (const PlanLaunch &launch : plan.*program.launches) {
+      const PlanKernel &kernel = plan.kernels[size_t(launch.kernel)];
+      for (const TableOfFamily &table : tables) {
+        if (kernel.family != table.family)
+          continue;
+        // Of spans a launch may take some: from an entry on.
+        const int64_t from = table.arg < launch.args.size() && launch.args[table.arg].weight < 0
+                                 ? launch.args[table.arg].offset - table.offset
+                                 : -1;
+        const int64_t first = table.bytes > 0 ? from / table.bytes : 0,
+                      last = first + launch.rowBegin + launch.rowCount;
+        const std::string what = std::string("has a launch of '") + program.name + "' ";
+        if (from < 0 || from != first * table.bytes || first >= table.entries)
+          programs.fail(what + "in which '" + kernel.name + "' has another args[" +
+                        std::to_string(table.arg) + "] than 'io." + table.key + "'");
+        else if (last > table.entries)
+          programs.fail(what + "over " + std::to_string(last) + " of " +
+                        std::to_string(table.entries) + " in 'io." + table.key + "'");
+      }
+    }
 }
 
 } // namespace lorac::train

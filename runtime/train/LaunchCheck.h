@@ -14,4 +14,9 @@ void readTaken(const Fields &in, PlanKernel &kernel);
 /// as the kernel goes, and its scalars as many and within their bounds.
 void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch);
 
+/// An error at `programs` unless each launch of a family that goes by a table gets the runtime's
+/// (io.update_spans, io.triplets and what lies beside them), and goes over what is in it: another
+/// place's numbers would be taken for offsets.
+void checkTables(const Fields &programs, const Plan &plan);
+
 } // namespace lorac::train

@@ -4,15 +4,18 @@
 #include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/RowLayout.h"
+#include "runtime/formats/StateLayout.h"
 #include "runtime/train/Backend.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/LaunchCheck.h"
 #include "runtime/train/PlanRegions.h"
+#include "runtime/train/ranks/TripletParams.h"
 
 #include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <set>
 
 namespace lorac::train {
 
@@ -261,18 +264,42 @@ void checkMagnitudes(const Fields &root, const Plan &plan) {
                   : "has a program 'initialize', and no magnitudes");
 }
 
-/// A launch over the table of spans takes those that are there.
-void checkSpans(const Fields &programs, const Plan &plan) {
-  const auto spans = int64_t(plan.spans().size());
-  for (const ProgramOfPlan &program : programsOfPlan)
-    for (const PlanLaunch &launch : plan.*program.launches)
-      for (const PlanArg &arg : launch.args)
-        if (const int64_t first = (arg.offset - plan.io.updateSpans) / int64_t(sizeof(PlanSpan));
-            arg.weight < 0 && arg.offset >= plan.io.updateSpans && first < spans &&
-            first + launch.rowBegin + launch.rowCount > spans)
-          programs.fail(std::string("has a launch of '") + program.name + "' over " +
-                        std::to_string(launch.rowBegin + launch.rowCount) + " spans of " +
-                        std::to_string(spans));
+/// A module has a part once, and no two parts lie over each other.
+void checkParams(const Fields &root, const Plan &plan) {
+  std::set<std::string> names;
+  std::set<std::pair<std::string, AdapterPart>> parts;
+  std::vector<const PlanParam *> order;
+  for (const PlanParam &param : plan.params) {
+    if (!names.insert(param.name).second)
+      root.fail("has 'params' of the name '" + param.name + "' twice");
+    if (!parts.emplace(param.module, param.part).second)
+      root.fail("has '" + param.name + "' in 'params', a second " +
+                std::string(formats::toString(param.part)) + " of '" + param.module + "'");
+    order.push_back(&param);
+  }
+  std::sort(order.begin(), order.end(),
+            [](const PlanParam *a, const PlanParam *b) { return a->offset < b->offset; });
+  for (size_t i = 1; i < order.size(); ++i)
+    if (order[i - 1]->offset + order[i - 1]->count() > order[i]->offset)
+      root.fail("has '" + order[i]->name + "' at " + std::to_string(order[i]->offset) +
+                " in 'params', overlapping '" + order[i - 1]->name + "'");
+}
+
+/// Each parameter is of a module whose ranks fall, at most at the rank that it began with.
+void checkRanks(const Fields &root, const Plan &plan) {
+  for (const PlanParam &param : plan.params) {
+    const auto &modules = plan.ranks->modules;
+    auto module = std::find_if(modules.begin(), modules.end(),
+                               [&](const auto &each) { return each.module == param.module; });
+    if (module == modules.end())
+      root.fail("has '" + param.name + "' in 'params', and no '" + param.module +
+                "' in 'ranks.modules'");
+    else if (param.rank > module->initial)
+      root.fail("has '" + param.name + "' in 'params' of rank " + std::to_string(param.rank) +
+                ", and 'ranks.modules' has it begin with " + std::to_string(module->initial));
+  }
+  if (auto layouts = tripletLayouts(plan.params, plan.ranks->names()); !layouts)
+    root.fail("has a module in 'params' that is not whole: " + layouts.error().message);
 }
 
 PlanRanks readRanks(const Fields &in) {
@@ -386,9 +413,9 @@ std::vector<PlanSpan> Plan::spans() const {
       const auto group =
           int32_t(std::find(groups.begin(), groups.end(), param.part) - groups.begin());
       const int64_t ownOfNumbers = in8bits ? formats::dynamicBlock : hasCodes() ? 1 : 0;
-      for (int64_t done = 0; done < param.count(); done += spanFloats)
+      for (int64_t done = 0; done < param.count(); done += formats::spanFloats)
         out.push_back({int32_t(param.offset + done),
-                       int32_t(std::min(spanFloats, param.count() - done)), group,
+                       int32_t(std::min(formats::spanFloats, param.count() - done)), group,
                        int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
     }
   return out;
@@ -496,6 +523,10 @@ Result<Plan> parsePlan(std::string_view text) {
   if (root.has("ranks"))
     plan.ranks = readRanks(root.at("ranks"));
   if (error.empty())
+    checkParams(root, plan);
+  if (error.empty() && plan.ranks)
+    checkRanks(root, plan);
+  if (error.empty())
     checkRankRegions(arena, plan);
   if (error.empty() && !plan.params.empty()) {
     plan.optimizer = readOptimizer(root.at("optimizer"));
@@ -589,7 +620,7 @@ Result<Plan> parsePlan(std::string_view text) {
   if (error.empty())
     checkExtents(plan, root);
   if (error.empty())
-    checkSpans(programs, plan);
+    checkTables(programs, plan);
   if (!error.empty())
     return Error{"plan.json: " + error + "; compile the spec again", Exit::ForeignFile};
   return plan;

@@ -105,13 +105,12 @@ struct PlanParam {
 enum class RegionKind { Params, Grads, State, Importance, Unfolded };
 
 /// How a region's numbers lie in memory: float32, of some parameters alone if `Compact`; codes of 8
-/// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own. The compact
-/// region and that of absmax are called as that of the codes, with a suffix.
+/// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own, both named as
+/// formats/StateLayout.h has it.
 enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax };
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
-constexpr const char *absmaxSuffix = "_absmax", *compactSuffix = "_compact";
 
 /// A place of the arena that outlives programs.
 struct PlanRegion {
@@ -169,12 +168,11 @@ struct PlanRanks {
   std::vector<std::string> names() const;
 };
 
-/// Floats of the regions of params that one tile or block of a kernel over elements takes; `own` is
-/// its own StatePlace.
+/// Floats of the regions of params that one tile or block of a kernel over elements takes, at most
+/// formats::spanFloats; `own` is its own StatePlace.
 struct PlanSpan {
   int32_t offset, count, group, own;
 };
-constexpr int64_t spanFloats = 4096; ///< at most
 
 /// Places of what the runtime itself writes or reads: bytes from the arena's start.
 struct PlanIo {

@@ -2,6 +2,7 @@
 
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <algorithm>
 #include <set>
@@ -112,8 +113,8 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
     if (!isCode(region.storage))
       continue;
     require(region.name, region.storage, large > 0 ? plan.region(RegionKind::Params).count : 0);
-    require(region.name + absmaxSuffix, Storage::Absmax, blocks);
-    require(region.name + compactSuffix, Storage::Compact, compact);
+    require(region.name + formats::absmaxSuffix, Storage::Absmax, blocks);
+    require(region.name + formats::compactSuffix, Storage::Compact, compact);
   }
 }
 

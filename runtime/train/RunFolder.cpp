@@ -52,9 +52,9 @@ int64_t stepOf(const std::string &checkpoint) {
 
 } // namespace
 
-std::optional<uint64_t> freeSpace(const std::string &path) {
+std::optional<uint64_t> RunFolder::freeSpace() const {
   struct statvfs info;
-  if (statvfs(path.c_str(), &info) != 0 || info.f_blocks == 0)
+  if (statvfs(folder.c_str(), &info) != 0 || info.f_blocks == 0)
     return std::nullopt;
   return uint64_t(info.f_bavail) * info.f_frsize;
 }

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ public:
   /// Looks at the folder (surveyRun), makes it where it is missing and holds it for this process: a
   /// second run in it at the same time is refused. Nothing in it is touched.
   static Result<RunFolder> open(const std::string &path, RunStart start);
+  RunFolder(RunFolder &&) = default;
+  RunFolder &operator=(RunFolder &&) = default;
+  virtual ~RunFolder() = default;
 
   const std::string &path() const { return folder; }
   /// What the run may go on from: newest first, not all of them need be whole.
@@ -45,19 +49,24 @@ public:
   /// AdaLoRA: what manifest.json says of the programs, as JSON.
   void notePrograms(std::string programs);
 
+  // What a full or failing disk refuses; tests have one.
+
+  /// Free space on its file system; nothing where it cannot be told.
+  virtual std::optional<uint64_t> freeSpace() const;
   /// checkpoint-N, then no more of them than `limit` newest and the one of the least held-out loss
   /// (0: all stay). `state` is completed by what metrics.jsonl holds.
-  Result<void> save(const RunState &run, TrainerState &state, int64_t limit);
+  virtual Result<void> save(const RunState &run, TrainerState &state, int64_t limit);
   /// The adapter with what stands beside it ("README.md": its text), all or nothing: PEFT never
   /// finds new weights with an old configuration.
-  Result<void> publish(const formats::Adapter &adapter,
-                       const std::map<std::string, std::string> &texts);
+  virtual Result<void> publish(const formats::Adapter &adapter,
+                               const std::map<std::string, std::string> &texts);
 
   /// "'out/checkpoint-5' stands", or that none does.
   std::string standing() const;
   bool metricsLackLines() const { return metrics.lacksLines(); }
 
 private:
+  RunFolder() = default;
   Result<void> note();
   Result<void> takeOver(StagedCheckpoint &staged);
   void removeOld();
@@ -75,8 +84,5 @@ private:
   bool replacing = false; ///< an older run is there until the first checkpoint
   bool metricsFailed = false;
 };
-
-/// Free space on the file system of `path`; nothing where it cannot be told.
-std::optional<uint64_t> freeSpace(const std::string &path);
 
 } // namespace lorac::train

@@ -6,15 +6,13 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
-#include <thread>
 
 namespace lorac::train {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr double longestWait = 60, usualPatience = 600, patienceWhenStopped = 5;
+constexpr double glance = 0.02; // between looks at a signal
 
 /// Seconds; nothing where what is set says none.
 std::optional<double> statedPatience() {
@@ -40,25 +38,19 @@ Result<void> SavePatience::check() {
                Exit::Usage};
 }
 
-SavePatience::SavePatience() : signalBefore(stopSignal()) {
-  const double seconds = signalBefore ? std::min(patience(), patienceWhenStopped) : patience();
-  end = Clock::now() +
-        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+SavePatience::SavePatience(Clock &clock) : clock(clock), signalBefore(stopSignal()) {
+  end = clock.now() + (signalBefore ? std::min(patience(), patienceWhenStopped) : patience());
 }
 
-double SavePatience::secondsLeft() const {
-  return std::chrono::duration<double>(end - Clock::now()).count();
-}
+double SavePatience::secondsLeft() const { return end - clock.now(); }
 
 bool SavePatience::isLeft() const { return secondsLeft() > 0 && stopSignal() == signalBefore; }
 
 void SavePatience::wait() {
-  const double seconds = std::min({next, longestWait, std::max(0.0, secondsLeft())});
+  const double until = clock.now() + std::min({next, longestWait, std::max(0.0, secondsLeft())});
   next *= 2;
-  const Clock::time_point until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                                     std::chrono::duration<double>(seconds));
-  while (Clock::now() < until && stopSignal() == signalBefore)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  while (clock.now() < until && stopSignal() == signalBefore)
+    clock.sleep(glance);
 }
 
 } // namespace lorac::train

@@ -2,8 +2,7 @@
 // How long a run that is at its end waits for room to save what it has.
 
 #include "runtime/Result.h"
-
-#include <chrono>
+#include "runtime/train/Clock.h"
 
 namespace lorac::train {
 
@@ -11,7 +10,7 @@ namespace lorac::train {
 /// (600); after a few seconds where a signal had asked to stop, and with the first signal else.
 class SavePatience {
 public:
-  SavePatience();
+  explicit SavePatience(Clock &clock);
   /// Error, Exit::Usage: $LORAC_SAVE_WAIT is set and says no seconds.
   static Result<void> check();
   bool isLeft() const;
@@ -19,9 +18,9 @@ public:
   void wait();
 
 private:
-  std::chrono::steady_clock::time_point end;
-  double next = 1;
+  Clock &clock;
   int signalBefore = 0;
+  double end = 0, next = 1;
 };
 
 } // namespace lorac::train

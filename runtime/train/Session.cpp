@@ -66,7 +66,7 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                            session->run.seed,
                            say,
                            session->memory.total() - std::min(own, session->memory.total())};
-  auto backend = Backend::open(input);
+  auto backend = Backend::open(input, options.device);
   if (!backend)
     return backend.error();
   session->backend = std::move(*backend);

@@ -24,7 +24,8 @@ struct SessionOptions {
   int threads = 0;
   /// Called when plan, model and threads are known and before anything large is taken: reads the
   /// data, plans the memory and checks its limits.
-  std::function<Result<void>(Session &)> prepare;
+  std::function<Result<void>(Session &)> prepare = nullptr;
+  DeviceOpener device = openDevice;
 };
 
 class Session {

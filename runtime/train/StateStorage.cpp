@@ -1,6 +1,7 @@
 #include "runtime/train/StateStorage.h"
 
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <algorithm>
 #include <functional>
@@ -28,8 +29,8 @@ struct Stored {
 
   Stored(const PlanRegion &of, const TrainedFloats &trained)
       : kind(kindOf(of.storage)), codes(trained.findCodes(of.name)),
-        absmax(trained.find(of.name + absmaxSuffix)),
-        compact(trained.find(of.name + compactSuffix)) {}
+        absmax(trained.find(of.name + formats::absmaxSuffix)),
+        compact(trained.find(of.name + formats::compactSuffix)) {}
 };
 
 } // namespace
@@ -64,8 +65,9 @@ std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &tra
         continue;
       }
       add(region.name, DType::U8, param.shape, state.codes + param.offset);
-      add(region.name + absmaxSuffix, DType::F32, {blocksOf(param.count())},
+      add(region.name + formats::absmaxSuffix, DType::F32, {blocksOf(param.count())},
           state.absmax + place.own);
+      tensors.back().isAbsmax = true;
     }
     if (plan.ranks)
       addFloats("param", trained.params);

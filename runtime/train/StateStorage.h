@@ -21,6 +21,7 @@ struct StateTensor {
   formats::DType type = formats::DType::F32;
   std::vector<int64_t> shape;
   void *data = nullptr;
+  bool isAbsmax = false; ///< of blocks of bytes: never below 0
   int64_t count() const;
 };
 

@@ -2,6 +2,7 @@
 // The training loop.
 
 #include "runtime/Result.h"
+#include "runtime/train/Clock.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/RunFolder.h"
 #include "runtime/train/Session.h"
@@ -20,6 +21,16 @@ struct TrainOptions {
   Recompiler *recompiler = nullptr; ///< AdaLoRA; null: programs stay as they are
 };
 
+/// What a run is made of; all of it outlives the run.
+struct TrainInput {
+  Session &session;
+  const Corpus &corpus;
+  RunFolder &folder;
+  const TrainOptions &options;
+  Progress &progress;
+  Clock &clock;
+};
+
 struct TrainOutcome {
   int64_t step = 0;
   int signal = 0; ///< that stopped it; 0: done
@@ -33,7 +44,6 @@ struct TrainOutcome {
 ///
 /// metrics.jsonl: `step` counts updates from 1 as in transformers, so the line of step s has the
 /// loss before update s; `eval_loss` of step s is that after s updates (0: before the first).
-Result<TrainOutcome> train(Session &session, const Corpus &corpus, RunFolder &folder,
-                           const TrainOptions &options, Progress &progress);
+Result<TrainOutcome> train(const TrainInput &run);
 
 } // namespace lorac::train

@@ -268,7 +268,7 @@ int run(int argc, const char *const *argv) {
   sayUnknownVariables(progress);
   auto tell = [&](const std::string &line) { progress.say(line); };
   Corpus corpus;
-  SessionOptions sessionOptions{args.model, args.threads, nullptr};
+  SessionOptions sessionOptions{args.model, args.threads};
   if (args.mode != Mode::Generate)
     sessionOptions.prepare = [&](Session &session) {
       return prepareRun(session, *payload, corpus, tell);
@@ -324,7 +324,8 @@ int run(int argc, const char *const *argv) {
   for (const std::string &name : payload->names())
     payload->release(name);
   trimHeap();
-  Result<TrainOutcome> outcome = train(session, corpus, *folder, options, progress);
+  SteadyClock clock;
+  Result<TrainOutcome> outcome = train({session, corpus, *folder, options, progress, clock});
   if (!outcome) {
     progress.finish();
     return fail(outcome.error());

@@ -1,9 +1,10 @@
 """DoRA's numbers, formed from files alone in double precision: python3 dora.py COMMAND ...
 
 norms ADAPTER WEIGHTS                  each magnitude is the norm of its row of W
+zero_row MODEL COPY TENSOR ROW         a copy of the model in which that row is 0
 merged ADAPTER SCALE WEIGHTS MERGED    W' = magnitude / norm(W + s B A) · (W + s B A), row by row, is what MERGED holds
 """
-import math, sys
+import json, math, pathlib, shutil, struct, sys
 
 from golden_opt import tensors_of
 
@@ -32,6 +33,19 @@ def norms(path, weights):
         weight = weights.get(module + ".weight") or weights["dequant." + module]
         for m, row in zip(magnitude, rows_of(weight, len(magnitude)), strict=True):
             assert abs(m / norm(row) - 1) < 5e-7, (module, m, norm(row))
+
+
+def zero_row(model, copy, tensor, row):
+    shutil.copytree(model, copy)
+    path = pathlib.Path(copy) / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    size, = struct.unpack("<Q", data[:8])
+    at = json.loads(data[8:8 + size])[tensor]
+    begin, end = (8 + size + offset for offset in at["data_offsets"])
+    width = (end - begin) // at["shape"][0]
+    begin += int(row) * width
+    data[begin:begin + width] = bytes(width)
+    path.write_bytes(data)
 
 
 def merged(path, scale, weights, merged):

@@ -61,6 +61,9 @@ says "is DoRA's: it has 'model.layers.0.mlp.down_proj.lora_magnitude_vector'; se
 expect 5 "$work/fresh/train" --eval --adapter "$tied/lora_init" --samples 2
 says "it has no 'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = false in [adapter]"
 
+expect 5 "$lorac" check specs/tiny_adalora.toml --set "adapter.init_from=\"$tied/dora_init\""
+says "set method = \"lora\", which has them, and use_dora = true in [adapter]"
+
 # Training goes on from one: at another rank and scale, and where modules are new. A plain one is refused at its line.
 sed -i "s|^use_dora = true|&\ninit_from = \"$tied/dora_init\"|" "$work/large.toml"
 trains large
@@ -80,6 +83,17 @@ for kind in dora lora; do
     says "lora_magnitude_vector'; set use_dora = "
   done
 done
+
+# A row of zeros has no length to divide by: it begins as it is, and where an adapter lacks its module it stays so. Its magnitude is 0 and
+# grows when its lora_B has moved.
+numbers zero_row "$tied" "$work/hollow" model.layers.1.self_attn.o_proj.weight 17
+spec hollow 1e-3 3 'use_dora = true'
+spec narrow 1e-3 1 'use_dora = true' 'target_modules = ["q_proj"]'
+sed -i "s|^source = .*|source = \"$work/hollow\"|" "$work"/{hollow,narrow}.toml
+trains hollow
+[[ $(metric loss "$work/out-hollow/metrics.jsonl" | wc -l) == 3 ]] || fail "a zero row: $(cat "$work/out-hollow/metrics.jsonl")"
+(cd "$work" && expect 0 "$lorac" eval narrow.toml --adapter out-few --samples 2)
+evaluates hollow "$work/out-few" "$(evalLoss)"
 
 # A run that was stopped goes on to the bytes of one that was not, magnitudes and their states too.
 spec whole 5e-3 6 'use_dora = true' 'lora_dropout = 0.1'

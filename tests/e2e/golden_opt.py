@@ -35,6 +35,29 @@ def tensors_of(path):
     return out
 
 
+def steps_of(golden, steps, save_steps):
+    """What the runs' specs say of schedule, data and steps."""
+    return f"""[schedule]
+name = "constant"
+warmup_steps = 0
+[[data]]
+path = "{golden}/tiny/train_data.safetensors"
+format = "tokens"
+[train]
+steps = {steps}
+batch_size = 2
+max_length = 24
+eval_steps = 0
+save_steps = {save_steps}
+[target]
+device = "cpu\""""
+
+
+def losses_of(out):
+    lines = map(json.loads, (pathlib.Path(out) / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if "loss" in line]
+
+
 def spec(golden, name):
     run = run_of(golden, name)
     optimizer = run["optimizer"]
@@ -63,20 +86,7 @@ max_grad_norm = {run.get("clip", {}).get("max_norm", 0.0)}""")
         print(f"eps = {optimizer['eps']}")
     if "loraplus_lr_ratio" in optimizer:
         print(f"[adapter.loraplus]\nloraplus_lr_ratio = {optimizer['loraplus_lr_ratio']}")
-    print(f"""[schedule]
-name = "constant"
-warmup_steps = 0
-[[data]]
-path = "{golden}/tiny/train_data.safetensors"
-format = "tokens"
-[train]
-steps = 20
-batch_size = 2
-max_length = 24
-eval_steps = 0
-save_steps = 1
-[target]
-device = "cpu\"""")
+    print(steps_of(golden, 20, save_steps=1))
 
 
 def losses(golden, name):
@@ -108,8 +118,7 @@ def of_largest(x, y):
 def compare(golden, name, out):
     run, out = run_of(golden, name), pathlib.Path(out)
     ours = NAMES[run["optimizer"]["name"]]
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "loss" in line]
+    steps = losses_of(out)
     assert [line["step"] for line in steps] == list(range(1, 21)), steps
     held = Comparison()
     has_bytes = "state1:uint8" in run["state_dtypes"]

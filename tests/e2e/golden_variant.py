@@ -7,7 +7,7 @@ compare GOLDEN RUN OUT     fails where the output folder OUT of a run has other 
 import json, pathlib, sys
 
 import foreign
-from golden_opt import Comparison, of_largest, relative, tensors_of
+from golden_opt import Comparison, losses_of, of_largest, relative, steps_of, tensors_of
 
 
 def read(golden, name):
@@ -41,28 +41,14 @@ betas = {optimizer["betas"]}
 eps = {optimizer["eps"]}
 weight_decay = {optimizer["weight_decay"]}
 max_grad_norm = 0.0
-[schedule]
-name = "constant"
-warmup_steps = 0
-[[data]]
-path = "{golden}/tiny/train_data.safetensors"
-format = "tokens"
-[train]
-steps = 10
-batch_size = 2
-max_length = 24
-eval_steps = 0
-save_steps = 0
-[target]
-device = "cpu\"""")
+{steps_of(golden, 10, save_steps=0)}""")
 
 
 def compare(golden, name, out):
     run, path = read(golden, name)
     theirs, ours = tensors_of(path), tensors_of(f"{out}/adapter_model.safetensors")
-    lines = map(json.loads, pathlib.Path(out, "metrics.jsonl").read_text().splitlines())
     held = Comparison()
-    held.holds("losses, relative", relative([line["loss"] for line in lines if "loss" in line], run["losses"]), 2e-5)
+    held.holds("losses, relative", relative([line["loss"] for line in losses_of(out)], run["losses"]), 2e-5)
     final = {n[6:]: t for n, t in theirs.items() if n.startswith("final.")}
     assert len(final) == 21 and len(ours) == 42, (len(final), len(ours))
     for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"):

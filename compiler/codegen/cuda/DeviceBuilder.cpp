@@ -260,6 +260,10 @@ Num DeviceBuilder::sqrt(Num x) { return {this, math::SqrtOp::create(b, loc, x.v)
 Num DeviceBuilder::tanh(Num x) { return {this, math::TanhOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::rsqrt(Num x) { return {this, math::RsqrtOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::toNum(Int x) { return {this, arith::SIToFPOp::create(b, loc, f32(), x.v)}; }
+Num DeviceBuilder::toF64(Num x) {
+  return {this, arith::ExtFOp::create(b, loc, b.getF64Type(), x.v)};
+}
+Num DeviceBuilder::toF32(Num x) { return {this, arith::TruncFOp::create(b, loc, f32(), x.v)}; }
 Int DeviceBuilder::bits(Num x) { return {this, arith::BitcastOp::create(b, loc, i32(), x.v)}; }
 
 //===--- control ---===//

@@ -107,6 +107,8 @@ public:
   Num tanh(Num x);
   Num rsqrt(Num x);
   Num toNum(Int x);
+  Num toF64(Num x);
+  Num toF32(Num x);
   Int bits(Num x);
   /// 16-bit numbers are widened to float32.
   Num loadNum(Value from, Indices indices);

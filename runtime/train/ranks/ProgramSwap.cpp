@@ -10,7 +10,6 @@ namespace lorac::train {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds glance{50}; // between looks at a signal
 
 NamedRanks named(const Plan &plan, const TripletSets &stored) {
@@ -74,12 +73,12 @@ const ProgramRecord *ProgramSwap::swap(int64_t stepsDone, RankTraining &ranks, S
   ProgramRecord record{.step = stepsDone, .ranksBefore = totalRank(allocator.storedRanks())};
   const MemoryUse before = session.backend->device().memory();
   record.plannedBefore = before.planned, record.residentBefore = before.resident;
-  const Clock::time_point begin = Clock::now();
+  const double begin = clock.now();
   bool stopped = false;
   Result<BuiltProgram> built = wait(stopped);
   if (stopped)
     return nullptr;
-  record.waitedMs = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+  record.waitedMs = 1000 * (clock.now() - begin);
   build.reset();
 
   Result<void> adopted;
@@ -138,6 +137,9 @@ Result<void> ProgramSwap::resume(const RankState &ranks, const ProgramSwapState 
                    built.error().code};
     if (Result<void> adopted = session.adopt(built->program, nullptr); !adopted)
       return adopted;
+    if (stored != ranksOf(session.plan))
+      return Error{"the checkpoint's program was built with other ranks than its triplets",
+                   Exit::ForeignFile};
   }
   if (ranks.requested && recompiler)
     build = recompiler->start(named(session.plan, ranks.next));

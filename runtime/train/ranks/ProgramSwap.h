@@ -3,6 +3,7 @@
 // goes on, put in place a fixed number of steps later. The ranks themselves are the allocator's: a
 // build that is late or fails changes none.
 
+#include "runtime/train/Clock.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/ranks/RankTraining.h"
 #include "runtime/train/ranks/RebuildPolicy.h"
@@ -36,8 +37,9 @@ struct ProgramSwapState {
 class ProgramSwap {
 public:
   /// `recompiler` null: no program is ever built (`--allow-fixed-ranks`), which the records say.
-  ProgramSwap(Recompiler *recompiler, const RebuildPolicy &policy, int64_t total)
-      : recompiler(recompiler), policy(policy), total(total) {}
+  ProgramSwap(Recompiler *recompiler, const RebuildPolicy &policy, int64_t total,
+              const Clock &clock)
+      : recompiler(recompiler), policy(policy), total(total), clock(clock) {}
 
   /// After the allocation of `step`; what was decided, in words.
   std::string decide(int64_t step, RankTraining &ranks, const Session &session);
@@ -69,6 +71,7 @@ private:
   Recompiler *recompiler;
   RebuildPolicy policy;
   int64_t total;
+  const Clock &clock;
   ProgramSwapState now;
   std::unique_ptr<ProgramBuild> build;
   std::optional<Error> end;

@@ -14,10 +14,17 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
     return fits.error();
   std::vector<RankBounds> bounds;
   std::vector<std::string> names;
+  int64_t triplets = 0;
   for (const PlanRanks::Module &module : of.modules) {
     bounds.push_back({module.initial, module.min, module.max});
     names.push_back(module.module);
+    triplets += module.initial;
   }
+  if (plan.tripletCount() != triplets)
+    return Error{"plan.json: 'ranks.modules' begin with " + std::to_string(triplets) +
+                     " triplets, and 'params' have " + std::to_string(plan.tripletCount()) +
+                     "; compile the spec again",
+                 Exit::ForeignFile};
   RankTraining training(schedule, RankAllocator(schedule, config.prune, std::move(bounds)));
   training.drift = plan.hasCodes();
   if (config.plateau)
@@ -36,6 +43,11 @@ RankTraining::afterUpdate(Backend &backend, const std::vector<float> &scalars, i
     Result<std::vector<float>> scores = backend.tripletScores();
     if (!scores)
       return scores.error();
+    if (int64_t(scores->size()) != totalRank(ranks.storedRanks()))
+      return Error{"the program stores " + std::to_string(scores->size()) +
+                       " triplets, and the checkpoint's ranks " +
+                       std::to_string(totalRank(ranks.storedRanks())),
+                   Exit::ForeignFile};
     const double progress = pace ? pace->progress(step) : schedule.progress(step);
     made = ranks.allocate(step, schedule.budgetAt(progress), *scores);
   }

@@ -24,7 +24,11 @@ module {
     // CHECK-NEXT: %[[Z:.*]] = lora.map %[[BASE]], %[[UP]] :
     // CHECK: %[[Q:.*]] = lora.map %[[Z]], %[[M]], %[[N]] :
     // CHECK-NEXT: ^bb0(%[[ZE:.*]]: f32, %[[ME:.*]]: f32, %[[NE:.*]]: f32):
-    // CHECK-NEXT: %[[RATIO:.*]] = arith.divf %[[ME]], %[[NE]]
+    // A row without a length keeps what it is.
+    // CHECK: %[[IS_ZERO:.*]] = arith.cmpf oeq, %[[NE]], %
+    // CHECK-NEXT: %[[DIVISOR:.*]] = arith.select %[[IS_ZERO]], %[[ONE:.*]], %[[NE]]
+    // CHECK-NEXT: %[[QUOTIENT:.*]] = arith.divf %[[ME]], %[[DIVISOR]]
+    // CHECK-NEXT: %[[RATIO:.*]] = arith.select %[[IS_ZERO]], %[[ONE]], %[[QUOTIENT]]
     // CHECK-NEXT: arith.mulf %[[RATIO]], %[[ZE]]
     %w = lora.use @q.weight : !lora.weight<4x8, nf4<64>>
     %q = lora.linear %x, %w : (tensor<?x8xf32>, !lora.weight<4x8, nf4<64>>) -> tensor<?x4xf32>

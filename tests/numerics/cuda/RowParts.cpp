@@ -1,6 +1,7 @@
 #include "tests/numerics/cuda/RowParts.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/PackedWeight.h"
+#include "tests/unit/formats/TypedRows.h"
 
 #include <cstring>
 #include <gtest/gtest.h>
@@ -49,7 +50,7 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k,
     panels.emplace_back(formats::partBytes(format, i, n, k) + 64);
   for (auto &bytes : panels)
     to.push_back(bytes.data()), from.push_back(bytes.data());
-  auto packed = formats::packWeight(*formats::denseRows(dense.data(), n, k), format, to);
+  auto packed = formats::packWeight(*formats::rowsFor(format, n, k, dense.data()), format, to);
   EXPECT_TRUE(bool(packed));
   for (int64_t row = 0; row < n; ++row)
     formats::unpackRow(format, n, k, from, row, rows.values.data() + row * k);

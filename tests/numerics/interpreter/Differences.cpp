@@ -185,6 +185,33 @@ TEST(Differences, MapWithARow) {
                                   environment);
 }
 
+// Each way of a choice, and a row that divides nothing.
+TEST(Differences, MapWithAChoice) {
+  Program program(R"(
+    lora.program micro_batch @f(%x: tensor<?x3xf32>, %n: tensor<3xf32>) -> tensor<?x3xf32> {
+      %y = lora.map %x, %n : (tensor<?x3xf32>, tensor<3xf32>) -> tensor<?x3xf32> {
+      ^bb0(%a: f32, %b: f32):
+        %zero = arith.constant 0.0 : f32
+        %one = arith.constant 1.0 : f32
+        %none = arith.cmpf oeq, %b, %zero : f32
+        %divisor = arith.select %none, %one, %b : f32
+        %q = arith.divf %a, %divisor : f32
+        %low = arith.cmpf olt, %a, %zero : f32
+        %square = arith.mulf %a, %a : f32
+        %r = arith.select %low, %square, %q : f32
+        lora.yield %r : f32
+      }
+      lora.return %y : tensor<?x3xf32>
+    })");
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1), {{3}, {0.5, -1.25, 2}}},
+                                  {});
+  // With a length of 0 there are no differences: what is kept has a gradient all the same.
+  Outcome kept = run(reverse(program.function("f")),
+                     {{{1, 3}, {3, -3, 3}}, {{3}, {0, 0, 2}}, {{1, 3}, {1, 1, 1}}}, {});
+  expectClose(kept.results.at(0), {{1, 3}, {1, -6, 0.5}}, 0, "dx");
+  expectClose(kept.results.at(1), {{3}, {0, 0, -0.75}}, 0, "dn");
+}
+
 // An argument used twice, a difference, a result that is an input, two results.
 TEST(Differences, MapOfTwoResults) {
   Program program(R"(

@@ -7,6 +7,7 @@
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/PackedWeight.h"
 #include "tests/numerics/program/OneOp.h"
+#include "tests/unit/formats/TypedRows.h"
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -43,8 +44,8 @@ void CpuProgram::pack(FrozenOp op) {
     store.emplace_back(formats::partBytes(format, part, n, k) + 64);
   for (std::vector<char> &bytes : store)
     to.push_back(aligned(bytes)), from.push_back(aligned(bytes));
-  auto source =
-      isVector ? formats::denseRows(dense.data(), 1, n) : formats::denseRows(dense.data(), n, k);
+  auto source = isVector ? formats::denseRows(dense.data(), 1, n)
+                         : formats::rowsFor(format, n, k, dense.data());
   Result<void> packed = formats::packWeight(*source, format, to);
   ASSERT_TRUE(bool(packed)) << packed.error().message;
   if (isVector)

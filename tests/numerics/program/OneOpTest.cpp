@@ -72,26 +72,39 @@ TEST_P(OneOpOfFormat, AdaptedLinearBackward) {
 }
 
 // The lengths of an adapted weight's rows, seen through a map.
-TEST_P(OneOpOfFormat, WeightNorm) {
-  for (auto [n, k, r] : {std::tuple(37, 44, 5), {160, 140, 1}, {20, 64, 24}}) {
-    auto matrix = [](int m, int n) {
-      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
-    };
-    const std::string w = type(n, k), a = matrix(r, k), b = matrix(n, r),
-                      row = "tensor<" + std::to_string(n) + "xf32>";
-    expectMatch(oneOp(
-        {{"x", n}},
-        "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
-        "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
-            "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b +
-            ") -> " + row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " +
-            rows(n) + R"( {
+static std::string weightNorm(const std::string &format, int n, int k, int r) {
+  auto matrix = [](int m, int n) {
+    return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+  };
+  const std::string w = "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " +
+                        format + ">",
+                    a = matrix(r, k), b = matrix(n, r),
+                    row = "tensor<" + std::to_string(n) + "xf32>";
+  return oneOp(
+      {{"x", n}},
+      "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+      "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+          "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b + ") -> " +
+          row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " + rows(n) + R"( {
     ^bb0(%p: f32, %q: f32):
       %s = arith.mulf %p, %q : f32
       lora.yield %s : f32
     })",
-        "%y", rows(n)));
-  }
+      "%y", rows(n));
+}
+
+TEST_P(OneOpOfFormat, WeightNorm) {
+  for (auto [n, k, r] : {std::tuple(37, 44, 5), {160, 140, 1}, {20, 64, 24}})
+    expectMatch(weightNorm(GetParam(), n, k, r));
+}
+
+// Blocks of 32 along a row, as GGUF has them.
+TEST(OneOp, WeightNormOfGguf) {
+  for (const char *format : {"q8_0", "q4_0", "q4_1"})
+    for (auto [n, k, r] : {std::tuple(37, 64, 5), {160, 160, 1}, {20, 96, 24}}) {
+      SCOPED_TRACE(format);
+      expectMatch(weightNorm(format, n, k, r));
+    }
 }
 
 // Blocks of every size, two of them in rows and columns, and more panels than stages

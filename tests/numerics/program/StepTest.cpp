@@ -36,11 +36,20 @@ static std::string fused(const std::string &text) {
   return result;
 }
 
-static void expectStep(bool tied, double dropout, const std::string &method = "lora") {
+static void expectStep(bool tied, double dropout, const std::string &method = "lora",
+                       int zeroRow = -1) {
   const std::string folder = tied ? "tiny/tied/" : "tiny/untied/", peft = "base_model.model.";
   auto symbols = golden(folder + "model.safetensors");
   for (auto &[name, tensor] : golden(folder + method + "_init/adapter_model.safetensors"))
     symbols[name.substr(peft.size())] = tensor;
+  if (zeroRow >= 0) { // a row that nothing stands in, as it is before the first step
+    const std::string module = "model.layers.1.self_attn.o_proj";
+    for (const char *part : {".weight", ".lora_B.weight", ".lora_magnitude_vector"}) {
+      HostTensor &tensor = symbols.at(module + part);
+      const int64_t width = tensor.size() / tensor.shape[0];
+      std::fill_n(tensor.data.begin() + zeroRow * width, width, 0.0);
+    }
+  }
   auto forward = golden(folder + "forward.safetensors");
   Batch batch = batchOf(forward["input_ids"], forward["labels"]);
   Inputs inputs{{"ids", batch.ids},
@@ -69,4 +78,8 @@ TEST(Step, Tied) { expectStep(true, 0); }
 TEST(Step, Untied) { expectStep(false, 0); }
 TEST(Step, Dropout) { expectStep(true, 0.25); }
 TEST(Step, Dora) { expectStep(true, 0, "dora"); }
+TEST(Step, DoraOfAZeroRow) {
+  expectStep(true, 0, "dora", 5);
+  expectStep(false, 0.25, "dora", 5);
+}
 TEST(Step, DoraDropout) { expectStep(false, 0.25, "dora"); }

@@ -136,6 +136,12 @@ TEST(Override, Errors) {
       set("adapter.r=x"),
       ElementsAre(
           "--set adapter.r=x: error: 'adapter.r' must be an integer, got the string \"x\""));
+  EXPECT_THAT(set("adapter.r=18446744073709551616"),
+              ElementsAre("--set adapter.r=18446744073709551616: error: the integer "
+                          "18446744073709551616 has more than 64 bits"));
+  EXPECT_THAT(set("train.seed=-9223372036854775809"),
+              ElementsAre("--set train.seed=-9223372036854775809: error: the integer "
+                          "-9223372036854775809 has more than 64 bits"));
   EXPECT_THAT(set("adapter.r=0"),
               ElementsAre("--set adapter.r=0: error: rank must be positive, got 0"));
   EXPECT_THAT(set("adapter.q=8"),

@@ -83,21 +83,48 @@ TEST(Adapter, knowsMagnitudesByEveryName) {
   }
 }
 
+TEST(Adapter, namesThePlaceOfWhatIsNotFinite) {
+  const std::string q = "base_model.model.q.lora_";
+  const std::vector<float> good(12, 0.5f), bad = {1, 2, NAN, 4, 5, 6, 7, 8};
+  TempFolder folder;
+  const std::string path = folder / "adapter_model.safetensors";
+  auto says = [&](const std::vector<float> &b, const std::vector<float> &magnitude) {
+    const std::vector<TensorToWrite> tensors = {
+        {q + "A.weight", DType::F32, {2, 3}, good.data()},
+        {q + "B.weight", DType::F32, {4, 2}, b.data()},
+        {q + "magnitude_vector", DType::F32, {4}, magnitude.data()}};
+    take(writeSafetensors(path, tensors));
+    return readAdapter(path).error();
+  };
+  EXPECT_EQ(says(bad, good).message, "'" + path + "': tensor '" + q +
+                                         "B.weight' is nan at [1, 0]; train or save the adapter "
+                                         "again");
+  EXPECT_EQ(says(good, bad).message, "'" + path + "': tensor '" + q +
+                                         "magnitude_vector' is nan at [2]; train or save the "
+                                         "adapter again");
+  EXPECT_EQ(says(good, bad).code, Exit::ForeignFile);
+}
+
 TEST(Adapter, magnitudesGoWithTheSpecThatHasThem) {
   const std::string folder = golden + "/tiny/tied/";
   const Adapter dora = take(readAdapter(folder + "dora_init")),
                 lora = take(readAdapter(folder + "lora_init"));
-  EXPECT_TRUE(checkMagnitudes(dora, true, "d"));
-  EXPECT_TRUE(checkMagnitudes(lora, false, "l"));
-  EXPECT_EQ(checkMagnitudes(dora, false, "d").error().message,
+  EXPECT_TRUE(checkMagnitudes(dora, true, false, "d"));
+  EXPECT_TRUE(checkMagnitudes(lora, false, false, "l"));
+  EXPECT_TRUE(checkMagnitudes(lora, false, true, "l"));
+  EXPECT_EQ(checkMagnitudes(dora, false, true, "d").error().message,
+            "the adapter 'd' is DoRA's: it has "
+            "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set method = \"lora\", which "
+            "has them, and use_dora = true in [adapter]");
+  EXPECT_EQ(checkMagnitudes(dora, false, false, "d").error().message,
             "the adapter 'd' is DoRA's: it has "
             "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = true in "
             "[adapter]");
-  EXPECT_EQ(checkMagnitudes(lora, true, "l").error().message,
+  EXPECT_EQ(checkMagnitudes(lora, true, false, "l").error().message,
             "the adapter 'l' is none of DoRA: it has no "
             "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = false in "
             "[adapter]");
-  EXPECT_EQ(checkMagnitudes(lora, true, "l").error().code, Exit::ForeignFile);
+  EXPECT_EQ(checkMagnitudes(lora, true, false, "l").error().code, Exit::ForeignFile);
 }
 
 /// Modules of other ranks and scales.

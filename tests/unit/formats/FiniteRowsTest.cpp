@@ -3,6 +3,7 @@
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/RowWeight.h"
 #include "tests/unit/formats/Support.h"
+#include "tests/unit/formats/TypedRows.h"
 
 #include <cmath>
 #include <cstring>
@@ -12,27 +13,6 @@ namespace lorac::formats {
 namespace {
 
 constexpr int64_t height = 40, width = 64;
-
-/// Rows as a file of this type stores them.
-class TypedRows : public RowSource {
-public:
-  TypedRows(GgmlType type, const std::vector<float> &values) : type(type) {
-    n = height;
-    k = width;
-    bytes.resize(size_t(n * rowBytes(type, k)));
-    for (int64_t row = 0; row < n; ++row)
-      encodeRow(type, values.data() + row * k, bytes.data() + row * rowBytes(type, k), k);
-  }
-  void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
-  std::optional<GgmlType> rawType() const override { return type; }
-  const uint8_t *rawRow(int64_t row) const override {
-    return bytes.data() + row * rowBytes(type, k);
-  }
-  std::vector<uint8_t> bytes;
-
-private:
-  GgmlType type;
-};
 
 std::vector<float> goodValues() {
   std::vector<float> out(height * width);
@@ -94,7 +74,8 @@ TEST(FiniteRows, everyFormatNamesTheFirst) {
       EXPECT_NE(packed(*dense, format).find(want), std::string::npos)
           << format << ": " << packed(*dense, format);
     for (const GgmlType type : {GgmlType::F16, GgmlType::BF16})
-      EXPECT_NE(packed(TypedRows(type, w), "f32").find(want), std::string::npos);
+      EXPECT_NE(packed(TypedRows(type, height, width, w.data()), "f32").find(want),
+                std::string::npos);
     const auto vector = denseRows(w.data(), 1, height * width);
     EXPECT_NE(packed(*vector, "vector").find("at [197]"), std::string::npos);
   }
@@ -103,7 +84,7 @@ TEST(FiniteRows, everyFormatNamesTheFirst) {
 TEST(FiniteRows, scalesOfBlocks) {
   for (const auto &[type, format] : std::vector<std::pair<GgmlType, std::string>>{
            {GgmlType::Q8_0, "q8_0"}, {GgmlType::Q4_0, "q4_0"}, {GgmlType::Q4_1, "q4_1"}}) {
-    const TypedRows rows(type, goodValues());
+    const TypedRows rows(type, height, width, goodValues().data());
     EXPECT_EQ(packed(rows, format), "");
     for (const uint16_t scale : {0x7c00, 0xfc00, 0x7e00}) {
       TypedRows bad = rows;
@@ -112,7 +93,7 @@ TEST(FiniteRows, scalesOfBlocks) {
     }
   }
   // The minimum of a block counts too.
-  TypedRows bad(GgmlType::Q4_1, goodValues());
+  TypedRows bad(GgmlType::Q4_1, height, width, goodValues().data());
   const uint16_t nan = 0x7e00;
   memcpy(&bad.bytes[2], &nan, 2);
   EXPECT_NE(packed(bad, "q4_1").find("it is nan at [0, 0]"), std::string::npos);

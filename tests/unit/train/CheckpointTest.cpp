@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <sys/stat.h>
 
@@ -229,7 +231,7 @@ TEST_F(CheckpointTest, NumbersThatCannotBe) {
 
 TEST_F(CheckpointTest, TensorsThatDoNotFitAreNamed) {
   const std::vector<double> values(8, 0.5);
-  const std::string words = "of another model or adapter: ";
+  std::string words = "of another model or adapter: ";
   const auto optimizer = [&](const std::vector<formats::TensorToWrite> &tensors,
                              const std::string &misfit) {
     ASSERT_TRUE(formats::writeSafetensors(path("optimizer.safetensors"), tensors));
@@ -245,13 +247,36 @@ TEST_F(CheckpointTest, TensorsThatDoNotFitAreNamed) {
   optimizer(other, "'exp_avg.bias.lora_A.weight' is missing");
   other = good;
   other[3].shape = {1, 4};
-  optimizer(other, "'exp_avg_sq.bias.lora_B.weight' has another shape or type");
-  other = good;
-  other[0].dtype = formats::DType::F64;
-  optimizer(other, "'exp_avg.bias.lora_A.weight' has another shape or type");
+  optimizer(other, "'exp_avg_sq.bias.lora_B.weight' has another shape");
   other = good;
   other.push_back({"more", formats::DType::F32, {1}, values.data()});
   optimizer(other, "it has 5 tensors, the program 4");
+  other = good;
+  other[0].dtype = formats::DType::F64;
+  words = "none that this program writes: ";
+  optimizer(other, "'exp_avg.bias.lora_A.weight' is F64, expected F32");
+}
+
+/// A forger can hash what no run has written.
+TEST_F(CheckpointTest, NumbersThatAreNoneAreNamed) {
+  for (const auto &[file, tensor] :
+       {std::pair("adapter_model.safetensors", "base_model.model.bias.lora_A.weight"),
+        {"optimizer.safetensors", "exp_avg.bias.lora_A.weight"}}) {
+    const std::string good = fileBytes(path(file));
+    auto opened = formats::Safetensors::open(path(file));
+    ASSERT_TRUE(opened) << opened.error().message;
+    ASSERT_TRUE(opened->find(tensor));
+    std::string bad = good;
+    const float none = NAN;
+    std::memcpy(bad.data() + opened->find(tensor)->offset + 8, &none, sizeof none);
+    write(file, bad);
+    forge([](Json &) {});
+    refused(file,
+            std::string("corrupt: '") + file + "': '" + tensor + "' is nan at position 2 of 4");
+    write(file, good);
+    forge([](Json &) {});
+    EXPECT_TRUE(read());
+  }
 }
 
 /// The bytes of those that were written while AdamW was in the runtime.

@@ -104,6 +104,17 @@ TEST_F(CpuBackendTest, ImportanceTakesClippedGradients) {
     EXPECT_EQ(floats(region.floats), std::vector<float>(count)) << region.name;
 }
 
+TEST_F(CpuBackendTest, CopiesWithinTheArena) {
+  open(fakePlanJson());
+  Device &device = backend->device();
+  const std::vector<float> some = {1, 2, 3, 4};
+  const int64_t from = plan.region("exp_avg").offset, to = plan.region("exp_avg_sq").offset;
+  ASSERT_TRUE(device.write(from, some.data(), 16));
+  ASSERT_TRUE(device.copy(to + 4, from + 8, 8));
+  EXPECT_EQ(floats(backend->read()->find("exp_avg_sq")),
+            (std::vector<float>{0, 3, 4, 0, 0, 0, 0, 0}));
+}
+
 /// Nothing to train: no optimizer, and a step changes nothing.
 TEST_F(CpuBackendTest, WithoutParamsAStepIsNone) {
   Json json = Json::parse(fakePlanJson());

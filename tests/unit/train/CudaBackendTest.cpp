@@ -172,6 +172,37 @@ TEST_F(CudaBackendTest, OptimizerIsAdamW) {
   EXPECT_NE(p[0], 0);
 }
 
+/// Rows of hidden go to the head where they lie: each token's logits, by the row that it has.
+TEST_F(CudaBackendTest, LogitsOfEachRow) {
+  open();
+  MicroBatch batch = batchOf({6, 4});
+  ASSERT_TRUE(backend->feed(batch));
+  ASSERT_TRUE(backend->run(Program::Hidden, stepOf(batch)));
+  for (auto [begin, rows] : {std::pair(0, 2), {3, 1}, {5, 4}, {9, 1}}) {
+    Result<const float *> logits = backend->logits(begin, {rows, 1, 0, 0, 0, 0});
+    ASSERT_TRUE(logits) << logits.error().message;
+    for (int row = 0; row < rows; ++row)
+      for (int token = 0; token < 8; ++token) {
+        float wanted = 0; // of exact numbers
+        for (int j = 0; j < 4; ++j)
+          wanted += (float(batch.ids[size_t(begin + row)]) + 0.25f * float(j)) *
+                    (float(token) + 0.25f * float(j));
+        EXPECT_EQ((*logits)[row * Plan::leadingDim(8) + token], wanted) << begin + row;
+      }
+  }
+}
+
+TEST_F(CudaBackendTest, CopiesWithinTheArena) {
+  open();
+  Device &device = backend->device();
+  const std::vector<float> some = {1, 2, 3, 4};
+  const int64_t from = plan.region("exp_avg").offset, to = plan.region("exp_avg_sq").offset;
+  ASSERT_TRUE(device.write(from, some.data(), 16));
+  ASSERT_TRUE(device.copy(to + 4, from + 8, 8));
+  EXPECT_EQ(floats(backend->read()->find("exp_avg_sq")),
+            (std::vector<float>{0, 3, 4, 0, 0, 0, 0, 0}));
+}
+
 TEST_F(CudaBackendTest, ProfilesLaunches) {
   open();
   ASSERT_TRUE(backend->device().startProfile());

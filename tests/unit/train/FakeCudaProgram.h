@@ -36,10 +36,10 @@ inline std::string fakeCudaPlanJson() {
              {"name": "fake_grad", "family": "matmul_tn", "args": [[], [], ["w", 16384], []], "scalars": [], "threads": 32, "shared": 0},
              {"name": "fake_head", "family": "linear_forward", "args": [[], ["w", 16384], []], "scalars": [], "threads": 32, "shared": 0},
              {"name": "fake_ends", "family": "attention", "args": [[], [], [], []], "scalars": [], "threads": 32, "shared": 0},
-             {"name": "fake_squares", "family": "norm", "args": [[], [], []], "scalars": [], "threads": 32, "shared": 128},
-             {"name": "fake_norm", "family": "norm", "args": [[], []], "scalars": [], "threads": 32, "shared": 0},
-             {"name": "fake_update", "family": "update", "args": [[], [], [], [], [], [], []], "scalars": [], "threads": 64, "shared": 0},
-             {"name": "fake_begin", "family": "begin", "args": [[], []], "scalars": [], "threads": 32, "shared": 0}],
+             {"name": "fake_squares", "family": "sum_spans", "args": [[], [], []], "scalars": [], "threads": 32, "shared": 128},
+             {"name": "fake_norm", "family": "sum_whole", "args": [[], []], "scalars": [], "threads": 32, "shared": 0},
+             {"name": "fake_update", "family": "each", "args": [[], [], [], [], [], [], []], "scalars": [], "threads": 64, "shared": 0},
+             {"name": "fake_begin", "family": "each", "args": [[], []], "scalars": [], "threads": 32, "shared": 0}],
  "programs": {"train": [{"kernel": 0, "args": [1024, ["w", 0, 0], 0, 3328], "rows": [0, 16], "grid": [16, 1, 1], "flops": 64, "bytes": 256, "op": "embed", "loc": "fake.toml:1:1"},
                         {"kernel": 4, "args": [2560, 1280, 1792, 4608], "rows": [0, 16], "grid": [1, 1, 1]},
                         {"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 8], "grid": [1, 1, 1]},
@@ -49,9 +49,9 @@ inline std::string fakeCudaPlanJson() {
               "loss": [{"kernel": 1, "args": [3328, 1536, ["w", 0, 0], 2048], "rows": [0, 16], "grid": [1, 1, 1]}],
               "head": [{"kernel": 3, "args": [3840, ["w", 0, 0], 4096], "rows": [0, 8], "grid": [8, 1, 1]}],
               "begin": [{"kernel": 8, "args": [3072, 256], "rows": [0, 2], "grid": [2, 1, 1]}],
-              "norm": [{"kernel": 5, "args": [256, 3072, 4800], "rows": [0, 2], "grid": [2, 1, 1]},
+              "norm": [{"kernel": 5, "args": [3072, 256, 4800], "rows": [0, 2], "grid": [2, 1, 1]},
                        {"kernel": 6, "args": [4800, 4864], "rows": [0, 2], "grid": [1, 1, 1]}],
-              "update": [{"kernel": 7, "args": [0, 256, 512, 768, 3072, 2816, 4864], "rows": [0, 2], "grid": [2, 1, 1]}]}})";
+              "update": [{"kernel": 7, "args": [3072, 2816, 4864, 0, 256, 512, 768], "rows": [0, 2], "grid": [2, 1, 1]}]}})";
 }
 
 /// Plan and kernels of a payload.

@@ -105,7 +105,7 @@ KERNEL fake_begin(const int *spans, float *grads, const Step *step, int begin, i
     grads[span[0] + threadIdx.x] = 0;
 }
 
-KERNEL fake_squares(const float *grads, const int *spans, float *partial, const Step *step,
+KERNEL fake_squares(const int *spans, const float *grads, float *partial, const Step *step,
                     int begin, int count) {
   extern __shared__ float unused[];
   const int *span = spans + 4 * blockIdx.x;
@@ -132,8 +132,8 @@ KERNEL fake_norm(const float *partial, Norm *norm, const Step *step, int begin, 
   norm->clip = (norm->maxNorm > 0 && clip < 1 ? clip : 1.0f) * norm->gradientScale;
 }
 
-KERNEL fake_update(float *p, const float *grads, float *m, float *v, const int *spans,
-                   const Update *update, const Norm *norm, const Step *step, int begin, int count) {
+KERNEL fake_update(const int *spans, const Update *update, const Norm *norm, float *p,
+                   const float *grads, float *m, float *v, const Step *step, int begin, int count) {
   const int *span = spans + 4 * blockIdx.x;
 #pragma unroll 1
   for (int k = threadIdx.x; k < span[1]; k += blockDim.x) {

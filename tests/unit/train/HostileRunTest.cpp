@@ -123,6 +123,12 @@ TEST_F(HostilePlan, RegionsAndOptimizer) {
       [](Json &json) { json["optimizer"]["scalars"][0]["formula"] = {"rate", "system", "/"}; },
       "formula[1]' is 'system'");
   refusedWith([](Json &json) { json["io"]["update_spans"] = 8180; }, "'io.update_spans' at 8180");
+  refusedWith([](Json &json) { json["params"].push_back(json["params"][0]); },
+              "plan.json: 'plan' has 'params' of the name 'bias.lora_A.weight' twice; compile");
+  refusedWith([](Json &json) { json["params"][0]["offset"] = 2; }, "overlapping 'bias.lora_B");
+  refusedWith([](Json &json) { json["programs"]["update"][0]["args"][0] = 768; },
+              "'plan.programs' has a launch of 'update' in which 'fake_update' has another args[0] "
+              "than 'io.update_spans'");
   refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 5");
 }
 

@@ -273,15 +273,77 @@ TEST(Plan, RefusesAnOptimizerThatDoesNotFit) {
                               json["programs"]["update"][0]["rows"] = {0, 3};
                               json["programs"]["update"][0]["tiles"] = 3;
                             },
-                            "has a launch of 'update' over 3 spans of 2"},
+                            "has a launch of 'update' over 3 of 2 in 'io.update_spans'"},
                            {[](Json &json) { json["programs"]["update"][0]["rows"] = {1, 2}; },
-                            "has a launch of 'update' over 3 spans of 2"},
+                            "has a launch of 'update' over 3 of 2 in 'io.update_spans'"},
                            {[](Json &json) { json["programs"]["norm"][0]["rows"] = {1, 2}; },
-                            "has a launch of 'norm' over 3 spans of 2"}});
+                            "has a launch of 'norm' over 3 of 2 in 'io.update_spans'"}});
   refused(fakeCudaPlanJson(), {{[](Json &json) { json["programs"]["begin"] = Json::array(); },
                                 "has no launches of 'begin', 'norm' or 'update'"},
                                {[](Json &json) { json["programs"]["update"][0]["rows"] = {0, 3}; },
-                                "has a launch of 'update' over 3 spans of 2"}});
+                                "has a launch of 'update' over 3 of 2 in 'io.update_spans'"}});
+}
+
+// What a kernel takes for a table of offsets is the table that the runtime writes.
+TEST(Plan, RefusesTablesThatAreNone) {
+  auto at = [](const char *program, size_t launch, size_t arg, int64_t offset) {
+    return [=](Json &json) { json["programs"][program][launch]["args"][arg] = offset; };
+  };
+  refused(fakePlanJson(),
+          {{at("update", 0, 0, 768), "has a launch of 'update' in which 'fake_update' has another "
+                                     "args[0] than 'io.update_spans'"},
+           {at("update", 0, 0, 644), "in which 'fake_update' has another args[0]"},
+           {at("update", 0, 0, 624), "in which 'fake_update' has another args[0]"},
+           {at("update", 0, 0, 656), "has a launch of 'update' over 3 of 2 in 'io.update_spans'"},
+           {at("norm", 0, 0, 0), "has a launch of 'norm' in which 'fake_squares' has another"},
+           {at("begin", 0, 0, 64), "has a launch of 'begin' in which 'fake_begin' has another"}});
+  refused(fakeCudaPlanJson(), {{at("update", 0, 0, 0), "'fake_update' has another args[0]"},
+                               {at("norm", 0, 0, 256), "'fake_squares' has another args[0]"}});
+  const std::string json = tripletPlanJson({3, 2});
+  const int64_t triplets = Json::parse(json)["io"]["triplets"];
+  refused(json, {{at("zero_triplets", 0, 0, triplets + 32),
+                  "has a launch of 'zero_triplets' in which 'fake_zeros' has another args[0] than "
+                  "'io.triplets'"},
+                 {at("zero_triplets", 0, 1, triplets),
+                  "'fake_zeros' has another args[1] than 'io.triplet_states'"},
+                 {[](Json &json) {
+                    json["programs"]["zero_triplets"][0]["rows"] = {0, 3};
+                    json["programs"]["zero_triplets"][0]["tiles"] = 3;
+                  },
+                  "has a launch of 'zero_triplets' over 3 of 2 in 'io.triplets'"},
+                 {[](Json &json) {
+                    Json &zeros = json["programs"]["zero_triplets"];
+                    json["kernels"][zeros[0]["kernel"].get<size_t>()]["family"] = "triplet_scores";
+                    zeros[0]["args"][1] = json["io"]["triplet_scores"];
+                  },
+                  "has another args[3] than 'io.triplet_scores'"}});
+}
+
+// A module has each part once, in a place of its own, and with AdaLoRA as many triplets as it began
+// with or fewer.
+TEST(Plan, RefusesParamsThatAreNone) {
+  auto param = [](size_t index, const char *key, const Json &value) {
+    return [=](Json &json) { json["params"][index][key] = value; };
+  };
+  refused(fakePlanJson(),
+          {{[](Json &json) { json["params"].push_back(json["params"][0]); },
+            "has 'params' of the name 'bias.lora_A.weight' twice"},
+           {[](Json &json) {
+              json["params"].push_back(json["params"][0]);
+              json["params"][2]["name"] = "other";
+            },
+            "has 'other' in 'params', a second lora_A of 'bias'"},
+           {param(0, "offset", 3),
+            "has 'bias.lora_A.weight' at 3 in 'params', overlapping 'bias.lora_B.weight'"},
+           {param(0, "offset", 0), "overlapping"}});
+  refused(tripletPlanJson({3, 2}),
+          {{param(4, "module", "m2"), "has 'm1.lora_B.weight' in 'params', and no 'm2' in"},
+           {[](Json &json) { json["params"].erase(4); },
+            "has a module in 'params' that is not whole: the program's lora_A, lora_E and lora_B "
+            "of 'm1' are no triplets"},
+           {[](Json &json) { json["ranks"]["modules"][1]["initial"] = 1; },
+            "has 'm1.lora_A.weight' in 'params' of rank 2, and 'ranks.modules' has it begin with "
+            "1"}});
 }
 
 TEST(Plan, ReadsOneOfAGpu) {

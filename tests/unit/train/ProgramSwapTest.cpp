@@ -4,6 +4,7 @@
 #include "runtime/train/ranks/ProgramSwap.h"
 
 #include "AdamWReference.h"
+#include "FakeRecompiler.h"
 #include "FakeTriplets.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Signals.h"
@@ -18,49 +19,7 @@
 namespace lorac::train {
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr int64_t total = 100, initial = mostTriplets, width = tripletWidth;
-
-/// What a test wants of the next builds, and what was asked for.
-struct Canned : Recompiler {
-  struct Build : ProgramBuild {
-    Result<BuiltProgram> result;
-    int *glances;
-    Build(Result<BuiltProgram> result, int *glances)
-        : result(std::move(result)), glances(glances) {}
-    bool ended(std::chrono::milliseconds patience) override {
-      EXPECT_GT(patience, 0ms) << "it is waited for, not asked again and again";
-      return --*glances <= 0;
-    }
-    Result<BuiltProgram> take() override { return std::move(result); }
-  };
-
-  std::string folder;
-  std::vector<NamedRanks> asked;
-  int glances = 0;                      ///< until the next build has ended
-  std::optional<Error> failure;         ///< of the next build
-  std::optional<std::string> otherPlan; ///< what it makes instead
-
-  std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) override {
-    asked.push_back(ranks);
-    if (failure)
-      return std::make_unique<Build>(*failure, &glances);
-    RankPattern pattern;
-    for (const auto &[module, rank] : ranks)
-      pattern.push_back(rank);
-    const std::string path = folder + "/made.program";
-    EXPECT_TRUE(writeProgram({{"module.so", fileBytes(FAKE_MODULE)},
-                              {"plan.json", otherPlan.value_or(tripletPlanJson(pattern))}},
-                             path));
-    Result<Payload> payload = Payload::read(path);
-    EXPECT_TRUE(payload);
-    BuiltProgram built;
-    built.program = std::move(*payload);
-    built.kernelsBuilt = 3, built.kernelsFromCache = 40, built.seconds = 0.5;
-    return std::make_unique<Build>(std::move(built), &glances);
-  }
-};
 
 class ProgramSwapTest : public testing::Test {
 protected:
@@ -127,7 +86,8 @@ protected:
   std::unique_ptr<Session> session;
   std::optional<RankTraining> ranks;
   Canned compiler;
-  ProgramSwap swap{&compiler, RebuildPolicy(/*always=*/true, 100), total};
+  SteadyClock clock;
+  ProgramSwap swap{&compiler, RebuildPolicy(/*always=*/true, 100), total, clock};
 };
 
 TEST_F(ProgramSwapTest, TakesOverAFixedNumberOfStepsLater) {
@@ -292,6 +252,29 @@ TEST_F(ProgramSwapTest, AFailureLeavesAllAsItWas) {
   EXPECT_EQ(swap.records().size(), std::size(cases) + 1);
 }
 
+/// Scores and states of triplets go by the ranks that the run began with.
+TEST_F(ProgramSwapTest, OtherTripletsThanTheRanksAreRefused) {
+  AdaLoraConfig config;
+  config.tinit = 2, config.tfinal = 40, config.deltaT = 10;
+  Result<Plan> fewer = parsePlan(tripletPlanJson({initial, 8}));
+  ASSERT_TRUE(fewer) << fewer.error().message;
+  Result<RankTraining> training = RankTraining::create(*fewer, config, total);
+  ASSERT_FALSE(training);
+  EXPECT_EQ(training.error().code, Exit::ForeignFile);
+  EXPECT_EQ(training.error().message, "plan.json: 'ranks.modules' begin with 32 triplets, and "
+                                      "'params' have 24; compile the spec again");
+
+  // A program of a resumed run that is another one than was asked for.
+  allocate(20, 8, 5);
+  swap.decide(20, *ranks, *session);
+  ASSERT_TRUE(swap.swap(29, *ranks, *session));
+  compiler.otherPlan = tripletPlanJson({5, 8});
+  std::unique_ptr<Session> fresh = open();
+  Result<void> resumed = swap.resume(ranks->allocator().state(), swap.state(), *fresh);
+  ASSERT_FALSE(resumed);
+  EXPECT_EQ(resumed.error().code, Exit::ForeignFile);
+}
+
 // In a process of its own: a signal is for ever.
 TEST_F(ProgramSwapTest, ASignalEndsTheWaitAndTheRequestStands) {
   auto stopped = [&] {
@@ -310,7 +293,7 @@ TEST_F(ProgramSwapTest, ASignalEndsTheWaitAndTheRequestStands) {
 }
 
 TEST_F(ProgramSwapTest, WithoutACompilerTheProgramStays) {
-  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total);
+  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total, clock);
   for (int64_t step : {20, 30}) {
     allocate(step, 8, 36 - step);
     EXPECT_NE(fixed.decide(step, *ranks, *session).find("--allow-fixed-ranks"), std::string::npos);
@@ -333,7 +316,7 @@ TEST_F(ProgramSwapTest, AResumedRunHasItsProgramAndItsRequest) {
   std::unique_ptr<Session> fresh = open();
   Canned again;
   again.folder = folder.string();
-  ProgramSwap resumed(&again, RebuildPolicy(true, 100), total);
+  ProgramSwap resumed(&again, RebuildPolicy(true, 100), total, clock);
   ASSERT_TRUE(ranks->restore(sets));
   Result<void> done = resumed.resume(sets, kept, *fresh);
   ASSERT_TRUE(done) << done.error().message;
@@ -352,7 +335,7 @@ TEST_F(ProgramSwapTest, AResumedRunHasItsProgramAndItsRequest) {
   std::unique_ptr<Session> other = open();
   EXPECT_NE(resumed.resume(sets, kept, *other).error().message.find("out of luck"),
             std::string::npos);
-  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total);
+  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total, clock);
   done = fixed.resume(sets, kept, *other);
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Exit::Refused);
@@ -363,7 +346,7 @@ TEST_F(ProgramSwapTest, AResumedRunHasItsProgramAndItsRequest) {
 TEST_F(ProgramSwapTest, ARequestIsGivenUpWhereItsCompilerIsGone) {
   allocate(20, 8, 8);
   swap.decide(20, *ranks, *session);
-  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total);
+  ProgramSwap fixed(nullptr, RebuildPolicy(true, 100), total, clock);
   ASSERT_TRUE(fixed.resume(ranks->allocator().state(), swap.state(), *session));
   EXPECT_FALSE(fixed.isDue(29));
   allocate(30, 8, 6);

@@ -5,6 +5,7 @@
 #include "runtime/formats/Dynamic8.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/Hash.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/StateStorage.h"
 #include "runtime/train/Weights.h"
@@ -13,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <unistd.h>
@@ -207,6 +209,32 @@ TEST_F(StateStorage, ACheckpointGivesTheSameBytes) {
       readCheckpoint(checkpointPath(out.string(), 10), plan, trained, identity);
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_TRUE(before == std::string(arena.at<char>(0), size_t(plan.arenaBytes)));
+
+  // An absmax that no block has is refused, though the hashes fit.
+  const std::string folder = checkpointPath(out.string(), 10),
+                    file = folder + "/optimizer.safetensors", said = folder + "/trainer_state.json";
+  auto tensors = formats::Safetensors::open(file);
+  ASSERT_TRUE(tensors) << tensors.error().message;
+  const std::string name = "exp_avg_absmax.a.lora_A.weight", good = fileBytes(file);
+  for (auto [value, shown] : {std::pair{-0.5f, "-0.5"}, {NAN, "nan"}, {-INFINITY, "-inf"}}) {
+    std::string bad = good;
+    std::memcpy(bad.data() + tensors->find(name)->offset + 4, &value, sizeof value);
+    std::ofstream(file, std::ios::binary) << bad;
+    Json json = Json::parse(fileBytes(said));
+    json["files"]["optimizer.safetensors"] = *hashFile(file);
+    json.erase("hash");
+    json["hash"] = hashHex(json.dump());
+    std::ofstream(said, std::ios::binary) << json.dump(1) << "\n";
+    Result<TrainerState> refused = readCheckpoint(folder, plan, trained, identity);
+    ASSERT_FALSE(refused) << shown;
+    EXPECT_EQ(refused.error().code, Exit::ForeignFile);
+    EXPECT_TRUE(refused.error().corrupt);
+    EXPECT_NE(refused.error().message.find("corrupt: 'optimizer.safetensors': '" + name + "' is " +
+                                           shown + " at position 1 of 2"),
+              std::string::npos)
+        << refused.error().message;
+    EXPECT_TRUE(before == std::string(arena.at<char>(0), size_t(plan.arenaBytes)));
+  }
 
   // NaN in an absmax is never saved.
   trained.find("exp_avg_absmax")[1] = NAN;

@@ -53,6 +53,17 @@ struct Triplets {
 
 } // namespace
 
+// The kernel of a family that takes the table and then regions of floats: `body` for each module.
+static LogicalResult
+overModules(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target, unsigned regions,
+            llvm::function_ref<void(KernelBuilder &k, const Triplets &of)> body) {
+  SmallVector<MemRefType> buffers(1 + regions, floats(builder));
+  buffers[0] = table(builder);
+  KernelBuilder k(kernel, builder, target, buffers);
+  forEachRow(k, kernel.getTile(), [&](Value module) { body(k, Triplets(k, k.buffer(0), module)); });
+  return success();
+}
+
 // `body` for each vector of columns of B, and the mask of those that are there.
 static void overColumnsOfB(KernelBuilder &k, const Triplets &of,
                            llvm::function_ref<void(Value column, Value mask)> body) {
@@ -89,10 +100,8 @@ static Value sumOverRows(KernelBuilder &k, const Triplets &of, Value column,
 }
 
 static LogicalResult buildFold(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  KernelBuilder k(kernel, builder, target, {table(builder), floats(builder), floats(builder)});
-  Value params = k.buffer(1), unfolded = k.buffer(2);
-  forEachRow(k, kernel.getTile(), [&](Value module) {
-    const Triplets of(k, k.buffer(0), module);
+  return overModules(kernel, builder, target, 2, [](KernelBuilder &k, const Triplets &of) {
+    Value params = k.buffer(1), unfolded = k.buffer(2);
     overColumnsOfB(k, of, [&](Value column, Value mask) {
       Value e = k.vloadMasked(params, k.add(of.e, column), mask);
       k.forLoop(k.index(0), of.out, 1, [&](Value row) {
@@ -103,15 +112,12 @@ static LogicalResult buildFold(lora::KernelOp kernel, OpBuilder &builder, const 
       });
     });
   });
-  return success();
 }
 
 static LogicalResult buildUnfold(lora::KernelOp kernel, OpBuilder &builder,
                                  const CpuTarget &target) {
-  KernelBuilder k(kernel, builder, target, {table(builder), floats(builder), floats(builder)});
-  Value unfolded = k.buffer(1), params = k.buffer(2);
-  forEachRow(k, kernel.getTile(), [&](Value module) {
-    const Triplets of(k, k.buffer(0), module);
+  return overModules(kernel, builder, target, 2, [](KernelBuilder &k, const Triplets &of) {
+    Value unfolded = k.buffer(1), params = k.buffer(2);
     Value count = k.mul(of.out, of.rank);
     k.forLoop(k.index(0), count, k.lanes(), [&](Value i) {
       Value mask = k.mask(k.sub(count, i));
@@ -119,15 +125,12 @@ static LogicalResult buildUnfold(lora::KernelOp kernel, OpBuilder &builder,
                      mask);
     });
   });
-  return success();
 }
 
 static LogicalResult buildGradients(lora::KernelOp kernel, OpBuilder &builder,
                                     const CpuTarget &target) {
-  KernelBuilder k(kernel, builder, target, {table(builder), floats(builder), floats(builder)});
-  Value params = k.buffer(1), grads = k.buffer(2);
-  forEachRow(k, kernel.getTile(), [&](Value module) {
-    const Triplets of(k, k.buffer(0), module);
+  return overModules(kernel, builder, target, 2, [](KernelBuilder &k, const Triplets &of) {
+    Value params = k.buffer(1), grads = k.buffer(2);
     overColumnsOfB(k, of, [&](Value column, Value mask) {
       Value e = k.vloadMasked(params, k.add(of.e, column), mask);
       Value sum = sumOverRows(k, of, column, [&](Value at) {
@@ -138,7 +141,6 @@ static LogicalResult buildGradients(lora::KernelOp kernel, OpBuilder &builder,
       k.vstoreMasked(toF32(k, sum), grads, k.add(of.e, column), mask);
     });
   });
-  return success();
 }
 
 // The mean of `s·u` over `count` neighbours: eight partial sums, added in order.
@@ -169,11 +171,8 @@ static Value meanOfRow(KernelBuilder &k, Value s, Value u, Value begin, Value co
 
 static LogicalResult buildScores(lora::KernelOp kernel, OpBuilder &builder,
                                  const CpuTarget &target) {
-  KernelBuilder k(kernel, builder, target,
-                  {table(builder), floats(builder), floats(builder), floats(builder)});
-  Value s = k.buffer(1), u = k.buffer(2), scores = k.buffer(3);
-  forEachRow(k, kernel.getTile(), [&](Value module) {
-    const Triplets of(k, k.buffer(0), module);
+  return overModules(kernel, builder, target, 3, [](KernelBuilder &k, const Triplets &of) {
+    Value s = k.buffer(1), u = k.buffer(2), scores = k.buffer(3);
     k.forLoop(k.index(0), of.rank, 1, [&](Value i) {
       k.store(meanOfRow(k, s, u, k.add(of.a, k.mul(i, of.in)), of.in), scores, k.add(of.first, i));
     });
@@ -189,7 +188,6 @@ static LogicalResult buildScores(lora::KernelOp kernel, OpBuilder &builder,
       k.vstoreMasked(k.addf(product(k.add(of.e, column)), ofBoth), scores, place, mask);
     });
   });
-  return success();
 }
 
 namespace {

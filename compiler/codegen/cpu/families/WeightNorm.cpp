@@ -38,7 +38,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
 struct Builder {
   KernelBuilder &k;
   PanelDecoder &decoder;
-  int64_t n, columns;
+  int64_t n;
   Value a, factor; ///< A; the panel's rows of scale·B
   Matrix b;
   double scale;
@@ -97,14 +97,8 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   KernelBuilder k(kernel, builder, target, buffers);
   PanelDecoder decoder(k, *format, n, columns, 0, columns, Plan::alignment(*format), 0);
   Value factor = k.scratchF32(plan.factor, {mostRank(kernel.getParams()), panelRows});
-  Builder norm{k,
-               decoder,
-               n,
-               columns,
-               k.buffer(a),
-               factor,
-               k.matrix(a + 1, "rank"),
-               kernel.floatParam("scale")};
+  Builder norm{
+      k, decoder, n, k.buffer(a), factor, k.matrix(a + 1, "rank"), kernel.floatParam("scale")};
 
   constexpr int64_t several = 4;
   const int64_t whole = columns / several * several;

@@ -2,6 +2,7 @@
 
 #include "compiler/codegen/cuda/families/EachRegions.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <limits>
 
@@ -20,7 +21,7 @@ std::vector<EachArgument> EachRegions::arguments(lora::KernelOp kernel,
     const bool written = llvm::is_contained(kernel.integers("writes"), int64_t(region));
     all.push_back({name, written});
     if (lora::isCode(storage[region]))
-      all.push_back({name + "_absmax", written});
+      all.push_back({name + formats::absmaxSuffix, written});
   }
   if (llvm::any_of(storage, lora::isCode))
     all.push_back({"maps", false});

@@ -54,12 +54,12 @@ static LogicalResult buildGradients(Kernel &kernel) {
   Triplets of = tripletsOfBlock(d, table);
   sumColumns(
       d, of,
-      [&](Num sum, Int at, Int column) {
+      [&](Int at, Int column) {
         Num g = d.named("g", d.loadNum(grads, {at}));
         d.store(g * d.loadNum(params, {of.e + column}), grads, {at});
-        return d.fma(g, d.loadNum(params, {at}), sum);
+        return d.toF64(g) * d.toF64(d.loadNum(params, {at}));
       },
-      [&](Int column, Num sum) { d.store(sum, grads, {of.e + column}); });
+      [&](Int column, Num sum) { d.store(d.toF32(sum), grads, {of.e + column}); });
   return success();
 }
 

@@ -20,25 +20,37 @@ static LogicalResult buildScores(Kernel &kernel) {
                    kernel.argument("uncertainty", 2), kernel.argument("scores", 3, true)});
   Value table = d.next(), sensitivity = d.next(), uncertainty = d.next(), scores = d.next();
   Triplets of = tripletsOfBlock(d, table);
-  auto addScore = [&](Num sum, Int at) {
-    return d.fma(d.loadNum(sensitivity, {at}), d.loadNum(uncertainty, {at}), sum);
-  };
-  d.comment("the mean over a row of A, a row a warp");
-  d.loop("i", d.warp(), of.rank, tripletThreads / 32, [&](Int i) {
-    Value sum = d.variable("sum_of_a", d.number(0));
-    Int row = d.named("row_begin", of.a + i * of.in);
-    d.loop("col", d.lane(), of.in, 32,
-           [&](Int col) { d.set(sum, addScore(d.get(sum), row + col)); });
-    Num total = d.named("total_of_a", d.warpSum(d.get(sum)));
-    d.where(d.lane() == 0, [&] { d.store(total / d.toNum(of.in), scores, {of.first + i}); });
+  Type f64 = kernel.builder.getF64Type();
+  auto score = [&](Int at) { return d.loadNum(sensitivity, {at}) * d.loadNum(uncertainty, {at}); };
+  auto mean = [&](Num sum, Int count) { return d.toF32(sum / d.toF64(d.toNum(count))); };
+  d.comment("the mean over a row of A: eight partial sums, then these in order");
+  Value sums = d.shared("sums_of_rows", tripletThreads, f64);
+  constexpr int64_t partials = 8, rows = tripletThreads / partials;
+  Int partial = d.named("partial", d.thread() % partials),
+      rowOfThread = d.named("row_of_thread", d.thread() / partials);
+  d.loop("first_row", d.constant(0), of.rank, rows, [&](Int firstRow) {
+    Int i = d.named("i", firstRow + rowOfThread);
+    Value sum = d.variable("sum_of_a", d.number(0, f64));
+    d.where(i < of.rank, [&] {
+      Int row = d.named("row_begin", of.a + i * of.in);
+      d.loop("col", partial, of.in, partials,
+             [&](Int col) { d.set(sum, d.get(sum) + d.toF64(score(row + col))); });
+    });
+    d.store(d.get(sum), sums, {d.thread()});
+    d.barrier();
+    d.where(partial == 0 && i < of.rank, [&] {
+      Value total = d.variable("total_of_a", d.number(0, f64));
+      d.loop("p", 0, partials, 1,
+             [&](Int p) { d.set(total, d.get(total) + d.loadNum(sums, {d.thread() + p})); });
+      d.store(mean(d.get(total), of.in), scores, {of.first + i});
+    });
+    d.barrier();
   });
-  d.barrier();
   sumColumns(
-      d, of, [&](Num sum, Int at, Int) { return addScore(sum, at); },
+      d, of, [&](Int at, Int) { return d.toF64(score(at)); },
       [&](Int column, Num sum) {
-        Num means =
-            d.named("means", d.loadNum(scores, {of.first + column}) + sum / d.toNum(of.out));
-        d.store(addScore(means, of.e + column), scores, {of.first + column});
+        Num ofBoth = d.loadNum(scores, {of.first + column}) + mean(sum, of.out);
+        d.store(score(of.e + column) + ofBoth, scores, {of.first + column});
       });
   return success();
 }

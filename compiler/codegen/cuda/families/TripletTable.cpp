@@ -18,25 +18,26 @@ Triplets lorac::cuda::tripletsOfBlock(DeviceBuilder &d, Value table) {
 }
 
 void lorac::cuda::sumColumns(DeviceBuilder &d, const Triplets &of,
-                             llvm::function_ref<Num(Num, Int, Int)> add,
+                             llvm::function_ref<Num(Int, Int)> term,
                              llvm::function_ref<void(Int, Num)> use) {
-  Value sums = d.shared("sums_of_threads", tripletThreads, d.f32());
+  Type f64 = d.builder().getF64Type();
+  Value sums = d.shared("sums_of_threads", tripletThreads, f64);
   // Once, where no module has more triplets than a block threads.
   d.loop("first_column", d.constant(0), of.rank, tripletThreads, [&](Int firstColumn) {
     Int width = d.named("width", min(of.rank - firstColumn, d.constant(tripletThreads)));
     Int groups = d.named("groups", d.constant(tripletThreads) / width);
     Int group = d.named("group", d.thread() / width),
         column = d.named("column", firstColumn + d.thread() % width);
-    Value sum = d.variable("sum", d.number(0));
+    Value sum = d.variable("sum", d.number(0, f64));
     d.where(group < groups, [&] {
       d.loopBy("row", group, of.out, groups, [&](Int row) {
-        d.set(sum, add(d.get(sum), d.named("at", of.b + row * of.rank + column), column));
+        d.set(sum, d.get(sum) + term(d.named("at", of.b + row * of.rank + column), column));
       });
     });
     d.store(d.get(sum), sums, {d.thread()});
     d.barrier();
     d.where(d.thread() < width, [&] {
-      Value total = d.variable("total", d.number(0));
+      Value total = d.variable("total", d.number(0, f64));
       d.loop("g", d.constant(0), groups, 1, [&](Int g) {
         d.set(total, d.get(total) + d.loadNum(sums, {g * width + d.thread()}));
       });

@@ -14,11 +14,11 @@ struct Triplets {
 };
 Triplets tripletsOfBlock(DeviceBuilder &d, mlir::Value table);
 
-/// For each column of B: the sum over its rows of what `add` makes of the sum before, the place in
-/// the region and the column; `use` gets the column and its sum in one thread. In float32 and a
-/// fixed order: neighbouring threads take neighbouring columns, each every n-th row, then their
-/// sums are added in order (n = tripletThreads / rank), so that a sum has out / n + n terms.
-void sumColumns(DeviceBuilder &d, const Triplets &of, llvm::function_ref<Num(Num, Int, Int)> add,
+/// For each column of B: the sum over its rows of a term, which is float64, made of the place in
+/// the region and the column; `use` gets the column and its sum in one thread. In a fixed order:
+/// neighbouring threads take neighbouring columns, each every n-th row, then their sums are added
+/// in order (n = tripletThreads / rank), so that a sum has out / n + n terms.
+void sumColumns(DeviceBuilder &d, const Triplets &of, llvm::function_ref<Num(Int, Int)> term,
                 llvm::function_ref<void(Int, Num)> use);
 
 /// One block a module.

@@ -1,8 +1,9 @@
 // Programs besides those of the model.
 
-#include "compiler/passes/DevicePrograms.h"
+#include "compiler/passes/RegionPrograms.h"
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/StateLayout.h"
 
 #include <cstddef>
 #include <set>
@@ -11,7 +12,7 @@ using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
 
-static constexpr int64_t span = 4096;
+static constexpr int64_t span = formats::spanFloats;
 
 // Of elements, before AdaLoRA's ranks fell.
 static int64_t countAtStart(ParamOp param) {
@@ -24,7 +25,7 @@ static int64_t countAtStart(ParamOp param) {
   return param.count() / int64_t(adapter.getRank()) * (*adapter.getFalls())[0];
 }
 
-DevicePrograms::DevicePrograms(ModuleOp module, StringRef what)
+RegionPrograms::RegionPrograms(ModuleOp module, StringRef what)
     : module(module), what(what), kernels(module), b(module.getContext()) {
   std::set<std::optional<ParamRole>> roles;
   for (ParamOp param : module.getOps<ParamOp>()) {
@@ -36,7 +37,7 @@ DevicePrograms::DevicePrograms(ModuleOp module, StringRef what)
   groups = int64_t(roles.size());
 }
 
-DevicePrograms::Share DevicePrograms::shareFrom(int64_t elements) const {
+RegionPrograms::Share RegionPrograms::shareFrom(int64_t elements) const {
   constexpr int64_t block = formats::dynamicBlock;
   Share share;
   for (auto [n, atStart] : sizes)
@@ -48,7 +49,7 @@ DevicePrograms::Share DevicePrograms::shareFrom(int64_t elements) const {
   return share;
 }
 
-void DevicePrograms::open(StringRef name, When runs) {
+void RegionPrograms::open(StringRef name, When runs) {
   b.setInsertionPointToEnd(module.getBody());
   Location loc = module.getLoc();
   auto program = ProgramOp::create(b, loc, runs, name, b.getFunctionType({}, {}));
@@ -56,25 +57,25 @@ void DevicePrograms::open(StringRef name, When runs) {
   b.setInsertionPoint(ReturnOp::create(b, loc));
 }
 
-Value DevicePrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t> shape,
+Value RegionPrograms::buffer(BufferRole role, StringRef label, ArrayRef<int64_t> shape,
                              Type element) {
   return BufferOp::create(b, b.getUnknownLoc(), MemRefType::get(shape, element), role, label, -1);
 }
-Value DevicePrograms::region(StringRef name, int64_t floats) {
+Value RegionPrograms::region(StringRef name, int64_t floats) {
   Type element = b.getF32Type();
   if (auto declared = module.lookupSymbol<RegionOp>(name))
     floats = int64_t(declared.getCount()), element = declared.elementType();
   return buffer(BufferRole::Region, name, {floats}, element);
 }
-Value DevicePrograms::io(StringRef name, ArrayRef<int64_t> shape, bool integers) {
+Value RegionPrograms::io(StringRef name, ArrayRef<int64_t> shape, bool integers) {
   return buffer(BufferRole::IO, name, shape, integers ? Type(b.getI32Type()) : b.getF32Type());
 }
-Value DevicePrograms::norm() { return io("norm", {sizeof(LoracNorm) / 4}); }
-Value DevicePrograms::local(StringRef label, int64_t count, Type element) {
+Value RegionPrograms::norm() { return io("norm", {sizeof(LoracNorm) / 4}); }
+Value RegionPrograms::local(StringRef label, int64_t count, Type element) {
   return buffer(BufferRole::Local, label, {count}, element);
 }
 
-void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage) {
+void RegionPrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage) {
   OpBuilder at(module.getContext());
   at.setInsertionPointToEnd(module.getBody());
   if (auto functions = module.getOps<ProgramOp>(); !functions.empty())
@@ -82,7 +83,7 @@ void DevicePrograms::declare(RegionRole kind, StringRef name, int64_t count, Sto
   RegionOp::create(at, module.getLoc(), name, kind, storage, count, -1);
 }
 
-void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
+void RegionPrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
                             ArrayRef<int64_t> scalars) {
   Location loc = NameLoc::get(b.getStringAttr(what));
   key.params.push_back(b.getNamedAttr("elements", b.getStringAttr(elementsOf(operands))));
@@ -92,29 +93,30 @@ void DevicePrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
                    b.getI64IntegerAttr(0), DenseI64ArrayAttr());
 }
 
-NamedAttribute DevicePrograms::param(StringRef key, StringRef value) {
+NamedAttribute RegionPrograms::param(StringRef key, StringRef value) {
   return b.getNamedAttr(key, b.getStringAttr(value));
 }
-NamedAttribute DevicePrograms::param(StringRef key, int64_t value) {
+NamedAttribute RegionPrograms::param(StringRef key, int64_t value) {
   return b.getNamedAttr(key, b.getI64IntegerAttr(value));
 }
-NamedAttribute DevicePrograms::places(StringRef key, ArrayRef<int64_t> values) {
+NamedAttribute RegionPrograms::places(StringRef key, ArrayRef<int64_t> values) {
   return b.getNamedAttr(key, b.getDenseI64ArrayAttr(values));
 }
 
-void DevicePrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,
+void RegionPrograms::scalar(Value memory, size_t at, const optimizers::Scalar &scalar,
                             int64_t byGroup) {
   ScalarOp::create(b, b.getUnknownLoc(), memory, int64_t(at), scalar.name,
                    scalar.formula.attribute(b), byGroup ? b.getI64IntegerAttr(byGroup) : nullptr);
 }
 
-void DevicePrograms::addState(SmallVectorImpl<Value> &to, StringRef name, Storage storage) {
-  to.push_back(region(storage == Storage::Compact ? (name + "_compact").str() : name.str()));
+void RegionPrograms::addState(SmallVectorImpl<Value> &to, StringRef name, Storage storage) {
+  to.push_back(
+      region(storage == Storage::Compact ? (name + formats::compactSuffix).str() : name.str()));
   if (isCode(storage))
-    to.push_back(region((name + "_absmax").str()));
+    to.push_back(region((name + formats::absmaxSuffix).str()));
 }
 
-void DevicePrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars,
+void RegionPrograms::launch(StringRef name, optimizers::Update &update, StringRef scalars,
                             ArrayRef<Part> parts) {
   const Part whole{name.str(), 0, pieces,
                    SmallVector<Storage>(update.states.size(), Storage::Floats)};

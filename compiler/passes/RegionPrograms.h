@@ -7,11 +7,11 @@
 
 namespace lorac::lora {
 
-class DevicePrograms {
+class RegionPrograms {
 public:
   /// `what` stands in the plan for the place in the spec, since no line of it asks for the
   /// launches.
-  DevicePrograms(mlir::ModuleOp module, llvm::StringRef what);
+  RegionPrograms(mlir::ModuleOp module, llvm::StringRef what);
 
   /// Of all parameters: numbers, and spans, of at most 4096 of one parameter.
   int64_t floats() const { return count; }
