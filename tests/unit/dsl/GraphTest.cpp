@@ -76,7 +76,7 @@ TEST(Llama, FromGguf) {
   EXPECT_EQ(model.hyper["rope_theta"], 100000);
   ASSERT_EQ(model.ropes.size(), 1u);
   EXPECT_THAT(model.ropes[0].inverse, testing::SizeIs(32));
-  EXPECT_EQ(model.ropes[0].inverse[16], float(std::pow(100000.0, -0.5)));
+  EXPECT_FLOAT_EQ(model.ropes[0].inverse[16], float(std::pow(100000.0, -0.5)));
   EXPECT_EQ(model.maxPositions, 8192);
   EXPECT_TRUE(model.tied);
   EXPECT_EQ(model.weight("lm_head")->tiedTo, "embed_tokens");
