@@ -86,13 +86,12 @@ Result<RankNews> RankDirector::afterUpdate(const StepFacts &facts) {
       training->nextAllocation(index) != 0)
     return RankNews();
   lastLive = live;
-  return RankNews{
-      .words = fmt::format("step {}: budget {}, {} of {} triplets live, {} of {} modules at rank "
-                           "0{}",
-                           facts.step, (*made)->budget, totalRank(live),
-                           session.plan.ranks->initial, std::count(live.begin(), live.end(), 0),
-                           live.size(), program),
-      .line = line(facts.step, live, &**made, nullptr)};
+  return RankNews{.words = fmt::format(
+                      "step {}: budget {}, {} of {} triplets live, {} of {} modules at rank "
+                      "0{}",
+                      facts.step, (*made)->budget, totalRank(live), session.plan.ranks->initial,
+                      std::count(live.begin(), live.end(), 0), live.size(), program),
+                  .line = line(facts.step, live, &**made, nullptr)};
 }
 
 Result<RankNews> RankDirector::takeProgram(int64_t stepsDone) {

@@ -29,9 +29,9 @@ struct Canned : Recompiler {
 
   std::string folder;
   std::vector<NamedRanks> asked;
-  int glances = 0;                            ///< until the next build has ended
-  std::function<void()> waits = [] {};        ///< called at each of them
-  std::optional<Error> failure = std::nullopt; ///< of the next build
+  int glances = 0;                                     ///< until the next build has ended
+  std::function<void()> waits = [] {};                 ///< called at each of them
+  std::optional<Error> failure = std::nullopt;         ///< of the next build
   std::optional<std::string> otherPlan = std::nullopt; ///< what it makes instead
 
   std::unique_ptr<ProgramBuild> start(const NamedRanks &ranks) override {

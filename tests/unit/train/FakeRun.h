@@ -49,7 +49,7 @@ struct Script {
   uint64_t resident = 1000;
 
   std::vector<std::pair<Program, LoracStep>> ran;
-  std::vector<std::vector<int32_t>> fed;          ///< ids
+  std::vector<std::vector<int32_t>> fed;         ///< ids
   std::vector<std::vector<float>> updateScalars; ///< by update
   int adopted = 0;
 
@@ -74,9 +74,9 @@ public:
     script.ran.emplace_back(program, step);
     if (program == Program::Train || program == Program::Loss)
       for (size_t row = 0; row < labels.size(); ++row)
-        at<float>(plan.io.rowLoss)[row] = labels[row] < 0               ? 0
+        at<float>(plan.io.rowLoss)[row] = labels[row] < 0             ? 0
                                           : program == Program::Train ? script.trainLoss(step)
-                                                                        : script.heldOutLoss();
+                                                                      : script.heldOutLoss();
     if (program == Program::Regularize)
       std::fill_n(at<float>(plan.io.orthogonality), 2 * plan.ranks->modules.size(),
                   script.orthogonality);
@@ -148,9 +148,9 @@ struct FailingFolder : RunFolder {
   }
   static Error noSpace() { return {"cannot write 'f': No space left on device"}; }
 
-  std::optional<uint64_t> free;                ///< nothing: it cannot be told
-  int failedSaves = 0, failedPublishes = 0;    ///< so many of the next ones
-  int saves = 0, publishes = 0;                ///< tried
+  std::optional<uint64_t> free;             ///< nothing: it cannot be told
+  int failedSaves = 0, failedPublishes = 0; ///< so many of the next ones
+  int saves = 0, publishes = 0;             ///< tried
   int64_t lastLimit = -1;
 };
 
@@ -177,9 +177,9 @@ class FakeRun : public testing::Test {
 protected:
   void SetUp() override {
     const testing::TestInfo &test = *testing::UnitTest::GetInstance()->current_test_info();
-    folder = std::filesystem::path(testing::TempDir()) /
-             (std::string(test.test_suite_name()) + "." + test.name() + "." +
-              std::to_string(getpid()));
+    folder =
+        std::filesystem::path(testing::TempDir()) /
+        (std::string(test.test_suite_name()) + "." + test.name() + "." + std::to_string(getpid()));
     std::filesystem::create_directories(folder);
     out = (folder / "out").string();
   }

@@ -39,9 +39,8 @@ protected:
     news.push_back(*after);
     if (ranks->hasNewProgram())
       news.push_back(ranks->reportProgram());
-    std::erase_if(news, [](const RankNews &one) {
-      return one.words.empty() && !one.programs && !one.line;
-    });
+    std::erase_if(
+        news, [](const RankNews &one) { return one.words.empty() && !one.programs && !one.line; });
     return news;
   }
   /// Turns up to that of `last`; the news of `last` alone.
@@ -72,8 +71,8 @@ bool contains(const std::string &text, const std::string &words) {
 
 TEST_F(RankDirectorTest, WithoutAdaLoraNothingHappens) {
   planJson = fakePlanJson();
-  config["adapter"] = Json::parse(
-      R"({"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0})");
+  config["adapter"] =
+      Json::parse(R"({"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0})");
   begin();
   EXPECT_FALSE(ranks->isOn());
   EXPECT_FALSE(ranks->begin().line);

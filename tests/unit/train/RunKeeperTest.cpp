@@ -58,9 +58,7 @@ protected:
     state = {};
   }
   std::string checkpoint(int64_t step) const { return checkpointPath(out, step); }
-  void damage(int64_t step) {
-    fs::resize_file(checkpoint(step) + "/optimizer.safetensors", 40);
-  }
+  void damage(int64_t step) { fs::resize_file(checkpoint(step) + "/optimizer.safetensors", 40); }
 
   Script script;
   Corpus corpus = fakeCorpus(8);
@@ -140,8 +138,7 @@ TEST_F(RunKeeperTest, ACheckpointThatCannotBeWrittenEndsNothing) {
   disk->failedSaves = 2;
   const std::string words = said([&] { EXPECT_TRUE(keeper->trySave(state, true)); });
   EXPECT_EQ(words, "warning: step 4: no checkpoint: cannot write 'f': No space left on device; '" +
-                       checkpoint(2) +
-                       "' stands; the run goes on, and the next one is tried\n");
+                       checkpoint(2) + "' stands; the run goes on, and the next one is tried\n");
   EXPECT_FALSE(keeper->isSaved(4));
   EXPECT_EQ(said([&] { EXPECT_TRUE(keeper->trySave(state, false)); }), "")
       << "the last one is waited for, and that is said";
@@ -177,13 +174,15 @@ TEST_F(RunKeeperTest, ARunThatCouldKeepNothingIsNotBegun) {
   Result<void> begun = keeper->begin(state);
   ASSERT_FALSE(begun);
   EXPECT_EQ(begun.error().message,
-            "'" + out + "' has 85.5 KiB free; a checkpoint and the adapter take 85.5 KiB: free "
-                        "some, or name another folder with --out");
+            "'" + out +
+                "' has 85.5 KiB free; a checkpoint and the adapter take 85.5 KiB: free "
+                "some, or name another folder with --out");
   EXPECT_TRUE(fs::is_empty(out));
   disk->free = one + adapter;
   EXPECT_EQ(said([&] { EXPECT_TRUE(keeper->begin(state)); }),
-            "warning: '" + out + "' has 85.5 KiB free; 4 checkpoints and the adapter take 277.7 "
-                                 "KiB: train.save_total_limit keeps only so many of them\n");
+            "warning: '" + out +
+                "' has 85.5 KiB free; 4 checkpoints and the adapter take 277.7 "
+                "KiB: train.save_total_limit keeps only so many of them\n");
   // A run at its end needs the adapter alone.
   out += ".end";
   make();
