@@ -105,3 +105,10 @@ module {
     lora.return
   }
 }
+
+// -----
+
+// expected-error@+1 {{needs the lora.arena of lora-plan-memory}}
+module {
+  lora.region @params params floats 64 at 0
+}
