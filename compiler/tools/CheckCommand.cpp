@@ -1,6 +1,7 @@
 // `lorac check`: everything that can be known before compiling.
 
 #include "compiler/tools/CheckData.h"
+#include "compiler/tools/Command.h"
 #include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
@@ -11,6 +12,12 @@
 
 namespace lorac::tools {
 namespace {
+
+struct CheckOptions {
+  SpecInput spec;
+  bool json = false;
+  bool effective = false; ///< print the effective spec as TOML
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -94,7 +101,7 @@ Json asJson(const Project &project, const CheckedData &data) {
 
 } // namespace
 
-Exit runCheck(const CheckOptions &options) {
+static Exit runCheck(const CheckOptions &options) {
   Project project;
   CheckedData data;
   dsl::Diagnostics diags;
@@ -113,8 +120,24 @@ Exit runCheck(const CheckOptions &options) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code == Exit::Done)
-    print(options.effective ? dsl::toToml(project.spec) : summary(project) + dataLines(data));
+    print(options.effective ? dsl::toToml(project.spec)
+                            : summary(project) + dataLines(data));
   return code;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<CheckOptions>();
+  addSpec(app, options->spec);
+  app.add_flag("--effective", options->effective,
+               "print the effective spec: defaults, environment and flags filled in");
+  app.add_flag("--json", options->json, "print the diagnostics as JSON");
+  return {[options] { return needs(options->spec.path, "SPEC"); },
+          [options] { return runCheck(*options); }};
+}
+
+const Command commandCheck = {
+    "check", "check a spec and the files that it names",
+    R"(| `check SPEC` | opens all that `train` opens (model, tokenizer, data, `init_from`, output folder) and says how many samples and tokens there are, with the first sample of each table; `--json` the same for scripts; `--effective` prints the spec with all defaults filled in, each value with its origin |)",
+    add};
 
 } // namespace lorac::tools
