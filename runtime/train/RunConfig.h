@@ -1,6 +1,6 @@
 #pragma once
-// run.json, the effective spec, as the runtime needs it. What only the compiler needs is kept as
-// JSON for the fingerprint.
+// run.json, the effective spec, as the runtime needs it: its keys, defaults and bounds are those of
+// dsl/Spec.h. What only the compiler needs is kept as JSON for the fingerprint.
 
 #include "runtime/Result.h"
 #include "runtime/formats/ModelIdentity.h"

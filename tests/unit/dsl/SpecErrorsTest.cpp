@@ -349,9 +349,9 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "a.toml:9:1: error: unknown key 'ключ漢' in [adapter]\n"
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
-            "a.toml:9:1: note: keys of [adapter]: method, r, lora_alpha, lora_dropout, use_rslora, "
-            "use_dora, target_modules, "
-            "init_from, rule, adalora, loraplus\n");
+            "a.toml:9:1: note: keys of [adapter]: method, adalora, r, lora_alpha, lora_dropout, "
+            "use_rslora, use_dora, target_modules, "
+            "init_from, rule, loraplus\n");
 }
 
 } // namespace
