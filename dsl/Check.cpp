@@ -228,6 +228,10 @@ private:
     if (s.warmupSteps.given() && s.warmupRatio.given())
       diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
           .note(s.warmupSteps.range, "'warmup_steps' is here");
+    if (*s.name == ScheduleName::Constant && s.minLrRatio.given())
+      diags.error(s.minLrRatio.range,
+                  "'schedule.min_lr_ratio' says nothing to name = \"constant\", "
+                  "whose rate does not fall: leave it out");
     bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
     if (!s.warmupSteps.given()) {
       if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)

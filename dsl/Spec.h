@@ -389,6 +389,7 @@ struct ScheduleSpec {
   Field<ScheduleName> name{ScheduleName::Cosine};
   Field<int64_t> warmupSteps{10};
   Field<double> warmupRatio{0.0};
+  Field<double> minLrRatio{0.0};
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
@@ -403,6 +404,13 @@ struct ScheduleSpec {
        .written = !t.warmupRatio.given(),
        .otherwise = "10; 0 with name = \"constant\", with warmup_ratio, and in a run of at most 10 "
                     "steps"});
+    v("min_lr_ratio", t.minLrRatio,
+      {.means = "the part of the learning rate to which linear and cosine fall",
+       .bounds = within(0, 1),
+       .written = *t.name != ScheduleName::Constant,
+       .inJson =
+           *t.minLrRatio != 0, // checkpoints of before this key are still those of the same run
+       .since = "0.2"});
   }
 };
 

@@ -65,6 +65,8 @@ std::string methodOf(const dsl::Spec &spec) {
 std::string scheduleOf(const dsl::Spec &spec) {
   const dsl::ScheduleSpec &schedule = spec.schedule;
   std::string text(toString(*schedule.name));
+  if (*schedule.minLrRatio > 0)
+    text += fmt::format(" to {:g} of the rate", *schedule.minLrRatio);
   int64_t warmup = *schedule.warmupSteps;
   if (*schedule.warmupRatio > 0) {
     if (*spec.train.steps == 0)

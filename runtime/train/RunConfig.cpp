@@ -212,7 +212,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  run.schedule = *parseSchedule(toString(*schedule.name));
+  run.schedule = {*parseSchedule(toString(*schedule.name)), *schedule.minLrRatio};
   run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
   run.warmupRatio = *schedule.warmupRatio;
 
