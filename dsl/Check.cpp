@@ -107,10 +107,6 @@ public:
   }
 
 private:
-  Diagnostic &later(const SourceRange &range, const std::string &what) {
-    return diags.error(range, what + " is known, not in this version");
-  }
-
   SourceRange start() const { return {spec.file, 1, 1, 1, 1}; }
 
   void model() {
@@ -245,7 +241,7 @@ private:
 
   void data() {
     for (size_t i = 1; i < spec.data.size(); ++i)
-      later(spec.data[i].range, "a second [[data]] table")
+      diags.error(spec.data[i].range, "a second [[data]] table is known, not in this version")
           .note("one table may list several files: path = [\"a\", \"b\"]");
     for (DataSpec &d : spec.data)
       oneData(d);
@@ -268,8 +264,6 @@ private:
                     "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
     if (!d.format.given())
       nameFormat(d);
-    if (*d.format == DataFormat::Chat || *d.format == DataFormat::Alpaca)
-      later(d.format.range, "format = \"" + std::string(toString(*d.format)) + "\"");
     if (*d.format != DataFormat::Text && d.separator.given())
       diags.warning(d.separator.range, "'data.separator' is only for format = \"text\"");
     if (*d.format == DataFormat::Tokens)

@@ -118,10 +118,19 @@ struct Words<ScheduleName> {
   static constexpr std::string_view list[] = {"constant", "linear", "cosine"};
 };
 
-enum class DataFormat { Text, Jsonl, Tokens, Chat, Alpaca };
+/// One for each line of DataFormats.def.
+enum class DataFormat {
+#define LORAC_DATA_FORMAT(Name, word) Name,
+#include "dsl/DataFormats.def"
+#undef LORAC_DATA_FORMAT
+};
 template <>
 struct Words<DataFormat> {
-  static constexpr std::string_view list[] = {"text", "jsonl", "tokens", "chat", "alpaca"};
+  static constexpr std::string_view list[] = {
+#define LORAC_DATA_FORMAT(Name, word) word,
+#include "dsl/DataFormats.def"
+#undef LORAC_DATA_FORMAT
+  };
 };
 
 enum class Overlong { Split, Truncate, Error };

@@ -219,6 +219,8 @@ bool isLaterValue(std::string_view key, std::string_view value) {
       {"quantization.format", "int8"},
       {"quantization.format", "gptq"},
       {"quantization.format", "awq"},
+      {"data.format", "chat"},
+      {"data.format", "messages"},
       {"data.format", "sharegpt"},
       {"data.format", "parquet"},
       {"target.device", "rocm"},

@@ -270,9 +270,11 @@ TEST(SpecErrorsData, Messages) {
     return messages(std::string(Model) + "[[data]]\n" + body + Train);
   };
   EXPECT_THAT(data("path = 'd'\nformat = 'chat'\n"),
-              ElementsAre("5:10: error: format = \"chat\" is known, not in this version"));
-  EXPECT_THAT(data("path = 'd'\nformat = 'alpaca'\n"),
-              ElementsAre("5:10: error: format = \"alpaca\" is known, not in this version"));
+              ElementsAre("5:10: error: data.format = \"chat\" is known, not in this version"));
+  EXPECT_THAT(data("path = 'd'\nformat = 'alpaka'\n"),
+              ElementsAre("5:10: error: 'data.format' must be one of text, jsonl, tokens, "
+                          "prompt-completion, alpaca; got \"alpaka\"; did you mean 'alpaca'?"));
+  EXPECT_THAT(data("path = 'd'\nformat = 'alpaca'\n"), testing::IsEmpty());
   EXPECT_THAT(data("format = 'text'\n"),
               ElementsAre("3:1: error: [[data]] needs 'path': a file, a pattern or a list"));
   EXPECT_THAT(data("path = ['a', '']\n"),
