@@ -2,7 +2,6 @@
 // From a path on the command line to everything that compiling needs: the spec checked, the model
 // bound, adapters chosen.
 
-#include "compiler/tools/Commands.h"
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
@@ -14,6 +13,12 @@
 #include <vector>
 
 namespace lorac::tools {
+
+/// A spec and what the command line changes in it.
+struct SpecInput {
+  std::string path;
+  std::vector<std::string> sets; ///< "adapter.r=8"
+};
 
 struct Project {
   dsl::Spec spec;
