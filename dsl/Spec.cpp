@@ -5,8 +5,20 @@
 namespace lorac::dsl {
 
 std::string_view toString(BaseFormat value) {
-  static constexpr std::string_view words[] = {"none", "keep", "nf4", "fp4"};
-  return words[static_cast<int>(value)];
+  if (const std::optional<formats::FourBit> codebook = codebookOf(value))
+    return formats::codebooks[size_t(*codebook)].name;
+  return value == BaseFormat::None ? "none" : "keep";
+}
+
+std::optional<formats::FourBit> codebookOf(BaseFormat value) {
+  switch (value) {
+  case BaseFormat::Nf4:
+    return formats::FourBit::Nf4;
+  case BaseFormat::Fp4:
+    return formats::FourBit::Fp4;
+  default:
+    return std::nullopt;
+  }
 }
 
 std::string_view toString(ComputeDtype value) {

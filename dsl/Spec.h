@@ -14,6 +14,7 @@
 // `output_dir` is relative to the folder in which training starts.
 
 #include "dsl/Source.h"
+#include "runtime/formats/Codebooks.h"
 
 #include <cstdint>
 #include <optional>
@@ -55,6 +56,8 @@ enum class Device { Auto, Cpu, Cuda };
 
 /// The words of the TOML.
 std::string_view toString(BaseFormat);
+/// What a base is quantized to; nothing: it stays as numbers, or as the file has it.
+std::optional<formats::FourBit> codebookOf(BaseFormat);
 std::string_view toString(ComputeDtype);
 std::string_view toString(AdapterMethod);
 std::string_view toString(PruneMode);
