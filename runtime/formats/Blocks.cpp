@@ -99,6 +99,19 @@ void readQ5_K(const uint8_t *block, uint8_t *codes, float *scales, float *minima
     codes[i] |= uint8_t((block[16 + i % 32] >> i / 32 & 1) << 4);
 }
 
+// 2 x 64 bytes of nibbles; 2 x 32 bytes, whose bits 2b.. are the upper ones of codes 32b..; 16 int8
+// scales; d. Code - 32.
+void readQ6_K(const uint8_t *block, uint8_t *codes, float *scales, float *) {
+  for (int i = 0; i < 2; ++i)
+    loadNibbles(block + 64 * i, 64, codes + 128 * i);
+  for (int i = 0; i < 256; ++i) {
+    const int upper = block[128 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
+    codes[i] = uint8_t((codes[i] | upper << 4) - 32);
+  }
+  for (int i = 0; i < 16; ++i)
+    scales[i] = half(block + 208) * float(int8_t(block[192 + i]));
+}
+
 //===--- writers ---===//
 
 // quantize_row_q8_0_ref, quantize_row_q4_0_ref, quantize_row_q4_1_ref of ggml; products in double
@@ -169,7 +182,7 @@ constexpr struct {
     {11, {"Q3_K", 256, 110}},
     {12, {"Q4_K", 256, 144, intsWithMinima(4, 32, F32), readQ4_K}},
     {13, {"Q5_K", 256, 176, intsWithMinima(8, 32, F32), readQ5_K}},
-    {14, {"Q6_K", 256, 210}},
+    {14, {"Q6_K", 256, 210, ints(8, 16, F32), readQ6_K}},
     {15, {"Q8_K", 256, 292}},
     {16, {"IQ2_XXS", 256, 66}},
     {17, {"IQ2_XS", 256, 74}},

@@ -128,7 +128,7 @@ TEST(FiniteRows, scalesOfScales) {
     size_t at; ///< of a half in the block
   };
   for (const auto &[type, at] :
-       {Case{6, 0}, {7, 0}, {7, 2}, {12, 0}, {12, 2}, {13, 0}}) {
+       {Case{6, 0}, {7, 0}, {7, 2}, {12, 0}, {12, 2}, {13, 0}, {14, 208}}) {
     const GgmlTypeInfo &info = *ggmlTypeInfo(type);
     SCOPED_TRACE(info.name);
     std::vector<uint8_t> bytes(size_t(4 * 256 / info.blockValues * info.blockBytes), 1);
