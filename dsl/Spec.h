@@ -18,6 +18,7 @@
 
 #include "dsl/Bounds.h"
 #include "dsl/Source.h"
+#include "runtime/formats/Codebooks.h"
 
 #include <concepts>
 #include <cstdint>
@@ -72,6 +73,9 @@ template <>
 struct Words<BaseFormat> {
   static constexpr std::string_view list[] = {"none", "keep", "nf4", "fp4"};
 };
+
+/// What a base is quantized to; nothing: it stays as numbers, or as the file has it.
+std::optional<formats::FourBit> codebookOf(BaseFormat);
 
 enum class ComputeDtype { Auto, F32, Bf16, F16 };
 template <>

@@ -26,8 +26,8 @@ struct Project {
   formats::ModelIdentity identity; ///< which model this is
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
-  /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a
-  /// source.
+  /// Hugging Face tensor name -> the format of its weight as the model's file stores it ("f32",
+  /// "int4<32, f16, min>", …); empty without a source.
   std::map<std::string, std::string> sourceFormats;
 };
 

@@ -51,15 +51,15 @@ std::string rate(double value) { return fmt::format("{:.6g}", value); }
 
 std::string methodOf(const dsl::Spec &spec) {
   const dsl::AdapterSpec &adapter = spec.adapter;
-  const bool nf4 = *spec.quantization.format == dsl::BaseFormat::Nf4 ||
-                   *spec.quantization.format == dsl::BaseFormat::Fp4;
   std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
                      : *adapter.useDora                             ? "DoRA"
                      : *adapter.useRslora                           ? "rsLoRA"
                                                                     : "LoRA";
   if (adapter.loraplus)
     name += name == "LoRA" ? "+" : ", rates as in LoRA+";
-  return nf4 ? name + " on a base in " + std::string(toString(*spec.quantization.format)) : name;
+  return codebookOf(*spec.quantization.format)
+             ? name + " on a base in " + std::string(toString(*spec.quantization.format))
+             : name;
 }
 
 std::string scheduleOf(const dsl::Spec &spec) {
