@@ -2,7 +2,7 @@
 // model. What PEFT finds out in the middle of a run, or never, is an error here, with the numbers.
 
 #include "dsl/Check.h"
-#include "dsl/FieldCheck.h"
+#include "dsl/Text.h"
 
 #include <algorithm>
 
@@ -10,20 +10,19 @@ namespace lorac::dsl {
 
 namespace {
 
-constexpr int64_t MaxParameters = int64_t(1) << 62;
-
 /// A value in a message: one that was not given is named as the default.
 std::string named(const char *key, const Field<int64_t> &field) {
   return std::string("'") + key + "' = " + shown(*field) + (field.given() ? "" : " (the default)");
 }
 
-class AdaLoraChecker : FieldCheck {
+class AdaLoraChecker {
 public:
   AdaLoraChecker(const Spec &spec, Diagnostics &diags)
-      : FieldCheck(diags), spec(spec), a(spec.adapter), ada(*spec.adapter.adalora) {}
+      : diags(diags), spec(spec), a(spec.adapter), ada(*spec.adapter.adalora),
+        good(!ada.initR.refused && !ada.targetR.refused && !ada.budget.refused &&
+             !ada.tinit.refused && !ada.tfinal.refused && !ada.deltaT.refused) {}
 
   void run() {
-    values();
     elsewhere();
     ranks();
     const TrainSpec &t = spec.train;
@@ -45,24 +44,6 @@ private:
       if (*range)
         return *range;
     return ada.range ? ada.range : a.method.range;
-  }
-
-  void values() {
-    const std::string table = "adapter.adalora.";
-    good &= range<int64_t>(table + "init_r", ada.initR, 1, MaxRank);
-    good &= range<int64_t>(table + "target_r", ada.targetR, 1, MaxRank);
-    good &= range<int64_t>(table + "budget", ada.budget, 1, MaxParameters);
-    good &= range<int64_t>(table + "tinit", ada.tinit, 0, MaxCount);
-    good &= range<int64_t>(table + "tfinal", ada.tfinal, 0, MaxCount);
-    good &= range<int64_t>(table + "deltaT", ada.deltaT, 1, MaxCount);
-    below(table + "beta1", ada.beta1, 0, 1, false);
-    below(table + "beta2", ada.beta2, 0, 1, false);
-    below(table + "orth_reg_weight", ada.orthRegWeight, 0, INFINITY, true);
-    if (!ada.plateau)
-      return;
-    range<int64_t>(table + "plateau.patience", ada.plateau->patience, 1, MaxCount);
-    below(table + "plateau.min_delta", ada.plateau->minDelta, 0, INFINITY, true);
-    below(table + "plateau.stretch", ada.plateau->stretch, 1, INFINITY, false);
   }
 
   /// Keys of other methods.
@@ -91,9 +72,8 @@ private:
                   named("target_r", ada.targetR) + " is larger than " + named("init_r", ada.initR) +
                       ": ranks only fall; lower target_r or raise init_r");
     for (const AdapterRule &rule : a.rules) {
-      bool both = range<int64_t>("adapter.rule.min_r", rule.minR, 0, MaxRank);
-      both &= range<int64_t>("adapter.rule.max_r", rule.maxR, 0, MaxRank);
-      if (both && rule.minR.given() && rule.maxR.given() && *rule.minR > *rule.maxR)
+      if (!rule.minR.refused && !rule.maxR.refused && rule.minR.given() && rule.maxR.given() &&
+          *rule.minR > *rule.maxR)
         diags
             .error(rule.minR.range, "'min_r' = " + shown(*rule.minR) +
                                         " is larger than 'max_r' = " + shown(*rule.maxR))
@@ -171,10 +151,11 @@ private:
             .note(range, "the plateau is asked for here");
   }
 
+  Diagnostics &diags;
   const Spec &spec;
   const AdapterSpec &a;
   const AdaLoraSpec &ada;
-  bool good = true; ///< the values by themselves
+  const bool good; ///< the values by themselves
 };
 
 /// Shapes by module: [out, in].

@@ -1,7 +1,7 @@
 #include "dsl/Check.h"
 
-#include "dsl/FieldCheck.h"
 #include "dsl/Pattern.h"
+#include "dsl/Text.h"
 #include "runtime/formats/DataName.h"
 
 #include <algorithm>
@@ -12,11 +12,89 @@ namespace lorac::dsl {
 
 namespace {
 
-class Checker : FieldCheck {
+/// A visitor (Spec.h): numbers that were given lie within their bounds, or are refused.
+class BoundsCheck {
 public:
-  Checker(Spec &spec, Diagnostics &diags) : FieldCheck(diags), spec(spec) {}
+  BoundsCheck(std::string name, Diagnostics &diags) : name(std::move(name)), diags(diags) {}
+
+  void operator()(const char *key, Field<int64_t> &field, const About &about) {
+    check(key, field, about);
+  }
+  void operator()(const char *key, Field<double> &field, const About &about) {
+    check(key, field, about);
+  }
+  void operator()(const char *, auto &, const About &) {}
+  void pair(const char *key, Field<double> &first, Field<double> &second, const About &about) {
+    check(key, first, about);
+    check(key, second, about);
+  }
+  template <class T>
+  void table(const char *key, T &table, const About &about) {
+    if (about.written) {
+      BoundsCheck inner(full(key), diags);
+      T::keys(inner, table);
+    }
+  }
+  template <class T>
+  void table(const char *key, std::optional<T> &table, const About &about) {
+    if (table)
+      this->table(key, *table, about);
+  }
+  template <class T>
+  void tables(const char *key, std::vector<T> &tables, const About &about) {
+    for (T &table : tables)
+      this->table(key, table, about);
+  }
+
+private:
+  std::string full(const char *key) const { return (name.empty() ? "" : name + ".") + key; }
+
+  template <class T>
+  void check(const char *key, Field<T> &field, const About &about) {
+    const Bounds &b = about.bounds;
+    if (!about.written || !field.given() || field.refused || b.fit(*field))
+      return;
+    field.refused = true;
+    auto number = [](double bound) { return shown(static_cast<T>(bound)); };
+    const std::string got = ", got " + shown(*field);
+    const bool isLow = static_cast<double>(*field) < b.low;
+    if (b.kind == Bounds::Kind::Rank) {
+      Diagnostic &error = diags.error(field.range, "rank must be " +
+                                                       (!isLow       ? "at most " + number(b.high)
+                                                        : b.low == 0 ? "0 or positive"
+                                                                     : std::string("positive")) +
+                                                       got);
+      if (b.low > 0 && *field == 0)
+        error.note("for no adapter on some modules, write r = 0 in an [[adapter.rule]]");
+      return;
+    }
+    std::string want;
+    if (b.kind == Bounds::Kind::PowerOfTwo)
+      want = "a power of two from " + number(b.low) + " to " + number(b.high);
+    else if (std::isinf(b.high))
+      want = (b.lowIn ? "at least " : "greater than ") + number(b.low);
+    else if (!b.highIn)
+      want = (b.lowIn ? "in [" : "in (") + number(b.low) + ", " + number(b.high) + ")";
+    else if (*field != *field)
+      want = "a number";
+    else
+      want = isLow ? "at least " + number(b.low) : "at most " + number(b.high);
+    diags.error(field.range, "'" + full(key) + "' must be " + want + got);
+  }
+
+  std::string name;
+  Diagnostics &diags;
+};
+
+class Checker {
+public:
+  Checker(Spec &spec, Diagnostics &diags) : spec(spec), diags(diags) {}
 
   void run() {
+    if (*spec.adapter.method == AdapterMethod::AdaLora && !spec.adapter.adalora)
+      spec.adapter.adalora.emplace();
+    BoundsCheck bounds("", diags);
+    Spec::keys(bounds, spec);
     model();
     quantization();
     adapter();
@@ -29,10 +107,6 @@ public:
   }
 
 private:
-  Diagnostic &later(const SourceRange &range, const std::string &what) {
-    return diags.error(range, what + " is known, not in this version");
-  }
-
   SourceRange start() const { return {spec.file, 1, 1, 1, 1}; }
 
   void model() {
@@ -63,12 +137,9 @@ private:
   }
 
   void quantization() {
-    const QuantizationSpec &q = spec.quantization;
-    int64_t size = q.blockSize.value;
-    if (q.blockSize.given() && (size < 32 || size > 4096 || (size & (size - 1)) != 0))
-      diags.error(q.blockSize.range,
-                  "'quantization.block_size' must be a power of two from 32 to 4096, got " +
-                      shown(size));
+    QuantizationSpec &q = spec.quantization;
+    if (q.range && !q.format.given()) // a table without `format` asks for the usual one
+      q.format.value = BaseFormat::Nf4;
     bool sixteenBit = *q.computeDtype == ComputeDtype::Bf16 || *q.computeDtype == ComputeDtype::F16;
     if (sixteenBit && *spec.target.device != Device::Cuda)
       diags.error(q.computeDtype.range,
@@ -87,25 +158,8 @@ private:
     }
   }
 
-  void rank(const Field<int64_t> &r, bool zeroIsNone) {
-    if (!r.given() || r.refused)
-      return;
-    if (r.value < (zeroIsNone ? 0 : 1)) {
-      Diagnostic &error =
-          diags.error(r.range, "rank must be " + std::string(zeroIsNone ? "0 or " : "") +
-                                   "positive, got " + shown(r.value));
-      if (!zeroIsNone && r.value == 0)
-        error.note("for no adapter on some modules, write r = 0 in an [[adapter.rule]]");
-    } else if (r.value > MaxRank) {
-      diags.error(r.range, "rank must be at most " + shown(MaxRank) + ", got " + shown(r.value));
-    }
-  }
-
   void adapter() {
     const AdapterSpec &a = spec.adapter;
-    rank(a.r, false);
-    positive("adapter.lora_alpha", a.loraAlpha);
-    below("adapter.lora_dropout", a.loraDropout, 0, 1, true);
     patterns("adapter.target_modules", *a.targetModules);
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
       diags.error(a.initFrom.range,
@@ -119,12 +173,7 @@ private:
         diags.error(rule.range,
                     "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
       patterns("adapter.rule.modules", *rule.modules);
-      rank(rule.r, true);
-      positive("adapter.rule.lora_alpha", rule.loraAlpha);
-      below("adapter.rule.lora_dropout", rule.loraDropout, 0, 1, true);
     }
-    if (a.loraplus)
-      positive("adapter.loraplus.loraplus_lr_ratio", a.loraplus->lrRatio);
   }
 
   void optimizer() {
@@ -138,24 +187,14 @@ private:
         field->value = value;
     if (!o.min8bitSize.given())
       o.min8bitSize.value = defaults.min8bitSize;
-    // Whether the optimizer has the key; an error where it has not and the spec does.
     auto has = [&](bool itHas, const auto &field, const std::string &key, const std::string &it) {
       if (!itHas && field.given())
         diags.error(field.range, "'optimizer." + key + "' says nothing to " +
                                      std::string(toString(*o.name)) + ", " + it + ": leave it out");
-      return itHas;
     };
-    if (has(defaults.hasBetas(), o.beta1, "betas", "which keeps no average")) {
-      below("optimizer.betas", o.beta1, 0, 1, true);
-      below("optimizer.betas", o.beta2, 0, 1, true);
-    }
-    if (has(defaults.eps > 0, o.eps, "eps", "which divides by no root"))
-      positive("optimizer.eps", o.eps);
-    if (has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32"))
-      range("optimizer.min_8bit_size", o.min8bitSize, int64_t(1), MaxCount);
-    positive("optimizer.learning_rate", o.learningRate);
-    below("optimizer.weight_decay", o.weightDecay, 0, INFINITY, true);
-    below("optimizer.max_grad_norm", o.maxGradNorm, 0, INFINITY, true);
+    has(defaults.hasBetas(), o.beta1, "betas", "which keeps no average");
+    has(defaults.eps > 0, o.eps, "eps", "which divides by no root");
+    has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32");
   }
 
   void train() {
@@ -168,20 +207,11 @@ private:
     else if (t.steps.given() && t.epochs.given())
       diags.error(t.epochs.range, "'steps' and 'epochs' are both given: keep one")
           .note(t.steps.range, "'steps' is here");
-    range<int64_t>("train.steps", t.steps, 1, MaxCount);
-    below("train.epochs", t.epochs, 0, 1e9, false);
-    bool sizes = range<int64_t>("train.batch_size", t.batchSize, 1, MaxCount);
-    sizes &= range<int64_t>("train.max_length", t.maxLength, 2, MaxCount);
+    const bool sizes = !t.batchSize.refused && !t.maxLength.refused;
     if (sizes && t.batchSize.value * t.maxLength.value > (int64_t(1) << 26))
       diags.error(t.maxLength.given() ? t.maxLength.range : t.batchSize.range,
                   "a batch of " + shown(t.batchSize.value) + " x " + shown(t.maxLength.value) +
                       " tokens is more than 67108864: lower 'batch_size' or 'max_length'");
-    range<int64_t>("train.gradient_accumulation_steps", t.gradientAccumulationSteps, 1, MaxCount);
-    range<int64_t>("train.seed", t.seed, 0, INT64_MAX);
-    range<int64_t>("train.eval_steps", t.evalSteps, 0, MaxCount);
-    range<int64_t>("train.save_steps", t.saveSteps, 0, MaxCount);
-    range<int64_t>("train.save_total_limit", t.saveTotalLimit, 0, MaxCount);
-    range<int64_t>("train.logging_steps", t.loggingSteps, 1, MaxCount);
     if (t.outputDir.given() && !t.outputDir.refused && t.outputDir->empty())
       diags.error(t.outputDir.range, "'train.output_dir' is empty: name a folder or leave it out");
     if (!t.outputDir.given())
@@ -191,11 +221,13 @@ private:
   void schedule() {
     ScheduleSpec &s = spec.schedule;
     const TrainSpec &t = spec.train;
-    range<int64_t>("schedule.warmup_steps", s.warmupSteps, 0, MaxCount);
-    range<double>("schedule.warmup_ratio", s.warmupRatio, 0, 1);
     if (s.warmupSteps.given() && s.warmupRatio.given())
       diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
           .note(s.warmupSteps.range, "'warmup_steps' is here");
+    if (*s.name == ScheduleName::Constant && s.minLrRatio.given())
+      diags.error(s.minLrRatio.range,
+                  "'schedule.min_lr_ratio' says nothing to name = \"constant\", "
+                  "whose rate does not fall: leave it out");
     bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
     if (!s.warmupSteps.given()) {
       if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)
@@ -209,7 +241,7 @@ private:
 
   void data() {
     for (size_t i = 1; i < spec.data.size(); ++i)
-      later(spec.data[i].range, "a second [[data]] table")
+      diags.error(spec.data[i].range, "a second [[data]] table is known, not in this version")
           .note("one table may list several files: path = [\"a\", \"b\"]");
     for (DataSpec &d : spec.data)
       oneData(d);
@@ -232,9 +264,6 @@ private:
                     "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
     if (!d.format.given())
       nameFormat(d);
-    range<double>("data.eval_fraction", d.evalFraction, 0, 0.9);
-    if (*d.format == DataFormat::Chat || *d.format == DataFormat::Alpaca)
-      later(d.format.range, "format = \"" + std::string(toString(*d.format)) + "\"");
     if (*d.format != DataFormat::Text && d.separator.given())
       diags.warning(d.separator.range, "'data.separator' is only for format = \"text\"");
     if (*d.format == DataFormat::Tokens)
@@ -298,7 +327,6 @@ private:
 
   void target() {
     const TargetSpec &t = spec.target;
-    range<int64_t>("target.threads", t.threads, 0, 1024);
     for (const Field<std::string> &arch : *t.arch) {
       const std::string &word = *arch;
       bool good = word.starts_with("sm_") && word.size() >= 5 && word.size() <= 7 &&
@@ -312,6 +340,7 @@ private:
   }
 
   Spec &spec;
+  Diagnostics &diags;
 };
 
 } // namespace

@@ -2,16 +2,6 @@
 
 namespace lorac::dsl {
 
-SourceFile::SourceFile(std::string shownPath, std::string content, Origin setBy)
-    : path(std::move(shownPath)), text(std::move(content)), origin(setBy) {
-  if (text.starts_with("\xEF\xBB\xBF")) // a byte order mark is no column
-    text.erase(0, 3);
-  starts.push_back(0);
-  for (size_t i = 0; i < text.size(); ++i)
-    if (text[i] == '\n')
-      starts.push_back(i + 1);
-}
-
 std::string_view SourceFile::line(uint32_t number) const {
   if (number == 0 || number > starts.size())
     return {};

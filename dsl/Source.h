@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lorac::dsl {
@@ -20,7 +21,15 @@ struct SourceFile {
   std::string text;
   Origin origin = Origin::Spec;
 
-  SourceFile(std::string path, std::string text, Origin origin = Origin::Spec);
+  SourceFile(std::string shownPath, std::string content, Origin setBy = Origin::Spec)
+      : path(std::move(shownPath)), text(std::move(content)), origin(setBy) {
+    if (text.starts_with("\xEF\xBB\xBF")) // a byte order mark is no column
+      text.erase(0, 3);
+    starts.push_back(0);
+    for (size_t i = 0; i < text.size(); ++i)
+      if (text[i] == '\n')
+        starts.push_back(i + 1);
+  }
   /// The text of a line (1-based) without its end; empty beyond the last.
   std::string_view line(uint32_t number) const;
   uint32_t lines() const { return static_cast<uint32_t>(starts.size()); }

@@ -2,7 +2,6 @@
 
 #include "dsl/SpecJson.h"
 
-#include "dsl/Check.h"
 #include "dsl/Files.h"
 
 #include <nlohmann/json.hpp>
@@ -13,161 +12,80 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json list(const std::vector<Field<std::string>> &values) {
-  Json out = Json::array();
-  for (const Field<std::string> &value : values)
-    out.push_back(*value);
-  return out;
-}
+/// A visitor (Spec.h): a member a key.
+class JsonWriter {
+public:
+  explicit JsonWriter(const Spec &spec) : spec(spec) {}
 
-Json model(const Spec &spec) {
-  Json out = Json::object();
-  if (spec.model.source.given())
-    out["source"] = spec.resolve(*spec.model.source);
-  if (spec.model.architecture.given())
-    out["architecture"] = *spec.model.architecture;
-  for (const ShapeEntry &entry : *spec.model.shape)
-    std::visit([&](const auto &value) { out["shape"][entry.key] = value; }, entry.value);
-  return out;
-}
-
-Json adalora(const AdaLoraSpec &a) {
-  Json out;
-  out["init_r"] = *a.initR;
-  if (a.budget.given())
-    out["budget"] = *a.budget;
-  else
-    out["target_r"] = *a.targetR;
-  out["tinit"] = *a.tinit;
-  out["tfinal"] = *a.tfinal;
-  out["deltaT"] = *a.deltaT;
-  out["beta1"] = *a.beta1;
-  out["beta2"] = *a.beta2;
-  out["orth_reg_weight"] = *a.orthRegWeight;
-  out["prune"] = toString(*a.prune);
-  out["rebuild"] = toString(*a.rebuild);
-  if (const auto &plateau = a.plateau)
-    out["plateau"] = {{"patience", *plateau->patience},
-                      {"min_delta", *plateau->minDelta},
-                      {"stretch", *plateau->stretch}};
-  return out;
-}
-
-Json adapter(const Spec &spec) {
-  const AdapterSpec &a = spec.adapter;
-  Json out;
-  out["method"] = toString(*a.method);
-  if (*a.method == AdapterMethod::AdaLora)
-    out["adalora"] = adalora(*a.adalora);
-  else
-    out["r"] = *a.r;
-  out["lora_alpha"] = *a.loraAlpha;
-  out["lora_dropout"] = *a.loraDropout;
-  out["use_rslora"] = *a.useRslora;
-  if (*a.useDora) // checkpoints of before this key are still those of the same run
-    out["use_dora"] = true;
-  bool one = a.targetModules->size() == 1;
-  out["target_modules"] = one && *a.targetModules->front() == "all-linear" ? Json("all-linear")
-                                                                           : list(*a.targetModules);
-  if (a.initFrom.given())
-    out["init_from"] = spec.resolve(*a.initFrom);
-  for (const AdapterRule &rule : a.rules) {
-    Json entry;
-    entry["modules"] = list(*rule.modules);
-    if (rule.r.given())
-      entry["r"] = *rule.r;
-    if (rule.loraAlpha.given())
-      entry["lora_alpha"] = *rule.loraAlpha;
-    if (rule.loraDropout.given())
-      entry["lora_dropout"] = *rule.loraDropout;
-    if (rule.minR.given())
-      entry["min_r"] = *rule.minR;
-    if (rule.maxR.given())
-      entry["max_r"] = *rule.maxR;
-    out["rule"].push_back(std::move(entry));
+  template <class T>
+  Json write(const T &table) {
+    out = Json::object();
+    T::keys(*this, table);
+    return std::move(out);
   }
-  if (a.loraplus)
-    out["loraplus"] = {{"loraplus_lr_ratio", *a.loraplus->lrRatio}};
-  return out;
-}
 
-Json train(const Spec &spec) {
-  const TrainSpec &t = spec.train;
-  Json out;
-  out["output_dir"] = *t.outputDir;
-  if (t.epochs.given())
-    out["epochs"] = *t.epochs;
-  else
-    out["steps"] = *t.steps;
-  out["batch_size"] = *t.batchSize;
-  out["max_length"] = *t.maxLength;
-  out["packing"] = *t.packing;
-  out["gradient_accumulation_steps"] = *t.gradientAccumulationSteps;
-  out["seed"] = *t.seed;
-  out["eval_steps"] = *t.evalSteps;
-  out["save_steps"] = *t.saveSteps;
-  out["save_total_limit"] = *t.saveTotalLimit;
-  out["logging_steps"] = *t.loggingSteps;
-  return out;
-}
-
-Json data(const Spec &spec) {
-  Json out = Json::array();
-  for (const DataSpec &d : spec.data) {
-    Json entry;
-    entry["name"] = *d.name;
-    entry["path"] = Json::array();
-    for (const Field<std::string> &path : *d.path)
-      entry["path"].push_back(dataPattern(spec, *path));
-    entry["format"] = toString(*d.format);
-    if (!d.format.given())
-      entry["format_stated"] = false;
-    entry["separator"] = *d.separator;
-    entry["eval_fraction"] = *d.evalFraction;
-    entry["overlong"] = toString(*d.overlong);
-    out.push_back(std::move(entry));
+  template <class T>
+  void operator()(const char *key, const Field<T> &field, const About &about) {
+    if (!about.written || !about.inJson)
+      return;
+    if constexpr (std::is_enum_v<T>)
+      out[key] = toString(*field);
+    else if constexpr (std::is_same_v<T, std::string>)
+      out[key] = about.isPath ? spec.resolve(*field) : *field;
+    else
+      set(out[key], *field, about);
+    if (about.stated && !field.given())
+      out[key + std::string("_stated")] = false;
   }
-  return out;
-}
+  void pair(const char *key, const Field<double> &first, const Field<double> &second,
+            const About &about) {
+    if (about.written)
+      out[key] = {*first, *second};
+  }
+
+  template <class T>
+  void table(const char *key, const T &table, const About &) {
+    out[key] = JsonWriter(spec).write(table);
+  }
+  template <class T>
+  void table(const char *key, const std::optional<T> &table, const About &about) {
+    if (about.written && table)
+      out[key] = JsonWriter(spec).write(*table);
+  }
+  template <class T>
+  void tables(const char *key, const std::vector<T> &tables, const About &) {
+    for (const T &table : tables)
+      out[key].push_back(JsonWriter(spec).write(table));
+  }
+
+private:
+  template <class T>
+  static void set(Json &to, const T &value, const About &) {
+    to = value;
+  }
+  static void set(Json &to, const std::vector<ShapeEntry> &entries, const About &) {
+    for (const ShapeEntry &entry : entries)
+      std::visit([&](const auto &value) { to[entry.key] = value; }, entry.value);
+  }
+  void set(Json &to, const std::vector<Field<std::string>> &texts, const About &about) const {
+    if (!about.isPath && texts.size() == 1 && *texts.front() == "all-linear") {
+      to = "all-linear"; // as PEFT writes it
+      return;
+    }
+    to = Json::array();
+    for (const Field<std::string> &text : texts)
+      to.push_back(about.isPath ? dataPattern(spec, *text) : *text);
+  }
+
+  const Spec &spec;
+  Json out;
+};
 
 } // namespace
 
 std::string toJson(const Spec &spec) {
-  Json out;
-  out["spec"] = spec.name;
-  out["spec_dir"] = spec.directory;
-  out["model"] = model(spec);
-  const QuantizationSpec &q = spec.quantization;
-  out["quantization"] = {{"format", toString(*q.format)},
-                         {"block_size", *q.blockSize},
-                         {"double_quant", *q.doubleQuant},
-                         {"compute_dtype", toString(*q.computeDtype)}};
-  out["adapter"] = adapter(spec);
-  const OptimizerSpec &o = spec.optimizer;
-  const OptimizerDefaults &defaults = defaultsOf(*o.name);
-  out["optimizer"] = {{"name", toString(*o.name)}, {"learning_rate", *o.learningRate}};
-  if (defaults.hasBetas())
-    out["optimizer"]["betas"] = {*o.beta1, *o.beta2};
-  if (defaults.eps > 0)
-    out["optimizer"]["eps"] = *o.eps;
-  out["optimizer"]["weight_decay"] = *o.weightDecay;
-  out["optimizer"]["max_grad_norm"] = *o.maxGradNorm;
-  if (defaults.min8bitSize > 0)
-    out["optimizer"]["min_8bit_size"] = *o.min8bitSize;
-  const ScheduleSpec &s = spec.schedule;
-  out["schedule"] = {{"name", toString(*s.name)}};
-  if (s.warmupRatio.given())
-    out["schedule"]["warmup_ratio"] = *s.warmupRatio;
-  else
-    out["schedule"]["warmup_steps"] = *s.warmupSteps;
-  out["data"] = data(spec);
-  out["train"] = train(spec);
-  const TargetSpec &t = spec.target;
-  out["target"] = {{"device", toString(*t.device)}, {"threads", *t.threads}};
-  if (t.memory.given())
-    out["target"]["memory"] = *t.memory;
-  if (t.arch.given())
-    out["target"]["arch"] = list(*t.arch);
+  Json out = {{"spec", spec.name}, {"spec_dir", spec.directory}};
+  out.update(JsonWriter(spec).write(spec));
   // Texts come from UTF-8 TOML; names of files may be any bytes and must not throw.
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -25,7 +25,6 @@ void TableReader::wrongType(std::string_view key, const TomlValue &value,
 }
 
 void TableReader::boolean(std::string_view key, Field<bool> &field) {
-  context.askedKeys.push_back(full(key));
   const TomlEntry *entry = any(key);
   if (!entry)
     return;
@@ -35,7 +34,6 @@ void TableReader::boolean(std::string_view key, Field<bool> &field) {
 }
 
 void TableReader::integer(std::string_view key, Field<int64_t> &field) {
-  context.askedKeys.push_back(full(key));
   const TomlEntry *entry = any(key);
   if (!entry)
     return;
@@ -45,7 +43,6 @@ void TableReader::integer(std::string_view key, Field<int64_t> &field) {
 }
 
 void TableReader::number(std::string_view key, Field<double> &field) {
-  context.askedKeys.push_back(full(key));
   const TomlEntry *entry = any(key);
   if (!entry)
     return;
@@ -58,7 +55,6 @@ void TableReader::number(std::string_view key, Field<double> &field) {
 }
 
 void TableReader::string(std::string_view key, Field<std::string> &field) {
-  context.askedKeys.push_back(full(key));
   const TomlEntry *entry = any(key);
   if (!entry)
     return;
@@ -68,7 +64,6 @@ void TableReader::string(std::string_view key, Field<std::string> &field) {
 }
 
 void TableReader::strings(std::string_view key, Field<std::vector<Field<std::string>>> &field) {
-  context.askedKeys.push_back(full(key));
   const TomlEntry *entry = any(key);
   if (!entry)
     return;

@@ -15,8 +15,6 @@ struct ReadContext {
   std::string what = "a spec";
   std::vector<std::string>
       allKeys{}; ///< full names of every key of a spec, for suggestions; empty: no spec is read
-  std::vector<std::string>
-      askedKeys{}; ///< full names of the keys that hold values, as they are asked for
 };
 
 class TableReader {
@@ -33,7 +31,7 @@ public:
 
   /// One of the words that `toString` knows.
   template <class E>
-  void word(std::string_view key, Field<E> &field, std::initializer_list<E> values) {
+  void word(std::string_view key, Field<E> &field, std::span<const E> values) {
     std::vector<std::string> words;
     for (E value : values)
       words.emplace_back(toString(value));
@@ -42,7 +40,11 @@ public:
     if (!text.given())
       return;
     int index = text.refused ? -1 : indexOf(key, text, words);
-    field = {index >= 0 ? values.begin()[index] : field.value, text.range, index < 0};
+    field = {index >= 0 ? values[size_t(index)] : field.value, text.range, index < 0};
+  }
+  template <class E>
+  void word(std::string_view key, Field<E> &field, std::initializer_list<E> values) {
+    word(key, field, std::span<const E>(values.begin(), values.size()));
   }
 
   /// The value whatever its type; null when absent.

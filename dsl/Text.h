@@ -19,6 +19,9 @@ void append(std::string &out, char32_t codePoint);
 
 /// The shortest text that reads back as the same number.
 std::string shortest(double value);
+/// A number in a message.
+inline std::string shown(int64_t value) { return std::to_string(value); }
+inline std::string shown(double value) { return shortest(value); }
 
 /// Columns of a terminal: 0 for combining marks, 2 for wide East Asian characters and emoji,
 /// else 1.

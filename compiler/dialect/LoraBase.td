@@ -1,4 +1,4 @@
-// The dialect, its weight type and the storage formats of frozen weights.
+// The dialect and its weight type.
 #ifndef LORA_BASE_TD
 #define LORA_BASE_TD
 
@@ -18,30 +18,25 @@ def Lora_Dialect : Dialect {
   let useDefaultTypePrinterParser = 1;
 }
 
-def Lora_FormatKind : I32EnumAttr<"FormatKind", "how a frozen weight is stored", [
-    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"BF16", 2, "bf16">,
-    I32EnumAttrCase<"Q8_0", 3, "q8_0">, I32EnumAttrCase<"Q4_0", 4, "q4_0">, I32EnumAttrCase<"Q4_1", 5, "q4_1">,
-    I32EnumAttrCase<"NF4", 6, "nf4">, I32EnumAttrCase<"FP4", 7, "fp4">, I32EnumAttrCase<"Vector", 8, "vector">]> {
-  let cppNamespace = "::lorac::lora";
-  let genSpecializedAttr = 0;
-}
-
 def Lora_WeightType : TypeDef<Lora_Dialect, "Weight"> {
   let mnemonic = "weight";
   let summary = "a frozen weight `[out, in]` (or a norm's `[n]`) in a storage format";
   let description = [{
-    `nf4` and `fp4` state the block (over the flat row-major matrix) and, for double quantization, `dq256`.
+    The format is a kernel's layout, not a file's type (docs/design.md, "Frozen weights"): numbers; integer codes of 4 or 8 bits with a
+    scale, of a type, and perhaps a minimum for each block of a row; codes of a table of 16 numbers, whose blocks run over the flat
+    row-major matrix and whose scales may be quantized too (`dq256`).
     ```mlir
     !lora.weight<64x176, f32>
+    !lora.weight<64x176, int8<16, f32>>
+    !lora.weight<64x256, int4<32, f32, min>>
     !lora.weight<64x176, nf4<64, dq256>>
     ```
   }];
-  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "FormatKind":$format, "int64_t":$block, "bool":$doubleQuant);
+  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, StringRefParameter<"as formats::toString spells it">:$format);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    /// The format as docs/design.md spells it: `nf4<64, dq256>`.
-    std::string formatName() const;
+    formats::WeightFormat layout() const { return *formats::parseWeightFormat(getFormat()); }
   }];
 }
 

@@ -10,6 +10,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
+using namespace lorac;
 using namespace lorac::lora;
 
 #include "compiler/dialect/LoraDialect.cpp.inc"
@@ -29,66 +30,62 @@ void LoraDialect::initialize() {
       >();
 }
 
-std::string WeightType::formatName() const {
-  std::string name = stringifyFormatKind(getFormat()).str();
-  if (getFormat() == FormatKind::NF4 || getFormat() == FormatKind::FP4)
-    name += "<" + std::to_string(getBlock()) + (getDoubleQuant() ? ", dq256>" : ">");
-  return name;
-}
-
 // `<64x176, nf4<64, dq256>>`
 void WeightType::print(AsmPrinter &printer) const {
   printer << "<";
   llvm::interleave(getShape(), [&](int64_t n) { printer << n; }, [&] { printer << "x"; });
-  printer << ", " << formatName() << ">";
+  printer << ", " << getFormat() << ">";
+}
+
+// A word, and between <> words and numbers.
+static ParseResult parseFormat(AsmParser &parser, std::string &text) {
+  StringRef word;
+  if (parser.parseKeyword(&word))
+    return failure();
+  text = word.str();
+  if (failed(parser.parseOptionalLess()))
+    return success();
+  char before = '<';
+  do {
+    int64_t number;
+    OptionalParseResult isNumber = parser.parseOptionalInteger(number);
+    if (isNumber.has_value() ? failed(*isNumber) : failed(parser.parseKeyword(&word)))
+      return failure();
+    text += before + (isNumber.has_value() ? std::to_string(number) : word.str());
+    before = ',';
+  } while (succeeded(parser.parseOptionalComma()));
+  text += '>';
+  return parser.parseGreater();
 }
 
 Type WeightType::parse(AsmParser &parser) {
   SmallVector<int64_t> shape;
-  StringRef kindName;
-  SMLoc kindLoc;
+  std::string format;
   if (parser.parseLess() ||
       parser.parseDimensionList(shape, /*allowDynamic=*/false, /*withTrailingX=*/false) ||
-      parser.parseComma() || parser.getCurrentLocation(&kindLoc) || parser.parseKeyword(&kindName))
+      parser.parseComma() || parseFormat(parser, format) || parser.parseGreater())
     return {};
-  std::optional<FormatKind> kind = symbolizeFormatKind(kindName);
-  if (!kind) {
-    parser.emitError(kindLoc, "no storage format is named '") << kindName << "'";
-    return {};
-  }
-  int64_t block = 0;
-  bool doubleQuant = false;
-  if (*kind == FormatKind::NF4 || *kind == FormatKind::FP4) {
-    if (parser.parseLess() || parser.parseInteger(block))
-      return {};
-    if (succeeded(parser.parseOptionalComma())) {
-      if (parser.parseKeyword("dq256"))
-        return {};
-      doubleQuant = true;
-    }
-    if (parser.parseGreater())
-      return {};
-  }
-  if (parser.parseGreater())
-    return {};
-  return parser.getChecked<WeightType>(parser.getContext(), shape, *kind, block, doubleQuant);
+  if (std::optional<formats::WeightFormat> known = formats::parseWeightFormat(format))
+    format = toString(*known);
+  return parser.getChecked<WeightType>(parser.getContext(), shape, format);
 }
 
 LogicalResult WeightType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
-                                 ArrayRef<int64_t> shape, FormatKind format, int64_t block,
-                                 bool doubleQuant) {
-  size_t rank = format == FormatKind::Vector ? 1 : 2;
+                                 ArrayRef<int64_t> shape, StringRef format) {
+  using formats::WeightFormat;
+  std::optional<WeightFormat> layout = formats::parseWeightFormat(format);
+  if (!layout || toString(*layout) != format)
+    return emitError() << "no storage format is written '" << format
+                       << "'; there are f32, f16, bf16, vector, int4<BLOCK, f16|f32[, min]> and "
+                          "int8<…> with blocks of 16, 32 or 64, nf4<BLOCK[, dq256]> and fp4<…> "
+                          "with blocks of 32, 64, … 4096";
+  size_t rank = layout->kind == WeightFormat::Vector ? 1 : 2;
   if (shape.size() != rank)
-    return emitError() << "a weight in format '" << stringifyFormatKind(format) << "' has " << rank
+    return emitError() << "a weight in format '" << format << "' has " << rank
                        << " dimension(s), got " << shape.size();
-  bool blocked = format == FormatKind::NF4 || format == FormatKind::FP4;
-  if (blocked && (block < 32 || block > 4096 || (block & (block - 1)) != 0))
-    return emitError() << "block size must be a power of two from 32 to 4096, got " << block;
-  bool ggufBlocks =
-      format == FormatKind::Q8_0 || format == FormatKind::Q4_0 || format == FormatKind::Q4_1;
-  if (ggufBlocks && shape[1] % 32 != 0)
-    return emitError() << "rows of format '" << stringifyFormatKind(format)
-                       << "' are multiples of 32, got " << shape[1];
+  if (layout->kind == WeightFormat::Integers && shape[1] % layout->block != 0)
+    return emitError() << "rows of format '" << format << "' are multiples of " << layout->block
+                       << ", got " << shape[1];
   return success();
 }
 

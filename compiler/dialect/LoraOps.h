@@ -13,6 +13,8 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "runtime/formats/WeightFormat.h"
+
 #include "compiler/dialect/LoraDialect.h.inc"
 #include "compiler/dialect/LoraEnums.h.inc"
 #include "compiler/dialect/LoraInterfaces.h.inc"

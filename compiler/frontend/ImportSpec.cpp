@@ -94,19 +94,20 @@ private:
   // type for embedding and head.
   WeightType weightType(const dsl::BoundWeight &weight, StringRef tensor) {
     if (weight.isVector())
-      return WeightType::get(&context, weight.shape, FormatKind::Vector, 0, false);
+      return WeightType::get(&context, weight.shape, "vector");
     const dsl::QuantizationSpec &quantization = input.spec.quantization;
-    dsl::BaseFormat format = *quantization.format;
-    bool quantized = format == dsl::BaseFormat::Nf4 || format == dsl::BaseFormat::Fp4;
-    if (weight.kind == dsl::WeightKind::Linear && quantized)
-      return WeightType::get(&context, weight.shape,
-                             format == dsl::BaseFormat::Nf4 ? FormatKind::NF4 : FormatKind::FP4,
-                             *quantization.blockSize, *quantization.doubleQuant);
-    FormatKind kind = FormatKind::F32;
-    auto found = input.sourceTypes.find(tensor.str());
-    if (format != dsl::BaseFormat::None && found != input.sourceTypes.end())
-      kind = symbolizeFormatKind(found->second).value_or(FormatKind::F32);
-    return WeightType::get(&context, weight.shape, kind, 0, false);
+    const dsl::BaseFormat format = *quantization.format;
+    const std::optional<formats::FourBit> codebook = codebookOf(format);
+    if (weight.kind == dsl::WeightKind::Linear && codebook) {
+      const auto codes = formats::WeightFormat::codes(*codebook, *quantization.blockSize,
+                                                      *quantization.doubleQuant);
+      return WeightType::get(&context, weight.shape, toString(codes));
+    }
+    auto found = input.sourceFormats.find(tensor.str());
+    return WeightType::get(&context, weight.shape,
+                           format == dsl::BaseFormat::None || found == input.sourceFormats.end()
+                               ? "f32"
+                               : StringRef(found->second));
   }
 
   void declareRopes() {

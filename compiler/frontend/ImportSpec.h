@@ -13,13 +13,13 @@
 namespace lorac {
 
 /// What ImportSpec is given beside the spec: the model as bound, adapters as resolved, and for each
-/// tensor of the source (Hugging Face name) its type there (`f32`, `f16`, `bf16`, `q8_0`, `q4_0`,
-/// `q4_1`). Tensors that are missing count as f32.
+/// tensor of the source (Hugging Face name) the format of its weight as it is stored there. Tensors
+/// that are missing count as f32.
 struct ImportInput {
   const dsl::Spec &spec;
   const dsl::BoundModel &model;
   const std::vector<dsl::AdapterChoice> &adapters;
-  const std::map<std::string, std::string> &sourceTypes;
+  const std::map<std::string, std::string> &sourceFormats;
   std::optional<dsl::RankBudget> ranks = std::nullopt; ///< AdaLoRA
 };
 

@@ -72,7 +72,7 @@ private:
 
   LogicalResult importModel() {
     module = importSpec(context, {*request.spec, *request.model, request.adapters,
-                                  request.sourceTypes, request.ranks});
+                                  request.sourceFormats, request.ranks});
     if (failed(verify(*module)))
       return failure();
     setMemory();

@@ -21,9 +21,8 @@ struct CompileRequest {
   const dsl::BoundModel *model = nullptr;
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
-  /// For each tensor of the source (Hugging Face name) its type there: f32, f16, bf16, q8_0, q4_0,
-  /// q4_1. Missing: f32.
-  std::map<std::string, std::string> sourceTypes;
+  /// For each tensor of the source (Hugging Face name) its format as it is stored. Missing: f32.
+  std::map<std::string, std::string> sourceFormats;
   std::string cpu = "native";         ///< CPU name for 60-kernels, as `--cpu` has it
   std::vector<std::string> cudaArchs; ///< sm_80, …: write the CUDA kernels instead of the CPU's
   std::string linker;                 ///< path of ld.lld

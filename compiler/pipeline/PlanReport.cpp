@@ -16,12 +16,10 @@ static std::string mib(int64_t bytes) {
 
 static void reportWeights(ModuleOp module, WeightLayout layout, raw_ostream &os) {
   llvm::MapVector<StringRef, std::pair<int64_t, int64_t>> byFormat; // count, bytes
-  llvm::StringMap<std::string> names;
   for (FrozenOp op : module.getOps<FrozenOp>()) {
     auto type = cast<WeightType>(op.getType());
-    auto entry = names.try_emplace(type.formatName(), type.formatName()).first;
-    byFormat[entry->getKey()].first += 1;
-    byFormat[entry->getKey()].second += weightBytes(type, layout);
+    auto &[count, bytes] = byFormat[type.getFormat()];
+    count += 1, bytes += weightBytes(type, layout);
   }
   for (auto &[format, entry] : byFormat)
     os << llvm::formatv("| frozen weights, {0}: {1} tensors | {2} |\n", format, entry.first,

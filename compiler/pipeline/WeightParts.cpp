@@ -7,16 +7,17 @@ using namespace lorac;
 using namespace lorac::lora;
 
 std::vector<WeightPart> lorac::weightParts(WeightType type, WeightLayout layout) {
-  std::optional<formats::WeightFormat> format = formats::parseWeightFormat(type.formatName());
-  assert(format && "the type's verifier knows the same formats");
+  const formats::WeightFormat format = type.layout();
   auto shape = type.getShape();
   std::vector<WeightPart> parts;
   int64_t n = shape[0], k = shape.size() > 1 ? shape[1] : 1;
-  for (int i = 0; i < formats::partCount(*format); ++i)
+  for (int i = 0; i < formats::partCount(format); ++i)
     if (layout == WeightLayout::Rows)
-      parts.push_back({formats::rowPartName(*format, i), formats::rowPartBytes(*format, i, n, k)});
+      parts.push_back(
+          {std::string(formats::rowPartName(format, i)), formats::rowPartBytes(format, i, n, k)});
     else
-      parts.push_back({formats::partName(*format, i), formats::partBytes(*format, i, n, k)});
+      parts.push_back({std::string(formats::partsOf(format).list[i].name),
+                       formats::partBytes(format, i, n, k)});
   return parts;
 }
 

@@ -1,16 +1,26 @@
 // `lorac check`: everything that can be known before compiling.
 
 #include "compiler/tools/CheckData.h"
+#include "compiler/tools/Command.h"
 #include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
 #include "nlohmann/json.hpp"
 
+#include <algorithm>
 #include <set>
+#include <sstream>
 
 namespace lorac::tools {
 namespace {
+
+struct CheckOptions {
+  SpecInput spec;
+  bool json = false;
+  bool effective = false; ///< print the effective spec as TOML
+  int64_t samples = 0;    ///< print so many of each table
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -63,10 +73,50 @@ std::string dataLines(const CheckedData &data) {
   return text;
 }
 
+std::string placeOf(const train::ShownSample &sample) {
+  return sample.path + (sample.line  ? ", line " + std::to_string(sample.line)
+                        : sample.row ? ", row " + std::to_string(sample.row)
+                                     : "");
+}
+
+/// Samples in lines: `> ` before what is trained, `| ` before what is only read.
+std::string sampleLines(const CheckedData &data) {
+  std::string text;
+  for (const std::vector<CheckedSample> &table : data.samples)
+    for (const CheckedSample &one : table) {
+      const auto labels = std::count_if(one.labels.begin(), one.labels.end(),
+                                        [](int32_t label) { return label >= 0; });
+      text += "\n" + placeOf(one.sample) + ": " + std::to_string(one.ids.size()) + " tokens, " +
+              std::to_string(labels) + " trained\n";
+      for (const train::Segment &segment : one.sample.segments) {
+        std::istringstream lines(segment.text);
+        for (std::string line; std::getline(lines, line);)
+          text += (segment.isTrained ? "  > " : "  | ") + dsl::printable(line, 2000) + "\n";
+      }
+    }
+  return text;
+}
+
+Json samplesJson(const std::vector<CheckedSample> &samples) {
+  Json out = Json::array();
+  for (const CheckedSample &one : samples) {
+    Json segments = Json::array();
+    for (const train::Segment &segment : one.sample.segments)
+      segments.push_back({{"text", segment.text}, {"train", segment.isTrained}});
+    out.push_back(
+        {{"file", one.sample.path},
+         {one.sample.line ? "line" : "row", one.sample.line ? one.sample.line : one.sample.row},
+         {"segments", segments},
+         {"ids", one.ids},
+         {"labels", one.labels}});
+  }
+  return out;
+}
+
 Json asJson(const Project &project, const CheckedData &data) {
   const AdapterFacts facts = adapterFacts(project);
   Json tables = Json::array();
-  for (const train::TableFacts &table : data.tables)
+  for (const train::TableFacts &table : data.tables) {
     tables.push_back({{"name", table.name},
                       {"format", table.format},
                       {"files", table.files},
@@ -76,6 +126,7 @@ Json asJson(const Project &project, const CheckedData &data) {
                       {"held_out", table.heldOut},
                       {"empty", table.blank},
                       {"single_tokens", table.single},
+                      {"unlabelled", table.unlabelled},
                       {"overlong", table.overlong},
                       {"cut_tokens", table.cutTokens},
                       {"first",
@@ -84,6 +135,9 @@ Json asJson(const Project &project, const CheckedData &data) {
                         {"labels", table.startLabels},
                         {"bos", table.startHasBos},
                         {"eos", table.startHasEos}}}});
+    if (const auto &samples = data.samples[tables.size() - 1]; !samples.empty())
+      tables.back()["samples"] = samplesJson(samples);
+  }
   return {
       {"model", {{"architecture", project.model.architecture}, {"layers", project.model.layers}}},
       {"adapted_modules", project.adapters.size()},
@@ -94,13 +148,13 @@ Json asJson(const Project &project, const CheckedData &data) {
 
 } // namespace
 
-Exit runCheck(const CheckOptions &options) {
+static Exit runCheck(const CheckOptions &options) {
   Project project;
   CheckedData data;
   dsl::Diagnostics diags;
   Exit code = loadProject(options.spec, project, diags);
   if (code == Exit::Done)
-    code = checkData(project, data, diags);
+    code = checkData(project, options.samples, data, diags);
   if (options.json) {
     Json result = {{"spec", options.spec.path},
                    {"right", code == Exit::Done},
@@ -113,8 +167,28 @@ Exit runCheck(const CheckOptions &options) {
   if (std::string text = diags.text(); !text.empty())
     sayLine(text);
   if (code == Exit::Done)
-    print(options.effective ? dsl::toToml(project.spec) : summary(project) + dataLines(data));
+    print(options.effective ? dsl::toToml(project.spec)
+                            : summary(project) + dataLines(data) + sampleLines(data));
   return code;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<CheckOptions>();
+  addSpec(app, options->spec);
+  app.add_flag("--effective", options->effective,
+               "print the effective spec: defaults, environment and flags filled in");
+  app.add_option("--samples", options->samples,
+                 "print the first N samples of the data, and what of them is trained")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--json", options->json, "print the diagnostics as JSON");
+  return {[options] { return needs(options->spec.path, "SPEC"); },
+          [options] { return runCheck(*options); }};
+}
+
+const Command commandCheck = {
+    "check", "check a spec and the files that it names",
+    R"(| `check SPEC` | opens all that `train` opens (model, tokenizer, data, `init_from`, output folder) and says how many samples and tokens there are, with the first sample of each table; `--samples N` prints N samples, with what of them is trained; `--json` the same for scripts; `--effective` prints the spec with all defaults filled in, each value with its origin |)",
+    add};
 
 } // namespace lorac::tools

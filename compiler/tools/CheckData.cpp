@@ -55,9 +55,23 @@ Exit checkOutput(const Project &project, CheckedData &out, dsl::Diagnostics &dia
   return Exit::Done;
 }
 
+/// Labels stand at the token's own place, as in a tokens file; the first is never predicted.
+CheckedSample checkedSample(const train::Corpus &corpus, train::ShownSample sample) {
+  CheckedSample out;
+  for (uint64_t i = 0; i < sample.count; ++i)
+    out.ids.push_back(corpus.ids[sample.begin + i]);
+  out.labels.assign(out.ids.size(), -100);
+  for (const train::Piece &piece : corpus.pieces)
+    if (piece.begin >= sample.begin && piece.begin < sample.begin + sample.count)
+      for (uint32_t i = 0; i + 1 < piece.count; ++i)
+        out.labels[piece.begin - sample.begin + i + 1] = corpus.target(piece, i);
+  out.sample = std::move(sample);
+  return out;
+}
+
 } // namespace
 
-Exit checkData(const Project &project, CheckedData &out, dsl::Diagnostics &diags) {
+Exit checkData(const Project &project, int64_t samples, CheckedData &out, dsl::Diagnostics &diags) {
   const dsl::Spec &spec = project.spec;
   Result<train::RunConfig> run = train::parseRunConfig(dsl::toJson(spec));
   if (!run)
@@ -70,7 +84,7 @@ Exit checkData(const Project &project, CheckedData &out, dsl::Diagnostics &diags
     encoder = train::encoderOf(*tokenizer);
   }
   const train::DataLimits limits{project.model.vocabSize, run->maxLength,
-                                 run->batchSize * run->maxLength, run->seed};
+                                 run->batchSize * run->maxLength, run->seed, samples};
   const dsl::DataSpec &data = spec.data.front();
   const dsl::SourceRange &path = placeOf(data.path, data.range);
   Result<train::Corpus> corpus = train::loadCorpus(run->data, encoder, limits);
@@ -85,6 +99,11 @@ Exit checkData(const Project &project, CheckedData &out, dsl::Diagnostics &diags
     return refuse(some.error(), path, diags);
   for (const std::string &warning : corpus->warnings)
     diags.warning(path, warning);
+  for (train::TableFacts &table : corpus->tables) {
+    std::vector<CheckedSample> &list = out.samples.emplace_back();
+    for (train::ShownSample &sample : table.shown)
+      list.push_back(checkedSample(*corpus, std::move(sample)));
+  }
   out.tables = std::move(corpus->tables);
   out.notes = std::move(corpus->notes);
   return checkOutput(project, out, diags);

@@ -7,7 +7,14 @@
 
 namespace lorac::tools {
 
+/// A sample as it is trained on.
+struct CheckedSample {
+  train::ShownSample sample;
+  std::vector<int32_t> ids, labels; ///< label -100: not trained
+};
+
 struct CheckedData {
+  std::vector<std::vector<CheckedSample>> samples; ///< the first of each table
   std::vector<train::TableFacts> tables;
   std::vector<std::string> notes;
   std::string outputFolder;
@@ -15,7 +22,7 @@ struct CheckedData {
 };
 
 /// Opens all of it as the training binary does. What is wrong is in `diags`, at the key that names
-/// it.
-Exit checkData(const Project &project, CheckedData &out, dsl::Diagnostics &diags);
+/// it. `samples`: so many of each table are kept to be shown.
+Exit checkData(const Project &project, int64_t samples, CheckedData &out, dsl::Diagnostics &diags);
 
 } // namespace lorac::tools

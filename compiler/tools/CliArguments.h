@@ -3,7 +3,7 @@
 // mean nothing.
 
 #include "CLI/CLI.hpp"
-#include "compiler/tools/Commands.h"
+#include "compiler/tools/CompileProject.h"
 
 #include <optional>
 #include <string>

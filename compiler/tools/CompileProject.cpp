@@ -45,7 +45,7 @@ CompileRequest requestFor(const Project &project, const CompileSettings &setting
   request.model = &project.model;
   request.adapters = project.adapters;
   request.ranks = project.ranks;
-  request.sourceTypes = project.sourceFormats;
+  request.sourceFormats = project.sourceFormats;
   request.cpu = settings.cpu.empty() ? "native" : settings.cpu;
   request.cudaArchs = settings.archs;
   request.threads = train::availableThreads();

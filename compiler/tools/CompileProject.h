@@ -12,6 +12,17 @@
 
 namespace lorac::tools {
 
+struct CompileOptions {
+  SpecInput spec;
+  std::string out;                ///< folder; empty: generated/<spec>
+  std::string cpu;                ///< x86-64-v3, …; empty: the CPU at hand
+  std::string target;             ///< "cpu", "cuda" or empty: the spec's
+  std::vector<std::string> archs; ///< for cuda: sm_80
+  bool rankPerKernel = false;     ///< CPU kernels each made for one rank, to compare with
+  std::string adapter;            ///< eval, generate: one that the program must serve
+  bool json = false;
+};
+
 struct CompileSettings {
   std::string cpu;                ///< empty: the one at hand
   std::vector<std::string> archs; ///< not empty: kernels for CUDA instead of the CPU's

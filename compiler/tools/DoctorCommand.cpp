@@ -1,6 +1,6 @@
 // `lorac doctor`: what there is on this machine, what is missing, and what that means.
 
-#include "compiler/tools/Commands.h"
+#include "compiler/tools/Command.h"
 #include "compiler/tools/HostCpu.h"
 #include "compiler/tools/HostNvrtc.h"
 #include "compiler/tools/Output.h"
@@ -16,6 +16,10 @@
 
 namespace lorac::tools {
 namespace {
+
+struct DoctorOptions {
+  bool json = false;
+};
 
 enum class State { Good, Absent, Bad };
 
@@ -146,7 +150,7 @@ const char *word(State state) {
 
 } // namespace
 
-Exit runDoctor(const DoctorOptions &options) {
+static Exit runDoctor(const DoctorOptions &options) {
   const std::vector<Finding> findings = examine();
   bool healthy = true;
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -170,5 +174,16 @@ Exit runDoctor(const DoctorOptions &options) {
     sayError("lorac cannot work here as it should; see what is marked 'missing'");
   return healthy ? Exit::Done : Exit::Failed;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<DoctorOptions>();
+  app.add_flag("--json", options->json, "print JSON");
+  return {[] { return std::string(); }, [options] { return runDoctor(*options); }};
+}
+
+const Command commandDoctor = {
+    "doctor", "what lorac finds on this machine, and what it misses",
+    R"(| `doctor` | what lorac finds on this machine, and what it misses; limits of cores and memory by cgroups (v1 and v2) and `ulimit -v`, `-d` among it, with the file that sets each |)",
+    add};
 
 } // namespace lorac::tools

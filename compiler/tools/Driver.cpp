@@ -107,8 +107,8 @@ void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
   const bool gguf = source.facts.kind == dsl::ModelFacts::Kind::Gguf;
   for (const dsl::BoundWeight &weight : model.weights)
     for (int64_t layer = 0; layer < (weight.perLayer ? model.layers : 1); ++layer)
-      if (auto type = source.tensorType(gguf ? weight.ggufName(layer) : weight.hfName(layer)))
-        formats[weight.hfName(layer)] = *type;
+      if (auto format = source.tensorFormat(gguf ? weight.ggufName(layer) : weight.hfName(layer)))
+        formats[weight.hfName(layer)] = *format;
 }
 
 } // namespace
@@ -138,7 +138,7 @@ Exit loadProject(const SpecInput &input, Project &out, dsl::Diagnostics &diags) 
     return Exit::Refused;
   if (Exit fits = checkInitFrom(out, diags); fits != Exit::Done)
     return fits;
-  if (source.tensorType)
+  if (source.tensorFormat)
     noteFormats(source, out.model, out.sourceFormats);
   return Exit::Done;
 }

@@ -2,7 +2,6 @@
 // From a path on the command line to everything that compiling needs: the spec checked, the model
 // bound, adapters chosen.
 
-#include "compiler/tools/Commands.h"
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
@@ -15,14 +14,20 @@
 
 namespace lorac::tools {
 
+/// A spec and what the command line changes in it.
+struct SpecInput {
+  std::string path;
+  std::vector<std::string> sets; ///< "adapter.r=8"
+};
+
 struct Project {
   dsl::Spec spec;
   dsl::BoundModel model;
   formats::ModelIdentity identity; ///< which model this is
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
-  /// Hugging Face tensor name -> the type in the model's file ("q4_1", "f32", …); empty without a
-  /// source.
+  /// Hugging Face tensor name -> the format of its weight as the model's file stores it ("f32",
+  /// "int4<32, f16, min>", …); empty without a source.
   std::map<std::string, std::string> sourceFormats;
 };
 

@@ -1,6 +1,7 @@
 // `lorac explain`: what a run will do, before it runs: AdaLoRA's budget by step, rates and bytes by
 // tensor.
 
+#include "compiler/tools/Command.h"
 #include "compiler/tools/Explanation.h"
 #include "compiler/tools/Output.h"
 #include "nlohmann/json.hpp"
@@ -13,6 +14,11 @@
 
 namespace lorac::tools {
 namespace {
+
+struct ExplainOptions {
+  SpecInput spec;
+  bool json = false;
+};
 
 using Json = nlohmann::ordered_json;
 
@@ -45,20 +51,22 @@ std::string rate(double value) { return fmt::format("{:.6g}", value); }
 
 std::string methodOf(const dsl::Spec &spec) {
   const dsl::AdapterSpec &adapter = spec.adapter;
-  const bool nf4 = *spec.quantization.format == dsl::BaseFormat::Nf4 ||
-                   *spec.quantization.format == dsl::BaseFormat::Fp4;
   std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
                      : *adapter.useDora                             ? "DoRA"
                      : *adapter.useRslora                           ? "rsLoRA"
                                                                     : "LoRA";
   if (adapter.loraplus)
     name += name == "LoRA" ? "+" : ", rates as in LoRA+";
-  return nf4 ? name + " on a base in " + std::string(toString(*spec.quantization.format)) : name;
+  return codebookOf(*spec.quantization.format)
+             ? name + " on a base in " + std::string(toString(*spec.quantization.format))
+             : name;
 }
 
 std::string scheduleOf(const dsl::Spec &spec) {
   const dsl::ScheduleSpec &schedule = spec.schedule;
   std::string text(toString(*schedule.name));
+  if (*schedule.minLrRatio > 0)
+    text += fmt::format(" to {:g} of the rate", *schedule.minLrRatio);
   int64_t warmup = *schedule.warmupSteps;
   if (*schedule.warmupRatio > 0) {
     if (*spec.train.steps == 0)
@@ -335,7 +343,7 @@ std::string jsonText(const Project &project, const Explanation &all,
 
 } // namespace
 
-Exit runExplain(const ExplainOptions &options) {
+static Exit runExplain(const ExplainOptions &options) {
   Project project;
   dsl::Diagnostics diags;
   const Exit code = loadProject(options.spec, project, diags);
@@ -353,5 +361,18 @@ Exit runExplain(const ExplainOptions &options) {
           tensorText(project, all));
   return Exit::Done;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<ExplainOptions>();
+  addSpec(app, options->spec);
+  app.add_flag("--json", options->json, "print JSON, an entry a tensor");
+  return {[options] { return needs(options->spec.path, "SPEC"); },
+          [options] { return runExplain(*options); }};
+}
+
+const Command commandExplain = {
+    "explain", "what a run will do: AdaLoRA's budget by step; rates and bytes by tensor",
+    R"(| `explain SPEC` | what the run will do: AdaLoRA's phases and its budget after each allocation, scales, and of each tensor rank, learning rate, weight decay and bytes |)",
+    add};
 
 } // namespace lorac::tools

@@ -1,5 +1,6 @@
 // `lorac export`: an adapter as PEFT's folder, of LoRA or AdaLoRA, or as llama.cpp's GGUF file.
 
+#include "compiler/tools/Command.h"
 #include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
@@ -19,6 +20,15 @@ namespace fs = std::filesystem;
 
 namespace lorac::tools {
 namespace {
+
+struct ExportOptions {
+  std::string adapter; ///< a folder in PEFT's layout
+  std::string format;  ///< peft | peft-adalora | gguf
+  std::string out;
+  std::string model;  ///< the base model; empty: what the adapter names
+  bool force = false; ///< replace an adapter of the same kind that is there
+  bool json = false;
+};
 
 /// The base: its architecture in GGUF, its linear layers, and which model it is.
 struct Base {
@@ -223,7 +233,7 @@ Result<void> checkTarget(const ExportOptions &options, const std::string &out) {
 
 } // namespace
 
-Exit runExport(const ExportOptions &options) {
+static Exit runExport(const ExportOptions &options) {
   const std::string source = withoutSlash(options.adapter);
   const bool fromGguf = fs::path(source).extension() == ".gguf";
   const std::string stem = fromGguf ? source.substr(0, source.size() - 5) : source;
@@ -263,5 +273,31 @@ Exit runExport(const ExportOptions &options) {
     print(out + ": " + std::to_string(adapter->modules.size()) + " modules\n");
   return Exit::Done;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<ExportOptions>();
+  app.add_option("ADAPTER", options->adapter, "an adapter in PEFT's layout")->type_name("");
+  app.add_option("--format", options->format,
+                 "peft, gguf, or peft-adalora: triplets as PEFT's AdaLoRA saves them")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"peft", "peft-adalora", "gguf"}));
+  app.add_option("-o,--out", options->out,
+                 "folder (peft) or file (gguf) to write [beside the adapter]")
+      ->type_name("PATH");
+  app.add_option("--model", options->model, "the base model [what the adapter names]")
+      ->type_name("PATH");
+  app.add_flag("--force", options->force, "replace an adapter of the same kind that is there");
+  app.add_flag("--json", options->json, "print JSON");
+  return {[options] {
+            return options->adapter.empty() ? std::string("ADAPTER is missing")
+                                            : needs(options->format, "--format");
+          },
+          [options] { return runExport(*options); }};
+}
+
+const Command commandExport = {
+    "export", "an adapter for other programs: PEFT or llama.cpp",
+    R"(| `export ADAPTER --format peft\|peft-adalora\|gguf` | an adapter for PEFT, vLLM or llama.cpp; the base model is that of the `spec.toml` beside it, or `--model`, and must have every module in the adapter's shape; `peft-adalora`: triplets, as PEFT's AdaLoRA saves them (docs/adalora.md, "Files"); `-o` onto something that is there needs `--force`, which replaces an adapter of the same kind and nothing else |)",
+    add};
 
 } // namespace lorac::tools

@@ -1,6 +1,6 @@
 // `lorac inspect`: what a compiled folder holds.
 
-#include "compiler/tools/Commands.h"
+#include "compiler/tools/Command.h"
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
@@ -16,6 +16,12 @@ namespace fs = std::filesystem;
 
 namespace lorac::tools {
 namespace {
+
+struct InspectOptions {
+  std::string folder;
+  std::string part; ///< a stage ("30", "30-backward"), a kernel, or empty: the list
+  bool json = false;
+};
 
 struct Part {
   std::string name; ///< 30-backward, linear_forward_…, plan
@@ -126,7 +132,7 @@ Exit list(const std::vector<Part> &parts, bool asJson) {
 
 } // namespace
 
-Exit runInspect(const InspectOptions &options) {
+static Exit runInspect(const InspectOptions &options) {
   std::error_code ignored;
   if (!fs::is_directory(options.folder, ignored))
     return fail({"there is no folder '" + options.folder + "'; `lorac compile SPEC` writes one"});
@@ -179,5 +185,21 @@ Exit runInspect(const InspectOptions &options) {
                    " names: " + some + (found.size() > 4 ? ", …" : ""),
                Exit::Usage});
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<InspectOptions>();
+  app.add_option("DIR", options->folder, "a folder that `lorac compile` wrote")->type_name("");
+  app.add_option("PART", options->part,
+                 "a stage (30, 30-backward), a kernel or a file of the plan [none: the list]")
+      ->type_name("");
+  app.add_flag("--json", options->json, "print JSON");
+  return {[options] { return needs(options->folder, "DIR"); },
+          [options] { return runInspect(*options); }};
+}
+
+const Command commandInspect = {
+    "inspect", "what a compiled folder holds: the list, one stage, or one kernel",
+    R"(| `inspect DIR [STAGE\|KERNEL]` | what a compiled folder holds; `30` is enough for `30-backward` |)",
+    add};
 
 } // namespace lorac::tools

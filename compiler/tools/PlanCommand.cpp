@@ -1,5 +1,6 @@
 // `lorac plan`: what a run will take, before it runs. Exit 4 when it does not fit.
 
+#include "compiler/tools/Command.h"
 #include "compiler/tools/CompileProject.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/PlanSize.h"
@@ -30,12 +31,12 @@ nlohmann::ordered_json asJson(const PlanSize &size, const Compiled &compiled, bo
 
 } // namespace
 
-Exit runPlan(const PlanOptions &options) {
+static Exit runPlan(const CompileOptions &options) {
   Project project;
-  Exit code = loadProject(options.compile.spec, project);
+  Exit code = loadProject(options.spec, project);
   if (code != Exit::Done)
     return code;
-  CompileSettings settings = settingsFor(options.compile, project.spec);
+  CompileSettings settings = settingsFor(options, project.spec);
   settings.kernels = false;
   Compiled compiled;
   code = compileProject(project, settings, compiled);
@@ -59,7 +60,7 @@ Exit runPlan(const PlanOptions &options) {
              most.by);
     code = Exit::DoesNotFit;
   }
-  if (options.compile.json) {
+  if (options.json) {
     print(asJson(*size, compiled, code == Exit::Done).dump(2) + "\n");
     return code;
   }
@@ -76,5 +77,19 @@ Exit runPlan(const PlanOptions &options) {
         " threads; this machine gives " + binaryBytes(double(have)) + " (" + most.by + ").\n");
   return code;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<CompileOptions>();
+  addSpec(app, options->spec);
+  app.add_option("--cpu", options->cpu, "plan for this CPU [the one at hand]")->type_name("NAME");
+  app.add_flag("--json", options->json, "print JSON");
+  return {[options] { return needs(options->spec.path, "SPEC"); },
+          [options] { return runPlan(*options); }};
+}
+
+const Command commandPlan = {
+    "plan", "memory and work of a spec, before anything runs",
+    R"(| `plan SPEC` | memory and work of a run, before anything runs: a line for each thing that is held, data and program included; `--json` has the lines as `lines` |)",
+    add};
 
 } // namespace lorac::tools

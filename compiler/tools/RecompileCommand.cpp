@@ -2,6 +2,7 @@
 // all that it is made from travels in the binary.
 
 #include "compiler/pipeline/Pipeline.h"
+#include "compiler/tools/Command.h"
 #include "compiler/tools/CompileProject.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
@@ -25,6 +26,15 @@
 
 namespace lorac::tools {
 namespace {
+
+/// What `train` asks of a child when AdaLoRA's ranks have fallen.
+struct RecompileOptions {
+  std::string program; ///< a train binary
+  std::string ranks;   ///< file: a JSON object, rank by module
+  std::string out;     ///< the program to write
+  std::string dumps;   ///< folder for the stages; empty: none
+  bool background = false, probe = false;
+};
 
 constexpr int lowPriority = 10; // a tenth of a core beside busy ones
 
@@ -75,7 +85,7 @@ Result<void> writeDumps(const std::string &folder,
 
 } // namespace
 
-Exit runRecompile(const RecompileOptions &options) {
+static Exit runRecompile(const RecompileOptions &options) {
   const auto start = std::chrono::steady_clock::now();
   if (options.probe) {
     Result<std::string> identity = compilerIdentity();
@@ -160,5 +170,29 @@ Exit runRecompile(const RecompileOptions &options) {
         "\n");
   return Exit::Done;
 }
+
+static Action add(CLI::App &app) {
+  auto options = std::make_shared<RecompileOptions>();
+  app.add_option("TRAIN", options->program, "the training binary")->type_name("");
+  app.add_option("--ranks", options->ranks, "a JSON object: rank by module")->type_name("FILE");
+  app.add_option("-o,--out", options->out, "the program to write")->type_name("FILE");
+  app.add_option("--dumps", options->dumps, "write the stages there too")->type_name("DIR");
+  app.add_flag("--background", options->background,
+               "at low priority, and no longer than the process that started it");
+  app.add_flag("--probe", options->probe, "print which programs this lorac makes, as JSON");
+  return {[options] {
+            return options->probe             ? std::string()
+                   : options->program.empty() ? std::string("TRAIN is missing")
+                   : options->ranks.empty()   ? std::string("--ranks is missing")
+                                              : needs(options->out, "--out");
+          },
+          [options] { return runRecompile(*options); }};
+}
+
+const Command commandRecompile = {
+    "recompile",
+    "the program of a train binary at other ranks: what a run with AdaLoRA asks for by itself",
+    R"(| `recompile TRAIN --ranks FILE -o PROGRAM` | a training binary's program at other ranks; a run with AdaLoRA asks for it by itself (docs/adalora.md) |)",
+    add, /*readsSpec=*/false};
 
 } // namespace lorac::tools

@@ -2,18 +2,10 @@
 
 #include "runtime/formats/ModelSource.h"
 
-#include <cctype>
 #include <map>
 
 namespace lorac::tools {
 namespace {
-
-/// The file's word for a type ("Q4_1") as the compiler's ("q4_1").
-std::string lowered(std::string text) {
-  for (char &c : text)
-    c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 Result<void> findAll(const formats::ModelSource &source, const dsl::BoundModel &model) {
   std::vector<formats::WantedWeight> wanted;
@@ -35,9 +27,10 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   if (!opened)
     return opened.error();
   std::shared_ptr<const formats::ModelSource> source = *opened;
-  auto types = std::make_shared<std::map<std::string, std::string>>();
+  auto formats = std::make_shared<std::map<std::string, std::string>>();
   for (const formats::SourceTensor &tensor : source->tensors())
-    types->emplace(tensor.name, lowered(tensor.type));
+    if (tensor.kept)
+      formats->emplace(tensor.name, toString(*tensor.kept));
 
   SourceFacts result;
   result.source = source;
@@ -57,9 +50,9 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   result.facts.vector = [source](const std::string &name, int64_t length) {
     return source->vector(name, length);
   };
-  result.tensorType = [types](const std::string &name) -> std::optional<std::string> {
-    auto found = types->find(name);
-    return found == types->end() ? std::nullopt : std::optional(found->second);
+  result.tensorFormat = [formats](const std::string &name) -> std::optional<std::string> {
+    auto found = formats->find(name);
+    return found == formats->end() ? std::nullopt : std::optional(found->second);
   };
   result.checkWeights = [source](const dsl::BoundModel &model) { return findAll(*source, model); };
   return result;

@@ -18,9 +18,9 @@ struct SourceFacts {
   dsl::ModelFacts facts;
   std::string modelType;          ///< config.json's model_type, or general.architecture
   std::vector<std::string> notes; ///< what a user should hear of it
-  /// The type of a tensor in the file, by its name there ("q4_1"); nothing when there is no such
-  /// tensor.
-  std::function<std::optional<std::string>(const std::string &name)> tensorType;
+  /// The format in which kernels see a tensor as it is stored, by its name in the file; nothing
+  /// when there is no such tensor.
+  std::function<std::optional<std::string>(const std::string &name)> tensorFormat;
   /// Whether the files hold every weight of the model, in its shape and in a type that is read
   /// here, and nothing else.
   std::function<Result<void>(const dsl::BoundModel &model)> checkWeights;

@@ -1,4 +1,4 @@
-// lorac, for users: Cli.cpp reads the command line, Commands.h lists what it can do.
+// lorac, for users: Cli.cpp reads the command line, Commands.def lists what it can do.
 
 #include "compiler/tools/Cli.h"
 #include "compiler/tools/Output.h"

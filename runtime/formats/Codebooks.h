@@ -1,6 +1,8 @@
 #pragma once
 // The values of 4-bit codes before their scale. No dependencies: compiler and runtime include it.
 
+#include <string_view>
+
 namespace lorac::formats {
 
 /// NF4 by code (Dettmers et al. 2023, appendix E).
@@ -26,5 +28,13 @@ inline constexpr float nf4Codes[16] = {-1.0f,
 inline constexpr float fp4Codes[16] = {
     0.0f,  0.0625f / 12,  8.0f / 12,  12.0f / 12,  4.0f / 12,  6.0f / 12,  2.0f / 12,  3.0f / 12,
     -0.0f, -0.0625f / 12, -8.0f / 12, -12.0f / 12, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12};
+
+/// Rows of the table below.
+enum class FourBit { Nf4, Fp4 };
+inline constexpr struct {
+  std::string_view name;
+  const float (&values)[16];
+  bool quantized; ///< weights can be quantized to it; others are as a file has them
+} codebooks[] = {{"nf4", nf4Codes, true}, {"fp4", fp4Codes, true}};
 
 } // namespace lorac::formats

@@ -158,13 +158,12 @@ Result<std::vector<int32_t>> Gguf::integers(std::string_view name) const {
 }
 
 Result<void> Gguf::checkReadable(const GgufTensor &tensor) const {
-  const std::optional<GgmlTypeInfo> info = ggmlTypeInfo(tensor.type);
-  if (info->readable)
+  const GgmlTypeInfo *info = ggmlTypeInfo(tensor.type);
+  if (info->kept)
     return {};
   return Error{fmt::format("'{}': tensor '{}' is {}, which this version does not read; use a file "
-                           "of F32, F16, BF16, Q4_0, "
-                           "Q4_1 or Q8_0",
-                           path(), shown(tensor.name), info->name),
+                           "of {}",
+                           path(), shown(tensor.name), info->name, readableGgmlTypes()),
                Exit::ForeignFile};
 }
 

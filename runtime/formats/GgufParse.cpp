@@ -234,7 +234,7 @@ private:
     }
     if (!read(tensor.type, "the type") || !read(tensor.offset, "the offset"))
       return false;
-    const std::optional<GgmlTypeInfo> info = ggmlTypeInfo(tensor.type);
+    const GgmlTypeInfo *info = ggmlTypeInfo(tensor.type);
     if (!info)
       return refuse(fmt::format("unknown ggml type {}", tensor.type));
     if (tensor.shape.back() % info->blockValues != 0)

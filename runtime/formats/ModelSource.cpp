@@ -25,9 +25,9 @@ public:
     headRows = permuted && wanted.permuteHeads > 0 ? n / wanted.permuteHeads : 0;
   }
   void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
-  std::optional<GgmlType> rawType() const override { return type; }
-  const uint8_t *rawRow(int64_t row) const override {
-    return file->bytes().data() + offset + uint64_t(storedRow(row)) * uint64_t(stride);
+  const GgmlTypeInfo *stored() const override { return ggmlTypeInfo(type); }
+  void readCodes(int64_t row, uint8_t *codes, float *scales, float *minima) const override {
+    decodeCodes(type, rawRow(row), k, codes, scales, minima);
   }
   void done(int64_t begin, int64_t end) const override {
     if (headRows > 0) { // rows move inside a head only
@@ -38,6 +38,9 @@ public:
   }
 
 private:
+  const uint8_t *rawRow(int64_t row) const {
+    return file->bytes().data() + offset + uint64_t(storedRow(row)) * uint64_t(stride);
+  }
   /// GGUF keeps a Llama's q and k with rows (half, j) of a head at (j, half): reshape(heads, 2,
   /// d/2).swapaxes(1, 2).
   int64_t storedRow(int64_t row) const {
@@ -83,6 +86,11 @@ std::optional<GgmlType> asGgml(DType type) {
   default:
     return std::nullopt;
   }
+}
+
+std::optional<WeightFormat> keptAs(DType type) {
+  const std::optional<GgmlType> same = asGgml(type);
+  return same ? ggmlTypeInfo(*same)->kept : std::nullopt;
 }
 
 /// Misfits of a whole model in one message.
@@ -188,7 +196,7 @@ Result<void> ModelSource::openFolder() {
   shards = std::move(*files);
   for (const Safetensors &shard : shards)
     for (const TensorInfo &tensor : shard.tensors())
-      list.push_back({tensor.name, tensor.shape, std::string(toString(tensor.dtype))});
+      list.push_back({tensor.name, tensor.shape, keptAs(tensor.dtype)});
   checkTie();
   return {};
 }
@@ -220,7 +228,7 @@ Result<void> ModelSource::openGguf() {
     return whole;
   ggufFile = std::move(*file);
   for (const GgufTensor &tensor : ggufFile->tensors())
-    list.push_back({tensor.name, tensor.shape, std::string(ggmlTypeInfo(tensor.type)->name)});
+    list.push_back({tensor.name, tensor.shape, ggmlTypeInfo(tensor.type)->kept});
   return {};
 }
 

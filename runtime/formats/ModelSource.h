@@ -24,10 +24,10 @@ public:
   int64_t cols() const { return k; }
   /// Row `row` as float32, `cols()` values.
   virtual void readRow(int64_t row, float *out) const = 0;
-  /// How the rows are stored, when their bytes can be had as they are (rawRow).
-  virtual std::optional<GgmlType> rawType() const { return std::nullopt; }
-  /// The stored bytes of a row, unaligned; only when rawType() says so.
-  virtual const uint8_t *rawRow(int64_t row) const { return nullptr; }
+  /// The type that the rows are stored in; null where they are computed.
+  virtual const GgmlTypeInfo *stored() const { return nullptr; }
+  /// A row as decodeCodes gives it, where stored() has codes.
+  virtual void readCodes(int64_t row, uint8_t *codes, float *scales, float *minima) const {}
   /// Called when the rows [begin, end) have been read for the last time.
   virtual void done(int64_t begin, int64_t end) const {}
 
@@ -48,7 +48,7 @@ struct WantedWeight {
 struct SourceTensor {
   std::string name; ///< as the file has it
   std::vector<int64_t> shape;
-  std::string type; ///< "Q4_1", "BF16"
+  std::optional<WeightFormat> kept; ///< how kernels see it as it is stored; nothing: it is not read
 };
 
 class ModelSource {

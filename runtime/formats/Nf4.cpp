@@ -1,5 +1,4 @@
 #include "runtime/formats/Nf4.h"
-#include "runtime/formats/Codebooks.h"
 #include "runtime/formats/Dynamic8.h"
 
 #include <algorithm>
@@ -41,8 +40,6 @@ const Search &searchOf(FourBit type) {
 }
 
 } // namespace
-
-const float *fourBitCodes(FourBit type) { return type == FourBit::Nf4 ? nf4Codes : fp4Codes; }
 
 float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole, uint8_t *codes) {
   const Search &search = searchOf(type);

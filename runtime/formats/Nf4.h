@@ -2,15 +2,12 @@
 // bitsandbytes' NF4 and FP4 on the CPU, byte for byte: codes, absmax, and absmax in 8 bits (double
 // quantization).
 
+#include "runtime/formats/Codebooks.h"
+
 #include <cstdint>
 #include <span>
 
 namespace lorac::formats {
-
-enum class FourBit { Nf4, Fp4 };
-
-/// The 16 values by code.
-const float *fourBitCodes(FourBit type);
 
 /// Quantizes one block of `count` values: one code a byte into `codes`; the result is absmax.
 /// `whole`: the block is full, and bitsandbytes multiplies by 1/absmax; in a last partial block it

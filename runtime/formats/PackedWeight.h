@@ -21,17 +21,15 @@ using ParallelFor =
 
 /// Writes all parts; `parts[i]` has partBytes(format, i, n, k) bytes. For a vector, source is [1,
 /// n]. The bytes do not depend on how `parallel` cuts. Beyond the parts it needs a few rows per
-/// thread and, for double quantization, one float a block. q8_0, q4_0, q4_1 copy blocks of a source
-/// that stores the same type; other sources are an error, and so is a value that is not finite, or
-/// not so in the 16 bits that keep it: Exit::ForeignFile, with its position.
+/// thread and, for double quantization, one float a block. Integers are those of a source that
+/// stores this format; other sources are an error, and so is a value that is not finite, or not so
+/// in the 16 bits that keep it: Exit::ForeignFile, with its position.
 Result<void> packWeight(const RowSource &source, const WeightFormat &format,
                         std::span<void *const> parts, const ParallelFor &parallel = {});
 
 /// Whether these rows can be packed in this format at all, in whatever layout; the error says what
 /// to choose.
 Result<void> checkPackable(const RowSource &source, const WeightFormat &format);
-/// Of q8_0, q4_0, q4_1.
-GgmlType ggmlTypeOf(WeightFormat::Kind kind);
 
 /// One row of W as float32 from the packed parts, element by element as the format states it: the
 /// oracle of kernels.

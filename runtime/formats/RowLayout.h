@@ -30,9 +30,9 @@ constexpr int64_t colsPadded(int64_t k) { return tilesOf(k) * tileCols; }
 /// Scales that a row and a tile have: the blocks that 64 columns of a row can touch. 0: the format
 /// has none.
 constexpr int64_t scalesPerTile(const WeightFormat &f, int64_t k) {
-  if (f.isGgmlBlocks())
-    return tileCols / 32;
-  if (!f.isNf4OrFp4())
+  if (f.kind == WeightFormat::Integers)
+    return tileCols / f.block;
+  if (f.kind != WeightFormat::Codebook)
     return 0;
   if (f.block >= tileCols)
     return k % tileCols == 0 ? 1 : 2;
@@ -48,38 +48,28 @@ constexpr int64_t blockOfScale(const WeightFormat &f, int64_t n, int64_t k, int6
   return block < last ? block : last;
 }
 
-/// As many as in panels: the two layouts differ in how a part is laid out.
-inline int rowPartCount(const WeightFormat &f) { return partCount(f); }
-
-inline const char *rowPartName(const WeightFormat &f, int part) {
-  const bool floats =
-      f.kind == WeightFormat::F32 || f.kind == WeightFormat::F16 || f.kind == WeightFormat::BF16;
-  return floats ? "rows" : partName(f, part);
+/// The parts are those of panels, laid out otherwise.
+inline std::string_view rowPartName(const WeightFormat &f, int part) {
+  return f.kind == WeightFormat::Floats ? "rows" : partsOf(f).list[part].name;
 }
 
 /// Bytes of a part of a weight [n, k]; a vector is [n] and k is not looked at. n*k must fit int64
 /// with room for a factor 2^16. Both compute types have 16 bits.
 inline int64_t rowPartBytes(const WeightFormat &f, int part, int64_t n, int64_t k) {
-  if (f.kind == WeightFormat::Vector)
-    return n * 4;
+  const FormatPart p = partsOf(f).list[part];
   const int64_t cells = rowsPadded(n) * colsPadded(k);
-  const int64_t scales = tilesOf(k) * scalesPerTile(f, k) * rowsPadded(n);
-  switch (f.kind) {
-  case WeightFormat::Q8_0:
-    return part == 0 ? cells : scales * 2;
-  case WeightFormat::Q4_0:
-  case WeightFormat::Q4_1:
-    return part == 0 ? cells / 2 : scales * 2;
-  case WeightFormat::Nf4:
-  case WeightFormat::Fp4:
-    if (part == 0)
-      return cells / 2;
-    if (part == 1)
-      return f.doubleQuant ? scales : scales * 4;
-    return partBytes(f, 2, n, k);
-  default:
-    return cells * 2;
+  switch (p.role) {
+  case FormatPart::Values:
+    return f.kind == WeightFormat::Vector ? n * 4 : cells * 2;
+  case FormatPart::Codes:
+    return cells * f.bits / 8;
+  case FormatPart::Scales:
+  case FormatPart::Minima:
+    return tilesOf(k) * scalesPerTile(f, k) * rowsPadded(n) * traits(p.element).bytes;
+  case FormatPart::Nested:
+    break;
   }
+  return partBytes(f, part, n, k);
 }
 
 /// What a part takes on the device, with the room to the next one.

@@ -1,7 +1,7 @@
 #include "runtime/formats/RowWeight.h"
+#include "runtime/formats/CodeRows.h"
 #include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/FiniteRows.h"
-#include "runtime/formats/FourBitRows.h"
 #include "runtime/formats/Nf4.h"
 
 #include <algorithm>
@@ -31,8 +31,8 @@ public:
       finite.look(0, {static_cast<const float *>(parts[0]), size_t(k)});
       return finite.good() ? Result<void>() : finite.error();
     }
-    if (format.isNf4OrFp4())
-      absmax.resize(size_t(absmaxCount(format, n, k)));
+    if (format.kind == WeightFormat::Codebook)
+      absmax.resize(size_t(scaleCount(format, n, k)));
     split(parallel, (np + rowsAtOnce - 1) / rowsAtOnce, [&](int64_t begin, int64_t end) {
       for (int64_t at = begin; at < end; ++at) {
         const int64_t first = at * rowsAtOnce, last = std::min(np, first + rowsAtOnce);
@@ -45,7 +45,7 @@ public:
     });
     if (!finite.good())
       return finite.error();
-    if (format.isNf4OrFp4())
+    if (format.kind == WeightFormat::Codebook)
       placeScales(parallel);
     return {};
   }
@@ -63,11 +63,7 @@ private:
     return static_cast<uint8_t *>(parts[0]) + row * rowBytesOfCodes();
   }
   int64_t rowBytesOfCodes() const {
-    return format.isNf4OrFp4() || format.kind == WeightFormat::Q4_0 ||
-                   format.kind == WeightFormat::Q4_1
-               ? kp / 2
-           : format.kind == WeightFormat::Q8_0 ? kp
-                                               : kp * 2;
+    return kp * (format.kind == WeightFormat::Floats ? 16 : format.bits) / 8;
   }
   /// Where scale `s` of tile `t` of a row stands in its part.
   int64_t scaleAt(int64_t t, int64_t s, int64_t row) const {
@@ -75,27 +71,21 @@ private:
   }
 
   void packRows(int64_t begin, int64_t end) {
-    switch (format.kind) {
-    case WeightFormat::F32:
-    case WeightFormat::F16:
-    case WeightFormat::BF16:
-      return packFloats(begin, end);
-    case WeightFormat::Nf4:
-    case WeightFormat::Fp4:
-      return packFourBit(begin, end);
-    default:
-      return packBlocks(begin, end);
-    }
+    if (format.kind == WeightFormat::Floats)
+      packFloats(begin, end);
+    else if (begin < end)
+      packCodes(begin, end);
   }
 
   void zeroRows(int64_t begin, int64_t end) {
     memset(codesOf(begin), 0, size_t((end - begin) * rowBytesOfCodes()));
-    if (!format.isGgmlBlocks())
+    if (format.kind != WeightFormat::Integers)
       return;
-    for (int part = 1; part < rowPartCount(format); ++part)
+    const int64_t bytes = traits(format.element).bytes;
+    for (int part = 1; part < partCount(format); ++part)
       for (int64_t at = 0; at < tilesOf(k) * scalesPerTile(format, k); ++at)
-        memset(static_cast<uint16_t *>(parts[size_t(part)]) + at * np + begin, 0,
-               size_t(end - begin) * 2);
+        memset(static_cast<uint8_t *>(parts[size_t(part)]) + (at * np + begin) * bytes, 0,
+               size_t((end - begin) * bytes));
   }
 
   void packFloats(int64_t begin, int64_t end) {
@@ -120,43 +110,28 @@ private:
       out[k / 2] = codes[k - 1];
   }
 
-  void packFourBit(int64_t begin, int64_t end) {
-    if (begin == end)
-      return;
-    FourBitRows rows(source, format, finite);
-    const uint8_t *codes = rows.quantize(begin, end, 0, absmax.data());
-    for (int64_t r = begin; r < end; ++r)
-      putNibbles(codes + (r - begin) * k, r);
-  }
-
-  /// The file's blocks: scales copied, codes re-laid.
-  void packBlocks(int64_t begin, int64_t end) {
-    const GgmlType type = ggmlTypeOf(format.kind);
-    const int64_t blocks = k / ggmlBlock, blockBytes = rowBytes(type, ggmlBlock);
-    std::vector<uint8_t> codes(static_cast<size_t>(k));
-    for (int64_t r = begin; r < end; ++r) {
-      const uint8_t *raw = source.rawRow(r);
-      decodeCodes(type, raw, codes.data(), k);
-      if (format.kind == WeightFormat::Q8_0) {
-        memcpy(codesOf(r), codes.data(), size_t(k));
+  void packCodes(int64_t begin, int64_t end) {
+    CodeRows rows(source, format, finite);
+    const uint8_t *codes = rows.read(begin, end, 0, absmax.data());
+    for (int64_t r = begin; r < end; ++r, codes += k)
+      if (format.bits == 8) {
+        memcpy(codesOf(r), codes, size_t(k));
         memset(codesOf(r) + k, 0, size_t(kp - k));
       } else {
-        putNibbles(codes.data(), r);
+        putNibbles(codes, r);
       }
-      bool allFinite = true;
-      for (int part = 1; part < rowPartCount(format); ++part) {
-        auto scales = static_cast<uint16_t *>(parts[size_t(part)]);
-        for (int64_t b = 0; b < 2 * tilesOf(k); ++b) {
-          uint16_t scale = 0;
-          if (b < blocks)
-            memcpy(&scale, raw + b * blockBytes + 2 * (part - 1), 2);
-          allFinite &= (scale & f16Exponent) != f16Exponent;
-          scales[b * np + r] = scale;
-        }
-      }
-      if (!allFinite)
-        finite.distrust(r);
-    }
+    if (format.kind == WeightFormat::Integers)
+      for (int part = 1; part < partCount(format); ++part)
+        putScales(part == 1 ? rows.scales() : rows.minima(), part, begin, end);
+  }
+
+  /// Of blocks along a row: zero where a tile is wider than the row.
+  void putScales(std::span<const float> scales, int part, int64_t begin, int64_t end) {
+    const int64_t blocks = k / format.block, all = tilesOf(k) * scalesPerTile(format, k);
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t b = 0; b < all; ++b)
+        storeElement(format.element, b < blocks ? scales[size_t((r - begin) * blocks + b)] : 0.0f,
+                     parts[size_t(part)], b * np + r);
   }
 
   /// Each row's tile gets the scales of the blocks it touches, double-quantized or not.
@@ -195,13 +170,6 @@ private:
   FiniteRows finite;
 };
 
-template <typename T>
-T loadAt(const void *base, int64_t index) {
-  T v;
-  memcpy(&v, static_cast<const uint8_t *>(base) + index * int64_t(sizeof(T)), sizeof v);
-  return v;
-}
-
 } // namespace
 
 Result<void> packRowWeight(const RowSource &source, const WeightFormat &format, ComputeType compute,
@@ -216,50 +184,21 @@ void unpackRowWeight(const WeightFormat &format, ComputeType compute, int64_t n,
     return;
   }
   const int64_t np = rowsPadded(n), kp = colsPadded(k), perTile = scalesPerTile(format, k);
+  const ElementType element = compute == ComputeType::BF16 ? ElementType::BF16 : ElementType::F16;
+  const auto codes = static_cast<const uint8_t *>(parts[0]);
   for (int64_t kk = 0; kk < k; ++kk) {
-    const int64_t tile = kk / tileCols;
-    const auto nibble = [&] {
-      const auto byte = loadAt<uint8_t>(parts[0], row * (kp / 2) + kk / 2);
-      return kk % 2 ? byte >> 4 : byte & 15;
-    };
-    const auto half = [&](size_t part) {
-      const int64_t s = kk % tileCols / ggmlBlock;
-      return f16ToF32(loadAt<uint16_t>(parts[part], (tile * perTile + s) * np + row));
-    };
-    switch (format.kind) {
-    case WeightFormat::F32:
-    case WeightFormat::F16:
-    case WeightFormat::BF16: {
-      const auto bits = loadAt<uint16_t>(parts[0], row * kp + kk);
-      out[kk] = compute == ComputeType::BF16 ? bf16ToF32(bits) : f16ToF32(bits);
-      break;
+    if (format.kind == WeightFormat::Floats) {
+      out[kk] = loadElement(element, parts[0], row * kp + kk);
+      continue;
     }
-    case WeightFormat::Q8_0:
-      out[kk] = float(loadAt<int8_t>(parts[0], row * kp + kk)) * half(1);
-      break;
-    case WeightFormat::Q4_0:
-      out[kk] = float(nibble() - 8) * half(1);
-      break;
-    case WeightFormat::Q4_1:
-      out[kk] = float(nibble()) * half(1) + half(2);
-      break;
-    default: {
-      const int64_t block = (row * k + kk) / format.block;
-      const int64_t s = block - (row * k + tile * tileCols) / format.block;
-      const int64_t at = (tile * perTile + s) * np + row;
-      float scale = 0;
-      if (format.doubleQuant) {
-        const float nested = loadAt<float>(parts[2], nestedHead + block / nestedBlock);
-        const float mapped = loadAt<float>(parts[2], loadAt<uint8_t>(parts[1], at)) * nested;
-        scale = mapped + loadAt<float>(parts[2], 256);
-      } else {
-        scale = loadAt<float>(parts[1], at);
-      }
-      out[kk] =
-          fourBitCodes(format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4)[nibble()] *
-          scale;
-    }
-    }
+    const uint8_t byte = codes[(row * kp + kk) * format.bits / 8];
+    const int64_t block = (row * k + kk) / format.block, tile = kk / tileCols;
+    const int64_t s = block - (row * k + tile * tileCols) / format.block;
+    out[kk] = decodedValue(format, parts,
+                           format.bits == 8 ? byte
+                           : kk % 2         ? byte >> 4
+                                            : byte & 15,
+                           (tile * perTile + s) * np + row, block);
   }
 }
 

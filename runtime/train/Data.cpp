@@ -1,14 +1,12 @@
 #include "runtime/train/Data.h"
 
-#include "runtime/train/DataKind.h"
 #include "runtime/train/Hash.h"
-#include "runtime/train/JsonFields.h"
 #include "runtime/train/Random.h"
-#include "runtime/train/SampleReader.h"
+#include "runtime/train/data/DataFormat.h"
+#include "runtime/train/data/SampleSink.h"
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <glob.h>
 #include <set>
@@ -18,248 +16,9 @@ namespace lorac::train {
 
 namespace {
 
-Error refused(const std::string &message) { return Error{message, Exit::Refused}; }
-
 std::string plural(int64_t count, const char *what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
-
-/// One table's text while it becomes pieces.
-class TextLoader {
-public:
-  TextLoader(const DataConfig &table, const TextEncoder &encoder, const DataLimits &limits,
-             Corpus &corpus, TableFacts &facts)
-      : table(table), encoder(encoder), limits(limits), corpus(corpus), facts(facts),
-        separator(decodedSeparator(table.separator)) {}
-
-  Result<void> loadFile(const std::string &path) {
-    const bool lines = table.format == "jsonl";
-    Result<SampleReader> reader =
-        SampleReader::open(path, lines ? "\n" : table.separator, lines ? nullptr : encoder.cut);
-    if (!reader)
-      return reader.error();
-    if (facts.files == 1 && !lines)
-      lookAt(path, reader->firstBytes());
-    for (;;) {
-      Result<std::optional<SamplePart>> part = reader->next();
-      if (!part)
-        return part.error();
-      if (!*part)
-        break;
-      const std::string where = "line " + std::to_string((*part)->line);
-      Result<void> added =
-          lines ? addLine((*part)->text, path, where) : addPart(**part, path, where);
-      if (!added)
-        return added;
-    }
-    facts.carriageReturns |= reader->decoded().hadCarriageReturns();
-    facts.utf16 |= reader->decoded().wasUtf16();
-    // What an encoder holds of a text beside it: normalized, cut into pieces, merged, as ids.
-    constexpr uint64_t perByte = 64;
-    corpus.textBytes =
-        std::max(corpus.textBytes, reader->mostHeld() + perByte * reader->longestPart());
-    return {};
-  }
-
-  /// After the last file.
-  void finish() {
-    if (firstFile.empty() || separator.empty() || facts.files > 1 || facts.samples != 1 ||
-        facts.blank > 0)
-      return;
-    corpus.warnings.push_back("data '" + table.name + "': the whole of '" + firstFile +
-                              "' is 1 sample, since the separator " + quotedBytes(separator) +
-                              " does not occur in it; it begins with " + facts.start +
-                              "; set data.separator, or separator = \"\" if that is meant");
-  }
-
-private:
-  static std::string quotedBytes(const std::string &text) {
-    return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-
-  /// Whether the first file may be of another kind than text.
-  void lookAt(const std::string &path, const std::string &firstBytes) {
-    firstFile = path;
-    TextDecoder decoder;
-    std::string head;
-    if (table.formatStated || !decoder.push(firstBytes, head))
-      return;
-    if (std::optional<std::string> kind = otherTextKind(head))
-      corpus.warnings.push_back("data '" + table.name + "': '" + path + "' looks like " + *kind +
-                                "; it begins with " + quotedStart(head) +
-                                "; set format = \"text\" if that is meant");
-  }
-
-  Result<void> addLine(std::string_view line, const std::string &path, const std::string &where) {
-    if (line.find_first_not_of(" \t") == std::string_view::npos)
-      return {};
-    auto refusedHere = [&](const std::string &what) {
-      return refused("data file '" + path + "', " + where + ": " + what);
-    };
-    size_t byte = 0;
-    bool isBeyond = false;
-    Json value = parseLine(line, byte, isBeyond);
-    if (value.is_discarded())
-      return refused("data file '" + path + "', " + where + ", column " +
-                     std::to_string(charactersOf(line.substr(0, byte)) + 1) + ": " +
-                     (isBeyond ? "a number that no float64 holds" : "not JSON") +
-                     unknownWord(line, byte) +
-                     (line[line.find_first_not_of(" \t")] == '['
-                          ? "; the file may be one list, where format = \"jsonl\" takes one "
-                            "object a line"
-                          : ""));
-    if (!value.is_object())
-      return refusedHere("needs an object with the string \"text\", got " +
-                         std::string(value.type_name()) +
-                         (value.is_array() ? "; format = \"jsonl\" takes one object a line" : ""));
-    if (!value.contains("text"))
-      return refusedHere("needs an object with the string \"text\"; it has " + keysOf(value));
-    if (!value["text"].is_string())
-      return refusedHere("needs an object with the string \"text\"; its \"text\" is " +
-                         std::string(value["text"].type_name()));
-    SamplePart whole;
-    whole.text = value["text"].get_ref<const std::string &>();
-    return addPart(whole, path, where);
-  }
-
-  static size_t charactersOf(std::string_view text) {
-    return size_t(std::count_if(text.begin(), text.end(), [](char c) {
-      return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-    }));
-  }
-
-  /// `byte`: where what is wrong begins.
-  static Json parseLine(std::string_view line, size_t &byte, bool &isBeyond) {
-    try {
-      return Json::parse(line.begin(), line.end());
-    } catch (const Json::parse_error &error) {
-      byte = std::min(error.byte ? error.byte - 1 : 0, line.size());
-      // The parser tells the last byte that it has read of a word.
-      while (byte > 0 && byte < line.size() &&
-             std::isalpha(static_cast<unsigned char>(line[byte - 1])) &&
-             std::isalpha(static_cast<unsigned char>(line[byte])))
-        --byte;
-    } catch (const Json::exception &error) { // a number beyond every double, which it quotes
-      const std::string_view what = error.what();
-      const size_t open = what.find('\''), close = what.rfind('\'');
-      const size_t at = open < close ? line.find(what.substr(open + 1, close - open - 1)) : 0;
-      byte = at == std::string_view::npos ? 0 : at;
-      isBeyond = true;
-    }
-    return Json(Json::value_t::discarded);
-  }
-
-  /// A word like NaN, which other readers of JSON take.
-  static std::string unknownWord(std::string_view line, size_t byte) {
-    for (const std::string word :
-         {"NaN", "Infinity", "-Infinity", "None", "True", "False", "undefined"})
-      if (line.substr(byte).starts_with(word) ||
-          (byte > 0 && line.substr(byte - 1).starts_with(word)))
-        return "; '" + word + "' is no value of JSON: write null or leave the key out";
-    return "";
-  }
-
-  static std::string keysOf(const Json &object) {
-    std::string keys;
-    size_t count = 0;
-    for (auto it = object.begin(); it != object.end() && count < 8; ++it, ++count)
-      keys += (count ? ", " : "") + quotedStart(it.key(), 30);
-    return keys.empty() ? "no keys" : keys + (object.size() > 8 ? ", …" : "");
-  }
-
-  Result<void> addPart(const SamplePart &part, const std::string &path, const std::string &where) {
-    if (part.first && part.last &&
-        part.text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos) {
-      ++facts.blank;
-      return {};
-    }
-    encoded.clear();
-    if (part.first) {
-      begin = corpus.ids.size();
-      if (encoder.bos >= 0)
-        encoded.push_back(encoder.bos);
-      if (facts.samples == 0)
-        facts.start = quotedStart(part.text);
-    }
-    const auto &encode = part.first ? encoder.encode : encoder.encodeMore;
-    if (Result<void> done = encode(part.text, encoded); !done)
-      return refused("data file '" + path + "', " + where + ": " + done.error().message);
-    // The text may bring its own.
-    if (part.first && encoder.bos >= 0 && encoded.size() > 1 && encoded[1] == encoder.bos) {
-      encoded.erase(encoded.begin());
-      ++facts.ownBos;
-    }
-    if (part.last && encoder.eos >= 0)
-      endWithEos();
-    if (Result<void> known = checkIds(); !known)
-      return known;
-    corpus.ids.append(encoded);
-    return part.last ? endSample(path, where) : Result<void>();
-  }
-
-  /// One eos ends the sample, be it the text's own.
-  void endWithEos() {
-    const size_t before = corpus.ids.size() - begin, count = before + encoded.size();
-    const int32_t last = !encoded.empty() ? encoded.back()
-                         : before > 0     ? corpus.ids[corpus.ids.size() - 1]
-                                          : -1;
-    if (last == encoder.eos && (encoder.bos != encoder.eos || count > 1))
-      ++facts.ownEos;
-    else
-      encoded.push_back(encoder.eos);
-  }
-
-  Result<void> checkIds() const {
-    for (size_t i = 0; i < encoded.size(); ++i)
-      if (encoded[i] < 0 || encoded[i] >= limits.vocab)
-        return refused("token " + std::to_string(encoded[i]) + " at " +
-                       std::to_string(corpus.ids.size() + i) +
-                       " is outside of the model's vocabulary of " + std::to_string(limits.vocab) +
-                       "; the tokenizer and the model do not belong together");
-    return {};
-  }
-
-  Result<void> endSample(const std::string &path, const std::string &where) {
-    uint64_t count = corpus.ids.size() - begin, most = uint64_t(limits.maxLength);
-    if (facts.samples == 0) {
-      facts.startTokens = int64_t(count);
-      facts.startHasBos = encoder.bos >= 0 && corpus.ids[begin] == encoder.bos;
-      facts.startHasEos = encoder.eos >= 0 && corpus.ids[begin + count - 1] == encoder.eos;
-    }
-    if (count > most) {
-      ++facts.overlong;
-      if (table.overlong == "error")
-        return refused("data file '" + path + "', " + where + ": the sample has " +
-                       std::to_string(count) + " tokens, train.max_length is " +
-                       std::to_string(most) +
-                       "; set overlong = \"split\" or \"truncate\", or raise max_length");
-      if (table.overlong == "truncate") {
-        facts.cutTokens += int64_t(count - most);
-        corpus.ids.shrink(begin + most);
-        count = most;
-      }
-    }
-    for (uint64_t done = 0; done < count; done += most) {
-      uint32_t length = uint32_t(std::min(most, count - done));
-      if (length > 1)
-        corpus.pieces.push_back({begin + done, length, uint32_t(corpus.samples)});
-      else
-        ++facts.single;
-    }
-    ++corpus.samples;
-    ++facts.samples;
-    return {};
-  }
-
-  const DataConfig &table;
-  const TextEncoder &encoder;
-  const DataLimits &limits;
-  Corpus &corpus;
-  TableFacts &facts;
-  std::string separator, firstFile;
-  std::vector<int32_t> encoded;
-  uint64_t begin = 0; ///< of the sample that is read
-};
 
 /// The line for people.
 std::string noteOf(const TableFacts &facts, const DataConfig &table, const DataLimits &limits) {
@@ -277,6 +36,8 @@ std::string noteOf(const TableFacts &facts, const DataConfig &table, const DataL
     note += ", " + std::to_string(facts.blank) + " empty left out";
   if (facts.single)
     note += ", " + plural(facts.single, "piece") + " of one token left out";
+  if (facts.unlabelled)
+    note += ", " + plural(facts.unlabelled, "piece") + " without a label left out";
   if (facts.ownBos)
     note +=
         ", " + std::to_string(facts.ownBos) + " with a bos of their own, which stays the only one";
@@ -386,16 +147,20 @@ void countLabels(const Corpus &corpus, size_t firstPiece, int64_t firstSample, T
   }
 }
 
-Error nothingToTrainOn(const TableFacts &facts, bool isText) {
+Error nothingToTrainOn(const TableFacts &facts, const DataFormat &format) {
   std::string left;
   if (facts.blank)
     left += plural(facts.blank, "sample") + " of white space";
   if (facts.single)
     left += (left.empty() ? "" : " and ") + plural(facts.single, "piece") + " of one token";
-  return refused(
-      "data '" + facts.name + "' holds no sample of at least two tokens" +
-      (left.empty() ? "" : ": " + left + " were left out") +
-      (isText && facts.format == "jsonl" ? "; each line needs an object with \"text\"" : ""));
+  if (facts.unlabelled)
+    left += (left.empty() ? "" : " and ") + plural(facts.unlabelled, "piece") +
+            " without a token of an answer";
+  return refused("data '" + facts.name + "' holds no sample of at least two tokens" +
+                 (left.empty() ? "" : ": " + left + " were left out") +
+                 (format.keys.empty() ? ""
+                                      : "; each line needs an object with \"" +
+                                            std::string(format.keys.front()) + "\""));
 }
 
 /// Files that were read, by what they are and not by name.
@@ -405,7 +170,11 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
                        const DataLimits &limits, FilesSeen &seen, Corpus &corpus) {
   const int64_t firstSample = corpus.samples;
   const size_t firstPiece = corpus.pieces.size(), firstToken = corpus.ids.size();
-  const bool isText = table.format != "tokens";
+  const DataFormat *format = findDataFormat(table.format);
+  if (!format)
+    return refused("data '" + table.name + "' has the format '" + table.format +
+                   "', which this version does not read");
+  const bool isText = format != &formatTokens;
   TableFacts facts;
   facts.name = table.name;
   facts.format = table.format;
@@ -413,7 +182,7 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
     return refused("data '" + table.name +
                    "' is text, but the model has no tokenizer; "
                    "use format = \"tokens\" or a model with a tokenizer");
-  TextLoader text(table, encoder, limits, corpus, facts);
+  SampleSink sink(table, encoder, limits, corpus, facts);
   for (const std::string &pattern : table.paths) {
     Result<std::vector<std::string>> files = expandPattern(pattern);
     if (!files)
@@ -429,22 +198,21 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
       if (!isText && facts.files > 1)
         return refused("data '" + table.name +
                        "' has several files of format = \"tokens\"; give one");
-      Result<void> loaded = isText ? text.loadFile(file) : loadTokens(file, limits, corpus);
-      if (!loaded)
+      if (Result<void> loaded = format->load(file, sink); !loaded)
         return loaded;
     }
   }
   facts.samples = corpus.samples - firstSample;
   facts.tokens = int64_t(corpus.ids.size() - firstToken);
   if (corpus.pieces.size() == firstPiece)
-    return nothingToTrainOn(facts, isText);
+    return nothingToTrainOn(facts, *format);
   countLabels(corpus, firstPiece, firstSample, facts);
   if (facts.labels == 0)
     return refused("data '" + table.name + "' has no label: all " + std::to_string(facts.tokens) +
                    " labels of its " + plural(facts.samples, "sample") +
                    " are -100 (the first of a row is never predicted); there is nothing to learn");
   if (isText) {
-    text.finish();
+    sink.finish();
   } else {
     const Piece &first = corpus.pieces[firstPiece];
     facts.startTokens = first.count;

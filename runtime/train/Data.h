@@ -3,8 +3,8 @@
 //
 // Rules
 // - Files are read as TextDecoder says: line ends are LF, byte order marks left out.
-// - text: a sample is what stands between separators (no separator: the whole file); jsonl: the
-//   member "text" of each line. Samples of nothing but white space are dropped and counted. bos
+// - A format (runtime/train/data) gives samples: texts, of which some are trained and some are not.
+//   Samples of nothing but white space are dropped and counted. bos
 //   stands before a sample if the tokenizer adds it by itself, eos always behind it, so that the
 //   model learns to end. One that the text brings itself is not set a second time.
 // - overlong (more tokens than max_length): split into pieces of max_length, each a segment of its
@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +40,15 @@ struct TextEncoder {
   /// behind give the ids of the whole; 0: no place is known. Null: samples are encoded whole.
   std::function<size_t(std::string_view text)> cut;
   std::function<Result<void>(std::string_view text, std::vector<int32_t> &ids)> encodeMore;
+  /// The text of ids; null: a text's end is taken to be one of a token.
+  std::function<Result<std::string>(std::span<const int32_t> ids)> decode;
   uint64_t bytes = 0; ///< that the tokenizer takes in memory
+};
+
+/// A text of a sample.
+struct Segment {
+  std::string text;
+  bool isTrained = true;
 };
 
 /// A run of tokens with positions from 0 that sees only itself.
@@ -49,13 +58,22 @@ struct Piece {
   uint32_t sample = 0; ///< its sample's number over all tables, in file order
 };
 
+/// A sample as it was read, for people.
+struct ShownSample {
+  std::string path;
+  uint64_t line = 0, row = 0; ///< of its file; 0: unknown
+  std::vector<Segment> segments;
+  uint64_t begin = 0, count = 0; ///< its tokens in the corpus
+};
+
 /// What became of one [[data]] table.
 struct TableFacts {
   std::string name, format;
   int64_t files = 0, samples = 0, tokens = 0, labels = 0;
-  int64_t heldOut = 0; ///< samples
-  int64_t blank = 0;   ///< samples left out for being white space
-  int64_t single = 0;  ///< pieces left out for being one token
+  int64_t heldOut = 0;    ///< samples
+  int64_t blank = 0;      ///< samples left out for being white space
+  int64_t single = 0;     ///< pieces left out for being one token
+  int64_t unlabelled = 0; ///< pieces left out for having no label
   int64_t overlong = 0;
   int64_t cutTokens = 0;          ///< that truncating took away
   int64_t ownBos = 0, ownEos = 0; ///< samples that brought it themselves
@@ -65,6 +83,7 @@ struct TableFacts {
   int64_t startTokens = 0; ///< of the first sample
   int64_t startLabels = 0;
   bool startHasBos = false, startHasEos = false;
+  std::vector<ShownSample> shown;
 };
 
 struct Corpus {
@@ -90,6 +109,7 @@ struct Corpus {
 struct DataLimits {
   int64_t vocab = 0, maxLength = 0, maxTokens = 0;
   uint64_t seed = 0;
+  int64_t shownSamples = 0; ///< of each table, for TableFacts::shown
 };
 
 /// Reads all tables. `encoder` may have no `encode` when all of them are `tokens`.
@@ -99,8 +119,5 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
 /// The files that `pattern` names, sorted; links to a file that is already there are left out. A
 /// file of that very name comes first; `\` before a character of a pattern makes it a plain one.
 Result<std::vector<std::string>> expandPattern(const std::string &pattern);
-
-/// Appends the batches of a `tokens` file.
-Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpus &corpus);
 
 } // namespace lorac::train

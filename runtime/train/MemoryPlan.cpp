@@ -75,7 +75,7 @@ private:
       widest = std::max(widest, weight.shape.back());
       const auto format = formats::parseWeightFormat(weight.format);
       if (format && format->doubleQuant && weight.shape.size() == 2)
-        scales = std::max(scales, formats::absmaxCount(*format, weight.shape[0], weight.shape[1]));
+        scales = std::max(scales, formats::scaleCount(*format, weight.shape[0], weight.shape[1]));
     }
     constexpr int64_t rowsAtOnce = 256, bytesOfRows = 4 * rowsAtOnce + 20 * 5;
     add("loading", "packing the weights: pages of the model, rows, scales",

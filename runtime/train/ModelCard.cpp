@@ -12,16 +12,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char *scheduleName(ScheduleKind kind) {
-  switch (kind) {
-  case ScheduleKind::Constant:
-    return "constant";
-  case ScheduleKind::Linear:
-    return "linear";
-  case ScheduleKind::Cosine:
-    return "cosine";
-  }
-  return "";
+std::string scheduleText(const ScheduleCurve &curve) {
+  static constexpr const char *names[] = {"constant", "linear", "cosine"};
+  const std::string name = names[static_cast<int>(curve.kind)];
+  return curve.floor > 0 ? fmt::format("{} to {} of it", name, curve.floor) : name;
 }
 
 /// A YAML string in double quotes.
@@ -97,7 +91,7 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
-  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleName(run.schedule)));
+  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule)));
   row("optimizer",
       fmt::format("{}: {}{}weight decay {}", run.optimizer,
                   run.betas.empty() ? "" : fmt::format("betas {}; ", fmt::join(run.betas, ", ")),

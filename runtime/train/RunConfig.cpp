@@ -1,59 +1,146 @@
 #include "runtime/train/RunConfig.h"
 
+#include "dsl/Spec.h"
 #include "runtime/train/JsonFields.h"
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 namespace lorac::train {
 
 namespace {
 
-DataConfig readData(const Fields &in) {
-  DataConfig data;
-  data.name = in.text("name");
-  Fields path = in.at("path");
-  if (path.json().is_string())
-    data.paths.push_back(path.asText());
-  else
-    path.forEach([&](const Fields &item) { data.paths.push_back(item.asText()); });
-  data.format = in.text("format");
-  data.formatStated = in.truthOr("format_stated", true);
-  if (data.format != "text" && data.format != "jsonl" && data.format != "tokens")
-    in.fail("has the format '" + data.format + "'; known: text, jsonl, tokens");
-  data.separator = in.text("separator");
-  data.evalFraction = in.number("eval_fraction");
-  if (!(data.evalFraction >= 0 && data.evalFraction < 1))
-    in.fail("has an eval_fraction outside of [0, 1)");
-  data.overlong = in.text("overlong");
-  if (data.overlong != "split" && data.overlong != "truncate" && data.overlong != "error")
-    in.fail("has overlong = '" + data.overlong + "'; known: split, truncate, error");
-  return data;
+/// A visitor (dsl/Spec.h): takes each key's value from run.json. A key that is not there is an
+/// error where the spec's writer writes it; else it has the declared default.
+class RunReader {
+public:
+  explicit RunReader(Fields in) : in(std::move(in)) {}
+
+  template <class T>
+  void operator()(const char *key, dsl::Field<T> &field, const dsl::About &about) {
+    if (!has(key, about.written && about.inJson))
+      return;
+    field.range = given();
+    set(key, field.value, about);
+    if (about.stated && !in.truthOr((key + std::string("_stated")).c_str(), true))
+      field.range = {};
+  }
+  void pair(const char *key, dsl::Field<double> &first, dsl::Field<double> &second,
+            const dsl::About &about) {
+    if (!has(key, about.written))
+      return;
+    std::vector<double> numbers;
+    in.at(key).forEach([&](const Fields &one) { numbers.push_back(fitting(one, about)); });
+    if (numbers.size() != 2)
+      return in.at(key).fail("is not two numbers");
+    first.value = numbers[0], second.value = numbers[1];
+  }
+  template <class T>
+  void table(const char *key, T &table, const dsl::About &) {
+    read(in.at(key), table);
+  }
+  template <class T>
+  void table(const char *key, std::optional<T> &table, const dsl::About &about) {
+    if (has(key, about.written))
+      read(in.at(key), table.emplace());
+  }
+  template <class T>
+  void tables(const char *key, std::vector<T> &tables, const dsl::About &about) {
+    if (has(key, about.written))
+      in.at(key).forEach([&](const Fields &one) { read(one, tables.emplace_back()); });
+  }
+
+private:
+  template <class T>
+  static void read(const Fields &from, T &table) {
+    RunReader reader(from);
+    T::keys(reader, table);
+  }
+
+  bool has(const char *key, bool required) const {
+    if (!in.has(key) && required)
+      in.at(key); // which says so
+    return in.has(key);
+  }
+
+  static dsl::SourceRange given() {
+    static const auto file = std::make_shared<dsl::SourceFile>("run.json", "");
+    return {file, 1, 1, 1, 1};
+  }
+
+  static double fitting(const Fields &from, const dsl::About &about) {
+    const double value = from.asNumber();
+    if (!about.bounds.fit(value))
+      from.fail("is " + from.json().dump() + ", which its bounds (docs/spec.md) leave out");
+    return value;
+  }
+
+  void set(const char *key, bool &to, const dsl::About &) const { to = in.truthOr(key, to); }
+  void set(const char *key, int64_t &to, const dsl::About &about) const {
+    to = in.at(key).asInteger(std::numeric_limits<int64_t>::min());
+    fitting(in.at(key), about);
+  }
+  void set(const char *key, uint64_t &to, const dsl::About &) const {
+    to = uint64_t(in.integer(key));
+  }
+  void set(const char *key, double &to, const dsl::About &about) const {
+    to = fitting(in.at(key), about);
+  }
+  void set(const char *key, std::string &to, const dsl::About &) const { to = in.text(key); }
+  void set(const char *key, std::vector<dsl::Field<std::string>> &to, const dsl::About &) const {
+    to.clear();
+    const Fields list = in.at(key);
+    if (list.json().is_string())
+      to.push_back({list.asText(), given()});
+    else
+      list.forEach([&](const Fields &one) { to.push_back({one.asText(), given()}); });
+  }
+  void set(const char *, std::vector<dsl::ShapeEntry> &, const dsl::About &) const {}
+  template <class E>
+  void set(const char *key, E &to, const dsl::About &) const {
+    const std::string text = in.text(key);
+    std::string known;
+    int index = 0;
+    for (std::string_view word : dsl::Words<E>::list) {
+      if (word == text) {
+        to = static_cast<E>(index);
+        return;
+      }
+      known += (index++ ? ", " : "") + std::string(word);
+    }
+    in.fail("has " + std::string(key) + " = '" + text + "'; known: " + known);
+  }
+
+  Fields in;
+};
+
+AdaLoraConfig adaLoraOf(const dsl::AdaLoraSpec &spec) {
+  AdaLoraConfig out;
+  out.tinit = *spec.tinit;
+  out.tfinal = *spec.tfinal;
+  out.deltaT = *spec.deltaT;
+  out.beta1 = *spec.beta1;
+  out.beta2 = *spec.beta2;
+  out.orthRegWeight = *spec.orthRegWeight;
+  out.rebuildAlways = *spec.rebuild == dsl::RebuildMode::Always;
+  out.prune = *parsePruneMode(toString(*spec.prune));
+  if (spec.plateau)
+    out.plateau =
+        PlateauSettings{*spec.plateau->patience, *spec.plateau->minDelta, *spec.plateau->stretch};
+  return out;
 }
 
-AdaLoraConfig readAdaLora(const Fields &in) {
-  constexpr int64_t most = int64_t(1) << 40;
-  AdaLoraConfig out;
-  out.tinit = in.integer("tinit", 0, most);
-  out.tfinal = in.integer("tfinal", 0, most);
-  out.deltaT = in.integer("deltaT", 1, most);
-  out.beta1 = in.number("beta1");
-  out.beta2 = in.number("beta2");
-  if (!(out.beta1 > 0 && out.beta1 < 1 && out.beta2 > 0 && out.beta2 < 1))
-    in.fail("has a beta1 or beta2 outside of (0, 1)");
-  out.orthRegWeight = in.number("orth_reg_weight");
-  out.rebuildAlways = in.textOr("rebuild", "auto") == "always";
-  if (Result<PruneMode> mode = parsePruneMode(in.text("prune")))
-    out.prune = *mode;
-  else
-    in.fail("has " + mode.error().message);
-  if (in.has("plateau")) {
-    Fields plateau = in.at("plateau");
-    out.plateau = PlateauSettings{plateau.integer("patience", 1), plateau.number("min_delta"),
-                                  plateau.number("stretch")};
-    if (!(out.plateau->minDelta >= 0 && out.plateau->stretch > 1))
-      plateau.fail("has a min_delta below 0 or a stretch of at most 1");
-  }
+DataConfig dataOf(const dsl::DataSpec &spec) {
+  DataConfig out;
+  out.name = *spec.name;
+  for (const dsl::Field<std::string> &path : *spec.path)
+    out.paths.push_back(*path);
+  out.format = toString(*spec.format);
+  out.formatStated = spec.format.given();
+  out.separator = *spec.separator;
+  out.evalFraction = *spec.evalFraction;
+  out.overlong = toString(*spec.overlong);
   return out;
 }
 
@@ -84,14 +171,16 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
     return json.error();
   std::string error;
   Fields root(*json, "", error);
-  constexpr int64_t most = int64_t(1) << 40;
+  dsl::Spec spec;
+  RunReader reader(root);
+  dsl::Spec::keys(reader, spec);
+
   RunConfig run;
   run.json = std::string(text);
   run.spec = root.textOr("spec", "");
   run.specDir = root.textOr("spec_dir", "");
-  Fields model = root.maybe("model");
-  run.modelSource = model.textOr("source", "");
-  if (model.has("identity")) {
+  run.modelSource = *spec.model.source;
+  if (Fields model = root.maybe("model"); model.has("identity")) {
     Result<formats::ModelIdentity> identity =
         formats::parseModelIdentity(model.at("identity").json().dump());
     if (!identity)
@@ -99,68 +188,58 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
     run.identity = std::move(*identity);
   }
 
-  Fields adapter = root.at("adapter");
-  run.adapterMethod = adapter.text("method");
-  run.initFrom = adapter.textOr("init_from", "");
-  const bool falls = run.adapterMethod == "adalora";
-  run.r = falls ? adapter.at("adalora").integer("init_r", 1) : adapter.integer("r", 1);
-  run.loraAlpha = adapter.number("lora_alpha");
-  run.loraDropout = adapter.number("lora_dropout");
-  run.useRslora = adapter.truthOr("use_rslora", false);
-  run.useDora = adapter.truthOr("use_dora", false);
-  if (adapter.has("loraplus"))
-    run.loraPlusRatio = adapter.at("loraplus").number("loraplus_lr_ratio");
-  if (falls)
-    run.adalora = readAdaLora(adapter.at("adalora"));
+  const dsl::AdapterSpec &adapter = spec.adapter;
+  run.adapterMethod = toString(*adapter.method);
+  run.initFrom = *adapter.initFrom;
+  run.r = adapter.adalora ? *adapter.adalora->initR : *adapter.r;
+  run.loraAlpha = *adapter.loraAlpha;
+  run.loraDropout = *adapter.loraDropout;
+  run.useRslora = *adapter.useRslora;
+  run.useDora = *adapter.useDora;
+  if (adapter.loraplus)
+    run.loraPlusRatio = *adapter.loraplus->lrRatio;
+  if (adapter.adalora)
+    run.adalora = adaLoraOf(*adapter.adalora);
 
-  Fields optimizer = root.at("optimizer");
-  run.optimizer = optimizer.text("name");
-  run.learningRate = optimizer.number("learning_rate");
-  if (optimizer.has("betas")) {
-    optimizer.at("betas").forEach(
-        [&](const Fields &beta) { run.betas.push_back(beta.asNumber()); });
-    if (run.betas.size() != 2)
-      optimizer.fail("needs two betas");
-  }
-  run.eps = optimizer.numberOr("eps", 0);
-  run.weightDecay = optimizer.number("weight_decay");
-  run.maxGradNorm = optimizer.number("max_grad_norm");
+  const dsl::OptimizerSpec &optimizer = spec.optimizer;
+  const dsl::OptimizerDefaults &has = defaultsOf(*optimizer.name);
+  run.optimizer = toString(*optimizer.name);
+  run.learningRate = *optimizer.learningRate;
+  if (has.hasBetas())
+    run.betas = {*optimizer.beta1, *optimizer.beta2};
+  run.eps = has.eps > 0 ? *optimizer.eps : 0;
+  run.weightDecay = *optimizer.weightDecay;
+  run.maxGradNorm = *optimizer.maxGradNorm;
 
-  Fields schedule = root.at("schedule");
-  std::string name = schedule.text("name");
-  if (Result<ScheduleKind> kind = parseSchedule(name))
-    run.schedule = *kind;
-  else
-    schedule.fail("has the name '" + name + "'; known: constant, linear, cosine");
-  run.warmupSteps = schedule.integerOr("warmup_steps", 0);
-  run.warmupRatio = schedule.numberOr("warmup_ratio", 0);
+  const dsl::ScheduleSpec &schedule = spec.schedule;
+  run.schedule = {*parseSchedule(toString(*schedule.name)), *schedule.minLrRatio};
+  run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
+  run.warmupRatio = *schedule.warmupRatio;
 
-  Fields data = root.at("data");
-  data.forEach([&](const Fields &in) { run.data.push_back(readData(in)); });
+  for (const dsl::DataSpec &data : spec.data)
+    run.data.push_back(dataOf(data));
   if (run.data.empty())
-    data.fail("is empty");
+    root.at("data").fail("is empty");
 
-  Fields train = root.at("train");
-  run.outputDir = train.text("output_dir");
-  run.steps = train.has("steps") ? train.integer("steps", 0, most) : 0;
-  run.epochs = train.numberOr("epochs", 0);
-  if (run.steps == 0 && !(run.epochs > 0 && run.epochs < 1e9))
-    train.fail("needs steps or epochs");
-  run.batchSize = train.integer("batch_size", 1, 1 << 24);
-  run.maxLength = train.integer("max_length", 2, 1 << 28);
-  run.accumulation = train.has("gradient_accumulation_steps")
-                         ? train.integer("gradient_accumulation_steps", 1, 1 << 24)
-                         : 1;
-  run.packing = train.truthOr("packing", false);
-  run.seed = uint64_t(train.integerOr("seed", 0));
-  run.evalSteps = std::max<int64_t>(0, train.integerOr("eval_steps", 0));
-  run.saveSteps = std::max<int64_t>(0, train.integerOr("save_steps", 0));
-  run.saveTotalLimit = std::max<int64_t>(0, train.integerOr("save_total_limit", 0));
-  run.loggingSteps = std::max<int64_t>(1, train.integerOr("logging_steps", 1));
-  run.threads = root.maybe("target").integerOr("threads", 0);
-  run.memory = uint64_t(std::max<int64_t>(0, root.maybe("target").integerOr("memory", 0)));
+  const dsl::TrainSpec &train = spec.train;
+  run.outputDir = *train.outputDir;
+  run.steps = *train.steps;
+  run.epochs = *train.epochs;
+  if (run.steps == 0 && run.epochs == 0)
+    root.at("train").fail("needs steps or epochs");
+  run.batchSize = *train.batchSize;
+  run.maxLength = *train.maxLength;
+  run.accumulation = *train.gradientAccumulationSteps;
+  run.packing = *train.packing;
+  run.seed = uint64_t(*train.seed);
+  run.evalSteps = *train.evalSteps;
+  run.saveSteps = *train.saveSteps;
+  run.saveTotalLimit = *train.saveTotalLimit;
+  run.loggingSteps = *train.loggingSteps;
+  run.threads = *spec.target.threads;
+  run.memory = *spec.target.memory;
   if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
-    train.fail("has no step in which AdaLoRA's ranks fall");
+    root.at("train").fail("has no step in which AdaLoRA's ranks fall");
   if (!error.empty())
     return Error{"run.json: " + error + "; compile the spec again", Exit::ForeignFile};
   return run;

@@ -1,6 +1,6 @@
 #pragma once
-// run.json, the effective spec, as the runtime needs it. What only the compiler needs is kept as
-// JSON for the fingerprint.
+// run.json, the effective spec, as the runtime needs it: its keys, defaults and bounds are those of
+// dsl/Spec.h. What only the compiler needs is kept as JSON for the fingerprint.
 
 #include "runtime/Result.h"
 #include "runtime/formats/ModelIdentity.h"
@@ -54,7 +54,7 @@ struct RunConfig {
   double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
-  ScheduleKind schedule = ScheduleKind::Cosine;
+  ScheduleCurve schedule = ScheduleKind::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;
 

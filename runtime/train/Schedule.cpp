@@ -19,16 +19,13 @@ Result<ScheduleKind> parseSchedule(std::string_view name) {
 double Schedule::factor(int64_t step) const {
   if (step < warmupSteps)
     return double(step) / double(std::max<int64_t>(1, warmupSteps));
-  double rest = double(std::max<int64_t>(1, totalSteps - warmupSteps));
-  switch (kind) {
-  case ScheduleKind::Constant:
-    return 1.0;
-  case ScheduleKind::Linear:
-    return std::max(0.0, double(totalSteps - step) / rest);
-  case ScheduleKind::Cosine:
-    return std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * (double(step - warmupSteps) / rest))));
-  }
-  return 1.0;
+  const double rest = double(std::max<int64_t>(1, totalSteps - warmupSteps));
+  double factor = 1;
+  if (curve.kind == ScheduleKind::Linear)
+    factor = std::max(0.0, double(totalSteps - step) / rest);
+  else if (curve.kind == ScheduleKind::Cosine)
+    factor = std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * (double(step - warmupSteps) / rest))));
+  return curve.floor > 0 ? factor * (1 - curve.floor) + curve.floor : factor;
 }
 
 int64_t warmupFromRatio(double ratio, int64_t totalSteps) {

@@ -11,11 +11,20 @@ namespace lorac::train {
 enum class ScheduleKind { Constant, Linear, Cosine };
 Result<ScheduleKind> parseSchedule(std::string_view name);
 
+/// How the rate falls, and which part of it stays at the end (transformers' min_lr_rate).
+struct ScheduleCurve {
+  ScheduleKind kind;
+  double floor;
+  ScheduleCurve(ScheduleKind kind, double floor = 0) : kind(kind), floor(floor) {}
+  bool operator==(const ScheduleCurve &) const = default;
+};
+
 /// Factor for update `step` (from 0) of `total`. With warm-up it is step/warmup, so the first
 /// update has rate 0 (as in transformers' get_*_schedule_with_warmup); `constant` with warm-up is
-/// transformers' constant_with_warmup.
+/// transformers' constant_with_warmup. With a floor the cosine is its cosine_with_min_lr, and
+/// linear falls to the floor in the same way.
 struct Schedule {
-  ScheduleKind kind = ScheduleKind::Cosine;
+  ScheduleCurve curve = ScheduleKind::Cosine;
   int64_t warmupSteps = 0;
   int64_t totalSteps = 1;
 

@@ -32,6 +32,7 @@ TextEncoder encoderOf(const Tokenizer &tokenizer) {
   encoder.encodeMore = [encode](std::string_view text, std::vector<int32_t> &ids) {
     return encode(text, ids, true);
   };
+  encoder.decode = [tokenizer](std::span<const int32_t> ids) { return tokenizer.decode(ids); };
   encoder.cut = [tokenizer](std::string_view text) { return tokenizer.lastCut(text); };
   return encoder;
 }

@@ -1,33 +1,36 @@
-# The tiny Llama of tests/golden trained by a GPU's program in the PTX simulator: 20 losses within
+# A tiny Llama of tests/golden trained by a GPU's program in the PTX simulator: its losses within
 # 1 % of those that PyTorch made in float32, an adapter that serves on the CPU.
 # cuda-golden.sh BUILD SOURCE MODEL KIND COMPUTE [SIMULATOR]: MODEL is tied or untied, KIND lora,
-# loraplus, dora, qlora or (tied) lion, COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
+# loraplus, dora, qlora or (tied) lion; or MODEL is kquants, KIND none or keep; COMPUTE bf16 or f16; LORAC_LIBCUDA names another library.
 source "$(dirname "$0")/common.sh"
 model=$3 kind=$4 compute=$5
 simulator=${LORAC_LIBCUDA:-${6:-}}
 [[ -n $simulator ]] || skip "this build has no PTX simulator"
 golden=$source/tests/golden
-optimizer=adamw rate=0.005 decay=0.01
+optimizer=adamw rate=0.005 decay=0.01 steps=20 format=none targets='"all-linear"'
+base=$golden/tiny/$model data=$golden/tiny/train_data.safetensors
 case $kind in
+  none | keep)
+    base=$golden/arch/kquants/model.gguf data=$golden/arch/train_data.safetensors format=$kind steps=10
+    made=$golden/arch/kquants/lora_train.json init=$golden/arch/kquants/lora_init targets='["q_proj", "v_proj", "down_proj"]'
+    ;;
   lion) made= init=$golden/tiny/$model/lora_init optimizer=lion rate=0.001 decay=0.1 ;;
   loraplus) rate=0.00125 ;;&
-  qlora) made=$golden/qlora/$model/train.json init=$golden/qlora/$model/adapter_init ;;
+  qlora) made=$golden/qlora/$model/train.json init=$golden/qlora/$model/adapter_init format=nf4 ;;
   *) made=$golden/tiny/$model/${kind}_train.json init=$golden/tiny/$model/${kind}_init ;;
 esac
 
 {
-  format=none
-  [[ $kind != qlora ]] || format=nf4
-  printf '[model]\nsource = "%s"\n' "$golden/tiny/$model"
+  printf '[model]\nsource = "%s"\n' "$base"
   printf '[quantization]\nformat = "%s"\n' "$format"
-  printf '[adapter]\nr = 4\nlora_alpha = 8\ntarget_modules = "all-linear"\n'
+  printf '[adapter]\nr = 4\nlora_alpha = 8\ntarget_modules = %s\n' "$targets"
   printf 'init_from = "%s"\n' "$init"
   [[ $kind != dora ]] || printf 'use_dora = true\n'
   [[ $kind != loraplus ]] || printf '[adapter.loraplus]\nloraplus_lr_ratio = 16\n'
   printf '[optimizer]\nname = "%s"\nlearning_rate = %s\nweight_decay = %s\nmax_grad_norm = 0.0\n' $optimizer $rate $decay
   printf '[schedule]\nname = "constant"\nwarmup_steps = 0\n'
-  printf '[[data]]\npath = "%s"\nformat = "tokens"\n' "$golden/tiny/train_data.safetensors"
-  printf '[train]\nsteps = 20\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 0\n'
+  printf '[[data]]\npath = "%s"\nformat = "tokens"\n' "$data"
+  printf '[train]\nsteps = %s\nbatch_size = 2\nmax_length = 24\neval_steps = 0\nsave_steps = 0\n' $steps
   printf '[target]\ndevice = "cpu"\n'
 } >"$work/golden.toml"
 
@@ -43,12 +46,12 @@ else
   sed -n '/"losses": \[/,/\]/p' "$made" | grep -o '[0-9][0-9.e+-]*'
 fi >"$work/expected"
 metric loss "$work/out/metrics.jsonl" >"$work/losses"
-paste "$work/expected" "$work/losses" | awk -v took="$begin $end" '
+paste "$work/expected" "$work/losses" | awk -v took="$begin $end" -v steps=$steps '
   NF == 2 { e = $2 / $1 - 1; if (e < 0) e = -e; if (e > worst) worst = e; if (e < 1e-2) ++good }
   END {
     split(took, at, " ")
-    printf "20 steps in %.1f s; losses differ by at most %.2e\n", at[2] - at[1], worst
-    exit !(NR == 20 && good == 20)
+    printf "%d steps in %.1f s; losses differ by at most %.2e\n", steps, at[2] - at[1], worst
+    exit !(NR == steps && good == steps)
   }' || { paste "$work/expected" "$work/losses" >&2; fail "not the losses of float32 within 1 %"; }
 
 # The adapter on the CPU: a loss within 0.1 % of the GPU's, below that of the adapter at the start.

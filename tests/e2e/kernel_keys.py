@@ -10,7 +10,8 @@ import sys
 
 lorac, source, folder, count, seed = sys.argv[1], *map(pathlib.Path, sys.argv[2:4]), *map(int, sys.argv[4:6])
 rng = random.Random(seed)
-GGML = {"f32": (0, 1, 4), "f16": (1, 1, 2), "q4_0": (2, 32, 18), "q4_1": (3, 32, 20), "q8_0": (8, 32, 34), "bf16": (30, 1, 2)}
+GGML = {"f32": (0, 1, 4), "f16": (1, 1, 2), "q4_0": (2, 32, 18), "q4_1": (3, 32, 20), "q8_0": (8, 32, 34), "q5_0": (6, 32, 22),
+        "q5_1": (7, 32, 24), "q4_k": (12, 256, 144), "q5_k": (13, 256, 176), "q6_k": (14, 256, 210), "bf16": (30, 1, 2)}
 
 
 def gguf(path, shape, kinds):
@@ -37,7 +38,7 @@ def gguf(path, shape, kinds):
                             struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value))
     offset, used = 0, []
     for name, dims in names:
-        fitting = [k for k in kinds if GGML[k][1] == 1 or dims[-1] % 32 == 0]
+        fitting = [k for k in kinds if dims[-1] % GGML[k][1] == 0]
         kind = "f32" if len(dims) == 1 else rng.choice(fitting or ["f32"])
         used.append(kind)
         code, block, size = GGML[kind]
@@ -51,7 +52,7 @@ def gguf(path, shape, kinds):
 
 def spec(number):
     kv = rng.choice([1, 2, 3])
-    shape = {"layers": rng.choice([1, 2, 3]), "hidden_size": rng.choice([16, 40, 64, 96, 160]),
+    shape = {"layers": rng.choice([1, 2, 3]), "hidden_size": rng.choice([16, 40, 64, 96, 160, 256]),
              "intermediate_size": rng.choice([32, 72, 176, 352]), "n_heads": kv * rng.choice([1, 2, 4]), "n_kv_heads": kv,
              "head_dim": rng.choice([8, 16, 32, 64]), "vocab_size": rng.choice([64, 500, 1031]), "rms_norm_eps": 1e-5,
              "max_position_embeddings": 256}

@@ -313,14 +313,41 @@ TEST_F(HostileGgufAdapter, tensors) { // 7
   changeEverywhere(whole, readGguf);
 }
 
+/// Every type that is read, with rows that are no whole blocks, and with a byte too few.
+TEST(HostileGguf, blocks) { // 3, 5
+  for (uint32_t type = 0; type < 64; ++type) {
+    const GgmlTypeInfo *info = ggmlTypeInfo(type);
+    if (!info || !info->kept)
+      continue;
+    SCOPED_TRACE(info->name);
+    const uint64_t block = info->blockValues;
+    const size_t bytes = 3 * info->blockBytes;
+    if (block > 1) {
+      for (const uint64_t row : {block - 1, block + 1, block / 2, 3 * block - 16})
+        expectRefused("part of a block", withTensors({{"t", {row, 3}, type}}, bytes),
+                      "a row of " + std::to_string(row) + " values is no multiple of " +
+                          std::string(info->name) + "'s block of " + std::to_string(block),
+                      read);
+    }
+    expectRefused("short", withTensors({{"t", {block, 3}, type}}, bytes - 1), "was cut short",
+                  read);
+    Result<Gguf> whole = Gguf::parse(
+        MappedFile::ofBytes("whole", withTensors({{"t", {block, 3}, type}}, bytes).vector()));
+    ASSERT_TRUE(whole) << whole.error().message;
+    EXPECT_EQ(whole->tensorFloats("t")->size(), 3 * block);
+  }
+}
+
 TEST(HostileGguf, foreignTypesAreNamed) {
   Result<Gguf> file =
-      Gguf::parse(MappedFile::ofBytes("q4k.gguf", withTensors({{"t", {256}, 12}}, 144).vector()));
+      Gguf::parse(MappedFile::ofBytes("q2k.gguf", withTensors({{"t", {256}, 10}}, 84).vector()));
   ASSERT_TRUE(file);
   Result<std::vector<float>> values = file->tensorFloats("t");
   ASSERT_FALSE(values);
-  EXPECT_NE(values.error().message.find("tensor 't' is Q4_K, which this version does not read"),
-            std::string::npos);
+  EXPECT_NE(values.error().message.find("tensor 't' is Q2_K, which this version does not read; "
+                                        "use a file of F32, F16, Q4_0, "),
+            std::string::npos)
+      << values.error().message;
   // A tokenizer can be had of a file whose tensors cannot.
   EXPECT_TRUE(Gguf::parse(
       MappedFile::ofBytes("future", withTensors({{"t", {256}, 99}}, 0).vector()), GgufParts::Keys));

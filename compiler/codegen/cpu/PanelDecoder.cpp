@@ -6,8 +6,47 @@
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
-using lora::FormatKind;
+using formats::ElementType;
+using formats::FormatPart;
 using Values = KernelBuilder::Values;
+
+FailureOr<WeightFormat> lorac::cpu::parseFormat(Location loc, StringRef text) {
+  std::optional<WeightFormat> format = formats::parseWeightFormat(text);
+  if (format && format->kind != WeightFormat::Vector)
+    return *format;
+  emitError(loc) << "no storage format of matrices is named '" << text << "'";
+  return failure();
+}
+
+SmallVector<MemRefType> lorac::cpu::weightParts(MLIRContext *context, const WeightFormat &format,
+                                                int64_t n, int64_t k) {
+  Builder b(context);
+  const Type elements[] = {b.getF32Type(), b.getI16Type(), b.getI16Type(), b.getI8Type()};
+  const int64_t panels = ceilDiv(n, panelRows);
+  SmallVector<MemRefType> types;
+  for (const FormatPart &part : partsOf(format)) {
+    Type element = elements[size_t(part.element)];
+    switch (part.role) {
+    case FormatPart::Values:
+      types.push_back(MemRefType::get({panels, k, panelRows}, element));
+      break;
+    case FormatPart::Codes:
+      types.push_back(MemRefType::get({panels, k, panelRows * format.bits / 8}, element));
+      break;
+    case FormatPart::Scales:
+    case FormatPart::Minima:
+      if (format.kind == WeightFormat::Integers)
+        types.push_back(MemRefType::get({n, std::max<int64_t>(k / format.block, 1)}, element));
+      else
+        types.push_back(MemRefType::get({scaleCount(format, n, k)}, element));
+      break;
+    case FormatPart::Nested:
+      types.push_back(MemRefType::get({partBytes(format, 2, n, k) / 4}, element));
+      break;
+    }
+  }
+  return types;
+}
 
 int64_t PanelDecoder::groupSize(const WeightFormat &format, int64_t columnsOfW, int64_t alignment) {
   return format.block == 0 ? alignment : std::gcd(std::gcd(columnsOfW, format.block), alignment);
@@ -18,7 +57,7 @@ int64_t PanelDecoder::scratchBytes(const WeightFormat &format, int64_t columnsOf
   if (format.block == 0)
     return 0;
   int64_t groups = ceilDiv(columns, groupSize(format, columnsOfW, alignment));
-  return groups * panelRows * sizeof(float) * (format.kind == FormatKind::Q4_1 ? 2 : 1);
+  return groups * panelRows * sizeof(float) * (format.minima ? 2 : 1);
 }
 
 PanelDecoder::PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t n,
@@ -30,15 +69,21 @@ PanelDecoder::PanelDecoder(KernelBuilder &k, const WeightFormat &format, int64_t
     return;
   int64_t groups = ceilDiv(columns, group);
   scaleMemory = k.scratchF32(scratchOffset, {groups, panelRows});
-  if (format.kind == FormatKind::Q4_1)
+  if (format.minima)
     offsetMemory =
         k.scratchF32(scratchOffset + groups * panelRows * sizeof(float), {groups, panelRows});
 }
 
+// A number of a part whose blocks run along rows.
+Value PanelDecoder::ofBlock(unsigned part, Value row, Value column) {
+  Value number = k.load(k.buffer(firstPart + part), {row, k.div(column, format.block)});
+  return format.element == ElementType::F16 ? k.f16ToF32(number) : number;
+}
+
 // The scale of element (row, column), for row < n.
 Value PanelDecoder::scaleAt(Value row, Value column) {
-  if (!format.isFlatBlocked())
-    return k.f16ToF32(k.load(k.buffer(firstPart + 1), {row, k.div(column, 32)}));
+  if (format.kind == WeightFormat::Integers)
+    return ofBlock(1, row, column);
   Value block = k.div(k.add(k.mul(row, columnsOfW), column), format.block);
   Value absmax = k.load(k.buffer(firstPart + 1), {block});
   if (!format.doubleQuant)
@@ -62,8 +107,8 @@ void PanelDecoder::loadScales(Value panel, Value from, Value to) {
       Value column = k.add(from, k.mul(g, group));
       k.store(k.select(real, scaleAt(readable, column), k.constF32(0.0)), scaleMemory, {g, lane});
       if (offsetMemory) {
-        Value m = k.f16ToF32(k.load(k.buffer(firstPart + 2), {readable, k.div(column, 32)}));
-        k.store(k.select(real, m, k.constF32(0.0)), offsetMemory, {g, lane});
+        k.store(k.select(real, ofBlock(2, readable, column), k.constF32(0.0)), offsetMemory,
+                {g, lane});
       }
     });
   });
@@ -97,13 +142,15 @@ Values PanelDecoder::nibbles(Value panel, Value kk) {
 // The 16-entry table, in .rodata, for targets that have no permute over it.
 static Value tableInMemory(KernelBuilder &k, const WeightFormat &format) {
   OpBuilder &b = k.builder();
-  std::string name = ("codebook_" + lora::stringifyFormatKind(format.kind)).str();
+  const auto &codebook = formats::codebooks[size_t(format.codebook)];
+  std::string name = "codebook_" + std::string(codebook.name);
   auto module = k.function()->getParentOfType<ModuleOp>();
   auto type = MemRefType::get({16}, k.f32());
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
-    auto values = DenseElementsAttr::get(RankedTensorType::get({16}, k.f32()), format.codebook());
+    auto values =
+        DenseElementsAttr::get(RankedTensorType::get({16}, k.f32()), ArrayRef(codebook.values));
     memref::GlobalOp::create(b, k.location(), name, b.getStringAttr("private"), type, values,
                              /*constant=*/true, IntegerAttr());
   }
@@ -111,7 +158,7 @@ static Value tableInMemory(KernelBuilder &k, const WeightFormat &format) {
 }
 
 Value PanelDecoder::lookUp(Value codes) {
-  ArrayRef<float> table = format.codebook();
+  ArrayRef<float> table = formats::codebooks[size_t(format.codebook)].values;
   if (k.lanes() == 8) {
     Value low = k.constant(DenseElementsAttr::get(k.vecF32(), table.take_front(8)));
     Value high = k.constant(DenseElementsAttr::get(k.vecF32(), table.drop_front(8)));
@@ -134,39 +181,34 @@ Value PanelDecoder::lookUp(Value codes) {
 
 Values PanelDecoder::decode(Value panel, Value kk, const Scales &scales) {
   Values result;
-  auto code = [&](Type element, int64_t lane) {
+  auto load = [&](Type element, int64_t lane) {
     return k.vload(k.vec(element, k.lanes()), k.buffer(firstPart), {panel, kk, k.index(lane)});
   };
-  switch (format.kind) {
-  case FormatKind::F32:
-    for (int64_t lane = 0; lane < panelRows; lane += k.lanes())
-      result.push_back(code(k.f32(), lane));
-    return result;
-  case FormatKind::F16:
-  case FormatKind::BF16:
+  if (format.kind == WeightFormat::Floats) {
     for (int64_t lane = 0; lane < panelRows; lane += k.lanes()) {
-      Value bits = code(k.i16(), lane);
-      result.push_back(format.kind == FormatKind::F16 ? k.f16ToF32(bits) : k.bf16ToF32(bits));
+      Value number = load(format.element == ElementType::F32 ? k.f32() : k.i16(), lane);
+      result.push_back(format.element == ElementType::F16    ? k.f16ToF32(number)
+                       : format.element == ElementType::BF16 ? k.bf16ToF32(number)
+                                                             : number);
     }
     return result;
-  case FormatKind::Q8_0:
-    for (int64_t lane = 0; lane < panelRows; lane += k.lanes())
-      result.push_back(k.mulf(k.toFloat(k.sext(code(k.i8(), lane), k.vecI32()), k.vecF32()),
-                              scales.scale[lane / k.lanes()]));
-    return result;
-  default:
-    break;
   }
-  for (const auto &[i, codes] : llvm::enumerate(nibbles(panel, kk))) {
-    if (format.isFlatBlocked()) {
-      result.push_back(k.mulf(lookUp(codes), scales.scale[i]));
+  Values all;
+  if (format.bits == 4)
+    all = nibbles(panel, kk);
+  for (int64_t i = 0; i < panelRows / k.lanes(); ++i) {
+    Value code = format.bits == 4 ? all[i] : k.sext(load(k.i8(), i * k.lanes()), k.vecI32());
+    if (format.kind == WeightFormat::Codebook) {
+      result.push_back(k.mulf(lookUp(code), scales.scale[i]));
       continue;
     }
-    Value nibble = k.andi(codes, k.splatI32(15));
-    if (format.kind == FormatKind::Q4_0)
-      nibble = k.sub(nibble, k.splatI32(8));
-    Value value = k.mulf(k.toFloat(nibble, k.vecF32()), scales.scale[i]);
-    result.push_back(scales.offset.empty() ? value : k.addf(value, scales.offset[i]));
+    if (format.bits == 4) {
+      code = k.andi(code, k.splatI32(15));
+      if (!format.minima)
+        code = k.sub(code, k.splatI32(8));
+    }
+    Value value = k.mulf(k.toFloat(code, k.vecF32()), scales.scale[i]);
+    result.push_back(format.minima ? k.addf(value, scales.offset[i]) : value);
   }
   return result;
 }

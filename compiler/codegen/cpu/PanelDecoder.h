@@ -2,9 +2,19 @@
 // Decodes the packed panels of a frozen weight to f32, 16 rows of one column at a time.
 
 #include "compiler/codegen/cpu/KernelBuilder.h"
-#include "compiler/codegen/cpu/WeightFormat.h"
+#include "runtime/formats/PackedLayout.h"
 
 namespace lorac::cpu {
+
+using formats::panelRows;
+using formats::WeightFormat;
+
+/// The format of a matrix, as a kernel's parameter spells it; an error is reported at `loc`.
+mlir::FailureOr<WeightFormat> parseFormat(mlir::Location loc, llvm::StringRef text);
+
+/// The types of the parts of `W [n, k]`, in the order in which a launch passes them.
+llvm::SmallVector<mlir::MemRefType> weightParts(mlir::MLIRContext *context,
+                                                const WeightFormat &format, int64_t n, int64_t k);
 
 /// `W [n, k]` in a storage format. Use: loadScales for a panel and a range of columns, then decode
 /// any of its columns. Scales stand in scratch as `[group][16]`, a group being `groupSize` columns
@@ -34,6 +44,7 @@ public:
   KernelBuilder::Values decode(mlir::Value panel, mlir::Value kk, const Scales &scales);
 
 private:
+  mlir::Value ofBlock(unsigned part, mlir::Value row, mlir::Value column);
   mlir::Value scaleAt(mlir::Value row, mlir::Value column);
   KernelBuilder::Values nibbles(mlir::Value panel, mlir::Value kk);
   mlir::Value lookUp(mlir::Value codes);

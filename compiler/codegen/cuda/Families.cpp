@@ -78,25 +78,16 @@ SmallVector<DeviceBuilder::Argument> Kernel::weightArguments() {
 
 SmallVector<DeviceBuilder::Argument> Kernel::weightArguments(const formats::WeightFormat &format) {
   MLIRContext *context = op.getContext();
-  Type f32 = Float32Type::get(context), f16 = Float16Type::get(context),
-       u8 = IntegerType::get(context, 8);
-  using Kind = formats::WeightFormat::Kind;
-  switch (format.kind) {
-  case Kind::Vector:
-    return {{"w", flat(f32)}};
-  case Kind::Q8_0:
-  case Kind::Q4_0:
-    return {{"codes", flat(u8)}, {"d", flat(f16)}};
-  case Kind::Q4_1:
-    return {{"codes", flat(u8)}, {"d", flat(f16)}, {"m", flat(f16)}};
-  case Kind::Nf4:
-  case Kind::Fp4:
-    if (format.doubleQuant)
-      return {{"codes", flat(u8)}, {"absmax", flat(u8)}, {"nested", flat(f32)}};
-    return {{"codes", flat(u8)}, {"absmax", flat(f32)}};
-  default:
-    return {{"w", flat(compute())}};
+  const Type elements[] = {Float32Type::get(context), Float16Type::get(context),
+                           BFloat16Type::get(context), IntegerType::get(context, 8)};
+  SmallVector<DeviceBuilder::Argument> arguments;
+  for (const formats::FormatPart &part : partsOf(format)) {
+    const bool isNumbers = part.role == formats::FormatPart::Values;
+    const bool isCompute = format.kind == formats::WeightFormat::Floats;
+    arguments.push_back({isNumbers ? "w" : std::string(part.name),
+                         flat(isCompute ? compute() : elements[size_t(part.element)])});
   }
+  return arguments;
 }
 
 int64_t lorac::cuda::intParam(DictionaryAttr params, StringRef name) {

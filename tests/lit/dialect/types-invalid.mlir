@@ -1,6 +1,6 @@
 // RUN: lorac-opt %s --split-input-file --verify-diagnostics
 
-// expected-error@+1 {{no storage format is named 'q2_k'}}
+// expected-error@+1 {{no storage format is written 'q2_k'; there are f32, f16}}
 lora.frozen @w : !lora.weight<4x4, q2_k>
 
 // -----
@@ -15,35 +15,45 @@ lora.frozen @w : !lora.weight<4x4, vector>
 
 // -----
 
-// expected-error@+1 {{block size must be a power of two from 32 to 4096, got 48}}
+// expected-error@+1 {{no storage format is written 'nf4<48>'}}
 lora.frozen @w : !lora.weight<4x4, nf4<48>>
 
 // -----
 
-// expected-error@+1 {{block size must be a power of two from 32 to 4096, got 16}}
+// expected-error@+1 {{no storage format is written 'fp4<16>'}}
 lora.frozen @w : !lora.weight<4x4, fp4<16>>
 
 // -----
 
-// expected-error@+1 {{block size must be a power of two from 32 to 4096, got 8192}}
+// expected-error@+1 {{no storage format is written 'nf4<8192,dq256>'}}
 lora.frozen @w : !lora.weight<4x4, nf4<8192, dq256>>
 
 // -----
 
-// expected-error@+1 {{expected 'dq256'}}
+// expected-error@+1 {{no storage format is written 'nf4<64,dq128>'}}
 lora.frozen @w : !lora.weight<4x4, nf4<64, dq128>>
 
 // -----
 
-// expected-error@+1 {{rows of format 'q8_0' are multiples of 32, got 48}}
-lora.frozen @w : !lora.weight<4x48, q8_0>
+// expected-error@+1 {{rows of format 'int8<32, f16>' are multiples of 32, got 48}}
+lora.frozen @w : !lora.weight<4x48, int8<32, f16>>
 
 // -----
 
-// expected-error@+1 {{rows of format 'q4_0' are multiples of 32, got 31}}
-lora.frozen @w : !lora.weight<4x31, q4_0>
+// expected-error@+1 {{rows of format 'int4<32, f16>' are multiples of 32, got 31}}
+lora.frozen @w : !lora.weight<4x31, int4<32, f16>>
 
 // -----
 
-// expected-error@+1 {{rows of format 'q4_1' are multiples of 32, got 16}}
-lora.frozen @w : !lora.weight<4x16, q4_1>
+// expected-error@+1 {{rows of format 'int4<32, f16, min>' are multiples of 32, got 16}}
+lora.frozen @w : !lora.weight<4x16, int4<32, f16, min>>
+
+// -----
+
+// expected-error@+1 {{no storage format is written 'int5<32,f16>'}}
+lora.frozen @w : !lora.weight<4x64, int5<32, f16>>
+
+// -----
+
+// expected-error@+1 {{no storage format is written 'int8<128,f32>'}}
+lora.frozen @w : !lora.weight<4x128, int8<128, f32>>

@@ -9,12 +9,16 @@ lora.frozen @f32 : !lora.weight<64x176, f32>
 lora.frozen @f16 : !lora.weight<3x5, f16>
 // CHECK: lora.frozen @bf16 : !lora.weight<3x5, bf16>
 lora.frozen @bf16 : !lora.weight<3x5, bf16>
-// CHECK: lora.frozen @q8_0 : !lora.weight<3x64, q8_0>
-lora.frozen @q8_0 : !lora.weight<3x64, q8_0>
-// CHECK: lora.frozen @q4_0 : !lora.weight<3x64, q4_0>
-lora.frozen @q4_0 : !lora.weight<3x64, q4_0>
-// CHECK: lora.frozen @q4_1 : !lora.weight<3x64, q4_1>
-lora.frozen @q4_1 : !lora.weight<3x64, q4_1>
+// CHECK: lora.frozen @q8 : !lora.weight<3x64, int8<32, f16>>
+lora.frozen @q8 : !lora.weight<3x64, int8<32, f16>>
+// CHECK: lora.frozen @q4 : !lora.weight<3x64, int4<32, f16>>
+lora.frozen @q4 : !lora.weight<3x64, int4<32, f16>>
+// CHECK: lora.frozen @q4_min : !lora.weight<3x64, int4<32, f16, min>>
+lora.frozen @q4_min : !lora.weight<3x64, int4<32, f16, min>>
+// CHECK: lora.frozen @q6_k : !lora.weight<3x48, int8<16, f32>>
+lora.frozen @q6_k : !lora.weight<3x48, int8<16,f32>>
+// CHECK: lora.frozen @q4_k : !lora.weight<3x256, int4<32, f32, min>>
+lora.frozen @q4_k : !lora.weight<3x256, int4<32, f32, min>>
 // CHECK: lora.frozen @nf4 : !lora.weight<3x5, nf4<64>>
 lora.frozen @nf4 : !lora.weight<3x5, nf4<64>>
 // CHECK: lora.frozen @nf4_dq : !lora.weight<3x5, nf4<64, dq256>>

@@ -6,7 +6,7 @@ module {
   lora.frozen @embed : !lora.weight<100x64, f32>
   lora.frozen @q : !lora.weight<64x64, nf4<64>>
   lora.frozen @k : !lora.weight<32x64, nf4<64>>
-  lora.frozen @v : !lora.weight<32x64, q8_0>
+  lora.frozen @v : !lora.weight<32x64, int8<32, f16>>
   lora.frozen @o : !lora.weight<64x32, nf4<64>>
   lora.param @b : tensor<64x4xf32>
   // CHECK-NOT: lora.kernel @linear_forward_nf4_64x64
@@ -19,7 +19,7 @@ module {
     %e = lora.use @embed : !lora.weight<100x64, f32>
     %wq = lora.use @q : !lora.weight<64x64, nf4<64>>
     %wk = lora.use @k : !lora.weight<32x64, nf4<64>>
-    %wv = lora.use @v : !lora.weight<32x64, q8_0>
+    %wv = lora.use @v : !lora.weight<32x64, int8<32, f16>>
     %wo = lora.use @o : !lora.weight<64x32, nf4<64>>
     %b = lora.use @b : tensor<64x4xf32>
     // CHECK: lora.launch @embed{{.*}}%[[X:[^ ,)]*]]) rows
@@ -28,8 +28,8 @@ module {
     %q = lora.adapted_linear(%x, %wq) low_rank(%t, %b) scale 1.0 : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64>>, tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32>
     %k = lora.adapted_linear(%x, %wk) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, nf4<64>>) -> tensor<?x32xf32>
     // Of another format.
-    // CHECK: lora.launch @linear_forward_q8_0_32x64(%[[X]],
-    %v = lora.adapted_linear(%x, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, q8_0>) -> tensor<?x32xf32>
+    // CHECK: lora.launch @linear_forward_int8_32x64(%[[X]],
+    %v = lora.adapted_linear(%x, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, int8<32, f16>>) -> tensor<?x32xf32>
     // Of what the launch before has written.
     // CHECK: lora.launch @linear_forward_nf4_64x32_residual(%[[K]], %{{[^,]*}}, %[[Q]],
     // CHECK: lora.launch @linear_forward_nf4_64x32_residual(
@@ -42,7 +42,7 @@ module {
   // CHECK-LABEL: lora.program micro_batch @in_turn
   lora.program micro_batch @in_turn(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x64, f32>
-    %wv = lora.use @v : !lora.weight<32x64, q8_0>
+    %wv = lora.use @v : !lora.weight<32x64, int8<32, f16>>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<100x64, f32>) -> tensor<?x64xf32>
     %w = lora.use @q : !lora.weight<64x64, nf4<64>>
     // CHECK: lora.launch @linear_forward_nf4_64_64x64_map(%{{[^,]*}}, %{{[^,]*}}, %[[GATE:[^,]*]], %{{[^,]*}}, %[[GATE]],
@@ -56,22 +56,22 @@ module {
       }
       lora.yield %m : tensor<?x64xf32>
     }
-    // CHECK-NEXT: lora.launch @linear_forward_q8_0
-    %y = lora.adapted_linear(%f, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, q8_0>) -> tensor<?x32xf32>
+    // CHECK-NEXT: lora.launch @linear_forward_int8
+    %y = lora.adapted_linear(%f, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, int8<32, f16>>) -> tensor<?x32xf32>
     lora.return %y : tensor<?x32xf32>
   }
 
   // CHECK-LABEL: lora.program micro_batch @sums
   lora.program micro_batch @sums(%ids: tensor<?xi32> loc("ids")) -> tensor<?x32xf32> {
     %e = lora.use @embed : !lora.weight<100x64, f32>
-    %wv = lora.use @v : !lora.weight<32x64, q8_0>
+    %wv = lora.use @v : !lora.weight<32x64, int8<32, f16>>
     %x = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<100x64, f32>) -> tensor<?x64xf32>
     %w = lora.use @q : !lora.weight<64x64, nf4<64>>
     // CHECK: lora.launch @linear_backward_nf4_64_64x64(%[[DY:[^,]*]], %[[W:[^,]*]], %[[DY]], %[[W]], %{{[^,)]*}}) rows
     %a = lora.adapted_linear_backward(%x, %w) : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64>>) -> tensor<?x64xf32>
     %b = lora.adapted_linear_backward(%x, %w) onto(%a) : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64>>, tensor<?x64xf32>) -> tensor<?x64xf32>
-    // CHECK-NEXT: lora.launch @linear_forward_q8_0
-    %y = lora.adapted_linear(%b, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, q8_0>) -> tensor<?x32xf32>
+    // CHECK-NEXT: lora.launch @linear_forward_int8
+    %y = lora.adapted_linear(%b, %wv) scale 1.0 : (tensor<?x64xf32>, !lora.weight<32x64, int8<32, f16>>) -> tensor<?x32xf32>
     lora.return %y : tensor<?x32xf32>
   }
 }

@@ -1,7 +1,7 @@
 #include "tests/numerics/cuda/RowParts.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/PackedWeight.h"
-#include "tests/unit/formats/TypedRows.h"
+#include "tests/numerics/program/CodedRows.h"
 
 #include <cstring>
 #include <gtest/gtest.h>
@@ -50,12 +50,12 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k,
     panels.emplace_back(formats::partBytes(format, i, n, k) + 64);
   for (auto &bytes : panels)
     to.push_back(bytes.data()), from.push_back(bytes.data());
-  auto packed = formats::packWeight(*formats::rowsFor(format, n, k, dense.data()), format, to);
+  auto packed = formats::packWeight(*rowsFor(format, dense.data(), n, k), format, to);
   EXPECT_TRUE(bool(packed));
   for (int64_t row = 0; row < n; ++row)
     formats::unpackRow(format, n, k, from, row, rows.values.data() + row * k);
 
-  bool bytes = format.kind == WeightFormat::Q8_0;
+  bool bytes = format.bits == 8;
   auto &codes = part(bytes ? np * kp : np * kp / 2);
   for (int64_t row = 0; row < n; ++row)
     for (int64_t col = 0; col < k; ++col) {
@@ -67,11 +67,14 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k,
       int code = uint8_t(panels[0][panel * 8 + lane % 8]) >> (lane < 8 ? 0 : 4) & 15;
       codes[(row * kp + col) / 2] |= char(code << (col % 2 ? 4 : 0));
     }
-  int64_t size = format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4;
-  int64_t blocks = format.isGgmlBlocks() ? 0 : (n * k + format.block - 1) / format.block;
-  int64_t perTile = format.isGgmlBlocks() ? 2
-                    : format.block >= 64  ? (k % 64 ? 2 : 1)
-                                          : (k % 32 ? 3 : 2);
+  bool inRows = format.kind == WeightFormat::Integers;
+  int64_t size = inRows               ? (format.element == formats::ElementType::F16 ? 2 : 4)
+                 : format.doubleQuant ? 1
+                                      : 4;
+  int64_t blocks = (n * k + format.block - 1) / format.block;
+  int64_t perTile = inRows               ? 64 / format.block
+                    : format.block >= 64 ? (k % 64 ? 2 : 1)
+                                         : (k % 32 ? 3 : 2);
   for (int i = 1; i < formats::partCount(format); ++i) {
     if (format.doubleQuant && i == 2) {
       int64_t all = formats::partBytes(format, 2, n, k);
@@ -82,11 +85,9 @@ test::RowParts test::packRows(const WeightFormat &format, int64_t n, int64_t k,
     for (int64_t tile = 0; tile < tiles; ++tile)
       for (int64_t s = 0; s < perTile; ++s)
         for (int64_t row = 0; row < n; ++row) {
-          int64_t block = format.isGgmlBlocks()
-                              ? row * (k / 32) + 2 * tile + s
-                              : std::min((row * k + 64 * tile) / format.block + s, blocks - 1);
-          if (format.isGgmlBlocks() && 2 * tile + s >= k / 32)
+          if (inRows && perTile * tile + s >= k / format.block)
             continue;
+          int64_t block = std::min((row * k + 64 * tile) / format.block + s, blocks - 1);
           std::memcpy(&scales[((tile * perTile + s) * np + row) * size], &panels[i][block * size],
                       size);
         }

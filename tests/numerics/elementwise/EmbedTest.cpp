@@ -116,7 +116,7 @@ Packed ggufBlocks(std::string_view format, int64_t n, int64_t k, std::mt19937 &r
              b = static_cast<_Float16>(normal(random));
     d[i] = bits(a), scale[i] = a, m[i] = bits(b), minimum[i] = b;
   }
-  if (format == "q8_0") {
+  if (format == "int8<32, f16>") {
     packed.addPanels<int8_t>([&](int64_t row, int64_t kk) {
       int8_t code = static_cast<int8_t>(random() % 256);
       packed.values[row * k + kk] = code * scale[(row * k + kk) / 32];
@@ -128,12 +128,12 @@ Packed ggufBlocks(std::string_view format, int64_t n, int64_t k, std::mt19937 &r
   std::vector<uint8_t> codes(n * k);
   for (int64_t i = 0; i < n * k; ++i) {
     codes[i] = random() % 16;
-    packed.values[i] = format == "q4_0" ? (codes[i] - 8) * scale[i / 32]
-                                        : codes[i] * scale[i / 32] + minimum[i / 32];
+    packed.values[i] = format == "int4<32, f16>" ? (codes[i] - 8) * scale[i / 32]
+                                                 : codes[i] * scale[i / 32] + minimum[i / 32];
   }
   packed.addNibbles(codes);
   packed.add(d);
-  if (format == "q4_1")
+  if (format == "int4<32, f16, min>")
     packed.add(m);
   return packed;
 }
@@ -219,7 +219,7 @@ TEST_P(Embed, DenseFormats) {
 }
 
 TEST_P(Embed, GgufBlocks) {
-  for (const char *format : {"q8_0", "q4_0", "q4_1"})
+  for (const char *format : {"int8<32, f16>", "int4<32, f16>", "int4<32, f16, min>"})
     for (auto [n, k] : {std::pair<int64_t, int64_t>{7, 32}, {50, 96}}) {
       std::mt19937 random(n + k);
       Packed weight = ggufBlocks(format, n, k, random);

@@ -26,7 +26,7 @@ const int64_t rowCounts[] = {1, 5, 6, 7, 33};
 const Shape longShapes[] = {{24, 4096, 2, false}, {8224, 272, 2, true}};
 
 bool fits(const std::string &format, int64_t k) {
-  return format[0] != 'q' || k % 32 == 0; // rows of GGUF blocks
+  return format[0] != 'i' || k % 32 == 0; // blocks along a row
 }
 
 std::vector<float> randomValues(size_t count, unsigned seed) {
@@ -267,8 +267,10 @@ TEST_P(LongLinear, Backward) { backward(longShapes[1], 7); }
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char *cpu : {"x86-64-v3", "x86-64-v4", "x86-64"})
-    for (const char *format : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "nf4<64>",
-                               "nf4<64, dq256>", "nf4<128, dq256>", "fp4<64>", "fp4<32, dq256>"})
+    for (const char *format :
+         {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>", "int4<32, f16, min>",
+          "int8<32, f16, min>", "int4<32, f32, min>", "int8<16, f32>", "nf4<64>", "nf4<64, dq256>",
+          "nf4<128, dq256>", "fp4<64>", "fp4<32, dq256>"})
       if (std::string(cpu) != "x86-64-v4" ||
           std::string(format).find("f4") != std::string::npos) // differs in lookups alone
         all.push_back({cpu, format});

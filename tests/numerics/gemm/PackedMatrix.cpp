@@ -71,7 +71,8 @@ PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsi
     return;
   }
 
-  bool bytes = name == "q8_0", flat = name == "nf4" || name == "fp4";
+  bool bytes = name == "int8", flat = name == "nf4" || name == "fp4";
+  int64_t block = std::stoll(format.substr(format.find('<') + 1));
   auto *codes = static_cast<uint8_t *>(part(panels * k * (bytes ? 16 : 8)));
   std::vector<int> code(n * k);
   for (int &c : code)
@@ -84,25 +85,35 @@ PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsi
       codes[((row / 16) * k + kk) * 8 + lane % 8] |= lane < 8 ? c : c << 4;
   });
   if (!flat) {
-    int64_t blocks = n * (k / 32);
-    auto *d = static_cast<uint16_t *>(part(blocks * 2));
-    auto *m = name == "q4_1" ? static_cast<uint16_t *>(part(blocks * 2)) : nullptr;
-    for (int64_t b = 0; b < blocks; ++b) {
-      d[b] = toHalf(normal(random) * 0.1f);
-      if (m)
-        m[b] = toHalf(normal(random));
-    }
+    int64_t blocks = n * (k / block);
+    bool half = format.find("f16") != std::string::npos,
+         minima = format.find("min") != std::string::npos;
+    // The numbers of a part, as they are read back.
+    auto numbers = [&](float deviation) {
+      std::vector<float> all(blocks);
+      auto *to = static_cast<char *>(part(blocks * (half ? 2 : 4)));
+      for (int64_t b = 0; b < blocks; ++b) {
+        float exact = normal(random) * deviation;
+        uint16_t bits = toHalf(exact);
+        all[b] = half ? fromHalf(bits) : exact;
+        half ? std::memcpy(to + 2 * b, &bits, 2) : std::memcpy(to + 4 * b, &exact, 4);
+      }
+      return all;
+    };
+    std::vector<float> d = numbers(0.1f), m;
+    if (minima)
+      m = numbers(1);
     forEach([&](int64_t row, int64_t kk, float &value, int64_t) {
-      int64_t b = row * (k / 32) + kk / 32;
-      int c = code[row * k + kk] - (name == "q4_0" ? 8 : 0);
-      value = static_cast<float>(c) * fromHalf(d[b]);
-      if (m)
-        value = value + fromHalf(m[b]);
+      int64_t b = row * (k / block) + kk / block;
+      int c = code[row * k + kk] - (bytes || minima ? 0 : 8);
+      value = static_cast<float>(c) * d[b];
+      if (minima)
+        value = value + m[b];
     });
     return;
   }
 
-  int64_t block = std::stoll(format.substr(4)), blocks = (n * k + block - 1) / block;
+  int64_t blocks = (n * k + block - 1) / block;
   std::vector<float> scale(blocks);
   if (format.find("dq256") == std::string::npos) {
     auto *absmax = static_cast<float *>(part(blocks * 4));

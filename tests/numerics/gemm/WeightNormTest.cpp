@@ -51,7 +51,7 @@ std::string nameOf(const Shape &s, bool ofLaunch) {
 TEST_P(WeightNorm, LengthsOfRows) {
   const std::string &format = GetParam().format;
   CompiledKernels kernels(GetParam().cpu);
-  auto fits = [&](const Shape &s) { return format[0] != 'q' || s.k % 32 == 0; };
+  auto fits = [&](const Shape &s) { return format[0] != 'i' || s.k % 32 == 0; };
   for (const Shape &s : shapes)
     for (bool ofLaunch : {false, true})
       if (fits(s))
@@ -100,8 +100,9 @@ TEST_P(WeightNorm, LengthsOfRows) {
 static std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char *cpu : {"x86-64-v3", "x86-64"})
-    for (const char *format : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "nf4<64>",
-                               "nf4<64, dq256>", "fp4<32, dq256>"})
+    for (const char *format : {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>",
+                               "int4<32, f16, min>", "int8<32, f16, min>", "int4<32, f32, min>",
+                               "int8<16, f32>", "nf4<64>", "nf4<64, dq256>", "fp4<32, dq256>"})
       all.push_back({cpu, format});
   return all;
 }

@@ -83,10 +83,10 @@ int main(int argc, char **argv) {
   } shapes[] = {
       {576, 576, 1024}, {192, 576, 1024}, {1536, 576, 1024}, {576, 1536, 1024}, {49152, 576, 128}};
   for (auto [n, k, rows] : shapes)
-    for (const char *format : {"f32", "q4_1", "nf4<64, dq256>", "q8_0"}) {
+    for (const char *format : {"f32", "int4<32, f16, min>", "nf4<64, dq256>", "int8<32, f16>"}) {
       std::string label =
           std::to_string(rows) + "x" + std::to_string(n) + "x" + std::to_string(k) + " " + format;
-      if (n > 2000 && std::string(format) != "f32" && std::string(format) != "q8_0")
+      if (n > 2000 && std::string(format) != "f32" && std::string(format) != "int8<32, f16>")
         continue;
       if (("forward " + label).find(filter) == std::string::npos &&
           ("backward " + label).find(filter) == std::string::npos)

@@ -6,8 +6,8 @@
 #include "mlir/Pass/PassManager.h"
 #include "runtime/formats/PackedLayout.h"
 #include "runtime/formats/PackedWeight.h"
+#include "tests/numerics/program/CodedRows.h"
 #include "tests/numerics/program/OneOp.h"
-#include "tests/unit/formats/TypedRows.h"
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -32,8 +32,8 @@ CpuProgram::CpuProgram(const std::string &text, std::map<std::string, HostTensor
 
 void CpuProgram::pack(FrozenOp op) {
   auto type = cast<WeightType>(op.getType());
-  formats::WeightFormat format = *formats::parseWeightFormat(type.formatName());
-  bool isVector = type.getFormat() == FormatKind::Vector;
+  formats::WeightFormat format = type.layout();
+  bool isVector = format.kind == formats::WeightFormat::Vector;
   int64_t n = type.getShape()[0], k = isVector ? 1 : type.getShape()[1];
   HostTensor &values = seen[op.getSymName().str()];
   std::vector<float> dense(values.data.begin(), values.data.end());
@@ -44,8 +44,8 @@ void CpuProgram::pack(FrozenOp op) {
     store.emplace_back(formats::partBytes(format, part, n, k) + 64);
   for (std::vector<char> &bytes : store)
     to.push_back(aligned(bytes)), from.push_back(aligned(bytes));
-  auto source = isVector ? formats::denseRows(dense.data(), 1, n)
-                         : formats::rowsFor(format, n, k, dense.data());
+  auto source =
+      isVector ? formats::denseRows(dense.data(), 1, n) : rowsFor(format, dense.data(), n, k);
   Result<void> packed = formats::packWeight(*source, format, to);
   ASSERT_TRUE(bool(packed)) << packed.error().message;
   if (isVector)

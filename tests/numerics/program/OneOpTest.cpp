@@ -25,86 +25,83 @@ struct OneOpOfFormat : testing::TestWithParam<const char *> {
   std::string type(int n, int k) {
     return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + GetParam() + ">";
   }
+  // Columns that the format can have, about as many.
+  int columns(int k) { return std::string(GetParam()).starts_with("int") ? (k + 31) / 32 * 32 : k; }
 };
 INSTANTIATE_TEST_SUITE_P(, OneOpOfFormat,
                          testing::Values("f32", "f16", "bf16", "nf4<64>", "nf4<64, dq256>",
-                                         "fp4<32>", "fp4<128, dq256>"));
+                                         "fp4<32>", "fp4<128, dq256>", "int8<32, f16>",
+                                         "int4<32, f16>", "int4<32, f16, min>",
+                                         "int8<32, f16, min>", "int4<32, f32, min>",
+                                         "int8<32, f32, min>", "int8<16, f32>", "int4<64, f32>"));
 
 TEST_P(OneOpOfFormat, AdaptedLinear) {
-  std::string w = type(37, 44),
+  const int columns = this->columns(44);
+  const std::string k = std::to_string(columns);
+  std::string w = type(37, columns),
               declare = "lora.frozen @w : " + w + "\nlora.param @b : tensor<37x5xf32>\n";
   std::string use = "%w = lora.use @w : " + w + "\n%b = lora.use @b : tensor<37x5xf32>\n";
-  std::vector<Activation> inputs = {{"x", 44}, {"t", 5}, {"r", 37}};
-  expectMatch(oneOp({{"x", 44}}, declare,
-                    use + "%y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x44xf32>, " + w +
-                        ") -> tensor<?x37xf32>",
+  std::vector<Activation> inputs = {{"x", columns}, {"t", 5}, {"r", 37}};
+  expectMatch(oneOp({{"x", columns}}, declare,
+                    use + "%y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x" + k +
+                        "xf32>, " + w + ") -> tensor<?x37xf32>",
                     "%y", rows(37)));
-  expectMatch(oneOp(
-      {{"x", 44}, {"t", 5}}, declare,
-      use + "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 1.75 : (tensor<?x44xf32>, " +
-          w + ", tensor<?x5xf32>, tensor<37x5xf32>) -> tensor<?x37xf32>",
-      "%y", rows(37)));
+  expectMatch(
+      oneOp({{"x", columns}, {"t", 5}}, declare,
+            use + "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) scale 1.75 : (tensor<?x" + k +
+                "xf32>, " + w + ", tensor<?x5xf32>, tensor<37x5xf32>) -> tensor<?x37xf32>",
+            "%y", rows(37)));
   expectMatch(
       oneOp(inputs, declare,
             use +
                 "%y = lora.adapted_linear(%x, %w) low_rank(%t, %b) residual(%r) scale 1.75 : "
-                "(tensor<?x44xf32>, " +
-                w + ", tensor<?x5xf32>, tensor<37x5xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>",
+                "(tensor<?x" +
+                k + "xf32>, " + w +
+                ", tensor<?x5xf32>, tensor<37x5xf32>, tensor<?x37xf32>) -> tensor<?x37xf32>",
             "%y", rows(37)));
 }
 
 TEST_P(OneOpOfFormat, AdaptedLinearBackward) {
-  std::string w = type(37, 44),
-              declare = "lora.frozen @w : " + w + "\nlora.param @a : tensor<5x44xf32>\n";
-  std::string use = "%w = lora.use @w : " + w + "\n%a = lora.use @a : tensor<5x44xf32>\n";
+  const int columns = this->columns(44);
+  const std::string k = std::to_string(columns);
+  std::string w = type(37, columns),
+              declare = "lora.frozen @w : " + w + "\nlora.param @a : tensor<5x" + k + "xf32>\n";
+  std::string use = "%w = lora.use @w : " + w + "\n%a = lora.use @a : tensor<5x" + k + "xf32>\n";
   expectMatch(oneOp({{"dy", 37}}, declare,
                     use + "%dx = lora.adapted_linear_backward(%dy, %w) : (tensor<?x37xf32>, " + w +
-                        ") -> tensor<?x44xf32>",
-                    "%dx", rows(44)));
-  expectMatch(
-      oneOp({{"dy", 37}, {"dt", 5}, {"r", 44}}, declare,
-            use +
-                "%dx = lora.adapted_linear_backward(%dy, %w) low_rank(%dt, %a) onto(%r) : "
-                "(tensor<?x37xf32>, " +
-                w + ", tensor<?x5xf32>, tensor<5x44xf32>, tensor<?x44xf32>) -> tensor<?x44xf32>\n" +
-                twice("%dx", 44),
-            "%out", rows(44)));
+                        ") -> tensor<?x" + k + "xf32>",
+                    "%dx", rows(columns)));
+  expectMatch(oneOp({{"dy", 37}, {"dt", 5}, {"r", columns}}, declare,
+                    use +
+                        "%dx = lora.adapted_linear_backward(%dy, %w) low_rank(%dt, %a) onto(%r) : "
+                        "(tensor<?x37xf32>, " +
+                        w + ", tensor<?x5xf32>, tensor<5x" + k + "xf32>, tensor<?x" + k +
+                        "xf32>) -> tensor<?x" + k + "xf32>\n" + twice("%dx", columns),
+                    "%out", rows(columns)));
 }
 
 // The lengths of an adapted weight's rows, seen through a map.
-static std::string weightNorm(const std::string &format, int n, int k, int r) {
-  auto matrix = [](int m, int n) {
-    return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
-  };
-  const std::string w = "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " +
-                        format + ">",
-                    a = matrix(r, k), b = matrix(n, r),
-                    row = "tensor<" + std::to_string(n) + "xf32>";
-  return oneOp(
-      {{"x", n}},
-      "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
-      "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
-          "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b + ") -> " +
-          row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " + rows(n) + R"( {
+TEST_P(OneOpOfFormat, WeightNorm) {
+  for (auto [n, least, r] : {std::tuple(37, 44, 5), {160, 140, 1}, {20, 64, 24}}) {
+    const int k = columns(least);
+    auto matrix = [](int m, int n) {
+      return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
+    };
+    const std::string w = type(n, k), a = matrix(r, k), b = matrix(n, r),
+                      row = "tensor<" + std::to_string(n) + "xf32>";
+    expectMatch(oneOp(
+        {{"x", n}},
+        "lora.frozen @w : " + w + "\nlora.param @a : " + a + "\nlora.param @b : " + b + "\n",
+        "%w = lora.use @w : " + w + "\n%a = lora.use @a : " + a + "\n%b = lora.use @b : " + b +
+            "\n%n = lora.weight_norm %w, %a, %b scale 0.75 : (" + w + ", " + a + ", " + b +
+            ") -> " + row + "\n%y = lora.map %x, %n : (" + rows(n) + ", " + row + ") -> " +
+            rows(n) + R"( {
     ^bb0(%p: f32, %q: f32):
       %s = arith.mulf %p, %q : f32
       lora.yield %s : f32
     })",
-      "%y", rows(n));
-}
-
-TEST_P(OneOpOfFormat, WeightNorm) {
-  for (auto [n, k, r] : {std::tuple(37, 44, 5), {160, 140, 1}, {20, 64, 24}})
-    expectMatch(weightNorm(GetParam(), n, k, r));
-}
-
-// Blocks of 32 along a row, as GGUF has them.
-TEST(OneOp, WeightNormOfGguf) {
-  for (const char *format : {"q8_0", "q4_0", "q4_1"})
-    for (auto [n, k, r] : {std::tuple(37, 64, 5), {160, 160, 1}, {20, 96, 24}}) {
-      SCOPED_TRACE(format);
-      expectMatch(weightNorm(format, n, k, r));
-    }
+        "%y", rows(n)));
+  }
 }
 
 // Blocks of every size, two of them in rows and columns, and more panels than stages
@@ -115,10 +112,12 @@ TEST(OneOp, LinearsOfManyRows) {
   std::vector<double> starts;
   for (int token = 0; token <= 300; token += 12)
     starts.push_back(token);
-  for (const char *format : {"bf16", "nf4<64, dq256>"})
+  for (const char *format : {"bf16", "nf4<64, dq256>", "int4<32, f32, min>", "int8<16, f32>"})
     for (bool backward : {false, true}) {
       SCOPED_TRACE(std::string(format) + (backward ? " backward" : " forward"));
-      int n = backward ? 456 : 200, k = backward ? 200 : 456, depth = 456, width = 200;
+      const bool whole = std::string(format).starts_with("int"); // blocks along a row
+      int depth = whole ? 480 : 456, width = whole ? 224 : 200;
+      int n = backward ? depth : width, k = backward ? width : depth;
       auto shape = [](int rows, int columns) {
         return std::to_string(rows) + "x" + std::to_string(columns);
       };
@@ -136,12 +135,18 @@ TEST(OneOp, LinearsOfManyRows) {
 }
 
 TEST(OneOp, Embed) {
-  for (const char *format : {"f32", "f16", "bf16"}) {
-    std::string w = std::string("!lora.weight<24x37, ") + format + ">";
+  for (auto [format, k] : {std::pair("f32", 37),
+                           {"f16", 37},
+                           {"bf16", 37},
+                           {"int4<32, f32, min>", 96},
+                           {"int8<16, f32>", 48},
+                           {"int4<32, f16>", 96},
+                           {"nf4<64>", 37}}) {
+    std::string w = "!lora.weight<24x" + std::to_string(k) + ", " + format + ">";
     expectMatch(oneOp({}, "lora.frozen @w : " + w + "\n",
                       "%w = lora.use @w : " + w + "\n%y = lora.embed %ids, %w : (tensor<?xi32>, " +
-                          w + ") -> tensor<?x37xf32>",
-                      "%y", rows(37)));
+                          w + ") -> " + rows(k),
+                      "%y", rows(k)));
   }
 }
 

@@ -18,24 +18,24 @@ using testing::IsEmpty;
 namespace {
 
 /// A spec with method = "adalora": [adapter] is line 7, `ada` begins at line 9, and `more` behind
-/// it. What parsing says is not of interest here: the checks are asked for directly.
-Spec specOf(const std::string &ada, int64_t steps, const std::string &more) {
-  Diagnostics refused;
+/// it.
+Spec specOf(const std::string &ada, int64_t steps, const std::string &more, Diagnostics &diags) {
   return parse(std::string(Model) + Data + "[train]\nsteps = " + std::to_string(steps) +
                    "\n[adapter]\nmethod = 'adalora'\n[adapter.adalora]\n" + ada + "\n" + more,
-               refused);
+               diags);
 }
 
 std::vector<std::string> checked(const std::string &ada, int64_t steps = 40,
                                  const std::string &more = "") {
   Diagnostics diags;
-  checkAdaLora(specOf(ada, steps, more), diags);
+  specOf(ada, steps, more, diags);
   return messages(diags);
 }
 
 TEST(AdaLora, PeftsDefaultsAreRight) {
   EXPECT_THAT(checked(""), IsEmpty());
-  Spec spec = specOf("", 40, "");
+  Diagnostics diags;
+  Spec spec = specOf("", 40, "", diags);
   EXPECT_EQ(*spec.adapter.adalora->initR, 12);
   EXPECT_EQ(*spec.adapter.adalora->targetR, 8);
   EXPECT_EQ(*spec.adapter.adalora->deltaT, 1);
@@ -228,8 +228,8 @@ struct Resolved {
 };
 
 Resolved resolved(const std::string &ada, const std::string &rules = "") {
-  Spec spec = specOf(ada, 40, rules);
-  Diagnostics diags;
+  Diagnostics parsing, diags;
+  Spec spec = specOf(ada, 40, rules, parsing);
   BoundModel model = twoLayers();
   Resolved out;
   out.choices = resolveAdapters(spec, model.adaptableModules(), diags);
@@ -326,8 +326,9 @@ TEST(RankBudget, Bounds) {
 }
 
 TEST(AdaLora, WrittenOut) {
+  Diagnostics diags;
   Spec spec = specOf("init_r = 24\ntfinal = 10\n[adapter.adalora.plateau]\nstretch = 3", 40,
-                     "[[adapter.rule]]\nmodules = 'q_proj'\nmin_r = 2\nmax_r = 9\n");
+                     "[[adapter.rule]]\nmodules = 'q_proj'\nmin_r = 2\nmax_r = 9\n", diags);
   auto adapter = nlohmann::json::parse(toJson(spec))["adapter"];
   EXPECT_EQ(
       adapter["adalora"].dump(),
@@ -347,7 +348,7 @@ TEST(AdaLora, WrittenOut) {
   Diagnostics refused;
   EXPECT_EQ(nlohmann::json::parse(toJson(parse(toml, refused)))["adapter"], adapter);
 
-  spec = specOf("budget = 2000", 40, "");
+  spec = specOf("budget = 2000", 40, "", diags);
   EXPECT_EQ(nlohmann::json::parse(toJson(spec))["adapter"]["adalora"]["budget"], 2000);
   EXPECT_THAT(toToml(spec), HasSubstr("budget = 2000"));
   EXPECT_THAT(toToml(spec), testing::Not(HasSubstr("target_r")));

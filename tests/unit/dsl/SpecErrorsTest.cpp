@@ -209,6 +209,20 @@ const Case cases[] = {
     {"WarmupRatio",
      "[schedule]\nwarmup_ratio = 1.5",
      {"8:16: error: 'schedule.warmup_ratio' must be at most 1, got 1.5"}},
+    {"MinLrRatio",
+     "[schedule]\nmin_lr_ratio = 2",
+     {"8:16: error: 'schedule.min_lr_ratio' must be at most 1, got 2"}},
+    {"MinLrOfConstant",
+     "[schedule]\nname = 'constant'\nmin_lr_ratio = 0.1",
+     {"9:16: error: 'schedule.min_lr_ratio' says nothing to name = \"constant\", whose rate does "
+      "not fall: leave it out"}},
+    {"MinLrElsewhere",
+     "[schedule]\nmin_lr = 1e-5",
+     {"8:1: error: unknown key 'min_lr' in [schedule]; did you mean 'min_lr_ratio'?"}},
+    {"MinLrOfTransformers",
+     "[schedule]\nname = 'cosine_with_min_lr'",
+     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine; got "
+      "\"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
     {"StepsAndEpochs",
      "epochs = 2",
      {"7:10: error: 'steps' and 'epochs' are both given: keep one"}},
@@ -256,9 +270,11 @@ TEST(SpecErrorsData, Messages) {
     return messages(std::string(Model) + "[[data]]\n" + body + Train);
   };
   EXPECT_THAT(data("path = 'd'\nformat = 'chat'\n"),
-              ElementsAre("5:10: error: format = \"chat\" is known, not in this version"));
-  EXPECT_THAT(data("path = 'd'\nformat = 'alpaca'\n"),
-              ElementsAre("5:10: error: format = \"alpaca\" is known, not in this version"));
+              ElementsAre("5:10: error: data.format = \"chat\" is known, not in this version"));
+  EXPECT_THAT(data("path = 'd'\nformat = 'alpaka'\n"),
+              ElementsAre("5:10: error: 'data.format' must be one of text, jsonl, tokens, "
+                          "prompt-completion, alpaca; got \"alpaka\"; did you mean 'alpaca'?"));
+  EXPECT_THAT(data("path = 'd'\nformat = 'alpaca'\n"), testing::IsEmpty());
   EXPECT_THAT(data("format = 'text'\n"),
               ElementsAre("3:1: error: [[data]] needs 'path': a file, a pattern or a list"));
   EXPECT_THAT(data("path = ['a', '']\n"),
@@ -349,9 +365,9 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "a.toml:9:1: error: unknown key 'ключ漢' in [adapter]\n"
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
-            "a.toml:9:1: note: keys of [adapter]: method, r, lora_alpha, lora_dropout, use_rslora, "
-            "use_dora, target_modules, "
-            "init_from, rule, adalora, loraplus\n");
+            "a.toml:9:1: note: keys of [adapter]: method, adalora, r, lora_alpha, lora_dropout, "
+            "use_rslora, use_dora, target_modules, "
+            "init_from, rule, loraplus\n");
 }
 
 } // namespace

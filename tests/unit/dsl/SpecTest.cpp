@@ -234,6 +234,14 @@ TEST(SpecJson, KeysOfTheOptimizer) {
                                                        {"max_grad_norm", 1.0}}));
 }
 
+// Absent at its default: run.json is that of before this key.
+TEST(SpecJson, MinLrRatio) {
+  Spec spec = parsed(good("[schedule]\nmin_lr_ratio = 0.1\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["schedule"]["min_lr_ratio"], 0.1);
+  EXPECT_EQ(*parsed(toToml(spec)).schedule.minLrRatio, 0.1);
+  EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

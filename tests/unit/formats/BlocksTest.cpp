@@ -1,5 +1,7 @@
 // Block formats against gguf's own decoder and quantizer; halves against the compiler's _Float16.
 #include "runtime/formats/Blocks.h"
+#include "runtime/formats/RowWeight.h"
+#include "tests/unit/formats/Matrices.h"
 #include "tests/unit/formats/Support.h"
 
 #include <bit>
@@ -9,26 +11,82 @@
 namespace lorac::formats {
 namespace {
 
+std::vector<float> decodedTensor(const Safetensors &file, GgmlType type, const std::string &name) {
+  const TensorInfo *raw = file.find(name + ".raw");
+  const int64_t blocks = int64_t(raw->size) / ggmlTypeInfo(type)->blockBytes;
+  std::vector<float> decoded(size_t(blocks * ggmlTypeInfo(type)->blockValues));
+  EXPECT_EQ(rowBytes(type, int64_t(decoded.size())), int64_t(raw->size));
+  decodeRow(type, file.bytes(*raw).data(), decoded.data(), int64_t(decoded.size()));
+  return decoded;
+}
+
+/// Every type that is read, by the name that the table gives it.
 TEST(Blocks, decodeAsGguf) {
   const Safetensors file = take(Safetensors::open(golden + "/gguf/gguf_blocks.safetensors"));
-  const std::pair<const char *, GgmlType> cases[] = {
-      {"Q4_0", GgmlType::Q4_0},
-      {"Q4_1", GgmlType::Q4_1},
-      {"Q8_0", GgmlType::Q8_0},
+  int compared = 0;
+  for (uint32_t number = 0; number < 64; ++number) {
+    const GgmlTypeInfo *info = ggmlTypeInfo(number);
+    if (!info || !info->read)
+      continue;
+    SCOPED_TRACE(info->name);
+    const std::string name(info->name);
+    ASSERT_TRUE(file.find(name + ".raw")) << "the goldens have no such type";
+    EXPECT_EQ(decodedTensor(file, GgmlType(number), name), take(file.floats(name + ".dequant")));
+    ++compared;
+  }
+  EXPECT_GE(compared, 8);
+  const std::pair<const char *, GgmlType> tensors[] = {
       {"smollm2.blk.0.attn_q.weight.rows0_1", GgmlType::Q4_1},
       {"smollm2.blk.3.ffn_down.weight.rows0_1", GgmlType::Q4_1},
       {"smollm2.blk.7.attn_v.weight.rows0_1", GgmlType::Q4_1},
       {"smollm2.token_embd.weight.rows0_1", GgmlType::Q8_0},
       {"smollm2.output_norm.weight.rows0_1", GgmlType::F32}};
-  for (const auto &[name, type] : cases) {
-    SCOPED_TRACE(name);
-    const TensorInfo *raw = file.find(std::string(name) + ".raw");
-    ASSERT_TRUE(raw);
-    const std::vector<float> expected = take(file.floats(std::string(name) + ".dequant"));
-    ASSERT_EQ(rowBytes(type, int64_t(expected.size())), int64_t(raw->size));
-    std::vector<float> decoded(expected.size());
-    decodeRow(type, file.bytes(*raw).data(), decoded.data(), int64_t(decoded.size()));
-    EXPECT_EQ(decoded, expected);
+  for (const auto &[name, type] : tensors)
+    EXPECT_EQ(decodedTensor(file, type, name), take(file.floats(std::string(name) + ".dequant")))
+        << name;
+}
+
+/// What kernels read, packed in panels and by rows, is what gguf decodes, bit for bit.
+TEST(Blocks, packedAsGguf) {
+  const Safetensors file = take(Safetensors::open(golden + "/gguf/gguf_blocks.safetensors"));
+  for (uint32_t number = 0; number < 64; ++number) {
+    const GgmlTypeInfo *info = ggmlTypeInfo(number);
+    if (!info || !info->read)
+      continue;
+    SCOPED_TRACE(info->name);
+    const std::string name(info->name);
+    const std::vector<float> expected = take(file.floats(name + ".dequant"));
+    const int64_t n = 2, k = int64_t(expected.size()) / n;
+    const auto raw = file.bytes(*file.find(name + ".raw"));
+    const BlockRows source(GgmlType(number), std::vector(raw.begin(), raw.end()), n, k);
+    const auto unpacked = [&](auto bytesOf, auto pack, auto unpack) {
+      std::vector<std::vector<uint8_t>> parts;
+      std::vector<void *> to;
+      for (int i = 0; i < partCount(*info->kept); ++i)
+        parts.emplace_back(size_t(bytesOf(*info->kept, i, n, k)));
+      for (auto &part : parts)
+        to.push_back(part.data());
+      const std::vector<const void *> from(to.begin(), to.end());
+      take(pack(to));
+      std::vector<float> all(expected.size());
+      for (int64_t row = 0; row < n; ++row)
+        unpack(from, row, all.data() + row * k);
+      return all;
+    };
+    EXPECT_EQ(unpacked(
+                  partBytes, [&](auto &to) { return packWeight(source, *info->kept, to); },
+                  [&](auto &from, int64_t row, float *out) {
+                    unpackRow(*info->kept, n, k, from, row, out);
+                  }),
+              expected);
+    EXPECT_EQ(
+        unpacked(
+            rowPartBytes,
+            [&](auto &to) { return packRowWeight(source, *info->kept, ComputeType::BF16, to); },
+            [&](auto &from, int64_t row, float *out) {
+              unpackRowWeight(*info->kept, ComputeType::BF16, n, k, from, row, out);
+            }),
+        expected);
   }
 }
 
@@ -90,8 +148,8 @@ TEST(Blocks, halvesRoundToEven) {
 }
 
 TEST(Blocks, knowsOtherTypesByName) {
-  EXPECT_EQ(ggmlTypeInfo(12)->name, "Q4_K");
-  EXPECT_FALSE(ggmlTypeInfo(12)->readable);
+  EXPECT_EQ(ggmlTypeInfo(10)->name, "Q2_K");
+  EXPECT_FALSE(ggmlTypeInfo(10)->kept);
   EXPECT_FALSE(ggmlTypeInfo(4)); // Q4_2, gone from ggml
   EXPECT_FALSE(ggmlTypeInfo(uint32_t(-1)));
 }

@@ -2,8 +2,8 @@
 #include "runtime/formats/FiniteRows.h"
 #include "runtime/formats/PackedWeight.h"
 #include "runtime/formats/RowWeight.h"
+#include "tests/unit/formats/Matrices.h"
 #include "tests/unit/formats/Support.h"
-#include "tests/unit/formats/TypedRows.h"
 
 #include <cmath>
 #include <cstring>
@@ -13,6 +13,28 @@ namespace lorac::formats {
 namespace {
 
 constexpr int64_t height = 40, width = 64;
+
+/// Rows as a file of this type stores them.
+class TypedRows : public RowSource {
+public:
+  TypedRows(GgmlType type, const std::vector<float> &values) : type(type) {
+    n = height;
+    k = width;
+    bytes.resize(size_t(n * rowBytes(type, k)));
+    for (int64_t row = 0; row < n; ++row)
+      encodeRow(type, values.data() + row * k, bytes.data() + row * rowBytes(type, k), k);
+  }
+  void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
+  const GgmlTypeInfo *stored() const override { return ggmlTypeInfo(type); }
+  void readCodes(int64_t row, uint8_t *codes, float *scales, float *minima) const override {
+    decodeCodes(type, rawRow(row), k, codes, scales, minima);
+  }
+  const uint8_t *rawRow(int64_t row) const { return bytes.data() + row * rowBytes(type, k); }
+  std::vector<uint8_t> bytes;
+
+private:
+  GgmlType type;
+};
 
 std::vector<float> goodValues() {
   std::vector<float> out(height * width);
@@ -74,17 +96,18 @@ TEST(FiniteRows, everyFormatNamesTheFirst) {
       EXPECT_NE(packed(*dense, format).find(want), std::string::npos)
           << format << ": " << packed(*dense, format);
     for (const GgmlType type : {GgmlType::F16, GgmlType::BF16})
-      EXPECT_NE(packed(TypedRows(type, height, width, w.data()), "f32").find(want),
-                std::string::npos);
+      EXPECT_NE(packed(TypedRows(type, w), "f32").find(want), std::string::npos);
     const auto vector = denseRows(w.data(), 1, height * width);
     EXPECT_NE(packed(*vector, "vector").find("at [197]"), std::string::npos);
   }
 }
 
 TEST(FiniteRows, scalesOfBlocks) {
-  for (const auto &[type, format] : std::vector<std::pair<GgmlType, std::string>>{
-           {GgmlType::Q8_0, "q8_0"}, {GgmlType::Q4_0, "q4_0"}, {GgmlType::Q4_1, "q4_1"}}) {
-    const TypedRows rows(type, height, width, goodValues().data());
+  for (const auto &[type, format] :
+       std::vector<std::pair<GgmlType, std::string>>{{GgmlType::Q8_0, "int8<32, f16>"},
+                                                     {GgmlType::Q4_0, "int4<32, f16>"},
+                                                     {GgmlType::Q4_1, "int4<32, f16, min>"}}) {
+    const TypedRows rows(type, goodValues());
     EXPECT_EQ(packed(rows, format), "");
     for (const uint16_t scale : {0x7c00, 0xfc00, 0x7e00}) {
       TypedRows bad = rows;
@@ -93,10 +116,34 @@ TEST(FiniteRows, scalesOfBlocks) {
     }
   }
   // The minimum of a block counts too.
-  TypedRows bad(GgmlType::Q4_1, height, width, goodValues().data());
+  TypedRows bad(GgmlType::Q4_1, goodValues());
   const uint16_t nan = 0x7e00;
   memcpy(&bad.bytes[2], &nan, 2);
-  EXPECT_NE(packed(bad, "q4_1").find("it is nan at [0, 0]"), std::string::npos);
+  EXPECT_NE(packed(bad, "int4<32, f16, min>").find("it is nan at [0, 0]"), std::string::npos);
+}
+
+TEST(FiniteRows, scalesOfScales) {
+  struct Case {
+    uint32_t type;
+    size_t at; ///< of a half in the block
+  };
+  for (const auto &[type, at] :
+       {Case{6, 0}, {7, 0}, {7, 2}, {12, 0}, {12, 2}, {13, 0}, {14, 208}}) {
+    const GgmlTypeInfo &info = *ggmlTypeInfo(type);
+    SCOPED_TRACE(info.name);
+    std::vector<uint8_t> bytes(size_t(4 * 256 / info.blockValues * info.blockBytes), 1);
+    bytes[bytes.size() / 2 + at] = 0;
+    bytes[bytes.size() / 2 + at + 1] = 0x7c; // infinity, in row 2
+    const BlockRows rows(GgmlType(type), bytes, 4, 256);
+    std::vector<std::vector<uint8_t>> parts;
+    std::vector<void *> to;
+    for (int i = 0; i < partCount(*info.kept); ++i)
+      to.push_back(parts.emplace_back(size_t(partBytes(*info.kept, i, 4, 256))).data());
+    const Result<void> packed = packWeight(rows, *info.kept, to);
+    ASSERT_FALSE(packed);
+    EXPECT_NE(packed.error().message.find(" at [2, 0]"), std::string::npos)
+        << packed.error().message;
+  }
 }
 
 TEST(FiniteRows, tooLargeForSixteenBits) {

@@ -20,11 +20,17 @@ public:
     bytes.resize(size_t(rowBytes(type, n * k)));
     encodeRow(type, values.data(), bytes.data(), n * k);
   }
-  void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
-  std::optional<GgmlType> rawType() const override { return type; }
-  const uint8_t *rawRow(int64_t row) const override {
-    return bytes.data() + row * rowBytes(type, k);
+  BlockRows(GgmlType stored, std::vector<uint8_t> raw, int64_t rowCount, int64_t colCount)
+      : type(stored), bytes(std::move(raw)) {
+    n = rowCount;
+    k = colCount;
   }
+  void readRow(int64_t row, float *out) const override { decodeRow(type, rawRow(row), out, k); }
+  const GgmlTypeInfo *stored() const override { return ggmlTypeInfo(type); }
+  void readCodes(int64_t row, uint8_t *codes, float *scales, float *minima) const override {
+    decodeCodes(type, rawRow(row), k, codes, scales, minima);
+  }
+  const uint8_t *rawRow(int64_t row) const { return bytes.data() + row * rowBytes(type, k); }
 
 private:
   GgmlType type;

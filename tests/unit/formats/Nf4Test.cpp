@@ -39,8 +39,8 @@ size_t checkFile(const std::string &path) {
   const std::vector<float> nf4 = take(file.floats("code.nf4")), fp4 = take(file.floats("code.fp4"));
   const std::vector<float> map = take(file.floats("code.dynamic_nested"));
   for (int i = 0; i < 16; ++i) {
-    EXPECT_EQ(fourBitCodes(FourBit::Nf4)[i], nf4[i]) << i;
-    EXPECT_EQ(fourBitCodes(FourBit::Fp4)[i], fp4[i]) << i;
+    EXPECT_EQ(codebooks[size_t(FourBit::Nf4)].values[i], nf4[i]) << i;
+    EXPECT_EQ(codebooks[size_t(FourBit::Fp4)].values[i], fp4[i]) << i;
   }
   for (int i = 0; i < 256; ++i)
     EXPECT_EQ(dynamicMap(Dynamic8::Signed)[i], map[i]) << i;
@@ -86,7 +86,8 @@ size_t checkFile(const std::string &path) {
       for (int64_t i = 0; i < count; ++i) {
         const int64_t b = i / c.block;
         const float scale = dq ? decodeNested(nestedCodes[b], nested[b / 256], offset) : absmax[b];
-        EXPECT_EQ(fourBitCodes(c.type)[codes[i]] * scale, expected[i]) << name << " " << i;
+        EXPECT_EQ(codebooks[size_t(c.type)].values[codes[i]] * scale, expected[i])
+            << name << " " << i;
       }
     }
   }

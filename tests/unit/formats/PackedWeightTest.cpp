@@ -38,7 +38,7 @@ Packed pack(const RowSource &source, const std::string &formatText, int64_t n, i
 
 /// Rows of the flat quantizer, without panels.
 std::vector<float> flatFourBit(const WeightFormat &format, const std::vector<float> &w) {
-  const FourBit type = format.kind == WeightFormat::Nf4 ? FourBit::Nf4 : FourBit::Fp4;
+  const FourBit type = format.codebook;
   std::vector<uint8_t> codes(w.size());
   std::vector<float> absmax;
   for (size_t at = 0; at < w.size(); at += size_t(format.block)) {
@@ -56,7 +56,7 @@ std::vector<float> flatFourBit(const WeightFormat &format, const std::vector<flo
   }
   std::vector<float> out(w.size());
   for (size_t i = 0; i < w.size(); ++i)
-    out[i] = fourBitCodes(type)[codes[i]] * scales[i / size_t(format.block)];
+    out[i] = codebooks[size_t(type)].values[codes[i]] * scales[i / size_t(format.block)];
   return out;
 }
 
@@ -126,8 +126,9 @@ TEST(PackedWeight, qloraBaseAsBitsandbytesDecodesIt) {
 }
 
 TEST(PackedWeight, blocksAreKept) {
-  const std::pair<const char *, GgmlType> formats[] = {
-      {"q8_0", GgmlType::Q8_0}, {"q4_0", GgmlType::Q4_0}, {"q4_1", GgmlType::Q4_1}};
+  const std::pair<const char *, GgmlType> formats[] = {{"int8<32, f16>", GgmlType::Q8_0},
+                                                       {"int4<32, f16>", GgmlType::Q4_0},
+                                                       {"int4<32, f16, min>", GgmlType::Q4_1}};
   for (const auto &[text, type] : formats)
     for (const auto &[n, k] : {std::pair<int64_t, int64_t>{64, 96}, {19, 32}, {1, 64}}) {
       const BlockRows source(type, randomMatrix(n, k), n, k);
@@ -169,25 +170,29 @@ TEST(PackedWeight, refusesWhatItCannotHold) {
   const std::vector<float> w = randomMatrix(4, 64);
   std::vector<uint8_t> room(4096);
   void *parts[] = {room.data(), room.data() + 2048, room.data() + 3072};
-  Result<void> other =
-      packWeight(BlockRows(GgmlType::Q8_0, w, 4, 64), {WeightFormat::Q4_0, 32}, parts);
+  Result<void> other = packWeight(BlockRows(GgmlType::Q8_0, w, 4, 64),
+                                  WeightFormat::integers(4, 32, ElementType::F16), parts);
   ASSERT_FALSE(other);
   EXPECT_NE(other.error().message.find("the file stores Q8_0"), std::string::npos)
       << other.error().message;
   std::vector<float> bad = w;
   bad[100] = INFINITY;
-  Result<void> infinite = packWeight(*denseRows(bad.data(), 4, 64), {WeightFormat::Nf4, 64}, parts);
+  Result<void> infinite =
+      packWeight(*denseRows(bad.data(), 4, 64), WeightFormat::codes(FourBit::Nf4, 64), parts);
   ASSERT_FALSE(infinite);
   EXPECT_EQ(infinite.error().code, Exit::ForeignFile);
 }
 
 TEST(PackedWeight, formatStrings) {
-  for (const char *text : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "vector", "nf4<64>",
-                           "nf4<64, dq256>", "fp4<4096>"})
+  for (const char *text :
+       {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>", "int4<32, f16, min>",
+        "int8<16, f32>", "int8<64, f32, min>", "vector", "nf4<64>", "nf4<64, dq256>", "fp4<4096>"})
     EXPECT_EQ(toString(*parseWeightFormat(text)), text);
   EXPECT_EQ(parseWeightFormat("nf4<64,dq256>"), parseWeightFormat("nf4<64, dq256>"));
-  for (const char *text : {"", "nf4", "nf4<>", "nf4<63>", "nf4<64", "nf4<64, dq128>",
-                           "nf4<99999999999999999999>", "q4_K", "fp4<16>"})
+  for (const char *text :
+       {"", "nf4", "nf4<>", "nf4<63>", "nf4<64", "nf4<64, dq128>", "nf4<99999999999999999999>",
+        "q4_K", "fp4<16>", "int4<32>", "int8<8, f32>", "int8<128, f32>", "int8<32, bf16>",
+        "int6<32, f32>", "int8<32, min>", "int8<032, f32>", "<", "<32>", ">"})
     EXPECT_FALSE(parseWeightFormat(text)) << text;
 }
 

@@ -29,7 +29,7 @@ std::vector<const void *> pointers(const Parts &parts) {
 Parts packRows(const RowSource &source, const WeightFormat &format, ComputeType compute, int64_t n,
                int64_t k, const ParallelFor &parallel = {}) {
   Parts parts;
-  for (int i = 0; i < rowPartCount(format); ++i)
+  for (int i = 0; i < partCount(format); ++i)
     parts.emplace_back(size_t(rowPartBytes(format, i, n, k)), uint8_t(0xcd));
   take(packRowWeight(source, format, compute, pointers(parts), parallel));
   return parts;
@@ -90,7 +90,7 @@ TEST(RowWeight, fourBitStandsAsTheDocumentSays) {
   for (const auto &[n, k] : sizes)
     for (const int64_t block : {32, 64, 128, 4096}) {
       SCOPED_TRACE(std::to_string(n) + "x" + std::to_string(k) + " of " + std::to_string(block));
-      const WeightFormat format{WeightFormat::Nf4, block, false};
+      const WeightFormat format = WeightFormat::codes(FourBit::Nf4, block);
       const std::vector<float> w = randomMatrix(n, k);
       std::vector<uint8_t> codes(w.size());
       std::vector<float> absmax;
@@ -132,8 +132,9 @@ TEST(RowWeight, fourBitStandsAsTheDocumentSays) {
 }
 
 TEST(RowWeight, ggmlBlocksAreTheFiles) {
-  const std::pair<const char *, GgmlType> formats[] = {
-      {"q8_0", GgmlType::Q8_0}, {"q4_0", GgmlType::Q4_0}, {"q4_1", GgmlType::Q4_1}};
+  const std::pair<const char *, GgmlType> formats[] = {{"int8<32, f16>", GgmlType::Q8_0},
+                                                       {"int4<32, f16>", GgmlType::Q4_0},
+                                                       {"int4<32, f16, min>", GgmlType::Q4_1}};
   for (const auto &[text, type] : formats)
     for (const auto &[n, k] :
          {std::pair<int64_t, int64_t>{64, 96}, {19, 32}, {1, 64}, {200, 352}}) {
@@ -145,14 +146,14 @@ TEST(RowWeight, ggmlBlocksAreTheFiles) {
       const int64_t np = rowsPadded(n), kp = colsPadded(k), blockBytes = rowBytes(type, 32);
       std::vector<float> row(static_cast<size_t>(k)), expected(static_cast<size_t>(k));
       for (int64_t r = 0; r < np; ++r) {
-        for (int part = 1; part < rowPartCount(format); ++part)
+        for (int part = 1; part < partCount(format); ++part)
           for (int64_t b = 0; b < kp / 32; ++b) {
             uint16_t scale = 0;
             if (r < n && b < k / 32)
               std::memcpy(&scale, source.rawRow(r) + b * blockBytes + 2 * (part - 1), 2);
             ASSERT_EQ(at<uint16_t>(parts[size_t(part)], (b / 2 * 2 + b % 2) * np + r), scale);
           }
-        const int64_t bytes = format.kind == WeightFormat::Q8_0 ? kp : kp / 2;
+        const int64_t bytes = format.bits == 8 ? kp : kp / 2;
         for (int64_t i = r < n ? bytes * k / kp : 0; i < bytes; ++i)
           ASSERT_EQ(parts[0][size_t(r * bytes + i)], 0) << "padding of row " << r;
         if (r >= n)
@@ -205,11 +206,12 @@ TEST(RowWeight, refusesWhatItCannotHold) {
   std::vector<float> w = randomMatrix(4, 64);
   std::vector<uint8_t> room(1 << 16);
   void *parts[] = {room.data(), room.data() + (1 << 14), room.data() + (1 << 15)};
-  EXPECT_FALSE(packRowWeight(BlockRows(GgmlType::Q8_0, w, 4, 64), {WeightFormat::Q4_0, 32},
-                             ComputeType::BF16, parts));
+  EXPECT_FALSE(packRowWeight(BlockRows(GgmlType::Q8_0, w, 4, 64),
+                             WeightFormat::integers(4, 32, ElementType::F16), ComputeType::BF16,
+                             parts));
   w[100] = INFINITY;
-  Result<void> infinite =
-      packRowWeight(*denseRows(w.data(), 4, 64), {WeightFormat::Nf4, 64}, ComputeType::BF16, parts);
+  Result<void> infinite = packRowWeight(
+      *denseRows(w.data(), 4, 64), WeightFormat::codes(FourBit::Nf4, 64), ComputeType::BF16, parts);
   ASSERT_FALSE(infinite);
   EXPECT_EQ(infinite.error().code, Exit::ForeignFile);
 }
@@ -218,14 +220,14 @@ TEST(RowWeight, namesOfParts) {
   const auto names = [](const char *text) {
     const WeightFormat format = *parseWeightFormat(text);
     std::string all;
-    for (int i = 0; i < rowPartCount(format); ++i)
-      all += std::string(i ? " " : "") + rowPartName(format, i);
+    for (int i = 0; i < partCount(format); ++i)
+      all += std::string(i ? " " : "") + std::string(rowPartName(format, i));
     return all;
   };
   EXPECT_EQ(names("f32"), "rows");
   EXPECT_EQ(names("bf16"), "rows");
-  EXPECT_EQ(names("q8_0"), "codes d");
-  EXPECT_EQ(names("q4_1"), "codes d m");
+  EXPECT_EQ(names("int8<32, f16>"), "codes d");
+  EXPECT_EQ(names("int4<32, f16, min>"), "codes d m");
   EXPECT_EQ(names("nf4<64>"), "codes absmax");
   EXPECT_EQ(names("fp4<64, dq256>"), "codes absmax nested");
   EXPECT_EQ(names("vector"), "values");

@@ -1,6 +1,6 @@
 // `lorac export --format peft-adalora`: triplets from a run's checkpoint, or with E = 1.
 
-#include "compiler/tools/Commands.h"
+#include "compiler/tools/Cli.h"
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/CheckpointTriplets.h"
@@ -52,8 +52,14 @@ protected:
     ASSERT_TRUE(formats::writeSafetensors(folder + "/checkpoint-9/optimizer.safetensors", tensors));
   }
   Adapter plain() const { return *formats::readAdapter(folder); }
+  Exit exportIt() const {
+    const std::string out = folder + "/ada";
+    const char *words[] = {"lorac",        "export", folder.c_str(), "--format",
+                           "peft-adalora", "--out",  out.c_str(),    "--force"};
+    return Exit(tools::runCommandLine(std::size(words), words));
+  }
   Adapter exported() {
-    EXPECT_EQ(tools::runExport({folder, "peft-adalora", folder + "/ada", "", true}), Exit::Done);
+    EXPECT_EQ(exportIt(), Exit::Done);
     Result<Adapter> read = formats::readAdapter(folder + "/ada");
     EXPECT_TRUE(read) << read.error().message;
     return read ? *read : Adapter();
@@ -98,8 +104,7 @@ TEST_F(ExportTest, ACheckpointOfOtherValuesIsNotTaken) {
 TEST_F(ExportTest, ACorruptCheckpointIsTold) {
   writeCheckpoint();
   fs::resize_file(folder + "/checkpoint-9/optimizer.safetensors", 100);
-  EXPECT_EQ(tools::runExport({folder, "peft-adalora", folder + "/ada", "", true}),
-            Exit::ForeignFile);
+  EXPECT_EQ(exportIt(), Exit::ForeignFile);
   EXPECT_FALSE(fs::exists(folder + "/ada"));
 }
 

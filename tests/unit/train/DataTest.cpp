@@ -142,6 +142,44 @@ TEST_F(DataTest, PatternsAreSortedAndLinksLeftOut) {
             (std::vector<std::string>{(folder / "a.txt").string(), (folder / "b.txt").string()}));
 }
 
+TEST_F(DataTest, AnswersAloneAreTrained) {
+  DataConfig table =
+      text(write("a.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\", \"id\": 1}\n"
+                            "{\"completion\": \"\", \"prompt\": \"abcdefg\"}\n"));
+  table.format = "prompt-completion";
+  auto targets = [](const Corpus &corpus, size_t piece) {
+    std::vector<int32_t> out;
+    for (uint32_t i = 0; i < corpus.pieces[piece].count; ++i)
+      out.push_back(corpus.target(corpus.pieces[piece], i));
+    return out;
+  };
+  Result<Corpus> corpus = loadCorpus({table}, encoder, limits);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  EXPECT_EQ(tokensOf(*corpus, 0), (std::vector<int32_t>{1, 2, 3, 4, 0}));
+  EXPECT_EQ(targets(*corpus, 0), (std::vector<int32_t>{-100, 3, 4, 0, -100}));
+  EXPECT_EQ(targets(*corpus, 1),
+            (std::vector<int32_t>{-100, -100, -100, -100, -100, -100, 0, -100}));
+  EXPECT_EQ(corpus->tables[0].labels, 4);
+  // Behind a table of texts, whose tokens are all trained.
+  DataConfig texts = text(write("a.txt", "xy"));
+  texts.name = "texts";
+  corpus = loadCorpus({texts, table, texts}, encoder, limits);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  EXPECT_EQ(targets(*corpus, 0), (std::vector<int32_t>{25, 0, -100}));
+  EXPECT_EQ(targets(*corpus, 1), (std::vector<int32_t>{-100, 3, 4, 0, -100}));
+  EXPECT_EQ(targets(*corpus, 3), (std::vector<int32_t>{25, 0, -100}));
+  // A piece of a split sample sees no token behind its end; one without a label is left out.
+  DataLimits small = limits;
+  small.maxLength = 3;
+  corpus = loadCorpus({table}, encoder, small);
+  ASSERT_TRUE(corpus) << corpus.error().message;
+  EXPECT_EQ(corpus->pieces.size(), 3u);
+  EXPECT_EQ(targets(*corpus, 0), (std::vector<int32_t>{-100, 3, -100}));
+  EXPECT_EQ(targets(*corpus, 1), (std::vector<int32_t>{0, -100}));
+  EXPECT_EQ(targets(*corpus, 2), (std::vector<int32_t>{0, -100}));
+  EXPECT_EQ(corpus->tables[0].unlabelled, 2);
+}
+
 TEST_F(DataTest, Jsonl) {
   DataConfig table =
       text(write("a.jsonl", "{\"text\": \"ab\", \"id\": 1}\n\n{\"text\": \"\\u0063d\"}\n"));

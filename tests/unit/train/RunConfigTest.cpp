@@ -12,16 +12,19 @@ namespace {
 
 nlohmann::json run() {
   return nlohmann::json::parse(R"({
-    "model": {}, "adapter": {"method": "adalora", "lora_alpha": 32, "lora_dropout": 0, "adalora": {"init_r": 12, "target_r": 8, "tinit": 5,
+    "model": {}, "quantization": {"format": "none", "block_size": 64, "double_quant": true, "compute_dtype": "auto"},
+    "adapter": {"method": "adalora", "lora_alpha": 32, "lora_dropout": 0, "use_rslora": false,
+      "target_modules": "all-linear", "adalora": {"init_r": 12, "target_r": 8, "tinit": 5,
       "tfinal": 10, "deltaT": 5, "beta1": 0.85, "beta2": 0.8, "orth_reg_weight": 0.5,
-      "prune": "final", "plateau": {"patience": 3, "min_delta": 0.02, "stretch": 1.5}}},
+      "prune": "final", "rebuild": "auto", "plateau": {"patience": 3, "min_delta": 0.02, "stretch": 1.5}}},
     "optimizer": {"name": "adamw", "learning_rate": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8,
       "weight_decay": 0,
       "max_grad_norm": 1},
-    "schedule": {"name": "constant"}, "data": [{"name": "data", "path": "d.txt", "format": "text", "separator": "",
+    "schedule": {"name": "constant", "warmup_steps": 0}, "data": [{"name": "data", "path": "d.txt", "format": "text", "separator": "",
       "eval_fraction": 0, "overlong": "split"}],
-    "train": {"output_dir": "out", "steps": 40, "batch_size": 1, "max_length": 8,
-      "eval_steps": 20}})");
+    "train": {"output_dir": "out", "steps": 40, "batch_size": 1, "max_length": 8, "packing": false,
+      "gradient_accumulation_steps": 1, "seed": 7, "eval_steps": 20, "save_steps": 20, "save_total_limit": 0, "logging_steps": 1},
+    "target": {"device": "auto", "threads": 0}})");
 }
 
 TEST(RunConfig, AdaLora) {
@@ -38,7 +41,8 @@ TEST(RunConfig, AdaLora) {
   EXPECT_EQ(config->adalora->plateau->stretch, 1.5);
 
   nlohmann::json lora = run();
-  lora["adapter"] = {{"method", "lora"}, {"r", 4}, {"lora_alpha", 8}, {"lora_dropout", 0}};
+  lora["adapter"].erase("adalora");
+  lora["adapter"]["method"] = "lora", lora["adapter"]["r"] = 4;
   EXPECT_FALSE(parseRunConfig(lora.dump())->adalora);
   EXPECT_EQ(config->r, 12) << "init_r";
   // The dsl fills in every default: none is made up here.
@@ -65,10 +69,34 @@ TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {
 TEST(RunConfig, AnOptimizerWithoutBetas) {
   nlohmann::json json = run();
   EXPECT_EQ(parseRunConfig(json.dump())->betas, (std::vector<double>{0.9, 0.999}));
-  json["optimizer"].erase("betas");
-  EXPECT_TRUE(parseRunConfig(json.dump())->betas.empty());
   json["optimizer"]["betas"] = {0.9};
   EXPECT_FALSE(parseRunConfig(json.dump()));
+  json["optimizer"].erase("betas");
+  EXPECT_FALSE(parseRunConfig(json.dump())) << "AdamW has them";
+}
+
+// Whatever the spec's writer writes must be there, within the spec's bounds; what it leaves out has
+// the spec's default.
+TEST(RunConfig, KeysAreThoseOfTheSpec) {
+  auto refused = [](const char *table, const char *key, nlohmann::json value) {
+    nlohmann::json changed = run();
+    if (value.is_null())
+      changed[table].erase(key);
+    else
+      changed[table][key] = std::move(value);
+    Result<RunConfig> config = parseRunConfig(changed.dump());
+    return config ? std::string() : config.error().message;
+  };
+  EXPECT_NE(refused("train", "packing", nullptr).find("'train' has no 'packing'"),
+            std::string::npos);
+  EXPECT_NE(refused("train", "batch_size", 0).find("'train.batch_size' is 0, which its bounds"),
+            std::string::npos);
+  EXPECT_NE(refused("optimizer", "learning_rate", -1), "");
+  EXPECT_NE(refused("schedule", "name", "step").find("known: constant, linear, cosine"),
+            std::string::npos);
+  EXPECT_EQ(refused("adapter", "use_dora", true), "");
+  EXPECT_EQ(refused("schedule", "warmup_ratio", 0.5), "");
+  EXPECT_FALSE(parseRunConfig(run().dump())->useDora);
 }
 
 // Two runs that evaluate at other steps are the same run, unless evaluations set the pace.

@@ -38,6 +38,31 @@ TEST(Schedule, Cosine) {
   EXPECT_EQ(cold.factor(0), 1.0);
 }
 
+// transformers' cosine_with_min_lr: 0.5 (1 + cos(pi p)) (1 - m) + m, by Python's math at p = 0,
+// 1/8, …, 1 and m = 0.1; linear in the same way; the warm-up is not lifted.
+TEST(Schedule, AFloor) {
+  Schedule cosine{{ScheduleKind::Cosine, 0.1}, 2, 10};
+  const double cosines[] = {0,
+                            0.5,
+                            1.0,
+                            0.9657457896300791,
+                            0.8681980515339464,
+                            0.7222075445642904,
+                            0.55,
+                            0.3777924554357096,
+                            0.23180194846605365,
+                            0.13425421036992097,
+                            0.1};
+  Schedule linear{{ScheduleKind::Linear, 0.2}, 2, 10};
+  const double lines[] = {0, 0.5, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2};
+  for (int step = 0; step <= 10; ++step) {
+    EXPECT_NEAR(cosine.factor(step), cosines[step], 1e-15) << step;
+    EXPECT_NEAR(linear.factor(step), lines[step], 1e-15) << step;
+  }
+  EXPECT_EQ(linear.factor(12), 0.2);
+  EXPECT_TRUE(cosine.curve != ScheduleKind::Constant);
+}
+
 TEST(Schedule, WarmupLongerThanTheRun) {
   Schedule schedule{ScheduleKind::Linear, 10, 5};
   EXPECT_EQ(schedule.factor(4), 0.4);

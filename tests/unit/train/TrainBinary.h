@@ -53,15 +53,18 @@ protected:
 
   Json runJson() {
     return Json::parse(
-        R"({"spec": "fake", "spec_dir": "/", "model": {}, "quantization": {"format": "none"},
-      "adapter": {"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0, "use_rslora": false},
+        R"({"spec": "fake", "spec_dir": "/", "model": {}, "quantization": {"format": "none", "block_size": 64,
+      "double_quant": true, "compute_dtype": "auto"},
+      "adapter": {"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0, "use_rslora": false,
+                  "target_modules": "all-linear"},
       "optimizer": {"name": "adamw", "learning_rate": 0.002, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01,
                     "max_grad_norm": 1.0},
       "schedule": {"name": "cosine", "warmup_steps": 2},
       "data": [{"name": "toy", "path": ["data.safetensors"], "format": "tokens", "separator": "", "eval_fraction": 0,
                 "overlong": "split"}],
       "train": {"output_dir": "out", "steps": 12, "batch_size": 2, "max_length": 8, "packing": false,
-                "gradient_accumulation_steps": 2, "seed": 7, "eval_steps": 0, "save_steps": 5, "logging_steps": 1},
+                "gradient_accumulation_steps": 2, "seed": 7, "eval_steps": 0, "save_steps": 5, "save_total_limit": 0,
+                "logging_steps": 1},
       "target": {"device": "cpu", "threads": 2}})");
   }
 

@@ -164,7 +164,8 @@ TEST(WeightsDeathTest, AFileThatShrinksWhileItIsPackedIsNamed) {
     std::filesystem::resize_file(path, 100);
     std::vector<uint8_t> packed(values.size() * 4);
     void *part = packed.data();
-    (void)formats::packWeight(*(*rows)[0], {formats::WeightFormat::F32}, std::span(&part, 1));
+    (void)formats::packWeight(*(*rows)[0], formats::WeightFormat::floats(formats::ElementType::F32),
+                              std::span(&part, 1));
     _exit(0);
   };
   EXPECT_EXIT(pack(), testing::ExitedWithCode(int(Exit::ForeignFile)),

@@ -19,7 +19,7 @@ static int64_t scaleBytes(const WeightFormat &format, int64_t columns) {
 }
 
 static FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  FailureOr<WeightFormat> format = parseFormat(loc, stringParam(params, "format"));
   if (failed(format))
     return failure();
   return KernelShape{.space = lora::TileSpace::Rows,
@@ -32,9 +32,9 @@ static void copyDense(KernelBuilder &k, const WeightFormat &format, int64_t colu
                       Value lane, Value m, Value y) {
   k.forLoop(k.index(0), k.index(columns), 1, [&](Value kk) {
     Value value = k.load(k.buffer(1), {panel, kk, lane});
-    if (format.kind == lora::FormatKind::F16)
+    if (format.element == formats::ElementType::F16)
       value = k.f16ToF32(value);
-    else if (format.kind == lora::FormatKind::BF16)
+    else if (format.element == formats::ElementType::BF16)
       value = k.bf16ToF32(value);
     k.store(value, y, {m, kk});
   });
@@ -56,12 +56,11 @@ static void copyDecoded(KernelBuilder &k, PanelDecoder &decoder, int64_t scales,
 static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
   MLIRContext *context = kernel.getContext();
   int64_t n = kernel.intParam("n"), columns = kernel.intParam("k");
-  FailureOr<WeightFormat> format =
-      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format = parseFormat(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   SmallVector<MemRefType> buffers{KernelBuilder::dense({manyRows}, IntegerType::get(context, 32))};
-  buffers.append(format->parts(context, n, columns));
+  buffers.append(weightParts(context, *format, n, columns));
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldy")));
   KernelBuilder k(kernel, builder, target, buffers);
   Value y = k.buffer(buffers.size() - 1);

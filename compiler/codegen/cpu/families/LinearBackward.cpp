@@ -27,7 +27,7 @@ struct Plan {
 };
 
 FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  FailureOr<WeightFormat> format = parseFormat(loc, stringParam(params, "format"));
   if (failed(format))
     return failure();
   int64_t columns = intParam(params, "k");
@@ -75,8 +75,7 @@ void packTransposed(KernelBuilder &k, PanelDecoder &decoder, Value panels, int64
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  FailureOr<WeightFormat> format =
-      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format = parseFormat(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"),
@@ -85,7 +84,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("lddy"))};
-  buffers.append(format->parts(context, n, columns));
+  buffers.append(weightParts(context, *format, n, columns));
   unsigned low = buffers.size();
   if (rank > 0) {
     buffers.push_back(KernelBuilder::rowsOf(kernel, "lddt"));

@@ -20,7 +20,7 @@ struct Plan {
 
   Plan(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
       : blocks(GemmBlocks::forProduct(k, ceilDiv(n, panelRows))) {
-    decodes = format.kind != lora::FormatKind::F32;
+    decodes = format != WeightFormat::floats(formats::ElementType::F32);
     int64_t panelBytes = decodes ? blocks.group * blocks.depth * panelRows * 4 : 0;
     scales = panelBytes;
     extra = scales + PanelDecoder::scratchBytes(format, k, blocks.depth, blocks.depth);
@@ -30,7 +30,7 @@ struct Plan {
 };
 
 FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  FailureOr<WeightFormat> format = parseFormat(loc, stringParam(params, "format"));
   if (failed(format))
     return failure();
   int64_t n = intParam(params, "n");
@@ -43,8 +43,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  FailureOr<WeightFormat> format =
-      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format = parseFormat(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   int64_t n = kernel.intParam("n"), depth = kernel.intParam("k"),
@@ -55,7 +54,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("ldx"))};
-  buffers.append(format->parts(context, n, depth));
+  buffers.append(weightParts(context, *format, n, depth));
   unsigned low = buffers.size();
   if (rank > 0) {
     buffers.push_back(KernelBuilder::rowsOf(kernel, "ldt"));

@@ -28,7 +28,7 @@ struct Plan {
 };
 
 FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
-  FailureOr<WeightFormat> format = WeightFormat::parse(loc, stringParam(params, "format"));
+  FailureOr<WeightFormat> format = parseFormat(loc, stringParam(params, "format"));
   if (failed(format))
     return failure();
   return KernelShape{lora::TileSpace::Const, 1, ceilDiv(intParam(params, "n"), panelRows),
@@ -83,13 +83,12 @@ struct Builder {
 };
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
-  FailureOr<WeightFormat> format =
-      WeightFormat::parse(kernel.getLoc(), kernel.stringParam("format"));
+  FailureOr<WeightFormat> format = parseFormat(kernel.getLoc(), kernel.stringParam("format"));
   if (failed(format))
     return failure();
   const int64_t n = kernel.intParam("n"), columns = kernel.intParam("k");
   const Plan plan(*format, kernel.getParams());
-  SmallVector<MemRefType> buffers = format->parts(kernel.getContext(), n, columns);
+  SmallVector<MemRefType> buffers = weightParts(kernel.getContext(), *format, n, columns);
   const unsigned a = buffers.size();
   buffers.append({KernelBuilder::activation(kernel.getContext(), columns),
                   KernelBuilder::rowsOf(kernel, "rank"),

@@ -13,8 +13,6 @@ extern const Family embedFamily;
 
 static LogicalResult build(Kernel &kernel) {
   int64_t n = kernel.integer("n"), k = kernel.integer("k"), ldy = kernel.integer("ldy");
-  if (formats::parseWeightFormat(kernel.string("format"))->isNf4OrFp4())
-    return kernel.op.emitOpError("embeddings are not quantized to ") << kernel.string("format");
   SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("ids", 0)};
   llvm::append_range(arguments, kernel.weightArguments());
   arguments.push_back(kernel.argument("y", 1, true));

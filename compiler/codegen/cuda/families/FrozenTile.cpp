@@ -6,20 +6,28 @@ using namespace lorac;
 using namespace lorac::cuda;
 using formats::WeightFormat;
 
-static bool hasMinima(const WeightFormat &format) { return format.kind == WeightFormat::Q4_1; }
 static int64_t scaleBytes(const WeightFormat &format) {
-  return format.isGgmlBlocks() ? 2 : format.doubleQuant ? 1 : 4;
+  return traits(partsOf(format).list[1].element).bytes;
 }
 
 FrozenTile::Arguments FrozenTile::takeArguments(DeviceBuilder &d, const WeightFormat &format) {
   Arguments weight;
-  weight.codes = d.next();
-  if (format.block != 0)
-    weight.scales = d.next();
-  if (hasMinima(format))
-    weight.minima = d.next();
-  if (format.doubleQuant)
-    weight.nested = d.next();
+  for (const formats::FormatPart &part : partsOf(format))
+    switch (part.role) {
+    case formats::FormatPart::Values:
+    case formats::FormatPart::Codes:
+      weight.codes = d.next();
+      break;
+    case formats::FormatPart::Scales:
+      weight.scales = d.next();
+      break;
+    case formats::FormatPart::Minima:
+      weight.minima = d.next();
+      break;
+    case formats::FormatPart::Nested:
+      weight.nested = d.next();
+      break;
+    }
   return weight;
 }
 
@@ -37,16 +45,11 @@ FrozenTile::FrozenTile(DeviceBuilder &d, const WeightFormat &format, const Shape
     placeDecoding();
 }
 
-int64_t FrozenTile::scalesPerTile() const {
-  if (format.isGgmlBlocks())
-    return 2;
-  if (format.block >= 64)
-    return shape.k % 64 == 0 ? 1 : 2;
-  return shape.k % 32 == 0 ? 2 : 3;
-}
+int64_t FrozenTile::scalesPerTile() const { return formats::scalesPerTile(format, shape.k); }
 // Whether a block may begin at any column of a tile.
 bool FrozenTile::straddles() const {
-  return !format.isGgmlBlocks() && shape.k % std::min<int64_t>(format.block, 64) != 0;
+  return format.kind == WeightFormat::Codebook &&
+         shape.k % std::min<int64_t>(format.block, 64) != 0;
 }
 int64_t FrozenTile::scaleRows() const {
   return scalesPerTile() * (shape.backward ? shape.cols / 64 : 1);
@@ -56,10 +59,11 @@ int64_t FrozenTile::scaleCount() const { return shape.backward ? 64 : shape.cols
 int64_t FrozenTile::sharedBytes(const WeightFormat &format, const Shape &shape) {
   if (format.block == 0)
     return shape.stages * shape.cols * 128;
-  int64_t perTile = 3 * (shape.backward ? shape.cols / 64 : 1) * (shape.backward ? 64 : shape.cols);
-  int64_t codes = format.kind == WeightFormat::Q8_0 ? 64 : 32;
-  return shape.stages *
-             (codes * shape.cols + perTile * scaleBytes(format) * (hasMinima(format) ? 2 : 1)) +
+  int64_t scales = std::max<int64_t>(3, 64 / format.block);
+  int64_t perTile =
+      scales * (shape.backward ? shape.cols / 64 : 1) * (shape.backward ? 64 : shape.cols);
+  return shape.stages * (format.bits * 8 * shape.cols +
+                         perTile * scaleBytes(format) * (format.minima ? 2 : 1)) +
          shape.buffers * shape.cols * 128 + 2048;
 }
 
@@ -67,23 +71,20 @@ void FrozenTile::placeDecoding() {
   codeStages = d.shared("code_stages", shape.stages * codeBytes(), d.u8());
   Type scaleType = cast<MemRefType>(weights.front().scales.getType()).getElementType();
   scaleStages = d.shared("scale_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
-  if (hasMinima(format))
+  if (format.minima)
     minimumStages =
         d.shared("minimum_stages", shape.stages * scaleRows() * scaleCount(), scaleType);
   if (format.doubleQuant)
     map = d.shared("scale_map", 256, d.f32());
-  if (format.kind == WeightFormat::Q8_0)
+  if (format.bits == 8)
     return;
   float values[16];
   for (int code = 0; code < 16; ++code)
-    values[code] = format.kind == WeightFormat::Nf4    ? formats::nf4Codes[code]
-                   : format.kind == WeightFormat::Fp4  ? formats::fp4Codes[code]
-                   : format.kind == WeightFormat::Q4_0 ? float(code - 8)
-                                                       : float(code);
-  table = d.codeTable(format.kind == WeightFormat::Fp4   ? "fp4"
-                      : format.kind == WeightFormat::Nf4 ? "nf4"
-                                                         : "codes",
-                      d.shared("table_scratch", 32, d.u8()), values);
+    values[code] = format.valueOf(uint8_t(code));
+  StringRef name = "codes";
+  if (format.kind == WeightFormat::Codebook)
+    name = formats::codebooks[size_t(format.codebook)].name;
+  table = d.codeTable(name, d.shared("table_scratch", 32, d.u8()), values);
 }
 
 void FrozenTile::prepare(const Parts &parts, Int first) {
@@ -129,7 +130,7 @@ void FrozenTile::prepareDecoding() {
       d.keep("decode_row", wide ? thread / (2 * groups) * 2 + thread / 4 % 2 : thread / groups);
   decodeGroup =
       d.named("decode_group", wide ? thread / 8 % (groups / 4) * 4 + thread % 4 : thread % groups);
-  decodeFrom = (decodeRow * groups + decodeGroup) * (format.kind == WeightFormat::Q8_0 ? 16 : 8);
+  decodeFrom = (decodeRow * groups + decodeGroup) * (format.bits * 2);
   for (int64_t half = 0; half < 2; ++half)
     decodeTo[half] =
         d.keep("decode_to", decoded.piece(d.constant(0), decodeRow, decodeGroup * 2 + half));
@@ -139,9 +140,7 @@ void FrozenTile::prepareDecoding() {
 
 // Bits of a stored element; elements of memory a row and a piece of 16 bytes; pieces of a row that
 // are the block's.
-int64_t FrozenTile::codeBits() const {
-  return !decodes() ? 16 : format.kind == WeightFormat::Q8_0 ? 8 : 4;
-}
+int64_t FrozenTile::codeBits() const { return decodes() ? format.bits : 16; }
 int64_t FrozenTile::rowElements() const { return codeBits() == 4 ? kp / 2 : kp; }
 int64_t FrozenTile::pieceElements() const { return codeBits() == 4 ? 16 : 128 / codeBits(); }
 int64_t FrozenTile::pieces() const { return (shape.backward ? shape.cols : 64) * codeBits() / 128; }
@@ -150,7 +149,7 @@ void FrozenTile::load(Int step, Int stage) {
   loadCodes(step, stage);
   if (decodes())
     loadScales(scales, scaleStages, step, stage);
-  if (hasMinima(format))
+  if (format.minima)
     loadScales(minima, minimumStages, step, stage);
 }
 
@@ -222,7 +221,7 @@ SmallVector<Num> FrozenTile::scalesOf(Value part, Int step, Int stage, Int row, 
   if (scalesPerTile() == 1)
     return {read(d.constant(0))};
   if (!straddles())
-    return {read(group / 2)}; // blocks of 32
+    return {read(group / (format.block / 16))}; // blocks of 16 or 32
   SmallVector<Num> all;
   for (int64_t which = 0; which < scalesPerTile(); ++which)
     all.push_back(read(d.constant(which)));
@@ -249,7 +248,7 @@ int64_t FrozenTile::rowsARound() const {
 }
 
 void FrozenTile::decode(Int step, Int stage, Int buffer, int64_t first, int64_t rounds) {
-  bool bytes = format.kind == WeightFormat::Q8_0;
+  bool bytes = format.bits == 8;
   int64_t rowsAnItem = rowsARound();
   Int group = decodeGroup;
   Int from = d.named("decode_from", stage * codeBytes() + decodeFrom);
@@ -261,7 +260,7 @@ void FrozenTile::decode(Int step, Int stage, Int buffer, int64_t first, int64_t 
         inTile = shape.backward ? group % 4 : group;
     SmallVector<Num> scale = scalesOf(scaleStages, step, stage, row, tile, inTile);
     SmallVector<Num> minimum;
-    if (hasMinima(format))
+    if (format.minima)
       minimum = scalesOf(minimumStages, step, stage, row, tile, inTile);
     // Columns of the first block that lie before this tile.
     Int before = d.constant(0);
@@ -276,9 +275,12 @@ void FrozenTile::decode(Int step, Int stage, Int buffer, int64_t first, int64_t 
     if (bytes) {
       for (int64_t pair = 0; pair < 8; ++pair) {
         Value word = d.loadWord(words, {d.constant(pair / 2)});
-        d.store(d.pack(d.byteOf(word, pair % 2 * 2) * scale[0],
-                       d.byteOf(word, pair % 2 * 2 + 1) * scale[0]),
-                pairs, {d.constant(pair)});
+        auto scaled = [&](int64_t byte) {
+          Num code = d.byteOf(word, pair % 2 * 2 + byte);
+          return minimum.empty() ? code * scale[0] : d.fma(code, scale[0], minimum[0]);
+        };
+        Num low = scaled(0);
+        d.store(d.pack(low, scaled(1)), pairs, {d.constant(pair)});
       }
     } else {
       for (int64_t word = 0; word < 2; ++word)

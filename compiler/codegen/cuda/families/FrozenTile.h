@@ -5,7 +5,7 @@
 
 #include "compiler/codegen/cuda/families/Parts.h"
 #include "compiler/codegen/cuda/families/WarpTile.h"
-#include "runtime/formats/WeightFormat.h"
+#include "runtime/formats/RowLayout.h"
 
 namespace lorac::cuda {
 
@@ -55,9 +55,7 @@ private:
   bool straddles() const;
   int64_t scaleRows() const;  ///< (tile of 64 columns, scale) pairs of a panel
   int64_t scaleCount() const; ///< entries a pair
-  int64_t codeBytes() const {
-    return format.kind == formats::WeightFormat::Q8_0 ? 64 * shape.cols : 32 * shape.cols;
-  }
+  int64_t codeBytes() const { return format.bits * 8 * shape.cols; }
   int64_t rowsARound() const;
   int64_t codeBits() const;
   int64_t rowElements() const;

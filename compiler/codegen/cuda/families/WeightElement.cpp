@@ -1,5 +1,5 @@
 #include "compiler/codegen/cuda/families/WeightElement.h"
-#include "runtime/formats/Codebooks.h"
+#include "compiler/codegen/cuda/families/FrozenTile.h"
 #include "runtime/formats/RowLayout.h"
 
 using namespace mlir;
@@ -9,21 +9,15 @@ using namespace lorac::cuda;
 WeightElement::WeightElement(DeviceBuilder &d, Kernel &kernel, int64_t n, int64_t k)
     : d(d), format(*formats::parseWeightFormat(kernel.string("format"))), columns(k),
       np(roundUp(n, 128)), kp(roundUp(k, 64)) {
-  values = d.next();
-  if (format.block != 0)
-    scales = d.next();
-  if (format.kind == formats::WeightFormat::Q4_1)
-    minima = d.next();
-  if (format.doubleQuant)
-    nested = d.next();
-  if (format.isNf4OrFp4())
+  const FrozenTile::Arguments parts = FrozenTile::takeArguments(d, format);
+  values = parts.codes, scales = parts.scales, minima = parts.minima, nested = parts.nested;
+  if (format.kind == formats::WeightFormat::Codebook)
     tabulateCodes();
 }
 
 void WeightElement::tabulateCodes() {
   table = d.shared("code_values", 16, d.f32());
-  const auto &codes =
-      format.kind == formats::WeightFormat::Nf4 ? formats::nf4Codes : formats::fp4Codes;
+  const float (&codes)[16] = formats::codebooks[size_t(format.codebook)].values;
   d.where(d.thread() < 16, [&] {
     Num value = d.number(codes[15]);
     for (int code = 14; code >= 0; --code)
@@ -55,14 +49,12 @@ Num WeightElement::at(Int row, Int col) {
     Int pair = d.loadInt(values, {(row * kp + col) / 2});
     return d.named("code", d.select(col % 2 == 0, pair & 15, pair / 16));
   };
-  if (format.isNf4OrFp4())
+  if (format.kind == formats::WeightFormat::Codebook)
     return d.loadNum(table, {codeAt()}) * flatBlockScale(row, col);
-  Int block = d.named("block", col / 32 * np + row); // [tile][2][np]: two blocks of 32 a tile
+  Int block = d.named("block", col / format.block * np + row); // [tile][64 / block][np]
   Num scale = d.loadNum(scales, {block});
-  if (format.kind == formats::WeightFormat::Q8_0)
-    return d.loadSigned(values, {row * kp + col}) * scale;
-  Int code = codeAt();
-  if (format.kind == formats::WeightFormat::Q4_0)
-    return d.toNum(code - 8) * scale;
-  return d.fma(d.toNum(code), scale, d.loadNum(minima, {block}));
+  Num code = format.bits == 8 ? d.loadSigned(values, {row * kp + col})
+             : format.minima  ? d.toNum(codeAt())
+                              : d.toNum(codeAt() - 8);
+  return format.minima ? d.fma(code, scale, d.loadNum(minima, {block})) : code * scale;
 }

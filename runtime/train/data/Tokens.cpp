@@ -1,6 +1,8 @@
-// The data format `tokens`: batches as they stand in a safetensors file.
+// format = "tokens": batches as they stand in a safetensors file.
+
 #include "runtime/formats/Safetensors.h"
-#include "runtime/train/Data.h"
+#include "runtime/train/data/DataFormat.h"
+#include "runtime/train/data/SampleSink.h"
 
 #include <cstring>
 
@@ -81,7 +83,7 @@ std::string at(int64_t index, const std::vector<int64_t> &shape) {
 
 } // namespace
 
-Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpus &corpus) {
+static Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpus &corpus) {
   Result<formats::Safetensors> file = formats::Safetensors::open(path);
   if (!file) // one that is missing is refused as other data is
     return Error{file.error().message,
@@ -138,5 +140,11 @@ Result<void> loadTokens(const std::string &path, const DataLimits &limits, Corpu
   corpus.textBytes = 2 * 8 * uint64_t(releaseTokens + length);
   return {};
 }
+
+static Result<void> load(const std::string &path, SampleSink &sink) {
+  return loadTokens(path, sink.limits, sink.corpus);
+}
+
+const DataFormat formatTokens = {"tokens", load};
 
 } // namespace lorac::train

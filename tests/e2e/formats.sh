@@ -1,0 +1,51 @@
+# Formats with answers: what of a sample is trained, by the goldens; broken rows, by file and line; the loss is the answer's alone.
+source "$(dirname "$0")/common.sh"
+cd "$work"
+golden=$source/tests/golden
+mkdir model
+sed 's/"max_position_embeddings": [0-9]*/"max_position_embeddings": 1024/' "$golden/tiny/tied/config.json" >model/config.json
+cp "$golden/tiny/tied/model.safetensors" model/
+cp "$golden/tokenizer/bytelevel.tokenizer.json" model/tokenizer.json
+printf '{"eos_token": "<|end|>"}' >model/tokenizer_config.json
+cat >s.toml <<'TOML'
+[model]
+source = "model"
+[adapter]
+r = 2
+target_modules = ["q_proj"]
+[[data]]
+path = "a.jsonl"
+format = "prompt-completion"
+eval_fraction = 0
+[train]
+output_dir = "out"
+steps = 2
+batch_size = 2
+max_length = 640
+packing = false
+[schedule]
+name = "constant"
+[target]
+device = "cpu"
+TOML
+printf '{"prompt": "the ker", "completion": "nel"}\n{"prompt": "", "completion": "rows"}\n{"prompt": "é", "completion": ""}\n' >a.jsonl
+printf '{"prompt": "unseen unseen unseen unseen, ", "completion": "the rows are read"}\n' >>a.jsonl
+
+expect 0 "$lorac" check s.toml --samples 4
+prints "a.jsonl, line 1: "
+prints "  | the ker"
+prints "  > nel"
+expect 0 python3 "$source/tests/e2e/formats.py" "$lorac" "$golden"
+cat "$work/stdout"
+
+# A sample whose answer is cut off trains nothing: it is left out, and counted.
+expect 0 "$lorac" check s.toml --set train.max_length=8 --set data.overlong=truncate
+prints "1 piece without a label left out"
+# What other tools write, with the mend.
+printf '{"prompt": "p", "completion": "c"}\n' >plain.jsonl
+expect 3 "$lorac" check s.toml --set data.path=plain.jsonl --set data.format=jsonl
+says 'plain.jsonl'"'"', line 1: needs an object with the string "text"; it has "prompt", "completion"; format = "prompt-completion" reads such rows'
+
+# Training goes on over a checkpoint; another answer is another data set.
+expect 0 "$lorac" train s.toml --generated gen --steps 1
+expect 0 gen/train --out out --resume --steps 2
