@@ -59,19 +59,19 @@ private:
 /// Rows with a number added to each value.
 class AddedRows : public RowSource {
 public:
-  AddedRows(std::unique_ptr<RowSource> stored, float added)
-      : stored(std::move(stored)), added(added) {
-    n = this->stored->rows(), k = this->stored->cols();
+  AddedRows(std::unique_ptr<RowSource> inner, float added)
+      : inner(std::move(inner)), added(added) {
+    n = this->inner->rows(), k = this->inner->cols();
   }
   void readRow(int64_t row, float *out) const override {
-    stored->readRow(row, out);
+    inner->readRow(row, out);
     for (int64_t i = 0; i < k; ++i)
       out[i] += added;
   }
-  void done(int64_t begin, int64_t end) const override { stored->done(begin, end); }
+  void done(int64_t begin, int64_t end) const override { inner->done(begin, end); }
 
 private:
-  std::unique_ptr<RowSource> stored;
+  std::unique_ptr<RowSource> inner;
   float added;
 };
 
