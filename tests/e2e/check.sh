@@ -73,6 +73,8 @@ printf 'ab\xff' >bad.txt
 refused 3 "is not UTF-8 at line 1, column 3" --set 'data.path="'"$work"'/bad.txt"' --set 'train.output_dir="other"'
 refused 3 "cannot read '" --set 'adapter.init_from="'"$work"'/none"' --set 'train.output_dir="other"'
 mkdir adapter
+cp "$source/tests/golden/tiny/tied/lora_init/adapter_model.safetensors" adapter/
+refused 5 "holds no adapter: it has no adapter_config.json" --set 'adapter.init_from="'"$work"'/adapter"' --set 'train.output_dir="other"'
 echo '{}' >adapter/adapter_config.json
 refused 5 "adapter_config.json" --set 'adapter.init_from="'"$work"'/adapter"' --set 'train.output_dir="other"'
 refused 1 "cannot make the output folder" --set 'train.output_dir="a.txt/out"'

@@ -86,10 +86,10 @@ done
 
 # A row of zeros has no length to divide by: it begins as it is, and where an adapter lacks its module it stays so. Its magnitude is 0 and
 # grows when its lora_B has moved.
-numbers zero_row "$tied" "$work/hollow" model.layers.1.self_attn.o_proj.weight 17
+numbers zero_row "$tied" "$work/zeroed" model.layers.1.self_attn.o_proj.weight 17
 spec hollow 1e-3 3 'use_dora = true'
 spec narrow 1e-3 1 'use_dora = true' 'target_modules = ["q_proj"]'
-sed -i "s|^source = .*|source = \"$work/hollow\"|" "$work"/{hollow,narrow}.toml
+sed -i "s|^source = .*|source = \"$work/zeroed\"|" "$work"/{hollow,narrow}.toml
 trains hollow
 [[ $(metric loss "$work/out-hollow/metrics.jsonl" | wc -l) == 3 ]] || fail "a zero row: $(cat "$work/out-hollow/metrics.jsonl")"
 (cd "$work" && expect 0 "$lorac" eval narrow.toml --adapter out-few --samples 2)

@@ -25,8 +25,12 @@ struct OneOpOfFormat : testing::TestWithParam<const char *> {
   std::string type(int n, int k) {
     return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + GetParam() + ">";
   }
-  // Columns that the format can have, about as many.
-  int columns(int k) { return std::string(GetParam()).starts_with("int") ? (k + 31) / 32 * 32 : k; }
+  // Columns that the format can have, about as many: blocks of integers are whole.
+  int columns(int k) {
+    const std::string format = GetParam();
+    const int block = format.starts_with("int") ? std::stoi(format.substr(5)) : 1;
+    return (k + block - 1) / block * block;
+  }
 };
 INSTANTIATE_TEST_SUITE_P(, OneOpOfFormat,
                          testing::Values("f32", "f16", "bf16", "nf4<64>", "nf4<64, dq256>",

@@ -64,7 +64,8 @@ static void expectStep(bool tied, double dropout, const std::string &method = "l
   std::unique_ptr<PlannedProgram> program =
       makeProgram(fused(tinyLlama(tied, 2, dropout, method)), symbols);
   double tolerance = 2e-5 * looserThanFloat32() * roundingsOfAStep();
-  if (method == "dora") // what m / n scales is rounded for itself; with dropout x - d too
+  // x - d has a product with W for itself; without a row the same roundings are of smaller numbers.
+  if (method == "dora" && (dropout > 0 || zeroRow >= 0))
     tolerance *= 1.5;
   program->expectMatch("train", inputs, environment, tolerance);
   program->expectMatch("hidden", inputs, environment, tolerance);

@@ -184,10 +184,12 @@ TEST(AdaLora, Plateau) {
                   "15:11: error: 'adapter.adalora.plateau.stretch' must be greater than 1, "
                   "got 1"));
   EXPECT_THAT(
-      checked(asked + "patients = 3\n", 20),
+      checked(asked, 20),
       ElementsAre("12:1: error: [adapter.adalora.plateau] needs evaluations while ranks "
                   "fall, in steps 6 to 9, and 'train.eval_steps' = 20 has none there; lower "
                   "it"));
+  EXPECT_THAT(checked(asked + "patients = 3\n"),
+              testing::Contains(HasSubstr("unknown key 'patients' in [adapter.adalora.plateau]")));
   EXPECT_THAT(checked("deltaT = 3\n[adapter.adalora.plateau]\n"),
               ElementsAre("11:1: error: [adapter.adalora.plateau] needs tfinal: pruning that was "
                           "delayed is made up for where the final phase begins"));

@@ -185,11 +185,15 @@ protected:
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
 
-  /// In place of LoRA's, with a plan of 16 triplets in each of two modules.
+  /// In place of LoRA's, with a plan of 16 triplets in each of two modules; `keys` beside those
+  /// that no test asks for.
   void makeAdaLora(const Json &keys) {
     planJson = tripletPlanJson({mostTriplets, mostTriplets});
-    config["adapter"] = {{"method", "adalora"}, {"lora_alpha", 2}, {"lora_dropout", 0}};
-    config["adapter"]["adalora"] = keys;
+    Json &adapter = config["adapter"];
+    adapter.erase("r");
+    adapter["method"] = "adalora";
+    adapter["adalora"] = {{"target_r", 8}, {"rebuild", "auto"}};
+    adapter["adalora"].update(keys);
   }
   /// Failures are the test's.
   std::unique_ptr<Session> open(Script &script) {
@@ -229,15 +233,19 @@ protected:
   std::filesystem::path folder;
   std::string out;
   std::string planJson = fakePlanJson();
-  Json config = Json::parse(R"({"spec": "fake",
-      "adapter": {"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0},
+  Json config = Json::parse(R"({"spec": "fake", "spec_dir": "/", "model": {},
+      "quantization": {"format": "none", "block_size": 64, "double_quant": true, "compute_dtype": "auto"},
+      "adapter": {"method": "lora", "r": 1, "lora_alpha": 2, "lora_dropout": 0, "use_rslora": false,
+                  "target_modules": "all-linear"},
       "optimizer": {"name": "adamw", "learning_rate": 0.25, "betas": [0.9, 0.999], "eps": 1e-8,
                     "weight_decay": 0.01, "max_grad_norm": 1.0},
-      "schedule": {"name": "constant"},
-      "data": [{"name": "toy", "path": "toy.safetensors", "format": "tokens", "separator": "",
+      "schedule": {"name": "constant", "warmup_steps": 0},
+      "data": [{"name": "toy", "path": ["toy.safetensors"], "format": "tokens", "separator": "",
                 "eval_fraction": 0, "overlong": "split"}],
-      "train": {"output_dir": "out", "steps": 8, "batch_size": 2, "max_length": 8,
-                "gradient_accumulation_steps": 2, "seed": 7}})");
+      "train": {"output_dir": "out", "steps": 8, "batch_size": 2, "max_length": 8, "packing": false,
+                "gradient_accumulation_steps": 2, "seed": 7, "eval_steps": 0, "save_steps": 0,
+                "save_total_limit": 0, "logging_steps": 1},
+      "target": {"device": "cpu", "threads": 1}})");
   Payload payload;
   FakeClock clock;
 };

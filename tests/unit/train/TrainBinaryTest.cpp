@@ -175,7 +175,7 @@ TEST_F(TrainBinary, StopsAtWhatIsNotFinite) {
   build([](Json &json) {
     json["optimizer"]["learning_rate"] = 1e38;
     json["optimizer"]["max_grad_norm"] = 0;
-    json["schedule"]["name"] = "constant";
+    json["schedule"] = {{"name", "constant"}, {"warmup_steps", 0}};
   });
   Ended ended = run({});
   EXPECT_EQ(ended.code, 1) << ended.err;
@@ -195,7 +195,7 @@ TEST_F(TrainBinary, WhatIsNotFiniteIsNotSaved) {
       json["optimizer"]["learning_rate"] = rate;
       json["optimizer"]["weight_decay"] = 1e30;
       json["optimizer"]["max_grad_norm"] = 0;
-      json["schedule"]["name"] = "constant";
+      json["schedule"] = {{"name", "constant"}, {"warmup_steps", 0}};
       json["train"]["save_steps"] = 1;
     };
   };
