@@ -6,6 +6,7 @@
 #include "runtime/train/RunSurvey.h"
 #include "runtime/train/Text.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -61,10 +62,12 @@ CheckedSample checkedSample(const train::Corpus &corpus, train::ShownSample samp
   for (uint64_t i = 0; i < sample.count; ++i)
     out.ids.push_back(corpus.ids[sample.begin + i]);
   out.labels.assign(out.ids.size(), -100);
-  for (const train::Piece &piece : corpus.pieces)
-    if (piece.begin >= sample.begin && piece.begin < sample.begin + sample.count)
-      for (uint32_t i = 0; i + 1 < piece.count; ++i)
-        out.labels[piece.begin - sample.begin + i + 1] = corpus.target(piece, i);
+  auto piece =
+      std::lower_bound(corpus.pieces.begin(), corpus.pieces.end(), sample.begin,
+                       [](const train::Piece &one, uint64_t begin) { return one.begin < begin; });
+  for (; piece != corpus.pieces.end() && piece->begin < sample.begin + sample.count; ++piece)
+    for (uint32_t i = 0; i + 1 < piece->count; ++i)
+      out.labels[piece->begin - sample.begin + i + 1] = corpus.target(*piece, i);
   out.sample = std::move(sample);
   return out;
 }

@@ -51,10 +51,15 @@ std::string noteOf(const TableFacts &facts, const DataConfig &table, const DataL
   return note;
 }
 
-/// Puts the table's pieces, from `firstPiece` on, into train and eval.
+/// Puts the table's pieces, from `firstPiece` on, into train and eval; by the samples that have
+/// any.
 int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t firstSample,
                   size_t firstPiece, Corpus &corpus) {
-  int64_t count = corpus.samples - firstSample;
+  std::vector<int64_t> place(size_t(corpus.samples - firstSample), -1); // among those with pieces
+  int64_t count = 0;
+  for (size_t i = firstPiece; i < corpus.pieces.size(); ++i)
+    if (int64_t &own = place[corpus.pieces[i].sample - size_t(firstSample)]; own < 0)
+      own = count++;
   int64_t held = int64_t(std::llround(table.evalFraction * double(count)));
   if (corpus.batchRows > 0) // batches stand as they are
     held = 0;
@@ -67,7 +72,8 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
       isEval[order[size_t(i)]] = true;
   }
   for (size_t i = firstPiece; i < corpus.pieces.size(); ++i)
-    (isEval[corpus.pieces[i].sample - size_t(firstSample)] ? corpus.eval : corpus.train)
+    (isEval[size_t(place[corpus.pieces[i].sample - size_t(firstSample)])] ? corpus.eval
+                                                                          : corpus.train)
         .push_back(uint32_t(i));
   return held;
 }
@@ -147,7 +153,7 @@ void countLabels(const Corpus &corpus, size_t firstPiece, int64_t firstSample, T
   }
 }
 
-Error nothingToTrainOn(const TableFacts &facts, const DataFormat &format) {
+Error nothingToTrainOn(const TableFacts &facts) {
   std::string left;
   if (facts.blank)
     left += plural(facts.blank, "sample") + " of white space";
@@ -158,9 +164,7 @@ Error nothingToTrainOn(const TableFacts &facts, const DataFormat &format) {
             " without a token of an answer";
   return refused("data '" + facts.name + "' holds no sample of at least two tokens" +
                  (left.empty() ? "" : ": " + left + " were left out") +
-                 (format.keys.empty() ? ""
-                                      : "; each line needs an object with \"" +
-                                            std::string(format.keys.front()) + "\""));
+                 (facts.unlabelled ? "; raise train.max_length" : ""));
 }
 
 /// Files that were read, by what they are and not by name.
@@ -205,7 +209,7 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
   facts.samples = corpus.samples - firstSample;
   facts.tokens = int64_t(corpus.ids.size() - firstToken);
   if (corpus.pieces.size() == firstPiece)
-    return nothingToTrainOn(facts, *format);
+    return nothingToTrainOn(facts);
   countLabels(corpus, firstPiece, firstSample, facts);
   if (facts.labels == 0)
     return refused("data '" + table.name + "' has no label: all " + std::to_string(facts.tokens) +
@@ -213,7 +217,22 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
                    " are -100 (the first of a row is never predicted); there is nothing to learn");
   if (isText) {
     sink.finish();
+    if (facts.torn)
+      corpus.warnings.push_back(
+          "data '" + table.name + "': " + plural(facts.torn, "sample") + " with an answer " +
+          (facts.torn == 1 ? "is" : "are") +
+          " split at train.max_length = " + std::to_string(limits.maxLength) +
+          ", so that answers may be trained without their prompt; raise it, or set overlong = "
+          "\"truncate\" or \"error\"");
   } else {
+    for (size_t i = firstPiece;
+         i < corpus.pieces.size() && int64_t(i - firstPiece) < limits.shownSamples; ++i)
+      facts.shown.push_back({table.paths.front(),
+                             0,
+                             i - firstPiece + 1,
+                             {},
+                             corpus.pieces[i].begin,
+                             corpus.pieces[i].count});
     const Piece &first = corpus.pieces[firstPiece];
     facts.startTokens = first.count;
     for (uint32_t i = 0; i < std::min<uint32_t>(first.count, 12); ++i)

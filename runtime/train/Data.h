@@ -75,6 +75,7 @@ struct TableFacts {
   int64_t single = 0;     ///< pieces left out for being one token
   int64_t unlabelled = 0; ///< pieces left out for having no label
   int64_t overlong = 0;
+  int64_t torn = 0;               ///< samples with an answer that were split
   int64_t cutTokens = 0;          ///< that truncating took away
   int64_t ownBos = 0, ownEos = 0; ///< samples that brought it themselves
   bool carriageReturns = false;   ///< some lines ended with CRLF or CR

@@ -20,7 +20,7 @@ namespace lorac::train {
 struct DataConfig {
   std::string name;
   std::vector<std::string> paths; ///< files or patterns
-  std::string format;             ///< text | jsonl | tokens
+  std::string format;             ///< a word of dsl/DataFormats.def
   bool formatStated = true;       ///< else it follows from the files' names
   std::string separator;
   double evalFraction = 0;

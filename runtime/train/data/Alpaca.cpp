@@ -1,5 +1,5 @@
-// format = "alpaca": a line an object with "instruction", "output" and often "input", in the words
-// of Stanford Alpaca's training; the output is what is trained.
+// format = "alpaca": a line an object, or one list of them, with "instruction", "output" and often
+// "input", in the words of Stanford Alpaca's training; the output is what is trained.
 
 #include "runtime/train/data/JsonLines.h"
 
@@ -23,6 +23,6 @@ static Result<void> load(const std::string &path, SampleSink &sink) {
 }
 
 static constexpr const char *keys[] = {"instruction", "output"};
-const DataFormat formatAlpaca = {"alpaca", load, keys};
+const DataFormat formatAlpaca = {"alpaca", load, keys, true};
 
 } // namespace lorac::train

@@ -18,6 +18,7 @@ struct DataFormat {
   Result<void> (*load)(const std::string &path, SampleSink &sink);
   /// Of JSON lines: the strings that each object must have.
   std::span<const char *const> keys{};
+  bool takesLists = false; ///< whole files that are one list of such objects
 };
 
 #define LORAC_DATA_FORMAT(Name, word) extern const DataFormat format##Name;

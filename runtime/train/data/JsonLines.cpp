@@ -60,21 +60,28 @@ std::string mendOf(const Json &object) {
   return "";
 }
 
+using Keys = std::set<std::string>;
+
 /// One text of JSON; the error says where in it: line and column within, and what is wrong.
 struct Parsed {
   Json value{Json::value_t::discarded};
-  std::set<std::string> twice; ///< keys of an object, or of the objects of a list, that come again
+  std::vector<Keys> twice; ///< of each object, or of each of a list: keys that come again
   std::string error;
   size_t byte = 0; ///< where what is wrong begins
 };
 
-Parsed parse(std::string_view text) {
+/// An object, or with `isList` a list of some.
+Parsed parse(std::string_view text, bool isList) {
   Parsed out;
-  std::set<std::string> seen;
+  Keys seen;
   auto watch = [&](int depth, Json::parse_event_t event, Json &value) {
-    if (depth == 1 && event == Json::parse_event_t::key &&
+    if (depth == isList && event == Json::parse_event_t::object_start) {
+      seen.clear();
+      out.twice.emplace_back();
+    }
+    if (depth == isList + 1 && event == Json::parse_event_t::key &&
         !seen.insert(value.get_ref<const std::string &>()).second)
-      out.twice.insert(value.get<std::string>());
+      out.twice.back().insert(value.get<std::string>());
     return true;
   };
   try {
@@ -103,52 +110,50 @@ Parsed parse(std::string_view text) {
 /// A list of objects, or the objects of lines.
 class Loader {
 public:
-  Loader(const std::string &path, SampleSink &sink, const DataFormat &format,
+  Loader(const std::string &path, SampleSink &sink, const DataFormat &format, bool isList,
          Result<void> (*read)(const JsonRow &, std::vector<Segment> &))
-      : path(path), sink(sink), format(format), read(read) {}
+      : path(path), sink(sink), format(format), isList(isList), read(read) {}
 
   Result<void> addText(std::string_view text, uint64_t line) {
     if (text.find_first_not_of(" \t\n") == std::string_view::npos)
       return {};
-    const bool isList = text[text.find_first_not_of(" \t\n")] == '[';
-    Parsed parsed = parse(text);
+    Parsed parsed = parse(text, isList);
     if (parsed.value.is_discarded()) {
       const std::string_view before = text.substr(0, parsed.byte);
       const size_t lineStart = before.rfind('\n') + 1; // npos + 1 is 0
       line += uint64_t(std::count(before.begin(), before.end(), '\n'));
-      return refused(
-          "data file '" + path + "', line " + std::to_string(line) + ", column " +
-          std::to_string(charactersOf(before.substr(lineStart)) + 1) + ": " + parsed.error +
-          (isList && !takesLists() ? "; the file may be one list, where format = \"" +
-                                         std::string(format.name) + "\" takes one object a line"
-                                   : ""));
+      return refused("data file '" + path + "', line " + std::to_string(line) + ", column " +
+                     std::to_string(charactersOf(before.substr(lineStart)) + 1) + ": " +
+                     parsed.error +
+                     (!isList && text[text.find_first_not_of(" \t\n")] == '['
+                          ? "; the file may be one list, where format = \"" +
+                                std::string(format.name) + "\" takes one object a line"
+                          : ""));
     }
-    if (!isWhole)
+    if (!isList)
       return addObject(parsed.value, parsed.twice, {path, line});
+    // The first that is no object ends it, so that both lists go together.
     Place place{path, 0};
     for (const Json &object : parsed.value) {
       ++place.row;
-      if (Result<void> added = addObject(object, {}, place); !added)
+      if (Result<void> added =
+              addObject(object, std::span(parsed.twice).subspan(place.row - 1), place);
+          !added)
         return added;
     }
     return {};
   }
 
-  bool isWhole = false; ///< the file is one list
-
-  /// Formats that others' tools write as one list too.
-  bool takesLists() const { return &format != &formatJsonl; }
-
 private:
-  Result<void> addObject(const Json &object, const std::set<std::string> &twice,
-                         const Place &place) {
+  /// `twice`: its own first.
+  Result<void> addObject(const Json &object, std::span<const Keys> twice, const Place &place) {
     if (!object.is_object())
       return refused(place.text() + neededBy(format) + ", got " + std::string(object.type_name()) +
                      (object.is_array() ? "; format = \"" + std::string(format.name) +
                                               "\" takes one object a line"
                                         : ""));
     segments.clear();
-    if (Result<void> good = read(JsonRow(object, twice, format), segments); !good)
+    if (Result<void> good = read(JsonRow(object, twice.front(), format), segments); !good)
       return refused(place.text() + good.error().message);
     return sink.add(segments, place);
   }
@@ -156,9 +161,19 @@ private:
   const std::string &path;
   SampleSink &sink;
   const DataFormat &format;
+  const bool isList;
   Result<void> (*read)(const JsonRow &, std::vector<Segment> &);
   std::vector<Segment> segments;
 };
+
+bool beginsAsList(const std::string &firstBytes) {
+  TextDecoder decoder;
+  std::string head;
+  if (!decoder.push(firstBytes, head)) // said when it is read
+    return false;
+  const size_t begin = head.find_first_not_of(" \t\n");
+  return begin != std::string::npos && head[begin] == '[';
+}
 
 } // namespace
 
@@ -182,7 +197,7 @@ std::string JsonRow::text(const char *key) const {
 
 std::string JsonRow::textOrNone(const char *key) const {
   const auto it = object.find(key);
-  return it == object.end() || it->is_null() ? "" : text(key);
+  return it == object.end() || (it->is_null() && !twice.contains(key)) ? "" : text(key);
 }
 
 void JsonRow::fail(const std::string &message) const {
@@ -198,33 +213,17 @@ Result<void> JsonRow::outcome() const {
 
 Result<void> loadJsonLines(const std::string &path, SampleSink &sink, const DataFormat &format,
                            Result<void> (*read)(const JsonRow &, std::vector<Segment> &)) {
-  Loader loader(path, sink, format, read);
-  const char *separator = "\n";
-  for (bool again = true; again;) {
-    Result<SampleReader> reader = SampleReader::open(path, separator, nullptr);
-    if (!reader)
-      return reader.error();
-    const std::string &first = reader->firstBytes();
-    const size_t at = first.starts_with("\xef\xbb\xbf") ? 3 : 0;
-    const size_t begin = first.find_first_not_of(" \t\r\n", at);
-    again =
-        !loader.isWhole && loader.takesLists() && begin != std::string::npos && first[begin] == '[';
-    if (again) {
-      loader.isWhole = true, separator = "";
-      continue;
-    }
-    for (;;) {
-      Result<std::optional<SamplePart>> part = reader->next();
-      if (!part)
-        return part.error();
-      if (!*part)
-        break;
-      if (Result<void> added = loader.addText((*part)->text, (*part)->line); !added)
-        return added;
-    }
-    sink.noteReader(*reader);
-  }
-  return {};
+  auto open = [&](const char *separator) { return SampleReader::open(path, separator, nullptr); };
+  Result<SampleReader> lines = open("\n");
+  if (!lines)
+    return lines.error();
+  const bool isList = format.takesLists && beginsAsList(lines->firstBytes());
+  Result<SampleReader> reader = isList ? open("") : std::move(lines);
+  if (!reader)
+    return reader.error();
+  Loader loader(path, sink, format, isList, read);
+  return sink.readAll(*reader,
+                      [&](const SamplePart &part) { return loader.addText(part.text, part.line); });
 }
 
 } // namespace lorac::train

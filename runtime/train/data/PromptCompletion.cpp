@@ -1,5 +1,5 @@
-// format = "prompt-completion": a line an object; the completion follows the prompt as they are,
-// and is what is trained.
+// format = "prompt-completion": a line an object, or one list of them; the completion follows the
+// prompt as they are, and is what is trained.
 
 #include "runtime/train/data/JsonLines.h"
 
@@ -19,6 +19,6 @@ static Result<void> load(const std::string &path, SampleSink &sink) {
 }
 
 static constexpr const char *keys[] = {"prompt", "completion"};
-const DataFormat formatPromptCompletion = {"prompt-completion", load, keys};
+const DataFormat formatPromptCompletion = {"prompt-completion", load, keys, true};
 
 } // namespace lorac::train

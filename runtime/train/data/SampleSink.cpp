@@ -10,6 +10,7 @@ namespace lorac::train {
 namespace {
 
 constexpr std::string_view blanks = " \t\r\n\v\f";
+constexpr size_t mostShown = 1 << 20; ///< of a text that comes in parts
 
 std::string quotedBytes(const std::string &text) {
   return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -36,12 +37,23 @@ void SampleSink::lookAt(const std::string &path, const std::string &firstBytes) 
                               "; set format = \"text\" if that is meant");
 }
 
-void SampleSink::noteReader(const SampleReader &reader) {
+Result<void> SampleSink::readAll(SampleReader &reader,
+                                 const std::function<Result<void>(const SamplePart &)> &add) {
+  for (;;) {
+    Result<std::optional<SamplePart>> part = reader.next();
+    if (!part)
+      return part.error();
+    if (!*part)
+      break;
+    if (Result<void> added = add(**part); !added)
+      return added;
+  }
   facts.carriageReturns |= reader.decoded().hadCarriageReturns();
   facts.utf16 |= reader.decoded().wasUtf16();
   // What an encoder holds of a text beside it: normalized, cut into pieces, merged, as ids.
   constexpr uint64_t perByte = 64;
   corpus.textBytes = std::max(corpus.textBytes, reader.mostHeld() + perByte * reader.longestPart());
+  return {};
 }
 
 void SampleSink::finish() {
@@ -61,7 +73,7 @@ Result<void> SampleSink::add(const SamplePart &part, const Place &place) {
   }
   if (part.first)
     begin(part.text);
-  if (!shown.empty())
+  if (!shown.empty() && shown.back().text.size() < mostShown)
     shown.back().text += part.text;
   if (Result<void> done = encode(part.text, part.first, place); !done)
     return done;
@@ -74,14 +86,14 @@ Result<void> SampleSink::add(const SamplePart &part, const Place &place) {
 }
 
 Result<void> SampleSink::add(const std::vector<Segment> &segments, const Place &place) {
+  if (segments.size() == 1 && segments.front().isTrained) {
+    SamplePart whole;
+    whole.text = segments.front().text;
+    return add(whole, place);
+  }
   std::string text;
   for (const Segment &segment : segments)
     text += segment.text;
-  if (segments.size() == 1 && segments.front().isTrained) {
-    SamplePart whole;
-    whole.text = text;
-    return add(whole, place);
-  }
   if (text.find_first_not_of(blanks) == std::string::npos) {
     ++facts.blank;
     return {};
@@ -167,9 +179,12 @@ Result<SampleSink::Boundary> SampleSink::boundaryOf(std::string_view text, size_
   const Result<size_t> end = lengthOf(own, isWhole);
   if (!end)
     return end.error();
-  size_t reached = 0;
   const std::span<const int32_t> all = std::span<const int32_t>(encoded).subspan(ours);
-  for (at = 0; at < all.size(); ++at) {
+  const Result<size_t> same = lengthOf(all.first(at), isWhole);
+  if (!same)
+    return same.error();
+  size_t reached = *same;
+  for (; at < all.size(); ++at) {
     const Result<size_t> length = lengthOf(all.first(at + 1), isWhole);
     if (!length)
       return length.error();
@@ -213,6 +228,7 @@ Result<void> SampleSink::endSample(const Place &place) {
   }
   if (count > most) {
     ++facts.overlong;
+    facts.torn += !trained.empty() && table.overlong == "split";
     if (table.overlong == "error")
       return refused(place.text() + "the sample has " + std::to_string(count) +
                      " tokens, train.max_length is " + std::to_string(most) +

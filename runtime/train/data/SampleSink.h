@@ -5,6 +5,7 @@
 #include "runtime/train/Data.h"
 #include "runtime/train/SampleReader.h"
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,8 +39,9 @@ public:
 
   /// Whether the first file of a table may be of another kind than text.
   void lookAt(const std::string &path, const std::string &firstBytes);
-  /// After a file.
-  void noteReader(const SampleReader &reader);
+  /// Gives each part of a file to `add`.
+  Result<void> readAll(SampleReader &reader,
+                       const std::function<Result<void>(const SamplePart &)> &add);
   /// After the last file.
   void finish();
 

@@ -11,17 +11,8 @@ static Result<void> load(const std::string &path, SampleSink &sink) {
   if (!reader)
     return reader.error();
   sink.lookAt(path, reader->firstBytes());
-  for (;;) {
-    Result<std::optional<SamplePart>> part = reader->next();
-    if (!part)
-      return part.error();
-    if (!*part)
-      break;
-    if (Result<void> added = sink.add(**part, {path, (*part)->line}); !added)
-      return added;
-  }
-  sink.noteReader(*reader);
-  return {};
+  return sink.readAll(*reader,
+                      [&](const SamplePart &part) { return sink.add(part, {path, part.line}); });
 }
 
 const DataFormat formatText = {"text", load};
