@@ -49,6 +49,7 @@ public:
       missing(root.range, "'name'");
     out.hfModelTypes = texts(t, "hf_model_types");
     out.ggufArchitectures = texts(t, "gguf_architectures");
+    out.ggufAdapters = text(t, "gguf_adapters");
     each(t, "hyper", true, [&](const TomlEntry &entry) { hyper(entry); });
     each(t, "expects", false, [&](const TomlEntry &entry) { expectation(entry); });
     if (const TomlValue *table = t.table("harmless")) {
@@ -59,8 +60,9 @@ public:
       section.finish();
     }
     each(t, "weights", true, [&](const TomlEntry &entry) { weight(entry); });
+    each(t, "rope", false, [&](const TomlEntry &entry) { rope(entry); });
     out.embed = graph(t, "embed");
-    out.block = graph(t, "block");
+    blocks(t);
     out.head = graph(t, "head");
     t.finish();
     return std::move(out);
@@ -148,13 +150,26 @@ private:
       decl.type = HyperType::Number;
     else if (*type == "bool")
       decl.type = HyperType::Bool;
+    else if (*type == "word")
+      decl.type = HyperType::Word;
     else if (*type != "integer" && !type.refused)
       diags.error(type.given() ? type.range : entry.keyRange,
-                  "'type' must be one of integer, number, bool");
+                  "'type' must be one of integer, number, bool, word");
     decl.hf = texts(t, "hf");
     decl.gguf = texts(t, "gguf");
     decl.ggufAbsentTensor = text(t, "gguf_absent_tensor");
+    decl.words = texts(t, "values");
+    if ((decl.type == HyperType::Word) == decl.words.empty())
+      diags.error(entry.keyRange,
+                  "'values' are the words of a symbol of type \"word\", the default "
+                  "first");
     decl.fallback = expression(t.any("default"), "'default'");
+    decl.when = expression(t.any("when"), "'when'");
+    if (const TomlEntry *least = t.any("least")) {
+      decl.maybeZero = true;
+      if (least->value.kind != TomlValue::Kind::Integer || least->value.integer != 0)
+        diags.error(least->value.range, "'least' is 0 or left out");
+    }
     t.finish();
     out.hyper.push_back(std::move(decl));
   }
@@ -214,7 +229,8 @@ private:
     decl.range = entry.keyRange;
     Field<WeightKind> kind;
     t.word("kind", kind,
-           {WeightKind::Linear, WeightKind::Embedding, WeightKind::Head, WeightKind::Norm});
+           {WeightKind::Linear, WeightKind::Embedding, WeightKind::Head, WeightKind::Norm,
+            WeightKind::Row});
     if (!kind.given())
       missing(entry.keyRange, "'kind' of '" + entry.key + "'");
     decl.kind = *kind;
@@ -234,13 +250,16 @@ private:
       diags.error(permute.range, "'permute' is \"rope\" or left out");
     else if (permute.given() != (decl.permuteHeads.kind != ExprKind::None))
       diags.error(entry.keyRange, "permute = \"rope\" and 'heads' go together");
+    Field<double> added;
+    t.number("hf_add", added);
+    decl.hfAdd = *added;
     decl.tiedTo = text(t, "tied");
     t.finish();
     out.weights.push_back(std::move(decl));
   }
 
   void shape(TableReader &t, const TomlEntry &entry, WeightDecl &decl, bool kindRefused) {
-    size_t want = decl.kind == WeightKind::Norm ? 1 : 2;
+    size_t want = decl.kind == WeightKind::Norm || decl.kind == WeightKind::Row ? 1 : 2;
     const TomlEntry *list = t.any("shape");
     if (kindRefused)
       return;
@@ -256,15 +275,75 @@ private:
     }
   }
 
+  void rope(const TomlEntry &entry) {
+    TableReader t(&entry.value, "rope." + entry.key, context);
+    RopeDecl decl;
+    decl.name = entry.key;
+    decl.range = entry.keyRange;
+    const std::pair<const char *, Expr *> numbers[] = {
+        {"dim", &decl.dim},
+        {"theta", &decl.theta},
+        {"factor", &decl.factor},
+        {"low_freq_factor", &decl.lowFreqFactor},
+        {"high_freq_factor", &decl.highFreqFactor},
+        {"original_positions", &decl.originalPositions}};
+    for (auto [key, expr] : numbers)
+      *expr = expression(t.any(key), "'" + std::string(key) + "'");
+    if (decl.dim.kind == ExprKind::None || decl.theta.kind == ExprKind::None)
+      missing(entry.keyRange, "'dim' or 'theta' of [rope." + entry.key + "]");
+    decl.type = text(t, "type");
+    decl.ggufDivisors = text(t, "gguf_divisors");
+    t.finish();
+    out.ropes.push_back(std::move(decl));
+  }
+
+  // [block] with a graph, or tables of kinds, each with its own.
+  void blocks(TableReader &t) {
+    const TomlValue *table = t.table("block");
+    if (!table)
+      return missing({file, 1, 1, 1, 1}, "[block]");
+    auto isKind = [](const TomlEntry &entry) { return entry.value.isTable(); };
+    if (std::none_of(table->entries.begin(), table->entries.end(), isKind)) {
+      TableReader section(table, "block", context);
+      BlockDecl decl{"", {}, text(section, "hf_layer_type"), {}, table->range};
+      decl.graph = graph(table, "block", &section);
+      section.finish();
+      out.blocks.push_back(std::move(decl));
+      return;
+    }
+    for (const TomlEntry &entry : table->entries) {
+      if (!isKind(entry)) {
+        diags.error(entry.keyRange, "[block] has a 'graph', or kinds of blocks as tables");
+        continue;
+      }
+      TableReader kind(&entry.value, "block." + entry.key, context);
+      BlockDecl decl{entry.key, {}, "", {}, entry.keyRange};
+      decl.when = expression(kind.any("when"), "'when'");
+      decl.hfLayerType = text(kind, "hf_layer_type");
+      decl.graph = graph(&entry.value, "block." + entry.key, &kind);
+      kind.finish();
+      if (!out.blocks.empty() && out.blocks.back().when.kind == ExprKind::None)
+        diags.error(entry.keyRange, "[block." + out.blocks.back().name +
+                                        "] takes all layers: its 'when' says which, or it stands "
+                                        "last");
+      out.blocks.push_back(std::move(decl));
+    }
+  }
+
   GraphAst graph(TableReader &t, const std::string &name) {
     const TomlValue *table = t.table(name);
-    if (!table) {
-      missing({file, 1, 1, 1, 1}, "[" + name + "]");
-      return {};
-    }
-    TableReader section(table, name, context);
-    const TomlEntry *entry = section.any("graph");
-    section.finish();
+    if (table)
+      return graph(table, name);
+    missing({file, 1, 1, 1, 1}, "[" + name + "]");
+    return {};
+  }
+
+  // `reader` where the table has other keys too.
+  GraphAst graph(const TomlValue *table, const std::string &name, TableReader *reader = nullptr) {
+    TableReader alone(table, name, context);
+    const TomlEntry *entry = (reader ? reader : &alone)->any("graph");
+    if (!reader)
+      alone.finish();
     if (!entry || !entry->value.isString()) {
       diags.error(table->range, "[" + name + "] needs 'graph', a literal string in '''");
       return {};
@@ -343,6 +422,8 @@ std::optional<Architecture> findArchitecture(
       return found;
     known.push_back(found->name);
   }
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
   std::string list;
   for (const std::string &name : known)
     list += (list.empty() ? "" : ", ") + name;

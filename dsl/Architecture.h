@@ -12,7 +12,7 @@
 
 namespace lorac::dsl {
 
-enum class HyperType { Integer, Number, Bool };
+enum class HyperType { Integer, Number, Bool, Word };
 
 /// `[hyper]`: one symbol, and where foreign files keep it.
 struct HyperDecl {
@@ -23,6 +23,27 @@ struct HyperDecl {
   std::vector<std::string> gguf; ///< keys; {arch} is the file's general.architecture
   std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
   Expr fallback;                 ///< default in terms of symbols above it; kind None: required
+  Expr when; ///< where it is 0 nobody asks: files may say what they like; kind None: always
+  bool maybeZero = false;         ///< `least = 0`: 0 is a value too, mostly "none"
+  std::vector<std::string> words; ///< Word: `values`; the first is the default
+  SourceRange range;
+};
+
+/// `[rope.NAME]`: numbers as expressions; `type` is the name of a symbol of type "word".
+struct RopeDecl {
+  std::string name;
+  Expr dim, theta, factor, lowFreqFactor, highFreqFactor, originalPositions;
+  std::string type;         ///< or "": nothing is scaled
+  std::string ggufDivisors; ///< a tensor that GGUF files may hold: divides the frequencies
+  SourceRange range;
+};
+
+/// A kind of block: `[block]` itself, or `[block.NAME]`.
+struct BlockDecl {
+  std::string name;
+  Expr when;               ///< of `layer`, for the layers of this kind; kind None: all others
+  std::string hfLayerType; ///< its word in config.json's `layer_types`, where that is stated
+  GraphAst graph;
   SourceRange range;
 };
 
@@ -44,6 +65,7 @@ struct WeightDecl {
   std::vector<Expr> shape;
   std::string hf, gguf;
   Expr permuteHeads;  ///< `permute = "rope"` with `heads = "n_heads"`; kind None: none
+  double hfAdd = 0;   ///< `hf_add`: what the reader adds to a Hugging Face folder's numbers
   std::string tiedTo; ///< `tied = "embed_tokens"`: shares it when tie_word_embeddings is true
   SourceRange range;
 };
@@ -52,12 +74,16 @@ struct Architecture {
   std::string name;
   std::vector<std::string> hfModelTypes;      ///< config.json's model_type
   std::vector<std::string> ggufArchitectures; ///< general.architecture
+  std::string ggufAdapters; ///< `gguf_adapters`: general.architecture of exported adapters, where
+                            ///< no GGUF of the model has this architecture's name
   std::vector<HyperDecl> hyper;
   std::vector<Expectation> expects;
   /// `[harmless]`: keys of the model's files that bear on nothing that is computed here.
   std::vector<std::string> harmless;
   std::vector<WeightDecl> weights;
-  GraphAst embed, block, head;
+  std::vector<RopeDecl> ropes;
+  std::vector<BlockDecl> blocks;
+  GraphAst embed, head;
   std::shared_ptr<const SourceFile> file;
 };
 
@@ -73,6 +99,8 @@ struct ModelFacts {
   std::function<std::optional<HyperValue>(const std::string &key)> lookup;
   /// Whether the GGUF has a tensor of this name.
   std::function<bool(const std::string &name)> hasTensor;
+  /// The numbers of a vector of a GGUF; nothing where it has none of this length.
+  std::function<std::optional<std::vector<float>>(const std::string &name, int64_t length)> vector;
 };
 
 /// Parses TOML text; every error is in `diags`. Nothing when there was one.

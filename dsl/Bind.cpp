@@ -2,6 +2,7 @@
 
 #include "dsl/Architecture.h"
 #include "dsl/GraphCheck.h"
+#include "dsl/Rope.h"
 #include "dsl/Text.h"
 
 #include <algorithm>
@@ -47,9 +48,17 @@ public:
       weight(decl);
     if (diags.errors() != before)
       return false;
-    GraphNames names{out.hyper, out.weights, out.hiddenSize};
+    for (const RopeDecl &decl : architecture.ropes)
+      rope(decl);
+    layerKinds();
+    if (diags.errors() != before)
+      return false;
+    GraphNames names{out.hyper, out.weights, out.ropes, out.hiddenSize};
     checkSection(SectionKind::Embed, architecture.embed, names, out.embed, diags);
-    checkSection(SectionKind::Block, architecture.block, names, out.block, diags);
+    for (const BlockDecl &decl : architecture.blocks) {
+      out.blocks.emplace_back().kind = decl.name;
+      checkSection(SectionKind::Block, decl.graph, names, out.blocks.back(), diags);
+    }
     checkSection(SectionKind::Head, architecture.head, names, out.head, diags);
     if (diags.errors() == before)
       used();
@@ -110,6 +119,8 @@ private:
   }
 
   std::optional<Found> find(const HyperDecl &decl) const {
+    if (decl.when.kind != ExprKind::None && evaluate(decl.when, out.hyper, diags) == 0.0)
+      return std::nullopt;
     for (const ShapeEntry &entry : *model.shape)
       if (names(decl, entry.key))
         return Found{entry.value, entry.range, entry.key};
@@ -120,7 +131,30 @@ private:
     return std::nullopt;
   }
 
+  // A word of the symbol's; the first where nothing says another.
+  void word(const HyperDecl &decl) {
+    std::optional<Found> found = find(decl);
+    const std::string *text = found ? std::get_if<std::string>(&found->value) : nullptr;
+    const auto &words = decl.words;
+    if (!found) {
+      out.words[decl.name] = words.front();
+    } else if (text && std::find(words.begin(), words.end(), *text) != words.end()) {
+      out.words[decl.name] = *text;
+    } else {
+      std::string want;
+      for (const std::string &one : words)
+        want += (want.empty() ? "\"" : " or \"") + one + "\"";
+      diags
+          .error(found->range, "'" + printable(found->name) + "' is " + describe(found->value) +
+                                   "; '" + architecture.name + "' expects " + want)
+          .note(decl.range, "'" + decl.name + "' is described here");
+      brokenSymbol = true;
+    }
+  }
+
   void symbol(const HyperDecl &decl) {
+    if (decl.type == HyperType::Word)
+      return word(decl);
     if (std::optional<Found> found = find(decl)) {
       if (std::optional<double> value = typed(decl, *found))
         out.hyper[decl.name] = *value;
@@ -171,13 +205,16 @@ private:
     case HyperType::Bool:
       return truth || plain == 0 || plain == 1 ? std::optional(plain) : wrong("true or false");
     case HyperType::Number:
-      return !truth && std::isfinite(plain) && plain > 0 ? std::optional(plain)
-                                                         : wrong("a positive number");
-    case HyperType::Integer:
+      if (!truth && std::isfinite(plain) && (plain > 0 || (decl.maybeZero && plain == 0)))
+        return plain;
+      return wrong(decl.maybeZero ? "a number of at least 0" : "a positive number");
+    default:
       break;
     }
-    bool whole = !truth && plain >= 1 && plain < 0x1p31 && plain == std::floor(plain);
-    return whole ? std::optional(plain) : wrong("a whole number from 1 to 2147483647");
+    const int least = decl.maybeZero ? 0 : 1;
+    bool whole = !truth && plain >= least && plain < 0x1p31 && plain == std::floor(plain);
+    return whole ? std::optional(plain)
+                 : wrong("a whole number from " + std::to_string(least) + " to 2147483647");
   }
 
   void expectations() {
@@ -236,10 +273,7 @@ private:
     out.layers = static_cast<int64_t>(get("layers", 0));
     out.hiddenSize = static_cast<int64_t>(get("hidden_size", 0));
     out.vocabSize = static_cast<int64_t>(get("vocab_size", 0));
-    out.headDim = static_cast<int64_t>(get("head_dim", 0));
     out.maxPositions = static_cast<int64_t>(get("max_position_embeddings", 0));
-    out.rmsNormEps = get("rms_norm_eps", 0);
-    out.ropeTheta = get("rope_theta", 0);
     out.tied = get("tie_word_embeddings", 0) != 0;
     if (good && out.layers > MaxLayers) {
       diags.error(placeOf("layers"), "a model of " + std::to_string(out.layers) +
@@ -265,6 +299,7 @@ private:
     bound.hfTemplate = decl.hf;
     bound.ggufTemplate = decl.gguf;
     bound.perLayer = decl.hf.find("{layer}") != std::string::npos;
+    bound.hfAdd = decl.hfAdd;
     bound.range = decl.range;
     for (const Expr &expr : decl.shape)
       bound.shape.push_back(
@@ -301,14 +336,112 @@ private:
                   "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
   }
 
+  // An expression of [rope.NAME] or of a layer, 0 where it is left out.
+  double valueOr0(const Expr &expr, const std::map<std::string, double> &symbols) {
+    return expr.kind == ExprKind::None ? 0 : evaluate(expr, symbols, diags).value_or(0);
+  }
+
+  void rope(const RopeDecl &decl) {
+    const size_t before = diags.errors();
+    RopeNumbers numbers;
+    numbers.dim =
+        evaluateSize(decl.dim, out.hyper, "'dim' of [rope." + decl.name + "]", diags).value_or(2);
+    numbers.theta = valueOr0(decl.theta, out.hyper);
+    numbers.factor = valueOr0(decl.factor, out.hyper);
+    numbers.lowFreqFactor = valueOr0(decl.lowFreqFactor, out.hyper);
+    numbers.highFreqFactor = valueOr0(decl.highFreqFactor, out.hyper);
+    numbers.originalPositions = valueOr0(decl.originalPositions, out.hyper);
+    if (!decl.type.empty()) {
+      auto found = out.words.find(decl.type);
+      if (found == out.words.end())
+        diags.error(decl.range,
+                    "'type' of [rope." + decl.name + "] is no symbol of type \"word\" of [hyper]");
+      else
+        numbers.type = found->second;
+    }
+    if (diags.errors() != before)
+      return;
+    if (numbers.dim % 2 != 0 || !(numbers.theta > 0))
+      return (void)diags.error(decl.range, "[rope." + decl.name +
+                                               "] turns pairs by a positive "
+                                               "theta: got 'dim' " +
+                                               std::to_string(numbers.dim) + " and 'theta' " +
+                                               shortest(numbers.theta));
+    if (!decl.ggufDivisors.empty()) {
+      out.ropeDivisors = decl.ggufDivisors;
+      if (facts.kind == ModelFacts::Kind::Gguf && facts.hasTensor &&
+          facts.hasTensor(decl.ggufDivisors)) {
+        auto stored = facts.vector ? facts.vector(decl.ggufDivisors, numbers.dim / 2)
+                                   : std::optional<std::vector<float>>();
+        auto isDivisor = [](float d) { return std::isfinite(d) && d > 0; };
+        if (!stored || !std::all_of(stored->begin(), stored->end(), isDivisor))
+          return (void)diags.error(factsRange(), "tensor '" + decl.ggufDivisors + "' must be " +
+                                                     std::to_string(numbers.dim / 2) +
+                                                     " positive numbers of type F32");
+        numbers.divisors = out.divisors = std::move(*stored);
+      }
+    }
+    std::string wrong;
+    if (auto inverse = inverseFrequencies(numbers, wrong))
+      out.ropes.push_back({decl.name, std::move(*inverse)});
+    else
+      diags.error(facts.kind == ModelFacts::Kind::None ? decl.range : factsRange(), wrong)
+          .note(decl.range, "[rope." + decl.name + "] is described here");
+  }
+
+  // Of which kind each layer is: as config.json's `layer_types` says it, else the first whose
+  // `when` holds.
+  void layerKinds() {
+    const size_t before = diags.errors();
+    for (int64_t layer = 0; layer < out.layers && diags.errors() == before; ++layer) {
+      std::map<std::string, double> symbols = out.hyper;
+      symbols["layer"] = static_cast<double>(layer);
+      const std::string key = "layer_types." + std::to_string(layer);
+      std::optional<HyperValue> stated;
+      if (facts.kind == ModelFacts::Kind::HuggingFace && facts.lookup)
+        stated = facts.lookup(key);
+      const bool asStated =
+          stated && std::any_of(architecture.blocks.begin(), architecture.blocks.end(),
+                                [](const BlockDecl &decl) { return !decl.hfLayerType.empty(); });
+      int kind = -1;
+      for (size_t i = 0; kind < 0 && i < architecture.blocks.size(); ++i) {
+        const BlockDecl &decl = architecture.blocks[i];
+        if (asStated ? *stated == HyperValue(decl.hfLayerType)
+                     : decl.when.kind == ExprKind::None || valueOr0(decl.when, symbols) != 0)
+          kind = static_cast<int>(i);
+      }
+      if (kind < 0) {
+        if (asStated)
+          diags.error(factsRange(), "'" + key + "' is " + describe(*stated) + "; '" +
+                                        architecture.name + "' has no such block");
+        else
+          diags.error(architecture.blocks.back().range,
+                      "no kind of block takes layer " + std::to_string(layer));
+        return;
+      }
+      out.kindOfLayer.push_back(kind);
+    }
+  }
+
+  // What a layer's files hold, its block uses, whatever its kind.
   void used() {
-    std::set<std::string> seen;
-    for (const GraphSection *section : {&out.embed, &out.block, &out.head})
-      for (const GraphNode &node : section->nodes)
+    auto names = [](const GraphSection &section) {
+      std::set<std::string> seen;
+      for (const GraphNode &node : section.nodes)
         seen.insert(node.weight);
-    for (const BoundWeight &weight : out.weights)
-      if (!seen.count(weight.key))
+      return seen;
+    };
+    std::set<std::string> outside = names(out.embed);
+    outside.merge(names(out.head));
+    for (const BoundWeight &weight : out.weights) {
+      bool isUsed = outside.count(weight.key) > 0;
+      if (weight.perLayer)
+        isUsed = std::all_of(out.blocks.begin(), out.blocks.end(), [&](const GraphSection &block) {
+          return names(block).count(weight.key) > 0;
+        });
+      if (!isUsed)
         diags.error(weight.range, "no graph uses the weight '" + weight.key + "'");
+    }
   }
 
   const Architecture &architecture;

@@ -1,5 +1,6 @@
-// Expressions over symbols: sizes of weights, defaults of symbols.
+// Expressions over symbols: sizes of weights, defaults of symbols, numbers of a graph.
 
+#include "dsl/Functions.h"
 #include "dsl/GraphCheck.h"
 #include "dsl/Text.h"
 
@@ -28,9 +29,15 @@ std::optional<double> evaluate(const Expr &expr, const std::map<std::string, dou
         .suggest(nearest(expr.name, words));
     return std::nullopt;
   }
-  case ExprKind::Call:
-    return fail(expr.range,
-                "'" + expr.name + "' is no part of a size: write symbols, numbers, + - * /");
+  case ExprKind::Call: {
+    const Function *function = findFunction(expr.name);
+    if (!function || expr.args.size() != 1)
+      return fail(expr.range, "'" + expr.name +
+                                  "' is no part of a number: write symbols, numbers, + - * / %, "
+                                  "comparisons and functions of one number, as sqrt");
+    std::optional<double> value = evaluate(expr.args[0], symbols, diags);
+    return value ? std::optional<double>(valueOf(*function, *value)) : std::nullopt;
+  }
   case ExprKind::Neg: {
     std::optional<double> value = evaluate(expr.args[0], symbols, diags);
     return value ? std::optional<double>(-*value) : std::nullopt;
@@ -44,17 +51,34 @@ std::optional<double> evaluate(const Expr &expr, const std::map<std::string, dou
   std::optional<double> right = evaluate(expr.args[1], symbols, diags);
   if (!left || !right)
     return std::nullopt;
+  return arithmetic(expr, *left, *right, diags);
+}
+
+std::optional<double> arithmetic(const Expr &expr, double left, double right, Diagnostics &diags) {
   switch (expr.kind) {
   case ExprKind::Add:
-    return *left + *right;
+    return left + right;
   case ExprKind::Sub:
-    return *left - *right;
+    return left - right;
   case ExprKind::Mul:
-    return *left * *right;
+    return left * right;
+  case ExprKind::Less:
+    return left < right;
+  case ExprKind::LessEqual:
+    return left <= right;
+  case ExprKind::Greater:
+    return left > right;
+  case ExprKind::GreaterEqual:
+    return left >= right;
+  case ExprKind::Equal:
+    return left == right;
+  case ExprKind::NotEqual:
+    return left != right;
   default:
-    if (*right == 0)
-      return fail(expr.range, "divides by zero");
-    return *left / *right;
+    if (right != 0)
+      return expr.kind == ExprKind::Div ? left / right : std::fmod(left, right);
+    diags.error(expr.range, "divides by zero");
+    return std::nullopt;
   }
 }
 

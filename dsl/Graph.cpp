@@ -5,14 +5,14 @@
 namespace lorac::dsl {
 
 std::string_view toString(GraphOp op) {
-  static constexpr std::string_view words[] = {"embed", "rms_norm",  "linear", "heads",
-                                               "rope",  "attention", "silu",   "add",
-                                               "sub",   "mul",       "neg",    "scale"};
+  static constexpr std::string_view words[] = {"embed", "row",  "number",    "rms_norm", "linear",
+                                               "heads", "rope", "attention", "add",      "sub",
+                                               "mul",   "div",  "neg",       "function"};
   return words[static_cast<int>(op)];
 }
 
 std::string_view toString(WeightKind kind) {
-  static constexpr std::string_view words[] = {"linear", "embedding", "head", "norm"};
+  static constexpr std::string_view words[] = {"linear", "embedding", "head", "norm", "row"};
   return words[static_cast<int>(kind)];
 }
 
@@ -40,15 +40,13 @@ const BoundWeight *BoundModel::weight(std::string_view key) const {
 }
 
 std::vector<std::string> BoundModel::adaptableModules() const {
-  std::vector<const BoundWeight *> linears;
-  std::set<std::string> seen;
-  for (const GraphNode &node : block.nodes)
-    if (node.op == GraphOp::Linear && seen.insert(node.weight).second)
-      linears.push_back(weight(node.weight));
   std::vector<std::string> modules;
-  for (int64_t layer = 0; layer < layers; ++layer)
-    for (const BoundWeight *linear : linears)
-      modules.push_back(linear->module(layer));
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    std::set<std::string> seen;
+    for (const GraphNode &node : block(layer).nodes)
+      if (node.op == GraphOp::Linear && seen.insert(node.weight).second)
+        modules.push_back(weight(node.weight)->module(layer));
+  }
   return modules;
 }
 

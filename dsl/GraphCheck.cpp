@@ -1,5 +1,6 @@
 #include "dsl/GraphCheck.h"
 
+#include "dsl/Functions.h"
 #include "dsl/Text.h"
 
 #include <algorithm>
@@ -23,12 +24,13 @@ std::string shapeText(const std::vector<int64_t> &shape) {
   return out + "]";
 }
 
-// What an expression is: a number, or the result of a node.
+// What an expression is: a number, or the result of a node; `isRow`: [n], for all tokens.
 struct Value {
   bool isNumber = false;
   double number = 0;
   int id = 0;
   std::vector<int64_t> shape;
+  bool isRow = false;
 };
 
 // One section; any method returns nothing after it has reported an error.
@@ -48,6 +50,8 @@ public:
     result(ast);
     if (diags.errors() == before)
       unused();
+    if (diags.errors() == before && kind == SectionKind::Head)
+      headProduct();
     return diags.errors() == before;
   }
 
@@ -79,6 +83,12 @@ private:
     }
     if (value->isNumber) {
       error(statement.value.range, "'" + name + "' would be a number: a statement gives a tensor");
+      return;
+    }
+    if (value->isRow) {
+      error(statement.value.range, "'" + name +
+                                       "' would be a row for all tokens: a statement "
+                                       "gives a tensor");
       return;
     }
     if (value->id >= 0 && out.nodes[value->id].name.empty())
@@ -120,6 +130,34 @@ private:
         error(out.nodes[id].range, "'" + out.nodes[id].name + "' does not reach the result");
   }
 
+  // The loss goes by chunks of logits: one product makes them, and what follows it is elementwise.
+  void headProduct() {
+    std::vector<bool> after(out.nodes.size(), false);
+    for (size_t id = 0; id < out.nodes.size(); ++id) {
+      const GraphNode &node = out.nodes[id];
+      const BoundWeight *weight = findWeight(node.weight);
+      if (node.op == GraphOp::Linear && weight && weight->kind == WeightKind::Head) {
+        if (out.product != SectionInput)
+          return (void)error(node.range, "[head] has one product with a weight of kind \"head\"");
+        out.product = static_cast<int>(id);
+        after[id] = true;
+        continue;
+      }
+      auto isAfter = [&](int input) { return input >= 0 && after[input]; };
+      auto isFit = [&](int input) {
+        return isAfter(input) || (input >= 0 && out.nodes[input].op == GraphOp::Number);
+      };
+      after[id] = std::any_of(node.inputs.begin(), node.inputs.end(), isAfter);
+      if (after[id] &&
+          !(isElementwise(node.op) && std::all_of(node.inputs.begin(), node.inputs.end(), isFit)))
+        return (void)error(node.range, "what follows the head's product is elementwise, of it and "
+                                       "numbers alone");
+    }
+    if (!after[out.output])
+      error(out.nodes[out.output].range,
+            "[head] ends in linear(x, W) with a weight of kind \"head\"");
+  }
+
   const BoundWeight *findWeight(std::string_view name) const {
     auto it = std::find_if(names.weights.begin(), names.weights.end(),
                            [&](auto &w) { return w.key == name; });
@@ -129,7 +167,7 @@ private:
   std::optional<Value> eval(const Expr &expr) {
     switch (expr.kind) {
     case ExprKind::Number:
-      return Value{true, expr.number, 0, {}};
+      return number(expr.number);
     case ExprKind::Name:
       return lookUp(expr);
     case ExprKind::Call:
@@ -145,9 +183,12 @@ private:
     if (auto it = variables.find(expr.name); it != variables.end())
       return it->second.value;
     if (auto it = names.symbols.find(expr.name); it != names.symbols.end())
-      return Value{true, it->second, 0, {}};
+      return number(it->second);
     if (std::find(broken.begin(), broken.end(), expr.name) != broken.end())
       return std::nullopt;
+    if (const BoundWeight *weight = findWeight(expr.name);
+        weight && weight->kind == WeightKind::Row)
+      return row(expr, *weight);
     if (const BoundWeight *weight = findWeight(expr.name))
       return error(expr.range, "'" + expr.name + "' is a weight: it stands in " +
                                    (weight->kind == WeightKind::Norm        ? "rms_norm(x, "
@@ -168,10 +209,22 @@ private:
     return std::nullopt;
   }
 
+  static Value number(double value) { return {true, value, 0, {}}; }
+
+  std::optional<Value> row(const Expr &expr, const BoundWeight &weight) {
+    if (!isOfSection(expr, weight))
+      return std::nullopt;
+    Value value = node(GraphOp::Row, {}, weight.shape, expr, weight.key);
+    value.isRow = true;
+    return value;
+  }
+
   std::optional<Value> tensor(const Expr &expr) {
     std::optional<Value> value = eval(expr);
     if (value && value->isNumber)
       return error(expr.range, "expects a tensor, got the number " + shortest(value->number));
+    if (value && value->isRow)
+      return error(expr.range, "expects a tensor, got a row for all tokens");
     return value;
   }
 
@@ -195,10 +248,20 @@ private:
   }
 
   Value node(GraphOp op, std::vector<int> inputs, std::vector<int64_t> shape, const Expr &expr,
-             std::string weight = {}, double factor = 0) {
-    GraphNode node{op, std::move(inputs), std::move(weight), shape, factor, false, expr.range, {}};
+             std::string weight = {}) {
+    GraphNode node{op, std::move(inputs), std::move(weight), shape};
+    node.range = expr.range;
     out.nodes.push_back(std::move(node));
     return {false, 0, static_cast<int>(out.nodes.size()) - 1, std::move(shape)};
+  }
+
+  // The value as an operand of an elementwise node.
+  int operand(const Value &value, const Expr &expr) {
+    if (!value.isNumber)
+      return value.id;
+    int id = node(GraphOp::Number, {}, {}, expr).id;
+    out.nodes.back().number = value.number;
+    return id;
   }
 
   std::optional<Value> negate(const Expr &expr) {
@@ -206,7 +269,9 @@ private:
     if (!value)
       return std::nullopt;
     if (value->isNumber)
-      return Value{true, -value->number, 0, {}};
+      return number(-value->number);
+    if (value->isRow)
+      return error(expr.range, "a row for all tokens stands beside a tensor");
     return node(GraphOp::Neg, {value->id}, value->shape, expr);
   }
 
@@ -216,88 +281,123 @@ private:
     if (!left || !right)
       return std::nullopt;
     if (left->isNumber && right->isNumber) {
-      std::optional<double> value = arithmetic(expr, left->number, right->number);
-      return value ? std::optional<Value>(Value{true, *value, 0, {}}) : std::nullopt;
+      std::optional<double> value = arithmetic(expr, left->number, right->number, diags);
+      return value ? std::optional<Value>(number(*value)) : std::nullopt;
     }
-    if (left->isNumber || right->isNumber)
-      return scaled(expr, *left, *right);
-    if (expr.kind == ExprKind::Div)
-      return error(expr.range, "a tensor is not divided by a tensor");
-    if (left->shape != right->shape) {
-      const char *sign = expr.kind == ExprKind::Add ? "+" : expr.kind == ExprKind::Sub ? "-" : "*";
-      return error(expr.range, std::string("'") + sign +
-                                   "' expects two tensors of one shape, got " +
-                                   shapeText(left->shape) + " and " + shapeText(right->shape));
-    }
-    GraphOp op = expr.kind == ExprKind::Add   ? GraphOp::Add
-                 : expr.kind == ExprKind::Sub ? GraphOp::Sub
-                                              : GraphOp::Mul;
-    return node(op, {left->id, right->id}, left->shape, expr);
-  }
-
-  std::optional<double> arithmetic(const Expr &expr, double left, double right) {
-    if (expr.kind == ExprKind::Div && right == 0)
+    static constexpr std::pair<ExprKind, GraphOp> known[] = {{ExprKind::Add, GraphOp::Add},
+                                                             {ExprKind::Sub, GraphOp::Sub},
+                                                             {ExprKind::Mul, GraphOp::Mul},
+                                                             {ExprKind::Div, GraphOp::Div}};
+    auto *op = std::find_if(std::begin(known), std::end(known),
+                            [&](const auto &entry) { return entry.first == expr.kind; });
+    if (op == std::end(known))
+      return error(expr.range, "tensors have + - * /; the others are of numbers");
+    if (expr.kind == ExprKind::Div && right->isNumber && right->number == 0)
       return error(expr.range, "divides by zero");
-    switch (expr.kind) {
-    case ExprKind::Add:
-      return left + right;
-    case ExprKind::Sub:
-      return left - right;
-    case ExprKind::Mul:
-      return left * right;
-    default:
-      return left / right;
-    }
+    auto isWhole = [](const Value &value) { return !value.isNumber && !value.isRow; };
+    if (!isWhole(*left) && !isWhole(*right))
+      return error(expr.range, "a row for all tokens stands beside a tensor");
+    const Value &whole = isWhole(*left) ? *left : *right;
+    for (const Value *value : {&*left, &*right})
+      if (!value->isNumber && value->shape != whole.shape) {
+        return error(expr.range, "expects two tensors of one shape, or a tensor and a row as long, "
+                                 "got " +
+                                     shown(*left) + " and " + shown(*right));
+      }
+    std::vector<int> inputs{operand(*left, expr.args[0]), operand(*right, expr.args[1])};
+    return node(op->second, std::move(inputs), whole.shape, expr);
   }
 
-  // A number times a tensor, or a tensor over a number.
-  std::optional<Value> scaled(const Expr &expr, const Value &left, const Value &right) {
-    const Value &tensor = left.isNumber ? right : left;
-    double factor = left.isNumber ? left.number : right.number;
-    if (expr.kind == ExprKind::Div && left.isNumber)
-      return error(expr.range, "a number is not divided by a tensor");
-    if (expr.kind != ExprKind::Mul && expr.kind != ExprKind::Div)
-      return error(expr.range, "a number and a tensor can only be multiplied: got " +
-                                   shapeText(tensor.shape) + " and " + shortest(factor));
-    if (expr.kind == ExprKind::Div) {
-      if (factor == 0)
-        return error(expr.range, "divides by zero");
-      factor = 1 / factor;
-    }
-    return node(GraphOp::Scale, {tensor.id}, tensor.shape, expr, {}, factor);
+  static std::string shown(const Value &value) {
+    return value.isRow ? "[" + std::to_string(value.shape[0]) + "]" : shapeText(value.shape);
   }
 
   std::optional<Value> call(const Expr &expr) {
-    struct Function {
+    struct Operator {
       const char *name, *usage;
-      size_t args;
+      size_t args; ///< those without a label
+      std::vector<std::string_view> labels;
       std::optional<Value> (SectionChecker::*check)(const Expr &);
     };
-    static const Function functions[] = {
-        {"embed", "embed(ids, W)", 2, &SectionChecker::embed},
-        {"rms_norm", "rms_norm(x, w)", 2, &SectionChecker::rmsNorm},
-        {"linear", "linear(x, W)", 2, &SectionChecker::linear},
-        {"heads", "heads(x, count)", 2, &SectionChecker::heads},
-        {"rope", "rope(x)", 1, &SectionChecker::rope},
-        {"attention", "attention(q, k, v, causal)", 4, &SectionChecker::attention},
-        {"silu", "silu(x)", 1, &SectionChecker::silu},
-    };
-    std::vector<std::string> words;
-    for (const Function &function : functions) {
-      words.push_back(function.name);
-      if (expr.name != function.name)
+    static const Operator operators[] = {
+        {"embed", "embed(ids, W)", 2, {}, &SectionChecker::embed},
+        {"rms_norm", "rms_norm(x, w, eps)", 3, {}, &SectionChecker::rmsNorm},
+        {"linear", "linear(x, W)", 2, {}, &SectionChecker::linear},
+        {"heads", "heads(x, count)", 2, {}, &SectionChecker::heads},
+        {"rope", "rope(x, frequencies)", 2, {}, &SectionChecker::rope},
+        {"attention",
+         "attention(q, k, v, causal, scale = number)",
+         4,
+         {"scale", "window", "softcap"},
+         &SectionChecker::attention}};
+    if (const Function *function = findFunction(expr.name))
+      return elementwise(expr, *function);
+    std::vector<std::string> words = functionNames();
+    for (const Operator &one : operators) {
+      words.push_back(one.name);
+      if (expr.name != one.name)
         continue;
-      if (expr.args.size() != function.args)
-        return error(expr.range, std::string(function.usage) + " takes " +
-                                     std::to_string(function.args) +
-                                     (function.args == 1 ? " argument, got " : " arguments, got ") +
-                                     std::to_string(expr.args.size()));
-      return (this->*function.check)(expr);
+      size_t plain = 0;
+      for (const Expr &arg : expr.args)
+        if (arg.label.empty())
+          ++plain;
+        else if (std::find(one.labels.begin(), one.labels.end(), arg.label) == one.labels.end())
+          return error(arg.range, std::string(one.usage) + " has no '" + arg.label + "'");
+        else if (std::count_if(expr.args.begin(), expr.args.end(),
+                               [&](const Expr &other) { return other.label == arg.label; }) > 1)
+          return error(arg.range, "'" + arg.label + "' is given twice");
+      if (plain != one.args)
+        return error(expr.range, std::string(one.usage) + " takes " + std::to_string(one.args) +
+                                     (one.args == 1 ? " argument, got " : " arguments, got ") +
+                                     std::to_string(plain));
+      for (size_t i = 0; i < one.args; ++i)
+        if (!expr.args[i].label.empty())
+          return error(expr.args[i].range, "arguments with a name stand behind those without: " +
+                                               std::string(one.usage));
+      return (this->*one.check)(expr);
     }
+    std::string list;
+    for (const std::string &name : functionNames())
+      list += ", " + name;
     Diagnostic &unknown = diags.error(expr.nameRange, "no operator is named '" + expr.name + "'");
     unknown.suggest(nearest(expr.name, words));
-    unknown.note("operators: embed, rms_norm, linear, heads, rope, attention, silu, + - * /");
+    unknown.note("operators: embed, rms_norm, linear, heads, rope, attention" + list + ", + - * /");
     return std::nullopt;
+  }
+
+  std::optional<Value> elementwise(const Expr &expr, const Function &function) {
+    if (expr.args.size() != 1 || !expr.args[0].label.empty())
+      return error(expr.range,
+                   expr.name + "(x) takes 1 argument, got " + std::to_string(expr.args.size()));
+    std::optional<Value> x = eval(expr.args[0]);
+    if (!x)
+      return std::nullopt;
+    if (x->isRow)
+      return error(expr.args[0].range, "a row for all tokens stands beside a tensor");
+    if (x->isNumber)
+      return number(valueOf(function, x->number));
+    Value y = node(GraphOp::Function, {x->id}, x->shape, expr);
+    out.nodes.back().what = function.name;
+    return y;
+  }
+
+  // A number that an operator asks for.
+  std::optional<double> numberArgument(const Expr &expr, const std::string &what, bool isPositive) {
+    std::optional<Value> value = eval(expr);
+    if (!value)
+      return std::nullopt;
+    if (!value->isNumber || !std::isfinite(value->number) || value->number < 0 ||
+        (isPositive && value->number == 0))
+      return error(expr.range,
+                   what + " is a " + (isPositive ? "positive number" : "number of at least 0"));
+    return value->number;
+  }
+
+  static const Expr *labelled(const Expr &expr, std::string_view label) {
+    for (const Expr &arg : expr.args)
+      if (arg.label == label)
+        return &arg;
+    return nullptr;
   }
 
   // The weight that an argument names; its kind and whether it belongs to a layer must fit.
@@ -323,17 +423,22 @@ private:
           .note(weight->range, "'" + weight->key + "' is described here");
       return nullptr;
     }
-    if (weight->perLayer != (kind == SectionKind::Block)) {
-      diags
-          .error(expr.range,
-                 weight->perLayer
-                     ? "'" + weight->key + "' is one of each layer: only [block] can use it"
-                     : "'" + weight->key +
-                           "' is one for all layers: [block] needs {layer} in its names")
-          .note(weight->range, "'" + weight->key + "' is described here");
-      return nullptr;
-    }
-    return weight;
+    return isOfSection(expr, *weight) ? weight : nullptr;
+  }
+
+  // Whether a weight is of each layer where the section is.
+  bool isOfSection(const Expr &expr, const BoundWeight &weight) {
+    if (weight.perLayer == (kind == SectionKind::Block))
+      return true;
+    diags
+        .error(expr.range, weight.perLayer
+                               ? "'" + weight.key +
+                                     "' is one of each layer: only [block] can use "
+                                     "it"
+                               : "'" + weight.key +
+                                     "' is one for all layers: [block] needs {layer} in its names")
+        .note(weight.range, "'" + weight.key + "' is described here");
+    return false;
   }
 
   std::optional<Value> embed(const Expr &expr) {
@@ -346,16 +451,18 @@ private:
     return node(GraphOp::Embed, {TokenIds}, {weight->shape[1]}, expr, weight->key);
   }
 
+  // Along the last dimension: of [tokens, heads, d] head by head.
   std::optional<Value> rmsNorm(const Expr &expr) {
-    std::optional<Value> x = rows(expr.args[0], "rms_norm");
+    std::optional<Value> x = tensor(expr.args[0]);
     const BoundWeight *weight = weightArgument(expr.args[1], "rms_norm", {WeightKind::Norm});
-    if (!x || !weight)
+    std::optional<double> eps = numberArgument(expr.args[2], "eps of rms_norm", true);
+    if (!x || !weight || !eps)
       return std::nullopt;
-    if (!names.symbols.count("rms_norm_eps"))
-      return error(expr.range, "rms_norm needs the symbol 'rms_norm_eps' in [hyper]");
-    if (x->shape != weight->shape)
+    if (x->shape.back() != weight->shape[0])
       return mismatch(expr, *weight, weight->shape[0], x->shape);
-    return node(GraphOp::RmsNorm, {x->id}, x->shape, expr, weight->key);
+    Value y = node(GraphOp::RmsNorm, {x->id}, x->shape, expr, weight->key);
+    out.nodes.back().number = *eps;
+    return y;
   }
 
   std::optional<Value> linear(const Expr &expr) {
@@ -378,7 +485,8 @@ private:
       shape += (shape.empty() ? "" : ", ") + std::to_string(n);
     diags
         .error(expr.range, expr.name + "(x, " + weight.key + ") expects [tokens, " +
-                               std::to_string(want) + "], got " + shapeText(got))
+                               (expr.name == "rms_norm" ? ".., " : "") + std::to_string(want) +
+                               "], got " + shapeText(got))
         .note(weight.range, "'" + weight.key + "' is [" + shape + "]");
     return std::nullopt;
   }
@@ -400,14 +508,30 @@ private:
 
   std::optional<Value> rope(const Expr &expr) {
     std::optional<Value> x = headed(expr.args[0], "rope");
+    const Expr &name = expr.args[1];
+    const RopeFrequencies *found = nullptr;
+    std::vector<std::string> words;
+    for (const RopeFrequencies &table : names.ropes) {
+      words.push_back(table.name);
+      if (name.kind == ExprKind::Name && table.name == name.name)
+        found = &table;
+    }
+    if (!found) {
+      Diagnostic &unknown = diags.error(
+          name.range, "rope(x, frequencies) expects the name of a [rope.NAME] of this file");
+      if (name.kind == ExprKind::Name)
+        unknown.suggest(nearest(name.name, words));
+      return std::nullopt;
+    }
     if (!x)
       return std::nullopt;
-    if (!names.symbols.count("rope_theta"))
-      return error(expr.range, "rope needs the symbol 'rope_theta' in [hyper]");
-    if (x->shape[1] % 2 != 0)
-      return error(expr.range,
-                   "rope turns pairs: a head of " + std::to_string(x->shape[1]) + " is odd");
-    return node(GraphOp::Rope, {x->id}, x->shape, expr);
+    if (x->shape[1] != 2 * static_cast<int64_t>(found->inverse.size()))
+      return error(expr.range, "[rope." + found->name + "] turns heads of " +
+                                   std::to_string(2 * found->inverse.size()) + ", got " +
+                                   shapeText(x->shape));
+    Value y = node(GraphOp::Rope, {x->id}, x->shape, expr);
+    out.nodes.back().what = found->name;
+    return y;
   }
 
   std::optional<Value> attention(const Expr &expr) {
@@ -417,8 +541,19 @@ private:
     const Expr &mask = expr.args[3];
     if (mask.kind != ExprKind::Name || mask.name != "causal")
       return error(mask.range, "attention(q, k, v, causal) is known with 'causal' only");
-    if (!q || !k || !v)
+    const Expr *scale = labelled(expr, "scale"), *window = labelled(expr, "window"),
+               *softcap = labelled(expr, "softcap");
+    if (!scale)
+      return error(expr.range, "attention needs 'scale', as in scale = 1 / sqrt(head_dim)");
+    std::optional<double> factor = numberArgument(*scale, "'scale'", true), keys = 0, cap = 0;
+    if (window)
+      keys = numberArgument(*window, "'window'", false);
+    if (softcap)
+      cap = numberArgument(*softcap, "'softcap'", false);
+    if (!q || !k || !v || !factor || !keys || !cap)
       return std::nullopt;
+    if (*keys != std::floor(*keys) || *keys >= 0x1p31)
+      return error(window->range, "'window' is a whole number of keys");
     if (k->shape != v->shape)
       return error(expr.range, "attention expects k and v of one shape, got " +
                                    shapeText(k->shape) + " and " + shapeText(v->shape));
@@ -430,15 +565,11 @@ private:
                                    std::to_string(k->shape[0]) +
                                    " heads of k and v: the first must be a multiple of the second");
     Value out = node(GraphOp::Attention, {q->id, k->id, v->id}, {q->shape[0] * q->shape[1]}, expr);
-    this->out.nodes.back().causal = true;
+    GraphNode &made = this->out.nodes.back();
+    made.number = *factor;
+    made.window = static_cast<int64_t>(*keys);
+    made.softcap = *cap;
     return out;
-  }
-
-  std::optional<Value> silu(const Expr &expr) {
-    std::optional<Value> x = tensor(expr.args[0]);
-    if (!x)
-      return std::nullopt;
-    return node(GraphOp::Silu, {x->id}, x->shape, expr);
   }
 
   SectionKind kind;

@@ -1,5 +1,6 @@
 #pragma once
-// Types and shapes of a graph: every expression is a number, `[tokens, n]` or `[tokens, heads, d]`.
+// Types and shapes of a graph: every expression is a number, a row `[n]`, `[tokens, n]` or
+// `[tokens, heads, d]`.
 
 #include "dsl/Diagnostics.h"
 #include "dsl/Graph.h"
@@ -17,6 +18,7 @@ std::string_view toString(SectionKind);
 struct GraphNames {
   const std::map<std::string, double> &symbols;
   const std::vector<BoundWeight> &weights;
+  const std::vector<RopeFrequencies> &ropes;
   int64_t hiddenSize;
 };
 
@@ -26,6 +28,8 @@ std::optional<double> evaluate(const Expr &expr, const std::map<std::string, dou
 /// The same, for a size: an integer from 1 to 2^31 - 1.
 std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string, double> &symbols,
                                     const std::string &what, Diagnostics &diags);
+/// `left` and `right` by the expression's operator.
+std::optional<double> arithmetic(const Expr &expr, double left, double right, Diagnostics &diags);
 
 /// Checks a section and gives its nodes in order of evaluation. False after an error.
 bool checkSection(SectionKind kind, const GraphAst &ast, const GraphNames &names, GraphSection &out,

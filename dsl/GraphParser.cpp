@@ -16,7 +16,7 @@ enum class TokenKind { End, Newline, Name, Number, Symbol };
 
 struct Token {
   TokenKind kind = TokenKind::End;
-  std::string text; ///< Name; Symbol: one character
+  std::string text; ///< Name; Symbol: one character, or a comparison of two
   double number = 0;
   SourceRange range;
 };
@@ -46,7 +46,7 @@ public:
         advance();
       expect("=", "after '" + printable(statement.name) + "'");
       if (!failed)
-        statement.value = sum();
+        statement.value = value();
       if (!failed && token.kind != TokenKind::Newline && token.kind != TokenKind::End)
         fail("expected the end of the line, got " + shown());
       if (!failed)
@@ -59,7 +59,7 @@ public:
 
   Expr expression() {
     open = 1; // one string is one expression, over lines or not
-    Expr out = sum();
+    Expr out = value();
     if (!failed && token.kind != TokenKind::End)
       fail("expected the end of the expression, got " + shown());
     return failed ? Expr{} : out;
@@ -86,6 +86,12 @@ private:
     };
     if (at >= text.size())
       return finish(TokenKind::End);
+    for (std::string_view two : {"<=", ">=", "==", "!="})
+      if (std::string_view(text).substr(at, 2) == two) {
+        out.text = two;
+        at += 2, column += 2;
+        return finish(TokenKind::Symbol);
+      }
     char c = text[at];
     if (c == '\n') {
       ++at;
@@ -187,6 +193,21 @@ private:
     return node(kind, std::move(args), begin);
   }
 
+  Expr value() {
+    static constexpr std::pair<std::string_view, ExprKind> comparisons[] = {
+        {"<", ExprKind::Less},          {"<=", ExprKind::LessEqual}, {">", ExprKind::Greater},
+        {">=", ExprKind::GreaterEqual}, {"==", ExprKind::Equal},     {"!=", ExprKind::NotEqual}};
+    SourceRange begin = token.range;
+    Expr left = sum();
+    for (auto [symbol, kind] : comparisons)
+      if (!failed && isSymbol(symbol)) {
+        advance();
+        Expr right = sum();
+        return binary(kind, std::move(left), std::move(right), begin);
+      }
+    return left;
+  }
+
   Expr sum() {
     SourceRange begin = token.range;
     Expr left = product();
@@ -202,8 +223,8 @@ private:
   Expr product() {
     SourceRange begin = token.range;
     Expr left = unary();
-    while (!failed && (isSymbol("*") || isSymbol("/"))) {
-      ExprKind kind = isSymbol("*") ? ExprKind::Mul : ExprKind::Div;
+    while (!failed && (isSymbol("*") || isSymbol("/") || isSymbol("%"))) {
+      ExprKind kind = isSymbol("*") ? ExprKind::Mul : isSymbol("/") ? ExprKind::Div : ExprKind::Mod;
       advance();
       Expr right = unary();
       left = binary(kind, std::move(left), std::move(right), begin);
@@ -253,7 +274,7 @@ private:
       return {};
     ++open;
     advance();
-    Expr inner = sum();
+    Expr inner = value();
     close(begin);
     --depth;
     inner.range = from(begin);
@@ -268,10 +289,10 @@ private:
     advance();
     std::vector<Expr> args;
     if (!isSymbol(")")) {
-      args.push_back(sum());
+      args.push_back(argument());
       while (!failed && isSymbol(",")) {
         advance();
-        args.push_back(sum());
+        args.push_back(argument());
       }
     }
     close(parenthesis);
@@ -280,6 +301,16 @@ private:
     out.name = name.text;
     out.nameRange = name.range;
     return out;
+  }
+
+  Expr argument() {
+    Expr first = value();
+    if (failed || first.kind != ExprKind::Name || !isSymbol("="))
+      return first;
+    advance();
+    Expr given = value();
+    given.label = first.name;
+    return given;
   }
 
   // The `)` that belongs to `opened`.

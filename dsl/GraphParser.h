@@ -1,11 +1,13 @@
 #pragma once
 // The expression language of architecture files: `q = rope(heads(linear(h, q_proj), n_heads))`.
 //
-//   program   := { name '=' sum newline }        comments run from '#' to the end of the line
+//   program   := { name '=' value newline }      comments run from '#' to the end of the line
+//   value     := sum [ ('<' | '<=' | '>' | '>=' | '==' | '!=') sum ]
 //   sum       := product { ('+' | '-') product }
-//   product   := unary { ('*' | '/') unary }
+//   product   := unary { ('*' | '/' | '%') unary }
 //   unary     := '-' unary | primary
-//   primary   := number | name | name '(' sum { ',' sum } ')' | '(' sum ')'
+//   primary   := number | name | name '(' argument { ',' argument } ')' | '(' value ')'
+//   argument  := [ name '=' ] value
 //
 // An expression may go on over lines inside parentheses. Nesting is limited.
 
@@ -17,7 +19,24 @@
 
 namespace lorac::dsl {
 
-enum class ExprKind { None, Number, Name, Call, Add, Sub, Mul, Div, Neg };
+enum class ExprKind {
+  None,
+  Number,
+  Name,
+  Call,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  Mod,
+  Less,
+  LessEqual,
+  Greater,
+  GreaterEqual,
+  Equal,
+  NotEqual,
+  Neg
+};
 
 /// An expression's tree; `args` are operands or arguments.
 struct Expr {
@@ -25,6 +44,7 @@ struct Expr {
   double number = 0;
   std::string name;      ///< Name, Call
   SourceRange nameRange; ///< Call: of the function's name
+  std::string label;     ///< of an argument that is given by its name: scale = 0.5
   std::vector<Expr> args;
   SourceRange range;
 };

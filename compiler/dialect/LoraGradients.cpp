@@ -34,7 +34,7 @@ Values ViewOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
 Values RopeOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted) {
   if (!wanted[0])
     return {Value(), Value()};
-  return {RopeOp::create(b, getLoc(), getX().getType(), dy[0], getPositions(), getThetaAttr(),
+  return {RopeOp::create(b, getLoc(), getX().getType(), dy[0], getPositions(), getFrequenciesAttr(),
                          getInverse() ? UnitAttr() : b.getUnitAttr()),
           Value()};
 }
@@ -44,7 +44,8 @@ Values AttentionOp::backward(OpBuilder &b, ValueRange dy, ArrayRef<bool> wanted)
     return Values(4);
   auto op = AttentionBackwardOp::create(
       b, getLoc(), TypeRange{getQ().getType(), getK().getType(), getV().getType()}, getQ(), getK(),
-      getV(), getSegments(), getO(), getLse(), dy[0], getScaleAttr());
+      getV(), getSegments(), getO(), getLse(), dy[0], getScaleAttr(), getWindowAttr(),
+      getSoftcapAttr());
   return {op.getDq(), op.getDk(), op.getDv(), Value()};
 }
 

@@ -124,8 +124,8 @@ LogicalResult EmbedOp::verify() {
 LogicalResult RmsNormOp::verify() {
   WeightType weight = weightOf(getWeight());
   if (weight.getShape().size() != 1 ||
-      columns(tensorOf(getX())) != weight.getShape()[0]) // rms_norm_c1
-    return emitOpError("needs a weight as long as a row, got ")
+      tensorOf(getX()).getShape().back() != weight.getShape()[0]) // rms_norm_c1
+    return emitOpError("needs a weight as long as the last dimension, got ")
            << getX().getType() << " and " << weight;
   return success();
 }
@@ -174,6 +174,27 @@ LogicalResult RopeOp::verify() {
   return success();
 }
 
+LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto table = symbols.lookupNearestSymbolFrom<FrequenciesOp>(*this, getFrequenciesAttr());
+  if (!table) // rope_c2
+    return emitOpError("no frequencies are named ") << getFrequenciesAttr();
+  if (int64_t pairs = dim(getX(), 2) / 2; int64_t(table.getInverse().size()) != pairs) // rope_c2
+    return emitOpError() << getFrequenciesAttr() << " has " << table.getInverse().size()
+                         << " frequencies, a head has " << pairs << " pairs";
+  return success();
+}
+
+template <typename Op>
+static LogicalResult verifyScores(Op op) {
+  if (op.getWindow() && int64_t(*op.getWindow()) <= 0) // attention_c3
+    return op.emitOpError("needs a positive window, got ") << int64_t(*op.getWindow());
+  if (op.getSoftcap() && !(op.getSoftcap()->convertToDouble() > 0)) // attention_c3
+    return op.emitOpError("needs a positive softcap, got ") << op.getSoftcap()->convertToDouble();
+  return success();
+}
+
+LogicalResult AttentionBackwardOp::verify() { return verifyScores(*this); }
+
 LogicalResult AttentionOp::verify() {
   int64_t heads = dim(getQ(), 1), kvHeads = dim(getK(), 1), d = dim(getQ(), 2);
   if (kvHeads <= 0 || heads % kvHeads != 0 || dim(getK(), 2) != d ||
@@ -182,7 +203,7 @@ LogicalResult AttentionOp::verify() {
            << getQ().getType() << " and " << getK().getType();
   if (dim(getO(), 1) != heads * d || dim(getLse(), 1) != heads) // attention_c2
     return emitOpError("needs results [tokens, ") << heads * d << "] and [tokens, " << heads << "]";
-  return success();
+  return verifyScores(*this);
 }
 
 LogicalResult MapOp::verify() {
@@ -192,8 +213,9 @@ LogicalResult MapOp::verify() {
     return emitOpError("needs one block argument an operand and one yielded value a result");
   RankedTensorType type = tensorOf(getOutputs().front());
   auto isRowOfResults = [&](Value value) {
-    RankedTensorType row = tensorOf(value);
-    return type.getRank() == 2 && row.getRank() == 1 && row.getDimSize(0) == type.getDimSize(1);
+    auto frozen = dyn_cast<WeightType>(value.getType());
+    ArrayRef<int64_t> row = frozen ? frozen.getShape() : tensorOf(value).getShape();
+    return type.getRank() == 2 && row == ArrayRef<int64_t>{type.getDimSize(1)};
   };
   bool hasWhole = false;
   for (Value output : getOutputs())
@@ -213,13 +235,25 @@ LogicalResult MapOp::verify() {
   return success();
 }
 
-LogicalResult CrossEntropyOp::verify() {
-  WeightType weight = weightOf(getWeight());
-  if (weight.getShape().size() != 2 || dim(getH(), 1) != weight.getShape()[1]) // cross_entropy_c1
-    return emitOpError("needs h [tokens, ")
-           << weight.getShape().back() << "], got " << getH().getType();
+template <typename Op>
+static LogicalResult verifyLoss(Op op) {
+  WeightType weight = weightOf(op.getWeight());
+  if (weight.getShape().size() != 2 ||
+      dim(op.getH(), 1) != weight.getShape()[1]) // cross_entropy_c1
+    return op.emitOpError("needs h [tokens, ")
+           << weight.getShape().back() << "], got " << op.getH().getType();
+  if (op.getBody().empty())
+    return success();
+  Block &body = op.getBody().front();
+  auto yield = dyn_cast<YieldOp>(body.getTerminator());
+  if (body.getNumArguments() != 1 || !body.getArgument(0).getType().isF32() || !yield ||
+      yield.getValues().size() != 1 || !yield.getValues()[0].getType().isF32()) // cross_entropy_c2
+    return op.emitOpError("needs a body of one f32 that yields one f32");
   return success();
 }
+
+LogicalResult CrossEntropyOp::verify() { return verifyLoss(*this); }
+LogicalResult CrossEntropyBackwardOp::verify() { return verifyLoss(*this); }
 
 LogicalResult LowRankOp::verify() {
   int64_t rankOfA = dim(getA(), 0), rankOfB = dim(getB(), 1);

@@ -17,14 +17,27 @@ def Lora_FrozenOp : Lora_Op<"frozen", [Symbol]> {
   let description = [{
     Named by its Hugging Face tensor name. `layer` is the block that it belongs to. `gguf` is its name in GGUF files, `kind` what the
     architecture calls it; `permute_heads` is the number of heads whose rows a GGUF of this architecture stores in rope order (the reader
-    undoes it).
+    undoes it); `hf_add` is what the reader adds to the numbers of a Hugging Face folder (Gemma's norms: it holds them less 1).
     ```mlir
     lora.frozen @"model.layers.0.self_attn.q_proj.weight" : !lora.weight<64x64, f32> layer 0 {gguf = "blk.0.attn_q.weight", kind = "linear", permute_heads = 4 : i64}
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Lora_WeightType>:$type, OptionalAttr<I64Attr>:$layer, OptionalAttr<StrAttr>:$gguf,
-                       OptionalAttr<StrAttr>:$kind, OptionalAttr<I64Attr>:$permute_heads);
+                       OptionalAttr<StrAttr>:$kind, OptionalAttr<I64Attr>:$permute_heads, OptionalAttr<F64Attr>:$hf_add);
   let assemblyFormat = "$sym_name `:` $type (`layer` $layer^)? attr-dict";
+}
+
+def Lora_FrequenciesOp : Lora_Op<"frequencies", [Symbol]> {
+  let summary = "the inverse frequencies of rotary positions";
+  let description = [{
+    Of each pair of a head by how much its angle grows with a position, scaled as the model's files ask. Each cosine and sine is multiplied
+    by `factor`.
+    ```mlir
+    lora.frequencies @rope [1.0, 0.1] factor 1.0
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, DenseF32ArrayAttr:$inverse, F64Attr:$factor);
+  let assemblyFormat = "$sym_name $inverse `factor` $factor attr-dict";
 }
 
 def Lora_AdapterOp : Lora_Op<"adapter", [Symbol]> {
@@ -155,7 +168,7 @@ def Lora_EmbedOp : Lora_Op<"embed", [Pure]> {
 def Lora_RmsNormOp : Lora_Op<"rms_norm", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
   let summary = "root-mean-square norm";
   let description = [{
-    `y = x / sqrt(mean(x²) + eps) · w` (Zhang & Sennrich 2019, eq. 4).
+    `y = x / sqrt(mean(x²) + eps) · w` (Zhang & Sennrich 2019, eq. 4), along the last dimension: of `[tokens, heads, d]` head by head.
     - (C1) `w` has the length of `x`'s last dimension.
     ```mlir
     %h = lora.rms_norm %x, %w eps 1.0e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>) -> tensor<?x64xf32>
@@ -225,19 +238,20 @@ def Lora_ViewOp : Lora_Op<"view", [Pure, DeclareOpInterfaceMethods<Lora_Differen
   let hasFolder = 1;
 }
 
-def Lora_RopeOp : Lora_Op<"rope", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
+def Lora_RopeOp : Lora_Op<"rope", [Pure, DeclareOpInterfaceMethods<Lora_DifferentiableOp>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "rotary position embedding, halves rotated (Su et al. 2021, in Hugging Face's layout)";
   let description = [{
-    With `c, s` the cosine and sine of `position · theta^(-2i/d)`, `i < d/2`:
+    With `c, s` the cosine and sine of `position · inverse[i]`, `i < d/2`, times the frequencies' factor:
     `y[i] = x[i]·c - x[i+d/2]·s`, `y[i+d/2] = x[i+d/2]·c + x[i]·s`; `inverse` rotates back.
     - (C1) `x` is `[tokens, heads, d]` with even `d`.
+    - (C2) the symbol is a `lora.frequencies` of d/2 numbers.
     ```mlir
-    %r = lora.rope %q, %positions theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+    %r = lora.rope %q, %positions by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
     ```
   }];
-  let arguments = (ins Lora_Tensor:$x, Lora_Ints:$positions, F64Attr:$theta, UnitAttr:$inverse);
+  let arguments = (ins Lora_Tensor:$x, Lora_Ints:$positions, FlatSymbolRefAttr:$frequencies, UnitAttr:$inverse);
   let results = (outs Lora_Tensor:$y);
-  let assemblyFormat = "$x `,` $positions `theta` $theta (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$x `,` $positions `by` $frequencies (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
@@ -245,17 +259,22 @@ def Lora_AttentionOp : Lora_Op<"attention", [Pure, DeclareOpInterfaceMethods<Lor
   let summary = "causal attention inside each segment, grouped heads";
   let description = [{
     `o = softmax(scale · q·kᵀ + causal mask)·v` for each head; query head `h` reads key head `h / (heads / kv_heads)`. `lse` is the
-    logarithm of the sum of exponentials, which the backward pass needs (Dao 2022, section 3).
+    logarithm of the sum of exponentials, which the backward pass needs (Dao 2022, section 3). With `window` w query i sees key j where
+    i - w < j <= i. With `softcap` c a score s becomes c·tanh(s/c) before the mask.
     - (C1) `q` is `[tokens, heads, d]`, `k` and `v` are `[tokens, kv_heads, d]`, `heads` a multiple of `kv_heads`.
     - (C2) `o` is `[tokens, heads*d]`, `lse` is `[tokens, heads]`.
+    - (C3) a window and a cap are positive.
     ```mlir
     %o, %lse = lora.attention %q, %k, %v, %segments scale 2.5e-01
         : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x64xf32>, tensor<?x4xf32>)
     ```
   }];
-  let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, F64Attr:$scale);
+  let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, F64Attr:$scale, OptionalAttr<I64Attr>:$window,
+                       OptionalAttr<F64Attr>:$softcap);
   let results = (outs Lora_Tensor:$o, Lora_Tensor:$lse);
-  let assemblyFormat = "$q `,` $k `,` $v `,` $segments `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `,` $segments `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` functional-type(operands, results)
+  }];
   let hasVerifier = 1;
 }
 
@@ -263,7 +282,8 @@ def Lora_AttentionBackwardOp : Lora_Op<"attention_backward", [Pure]> {
   let summary = "gradients of attention by q, k and v";
   let description = [{
     `p = exp(scale·q·kᵀ - lse)`, `dv = pᵀ·do`, `ds = p·(do·vᵀ - rowsum(do·o))`, `dq = scale·ds·k`, `dk = scale·dsᵀ·q`
-    (Dao 2022, algorithm 4); keys' gradients sum over the query heads of their group.
+    (Dao 2022, algorithm 4); keys' gradients sum over the query heads of their group. With `softcap` c, `ds` is times `1 - (s/c)²` of the
+    capped score s.
     ```mlir
     %dq, %dk, %dv = lora.attention_backward %q, %k, %v, %segments, %o, %lse, %do scale 2.5e-01
         : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?x64xf32>, tensor<?x4xf32>, tensor<?x64xf32>)
@@ -271,17 +291,19 @@ def Lora_AttentionBackwardOp : Lora_Op<"attention_backward", [Pure]> {
     ```
   }];
   let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, Lora_Tensor:$o,
-                       Lora_Tensor:$lse, Lora_Tensor:$dout, F64Attr:$scale);
+                       Lora_Tensor:$lse, Lora_Tensor:$dout, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
   let results = (outs Lora_Tensor:$dq, Lora_Tensor:$dk, Lora_Tensor:$dv);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `,` $segments `,` $o `,` $lse `,` $dout `scale` $scale attr-dict `:` functional-type(operands, results)
+    $q `,` $k `,` $v `,` $segments `,` $o `,` $lse `,` $dout `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
 }
 
 def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
   let summary = "elementwise function, its body in `arith` and `math`";
   let description = [{
-    An operand `tensor<n>` beside results `[tokens, n]` is one row for all tokens (a magnitude, a bias); its gradient is the sum over them.
+    An operand `tensor<n>` beside results `[tokens, n]` is one row for all tokens (a magnitude); its gradient is the sum over them. So is a
+    frozen `!lora.weight<n, vector>` (a bias).
     - (C1) all results have one shape; so have all operands, or those but one that are such a row. The block takes one f32 an operand and
       yields one an result.
     ```mlir
@@ -292,7 +314,7 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
     }
     ```
   }];
-  let arguments = (ins Variadic<Lora_Tensor>:$inputs);
+  let arguments = (ins Variadic<AnyTypeOf<[Lora_Tensor, Lora_WeightType]>>:$inputs);
   let results = (outs Variadic<Lora_Tensor>:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$inputs attr-dict-with-keyword `:` functional-type(operands, results) $body";
@@ -304,7 +326,7 @@ def Lora_MapOp : Lora_Op<"map", [Pure, SingleBlock, IsolatedFromAbove, DeclareOp
     /// Whether an operand is one row for all tokens.
     bool isRow(::mlir::Value operand) { return operand.getType() != getOutputs().front().getType(); }
     bool hasRows() { return ::llvm::any_of(getInputs(), [&](::mlir::Value operand) { return isRow(operand); }); }
-    /// A map of one result, of the first operand's type; `element` writes the body.
+    /// A map of one result, of the type of the first operand that is no row; `element` writes the body.
     static ::mlir::Value of(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::ValueRange operands,
                             ::llvm::function_ref<::mlir::Value(::mlir::ValueRange)> element);
     static ::mlir::Value sum(::mlir::OpBuilder &b, ::mlir::Location loc, ::mlir::Value x, ::mlir::Value y);
@@ -318,26 +340,29 @@ def Lora_YieldOp : Lora_Op<"yield", [Pure, Terminator, ReturnLike]> {
   let assemblyFormat = "$values attr-dict `:` type($values)";
 }
 
-def Lora_CrossEntropyOp : Lora_Op<"cross_entropy", [Pure]> {
+def Lora_CrossEntropyOp : Lora_Op<"cross_entropy", [Pure, IsolatedFromAbove]> {
   let summary = "loss of each row under a frozen head; logits never exist as a whole";
   let description = [{
-    `row_loss[m] = logsumexp(h[m]·Wᵀ) - (h[m]·Wᵀ)[labels[m]]`, 0 where the label is -100.
+    `row_loss[m] = logsumexp(h[m]·Wᵀ) - (h[m]·Wᵀ)[labels[m]]`, 0 where the label is -100. A body, as that of `lora.map`, makes the logits of
+    the products (Gemma 2 caps them).
     - (C1) `h` is `[tokens, in]` of a head `[vocab, in]`; `row_loss` is `[tokens]`.
+    - (C2) a body takes one f32 and yields one.
     ```mlir
     %loss = lora.cross_entropy %h, %w, %labels : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> tensor<?xf32>
     ```
   }];
   let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels);
   let results = (outs Lora_Tensor:$row_loss);
-  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results)";
+  let regions = (region MaxSizedRegion<1>:$body);
+  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results) (`logits` $body^)?";
   let hasVerifier = 1;
 }
 
-def Lora_CrossEntropyBackwardOp : Lora_Op<"cross_entropy_backward", [Pure]> {
+def Lora_CrossEntropyBackwardOp : Lora_Op<"cross_entropy_backward", [Pure, IsolatedFromAbove]> {
   let summary = "loss of each row, and the gradient of the step's loss by h, chunk by chunk";
   let description = [{
     `dh = loss_scale · (softmax(h·Wᵀ) - onehot(label))·W`; `loss_scale` (1 / labels in the accumulation window) is a value of the
-    step, not of the program.
+    step, not of the program. A body's derivative is part of it.
     ```mlir
     %loss, %dh = lora.cross_entropy_backward %h, %w, %labels
         : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
@@ -345,7 +370,9 @@ def Lora_CrossEntropyBackwardOp : Lora_Op<"cross_entropy_backward", [Pure]> {
   }];
   let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels);
   let results = (outs Lora_Tensor:$row_loss, Lora_Tensor:$dh);
-  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results)";
+  let regions = (region MaxSizedRegion<1>:$body);
+  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results) (`logits` $body^)?";
+  let hasVerifier = 1;
 }
 
 //===--- adapters ---===//
@@ -541,7 +568,7 @@ def Lora_FusedOp : Lora_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMe
     %q = lora.fused : tensor<?x4x16xf32> {
       %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x64xf32>, !lora.weight<64x64, f32>) -> tensor<?x64xf32>
       %heads = lora.view %y : tensor<?x64xf32> to tensor<?x4x16xf32>
-      %r = lora.rope %heads, %positions theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+      %r = lora.rope %heads, %positions by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
       lora.yield %r : tensor<?x4x16xf32>
     }
     ```

@@ -102,15 +102,15 @@ def Lora_BufferOp : Lora_Op<"buffer", [Pure]> {
     `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). `role` says whose the place is: `io` (named by
     the label), `table`, `param` and `grad` (the label is the param's symbol) have places of their own, `local` shares by lifetime. A
     `region` is all of a `lora.region`, which the label names.
-    A table of rope has its `theta`.
+    A table of rope names its `lora.frequencies`.
     ```mlir
     %h = lora.buffer local "layers.0.h" at 4096 : memref<128x64xf32>
     ```
   }];
-  let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset, OptionalAttr<F64Attr>:$theta);
+  let arguments = (ins Lora_BufferRole:$role, StrAttr:$label, I64Attr:$offset, OptionalAttr<FlatSymbolRefAttr>:$frequencies);
   let results = (outs AnyMemRef:$memory);
   let builders = [OpBuilder<(ins "::mlir::Type":$memory, "::lorac::lora::BufferRole":$role, "::llvm::StringRef":$label, "int64_t":$offset),
-                            [{ build($_builder, $_state, memory, role, label, uint64_t(offset), ::mlir::FloatAttr()); }]>];
+                            [{ build($_builder, $_state, memory, role, label, uint64_t(offset), ::mlir::FlatSymbolRefAttr()); }]>];
   let assemblyFormat = "$role $label `at` $offset attr-dict `:` type($memory)";
 }
 

@@ -10,7 +10,13 @@ using namespace lorac::lora;
 
 Value MapOp::of(OpBuilder &b, Location loc, ValueRange operands,
                 llvm::function_ref<Value(ValueRange)> element) {
-  auto map = MapOp::create(b, loc, TypeRange{operands.front().getType()}, operands);
+  auto isWhole = [](Value operand) {
+    auto type = dyn_cast<RankedTensorType>(operand.getType());
+    return type && type.isDynamicDim(0);
+  };
+  const auto whole = llvm::find_if(operands, isWhole);
+  Type type = (whole != operands.end() ? *whole : operands.front()).getType();
+  auto map = MapOp::create(b, loc, TypeRange{type}, operands);
   OpBuilder::InsertionGuard guard(b);
   Block *block =
       b.createBlock(&map.getBody(), {}, SmallVector<Type>(operands.size(), b.getF32Type()),

@@ -12,6 +12,30 @@
 using namespace mlir;
 
 namespace {
+// A scalar value, for the formulas of dsl/Functions.def.
+struct Term {
+  OpBuilder &b;
+  Location loc;
+  Value value;
+
+  Term constant(double x) const {
+    return {b, loc, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(x))};
+  }
+};
+#define LORAC_OPERATOR(sign, op)                                                                   \
+  Term operator sign(Term x, Term y) {                                                             \
+    return {x.b, x.loc, arith::op::create(x.b, x.loc, x.value, y.value)};                          \
+  }                                                                                                \
+  [[maybe_unused]] Term operator sign(double x, Term y) { return y.constant(x) sign y; }           \
+  [[maybe_unused]] Term operator sign(Term x, double y) { return x sign x.constant(y); }
+LORAC_OPERATOR(+, AddFOp)
+LORAC_OPERATOR(-, SubFOp)
+LORAC_OPERATOR(*, MulFOp)
+LORAC_OPERATOR(/, DivFOp)
+#undef LORAC_OPERATOR
+Term operator-(Term x) { return {x.b, x.loc, arith::NegFOp::create(x.b, x.loc, x.value)}; }
+Term exp(Term x) { return {x.b, x.loc, math::ExpOp::create(x.b, x.loc, x.value)}; }
+
 struct Reverse {
   OpBuilder &b;
   Location loc;
@@ -26,6 +50,8 @@ struct Reverse {
     sum = sum ? Value(arith::AddFOp::create(b, loc, sum, value)) : value;
   }
 
+  Term term(Value value) { return {b, loc, value}; }
+
   void visit(Operation *op, Value g) {
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](arith::AddFOp o) { add(o.getLhs(), g), add(o.getRhs(), g); })
@@ -39,7 +65,12 @@ struct Reverse {
           add(o.getRhs(), neg(mul(share, o.getResult())));
         })
         .Case([&](arith::NegFOp o) { add(o.getOperand(), neg(g)); })
-        .Case([&](math::ExpOp o) { add(o.getOperand(), mul(g, o.getResult())); })
+#define LORAC_SCALAR(name, Op, reference, slope, vector)                                           \
+  .Case([&](Op o) {                                                                                \
+    [[maybe_unused]] const Term x = term(o.getOperand()), y = term(o.getResult());                 \
+    add(o.getOperand(), [&](Term g) -> Term { return slope; }(term(g)).value);                     \
+  })
+#include "dsl/Functions.def"
         .Case([&](arith::SelectOp o) { // to the one that was taken
           Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
           add(o.getTrueValue(), arith::SelectOp::create(b, loc, o.getCondition(), g, zero));
@@ -53,10 +84,13 @@ struct Reverse {
 
 LogicalResult lorac::lora::checkScalars(Block &body) {
   for (Operation &op : body.without_terminator())
-    if (!isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp, math::ExpOp,
-             arith::SelectOp, arith::CmpFOp, arith::ConstantOp>(op))
+    if (!isa<
+#define LORAC_SCALAR(name, op, value, gradient, vector) op,
+#include "dsl/Functions.def"
+            arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
+            arith::SelectOp, arith::CmpFOp, arith::ConstantOp>(op))
       return op.emitOpError("has no gradient in a lora.map; addf, subf, mulf, divf, negf, select "
-                            "and exp have one");
+                            "and the functions of dsl/Functions.def have one");
   return success();
 }
 
@@ -83,4 +117,15 @@ SmallVector<Value> lorac::lora::differentiateScalars(OpBuilder &builder, Locatio
         g ? g : Value(arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0))));
   }
   return result;
+}
+
+void lorac::lora::withDerivative(OpBuilder &builder, Location loc, Block &body, Value argument) {
+  IRMapping copy;
+  copy.map(body.getArgument(0), argument);
+  for (Operation &op : body.without_terminator())
+    builder.clone(op, copy);
+  Value one = arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(1));
+  Value derivative = differentiateScalars(builder, loc, body, argument, one).front();
+  YieldOp::create(builder, loc,
+                  ValueRange{copy.lookup(body.getTerminator()->getOperand(0)), derivative});
 }

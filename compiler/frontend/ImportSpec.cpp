@@ -4,6 +4,7 @@
 #include "compiler/frontend/ImportSpec.h"
 #include "compiler/dialect/LoraOps.h"
 #include "compiler/frontend/Locations.h"
+#include "dsl/Functions.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Builders.h"
@@ -25,6 +26,7 @@ public:
 
   OwningOpRef<ModuleOp> run() {
     describe();
+    declareRopes();
     declareWeights();
     declareAdapters();
     buildHidden();
@@ -91,7 +93,7 @@ private:
   // The storage of one frozen weight: what the spec asks for linears of a block, the file's own
   // type for embedding and head.
   WeightType weightType(const dsl::BoundWeight &weight, StringRef tensor) {
-    if (weight.kind == dsl::WeightKind::Norm)
+    if (weight.isVector())
       return WeightType::get(&context, weight.shape, "vector");
     const dsl::QuantizationSpec &quantization = input.spec.quantization;
     const dsl::BaseFormat format = *quantization.format;
@@ -106,6 +108,12 @@ private:
                            format == dsl::BaseFormat::None || found == input.sourceFormats.end()
                                ? "f32"
                                : StringRef(found->second));
+  }
+
+  void declareRopes() {
+    for (const dsl::RopeFrequencies &rope : input.model.ropes)
+      FrequenciesOp::create(builder, module->getLoc(), rope.name, rope.inverse,
+                            llvm::APFloat(rope.factor));
   }
 
   void declareWeights() {
@@ -123,7 +131,8 @@ private:
         FrozenOp::create(builder, locationOf(context, weight.range, tensor), tensor, type,
                          number(weight.perLayer, i), builder.getStringAttr(weight.ggufName(i)),
                          builder.getStringAttr(dsl::toString(weight.kind)),
-                         number(weight.permuteHeads != 0, weight.permuteHeads));
+                         number(weight.permuteHeads != 0, weight.permuteHeads),
+                         weight.hfAdd != 0 ? builder.getF64FloatAttr(weight.hfAdd) : FloatAttr());
       }
     }
   }
@@ -157,41 +166,49 @@ private:
     return program;
   }
 
-  SmallVector<Value> buildNodes(const dsl::GraphSection &section, Value x, int leftOut = -1) {
+  // The values of the section's nodes, those behind `last` left out.
+  SmallVector<Value> buildNodes(const dsl::GraphSection &section, Value x, int last) {
     SmallVector<Value> values;
-    for (auto [id, node] : llvm::enumerate(section.nodes))
-      values.push_back(int(id) == leftOut ? Value() : buildNode(node, values, x));
+    for (int id = 0; id <= last; ++id)
+      values.push_back(buildNode(section, id, values, x));
     return values;
   }
   Value buildSection(const dsl::GraphSection &section, Value x) {
-    SmallVector<Value> values = buildNodes(section, x);
-    return section.output >= 0 ? values[section.output] : x;
+    return buildNodes(section, x, section.output).back();
   }
 
-  Value buildNode(const dsl::GraphNode &node, ArrayRef<Value> values, Value x) {
+  // Null where it is a number, which the ops that read it hold.
+  Value buildNode(const dsl::GraphSection &section, int id, ArrayRef<Value> values, Value x) {
+    const dsl::GraphNode &node = section.nodes[id];
     auto in = [&](unsigned i) {
       return node.inputs[i] == dsl::SectionInput ? x : values[node.inputs[i]];
     };
     Location loc = locationFor(node);
     RankedTensorType type = rows(node.shape);
     switch (node.op) {
+    case dsl::GraphOp::Number:
+      return Value();
+    case dsl::GraphOp::Row:
+      return use(node);
     case dsl::GraphOp::Embed:
       return EmbedOp::create(builder, loc, type, ids, use(node));
     case dsl::GraphOp::RmsNorm:
       return RmsNormOp::create(builder, loc, type, in(0), use(node),
-                               builder.getF64FloatAttr(input.model.rmsNormEps));
+                               builder.getF64FloatAttr(node.number));
     case dsl::GraphOp::Linear:
       return LinearOp::create(builder, loc, type, in(0), use(node));
     case dsl::GraphOp::Heads:
       return ViewOp::create(builder, loc, type, in(0));
     case dsl::GraphOp::Rope:
       return RopeOp::create(builder, loc, type, in(0), positions,
-                            builder.getF64FloatAttr(input.model.ropeTheta), UnitAttr());
+                            FlatSymbolRefAttr::get(&context, node.what), UnitAttr());
     case dsl::GraphOp::Attention: {
-      auto q = cast<RankedTensorType>(in(0).getType());
-      double scale = 1.0 / std::sqrt(double(q.getDimSize(2)));
-      return AttentionOp::create(builder, loc, TypeRange{type, rows({q.getDimSize(1)})}, in(0),
-                                 in(1), in(2), segments, builder.getF64FloatAttr(scale))
+      int64_t heads = cast<RankedTensorType>(in(0).getType()).getDimSize(1);
+      return AttentionOp::create(
+                 builder, loc, TypeRange{type, rows({heads})}, in(0), in(1), in(2), segments,
+                 builder.getF64FloatAttr(node.number),
+                 node.window ? builder.getI64IntegerAttr(node.window) : IntegerAttr(),
+                 node.softcap != 0 ? builder.getF64FloatAttr(node.softcap) : FloatAttr())
           .getO();
     }
     default:
@@ -199,14 +216,25 @@ private:
     }
     SmallVector<Value> operands;
     for (unsigned i = 0; i < node.inputs.size(); ++i)
-      operands.push_back(in(i));
-    return MapOp::of(builder, loc, operands, [&](ValueRange in) { return scalar(node, in, loc); });
+      if (in(i))
+        operands.push_back(in(i));
+    return MapOp::of(builder, loc, operands, [&](ValueRange arguments) {
+      SmallVector<Value> scalars;
+      for (int input : node.inputs)
+        if (input >= 0 && section.nodes[input].op == dsl::GraphOp::Number)
+          scalars.push_back(constant(loc, section.nodes[input].number));
+        else
+          scalars.push_back(arguments.front()), arguments = arguments.drop_front();
+      return scalar(node, scalars, loc);
+    });
   }
 
+  Value constant(Location loc, double value) {
+    return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
+  }
+
+  // An elementwise node on one element.
   Value scalar(const dsl::GraphNode &node, ValueRange in, Location loc) {
-    auto constant = [&](double value) -> Value {
-      return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
-    };
     switch (node.op) {
     case dsl::GraphOp::Add:
       return arith::AddFOp::create(builder, loc, in[0], in[1]);
@@ -214,24 +242,76 @@ private:
       return arith::SubFOp::create(builder, loc, in[0], in[1]);
     case dsl::GraphOp::Mul:
       return arith::MulFOp::create(builder, loc, in[0], in[1]);
+    case dsl::GraphOp::Div:
+      return arith::DivFOp::create(builder, loc, in[0], in[1]);
     case dsl::GraphOp::Neg:
       return arith::NegFOp::create(builder, loc, in[0]);
-    case dsl::GraphOp::Scale:
-      return arith::MulFOp::create(builder, loc, in[0], constant(node.number));
-    case dsl::GraphOp::Silu: { // x / (1 + exp(-x))
-      Value e =
-          math::ExpOp::create(builder, loc, Value(arith::NegFOp::create(builder, loc, in[0])));
-      Value below = arith::AddFOp::create(builder, loc, constant(1), e);
-      return arith::DivFOp::create(builder, loc, in[0], below);
-    }
     default:
-      llvm_unreachable("buildNode handles every op that is not elementwise");
+      return call(node.what, in[0], loc);
+    }
+  }
+
+  // A function of dsl/Functions.def: an op of its own, or its formula.
+  Value call(StringRef name, Value x, Location loc) {
+#define LORAC_SCALAR(word, op, value, gradient, vector)                                            \
+  if (name == #word)                                                                               \
+    return op::create(builder, loc, x);
+#include "dsl/Functions.def"
+    return formula(dsl::findFunction(name)->formula, x, loc);
+  }
+
+  Value formula(const dsl::Expr &expr, Value x, Location loc) {
+    auto arg = [&](unsigned i) { return formula(expr.args[i], x, loc); };
+    auto both = [&](auto make) -> Value {
+      Value right = arg(1);
+      return make(arg(0), right);
+    };
+    switch (expr.kind) {
+    case dsl::ExprKind::Number:
+      return constant(loc, expr.number);
+    case dsl::ExprKind::Name:
+      return x;
+    case dsl::ExprKind::Call:
+      return call(expr.name, arg(0), loc);
+    case dsl::ExprKind::Neg:
+      return arith::NegFOp::create(builder, loc, arg(0));
+    case dsl::ExprKind::Add:
+      return both([&](Value l, Value r) { return arith::AddFOp::create(builder, loc, l, r); });
+    case dsl::ExprKind::Sub:
+      return both([&](Value l, Value r) { return arith::SubFOp::create(builder, loc, l, r); });
+    case dsl::ExprKind::Mul:
+      return both([&](Value l, Value r) { return arith::MulFOp::create(builder, loc, l, r); });
+    case dsl::ExprKind::Div:
+      return both([&](Value l, Value r) { return arith::DivFOp::create(builder, loc, l, r); });
+    default:
+      llvm_unreachable("formulas of the table are made of + - * / and functions");
     }
   }
 
   const dsl::GraphNode &headProduct() const {
-    return input.model.head.nodes[input.model.head.output];
+    return input.model.head.nodes[input.model.head.product];
   }
+
+  // What follows the head's product, on one element.
+  Value logit(Value product) {
+    const dsl::GraphSection &head = input.model.head;
+    SmallVector<Value> values(head.nodes.size());
+    values[head.product] = product;
+    for (int id = head.product + 1; id <= head.output; ++id) {
+      const dsl::GraphNode &node = head.nodes[id];
+      Location loc = locationFor(node);
+      if (node.op == dsl::GraphOp::Number) {
+        values[id] = constant(loc, node.number);
+        continue;
+      }
+      SmallVector<Value> in;
+      for (int at : node.inputs)
+        in.push_back(values[at] ? values[at] : constant(loc, head.nodes[at].number));
+      values[id] = scalar(node, in, loc);
+    }
+    return values[head.output];
+  }
+  bool headHasMore() const { return input.model.head.output != input.model.head.product; }
 
   void buildHidden() {
     RankedTensorType hidden = rows({input.model.hiddenSize});
@@ -242,11 +322,10 @@ private:
     layer = 0;
     Value x = buildSection(input.model.embed, Value());
     for (layer = 0; layer < input.model.layers; ++layer)
-      x = buildSection(input.model.block, x);
+      x = buildSection(input.model.block(layer), x);
     layer = 0;
-    SmallVector<Value> values =
-        buildNodes(input.model.head, x, /*leftOut=*/input.model.head.output);
     int at = headProduct().inputs[0];
+    SmallVector<Value> values = buildNodes(input.model.head, x, at);
     ReturnOp::create(builder, program.getLoc(), at == dsl::SectionInput ? x : values[at]);
   }
 
@@ -256,6 +335,8 @@ private:
     ProgramOp program = openProgram("head", {rows({input.model.hiddenSize})}, {logits}, {"h"});
     Value y = LinearOp::create(builder, locationFor(product), logits, program.getArgument(0),
                                use(product));
+    if (headHasMore())
+      y = MapOp::of(builder, locationFor(product), y, [&](ValueRange in) { return logit(in[0]); });
     ReturnOp::create(builder, program.getLoc(), y);
   }
 
@@ -264,10 +345,16 @@ private:
     RankedTensorType losses = rows({});
     ProgramOp program =
         openProgram("loss", {rows({input.model.hiddenSize}), intRows()}, {losses}, {"h", "labels"});
-    Value loss =
+    auto loss =
         CrossEntropyOp::create(builder, locationFor(product), losses, program.getArgument(0),
                                use(product), program.getArgument(1));
-    ReturnOp::create(builder, program.getLoc(), loss);
+    if (headHasMore()) {
+      OpBuilder::InsertionGuard guard(builder);
+      Block *body =
+          builder.createBlock(&loss.getBody(), {}, {builder.getF32Type()}, {loss.getLoc()});
+      YieldOp::create(builder, loss.getLoc(), logit(body->getArgument(0)));
+    }
+    ReturnOp::create(builder, program.getLoc(), loss.getRowLoss());
   }
 };
 

@@ -66,6 +66,10 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     auto seed = CrossEntropyBackwardOp::create(
         b, entropy.getLoc(), TypeRange{entropy.getRowLoss().getType(), h.getType()}, h,
         use.getValue(), block->getArguments().back());
+    if (!entropy.getBody().empty()) {
+      IRMapping body;
+      entropy.getBody().cloneInto(&seed.getBody(), body);
+    }
     ReturnOp::create(b, train.getLoc(), seed.getRowLoss());
     gradient[h] = seed.getDh();
     return train;

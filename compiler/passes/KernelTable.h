@@ -6,7 +6,8 @@
 
 namespace lorac::lora {
 
-/// A family with its parameters and, for a map, the body (null: the map copies).
+/// A family with its parameters and, for a map, the body (null: the map copies); for a cross
+/// entropy what makes a logit of a product, and its derivative (null: nothing does).
 struct KernelKey {
   std::string family;
   llvm::SmallVector<mlir::NamedAttribute> params;

@@ -48,9 +48,11 @@ ArgumentSize sizeOf(const std::string &text, KernelOp kernel) {
   if (text.back() == '^') // whole panels are stored
     return {ArgumentSize::Number,
             cpu::roundUp(sizeOf(text.substr(0, text.size() - 1), kernel).value, 16)};
-  if (size_t times = text.find('*'); times != std::string::npos)
-    return {ArgumentSize::Number, cpu::intParam(params, text.substr(0, times)) *
+  if (size_t times = text.find('*'); times != std::string::npos) { // a param that is absent is 1
+    const std::string count = text.substr(0, times);
+    return {ArgumentSize::Number, (params.contains(count) ? cpu::intParam(params, count) : 1) *
                                       cpu::intParam(params, text.substr(times + 1))};
+  }
   if (auto scalars = params.getAs<ArrayAttr>("scalars"))
     for (auto [i, name] : llvm::enumerate(scalars.getAsValueRange<StringAttr>()))
       if (name == text)

@@ -97,6 +97,8 @@ private:
           });
           json.attribute("format", type.getFormat());
           json.attribute("permute_heads", int64_t(op.getPermuteHeads().value_or(0)));
+          if (op.getHfAdd())
+            json.attribute("hf_add", op.getHfAdd()->convertToDouble());
           json.attributeArray("parts", [&] {
             for (const WeightPart &part : weightParts(type, layout()))
               json.object([&] {
@@ -185,13 +187,20 @@ private:
       for (auto &[name, buffer] : tables)
         json.object([&, op = buffer]() mutable {
           auto shape = cast<MemRefType>(op.getMemory().getType()).getShape();
-          std::optional<llvm::APFloat> theta = op.getTheta();
-          json.attribute("kind", theta ? "rope" : "dynamic8");
+          FrequenciesOp rope;
+          if (auto name = op.getFrequenciesAttr())
+            rope = module.lookupSymbol<FrequenciesOp>(name);
+          json.attribute("kind", rope ? "rope" : "dynamic8");
           json.attribute("offset", int64_t(op.getOffset()));
           json.attribute("positions", shape[0]);
           json.attribute("dim", shape[1]);
-          if (theta)
-            json.attribute("theta", theta->convertToDouble());
+          if (!rope)
+            return;
+          json.attribute("factor", rope.getFactor().convertToDouble());
+          json.attributeArray("frequencies", [&] {
+            for (float frequency : rope.getInverse())
+              json.value(double(frequency));
+          });
         });
     });
   }

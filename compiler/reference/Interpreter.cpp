@@ -2,6 +2,7 @@
 
 #include "compiler/reference/Interpreter.h"
 #include "compiler/dialect/LoraOps.h"
+#include "compiler/dialect/ScalarGradient.h"
 #include "compiler/reference/Scalars.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -64,6 +65,8 @@ struct Machine {
   FailureOr<Tensors> map(MapOp op);
   FailureOr<Tensors> elementwise(Operation &op);
   FailureOr<Tensors> fused(FusedOp op);
+  template <typename Op>
+  FailureOr<Tensors> loss(Op op, llvm::function_ref<Tensors(const LogitOf &)> compute);
   HostTensor view(ViewOp op);
   HostTensor adaptedLinear(AdaptedLinearOp op);
   HostTensor adaptedLinearBackward(AdaptedLinearBackwardOp op);
@@ -127,26 +130,70 @@ FailureOr<Tensors> Machine::fused(FusedOp op) {
   return outputs;
 }
 
+template <typename Op>
+static Scores scoresOf(Op op) {
+  return {number(op.getScale()), int64_t(op.getWindow().value_or(0)),
+          op.getSoftcap() ? number(*op.getSoftcap()) : 0};
+}
+
+// What the block yields for these arguments; an error at an op that it does not know.
+static FailureOr<SmallVector<double>> evaluateBody(Block &body, ArrayRef<double> arguments) {
+  llvm::DenseMap<Value, double> scalars;
+  for (auto [argument, value] : llvm::zip(body.getArguments(), arguments))
+    scalars[argument] = value;
+  for (Operation &inner : body.without_terminator()) {
+    SmallVector<double> operands;
+    for (Value operand : inner.getOperands())
+      operands.push_back(scalars.at(operand));
+    std::optional<double> value = evaluateScalar(&inner, operands);
+    if (!value)
+      return inner.emitOpError("has no reference meaning in a map");
+    scalars[inner.getResult(0)] = *value;
+  }
+  SmallVector<double> yielded;
+  for (Value value : body.getTerminator()->getOperands())
+    yielded.push_back(scalars.at(value));
+  return yielded;
+}
+
+// The logits' body and its derivative, by the same rules as every gradient.
+template <typename Op>
+FailureOr<Tensors> Machine::loss(Op op, llvm::function_ref<Tensors(const LogitOf &)> compute) {
+  if (op.getBody().empty())
+    return compute(theProduct);
+  Block &body = op.getBody().front();
+  if (failed(checkScalars(body)))
+    return failure();
+  OpBuilder builder(op.getContext());
+  Block both;
+  Value product = both.addArgument(builder.getF32Type(), op.getLoc());
+  builder.setInsertionPointToStart(&both);
+  withDerivative(builder, op.getLoc(), body, product);
+  bool good = true;
+  Tensors results = compute([&](double product) {
+    FailureOr<SmallVector<double>> made = evaluateBody(both, product);
+    good = good && succeeded(made);
+    return good ? Logit{(*made)[0], (*made)[1]} : Logit{};
+  });
+  if (!good)
+    return failure();
+  return results;
+}
+
 FailureOr<Tensors> Machine::map(MapOp op) {
   Block &body = op.getBody().front();
   const HostTensor &like =
       at(*llvm::find_if(op.getInputs(), [&](Value input) { return !op.isRow(input); }));
   Tensors outputs(op.getNumResults(), HostTensor::zeros(like.shape));
   for (int64_t e = 0; e < like.size(); ++e) {
-    llvm::DenseMap<Value, double> scalars;
-    for (auto [argument, input] : llvm::zip(body.getArguments(), op.getInputs()))
-      scalars[argument] = at(input).data[op.isRow(input) ? e % like.columns() : e];
-    for (Operation &inner : body.without_terminator()) {
-      SmallVector<double> operands;
-      for (Value operand : inner.getOperands())
-        operands.push_back(scalars.at(operand));
-      std::optional<double> value = evaluateScalar(&inner, operands);
-      if (!value)
-        return inner.emitOpError("has no reference meaning in a map");
-      scalars[inner.getResult(0)] = *value;
-    }
-    for (auto [output, value] : llvm::zip(outputs, body.getTerminator()->getOperands()))
-      output.data[e] = scalars.at(value);
+    SmallVector<double> arguments;
+    for (Value input : op.getInputs())
+      arguments.push_back(at(input).data[op.isRow(input) ? e % like.columns() : e]);
+    FailureOr<SmallVector<double>> values = evaluateBody(body, arguments);
+    if (failed(values))
+      return failure();
+    for (auto [output, value] : llvm::zip(outputs, *values))
+      output.data[e] = value;
   }
   return outputs;
 }
@@ -241,27 +288,33 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
         return Tensors{linearBackward(at(o.getDy()), at(o.getWeight()))};
       })
       .Case([&](RopeOp o) -> Answer {
-        return Tensors{
-            rope(at(o.getX()), at(o.getPositions()), number(o.getTheta()), o.getInverse())};
+        auto table = SymbolTable::lookupNearestSymbolFrom<FrequenciesOp>(o, o.getFrequenciesAttr());
+        std::vector<double> frequencies(table.getInverse().begin(), table.getInverse().end());
+        return Tensors{rope(at(o.getX()), at(o.getPositions()), frequencies,
+                            number(table.getFactor()), o.getInverse())};
       })
       .Case([&](AttentionOp o) -> Answer {
-        auto [out, lse] = attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()),
-                                    number(o.getScale()));
+        auto [out, lse] =
+            attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), scoresOf(o));
         return Tensors{out, lse};
       })
       .Case([&](AttentionBackwardOp o) -> Answer {
         auto [dq, dk, dv] =
             attentionBackward(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()),
-                              at(o.getO()), at(o.getLse()), at(o.getDout()), number(o.getScale()));
+                              at(o.getO()), at(o.getLse()), at(o.getDout()), scoresOf(o));
         return Tensors{dq, dk, dv};
       })
       .Case([&](CrossEntropyOp o) -> Answer {
-        return Tensors{crossEntropy(at(o.getH()), at(o.getWeight()), at(o.getLabels()))};
+        return loss(o, [&](const LogitOf &logit) {
+          return Tensors{crossEntropy(at(o.getH()), at(o.getWeight()), at(o.getLabels()), logit)};
+        });
       })
       .Case([&](CrossEntropyBackwardOp o) -> Answer {
-        auto [loss, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()),
-                                               environment.lossScale);
-        return Tensors{loss, dh};
+        return loss(o, [&](const LogitOf &logit) {
+          auto [row, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()),
+                                                environment.lossScale, logit);
+          return Tensors{row, dh};
+        });
       })
       .Case([&](LowRankOp o) -> Answer {
         return Tensors{lowRank(at(o.getX()), at(o.getA()), at(o.getB()), number(o.getScale()))};

@@ -27,13 +27,21 @@ static HostTensor rowLoss(const HostTensor &logits, const HostTensor &labels) {
 }
 
 HostTensor lorac::reference::crossEntropy(const HostTensor &h, const HostTensor &w,
-                                          const HostTensor &labels) {
-  return rowLoss(linear(h, w), labels);
+                                          const HostTensor &labels, const LogitOf &logit) {
+  HostTensor logits = linear(h, w);
+  for (double &z : logits.data)
+    z = logit(z).value;
+  return rowLoss(logits, labels);
 }
 
 LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const HostTensor &w,
-                                                    const HostTensor &labels, double lossScale) {
-  HostTensor logits = linear(h, w);
+                                                    const HostTensor &labels, double lossScale,
+                                                    const LogitOf &logit) {
+  HostTensor logits = linear(h, w), slopes = logits;
+  for (int64_t i = 0; i < logits.size(); ++i) {
+    Logit made = logit(logits.data[i]);
+    logits.data[i] = made.value, slopes.data[i] = made.derivative;
+  }
   HostTensor dlogits = HostTensor::zeros(logits.shape);
   for (int64_t m = 0; m < logits.rows(); ++m) {
     int64_t label = labels.data[m];
@@ -41,7 +49,8 @@ LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const H
       continue;
     double lse = logSumExp(logits, m);
     for (int64_t v = 0; v < logits.columns(); ++v)
-      dlogits.at(m, v) = lossScale * (std::exp(logits.at(m, v) - lse) - (v == label ? 1 : 0));
+      dlogits.at(m, v) =
+          lossScale * slopes.at(m, v) * (std::exp(logits.at(m, v) - lse) - (v == label ? 1 : 0));
   }
   return {rowLoss(logits, labels), linearBackward(dlogits, w)};
 }

@@ -3,7 +3,9 @@
 // Formulas and their sources are in the .td files; shapes are those that the verifiers demand.
 
 #include "compiler/reference/HostTensor.h"
+#include <functional>
 #include <optional>
+#include <vector>
 
 namespace lorac::reference {
 
@@ -12,7 +14,7 @@ namespace lorac::reference {
 /// `y[m, :] = W[ids[m], :]`
 HostTensor embed(const HostTensor &ids, const HostTensor &w);
 
-/// `y = x / sqrt(mean(x²) + eps) · w`
+/// `y = x / sqrt(mean(x²) + eps) · w`, along the last dimension
 HostTensor rmsNorm(const HostTensor &x, const HostTensor &w, double eps);
 
 /// With `s = 1/sqrt(mean(x²) + eps)`, `g = dy·w`: `dx = s·g - x·s³·mean(g·x)`
@@ -26,28 +28,45 @@ HostTensor linear(const HostTensor &x, const HostTensor &w);
 HostTensor linearBackward(const HostTensor &dy, const HostTensor &w);
 
 /// `y[i] = x[i]·c - x[i+d/2]·s`, `y[i+d/2] = x[i+d/2]·c + x[i]·s` at the angle `position ·
-/// theta^(-2i/d)`; `inverse` turns back.
-HostTensor rope(const HostTensor &x, const HostTensor &positions, double theta, bool inverse);
+/// frequencies[i]`, c and s times `factor`; `inverse` turns back.
+HostTensor rope(const HostTensor &x, const HostTensor &positions,
+                const std::vector<double> &frequencies, double factor, bool inverse);
 
-/// `row_loss[m] = logsumexp(h[m]·Wᵀ) - (h[m]·Wᵀ)[labels[m]]`, 0 where the label is -100
-HostTensor crossEntropy(const HostTensor &h, const HostTensor &w, const HostTensor &labels);
+/// What makes a logit of a product, and its derivative.
+struct Logit {
+  double value, derivative;
+};
+using LogitOf = std::function<Logit(double product)>;
+inline Logit theProduct(double product) { return {product, 1}; }
+
+/// `row_loss[m] = logsumexp(z[m]) - z[m, labels[m]]` of the logits `z = logit(h·Wᵀ)`, 0 where the
+/// label is -100
+HostTensor crossEntropy(const HostTensor &h, const HostTensor &w, const HostTensor &labels,
+                        const LogitOf &logit = theProduct);
 
 struct LossGradient {
   HostTensor rowLoss, dh;
 };
-/// `dh = lossScale · (softmax(h·Wᵀ) - onehot(label))·W`, 0 where the label is -100
+/// `dh = lossScale · (softmax(z) - onehot(label))·logit'·W`, 0 where the label is -100
 LossGradient crossEntropyBackward(const HostTensor &h, const HostTensor &w,
-                                  const HostTensor &labels, double lossScale);
+                                  const HostTensor &labels, double lossScale,
+                                  const LogitOf &logit = theProduct);
 
 // Attention.
 
+/// What is made of a score, and which keys are seen.
+struct Scores {
+  double scale;
+  int64_t window = 0; ///< keys, a query's own among them; 0: all before
+  double softcap = 0; ///< 0: none
+};
 struct AttentionResult {
   HostTensor o, lse;
 };
 /// `o = softmax(scale · q·kᵀ + causal mask)·v` inside each segment `[starts[i], starts[i+1])`; lse
-/// is of the scaled scores.
+/// is of the scaled (and capped) scores.
 AttentionResult attention(const HostTensor &q, const HostTensor &k, const HostTensor &v,
-                          const HostTensor &starts, double scale);
+                          const HostTensor &starts, const Scores &scores);
 
 struct AttentionGradient {
   HostTensor dq, dk, dv;
@@ -56,7 +75,8 @@ struct AttentionGradient {
 /// `dk = scale·dsᵀ·q`
 AttentionGradient attentionBackward(const HostTensor &q, const HostTensor &k, const HostTensor &v,
                                     const HostTensor &starts, const HostTensor &o,
-                                    const HostTensor &lse, const HostTensor &dout, double scale);
+                                    const HostTensor &lse, const HostTensor &dout,
+                                    const Scores &scores);
 
 // Adapters.
 

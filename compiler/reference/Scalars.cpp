@@ -39,12 +39,10 @@ std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<d
       .Case([&](arith::MinimumFOp) { return std::fmin(x[0], x[1]); })
       .Case([&](arith::CmpFOp o) { return compare(o.getPredicate(), x[0], x[1]); })
       .Case([&](arith::SelectOp) { return x[0] != 0 ? x[1] : x[2]; })
-      .Case([&](math::ExpOp) { return std::exp(x[0]); })
-      .Case([&](math::LogOp) { return std::log(x[0]); })
-      .Case([&](math::SqrtOp) { return std::sqrt(x[0]); })
+#define LORAC_SCALAR(name, op, value, gradient, vector)                                            \
+  .Case([&](op) { return [](double x) -> double { return value; }(x[0]); })
+#include "dsl/Functions.def"
       .Case([&](math::RsqrtOp) { return 1 / std::sqrt(x[0]); })
-      .Case([&](math::TanhOp) { return std::tanh(x[0]); })
-      .Case([&](math::ErfOp) { return std::erf(x[0]); })
       .Case([&](math::FmaOp) { return x[0] * x[1] + x[2]; })
       .Case([&](arith::ConstantOp constant) -> Answer {
         if (auto value = dyn_cast<FloatAttr>(constant.getValue()))

@@ -25,19 +25,19 @@ std::vector<dsl::Override> overrides(const SpecInput &input, dsl::Diagnostics &d
   return all;
 }
 
-/// The architecture files that lorac carries, for where none is on disk.
+/// The architecture files that lorac carries, for what none on disk describes.
 std::vector<std::shared_ptr<const dsl::SourceFile>> embedded() {
-  return {std::make_shared<dsl::SourceFile>("architectures/llama.toml",
-                                            std::string(llamaArchitecture))};
+  std::vector<std::shared_ptr<const dsl::SourceFile>> files;
+  for (const EmbeddedArchitecture &one : embeddedArchitectures())
+    files.push_back(std::make_shared<dsl::SourceFile>("architectures/" + std::string(one.name),
+                                                      std::string(one.text)));
+  return files;
 }
 
 std::optional<dsl::Architecture> architecture(const std::string &specPath, const dsl::Spec &spec,
                                               const std::string &modelType,
                                               dsl::Diagnostics &diags) {
-  const std::vector<std::string> folders = architectureFolders(specPath);
-  return dsl::findArchitecture(
-      spec, modelType, folders,
-      folders.empty() ? embedded() : std::vector<std::shared_ptr<const dsl::SourceFile>>(), diags);
+  return dsl::findArchitecture(spec, modelType, architectureFolders(specPath), embedded(), diags);
 }
 
 /// Whether some error is about what the model's files say, and not about the spec.
@@ -84,6 +84,8 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       return known.error().code;
     }
   out.ggufArchitecture = source.facts.ggufArchitecture;
+  if (out.ggufArchitecture.empty())
+    out.ggufArchitecture = described->ggufAdapters;
   if (out.ggufArchitecture.empty() && !described->ggufArchitectures.empty())
     out.ggufArchitecture = described->ggufArchitectures.front();
   return Exit::Done;

@@ -1,11 +1,16 @@
 #pragma once
-// Architecture files that lorac carries for when none is on disk; made from specs/architectures/ at
-// build time.
+// The architecture files that lorac carries: all of specs/architectures/, as they were at build
+// time.
 
+#include <span>
 #include <string_view>
 
 namespace lorac::tools {
 
-extern const std::string_view llamaArchitecture;
+struct EmbeddedArchitecture {
+  std::string_view name, text; ///< llama.toml
+};
+
+std::span<const EmbeddedArchitecture> embeddedArchitectures();
 
 } // namespace lorac::tools

@@ -17,6 +17,16 @@ formats::HyperValue typed(dsl::HyperType type, double value) {
   return value;
 }
 
+/// Which kind of block each layer is, where config.json can say it.
+void addLayerTypes(const dsl::Architecture &architecture, const dsl::BoundModel &model,
+                   formats::ModelIdentity &identity) {
+  for (size_t layer = 0; layer < model.kindOfLayer.size(); ++layer)
+    if (const std::string &type = architecture.blocks[size_t(model.kindOfLayer[layer])].hfLayerType;
+        !type.empty())
+      identity.expects.push_back(
+          {{"layer_types." + std::to_string(layer)}, {}, "", {type}, "each layer has its kind"});
+}
+
 } // namespace
 
 formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
@@ -40,19 +50,34 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
     symbol.gguf = decl.gguf;
     symbol.ggufAbsentTensor = decl.ggufAbsentTensor;
     dsl::Diagnostics ignored; // bind() has evaluated it before
+    if (decl.when.kind != dsl::ExprKind::None &&
+        dsl::evaluate(decl.when, model.hyper, ignored) == 0.0) {
+      for (const auto *keys : {&decl.hf, &decl.gguf})
+        identity.harmless.insert(identity.harmless.end(), keys->begin(), keys->end());
+      continue;
+    }
     if (decl.fallback.kind != dsl::ExprKind::None)
       if (auto value = dsl::evaluate(decl.fallback, model.hyper, ignored))
         symbol.otherwise = typed(decl.type, *value);
+    if (decl.type == dsl::HyperType::Word)
+      symbol.otherwise = decl.words.front();
     std::optional<formats::HyperValue> stated;
     if (source && !(stated = formats::statedValue(*source, symbol)))
       stated = symbol.otherwise;
-    symbol.value = stated ? *stated : typed(decl.type, model.hyper.at(decl.name));
+    symbol.value = stated ? *stated
+                   : decl.type == dsl::HyperType::Word
+                       ? model.words.at(decl.name)
+                       : typed(decl.type, model.hyper.at(decl.name));
     identity.symbols.push_back(std::move(symbol));
   }
   for (const dsl::Expectation &expects : architecture.expects)
     identity.expects.push_back(
         {expects.hf, expects.gguf, expects.ggufAbsentTensor, expects.values, expects.why});
-  identity.harmless = architecture.harmless;
+  addLayerTypes(architecture, model, identity);
+  identity.ropeDivisors = model.ropeDivisors;
+  identity.divisors = model.divisors;
+  identity.harmless.insert(identity.harmless.end(), architecture.harmless.begin(),
+                           architecture.harmless.end());
   return identity;
 }
 

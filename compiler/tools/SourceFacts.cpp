@@ -12,8 +12,8 @@ Result<void> findAll(const formats::ModelSource &source, const dsl::BoundModel &
   for (const dsl::BoundWeight &weight : model.weights)
     for (int64_t layer = 0; weight.tiedTo.empty() && layer < (weight.perLayer ? model.layers : 1);
          ++layer)
-      wanted.push_back(
-          {weight.hfName(layer), weight.ggufName(layer), weight.shape, weight.permuteHeads});
+      wanted.push_back({weight.hfName(layer), weight.ggufName(layer), weight.shape,
+                        weight.permuteHeads, weight.hfAdd});
   auto found = source.find(wanted);
   if (!found)
     return found.error();
@@ -47,6 +47,9 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
                              "', which names code of the model's own: it is not run");
   result.facts.lookup = [source](const std::string &key) { return source->hyper(key); };
   result.facts.hasTensor = [source](const std::string &name) { return source->hasTensor(name); };
+  result.facts.vector = [source](const std::string &name, int64_t length) {
+    return source->vector(name, length);
+  };
   result.tensorFormat = [formats](const std::string &name) -> std::optional<std::string> {
     auto found = formats->find(name);
     return found == formats->end() ? std::nullopt : std::optional(found->second);

@@ -34,6 +34,7 @@ public:
       compare(symbol);
     for (const ModelExpectation &expects : identity.expects)
       compare(expects);
+    divisors();
     unknownKeys();
     return text;
   }
@@ -111,6 +112,19 @@ private:
     }
   }
 
+  /// Numbers that no key says, but a tensor.
+  void divisors() {
+    const std::string name = "rope_freqs.weight";
+    if (!isGguf || (!model.hasTensor(name) && identity.divisors.empty()))
+      return;
+    if (identity.ropeDivisors != name)
+      return add(fmt::format("it has a tensor '{}', which '{}' does not use", name,
+                             identity.architecture));
+    const auto stored = model.vector(name, int64_t(identity.divisors.size()));
+    if (!stored || *stored != identity.divisors)
+      add(fmt::format("its tensor '{}' has other numbers, or is there where none was", name));
+  }
+
   // --- what nobody here knows ---
 
   void unknownKeys() {
@@ -160,8 +174,11 @@ private:
 
 bool sameValue(const HyperValue &a, const HyperValue &b) {
   const std::optional<double> x = numberOf(a), y = numberOf(b);
-  if (!x || !y)
-    return !x && !y && a == b;
+  if (!x || !y) {
+    // Files say both of what they do not have.
+    static const HyperValue none = std::string("none"), plain = std::string("default");
+    return !x && !y && (a == none ? plain : a) == (b == none ? plain : b);
+  }
   return float(*x) == float(*y);
 }
 
@@ -201,8 +218,13 @@ Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identi
 std::map<std::string, std::string> ModelIdentity::facts() const {
   std::map<std::string, std::string> out = {{"architecture", architecture}};
   for (const ModelSymbol &symbol : symbols) {
-    // Truths come as 0 and 1 from some files.
     const std::optional<double> number = numberOf(symbol.value);
+    // What most models do not have is no fact of theirs: a number 0 (no window), a first word.
+    const bool isNone = !std::holds_alternative<bool>(symbol.value) && symbol.otherwise &&
+                        sameValue(*symbol.otherwise, symbol.value) && (!number || *number == 0);
+    if (isNone)
+      continue;
+    // Truths come as 0 and 1 from some files.
     out[symbol.name] = number ? fmt::format("{}", float(*number)) : valueText(symbol.value);
   }
   return out;
@@ -211,10 +233,18 @@ std::map<std::string, std::string> ModelIdentity::facts() const {
 std::string differingFacts(const std::map<std::string, std::string> &then,
                            const std::map<std::string, std::string> &now) {
   std::string text;
+  auto add = [&](const std::string &key, const std::string &was, const std::string &is) {
+    text += fmt::format("{}'{}' was {} and is {}", text.empty() ? "" : "; ", shown(key), shown(was),
+                        shown(is));
+  };
   for (const auto &[key, value] : then)
-    if (const auto found = now.find(key); found != now.end() && found->second != value)
-      text += fmt::format("{}'{}' was {} and is {}", text.empty() ? "" : "; ", shown(key),
-                          shown(value), shown(found->second));
+    if (const auto found = now.find(key); found == now.end())
+      add(key, value, "not there");
+    else if (found->second != value)
+      add(key, value, found->second);
+  for (const auto &[key, value] : now)
+    if (!then.empty() && !then.contains(key))
+      add(key, "not there", value);
   return text;
 }
 

@@ -38,6 +38,10 @@ struct ModelIdentity {
   std::vector<std::string> modelTypes; ///< model_type of config.json, general.architecture
   std::vector<ModelSymbol> symbols;
   std::vector<ModelExpectation> expects;
+  /// A tensor of GGUF files that divides rotary frequencies, and its numbers; none: the model's
+  /// files have no such tensor.
+  std::string ropeDivisors;
+  std::vector<float> divisors;
   std::vector<std::string> harmless; ///< keys of either kind that bear on nothing computed here
 
   /// Its architecture and hyper-parameters as words, by name: what checkpoints and adapters keep.

@@ -69,6 +69,8 @@ std::string toJson(const ModelIdentity &identity) {
                               {"values", values},
                               {"why", expects.why}});
   }
+  if (!identity.ropeDivisors.empty())
+    out["rope_divisors"] = {{"tensor", identity.ropeDivisors}, {"values", identity.divisors}};
   return dumped(out);
 }
 
@@ -110,6 +112,17 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
       if (std::optional<HyperValue> known = valueOf(value))
         expects.values.push_back(*known);
     identity.expects.push_back(std::move(expects));
+  }
+  if (const auto divisors = json.find("rope_divisors"); divisors != json.end()) {
+    if (!divisors->is_object() || !divisors->contains("values") ||
+        !(*divisors)["values"].is_array())
+      return wrong;
+    identity.ropeDivisors = textOf(*divisors, "tensor");
+    for (const Json &value : (*divisors)["values"]) {
+      if (!value.is_number())
+        return wrong;
+      identity.divisors.push_back(value.get<float>());
+    }
   }
   return identity;
 }

@@ -56,6 +56,24 @@ private:
   int64_t stride = 0, headRows = 0;
 };
 
+/// Rows with a number added to each value.
+class AddedRows : public RowSource {
+public:
+  AddedRows(std::unique_ptr<RowSource> inner, float added) : inner(std::move(inner)), added(added) {
+    n = this->inner->rows(), k = this->inner->cols();
+  }
+  void readRow(int64_t row, float *out) const override {
+    inner->readRow(row, out);
+    for (int64_t i = 0; i < k; ++i)
+      out[i] += added;
+  }
+  void done(int64_t begin, int64_t end) const override { inner->done(begin, end); }
+
+private:
+  std::unique_ptr<RowSource> inner;
+  float added;
+};
+
 std::optional<GgmlType> asGgml(DType type) {
   switch (type) {
   case DType::F32:
@@ -284,6 +302,17 @@ bool ModelSource::hasTensor(const std::string &name) const {
   return false;
 }
 
+std::optional<std::vector<float>> ModelSource::vector(const std::string &name,
+                                                      int64_t length) const {
+  const WantedWeight wanted[] = {{"", name, {length}}};
+  auto found = ggufFile ? find(wanted) : Result<std::vector<std::unique_ptr<RowSource>>>(Error{});
+  if (!found)
+    return std::nullopt;
+  std::vector<float> values(size_t(length), 0.0f);
+  found->front()->readRow(0, values.data());
+  return values;
+}
+
 Result<std::vector<std::unique_ptr<RowSource>>>
 ModelSource::find(std::span<const WantedWeight> wanted) const {
   std::vector<std::unique_ptr<RowSource>> found;
@@ -332,6 +361,8 @@ ModelSource::find(std::span<const WantedWeight> wanted) const {
     else
       found.push_back(std::make_unique<StoredRows>(std::move(file), offset, *type, weight,
                                                    ggufFile.has_value()));
+    if (!ggufFile && weight.hfAdd != 0 && !misfits.any())
+      found.back() = std::make_unique<AddedRows>(std::move(found.back()), float(weight.hfAdd));
   }
   if (misfits.any())
     return misfits.error(where);
@@ -346,8 +377,10 @@ Result<void> ModelSource::checkNothingElse(std::span<const WantedWeight> wanted)
   const bool tied = tie == HyperValue(true);
   Misfits misfits;
   for (const SourceTensor &tensor : list) {
-    const bool harmless =
-        tensor.name.ends_with(".rotary_emb.inv_freq") || (tied && tensor.name == "lm_head.weight");
+    // A GGUF's divisors of frequencies are part of the model's identity.
+    const bool harmless = tensor.name.ends_with(".rotary_emb.inv_freq") ||
+                          (tied && tensor.name == "lm_head.weight") ||
+                          (ggufFile && tensor.name == "rope_freqs.weight");
     if (!known.contains(tensor.name) && !harmless)
       misfits.add(fmt::format("tensor '{}' {} has no place in it", shown(tensor.name),
                               shownShape(tensor.shape)));

@@ -42,6 +42,7 @@ struct WantedWeight {
   std::vector<int64_t> shape; ///< [out, in] or [n]
   int64_t permuteHeads =
       0; ///< heads of the row permutation that a GGUF file has (q, k of a Llama); 0: none
+  double hfAdd = 0; ///< what a Hugging Face folder's numbers lack (Gemma's norms: 1)
 };
 
 struct SourceTensor {
@@ -73,6 +74,8 @@ public:
   const std::vector<std::string> &notes() const { return noteList; }
   const std::vector<SourceTensor> &tensors() const { return list; }
   bool hasTensor(const std::string &name) const;
+  /// The numbers of a vector of a GGUF; nothing where it has none of this name and length.
+  std::optional<std::vector<float>> vector(const std::string &name, int64_t length) const;
 
   /// Finds every wanted weight and checks shapes and types. All misfits stand in one error that
   /// names the tensors (Exit::ForeignFile). The sources keep the files mapped. The order is that of

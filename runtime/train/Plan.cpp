@@ -12,6 +12,7 @@
 #include "runtime/train/ranks/TripletParams.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <map>
 #include <set>
@@ -63,6 +64,7 @@ PlanWeight readWeight(const Fields &in, bool onGpu) {
   weight.format = in.text("format");
   weight.shape = readShape(in.at("shape"));
   weight.permuteHeads = in.integerOr("permute_heads", 0);
+  weight.hfAdd = in.has("hf_add") ? in.number("hf_add") : 0;
   in.at("parts").forEach([&](const Fields &part) {
     weight.parts.push_back({part.text("name"), part.integer("bytes", 0, maxBytes)});
   });
@@ -568,9 +570,15 @@ Result<Plan> parsePlan(std::string_view text) {
           in.fail("is not the table of both maps of 8-bit numbers");
         return plan.tables.push_back(table);
       }
-      table.theta = in.number("theta");
-      if (table.kind != "rope" || table.dim % 2 != 0 || !(table.theta > 0))
-        in.fail("is not a rope table with an even dim and a positive theta");
+      table.factor = float(in.number("factor"));
+      in.at("frequencies").forEach([&](const Fields &frequency) {
+        table.frequencies.push_back(float(frequency.asNumber()));
+      });
+      auto isTurn = [](float f) { return std::isfinite(f) && f > 0; };
+      if (table.kind != "rope" || table.dim != 2 * int64_t(table.frequencies.size()) ||
+          !std::all_of(table.frequencies.begin(), table.frequencies.end(), isTurn) ||
+          !isTurn(table.factor))
+        in.fail("is not a rope table of 'dim' / 2 positive frequencies");
       if (table.positions < plan.maxLength)
         in.fail("has fewer positions than 'limits.max_length'");
       plan.tables.push_back(table);

@@ -83,7 +83,8 @@ struct PlanWeight {
   std::string name, gguf, format;
   std::vector<int64_t> shape; ///< [out, in], or [n] of a vector
   int64_t permuteHeads =
-      0; ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
+      0;            ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
+  double hfAdd = 0; ///< what a Hugging Face folder's numbers lack
   std::vector<PlanPart> parts;
 };
 
@@ -152,7 +153,8 @@ constexpr const char *dynamic8Table = "dynamic8";
 struct PlanTable {
   std::string kind;
   int64_t offset = 0, positions = 0, dim = 0;
-  double theta = 10000;
+  std::vector<float> frequencies; ///< Rope: how far a position turns each pair of a head
+  float factor = 1;               ///< of cosines and sines
 };
 
 /// AdaLoRA: ranks of all modules together, and each one's.

@@ -66,7 +66,7 @@ Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint
     return model.error();
   std::vector<formats::WantedWeight> wanted;
   for (const PlanWeight &weight : plan.weights)
-    wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads});
+    wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads, weight.hfAdd});
   auto found = (*model)->find(wanted);
   if (!found)
     return found.error();
@@ -148,17 +148,12 @@ void fillTable(const PlanTable &table, float *out) {
 
 void fillRopeTable(const PlanTable &table, float *out) {
   int64_t half = table.dim / 2;
-  std::vector<float> frequency;
-  for (int64_t i = 0; i < half; ++i) {
-    float exponent = float(2 * i) / float(table.dim);
-    frequency.push_back(1.0f / float(std::pow(table.theta, double(exponent))));
-  }
   for (int64_t position = 0; position < table.positions; ++position)
     for (int64_t i = 0; i < half; ++i) {
-      float angle = float(position) * frequency[size_t(i)];
+      float angle = float(position) * table.frequencies[size_t(i)];
       float *row = out + position * table.dim;
-      row[i] = float(std::cos(double(angle)));
-      row[half + i] = float(std::sin(double(angle)));
+      row[i] = float(std::cos(double(angle))) * table.factor;
+      row[half + i] = float(std::sin(double(angle))) * table.factor;
     }
 }
 

@@ -54,9 +54,9 @@ private:
 /// Fills a table of either kind.
 void fillTable(const PlanTable &table, float *out);
 
-/// Fills a rope table as transformers computes it: inv_freq = 1 / theta^(2i/dim) and angle =
-/// position * inv_freq in float32, cosine and sine rounded from double. `out` is [positions][dim]:
-/// cosines in the first half, sines in the second.
+/// Fills a rope table as transformers computes it: angle = position * frequency in float32, cosine
+/// and sine rounded from double, then times the factor. `out` is [positions][dim]: cosines in the
+/// first half, sines in the second.
 void fillRopeTable(const PlanTable &table, float *out);
 
 } // namespace lorac::train

@@ -36,11 +36,13 @@ takes is_llama_config=true rope_interleaved=false 'transformers.js_config={"kv_c
 takes something_new=false another=null 'third={}'
 refuses "the key 'something_new' = 3, which this version does not know" something_new=3
 refuses "the key 'compression_config' = an object" 'compression_config={"format": "x"}'
-refuses "the key 'rope_scaling.low_freq_factor' = 1" 'rope_scaling={"rope_type": "default", "low_freq_factor": 1.0}'
-refuses "'rope_scaling.rope_type' is \"llama3\"" \
+refuses "low_freq_factor and high_freq_factor belong to rotary positions of type 'llama3'" 'rope_scaling={"rope_type": "default", "low_freq_factor": 1.0}'
+takes rope_parameters=- \
   'rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}'
-refuses "'rope_scaling.type' is \"dynamic\"" 'rope_scaling={"type": "dynamic", "factor": 2.0}'
-refuses "'rope_scaling.factor' is 2" 'rope_scaling={"factor": 2.0}'
+refuses "'rope_scaling.type' is \"dynamic\"" rope_parameters=- 'rope_scaling={"type": "dynamic", "factor": 2.0}'
+refuses "need low_freq_factor, a larger high_freq_factor" rope_parameters=- \
+  'rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}'
+refuses "a factor of 2 asks for scaled rotary positions" 'rope_scaling={"factor": 2.0}'
 refuses "'rope_parameters.rope_type' is \"yarn\"" rope_parameters/rope_type='"yarn"'
 refuses "'attention_dropout' is 0.1" attention_dropout=0.1
 refuses "'mlp_bias' is true" mlp_bias=true

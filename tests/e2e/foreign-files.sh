@@ -199,7 +199,7 @@ ln -s "$work/weights" "$work/model/model.safetensors"
 expect 0 "$train" --eval --samples 2 --model "$work/model"
 same "$work/stdout" "$work/losses"
 
-# --- without an architectures folder lorac's own llama is taken for llamas, and for nothing else
+# --- without an architectures folder lorac's own are taken for what they describe, and for nothing else
 mkdir -p "$work/bare/bin"
 cp "$lorac" "$build/lorac-train" "$work/bare/bin/"
 foreign gguf "$golden" "$work/gemma.gguf" --architecture gemma
@@ -210,4 +210,4 @@ cd "$work/bare"
 expect 0 bin/lorac check llama.toml
 expect 5 bin/lorac check gemma.toml
 says "the model is of type 'gemma', which no architecture describes"
-says "described: llama"
+says "described: gemma2, "

@@ -38,7 +38,7 @@ refused noeps "'rms_norm_eps' was 1e-05 and is 1e-06, since it does not say" rms
 refused positions "'max_position_embeddings' was 256 and is 128" max_position_embeddings=128
 refused bias "'attention_bias' is true; 'llama' expects false" attention_bias=true
 refused gelu "'hidden_act' is \"gelu\"; 'llama' expects \"silu\"" 'hidden_act="gelu"'
-refused linear "'rope_scaling.rope_type' is \"linear\"; 'llama' expects \"default\"" 'rope_scaling={"rope_type": "linear", "factor": 2.0}'
+refused linear "'rope_factor' was 0 and is 2" 'rope_scaling={"rope_type": "linear", "factor": 2.0}'
 refused mistral "its model_type is 'mistral', expected 'llama'" 'model_type="mistral"'
 refused part "'partial_rotary_factor' is 0.5" partial_rotary_factor=0.5
 refused window "'sliding_window' is 16" sliding_window=16
@@ -65,8 +65,8 @@ gguf() { # WORDS KEY=TYPE:VALUE...
   says "$1"
 }
 gguf "'rope_theta' was 10000 and is 20000" llama.rope.freq_base=f:20000
-gguf "'llama.rope.scaling.type' is \"linear\"" llama.rope.scaling.type=s:linear
-gguf "'llama.rope.scale_linear' is 2" llama.rope.scale_linear=f:2
+gguf "'rope_type' was \"default\" and is \"linear\"" llama.rope.scaling.type=s:linear
+gguf "'rope_factor' was 0 and is 2" llama.rope.scale_linear=f:2
 gguf "'llama.attention.sliding_window' is 16" llama.attention.sliding_window=u:16
 gguf "'llama.attention.causal' is false" llama.attention.causal=b:false
 gguf "'llama.attention.key_length' is 16 and 'llama.rope.dimension_count' is 8" llama.rope.dimension_count=u:8

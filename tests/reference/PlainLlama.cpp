@@ -14,7 +14,14 @@ using namespace reference;
 namespace {
 
 constexpr int64_t layers = 2, heads = 4, kvHeads = 2, headDim = 16;
-constexpr double eps = 1e-5, theta = 1e4;
+constexpr double eps = 1e-5;
+
+HostTensor turned(const HostTensor &x, const HostTensor &positions, bool back) {
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < headDim / 2; ++i)
+    frequencies.push_back(std::pow(1e4, -2.0 * double(i) / headDim));
+  return rope(x, positions, frequencies, 1, back);
+}
 
 HostTensor hostTensor(const std::vector<int32_t> &values) {
   return {{int64_t(values.size())}, std::vector<double>(values.begin(), values.end())};
@@ -107,12 +114,12 @@ double PlainLlama::loss(const train::MicroBatch &batch,
     };
     block.x = x;
     const HostTensor normed = norm("input_layernorm.weight", x);
-    block.q = rope(viewed(apply("self_attn.q_proj", normed), {tokens, heads, headDim}), positions,
-                   theta, false);
-    block.k = rope(viewed(apply("self_attn.k_proj", normed), {tokens, kvHeads, headDim}), positions,
-                   theta, false);
+    block.q = turned(viewed(apply("self_attn.q_proj", normed), {tokens, heads, headDim}), positions,
+                     false);
+    block.k = turned(viewed(apply("self_attn.k_proj", normed), {tokens, kvHeads, headDim}),
+                     positions, false);
     block.v = viewed(apply("self_attn.v_proj", normed), {tokens, kvHeads, headDim});
-    block.attended = attention(block.q, block.k, block.v, segments, attentionScale);
+    block.attended = attention(block.q, block.k, block.v, segments, {attentionScale});
     block.h = add(x, apply("self_attn.o_proj", flat(block.attended.o)));
     const HostTensor again = norm("post_attention_layernorm.weight", block.h);
     block.gate = apply("mlp.gate_proj", again);
@@ -149,10 +156,10 @@ double PlainLlama::loss(const train::MicroBatch &batch,
     const HostTensor dh = add(dx, normBack("post_attention_layernorm.weight", block.h, dagain));
     const AttentionGradient attended =
         attentionBackward(block.q, block.k, block.v, segments, block.attended.o, block.attended.lse,
-                          back("self_attn.o_proj", dh), attentionScale);
+                          back("self_attn.o_proj", dh), {attentionScale});
     const HostTensor dnormed =
-        add(add(back("self_attn.q_proj", flat(rope(attended.dq, positions, theta, true))),
-                back("self_attn.k_proj", flat(rope(attended.dk, positions, theta, true)))),
+        add(add(back("self_attn.q_proj", flat(turned(attended.dq, positions, true))),
+                back("self_attn.k_proj", flat(turned(attended.dk, positions, true)))),
             back("self_attn.v_proj", flat(attended.dv)));
     dx = add(dh, normBack("input_layernorm.weight", block.x, dnormed));
   }

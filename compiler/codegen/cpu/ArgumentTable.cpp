@@ -25,8 +25,8 @@ const Entry table[] = {
      "rows:ldq:heads*head_dim rows:ldk:kv_heads*head_dim rows:ldv:kv_heads*head_dim starts:1:1 "
      "rows:ldo:heads*head_dim rows:ldl:heads rows:lddo:heads*head_dim rows:lddq:heads*head_dim "
      "rows:lddk:kv_heads*head_dim rows:lddv:kv_heads*head_dim"},
-    {"rms_norm_forward", "rows:ldx:n W rows:ldy:n"},
-    {"rms_norm_backward", "rows:ldx:n W rows:lddy:n rows:lddx:n"},
+    {"rms_norm_forward", "rows:ldx:heads*n W rows:ldy:heads*n"},
+    {"rms_norm_backward", "rows:ldx:heads*n W rows:lddy:heads*n rows:lddx:heads*n"},
     {"rope", "rows:ldx:heads*head_dim rows:1:1 all:head_dim:head_dim rows:ldy:heads*head_dim"},
     {"cross_entropy", "rows:ld:vocab rows:1:1 rows:1:1"},
     {"embed", "rows:1:1 W rows:ldy:k"},
@@ -52,6 +52,9 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
     for (int64_t ld : kernel.integers("lds"))
       out.push_back(ld == 0 ? ArgumentText{false, "1", "1", "cols"}
                             : ArgumentText{false, "rows", std::to_string(ld), "cols"});
+    if (kernel.hasParam("weights"))
+      for (int64_t place : kernel.integers("weights"))
+        out[place].isWeight = true;
     return out;
   }
   const ArgumentText spans{false, "rows", "4", "4"}, sums{false, "rows", "1", "1", /*element=*/8},

@@ -286,6 +286,67 @@ Value KernelBuilder::vexp(Value x) {
   return mulf(p, bitcast(exponent, withElement(x, f32())));
 }
 
+Value KernelBuilder::polynomial(Value x, ArrayRef<double> coefficients) {
+  Value sum = splatLike(x, coefficients.front());
+  for (double coefficient : coefficients.drop_front())
+    sum = fma(sum, x, splatLike(x, coefficient));
+  return sum;
+}
+
+Value KernelBuilder::vabs(Value x) {
+  return bitcast(andi(bitcast(x, withElement(x, i32())), splatLikeInt(x, 0x7fffffff)),
+                 withElement(x, f32()));
+}
+
+Value KernelBuilder::withSign(Value x, Value sign) {
+  Value bit = andi(bitcast(sign, withElement(sign, i32())), splatLikeInt(sign, -0x80000000LL));
+  return bitcast(ori(bitcast(x, withElement(x, i32())), bit), withElement(x, f32()));
+}
+
+// x = 2^e · (1 + f), f in [√½ - 1, √2 - 1); the polynomial is Cephes' logf.
+Value KernelBuilder::vlog(Value x) {
+  auto c = [&](double value) { return splatLike(x, value); };
+  auto i = [&](int64_t value) { return splatLikeInt(x, value); };
+  Value bits = bitcast(x, withElement(x, i32()));
+  Value exponent = sub(shr(bits, i(23)), i(127));
+  Value mantissa = bitcast(ori(andi(bits, i(0x7fffff)), i(0x3f800000)), withElement(x, f32()));
+  Value high = cmpf(arith::CmpFPredicate::OGT, mantissa, c(1.41421356237));
+  mantissa = select(high, mulf(mantissa, c(0.5)), mantissa);
+  Value e = toFloat(select(high, add(exponent, i(1)), exponent), withElement(x, f32()));
+  Value f = subf(mantissa, c(1.0));
+  Value square = mulf(f, f);
+  Value p = polynomial(f, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
+                           1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
+                           3.3333331174e-1});
+  Value y = mulf(mulf(p, f), square);
+  y = fma(e, c(-2.12194440e-4), y);
+  y = fma(square, c(-0.5), y);
+  return fma(e, c(0.693359375), addf(f, y));
+}
+
+// x + x³·P(x²) near 0, 1 - 2 / (e^2|x| + 1) beyond; P was fitted to the least relative error.
+Value KernelBuilder::vtanh(Value x) {
+  auto c = [&](double value) { return splatLike(x, value); };
+  Value square = mulf(x, x), size = vabs(x);
+  Value p = polynomial(
+      square, {-5.717042134e-3, 2.065058446e-2, -5.374349712e-2, 1.333149127e-1, -3.333328392e-1});
+  Value small = fma(mulf(p, square), x, x);
+  Value large = subf(c(1.0), divf(c(2.0), addf(vexp(addf(size, size)), c(1.0))));
+  return select(cmpf(arith::CmpFPredicate::OLT, size, c(0.625)), small, withSign(large, x));
+}
+
+// x + x·P(x²) near 0, 1 - e^(-|x|·Q(|x|)) beyond, both fitted to the least relative error.
+Value KernelBuilder::verf(Value x) {
+  auto c = [&](double value) { return splatLike(x, value); };
+  Value square = mulf(x, x), size = minf(vabs(x), c(4.0));
+  Value p = polynomial(square, {8.185092776e-5, -8.097703275e-4, 5.196952077e-3, -2.685770510e-2,
+                                1.128366400e-1, -3.761263161e-1, 1.283791664e-1});
+  Value q = polynomial(size, {1.198171523e-5, -3.303420706e-4, 3.673229846e-3, -2.382741987e-2,
+                              1.063131014e-1, 6.351050020e-1, 1.128659954});
+  Value large = subf(c(1.0), vexp(negf(mulf(q, size))));
+  return select(cmpf(arith::CmpFPredicate::OLT, size, c(0.95)), fma(p, x, x), withSign(large, x));
+}
+
 Value KernelBuilder::f16ToF32(Value bits) {
   if (target.f16c)
     return arith::ExtFOp::create(b, loc, withElement(bits, f32()),

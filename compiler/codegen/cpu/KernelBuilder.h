@@ -185,6 +185,11 @@ public:
   /// e^x, relative error about 2e-7. Clamped to e^±87: never 0, infinite or NaN. Scalars and
   /// vectors.
   Value vexp(Value x);
+  /// ln x, error 1 ulp, for x positive and normal.
+  Value vlog(Value x);
+  /// Relative error 2e-7; made of vexp.
+  Value vtanh(Value x);
+  Value verf(Value x);
   /// Bits of an f16 (i16, scalar or vector) as f32; exact, also for subnormals, infinities and NaN.
   Value f16ToF32(Value bits);
   /// Bits of a bf16 (i16, scalar or vector) as f32.
@@ -198,6 +203,11 @@ public:
   mlir::func::FuncOp function() { return func; }
 
 private:
+  Value vabs(Value x);
+  /// The magnitude of x with the sign of `sign`.
+  Value withSign(Value x, Value sign);
+  /// Σ coefficients[i]·x^(n-1-i)
+  Value polynomial(Value x, llvm::ArrayRef<double> coefficients);
   /// The type with the same shape as `like` and another element.
   mlir::Type withElement(Value like, mlir::Type element);
   Value splatLike(Value like, double value);

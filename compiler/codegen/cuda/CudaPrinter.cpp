@@ -312,14 +312,12 @@ private:
           return define(o, call("narrow_" + halfName(o.getType())) + "(" + bare(o.getIn()) + ")");
         })
         .Case([&](math::FmaOp o) { return mathFunction(o, "fma"); })
-        .Case([&](math::ExpOp o) { return mathFunction(o, "exp"); })
+#define LORAC_SCALAR(name, op, value, gradient, vector)                                            \
+  .Case([&](op o) { return mathFunction(o, #name); })
+#include "dsl/Functions.def"
         .Case([&](math::Exp2Op o) { return mathFunction(o, "exp2"); })
-        .Case([&](math::LogOp o) { return mathFunction(o, "log"); })
         .Case([&](math::AbsFOp o) { return mathFunction(o, "fabs"); })
-        .Case([&](math::SqrtOp o) { return mathFunction(o, "sqrt"); })
         .Case([&](math::RsqrtOp o) { return mathFunction(o, "rsqrt"); })
-        .Case([&](math::TanhOp o) { return mathFunction(o, "tanh"); })
-        .Case([&](math::ErfOp o) { return mathFunction(o, "erf"); })
         .Case([&](gpu::ThreadIdOp o) {
           return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
         })

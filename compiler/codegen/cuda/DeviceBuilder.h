@@ -104,6 +104,7 @@ public:
   Num exp2(Num x);
   Num log(Num x);
   Num sqrt(Num x);
+  Num tanh(Num x);
   Num rsqrt(Num x);
   Num toNum(Int x);
   Num toF64(Num x);

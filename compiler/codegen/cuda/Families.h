@@ -40,6 +40,7 @@ public:
   mlir::OpBuilder &builder;
   const CudaTarget &target;
 
+  bool has(llvm::StringRef name) { return op.hasParam(name); }
   int64_t integer(llvm::StringRef name) { return op.intParam(name); }
   bool flag(llvm::StringRef name) { return op.hasParam(name) && op.intParam(name) != 0; }
   double number(llvm::StringRef name) { return op.floatParam(name); }

@@ -1,5 +1,6 @@
 // Cross entropy in chunks of rows.
 
+#include "compiler/dialect/ScalarGradient.h"
 #include "compiler/passes/select/Selector.h"
 
 using namespace mlir;
@@ -7,20 +8,23 @@ using namespace lorac::lora;
 
 void Selector::selectOp(CrossEntropyOp op) {
   Value losses = fresh(op.getRowLoss(), op.getLoc(), "row_loss");
-  selectLoss(op.getLoc(), op.getH(), op.getWeight(), op.getLabels(), losses, Value());
+  selectLoss(op, losses, Value());
   buffers[op.getRowLoss()] = losses;
 }
 
 void Selector::selectOp(CrossEntropyBackwardOp op) {
   Value losses = fresh(op.getRowLoss(), op.getLoc(), "row_loss"),
         dh = fresh(op.getDh(), op.getLoc(), "dh");
-  selectLoss(op.getLoc(), op.getH(), op.getWeight(), op.getLabels(), losses, dh);
+  selectLoss(op, losses, dh);
   buffers[op.getRowLoss()] = losses, buffers[op.getDh()] = dh;
 }
 
 // Head, cross entropy and the head's dX for one chunk of rows after another: logits never exist
 // as a whole.
-void Selector::selectLoss(Location loc, Value h, Value w, Value labels, Value losses, Value dh) {
+template <typename Op>
+void Selector::selectLoss(Op op, Value losses, Value dh) {
+  Location loc = op.getLoc();
+  Value h = op.getH(), w = op.getWeight(), labels = op.getLabels();
   auto shape = cast<WeightType>(w.getType()).getShape();
   int64_t vocab = shape[0], ldl = leadingDimension(vocab), rows = std::min(headRows, maxTokens);
   Value logits = BufferOp::create(b, loc, MemRefType::get({rows, ldl}, b.getF32Type()),
@@ -37,6 +41,17 @@ void Selector::selectLoss(Location loc, Value h, Value w, Value labels, Value lo
                                   integer("ldr", 0), flag("residual", false)})};
   KernelKey entropy{"cross_entropy",
                     {integer("vocab", vocab), integer("ld", ldl), flag("backward", bool(dh))}};
+  Region logit; // of a product: the logit, and its derivative
+  if (!op.getBody().empty()) {
+    Block &both = logit.emplaceBlock();
+    Value product = both.addArgument(b.getF32Type(), loc);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&both);
+    withDerivative(b, loc, op.getBody().front(), product);
+    entropy.body = &logit;
+    if (dh)
+      entropy.params.push_back(flag("derivative", true));
+  }
   KernelKey backward{"linear_backward", linearBackwardParams(w, Value(), ldl, ld(h), false)};
   for (int64_t begin = 0; begin < maxTokens; begin += rows) {
     int64_t count = std::min(rows, maxTokens - begin), flops = 2 * count * vocab * shape[1];

@@ -45,13 +45,14 @@ private:
 
   // Sequence.cpp
   void selectOp(EmbedOp op);
+  llvm::SmallVector<mlir::NamedAttribute> normParams(mlir::Value x, mlir::Value w, double eps);
   void selectOp(RmsNormOp op);
   void selectOp(RmsNormBackwardOp op);
   static int64_t headDim(RopeOp op);
   mlir::Value ropeTable(RopeOp op);
   void selectOp(RopeOp op);
-  llvm::SmallVector<mlir::NamedAttribute> attentionParams(mlir::Value q, mlir::Value k,
-                                                          double scale);
+  template <typename Op>
+  llvm::SmallVector<mlir::NamedAttribute> attentionParams(Op op);
   void selectOp(AttentionOp op);
   void selectOp(AttentionBackwardOp op);
   mlir::Value segments(mlir::Value starts);
@@ -113,8 +114,8 @@ private:
   // Loss.cpp
   void selectOp(CrossEntropyOp op);
   void selectOp(CrossEntropyBackwardOp op);
-  void selectLoss(mlir::Location loc, mlir::Value h, mlir::Value w, mlir::Value labels,
-                  mlir::Value losses, mlir::Value dh);
+  template <typename Op>
+  void selectLoss(Op op, mlir::Value losses, mlir::Value dh);
 };
 
 } // namespace lorac::lora

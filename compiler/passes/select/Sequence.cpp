@@ -18,24 +18,31 @@ void Selector::selectOp(EmbedOp op) {
   buffers[op.getY()] = y;
 }
 
+// A norm's length; of [tokens, heads, d] there are several in a row.
+SmallVector<NamedAttribute> Selector::normParams(Value x, Value w, double eps) {
+  const int64_t n = cast<WeightType>(w.getType()).getShape()[0], heads = cols(x) / n;
+  SmallVector<NamedAttribute> params{integer("n", n), integer("ldx", ld(x)), number("eps", eps)};
+  if (heads > 1)
+    params.push_back(integer("heads", heads));
+  return params;
+}
+
 void Selector::selectOp(RmsNormOp op) {
   Value y = fresh(op.getY(), op.getLoc(), "norm");
-  launch(op.getLoc(),
-         {"rms_norm_forward",
-          {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())),
-           integer("ldy", ld(op.getY())), number("eps", op.getEps().convertToDouble())}},
-         {in(op.getX()), weight(op.getWeight()), y}, tokens() * 4 * cols(op.getX()));
+  auto params = normParams(op.getX(), op.getWeight(), op.getEps().convertToDouble());
+  params.push_back(integer("ldy", ld(op.getY())));
+  launch(op.getLoc(), {"rms_norm_forward", params}, {in(op.getX()), weight(op.getWeight()), y},
+         tokens() * 4 * cols(op.getX()));
   buffers[op.getY()] = y;
 }
 
 void Selector::selectOp(RmsNormBackwardOp op) {
   Value dx = op.getOnto() ? onto(op.getOnto(), op.getDx(), op.getLoc())
                           : fresh(op.getDx(), op.getLoc(), "dnorm");
-  launch(op.getLoc(),
-         {"rms_norm_backward",
-          {integer("n", cols(op.getX())), integer("ldx", ld(op.getX())),
-           integer("lddy", ld(op.getDy())), integer("lddx", ld(op.getDx())),
-           number("eps", op.getEps().convertToDouble()), flag("accumulate", bool(op.getOnto()))}},
+  auto params = normParams(op.getX(), op.getWeight(), op.getEps().convertToDouble());
+  params.append({integer("lddy", ld(op.getDy())), integer("lddx", ld(op.getDx())),
+                 flag("accumulate", bool(op.getOnto()))});
+  launch(op.getLoc(), {"rms_norm_backward", params},
          {in(op.getX()), weight(op.getWeight()), in(op.getDy()), dx},
          tokens() * 10 * cols(op.getX()));
   buffers[op.getDx()] = dx;
@@ -47,10 +54,9 @@ int64_t Selector::headDim(RopeOp op) {
 }
 
 Value Selector::ropeTable(RopeOp op) {
-  Value table =
-      place(BufferRole::Table, llvm::formatv("rope/{0}", op.getTheta().convertToDouble()).str(),
-            MemRefType::get({maxLength, headDim(op)}, b.getF32Type()));
-  table.getDefiningOp<BufferOp>().setThetaAttr(op.getThetaAttr());
+  Value table = place(BufferRole::Table, op.getFrequencies(),
+                      MemRefType::get({maxLength, headDim(op)}, b.getF32Type()));
+  table.getDefiningOp<BufferOp>().setFrequenciesAttr(op.getFrequenciesAttr());
   return table;
 }
 
@@ -67,37 +73,43 @@ void Selector::selectOp(RopeOp op) {
   buffers[op.getY()] = y;
 }
 
-SmallVector<NamedAttribute> Selector::attentionParams(Value q, Value k, double scale) {
+template <typename Op>
+SmallVector<NamedAttribute> Selector::attentionParams(Op op) {
+  Value q = op.getQ(), k = op.getK();
   auto qType = cast<RankedTensorType>(q.getType()), kType = cast<RankedTensorType>(k.getType());
   int64_t heads = qType.getDimSize(1);
-  return {integer("heads", heads),
-          integer("kv_heads", kType.getDimSize(1)),
-          integer("head_dim", qType.getDimSize(2)),
-          integer("ldq", ld(q)),
-          integer("ldk", ld(k)),
-          integer("ldv", ld(k)),
-          integer("ldo", ld(q)),
-          integer("ldl", leadingDimension(heads)),
-          number("scale", scale),
-          integer("max_segment", maxLength)};
+  SmallVector<NamedAttribute> params{integer("heads", heads),
+                                     integer("kv_heads", kType.getDimSize(1)),
+                                     integer("head_dim", qType.getDimSize(2)),
+                                     integer("ldq", ld(q)),
+                                     integer("ldk", ld(k)),
+                                     integer("ldv", ld(op.getV())),
+                                     integer("ldo", ld(op.getO())),
+                                     integer("ldl", leadingDimension(heads)),
+                                     number("scale", op.getScale().convertToDouble()),
+                                     integer("max_segment", maxLength)};
+  // A window that no sample leaves is none.
+  if (op.getWindow() && int64_t(*op.getWindow()) < maxLength)
+    params.push_back(integer("window", *op.getWindow()));
+  if (op.getSoftcap())
+    params.push_back(number("softcap", op.getSoftcap()->convertToDouble()));
+  return params;
 }
 
 void Selector::selectOp(AttentionOp op) {
   Value o = fresh(op.getO(), op.getLoc(), "attention"),
         lse = fresh(op.getLse(), op.getLoc(), "lse");
-  launch(
-      op.getLoc(),
-      {"attention_forward", attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble())},
-      {in(op.getQ()), in(op.getK()), in(op.getV()),
-       target.isCuda ? positions() : in(op.getSegments()), o, lse},
-      2 * tokens() * maxLength * cols(op.getO()));
+  launch(op.getLoc(), {"attention_forward", attentionParams(op)},
+         {in(op.getQ()), in(op.getK()), in(op.getV()),
+          target.isCuda ? positions() : in(op.getSegments()), o, lse},
+         2 * tokens() * maxLength * cols(op.getO()));
   buffers[op.getO()] = o, buffers[op.getLse()] = lse;
 }
 
 void Selector::selectOp(AttentionBackwardOp op) {
   Value dq = fresh(op.getDq(), op.getLoc(), "dq"), dk = fresh(op.getDk(), op.getLoc(), "dk"),
         dv = fresh(op.getDv(), op.getLoc(), "dv");
-  auto params = attentionParams(op.getQ(), op.getK(), op.getScale().convertToDouble());
+  auto params = attentionParams(op);
   params.append({integer("lddo", ld(op.getDout())), integer("lddq", ld(op.getDq())),
                  integer("lddk", ld(op.getDk())), integer("lddv", ld(op.getDv()))});
   if (target.isCuda)
@@ -143,20 +155,25 @@ void Selector::selectAttentionBackwardCuda(AttentionBackwardOp op, ArrayRef<Name
 
 void Selector::selectOp(MapOp op) {
   SmallVector<Value> operands;
-  SmallVector<int64_t> lds;
-  for (Value input : op.getInputs())
-    operands.push_back(in(input)), lds.push_back(op.isRow(input) ? 0 : ld(input));
+  SmallVector<int64_t> lds, weights; // which of the operands are frozen
+  for (Value input : op.getInputs()) {
+    const bool isFrozen = isa<WeightType>(input.getType());
+    if (isFrozen)
+      weights.push_back(operands.size());
+    operands.push_back(isFrozen ? weight(input) : in(input));
+    lds.push_back(op.isRow(input) ? 0 : ld(input));
+  }
   placeOutputs(op, op.getInputs(), [&](Value buffer, int64_t lead) {
     operands.push_back(buffer), lds.push_back(lead);
   });
   int64_t n = cols(op.getOutputs().front());
-  launch(op.getLoc(),
-         {"map",
-          {integer("cols", n), integer("ins", op.getInputs().size()),
-           integer("outs", op.getOutputs().size()),
-           b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))},
-          &op.getBody()},
-         operands, tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
+  SmallVector<NamedAttribute> params{integer("cols", n), integer("ins", op.getInputs().size()),
+                                     integer("outs", op.getOutputs().size()),
+                                     b.getNamedAttr("lds", b.getDenseI64ArrayAttr(lds))};
+  if (!weights.empty())
+    params.push_back(b.getNamedAttr("weights", b.getDenseI64ArrayAttr(weights)));
+  launch(op.getLoc(), {"map", params, &op.getBody()}, operands,
+         tokens() * n * int64_t(op.getBody().front().getOperations().size() - 1));
 }
 
 // A map's results, over those of its inputs that die here.

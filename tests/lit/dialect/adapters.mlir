@@ -5,6 +5,7 @@
 
 lora.frozen @w : !lora.weight<32x64, nf4<64>>
 lora.frozen @norm : !lora.weight<64, vector>
+lora.frequencies @rope [1.0, 0.3162, 0.1, 0.03162, 0.01, 0.003162, 0.001, 0.0003162] factor 1.0
 // CHECK: lora.frozen @layered : !lora.weight<32x64, f32> layer 3 {gguf = "blk.3.w", kind = "linear", permute_heads = 4 : i64}
 lora.frozen @layered : !lora.weight<32x64, f32> layer 3 {gguf = "blk.3.w", kind = "linear", permute_heads = 4 : i64}
 // CHECK: lora.adapter @q of @w rank 4 scale 2.000000e+00 dropout 1.000000e-01 falls [4, 0, 8]
@@ -127,7 +128,7 @@ lora.program micro_batch @epilogues(%x: tensor<?x64xf32>, %positions: tensor<?xi
     // CHECK-NEXT: %[[V:.*]] = lora.view %[[Y]]
     %v = lora.view %y : tensor<?x32xf32> to tensor<?x2x16xf32>
     // CHECK-NEXT: %[[R:.*]] = lora.rope %[[V]]
-    %r = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
+    %r = lora.rope %v, %positions by @rope : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
     // CHECK-NEXT: lora.yield %[[R]] : tensor<?x2x16xf32>
     lora.yield %r : tensor<?x2x16xf32>
   }

@@ -124,7 +124,7 @@ lora.program micro_batch @f(%x: tensor<?x64xf32>) {
 // rope_c1: two dimensions
 lora.program micro_batch @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
   // expected-error@+1 {{needs [tokens, heads, even d], got 'tensor<?x64xf32>'}}
-  %y = lora.rope %x, %p theta 1.0e+04 : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  %y = lora.rope %x, %p by @rope : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
   lora.return
 }
 
@@ -133,7 +133,56 @@ lora.program micro_batch @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
 // rope_c1: odd d
 lora.program micro_batch @f(%x: tensor<?x4x15xf32>, %p: tensor<?xi32>) {
   // expected-error@+1 {{needs [tokens, heads, even d], got 'tensor<?x4x15xf32>'}}
-  %y = lora.rope %x, %p theta 1.0e+04 : (tensor<?x4x15xf32>, tensor<?xi32>) -> tensor<?x4x15xf32>
+  %y = lora.rope %x, %p by @rope : (tensor<?x4x15xf32>, tensor<?xi32>) -> tensor<?x4x15xf32>
+  lora.return
+}
+
+// -----
+
+// rope_c2: no frequencies of this name
+lora.program micro_batch @f(%x: tensor<?x4x16xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{no frequencies are named @rope}}
+  %y = lora.rope %x, %p by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  lora.return
+}
+
+// -----
+
+// rope_c2: a frequency for each pair
+lora.frequencies @rope [1.0, 0.1] factor 1.0
+lora.program micro_batch @f(%x: tensor<?x4x16xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{@rope has 2 frequencies, a head has 8 pairs}}
+  %y = lora.rope %x, %p by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  lora.return
+}
+
+// -----
+
+// attention_c3: a window of no keys
+lora.program micro_batch @f(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %s: tensor<?xi32>) {
+  // expected-error@+1 {{needs a positive window, got 0}}
+  %o, %lse = lora.attention %q, %k, %k, %s scale 0.25 window 0 : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x64xf32>, tensor<?x4xf32>)
+  lora.return
+}
+
+// -----
+
+// attention_c3: a cap of 0
+lora.program micro_batch @f(%q: tensor<?x4x16xf32>, %k: tensor<?x2x16xf32>, %s: tensor<?xi32>) {
+  // expected-error@+1 {{needs a positive softcap, got 0}}
+  %o, %lse = lora.attention %q, %k, %k, %s scale 0.25 softcap 0.0 : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x64xf32>, tensor<?x4xf32>)
+  lora.return
+}
+
+// -----
+
+// cross_entropy_c2: a body of two results
+lora.program micro_batch @f(%h: tensor<?x4xf32>, %w: !lora.weight<9x4, f32>, %labels: tensor<?xi32>) {
+  // expected-error@+1 {{needs a body of one f32 that yields one f32}}
+  %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<9x4, f32>, tensor<?xi32>) -> tensor<?xf32> logits {
+  ^bb0(%z: f32):
+    lora.yield %z, %z : f32, f32
+  }
   lora.return
 }
 
@@ -142,7 +191,7 @@ lora.program micro_batch @f(%x: tensor<?x4x15xf32>, %p: tensor<?xi32>) {
 // rope_c1: another shape comes out
 lora.program micro_batch @f(%x: tensor<?x4x16xf32>, %p: tensor<?xi32>) {
   // expected-error@+1 {{needs [tokens, heads, even d]}}
-  %y = lora.rope %x, %p theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x2x32xf32>
+  %y = lora.rope %x, %p by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x2x32xf32>
   lora.return
 }
 

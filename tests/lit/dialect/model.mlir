@@ -5,6 +5,9 @@
 
 lora.frozen @embed : !lora.weight<512x64, f32>
 lora.frozen @norm : !lora.weight<64, vector>
+lora.frozen @bias : !lora.weight<64, vector> {hf_add = 1.000000e+00 : f64}
+// CHECK: lora.frequencies @rope [{{.*}}] factor 1.500000e+00
+lora.frequencies @rope [1.0, 0.3162, 0.1, 0.03162, 0.01, 0.003162, 0.001, 0.0003162] factor 1.5
 lora.frozen @q : !lora.weight<64x64, nf4<64, dq256>>
 
 // CHECK-LABEL: lora.program micro_batch @norm_and_embed
@@ -26,10 +29,10 @@ lora.program micro_batch @attention(%x: tensor<?x64xf32>, %k: tensor<?x2x16xf32>
   %y = lora.linear %x, %w : (tensor<?x64xf32>, !lora.weight<64x64, nf4<64, dq256>>) -> tensor<?x64xf32>
   // CHECK: %[[V:.*]] = lora.view %[[Y]] : tensor<?x64xf32> to tensor<?x4x16xf32>
   %v = lora.view %y : tensor<?x64xf32> to tensor<?x4x16xf32>
-  // CHECK: %[[R:.*]] = lora.rope %[[V]], %{{.*}} theta 1.000000e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
-  %r = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
-  // CHECK: lora.rope %[[R]], %{{.*}} theta 1.000000e+04 inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
-  %b = lora.rope %r, %positions theta 1.0e+04 inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  // CHECK: %[[R:.*]] = lora.rope %[[V]], %{{.*}} by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  %r = lora.rope %v, %positions by @rope : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  // CHECK: lora.rope %[[R]], %{{.*}} by @rope inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
+  %b = lora.rope %r, %positions by @rope inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32>
   // CHECK: %{{.*}}, %{{.*}} = lora.attention %[[R]], %{{.*}}, %{{.*}}, %{{.*}} scale 2.500000e-01
   // CHECK-SAME: : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x64xf32>, tensor<?x4xf32>)
   %o, %lse = lora.attention %r, %k, %k, %segments scale 2.5e-01

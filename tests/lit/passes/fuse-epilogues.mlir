@@ -37,6 +37,8 @@ lora.program micro_batch @backward(%dy: tensor<?x4xf32>, %w: !lora.weight<4x8, f
   lora.return %0#0, %0#1 : tensor<?x8xf32>, tensor<?x8xf32>
 }
 
+lora.frequencies @frequencies [1.0, 0.01] factor 1.0
+
 // CHECK-LABEL: lora.program micro_batch @rope
 // CHECK-NEXT: %[[R:.*]] = lora.fused : tensor<?x2x4xf32> {
 // CHECK-NEXT: lora.adapted_linear
@@ -48,7 +50,7 @@ lora.program micro_batch @backward(%dy: tensor<?x4xf32>, %w: !lora.weight<4x8, f
 lora.program micro_batch @rope(%x: tensor<?x8xf32>, %w: !lora.weight<8x8, f32>, %positions: tensor<?xi32>) -> tensor<?x2x4xf32> {
   %y = lora.adapted_linear(%x, %w) scale 1.0 : (tensor<?x8xf32>, !lora.weight<8x8, f32>) -> tensor<?x8xf32>
   %v = lora.view %y : tensor<?x8xf32> to tensor<?x2x4xf32>
-  %r = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x4xf32>, tensor<?xi32>) -> tensor<?x2x4xf32>
+  %r = lora.rope %v, %positions by @frequencies : (tensor<?x2x4xf32>, tensor<?xi32>) -> tensor<?x2x4xf32>
   lora.return %r : tensor<?x2x4xf32>
 }
 

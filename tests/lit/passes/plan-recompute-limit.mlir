@@ -10,6 +10,7 @@
 // CUDA: lora.recompute {{.*}} least {
 module {
   lora.limits tokens 64 length 16
+  lora.frequencies @rope [1.0, 0.3162, 0.1, 0.03162, 0.01, 0.003162, 0.001, 0.0003162] factor 1.0
   lora.frozen @embed : !lora.weight<64x32, f32>
   lora.frozen @model.layers.0.norm.weight : !lora.weight<32, vector> layer 0
   lora.frozen @model.layers.1.norm.weight : !lora.weight<32, vector> layer 1
@@ -36,7 +37,7 @@ module {
     %p0 = lora.adapted_linear(%h0, %w) low_rank(%t0, %b0) scale 2.0
         : (tensor<?x32xf32>, !lora.weight<32x32, f32>, tensor<?x2xf32>, tensor<32x2xf32>) -> tensor<?x32xf32> loc("model.layers.0.q_proj")
     %v0 = lora.view %p0 : tensor<?x32xf32> to tensor<?x2x16xf32>
-    %q0 = lora.rope %v0, %positions theta 1.0e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
+    %q0 = lora.rope %v0, %positions by @rope : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
     %o0, %lse0 = lora.attention %q0, %q0, %q0, %segments scale 2.5e-01
         : (tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>) -> (tensor<?x32xf32>, tensor<?x2xf32>)
     // What layer 1 reads is kept, whatever the limit.
@@ -67,7 +68,7 @@ module {
     %dq, %dk, %dv = lora.attention_backward %q0, %q0, %q0, %segments, %o0, %lse0, %do0 scale 2.5e-01
         : (tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?x32xf32>, tensor<?x2xf32>, tensor<?x32xf32>)
         -> (tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>)
-    %dr = lora.rope %dq, %positions theta 1.0e+04 inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
+    %dr = lora.rope %dq, %positions by @rope inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32>
     %dp = lora.view %dr : tensor<?x2x16xf32> to tensor<?x32xf32>
     %dt0 = lora.matmul nn %dp, %b0 scale 2.0 : (tensor<?x32xf32>, tensor<32x2xf32>) -> tensor<?x2xf32>
     %db0 = lora.matmul tn %dp, %t0 scale 2.0 : (tensor<?x32xf32>, tensor<?x2xf32>) -> tensor<32x2xf32>

@@ -19,6 +19,39 @@ TEST(Differences, RmsNorm) {
   expectGradientsMatchDifferences(program, "f", {randomTensor({5, 6}, 2)}, environment);
 }
 
+TEST(Differences, RmsNormOfHeads) {
+  Program program(R"(
+    lora.frozen @w : !lora.weight<3, vector>
+    lora.program micro_batch @f(%x: tensor<?x2x3xf32>) -> tensor<?x2x3xf32> {
+      %w = lora.use @w : !lora.weight<3, vector>
+      %y = lora.rms_norm %x, %w eps 1.0e-02 : (tensor<?x2x3xf32>, !lora.weight<3, vector>) -> tensor<?x2x3xf32>
+      lora.return %y : tensor<?x2x3xf32>
+    })");
+  Environment environment;
+  environment.symbols["w"] = randomTensor({3}, 1);
+  expectGradientsMatchDifferences(program, "f", {randomTensor({5, 2, 3}, 2)}, environment);
+}
+
+// Each row of dsl/Functions.def that is an op.
+TEST(Differences, Functions) {
+  for (const char *name : {"exp", "log", "sqrt", "tanh", "erf"}) {
+    Program program(std::string(R"(
+    lora.program micro_batch @f(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
+      %y = lora.map %x : (tensor<?x3xf32>) -> tensor<?x3xf32> {
+      ^bb0(%a: f32):
+        %one = arith.constant 1.0 : f32
+        %square = arith.mulf %a, %a : f32
+        %positive = arith.addf %square, %one : f32
+        %s = math.)") +
+                    name + R"( %positive : f32
+        lora.yield %s : f32
+      }
+      lora.return %y : tensor<?x3xf32>
+    })");
+    expectGradientsMatchDifferences(program, "f", {randomTensor({5, 3}, 1)}, {});
+  }
+}
+
 TEST(Differences, Linear) {
   Program program(R"(
     lora.frozen @w : !lora.weight<3x5, nf4<64, dq256>>
@@ -70,9 +103,10 @@ TEST(Differences, SharedParam) {
 TEST(Differences, ViewAndRope) {
   for (const char *inverse : {"", " inverse"}) {
     Program program(std::string(R"(
+      lora.frequencies @rope [1.0, 0.1] factor 1.5
       lora.program micro_batch @f(%x: tensor<?x12xf32>, %positions: tensor<?xi32>) -> tensor<?x12xf32> {
         %q = lora.view %x : tensor<?x12xf32> to tensor<?x3x4xf32>
-        %r = lora.rope %q, %positions theta 1.0e+02)") +
+        %r = lora.rope %q, %positions by @rope)") +
                     inverse + R"( : (tensor<?x3x4xf32>, tensor<?xi32>) -> tensor<?x3x4xf32>
         %y = lora.view %r : tensor<?x3x4xf32> to tensor<?x12xf32>
         lora.return %y : tensor<?x12xf32>
@@ -84,18 +118,21 @@ TEST(Differences, ViewAndRope) {
 
 // Four query heads over two key heads, segments of 3, 1 and 4 tokens.
 TEST(Differences, Attention) {
-  Program program(R"(
+  for (const char *more : {"", "window 2", "softcap 7.0e-01", "window 3 softcap 7.0e-01"}) {
+    Program program(std::string(R"(
     lora.program micro_batch @f(%q: tensor<?x4x6xf32>, %k: tensor<?x2x6xf32>, %v: tensor<?x2x6xf32>, %s: tensor<?xi32>) -> tensor<?x24xf32> {
-      %o, %lse = lora.attention %q, %k, %v, %s scale 4.0e-01
+      %o, %lse = lora.attention %q, %k, %v, %s scale 4.0e-01 )") +
+                    more + R"(
           : (tensor<?x4x6xf32>, tensor<?x2x6xf32>, tensor<?x2x6xf32>, tensor<?xi32>) -> (tensor<?x24xf32>, tensor<?x4xf32>)
       lora.return %o : tensor<?x24xf32>
     })");
-  expectGradientsMatchDifferences(program, "f",
-                                  {randomTensor({8, 4, 6}, 1),
-                                   randomTensor({8, 2, 6}, 2),
-                                   randomTensor({8, 2, 6}, 3),
-                                   {{4}, {0, 3, 4, 8}}},
-                                  {});
+    expectGradientsMatchDifferences(program, "f",
+                                    {randomTensor({8, 4, 6}, 1),
+                                     randomTensor({8, 2, 6}, 2),
+                                     randomTensor({8, 2, 6}, 3),
+                                     {{4}, {0, 3, 4, 8}}},
+                                    {});
+  }
 }
 
 TEST(Differences, Dropout) {
@@ -193,18 +230,24 @@ TEST(Differences, MapOfTwoResults) {
 
 // dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has
 // none.
-TEST(Differences, CrossEntropy) {
-  Program program(R"(
+// As the model's head gives the logits, and capped.
+class CrossEntropy : public testing::TestWithParam<const char *> {};
+
+TEST_P(CrossEntropy, Differences) {
+  const std::string logits = GetParam();
+  Program program(std::string(R"(
     lora.frozen @w : !lora.weight<7x4, f32>
     lora.program inference @loss(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
       %w = lora.use @w : !lora.weight<7x4, f32>
-      %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> tensor<?xf32>
+      %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> tensor<?xf32> )") +
+                  logits + R"(
       lora.return %l : tensor<?xf32>
     }
     lora.program micro_batch @both(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
       %w = lora.use @w : !lora.weight<7x4, f32>
       %l, %dh = lora.cross_entropy_backward %h, %w, %labels
-          : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>)
+          : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) )" +
+                  logits + R"(
       lora.return %l, %dh : tensor<?xf32>, tensor<?x4xf32>
     })");
   Environment environment;
@@ -235,3 +278,12 @@ TEST(Differences, CrossEntropy) {
   }
   expectClose(both.results[1], slope, 1e-6, "dh");
 }
+
+INSTANTIATE_TEST_SUITE_P(Logits, CrossEntropy, testing::Values("", R"(logits {
+      ^bb0(%z: f32):
+        %cap = arith.constant 1.5 : f32
+        %part = arith.divf %z, %cap : f32
+        %tanh = math.tanh %part : f32
+        %s = arith.mulf %cap, %tanh : f32
+        lora.yield %s : f32
+      })"));

@@ -118,11 +118,11 @@ TEST(Equivalence, SegmentsDoNotSeeEachOther) {
     part.data.assign(x.data.begin() + begin * x.columns(), x.data.begin() + end * x.columns());
     return part;
   };
-  AttentionResult whole = attention(q, k, v, {{3}, {0, 3, 7}}, 0.5);
+  AttentionResult whole = attention(q, k, v, {{3}, {0, 3, 7}}, {0.5});
   AttentionResult first =
-      attention(rows(q, 0, 3), rows(k, 0, 3), rows(v, 0, 3), {{2}, {0, 3}}, 0.5);
+      attention(rows(q, 0, 3), rows(k, 0, 3), rows(v, 0, 3), {{2}, {0, 3}}, {0.5});
   AttentionResult second =
-      attention(rows(q, 3, 7), rows(k, 3, 7), rows(v, 3, 7), {{2}, {0, 4}}, 0.5);
+      attention(rows(q, 3, 7), rows(k, 3, 7), rows(v, 3, 7), {{2}, {0, 4}}, {0.5});
   expectClose(rows(whole.o, 0, 3), first.o, 0, "first");
   expectClose(rows(whole.o, 3, 7), second.o, 0, "second");
   expectClose(rows(whole.lse, 3, 7), second.lse, 0, "lse");

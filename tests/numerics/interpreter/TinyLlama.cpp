@@ -61,8 +61,8 @@ std::string block(int layer) {
     std::string view = "%" + value(to) + (rotated ? "_flat" : "") + " = lora.view %" + value(from) +
                        " : " + flat + " to " + type + "\n";
     if (rotated)
-      view += "%" + value(to) + " = lora.rope %" + value(to) +
-              "_flat, %positions theta 1.0e+04 : (" + type + ", tensor<?xi32>) -> " + type + "\n";
+      view += "%" + value(to) + " = lora.rope %" + value(to) + "_flat, %positions by @rope : (" +
+              type + ", tensor<?xi32>) -> " + type + "\n";
     return view;
   };
   return norm(layerName(layer) + "input_layernorm.weight", in, value("n")) +
@@ -126,8 +126,11 @@ std::string adapters(double scale, double dropout, const std::string &method) {
 std::string lorac::test::tinyLlama(bool tied, double adapterScale, double dropout,
                                    const std::string &method) {
   std::string head = tied ? "@model.embed_tokens.weight" : "@lm_head.weight";
-  return "module {\n  lora.limits tokens 48 length 24\n" + declarations(tied) +
-         (adapterScale != 0 ? adapters(adapterScale, dropout, method) : "") + R"(
+  return "module {\n  lora.limits tokens 48 length 24\n  lora.frequencies @rope [1.0, "
+         "3.16227766e-1, 1.0e-1, 3.16227766e-2, 1.0e-2, 3.16227766e-3, 1.0e-3, 3.16227766e-4] "
+         "factor 1.0\n" +
+         declarations(tied) + (adapterScale != 0 ? adapters(adapterScale, dropout, method) : "") +
+         R"(
   lora.program inference @hidden(%ids: tensor<?xi32> loc("ids"), %positions: tensor<?xi32> loc("positions"), %segments: tensor<?xi32> loc("segments")) -> tensor<?x64xf32> {
     %e = lora.use @model.embed_tokens.weight : !lora.weight<512x64, f32>
     %x0 = lora.embed %ids, %e : (tensor<?xi32>, !lora.weight<512x64, f32>) -> tensor<?x64xf32>

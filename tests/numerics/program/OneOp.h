@@ -3,6 +3,9 @@
 
 #include "tests/numerics/program/PlannedProgram.h"
 
+#include <cmath>
+#include <gtest/gtest.h>
+
 namespace lorac::test {
 
 /// A program of the target that the test is linked with.
@@ -17,6 +20,14 @@ double roundingsOfAStep();
 
 inline std::string rows(int n) { return "tensor<?x" + std::to_string(n) + "xf32>"; }
 
+/// Declares @rope: the frequencies of heads of `d` columns.
+inline std::string ropeOf(int d, double theta = 1e4) {
+  std::string text;
+  for (int i = 0; i < d / 2; ++i)
+    text += (i ? ", " : "") + std::to_string(std::pow(theta, -2.0 * i / d));
+  return "lora.frequencies @rope [" + text + "] factor 1.0\n";
+}
+
 struct Activation {
   std::string name;
   int columns;
@@ -26,9 +37,10 @@ struct Activation {
 // kernels leave in `hidden`.
 inline std::string oneOp(const std::vector<Activation> &activations,
                          const std::string &declarations, const std::string &body,
-                         const std::string &result, const std::string &type, int tokens = 24) {
-  std::string text =
-      "module {\nlora.limits tokens " + std::to_string(tokens) + " length 12\n" + declarations;
+                         const std::string &result, const std::string &type, int tokens = 24,
+                         int length = 12) {
+  std::string text = "module {\nlora.limits tokens " + std::to_string(tokens) + " length " +
+                     std::to_string(length) + "\n" + declarations;
   std::string loads;
   for (const Activation &a : activations) {
     std::string weight = "!lora.weight<24x" + std::to_string(a.columns) + ", f32>";
@@ -66,6 +78,19 @@ inline Inputs batch(std::vector<double> starts) {
 // Micro-batches of 24 (full), 13 and 1 tokens.
 inline std::vector<Inputs> batches() {
   return {batch({0, 12, 15, 24}), batch({0, 1, 4, 13}), batch({0, 1})};
+}
+
+inline void expectMatch(const std::string &text, double tolerance = 1e-5) {
+  if (std::string why = whatIsMissing(); !why.empty())
+    GTEST_SKIP() << why;
+  std::unique_ptr<PlannedProgram> program = makeProgram(text);
+  for (const Inputs &inputs : batches()) {
+    SCOPED_TRACE(std::to_string(inputs.at("ids").size()) + " tokens");
+    reference::Environment environment;
+    environment.lossScale = 0.25;
+    environment.dropout = {3, 5, 7};
+    program->expectMatch("f", inputs, environment, tolerance * looserThanFloat32());
+  }
 }
 
 // A copy into the place of results, for ops whose own result is not what the function returns.

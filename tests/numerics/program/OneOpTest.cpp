@@ -9,19 +9,6 @@ using namespace lorac::test;
 
 namespace {
 
-void expectMatch(const std::string &text, double tolerance = 1e-5) {
-  if (std::string why = whatIsMissing(); !why.empty())
-    GTEST_SKIP() << why;
-  std::unique_ptr<PlannedProgram> program = makeProgram(text);
-  for (const Inputs &inputs : batches()) {
-    SCOPED_TRACE(std::to_string(inputs.at("ids").size()) + " tokens");
-    Environment environment;
-    environment.lossScale = 0.25;
-    environment.dropout = {3, 5, 7};
-    program->expectMatch("f", inputs, environment, tolerance * looserThanFloat32());
-  }
-}
-
 // A factor of an adapter: its role tells which dimension is a rank.
 std::string factor(const std::string &role, const std::string &name, int rank,
                    const std::string &type) {
@@ -212,46 +199,14 @@ TEST(OneOp, Matmul) {
 
 TEST(OneOp, Rope) {
   for (const char *inverse : {"", " inverse"})
-    expectMatch(oneOp({{"x", 30}}, "",
+    expectMatch(oneOp({{"x", 30}}, ropeOf(10, 1e2),
                       std::string("%v = lora.view %x : tensor<?x30xf32> to tensor<?x3x10xf32>\n%r "
-                                  "= lora.rope %v, %positions theta 1.0e+02") +
+                                  "= lora.rope %v, %positions by @rope") +
                           inverse +
                           " : (tensor<?x3x10xf32>, tensor<?xi32>) -> tensor<?x3x10xf32>\n"
                           "%y = lora.view %r : tensor<?x3x10xf32> to tensor<?x30xf32>\n" +
                           twice("%y", 30),
                       "%out", rows(30)));
-}
-
-// Six heads over two, of size 8.
-TEST(OneOp, Attention) {
-  const std::string heads = "%q = lora.view %xq : tensor<?x48xf32> to tensor<?x6x8xf32>\n%k = "
-                            "lora.view %xk : tensor<?x16xf32> to tensor<?x2x8xf32>\n"
-                            "%v = lora.view %xv : tensor<?x16xf32> to tensor<?x2x8xf32>\n%o, %lse "
-                            "= lora.attention %q, %k, %v, %segments scale 0.35 : "
-                            "(tensor<?x6x8xf32>, tensor<?x2x8xf32>, tensor<?x2x8xf32>, "
-                            "tensor<?xi32>) -> (tensor<?x48xf32>, tensor<?x6xf32>)\n";
-  std::vector<Activation> inputs = {{"xq", 48}, {"xk", 16}, {"xv", 16}};
-  expectMatch(oneOp(inputs, "", heads + twice("%o", 48), "%out", rows(48)));
-  expectMatch(oneOp(inputs, "", heads + twice("%lse", 6), "%out", rows(6)));
-  inputs.push_back({"do", 48});
-  const std::string backward =
-      heads + "%dq, %dk, %dv = lora.attention_backward %q, %k, %v, %segments, %o, %lse, %do scale "
-              "0.35 : (tensor<?x6x8xf32>, "
-              "tensor<?x2x8xf32>, tensor<?x2x8xf32>, tensor<?xi32>, tensor<?x48xf32>, "
-              "tensor<?x6xf32>, tensor<?x48xf32>) -> (tensor<?x6x8xf32>, "
-              "tensor<?x2x8xf32>, tensor<?x2x8xf32>)\n";
-  expectMatch(oneOp(inputs, "",
-                    backward + "%y = lora.view %dq : tensor<?x6x8xf32> to tensor<?x48xf32>\n" +
-                        twice("%y", 48),
-                    "%out", rows(48)));
-  expectMatch(oneOp(inputs, "",
-                    backward + "%y = lora.view %dk : tensor<?x2x8xf32> to tensor<?x16xf32>\n" +
-                        twice("%y", 16),
-                    "%out", rows(16)));
-  expectMatch(oneOp(inputs, "",
-                    backward + "%y = lora.view %dv : tensor<?x2x8xf32> to tensor<?x16xf32>\n" +
-                        twice("%y", 16),
-                    "%out", rows(16)));
 }
 
 // silu(g)·u and both of its gradients.
@@ -520,7 +475,7 @@ TEST(OneOp, RopeBehindAProduct) {
                       split =
                           "tensor<?x" + std::to_string(heads) + "x" + std::to_string(d) + "xf32>";
     for (const char *inverse : {"", "inverse "})
-      expectMatch(oneOp({{"x", 20}}, "lora.frozen @w : " + w + "\n",
+      expectMatch(oneOp({{"x", 20}}, ropeOf(d) + "lora.frozen @w : " + w + "\n",
                         "%w = lora.use @w : " + w + R"(
     %r = lora.fused : )" + split +
                             R"( {
@@ -528,7 +483,7 @@ TEST(OneOp, RopeBehindAProduct) {
                             w + ") -> " + flat + R"(
       %v = lora.view %y : )" +
                             flat + " to " + split + R"(
-      %t = lora.rope %v, %positions theta 1.0e+04 )" +
+      %t = lora.rope %v, %positions by @rope )" +
                             inverse + ": (" + split + ", tensor<?xi32>) -> " + split + R"(
       lora.yield %t : )" + split +
                             R"(
@@ -544,7 +499,7 @@ TEST(OneOp, RopeBehindAProduct) {
 TEST(OneOp, ProductsOfOneX) {
   const int k = 140, sizes[] = {64, 37, 130}, ranks[] = {5, 0, 37};
   for (const char *format : {"nf4<64, dq256>", "bf16"}) {
-    std::string declare, use, body, sum;
+    std::string declare = ropeOf(32), use, body, sum;
     for (int i = 0; i < 3; ++i) {
       std::string at = std::to_string(i), n = std::to_string(sizes[i]),
                   r = std::to_string(ranks[i]), w = "!lora.weight<" + n + "x140, " + format + ">",
@@ -566,7 +521,7 @@ TEST(OneOp, ProductsOfOneX) {
       %y = )" + product +
                 R"(
       %v = lora.view %y : tensor<?x64xf32> to tensor<?x2x32xf32>
-      %turned = lora.rope %v, %positions theta 1.0e+04 : (tensor<?x2x32xf32>, tensor<?xi32>) -> tensor<?x2x32xf32>
+      %turned = lora.rope %v, %positions by @rope : (tensor<?x2x32xf32>, tensor<?xi32>) -> tensor<?x2x32xf32>
       lora.yield %turned : tensor<?x2x32xf32>
     }
 )";
@@ -655,12 +610,23 @@ TEST(OneOp, CrossEntropy) {
                 declare = "lora.frozen @w : " + w + "\n";
     std::string use = "%w = lora.use @w : " + w + "\n",
                 operands = " %h, %w, %labels : (tensor<?x20xf32>, " + w + ", tensor<?xi32>) -> ";
-    expectMatch(oneOp({{"h", 20}}, declare,
-                      use + "%l = lora.cross_entropy" + operands + "tensor<?xf32>", "%l",
-                      "tensor<?xf32>"));
-    std::string backward = use + "%l, %dh = lora.cross_entropy_backward" + operands +
-                           "(tensor<?xf32>, tensor<?x20xf32>)\n";
-    expectMatch(oneOp({{"h", 20}}, declare, backward, "%l", "tensor<?xf32>"));
-    expectMatch(oneOp({{"h", 20}}, declare, backward + twice("%dh", 20), "%out", rows(20)));
+    const std::string capped = R"( logits {
+    ^bb0(%z: f32):
+      %cap = arith.constant 0.75 : f32
+      %part = arith.divf %z, %cap : f32
+      %tanh = math.tanh %part : f32
+      %s = arith.mulf %cap, %tanh : f32
+      lora.yield %s : f32
+    })";
+    for (const std::string &logits : {std::string(), capped}) {
+      SCOPED_TRACE(logits);
+      expectMatch(oneOp({{"h", 20}}, declare,
+                        use + "%l = lora.cross_entropy" + operands + "tensor<?xf32>" + logits, "%l",
+                        "tensor<?xf32>"));
+      std::string backward = use + "%l, %dh = lora.cross_entropy_backward" + operands +
+                             "(tensor<?xf32>, tensor<?x20xf32>)" + logits + "\n";
+      expectMatch(oneOp({{"h", 20}}, declare, backward, "%l", "tensor<?xf32>"));
+      expectMatch(oneOp({{"h", 20}}, declare, backward + twice("%dh", 20), "%out", rows(20)));
+    }
   }
 }

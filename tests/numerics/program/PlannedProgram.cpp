@@ -115,10 +115,11 @@ std::optional<std::vector<char>> PlannedProgram::contents(BufferOp buffer, const
   case BufferRole::Grad:
     return bytes;
   case BufferRole::Table: { // rope: cosines, then sines
-    double theta = cast<FloatAttr>(buffer->getAttr("theta")).getValueAsDouble();
+    auto rope =
+        SymbolTable::lookupNearestSymbolFrom<FrequenciesOp>(buffer, buffer.getFrequenciesAttr());
     for (int64_t position = 0; position < shape[0]; ++position)
       for (int64_t i = 0; i < shape[1] / 2; ++i) {
-        double angle = position * std::pow(theta, -2.0 * i / shape[1]);
+        double angle = position * double(rope.getInverse()[i]);
         set(position * shape[1] + i, std::cos(angle));
         set(position * shape[1] + shape[1] / 2 + i, std::sin(angle));
       }

@@ -208,6 +208,8 @@ TEST(AdaLora, Plateau) {
 BoundModel twoLayers() {
   BoundModel model;
   model.layers = 2;
+  model.kindOfLayer = {0, 0};
+  model.blocks.emplace_back();
   for (auto [name, out] : {std::pair("self_attn.q_proj", 64), {"mlp.up_proj", 128}}) {
     BoundWeight weight;
     weight.key = name;
@@ -216,7 +218,7 @@ BoundModel twoLayers() {
     weight.hfTemplate = std::string("model.layers.{layer}.") + name + ".weight";
     model.weights.push_back(weight);
     GraphNode node{GraphOp::Linear, {}, name, {out}};
-    model.block.nodes.push_back(node);
+    model.blocks[0].nodes.push_back(node);
   }
   return model;
 }

@@ -13,7 +13,7 @@ using testing::ElementsAre;
 
 namespace {
 
-// Lines 1 to 17; the block's graph begins at line 18.
+// Lines 1 to 21; the block's graph begins at line 22.
 const char *const head = R"(name = "toy"
 [hyper]
 layers = { type = "integer", default = 1 }
@@ -28,6 +28,10 @@ ln = { kind = "norm", shape = ['hidden_size'], hf = "l.{layer}.ln", gguf = "b.{l
 w = { kind = "linear", shape = ['hidden_size', 'hidden_size'], hf = "l.{layer}.w", gguf = "b.{layer}.w" }
 up = { kind = "linear", shape = ['3 * hidden_size', 'hidden_size'], hf = "l.{layer}.up", gguf = "b.{layer}.up" }
 head_w = { kind = "head", shape = ['vocab_size', 'hidden_size'], hf = "h", gguf = "h" }
+row = { kind = "row", shape = ['hidden_size'], hf = "l.{layer}.b", gguf = "b.{layer}.b" }
+[rope.turns]
+dim = 4
+theta = 'rope_theta'
 [embed]
 graph = 'x = embed(ids, emb)'
 [block]
@@ -57,25 +61,30 @@ std::vector<std::string> errors(const std::string &text) {
   return out;
 }
 
-// A block that uses all weights; line 19 of the file is its first.
-const std::string rest = "y = silu(linear(x, up))\nx = x + linear(rms_norm(x, ln), w)\n";
+// A block that uses all weights; line 23 of the file is its first.
+const std::string rest =
+    "y = silu(linear(x, up))\nx = x + linear(rms_norm(x, ln, rms_norm_eps), w) + row\n";
 
 std::vector<std::string> block(const std::string &text) { return errors(toy(text)); }
 
 TEST(ArchitectureErrors, Good) {
-  EXPECT_EQ(bindText(toy("h = attention(heads(linear(rms_norm(x, ln), w), n_heads), heads(x, 2), "
-                         "heads(x, 2), causal)\n"
-                         "x = x + 2 * h * n_heads - -h / 4 # a comment\n"
-                         "x = linear(\n  (x),\n  w)\n\n")),
-            "a.toml:13:1: error: no graph uses the weight 'up'\n"
-            "up = { kind = \"linear\", shape = ['3 * hidden_size', 'hidden_size'], hf = "
-            "\"l.{layer}.up\", gguf = "
-            "\"b.{layer}.up\" }\n^~\n");
+  EXPECT_EQ(
+      bindText(toy(
+          "h = attention(heads(linear(rms_norm(x, ln, rms_norm_eps), w), n_heads), heads(x, 2), "
+          "heads(x, 2), causal, scale = 1 / sqrt(4), window = (3 > 2) * 7 % 4, "
+          "softcap = 30)\n"
+          "x = x + 2 * h * n_heads - -h / 4 + row # a comment\n"
+          "x = 1 - gelu(x) * 2 / exp(1)\n"
+          "x = linear(\n  (x),\n  w)\n\n")),
+      "a.toml:13:1: error: no graph uses the weight 'up'\n"
+      "up = { kind = \"linear\", shape = ['3 * hidden_size', 'hidden_size'], hf = "
+      "\"l.{layer}.up\", gguf = "
+      "\"b.{layer}.up\" }\n^~\n");
 }
 
 TEST(ArchitectureErrors, ShapeInsideTheString) {
   EXPECT_EQ(bindText(toy("q = heads(x, n_heads)\nx = x + linear(q, w)\n")),
-            "a.toml:20:9: error: linear(x, w) expects [tokens, 8], got [tokens, 2, 4]\n"
+            "a.toml:24:9: error: linear(x, w) expects [tokens, 8], got [tokens, 2, 4]\n"
             "x = x + linear(q, w)\n"
             "        ^~~~~~~~~~~~\n"
             "a.toml:12:1: note: 'w' is [8, 8]\n");
@@ -83,89 +92,140 @@ TEST(ArchitectureErrors, ShapeInsideTheString) {
 
 TEST(ArchitectureErrors, Types) {
   EXPECT_THAT(block("x = linear(x, up)\n"),
-              ElementsAre("19:1: error: 'x' of [block] must be [tokens, 8], got [tokens, 24]"));
+              ElementsAre("23:1: error: 'x' of [block] must be [tokens, 8], got [tokens, 24]"));
   EXPECT_THAT(
       block("x = x + linear(x, up)\n"),
       ElementsAre(
-          "19:5: error: '+' expects two tensors of one shape, got [tokens, 8] and [tokens, 24]"));
+          "23:5: error: expects two tensors of one shape, or a tensor and a row as long, got "
+          "[tokens, 8] and [tokens, 24]"));
+  EXPECT_THAT(block("x = x < x\n"),
+              ElementsAre("23:5: error: tensors have + - * /; the others are of numbers"));
+  EXPECT_THAT(block("x = linear(x, up) + row\n"),
+              ElementsAre("23:5: error: expects two tensors of one shape, or a tensor and a row as "
+                          "long, got [tokens, 24] and [8]"));
+  EXPECT_THAT(block("x = row * 2\n"),
+              ElementsAre("23:5: error: a row for all tokens stands beside a tensor"));
+  EXPECT_THAT(block("x = linear(row, w)\n"),
+              ElementsAre("23:12: error: expects a tensor, got a row for all tokens"));
+  EXPECT_THAT(block("x = x / (2 - 2)\n"), ElementsAre("23:5: error: divides by zero"));
   EXPECT_THAT(
-      block("x = x + 1\n"),
-      ElementsAre(
-          "19:5: error: a number and a tensor can only be multiplied: got [tokens, 8] and 1"));
-  EXPECT_THAT(block("x = x / x\n"),
-              ElementsAre("19:5: error: a tensor is not divided by a tensor"));
-  EXPECT_THAT(block("x = x / (2 - 2)\n"), ElementsAre("19:5: error: divides by zero"));
-  EXPECT_THAT(block("x = silu(3)\n"),
-              ElementsAre("19:10: error: expects a tensor, got the number 3"));
-  EXPECT_THAT(block("x = rope(x)\n"),
-              ElementsAre("19:10: error: rope expects [tokens, heads, d], got [tokens, 8]"));
-  EXPECT_THAT(block("x = rope(heads(x, 8))\n"),
-              ElementsAre("19:5: error: rope turns pairs: a head of 1 is odd"));
+      block("x = linear(silu(3), w)\n"),
+      ElementsAre(testing::StartsWith("23:12: error: expects a tensor, got the number 2.8")));
+  EXPECT_THAT(block("x = rope(x, turns)\n"),
+              ElementsAre("23:10: error: rope expects [tokens, heads, d], got [tokens, 8]"));
+  EXPECT_THAT(block("x = rope(heads(x, 4), turns)\n"),
+              ElementsAre("23:5: error: [rope.turns] turns heads of 4, got [tokens, 4, 2]"));
+  EXPECT_THAT(block("x = rope(heads(x, 2), turn)\n"),
+              ElementsAre("23:23: error: rope(x, frequencies) expects the name of a [rope.NAME] of "
+                          "this file; did you mean 'turns'?"));
   EXPECT_THAT(block("x = heads(x, 3)\n"),
-              ElementsAre("19:5: error: 8 columns do not divide into 3 heads"));
+              ElementsAre("23:5: error: 8 columns do not divide into 3 heads"));
   EXPECT_THAT(block("x = heads(x, 1.5)\n"),
-              ElementsAre("19:14: error: heads(x, count) expects a whole number of heads"));
-  EXPECT_THAT(block("x = attention(heads(x, 2), heads(x, 4), heads(x, 4), causal)\n"),
-              ElementsAre("19:5: error: attention expects heads of one size, got [tokens, 2, 4] "
+              ElementsAre("23:14: error: heads(x, count) expects a whole number of heads"));
+  EXPECT_THAT(block("x = attention(heads(x, 2), heads(x, 4), heads(x, 4), causal, scale = 1)\n"),
+              ElementsAre("23:5: error: attention expects heads of one size, got [tokens, 2, 4] "
                           "and [tokens, 4, 2]"));
-  EXPECT_THAT(block("x = attention(heads(x, 2), heads(x, 2), heads(x, 4), causal)\n"),
-              ElementsAre("19:5: error: attention expects k and v of one shape, got [tokens, 2, 4] "
+  EXPECT_THAT(block("x = attention(heads(x, 2), heads(x, 2), heads(x, 4), causal, scale = 1)\n"),
+              ElementsAre("23:5: error: attention expects k and v of one shape, got [tokens, 2, 4] "
                           "and [tokens, 4, 2]"));
   EXPECT_THAT(block("x = attention(heads(x, 2), heads(x, 2), heads(x, 2), full)\n"),
-              ElementsAre("19:54: error: attention(q, k, v, causal) is known with 'causal' only"));
+              ElementsAre("23:54: error: attention(q, k, v, causal) is known with 'causal' only"));
+  const std::string three = "x = attention(heads(x, 2), heads(x, 2), heads(x, 2), causal";
+  EXPECT_THAT(
+      block(three + ")\n"),
+      ElementsAre("23:5: error: attention needs 'scale', as in scale = 1 / sqrt(head_dim)"));
+  EXPECT_THAT(block(three + ", scale = 0)\n"),
+              ElementsAre("23:70: error: 'scale' is a positive number"));
+  EXPECT_THAT(block(three + ", scale = 1, window = 1.5)\n"),
+              ElementsAre("23:82: error: 'window' is a whole number of keys"));
+  EXPECT_THAT(block(three + ", scale = 1, windw = 2)\n"),
+              ElementsAre(testing::EndsWith("has no 'windw'")));
+  EXPECT_THAT(block(three + ", scale = 1, scale = 2)\n"),
+              ElementsAre("23:70: error: 'scale' is given twice"));
 }
 
 TEST(ArchitectureErrors, Names) {
   EXPECT_THAT(block("x = x + hh\nhh = 3\n"),
-              ElementsAre("19:9: error: nothing is named 'hh' here",
-                          "20:6: error: 'hh' would be a number: a statement gives a tensor"));
+              ElementsAre("23:9: error: nothing is named 'hh' here",
+                          "24:6: error: 'hh' would be a number: a statement gives a tensor"));
   EXPECT_THAT(block("x = x + w\n"),
-              ElementsAre("19:9: error: 'w' is a weight: it stands in linear(x, w)"));
+              ElementsAre("23:9: error: 'w' is a weight: it stands in linear(x, w)"));
   EXPECT_THAT(block("x = linear(x, upp)\n"),
-              ElementsAre("19:15: error: no weight is named 'upp'; did you mean 'up'?"));
+              ElementsAre("23:15: error: no weight is named 'upp'; did you mean 'up'?"));
   EXPECT_THAT(block("x = linear(x, x + x)\n"),
-              ElementsAre("19:15: error: linear expects the name of a weight"));
+              ElementsAre("23:15: error: linear expects the name of a weight"));
   EXPECT_THAT(block("x = linaer(x, w)\n"),
-              ElementsAre("19:5: error: no operator is named 'linaer'; did you mean 'linear'?"));
+              ElementsAre("23:5: error: no operator is named 'linaer'; did you mean 'linear'?"));
   EXPECT_THAT(block("x = linear(x)\n"),
-              ElementsAre("19:5: error: linear(x, W) takes 2 arguments, got 1"));
-  EXPECT_THAT(block("x = rms_norm(x, w)\n"),
-              ElementsAre("19:17: error: rms_norm does not take 'w', which is of kind \"linear\""));
+              ElementsAre("23:5: error: linear(x, W) takes 2 arguments, got 1"));
+  EXPECT_THAT(block("x = rms_norm(x, w, 1)\n"),
+              ElementsAre("23:17: error: rms_norm does not take 'w', which is of kind \"linear\""));
+  EXPECT_THAT(block("x = rms_norm(x, ln, 0)\n"),
+              ElementsAre("23:21: error: eps of rms_norm is a positive number"));
   EXPECT_THAT(block("w = x\n"),
-              ElementsAre("19:1: error: 'w' is the name of a weight: assign to another"));
+              ElementsAre("23:1: error: 'w' is the name of a weight: assign to another"));
   EXPECT_THAT(block("x = embed(ids, emb)\n"),
-              ElementsAre("19:5: error: embed(ids, W) stands in [embed] and takes 'ids'"));
+              ElementsAre("23:5: error: embed(ids, W) stands in [embed] and takes 'ids'"));
   EXPECT_THAT(
       block("x = linear(x, head_w)\n"),
       ElementsAre(
-          "19:15: error: 'head_w' is one for all layers: [block] needs {layer} in its names"));
+          "23:15: error: 'head_w' is one for all layers: [block] needs {layer} in its names"));
   EXPECT_THAT(block("h = silu(x)\n"),
-              ElementsAre("19:1: error: [block] never assigns 'x', its result"));
-  EXPECT_THAT(block("h = silu(x)\nx = rms_norm(x, ln)\n"),
-              ElementsAre("19:5: error: 'h' does not reach the result"));
+              ElementsAre("23:1: error: [block] never assigns 'x', its result"));
+  EXPECT_THAT(block("h = silu(x)\nx = rms_norm(x, ln, rms_norm_eps)\n"),
+              ElementsAre("23:5: error: 'h' does not reach the result"));
   // An error in `h` is not repeated where `h` is used.
   EXPECT_THAT(block("h = linear(x, nope)\nx = x + h\nx = x + bad\n"),
-              ElementsAre("19:15: error: no weight is named 'nope'",
-                          "21:9: error: nothing is named 'bad' here"));
+              ElementsAre("23:15: error: no weight is named 'nope'",
+                          "25:9: error: nothing is named 'bad' here"));
   EXPECT_THAT(errors(toy(rest, "logits = linear(x, w)")),
-              ElementsAre("19:5: error: 'y' does not reach the result",
-                          "23:29: error: 'w' is one of each layer: only [block] can use it"));
+              ElementsAre("23:5: error: 'y' does not reach the result",
+                          "27:29: error: 'w' is one of each layer: only [block] can use it"));
+}
+
+// The loss goes by chunks of logits: what follows the head's product is elementwise.
+TEST(ArchitectureErrors, Head) {
+  auto withHead = [](const std::string &graph) {
+    return errors(toy("x = x + linear(rms_norm(x, ln, 1), w) + row\n", graph));
+  };
+  EXPECT_THAT(withHead("logits = heads(linear(x, head_w), 1)"),
+              ElementsAre(testing::HasSubstr("'logits' of [head] must be [tokens, 16]")));
+  EXPECT_THAT(withHead("logits = linear(x, head_w) * linear(x, head_w)"),
+              ElementsAre(testing::HasSubstr("one product with a weight of kind \"head\"")));
+}
+
+// Each layer is of the first kind whose `when` holds.
+TEST(ArchitectureErrors, Kinds) {
+  const std::string graph = "graph = 'x = x + linear(rms_norm(x, ln, 1), w) + row'\n";
+  auto kinds = [&](const std::string &blocks) {
+    std::string text =
+        std::string(head) + "[head]\ngraph = 'logits = tanh(linear(x, head_w) / 3)'\n";
+    text.replace(text.find("[block]\n"), 8, blocks);
+    text.replace(text.find("up = {"), text.find("head_w = {") - text.find("up = {"), "");
+    return errors(text);
+  };
+  EXPECT_THAT(kinds("[block.a]\nwhen = 'layer == 0'\n" + graph + "[block.b]\n" + graph),
+              ElementsAre());
+  EXPECT_THAT(kinds("[block.a]\nwhen = 'layer == 1'\n" + graph),
+              ElementsAre(testing::HasSubstr("no kind of block takes layer 0")));
+  EXPECT_THAT(kinds("[block.a]\n" + graph + "[block.b]\n" + graph),
+              ElementsAre(testing::HasSubstr("[block.a] takes all layers")));
 }
 
 TEST(ArchitectureErrors, Syntax) {
   EXPECT_THAT(block("x = linear(x, w\nh = silu(x)\n= 3\nx + 1\nx = 1 2\nx =\n"),
-              ElementsAre("20:1: error: expected ',' or ')', got 'h'",
-                          "21:1: error: expected a name to assign to, got '='",
-                          "22:3: error: expected '=' after 'x', got '+'",
-                          "23:7: error: expected the end of the line, got '2'",
-                          "24:4: error: expected a value, got the end of the line"));
+              ElementsAre("24:1: error: expected ',' or ')', got 'h'",
+                          "25:1: error: expected a name to assign to, got '='",
+                          "26:3: error: expected '=' after 'x', got '+'",
+                          "27:7: error: expected the end of the line, got '2'",
+                          "28:4: error: expected a value, got the end of the line"));
   EXPECT_THAT(block("x = x ä\n"),
-              ElementsAre("19:7: error: expected the end of the line, got 'ä'"));
+              ElementsAre("23:7: error: expected the end of the line, got 'ä'"));
   EXPECT_EQ(bindText(toy("x = linear((x, w)\n")),
-            "a.toml:19:14: error: expected ',' or ')', got ','\n"
+            "a.toml:23:14: error: expected ',' or ')', got ','\n"
             "x = linear((x, w)\n"
             "             ^\n"
-            "a.toml:19:12: note: this '(' is not closed\n");
+            "a.toml:23:12: note: this '(' is not closed\n");
 }
 
 TEST(ArchitectureErrors, Tables) {
@@ -181,13 +241,14 @@ TEST(ArchitectureErrors, Tables) {
                           "2.6666666666666665"));
   EXPECT_THAT(
       with("'hidden_size / 4'", "'heads(2, 3)'"),
-      ElementsAre("6:42: error: 'heads' is no part of a size: write symbols, numbers, + - * /"));
+      ElementsAre("6:42: error: 'heads' is no part of a number: write symbols, numbers, + - * "
+                  "/ %, comparisons and functions of one number, as sqrt"));
   EXPECT_THAT(with("'hidden_size / 4'", "\"\\u0068idden_size\""),
               ElementsAre("6:41: error: write it as a literal string, in ' or ''': escapes would "
                           "move its columns"));
   EXPECT_THAT(with("kind = \"norm\"", "kind = \"nrom\""),
               ElementsAre("11:15: error: 'weights.ln.kind' must be one of linear, embedding, head, "
-                          "norm; got \"nrom\"; did "
+                          "norm, row; got \"nrom\"; did "
                           "you mean 'norm'?"));
   EXPECT_THAT(
       with("'3 * hidden_size'", "'3 * hidden_size - 24'"),
@@ -208,7 +269,7 @@ TEST(ArchitectureErrors, Tables) {
                                     testing::Lt(300u)))));
   EXPECT_THAT(with("[embed]", "[embedd]"),
               ElementsAre("1:1: error: [embed] is missing",
-                          "15:2: error: unknown table 'embedd' of an architecture; did you "
+                          "19:2: error: unknown table 'embedd' of an architecture; did you "
                           "mean 'embed'?"));
   EXPECT_THAT(with("layers = {", "n_layers = {"),
               ElementsAre("1:1: error: [hyper] must describe 'layers'"));

@@ -72,8 +72,11 @@ TEST(Llama, FromGguf) {
   BoundModel model;
   ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::Gguf, smol), model, diags)) << diags.text();
   EXPECT_EQ(model.layers, 30);
-  EXPECT_EQ(model.headDim, 64);
-  EXPECT_EQ(model.ropeTheta, 100000);
+  EXPECT_EQ(model.hyper["head_dim"], 64);
+  EXPECT_EQ(model.hyper["rope_theta"], 100000);
+  ASSERT_EQ(model.ropes.size(), 1u);
+  EXPECT_THAT(model.ropes[0].inverse, testing::SizeIs(32));
+  EXPECT_FLOAT_EQ(model.ropes[0].inverse[16], float(std::pow(100000.0, -0.5)));
   EXPECT_EQ(model.maxPositions, 8192);
   EXPECT_TRUE(model.tied);
   EXPECT_EQ(model.weight("lm_head")->tiedTo, "embed_tokens");
@@ -84,29 +87,32 @@ TEST(Llama, FromGguf) {
   EXPECT_EQ(model.adaptableModules().size(), 210u);
   EXPECT_EQ(model.adaptableModules()[8], "model.layers.1.self_attn.k_proj");
   EXPECT_EQ(shapes(model.embed), "embed(-2 embed_tokens) 576\n");
-  EXPECT_EQ(shapes(model.block), "rms_norm(-1 input_layernorm) 576\n"
-                                 "linear(0 q_proj) 576\n"
-                                 "heads(1 ) 9 64\n"
-                                 "rope(2 ) 9 64\n"
-                                 "linear(0 k_proj) 192\n"
-                                 "heads(4 ) 3 64\n"
-                                 "rope(5 ) 3 64\n"
-                                 "linear(0 v_proj) 192\n"
-                                 "heads(7 ) 3 64\n"
-                                 "attention(3 6 8 ) 576\n"
-                                 "linear(9 o_proj) 576\n"
-                                 "add(-1 10 ) 576\n"
-                                 "rms_norm(11 post_attention_layernorm) 576\n"
-                                 "linear(12 gate_proj) 1536\n"
-                                 "silu(13 ) 1536\n"
-                                 "linear(12 up_proj) 1536\n"
-                                 "mul(14 15 ) 1536\n"
-                                 "linear(16 down_proj) 576\n"
-                                 "add(11 17 ) 576\n");
-  EXPECT_EQ(model.block.output, 18);
+  EXPECT_EQ(shapes(model.block(29)), "rms_norm(-1 input_layernorm) 576\n"
+                                     "linear(0 q_proj) 576\n"
+                                     "heads(1 ) 9 64\n"
+                                     "rope(2 ) 9 64\n"
+                                     "linear(0 k_proj) 192\n"
+                                     "heads(4 ) 3 64\n"
+                                     "rope(5 ) 3 64\n"
+                                     "linear(0 v_proj) 192\n"
+                                     "heads(7 ) 3 64\n"
+                                     "attention(3 6 8 ) 576\n"
+                                     "linear(9 o_proj) 576\n"
+                                     "add(-1 10 ) 576\n"
+                                     "rms_norm(11 post_attention_layernorm) 576\n"
+                                     "linear(12 gate_proj) 1536\n"
+                                     "function(13 ) 1536\n"
+                                     "linear(12 up_proj) 1536\n"
+                                     "mul(14 15 ) 1536\n"
+                                     "linear(16 down_proj) 576\n"
+                                     "add(11 17 ) 576\n");
+  EXPECT_EQ(model.block(0).output, 18);
   EXPECT_EQ(shapes(model.head), "rms_norm(-1 norm) 576\nlinear(0 lm_head) 49152\n");
-  EXPECT_TRUE(model.block.nodes[9].causal);
-  EXPECT_THAT(model.block.nodes[1].range.str(), testing::EndsWith("llama.toml:54:16"));
+  EXPECT_EQ(model.head.product, 1);
+  EXPECT_EQ(model.block(0).nodes[0].number, 1e-5);
+  EXPECT_EQ(model.block(0).nodes[9].number, 0.125);
+  EXPECT_EQ(model.block(0).nodes[9].window, 0);
+  EXPECT_THAT(model.block(0).nodes[1].range.str(), testing::EndsWith("llama.toml:59:16"));
 }
 
 TEST(Llama, UntiedWhereTheFileHasAHead) {
@@ -131,15 +137,15 @@ TEST(Llama, FromConfigWithDefaults) {
   ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, config()), model, diags))
       << diags.text();
   EXPECT_EQ(model.hyper["n_kv_heads"], 4);
-  EXPECT_EQ(model.headDim, 16);
-  EXPECT_EQ(model.ropeTheta, 10000);
+  EXPECT_EQ(model.hyper["head_dim"], 16);
+  EXPECT_EQ(model.hyper["rope_theta"], 10000);
   EXPECT_FALSE(model.tied);
   Keys newer = config();
   newer["rope_parameters.rope_theta"] = 500000.0;
   newer["rope_parameters.rope_type"] = std::string("default");
   ASSERT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, newer), model, diags))
       << diags.text();
-  EXPECT_EQ(model.ropeTheta, 500000);
+  EXPECT_EQ(model.hyper["rope_theta"], 500000);
   newer["rope_scaling.rope_type"] = std::string("default"); // nothing is scaled
   newer["rope_scaling.factor"] = int64_t(1);
   newer["attention_dropout"] = 0.0;
@@ -192,13 +198,16 @@ TEST(Llama, BadFacts) {
       ElementsAre("config.json: error: 'hidden_act' is \"gelu\"; 'llama' expects \"silu\" or "
                   "\"swish\""));
   for (const std::string key : {"rope_scaling.type", "rope_scaling.rope_type"})
-    EXPECT_THAT(with(key, std::string("linear")),
+    EXPECT_THAT(with(key, std::string("yarn")),
                 ElementsAre("config.json: error: '" + key +
-                            "' is \"linear\"; 'llama' expects \"default\" or \"none\": scaled "
-                            "rotary positions are known, not in this version"));
+                            "' is \"yarn\"; 'llama' expects \"default\" or \"none\" or \"linear\" "
+                            "or \"llama3\""));
+  EXPECT_THAT(with("rope_scaling.type", std::string("linear")),
+              ElementsAre("config.json: error: rotary positions of type 'linear' need a factor of "
+                          "at least 1, got 0"));
   EXPECT_THAT(with("rope_scaling.factor", int64_t(2)),
-              ElementsAre("config.json: error: 'rope_scaling.factor' is 2; 'llama' expects 1 or 0: "
-                          "scaled rotary positions are known, not in this version"));
+              ElementsAre("config.json: error: a factor of 2 asks for scaled rotary positions, but "
+                          "no type of scaling is stated"));
   Keys keys = config();
   keys.erase("hidden_size");
   keys.erase("vocab_size");
@@ -206,10 +215,10 @@ TEST(Llama, BadFacts) {
       bound(keys, ModelFacts::Kind::HuggingFace),
       ElementsAre("config.json: error: no 'hidden_size': the file does not say 'hidden_size'",
                   "config.json: error: no 'vocab_size': the file does not say 'vocab_size'"));
-  EXPECT_THAT(bound(smol, ModelFacts::Kind::Gguf, {"rope_freqs.weight"}),
-              ElementsAre("m.gguf: error: the file has a tensor 'rope_freqs.weight', which 'llama' "
-                          "does not use: scaled "
-                          "rotary positions are known, not in this version"));
+  EXPECT_THAT(
+      bound(smol, ModelFacts::Kind::Gguf, {"rope_freqs.weight"}),
+      ElementsAre("m.gguf: error: tensor 'rope_freqs.weight' must be 32 positive numbers of "
+                  "type F32"));
 }
 
 // Every number that is read, as every kind of nonsense: one error that names the key.
@@ -264,18 +273,50 @@ TEST(Llama, BadShapes) {
   EXPECT_EQ(shape(rest + "n_heads = 4, num_attention_heads = 3"),
             "a.toml:3:97: error: 'n_heads' is given twice, here as 'num_attention_heads'");
   EXPECT_EQ(shape(rest + "n_heads = 4, n_kv_heads = 3"),
-            folder + "/llama.toml:57:16: error: 4 heads of q cannot share 3 heads of k and v: the "
+            folder + "/llama.toml:62:16: error: 4 heads of q cannot share 3 heads of k and v: the "
                      "first must be a multiple "
                      "of the second");
   EXPECT_EQ(shape(rest + "n_heads = 4, head_dim = 15"),
             folder +
-                "/llama.toml:35:1: error: the 60 rows of 'q_proj' are not 4 heads of an even size");
+                "/llama.toml:30:1: error: the 60 rows of 'q_proj' are not 4 heads of an even size");
   EXPECT_EQ(shape(rest + "n_heads = 5"), folder + "/llama.toml:14:146: error: 'head_dim' must be a "
                                                   "whole number from 1 to 2147483647, got 12.8");
   EXPECT_EQ(shape("layers = 10000, hidden_size = 2147483647, intermediate_size = 2147483647, "
                   "vocab_size = 512, n_heads = 1, "
                   "head_dim = 2"),
-            folder + "/llama.toml:35:1: error: the model has more than 2^45 weights");
+            folder + "/llama.toml:30:1: error: the model has more than 2^45 weights");
+}
+
+// Of each kind of rope: the numbers are those of tests/golden/arch; here what they are made of.
+TEST(Rope, Scaling) {
+  auto inverse = [](Keys more) {
+    Keys keys = config();
+    keys.merge(more);
+    Diagnostics diags;
+    BoundModel model;
+    EXPECT_TRUE(bind(llama(), {}, facts(ModelFacts::Kind::HuggingFace, keys), model, diags))
+        << diags.text();
+    return model.ropes.at(0).inverse;
+  };
+  const std::vector<float> plain = inverse({});
+  const std::vector<float> linear =
+      inverse({{"rope_scaling.type", std::string("linear")}, {"rope_scaling.factor", 4.0}});
+  const std::vector<float> llama3 =
+      inverse({{"rope_parameters.rope_type", std::string("llama3")},
+               {"rope_parameters.factor", 8.0},
+               {"rope_parameters.low_freq_factor", 1.0},
+               {"rope_parameters.high_freq_factor", 4.0},
+               {"rope_parameters.original_max_position_embeddings", int64_t(128)}});
+  ASSERT_EQ(plain.size(), 8u);
+  for (size_t i = 0; i < plain.size(); ++i)
+    EXPECT_EQ(linear[i], plain[i] / 4);
+  EXPECT_EQ(llama3[0], plain[0]);     // a wavelength of 6 positions is kept
+  EXPECT_EQ(llama3[7], plain[7] / 8); // one of 20,000 is stretched
+  // One of 63, half a period of 128 above the shortest that is mixed: (128 / 62.8 - 1) / 3 of it
+  // stays.
+  EXPECT_GT(llama3[2], plain[2] / 8);
+  EXPECT_LT(llama3[2], plain[2]);
+  EXPECT_NEAR(llama3[2], plain[2] * (0.34577 + 0.65423 / 8), 1e-5);
 }
 
 TEST(FindArchitecture, ByNameByPathAndByType) {
@@ -287,7 +328,7 @@ TEST(FindArchitecture, ByNameByPathAndByType) {
   Spec byPath = parse(good(), diags, {"model.architecture=" + folder + "/llama.toml"});
   EXPECT_TRUE(findArchitecture(byPath, "", {}, {}, diags));
   EXPECT_EQ(diags.text(), "");
-  EXPECT_FALSE(findArchitecture(bySource, "qwen2", {folder}, {}, diags));
+  EXPECT_FALSE(findArchitecture(bySource, "qwen9", {folder}, {}, diags));
   const std::vector<std::shared_ptr<const SourceFile>> embedded = {llama().file};
   EXPECT_TRUE(findArchitecture(bySource, "llama", {}, embedded, diags));
   EXPECT_FALSE(findArchitecture(bySource, "gemma", {}, embedded, diags)) << "it has its own norms";
@@ -295,7 +336,7 @@ TEST(FindArchitecture, ByNameByPathAndByType) {
       findArchitecture(parse(good(), diags, {"model.architecture=lama"}), "", {folder}, {}, diags));
   EXPECT_THAT(
       messages(diags),
-      ElementsAre("2:10: error: the model is of type 'qwen2', which no architecture describes",
+      ElementsAre("2:10: error: the model is of type 'qwen9', which no architecture describes",
                   "2:10: error: the model is of type 'gemma', which no architecture describes",
                   "--set model.architecture=lama: error: no architecture is named 'lama'; did you "
                   "mean 'llama'?"));

@@ -29,7 +29,9 @@ TEST(Rope, TableIsTransformers) {
                              sines = golden->floats("rope.sin");
   ASSERT_TRUE(cosines && sines);
   int64_t dim = info->shape.back(), positions = int64_t(cosines->size()) / dim;
-  PlanTable table{"rope", 0, positions, dim, 10000.0};
+  PlanTable table{"rope", 0, positions, dim};
+  for (int64_t i = 0; i < dim / 2; ++i)
+    table.frequencies.push_back(float(std::pow(10000.0, -2.0 * double(i) / double(dim))));
   std::vector<float> out(size_t(positions * dim));
   fillRopeTable(table, out.data());
   for (int64_t p = 0; p < positions; ++p)

@@ -10,7 +10,9 @@ AttentionSizes::AttentionSizes(DictionaryAttr params)
       dim(intParam(params, "head_dim")), paddedDim(roundUp(dim, 8)),
       panels(ceilDiv(intParam(params, "max_segment"), tileColumns)),
       longest(roundUp(intParam(params, "max_segment"), blockRows)),
-      scale(floatParam(params, "scale")) {}
+      scale(floatParam(params, "scale")),
+      window(params.contains("window") ? intParam(params, "window") : 0),
+      softcap(params.contains("softcap") ? floatParam(params, "softcap") : 0) {}
 
 LogicalResult lorac::cpu::checkAttention(Location loc, DictionaryAttr params) {
   int64_t heads = intParam(params, "heads"), kvHeads = intParam(params, "kv_heads");
@@ -31,6 +33,22 @@ SegmentTile::SegmentTile(KernelBuilder &k, Value tile, Value starts, int64_t cou
 
 Value BlockPair::seenBy(KernelBuilder &k, Value r) const {
   return k.min(keys, k.sub(k.add(k.add(query, r), 1), key));
+}
+
+Value BlockPair::beforeWindow(KernelBuilder &k, Value r, int64_t window) const {
+  return k.max(k.sub(k.sub(k.add(query, r), window - 1), key), k.index(0));
+}
+
+Value lorac::cpu::firstKeyBlock(KernelBuilder &k, Value query, int64_t window) {
+  if (window == 0)
+    return k.index(0);
+  Value first = k.max(k.sub(query, window - 1), k.index(0));
+  return k.mul(k.div(first, blockRows), blockRows);
+}
+
+int64_t lorac::cpu::mostKeys(DictionaryAttr params, int64_t rows) {
+  int64_t keys = std::min(rows, intParam(params, "max_segment"));
+  return params.contains("window") ? std::min(keys, intParam(params, "window")) : keys;
 }
 
 void lorac::cpu::blockScores(KernelBuilder &k, const BlockPair &pair, Value a, Value packed,

@@ -18,6 +18,8 @@ struct AttentionSizes {
   int64_t panels;    ///< panels of 16 keys that hold the longest segment
   int64_t longest;   ///< the longest segment, in whole blocks
   double scale;
+  int64_t window; ///< keys that a query sees, its own among them; 0: all before
+  double softcap; ///< 0: none
 
   explicit AttentionSizes(mlir::DictionaryAttr params);
   int64_t group() const { return heads / kvHeads; }
@@ -55,7 +57,15 @@ struct BlockPair {
 
   /// Keys of the block that row r of the block of queries sees: at least one.
   mlir::Value seenBy(KernelBuilder &k, mlir::Value r) const;
+  /// Of those the ones, from the block's first on, that lie before the window of row r.
+  mlir::Value beforeWindow(KernelBuilder &k, mlir::Value r, int64_t window) const;
 };
+
+/// The first block of keys that a block of queries sees.
+mlir::Value firstKeyBlock(KernelBuilder &k, mlir::Value query, int64_t window);
+
+/// Keys that a row of the longest segment sees at most.
+int64_t mostKeys(mlir::DictionaryAttr params, int64_t rows);
 
 /// scores[m, n] = Σ a[m, c]·packed[key + n][c] for pairs at or below the diagonal and some above
 /// it; `a` holds the queries. `columns` are summed. Everything else in `scores` keeps what it held.

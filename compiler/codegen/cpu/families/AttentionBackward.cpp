@@ -89,7 +89,8 @@ private:
     zeroRows(k, top(dQueries), k.index(blockRows), sizes.paddedDim);
     k.forLoop(zero, pair.queries, 1,
               [&](Value r) { delta({k.buffer(O), k.add(row, r), column}, r); });
-    k.forLoop(zero, k.add(query, pair.queries), blockRows, [&](Value key) {
+    Value first = firstKeyBlock(k, query, sizes.window);
+    k.forLoop(first, k.add(query, pair.queries), blockRows, [&](Value key) {
       pair.key = key;
       pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
       blockScores(k, pair, queries, packedKeys, sizes.dim, weights);
@@ -129,10 +130,24 @@ private:
   void weightsAndGradients(const BlockPair &pair, Value r, Value minusLse, Value delta) {
     int64_t lanes = k.lanes();
     Value scale = k.splatF32(sizes.scale), none = k.splatF32(0);
+    Value before = sizes.window ? pair.beforeWindow(k, r, sizes.window) : Value();
     auto visit = [&](Value n, Value live) {
-      Value weight =
-          expOf(k, k.fma(k.vload(weights, {r, n}), scale, minusLse), ExpRange::NotPositive);
+      Value score = k.vload(weights, {r, n}), exponent, slope;
+      if (sizes.softcap > 0) {
+        Value capped = k.vtanh(k.divf(k.mulf(score, scale), k.splatF32(sizes.softcap)));
+        exponent = k.fma(capped, k.splatF32(sizes.softcap), minusLse);
+        slope = k.subf(k.splatF32(1), k.mulf(capped, capped));
+      } else {
+        exponent = k.fma(score, scale, minusLse);
+      }
+      Value weight = expOf(k, exponent, ExpRange::NotPositive);
       Value gradient = k.mulf(k.mulf(weight, scale), k.subf(k.vload(dScores, {r, n}), delta));
+      if (slope)
+        gradient = k.mulf(gradient, slope);
+      if (before) {
+        Value hidden = k.mask(k.sub(before, n));
+        weight = k.select(hidden, none, weight), gradient = k.select(hidden, none, gradient);
+      }
       k.vstore(live ? k.select(live, weight, none) : weight, weights, {r, n});
       k.vstore(live ? k.select(live, gradient, none) : gradient, dScores, {r, n});
     };
@@ -191,8 +206,8 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
 
 /// As if all rows were in segments of the longest length.
 static int64_t flops(DictionaryAttr params, int64_t rows) {
-  int64_t keys = std::min(rows, intParam(params, "max_segment"));
-  return 5 * rows * (keys + 1) * intParam(params, "heads") * intParam(params, "head_dim");
+  return 5 * rows * (mostKeys(params, rows) + 1) * intParam(params, "heads") *
+         intParam(params, "head_dim");
 }
 
 const Family lorac::cpu::attentionBackwardFamily = {

@@ -1,7 +1,7 @@
 // o = softmax(scale·q·kᵀ below the diagonal)·v for one head of one segment, in blocks with a
 // running maximum and sum (Dao 2022, algorithm 1). Keys are packed once a tile, so that vectors run
 // over keys; values and queries are copied to rows of their own, so that no leading dimension makes
-// them meet in the cache.
+// them meet in the cache. Blocks before the window of all their queries are not visited.
 
 #include "compiler/codegen/cpu/families/Attention.h"
 #include "compiler/codegen/cpu/families/Columns.h"
@@ -50,7 +50,8 @@ public:
     k.forLoop(zero, segment.length, blockRows, [&](Value query) {
       BlockPair pair{query, k.min(k.sub(segment.length, query), k.index(blockRows)), {}, {}};
       beginBlock(pair);
-      k.forLoop(zero, k.add(query, pair.queries), blockRows, [&](Value key) {
+      Value first = firstKeyBlock(k, query, sizes.window);
+      k.forLoop(first, k.add(query, pair.queries), blockRows, [&](Value key) {
         pair.key = key;
         pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
         blockScores(k, pair, queries, keys, sizes.dim, scores);
@@ -76,8 +77,27 @@ private:
              });
     zeroRows(k, {sums, zero, zero}, k.index(blockRows), sizes.paddedDim);
     k.forLoop(zero, k.index(blockRows), k.lanes(), [&](Value r) {
-      k.vstore(k.splatF32(-std::numeric_limits<double>::infinity()), maxima, r);
+      k.vstore(k.splatF32(least()), maxima, r);
       k.vstore(k.splatF32(0), totals, r);
+    });
+  }
+
+  /// A maximum of no key. Finite where a block may hold none that a row sees, for the difference of
+  /// two of them is taken.
+  double least() const { return sizes.window ? -1e30 : -std::numeric_limits<double>::infinity(); }
+
+  /// Row r of the scores capped, and -infinity before its window.
+  void capAndBlank(const BlockPair &pair, Value r) {
+    Value end = seenColumns(pair, r), none = k.splatF32(-std::numeric_limits<double>::infinity());
+    Value before = sizes.window ? pair.beforeWindow(k, r, sizes.window) : Value();
+    k.forLoop(k.index(0), end, k.lanes(), [&](Value n) {
+      Value score = k.vload(scores, {r, n});
+      if (sizes.softcap > 0)
+        score =
+            k.mulf(k.vtanh(k.divf(score, k.splatF32(sizes.softcap))), k.splatF32(sizes.softcap));
+      if (before)
+        score = k.select(k.mask(k.sub(before, n)), none, score);
+      k.vstore(score, scores, {r, n});
     });
   }
 
@@ -85,7 +105,11 @@ private:
   /// query sees.
   void exponentials(const BlockPair &pair) {
     Value zero = k.index(0);
-    k.forLoop(zero, pair.queries, 1, [&](Value r) { k.store(maximum(pair, r), shrinks, r); });
+    k.forLoop(zero, pair.queries, 1, [&](Value r) {
+      if (sizes.window || sizes.softcap > 0)
+        capAndBlank(pair, r);
+      k.store(maximum(pair, r), shrinks, r);
+    });
     k.forLoop(zero, k.index(blockRows), k.lanes(), [&](Value r) {
       Value before = k.vload(maxima, r), now = k.maxf(k.vload(shrinks, r), before);
       Value shrink = expOf(k, k.subf(before, now), ExpRange::NotPositive);
@@ -184,8 +208,8 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
 
 /// As if all rows were in segments of the longest length.
 static int64_t flops(DictionaryAttr params, int64_t rows) {
-  int64_t keys = std::min(rows, intParam(params, "max_segment"));
-  return 2 * rows * (keys + 1) * intParam(params, "heads") * intParam(params, "head_dim");
+  return 2 * rows * (mostKeys(params, rows) + 1) * intParam(params, "heads") *
+         intParam(params, "head_dim");
 }
 
 const Family lorac::cpu::attentionForwardFamily = {

@@ -53,6 +53,14 @@ Value lorac::cpu::loadLive(KernelBuilder &k, Value memory, Value column, int64_t
   return live >= k.lanes() ? k.vload(memory, column) : k.vloadMasked(memory, column, k.mask(live));
 }
 
+void lorac::cpu::storeLive(KernelBuilder &k, Value value, Value memory, ValueRange at,
+                           int64_t live) {
+  if (live >= k.lanes())
+    k.vstore(value, memory, at);
+  else
+    k.vstoreMasked(value, memory, at, k.mask(live));
+}
+
 // As KernelBuilder's vexp, with the clamps' operands in the order that lets NaN through.
 Value lorac::cpu::expOf(KernelBuilder &k, Value x, ExpRange range) {
   auto vector = dyn_cast<VectorType>(x.getType());

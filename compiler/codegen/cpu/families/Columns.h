@@ -28,6 +28,10 @@ mlir::Value keepLive(KernelBuilder &k, mlir::Value value, int64_t live, mlir::Va
 /// A vector of a dense buffer that may end inside it: lanes from `live` on are 0 and are not read.
 mlir::Value loadLive(KernelBuilder &k, mlir::Value memory, mlir::Value column, int64_t live);
 
+/// Writes a vector, of which lanes from `live` on are left.
+void storeLive(KernelBuilder &k, mlir::Value value, mlir::Value memory, mlir::ValueRange at,
+               int64_t live);
+
 enum class ExpRange { Whole, NotPositive };
 
 /// e^x, relative error 2e-7: 0 below -87.3, infinite above 88.37, NaN for NaN. `NotPositive` is

@@ -1,9 +1,10 @@
 // row_loss = log Σ exp(z) - z[label]; backward: z becomes (softmax(z) - onehot(label))·loss_scale.
 // A row without label has loss 0 and gradient 0. Rows of logits pass three times through the cache:
-// maximum, sum, scale.
+// maximum, sum, scale. A body makes z of the products first, and leaves its derivative in scratch.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
+#include "compiler/codegen/cpu/families/MapBody.h"
 #include "runtime/abi.h"
 
 using namespace mlir;
@@ -14,16 +15,24 @@ namespace lorac::cpu {
 extern const Family crossEntropyFamily;
 }
 
-static FailureOr<KernelShape> describe(Location, DictionaryAttr, const CpuTarget &) {
-  return KernelShape{.space = lora::TileSpace::Rows, .tile = 1};
+static int64_t paddedVocab(DictionaryAttr params) { return roundUp(intParam(params, "vocab"), 16); }
+
+// `derivative`: a body's is kept for the backward pass.
+static FailureOr<KernelShape> describe(Location, DictionaryAttr params, const CpuTarget &) {
+  return KernelShape{.space = lora::TileSpace::Rows,
+                     .tile = 1,
+                     .scratch = params.contains("derivative") ? 4 * paddedVocab(params) : 0};
 }
 
 namespace {
 
 class CrossEntropyRow {
 public:
-  CrossEntropyRow(KernelBuilder &k, Value m, int64_t vocab, int64_t ld, bool backward)
-      : k(k), m(m), vocab(vocab), ld(ld), backward(backward), logits(k.buffer(0)) {}
+  /// `derivatives` of a row, where `body` makes the logits.
+  CrossEntropyRow(KernelBuilder &k, Value m, int64_t vocab, int64_t ld, bool backward, Block *body,
+                  Value derivatives)
+      : k(k), m(m), vocab(vocab), ld(ld), backward(backward), body(body), derivatives(derivatives),
+        logits(k.buffer(0)) {}
 
   void emit() {
     Value label = k.load(k.buffer(1), m);
@@ -42,6 +51,8 @@ private:
   static constexpr int accumulators = 4;
 
   Value labelled(Value label) {
+    if (body)
+      makeLogits();
     Value atLabel = k.load(logits, {m, label});
     Value largest = maximum();
     Value sum = sumOfExponentials(k.broadcast(largest));
@@ -55,7 +66,21 @@ private:
     });
     zero((vocab + k.lanes() - 1) / k.lanes() * k.lanes());
     k.store(k.subf(k.load(logits, {m, label}), k.lossScale()), logits, {m, label});
+    if (body)
+      overColumns(k, vocab, [&](Value column, int64_t live) {
+        Value slope = keepLive(k, k.vload(derivatives, column), live, k.splatF32(0));
+        k.vstore(k.mulf(k.vload(logits, {m, column}), slope), logits, {m, column});
+      });
     return loss;
+  }
+
+  void makeLogits() {
+    overColumns(k, vocab, [&](Value column, int64_t) {
+      KernelBuilder::Values made = vectoriseMapBody(k, *body, k.vload(logits, {m, column}));
+      k.vstore(made[0], logits, {m, column});
+      if (backward)
+        k.vstore(made[1], derivatives, column);
+    });
   }
 
   Value maximum() {
@@ -93,7 +118,8 @@ private:
   Value m;
   int64_t vocab, ld;
   bool backward;
-  Value logits;
+  Block *body;
+  Value derivatives, logits;
 };
 
 } // namespace
@@ -105,8 +131,14 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
                   {KernelBuilder::activation(context, ld),
                    KernelBuilder::dense({manyRows}, IntegerType::get(context, 32)),
                    KernelBuilder::dense({manyRows}, Float32Type::get(context))});
+  Block *body = kernel.getBody().empty() ? nullptr : &kernel.getBody().front();
+  if (body && failed(checkMapBody(*body)))
+    return failure();
+  Value derivatives;
+  if (kernel.hasParam("derivative"))
+    derivatives = k.scratchF32(0, {paddedVocab(kernel.getParams())});
   forEachRow(k, kernel.getTile(), [&](Value m) {
-    CrossEntropyRow(k, m, vocab, ld, kernel.intParam("backward")).emit();
+    CrossEntropyRow(k, m, vocab, ld, kernel.intParam("backward"), body, derivatives).emit();
   });
   return success();
 }

@@ -20,11 +20,16 @@ static bool hasVectorForm(Operation &op) {
     default:
       return false;
     }
-  if (isa<math::ExpOp>(op))
-    return op.getResult(0).getType().isF32();
+  if (isa<math::SqrtOp>(op)) // of float64 too
+    return true;
+  if (isa<
+#define LORAC_SCALAR(name, op, value, gradient, vector) op,
+#include "dsl/Functions.def"
+          arith::AddFOp>(op))
+    return isa<arith::AddFOp>(op) || op.getResult(0).getType().isF32();
   return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
              arith::SelectOp, arith::MaximumFOp, arith::MinimumFOp, arith::ExtFOp, arith::TruncFOp,
-             math::SqrtOp, math::AbsFOp>(op);
+             math::AbsFOp>(op);
 }
 
 LogicalResult lorac::cpu::checkMapBody(Block &body) {
@@ -45,10 +50,12 @@ static Value vectorise(KernelBuilder &k, Operation &op, IRMapping &known) {
   KernelBuilder::Values operands;
   for (Value operand : op.getOperands())
     operands.push_back(known.lookup(operand));
-  // Clamped, not infinite: a product of its result with a zero gradient must not be NaN (silu of
-  // -100, backward).
-  if (isa<math::ExpOp>(op))
-    return k.vexp(operands[0]);
+  // vexp is clamped, not infinite: a product of its result with a zero gradient must not be NaN
+  // (silu of -100, backward). A square root has a vector form of its own.
+#define LORAC_SCALAR(name, op_, value, gradient, vector)                                           \
+  if (isa<op_>(op) && !isa<math::SqrtOp>(op))                                                      \
+    return k.vector(operands[0]);
+#include "dsl/Functions.def"
   if (isa<arith::MaximumFOp>(op))
     return k.maxf(operands[0], operands[1]);
   if (isa<arith::MinimumFOp>(op))

@@ -7,8 +7,8 @@
 namespace lorac::cpu {
 
 /// Succeeds where each op of the body has a vector form: arith.constant, addf, subf, mulf, divf,
-/// negf, cmpf (olt, ogt, ole, oge, oeq, one), select, maximumf, minimumf, extf, truncf, math.sqrt,
-/// absf, exp of f32. Else an error at the op names it.
+/// negf, cmpf (olt, ogt, ole, oge, oeq, one), select, maximumf, minimumf, extf, truncf, math.absf,
+/// the functions of dsl/Functions.def. Else an error at the op names it.
 mlir::LogicalResult checkMapBody(mlir::Block &body);
 
 /// What the checked body yields, given vectors of the target's lanes for its arguments.

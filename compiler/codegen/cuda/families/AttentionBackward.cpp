@@ -18,7 +18,7 @@ static constexpr double log2e = 1.4426950408889634;
 namespace {
 // What scores of a head's row are compared with: 16 bytes, those of a tile's rows side by side.
 struct RowStats {
-  // lse·log2 e; rowsum(do·o); its sample's first row, as bits.
+  // lse·log2 e; rowsum(do·o); the first row that it sees, as bits.
   enum { LogSum, Delta, Start, Numbers = 4 };
   int64_t rows; // that a head has room for
 
@@ -85,7 +85,8 @@ static LogicalResult buildDelta(Kernel &kernel) {
       d.store(d.bits(d.loadNum(lse, {at * shape.ldl + head}) * log2e), numbers,
               {d.constant(RowStats::LogSum)});
       d.store(d.bits(d.loadNum(deltas, {e})), numbers, {d.constant(RowStats::Delta)});
-      d.store(at - d.loadInt(positions, {at}), numbers, {d.constant(RowStats::Start)});
+      d.store(firstSeen(shape, at, d.loadInt(positions, {at})), numbers,
+              {d.constant(RowStats::Start)});
       d.store(d.constant(0), numbers, {d.constant(3)});
       d.copy(numbers, {d.constant(0)}, stats, {rowStats.place(head, at)}, 16);
     });
@@ -149,10 +150,11 @@ static LogicalResult buildQ(Kernel &kernel) {
               eachSum(d, keys, [&](Int j, int64_t e) {
                 Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
                 Bool seen = start[e / 2] <= at && at <= row[e / 2] && row[e / 2] < rows;
-                Num weight = d.named(
-                    "weight", d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
-                                     logSum[e / 2]));
+                Score score = scoreOf(d, shape, d.loadNum(scores, {j, d.constant(e)}));
+                Num weight = d.named("weight", d.exp2(score.log2 - logSum[e / 2]));
                 Num slope = d.loadNum(slopes, {j, d.constant(e)}) - delta[e / 2];
+                if (score.slope)
+                  slope = slope * *score.slope;
                 d.store(d.select(seen, weight * slope, d.number(0)), scores, {j, d.constant(e)});
               });
               multiplyWeights(d, sums, shape.headDim, scores, keys, kTile.tile(), kDown + begin);
@@ -195,7 +197,8 @@ static LogicalResult buildKv(Kernel &kernel) {
   Int qPlace = d.keep("q_place", fragmentPlace(d, qTile.tile(), zero, false, false));
   Int qDown = d.keep("q_down", fragmentPlace(d, qTile.tile(), zero, true, false));
   Int lastKey = d.named("last_key", min(rows, first + attentionRows) - 1);
-  Int lastQuery = d.named("last_query", d.loadInt(rowEnds, {lastKey}));
+  Int end = d.loadInt(rowEnds, {lastKey}); // with a window a query behind it sees none of the keys
+  Int lastQuery = d.named("last_query", shape.window ? min(end, lastKey + shape.window) : end);
 
   d.comment("the query heads that read this key head");
   d.loop("member", 0, shape.group(), 1, [&](Int member) {
@@ -233,12 +236,12 @@ static LogicalResult buildKv(Kernel &kernel) {
           };
           Bool seen =
               d.bits(number(RowStats::Start)) <= key[e / 2] && key[e / 2] <= query + col + e % 2;
+          Score score = scoreOf(d, shape, d.loadNum(scores, {j, d.constant(e)}));
           Num weight = d.named(
-              "weight", d.select(seen,
-                                 d.exp2(d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2() -
-                                        number(RowStats::LogSum)),
-                                 d.number(0)));
+              "weight", d.select(seen, d.exp2(score.log2 - number(RowStats::LogSum)), d.number(0)));
           Num slope = d.loadNum(slopes, {j, d.constant(e)}) - number(RowStats::Delta);
+          if (score.slope)
+            slope = slope * *score.slope;
           d.store(weight, scores, {j, d.constant(e)});
           d.store(weight * slope, slopes, {j, d.constant(e)});
         }
@@ -261,7 +264,7 @@ static Grid kvGrid(DictionaryAttr params, const CudaTarget &, int64_t rows) {
 }
 
 const Family lorac::cuda::attentionDeltaFamily = {
-    "attention_delta", "row_stats[h, m] = lse·log2 e, Σ do·o over head h, first row of m's sample",
+    "attention_delta", "row_stats[h, m] = lse·log2 e, Σ do·o over head h, first row that m sees",
     rowGrid, buildDelta};
 const Family lorac::cuda::attentionBackwardQFamily = {
     "attention_backward_q", "dq = scale·ds·k, ds = p·(do·vᵀ - delta), p = exp(scale·q·kᵀ - lse)",

@@ -35,7 +35,7 @@ static LogicalResult build(Kernel &kernel) {
   for (int64_t half = 0; half < 2; ++half) {
     row.push_back(d.named("row", warpFirst + d.lane() / 4 + half * 8));
     Int position = d.loadIntWhere("position", row[half] < rows, positions, {row[half]});
-    start.push_back(d.named("start", row[half] - position));
+    start.push_back(d.named("start", firstSeen(shape, row[half], position)));
     largest.push_back(d.variable("largest", d.number(-1e30)));
     total.push_back(d.variable("total", d.number(0)));
   }
@@ -43,7 +43,8 @@ static LogicalResult build(Kernel &kernel) {
   Int qPlace = d.keep("q_place", fragmentPlace(d, qTile.tile(), d.warp() * 16, false, true));
   Int kPlace = d.keep("k_place", fragmentPlace(d, kTile.tile(), d.constant(0), false, false));
   Int vPlace = d.keep("v_place", fragmentPlace(d, vTile.tile(), d.constant(0), true, false));
-  Int firstKey = d.named("first_key", (first - d.loadInt(positions, {first})) / keys * keys);
+  Int firstKey =
+      d.named("first_key", firstSeen(shape, first, d.loadInt(positions, {first})) / keys * keys);
   Int lastKey = d.named("last_key", min(rows, first + attentionRows));
 
   d.comment("tiles of keys from the first query's sample on");
@@ -60,9 +61,9 @@ static LogicalResult build(Kernel &kernel) {
     eachSum(d, keys, [&](Int j, int64_t e) {
       Int at = d.named("at", key + j * 8 + d.lane() % 4 * 2 + e % 2);
       Bool seen = start[e / 2] <= at && at <= row[e / 2];
-      Num score =
-          d.named("score", d.select(seen, d.loadNum(scores, {j, d.constant(e)}) * shape.scaleLog2(),
-                                    d.number(-1e38)));
+      Num score = d.named(
+          "score", d.select(seen, scoreOf(d, shape, d.loadNum(scores, {j, d.constant(e)})).log2,
+                            d.number(-1e38)));
       d.store(score, scores, {j, d.constant(e)});
       d.set(now[e / 2], max(d.get(now[e / 2]), score));
     });

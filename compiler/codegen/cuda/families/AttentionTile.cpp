@@ -7,7 +7,15 @@ AttentionShape::AttentionShape(Kernel &kernel)
     : heads(kernel.integer("heads")), kvHeads(kernel.integer("kv_heads")),
       headDim(kernel.integer("head_dim")), ldq(kernel.integer("ldq")), ldk(kernel.integer("ldk")),
       ldv(kernel.integer("ldv")), ldo(kernel.integer("ldo")), ldl(kernel.integer("ldl")),
-      scale(kernel.number("scale")) {}
+      scale(kernel.number("scale")), window(kernel.has("window") ? kernel.integer("window") : 0),
+      softcap(kernel.has("softcap") ? kernel.number("softcap") : 0) {}
+
+Score lorac::cuda::scoreOf(DeviceBuilder &d, const AttentionShape &shape, Num product) {
+  if (shape.softcap == 0)
+    return {product * shape.scaleLog2(), std::nullopt};
+  Num capped = d.named("capped", d.tanh(product * (shape.scale / shape.softcap)));
+  return {capped * (shape.softcap * 1.4426950408889634), d.number(1) - capped * capped};
+}
 
 HeadTile::HeadTile(DeviceBuilder &d, StringRef name, const AttentionShape &shape,
                    int64_t rowsOfTile, int64_t buffers)

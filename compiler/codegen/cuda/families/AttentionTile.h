@@ -4,6 +4,8 @@
 
 #include "compiler/codegen/cuda/families/WarpTile.h"
 
+#include <optional>
+
 namespace lorac::cuda {
 
 constexpr int64_t attentionRows = 64, attentionThreads = 128; ///< a warp takes 16 rows of a block
@@ -11,6 +13,8 @@ constexpr int64_t attentionRows = 64, attentionThreads = 128; ///< a warp takes 
 struct AttentionShape {
   int64_t heads, kvHeads, headDim, ldq, ldk, ldv, ldo, ldl;
   double scale;
+  int64_t window; ///< rows that a query sees, its own among them; 0: all before
+  double softcap; ///< 0: none
 
   explicit AttentionShape(Kernel &kernel);
   int64_t group() const { return heads / kvHeads; }
@@ -20,6 +24,19 @@ struct AttentionShape {
   int64_t walked() const { return headDim <= 64 ? 64 : 32; }
   double scaleLog2() const { return scale * 1.4426950408889634; }
 };
+
+/// A score as a power of two's exponent; with a cap its derivative by the score, else null.
+struct Score {
+  Num log2;
+  std::optional<Num> slope;
+};
+Score scoreOf(DeviceBuilder &d, const AttentionShape &shape, Num product);
+
+/// The first row that a query sees: of its sample, and in its window.
+inline Int firstSeen(const AttentionShape &shape, Int row, Int position) {
+  Int start = row - position;
+  return shape.window ? max(start, row - (shape.window - 1)) : start;
+}
 
 /// The first row of this block, of those that grid y counts: the last rows come first, whose way
 /// back over the keys is the longest.

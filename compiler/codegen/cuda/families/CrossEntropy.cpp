@@ -1,9 +1,11 @@
 // row_loss = log Σ exp(z) - z[label]; backward: dlogits = (softmax(z) - onehot(label))·loss_scale.
 // A row without label has loss 0 and gradient 0. A block a row of logits, which pass once for the
 // maximum and the sum, and once more for the gradient: each thread keeps the sum of exp(z - m) for
-// the largest z = m that it met (Milakov and Gimelshein 2018).
+// the largest z = m that it met (Milakov and Gimelshein 2018). A body makes z of each product as it
+// is read.
 
 #include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/MapBody.h"
 #include "compiler/codegen/cuda/families/Pieces.h"
 #include "runtime/abi.h"
 
@@ -52,6 +54,14 @@ static LogicalResult build(Kernel &kernel) {
   auto columns = [&](int64_t count, llvm::function_ref<void(Int)> body) {
     d.loop("col", d.thread() * Pieces::size, d.constant(count), threads * Pieces::size, body);
   };
+  Block *body = kernel.op.getBody().empty() ? nullptr : &kernel.op.getBody().front();
+  // A logit of a product, and its derivative where there is a body.
+  auto logit = [&](Num product) -> std::pair<Num, Num> {
+    if (!body)
+      return {product, product};
+    SmallVector<Value> made = cloneMapBody(d, *body, {product.v});
+    return {d.named("logit", Num{&d, made[0]}), Num{&d, made[1]}};
+  };
   auto eight = [&](llvm::function_ref<void(Int)> body) { d.unrolled("e", Pieces::size, body); };
   // Behind the last column of a ragged row stands nothing.
   auto there = [&](Int col, Int e) {
@@ -72,6 +82,8 @@ static LogicalResult build(Kernel &kernel) {
         Value best = d.variable("best", least), part = d.variable("part", d.number(0));
         columns(vocab, [&](Int col) {
           Value z = pieces.load("z", logits, begin, col), most = d.variable("most", d.get(best));
+          if (body)
+            eight([&](Int e) { d.store(logit(d.loadNum(z, {e})).first, z, {e}); });
           eight([&](Int e) {
             d.set(most, max(d.get(most), d.select(there(col, e), d.loadNum(z, {e}), least)));
           });
@@ -90,7 +102,8 @@ static LogicalResult build(Kernel &kernel) {
             d, "sum", sumsOfWarps, d.get(part) * d.exp(d.get(best) - largest),
             [&](Num x) { return d.warpSum(x); }, [](Num x, Num y) { return x + y; });
         d.where(d.thread() == 0, [&] {
-          d.store(d.log(sum) + (largest - d.loadNum(logits, {begin + label})), rowLoss, {row});
+          Num atLabel = logit(d.loadNum(logits, {begin + label})).first;
+          d.store(d.log(sum) + (largest - atLabel), rowLoss, {row});
         });
         if (!backward)
           return;
@@ -100,7 +113,9 @@ static LogicalResult build(Kernel &kernel) {
           Value z = pieces.load("z", logits, begin, col);
           eight([&](Int e) {
             Num hit = d.select(col + e == label, scale, d.number(0));
-            d.store(d.exp(d.loadNum(z, {e}) - largest) * share - hit, written, {e});
+            auto [value, slope] = logit(d.loadNum(z, {e}));
+            Num gradient = d.exp(value - largest) * share - hit;
+            d.store(body ? gradient * slope : gradient, written, {e});
           });
           pieces.store(written, dlogits, begin, col);
         });

@@ -1,5 +1,6 @@
 // An elementwise function of its operands: the map's own ops on one element, in float32. Where a
-// leading dimension is 0 the operand is one row for all: a parameter, which may begin anywhere.
+// leading dimension is 0 the operand is one row for all: a parameter, which may begin anywhere, or
+// a frozen row (`weights`).
 
 #include "compiler/codegen/cuda/families/MapBody.h"
 #include "compiler/codegen/cuda/families/Rows.h"
@@ -16,10 +17,17 @@ static LogicalResult build(Kernel &kernel) {
   int64_t cols = kernel.integer("cols"), ins = kernel.integer("ins"), outs = kernel.integer("outs");
   ArrayRef<int64_t> lds = kernel.op.integers("lds");
   Block &body = kernel.op.getBody().front();
+  ArrayRef<int64_t> weights =
+      kernel.has("weights") ? kernel.op.integers("weights") : ArrayRef<int64_t>();
   SmallVector<DeviceBuilder::Argument> arguments;
-  for (int64_t i = 0; i < ins + outs; ++i) // results may lie over operands
-    arguments.push_back(kernel.argument(
-        (i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins), i, lds[i] != 0));
+  unsigned buffer = 0;
+  for (int64_t i = 0; i < ins + outs; ++i) { // results may lie over operands
+    std::string name = (i < ins ? "x" : "y") + std::to_string(i < ins ? i : i - ins);
+    if (llvm::is_contained(weights, i))
+      arguments.push_back({name, kernel.weightArguments({formats::WeightFormat::Vector})[0].type});
+    else
+      arguments.push_back(kernel.argument(name, buffer++, lds[i] != 0));
+  }
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), rowThreads,
                   kernel.compute(), arguments);
   SmallVector<Value> buffers;

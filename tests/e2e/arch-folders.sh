@@ -1,0 +1,35 @@
+# A model's weights where people have them: in shards with an index, in the Hugging Face cache (links into its blobs), behind a
+# link to a sibling's folder. Each is the same model.
+source "$(dirname "$0")/common.sh"
+arch=$source/tests/golden/arch
+cat >"$work/spec.toml" <<END
+[model]
+source = "$arch/qwen3"
+[adapter]
+r = 2
+[[data]]
+path = "$arch/train_data.safetensors"
+format = "tokens"
+[train]
+steps = 1
+batch_size = 2
+max_length = 24
+END
+# losses MODEL: of each sample, by a program that was compiled for this very folder.
+losses() {
+  expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$1\""
+  expect 0 "$work/generated/train" --eval --samples 8
+  cat "$work/stdout"
+}
+losses "$arch/qwen3" >"$work/whole"
+losses "$arch/qwen3_sharded" >"$work/shards"
+same "$work/whole" "$work/shards"
+losses "$arch/llama_llama3" >"$work/plain"
+losses "$(echo "$arch"/hub_cache/models--tiny--llama3/snapshots/*)" >"$work/cache"
+same "$work/plain" "$work/cache"
+! cmp -s "$work/whole" "$work/plain" || fail "two models have one loss"
+# The program of a GGUF, whose frequencies a tensor scales, takes no model that scales otherwise.
+expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$arch/llama_llama3/model.gguf\""
+expect 0 "$work/generated/train" --eval --samples 8
+expect 5 "$work/generated/train" --eval --samples 8 --model "$arch/llama_linear"
+says "'rope_type' was \"default\" and is \"linear\""
