@@ -32,7 +32,7 @@ min_delta = 0.02
 [optimizer]
 learning_rate = 5e-3
 [[data]]
-path = "$source/docs/adalora.md"
+path = "$source/tests/fixtures/prose.md"
 format = "text"
 separator = "\n\n"
 eval_fraction = 0.1

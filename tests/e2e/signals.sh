@@ -13,7 +13,7 @@ cp tests/golden/tiny/tied/{config.json,model.safetensors} "$work/model/"
 cp tests/golden/tokenizer/bytelevel.tokenizer.json "$work/model/tokenizer.json"
 printf '[model]\nsource = "%s"\n[adapter]\nr = 4\n[[data]]\npath = "%s"\nformat = "text"\nseparator = "\\n\\n"\neval_fraction = 0.9
 overlong = "split"\n[train]\nsteps = 8\nbatch_size = 4\nmax_length = 32\neval_steps = 4\nsave_steps = 4\n[target]\ndevice = "cpu"\n' \
-  "$work/model" "$source/docs/adalora.md" >"$work/held.toml"
+  "$work/model" "$source/tests/fixtures/prose.md" >"$work/held.toml"
 expect 0 "$lorac" train "$work/held.toml" --generated "$work/held" --threads 1 --out "$work/whole-held"
 expect 0 "$work/generated/train" --threads 1 --out "$work/whole"
 expect 0 "$work/adalora/train" --threads 1 --lorac "$lorac" --out "$work/whole-adalora"

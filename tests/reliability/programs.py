@@ -255,7 +255,7 @@ target_modules = "all-linear"
 [optimizer]
 learning_rate = 5e-3
 [[data]]
-path = "{source}/docs/adalora.md"
+path = "{source}/tests/fixtures/prose.md"
 format = "text"
 separator = "\\n\\n"
 eval_fraction = 0.2
