@@ -57,9 +57,19 @@ private:
     if (done && isFresh)
       tell(ranks.begin());
     if (done)
-      done = device().commit();
-    if (done && !options.profileFile.empty())
-      done = device().startProfile();
+      done = takeMemory();
+    if (!options.profileFile.empty())
+      device().startProfile();
+    return done;
+  }
+
+  /// All that a step touches becomes resident, so that the first step takes nothing more.
+  Result<void> takeMemory() {
+    Result<void> done;
+    const MemoryUse memory = device().memory();
+    for (const MemoryRegion &region : memory.regions)
+      if (done)
+        done = makeResident(region.data, region.bytes);
     return done;
   }
 
