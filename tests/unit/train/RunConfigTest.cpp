@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace lorac::train {
 namespace {
@@ -64,6 +65,12 @@ TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {
   EXPECT_NE(refused("beta1", 1.0), "");
   EXPECT_NE(refused("tfinal", 35).find("no step in which AdaLoRA's ranks fall"), std::string::npos);
   EXPECT_NE(refused("plateau", {{"patience", 1}, {"min_delta", 0}, {"stretch", 1}}), "");
+  for (const int64_t far :
+       {std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()})
+    EXPECT_NE(
+        refused("tfinal", far)
+            .find("'adapter.adalora.tfinal' is " + std::to_string(far) + ", which its bounds"),
+        std::string::npos);
 }
 
 TEST(RunConfig, AnOptimizerWithoutBetas) {
