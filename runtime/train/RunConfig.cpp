@@ -194,16 +194,17 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   }
 
   const dsl::AdapterSpec &adapter = spec.adapter;
+  const bool isAdaLora = *adapter.method == dsl::AdapterMethod::AdaLora && adapter.adalora;
   run.adapterMethod = toString(*adapter.method);
   run.initFrom = *adapter.initFrom;
-  run.r = adapter.adalora ? *adapter.adalora->initR : *adapter.r;
+  run.r = isAdaLora ? *adapter.adalora->initR : *adapter.r;
   run.loraAlpha = *adapter.loraAlpha;
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
   run.useDora = *adapter.useDora;
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;
-  if (adapter.adalora)
+  if (isAdaLora)
     run.adalora = adaLoraOf(*adapter.adalora);
 
   const dsl::OptimizerSpec &optimizer = spec.optimizer;

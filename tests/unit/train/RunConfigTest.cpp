@@ -46,6 +46,13 @@ TEST(RunConfig, AdaLora) {
   lora["adapter"]["method"] = "lora", lora["adapter"]["r"] = 4;
   EXPECT_FALSE(parseRunConfig(lora.dump())->adalora);
   EXPECT_EQ(config->r, 12) << "init_r";
+  // No compiler writes both: the method says which one counts.
+  nlohmann::json both = run();
+  both["adapter"]["method"] = "lora", both["adapter"]["r"] = 4;
+  Result<RunConfig> plain = parseRunConfig(both.dump());
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_FALSE(plain->adalora);
+  EXPECT_EQ(plain->r, 4);
   // The dsl fills in every default: none is made up here.
   lora["adapter"].erase("r");
   Result<RunConfig> without = parseRunConfig(lora.dump());
