@@ -142,6 +142,7 @@ TEST(Override, Errors) {
   EXPECT_THAT(set("train.seed=-9223372036854775809"),
               ElementsAre("--set train.seed=-9223372036854775809: error: the integer "
                           "-9223372036854775809 has more than 64 bits"));
+  EXPECT_THAT(set("train.output_dir=18446744073709551616"), ElementsAre()) << "a name as any other";
   EXPECT_THAT(set("adapter.r=0"),
               ElementsAre("--set adapter.r=0: error: rank must be positive, got 0"));
   EXPECT_THAT(set("adapter.q=8"),
