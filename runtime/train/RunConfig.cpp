@@ -129,7 +129,7 @@ AdaLoraConfig adaLoraOf(const dsl::AdaLoraSpec &spec) {
   out.beta2 = *spec.beta2;
   out.orthRegWeight = *spec.orthRegWeight;
   out.rebuildAlways = *spec.rebuild == dsl::RebuildMode::Always;
-  out.prune = *parsePruneMode(toString(*spec.prune));
+  out.prune = *spec.prune;
   if (spec.plateau)
     out.plateau =
         PlateauSettings{*spec.plateau->patience, *spec.plateau->minDelta, *spec.plateau->stretch};
@@ -218,7 +218,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  run.schedule = {*parseSchedule(toString(*schedule.name)), *schedule.minLrRatio};
+  run.schedule = {*schedule.name, *schedule.minLrRatio};
   run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
   run.warmupRatio = *schedule.warmupRatio;
 
