@@ -3,7 +3,6 @@
 #include "runtime/formats/Finite.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arena.h"
-#include "runtime/train/ParamGroups.h"
 #include "runtime/train/Profile.h"
 #include "runtime/train/ResidentTable.h"
 #include "runtime/train/RunKeeper.h"
@@ -192,7 +191,7 @@ private:
       line.add("step", state.step);
       line.add("loss", facts.loss);
       line.add("learning_rate", facts.rate);
-      for (const ParamGroup &group : makeGroups(session.plan, run.loraPlusRatio))
+      for (const ParamGroup &group : session.groups)
         line.add(fmt::format("learning_rate/{}", toString(group.part)), facts.rate * group.lrRatio);
       line.add("grad_norm", facts.gradNorm);
       if (ranks.isOn())
