@@ -95,7 +95,7 @@ private:
             for (int64_t n : type.getShape())
               json.value(n);
           });
-          json.attribute("format", type.getFormat());
+          json.attribute("format", toString(type.getFormat()));
           json.attribute("permute_heads", int64_t(op.getPermuteHeads().value_or(0)));
           json.attributeArray("parts", [&] {
             for (const WeightPart &part : weightParts(type, layout()))

@@ -27,10 +27,10 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   if (!opened)
     return opened.error();
   std::shared_ptr<const formats::ModelSource> source = *opened;
-  auto formats = std::make_shared<std::map<std::string, std::string>>();
+  auto kept = std::make_shared<std::map<std::string, formats::WeightFormat>>();
   for (const formats::SourceTensor &tensor : source->tensors())
     if (tensor.kept)
-      formats->emplace(tensor.name, toString(*tensor.kept));
+      kept->emplace(tensor.name, *tensor.kept);
 
   SourceFacts result;
   result.source = source;
@@ -47,9 +47,9 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
                              "', which names code of the model's own: it is not run");
   result.facts.lookup = [source](const std::string &key) { return source->hyper(key); };
   result.facts.hasTensor = [source](const std::string &name) { return source->hasTensor(name); };
-  result.tensorFormat = [formats](const std::string &name) -> std::optional<std::string> {
-    auto found = formats->find(name);
-    return found == formats->end() ? std::nullopt : std::optional(found->second);
+  result.tensorFormat = [kept](const std::string &name) -> std::optional<formats::WeightFormat> {
+    auto found = kept->find(name);
+    return found == kept->end() ? std::nullopt : std::optional(found->second);
   };
   result.checkWeights = [source](const dsl::BoundModel &model) { return findAll(*source, model); };
   return result;
