@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstdlib>
 
 namespace lorac::dsl {
 
@@ -18,14 +16,6 @@ std::vector<std::string> splitKey(const std::string &key) {
       parts.back() += c;
   }
   return parts;
-}
-
-// Such a number is not TOML, and so would be taken for a word.
-bool isBeyond64Bits(const std::string &text) {
-  errno = 0;
-  char *end = nullptr;
-  (void)std::strtoll(text.c_str(), &end, 10);
-  return errno == ERANGE && *end == 0;
 }
 
 // The table of an array that "0", a name or nothing (when there is one) stands for; `used` says
@@ -70,10 +60,6 @@ void applyOverride(TomlValue &root, const Override &override, Diagnostics &diags
   if (!value) {
     diags.error(range,
                 "the value is not TOML: write a number, true, a word, \"text\" or [a, list]");
-    return;
-  }
-  if (value->isString() && isBeyond64Bits(override.value)) {
-    diags.error(range, "the integer " + printable(override.value) + " has more than 64 bits");
     return;
   }
   std::vector<std::string> parts = splitKey(override.key);

@@ -89,7 +89,13 @@ struct Words<AdapterMethod> {
   static constexpr std::string_view list[] = {"lora", "adalora"};
 };
 
-enum class PruneMode { Mask, Final, Bucketed, Eager };
+/// When AdaLoRA's masked triplets die (docs/adalora.md).
+enum class PruneMode {
+  Mask,     ///< never: PEFT to the last step
+  Final,    ///< as the final phase begins
+  Bucketed, ///< a module keeps its live rank rounded up to 8, filled with its best masked triplets
+  Eager,    ///< at each allocation
+};
 template <>
 struct Words<PruneMode> {
   static constexpr std::string_view list[] = {"mask", "final", "bucketed", "eager"};

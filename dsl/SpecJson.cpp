@@ -34,6 +34,9 @@ public:
       out[key] = about.isPath ? spec.resolve(*field) : *field;
     else
       set(out[key], *field, about);
+    // As PEFT writes it; the modules of a rule are a list whatever they are.
+    if (std::string_view(key) == "target_modules" && out[key] == Json::array({"all-linear"}))
+      out[key] = "all-linear";
     if (about.stated && !field.given())
       out[key + std::string("_stated")] = false;
   }
@@ -68,10 +71,6 @@ private:
       std::visit([&](const auto &value) { to[entry.key] = value; }, entry.value);
   }
   void set(Json &to, const std::vector<Field<std::string>> &texts, const About &about) const {
-    if (!about.isPath && texts.size() == 1 && *texts.front() == "all-linear") {
-      to = "all-linear"; // as PEFT writes it
-      return;
-    }
     to = Json::array();
     for (const Field<std::string> &text : texts)
       to.push_back(about.isPath ? dataPattern(spec, *text) : *text);

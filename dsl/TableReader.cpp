@@ -3,6 +3,8 @@
 #include "dsl/Words.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 
 namespace lorac::dsl {
 
@@ -18,8 +20,23 @@ const TomlEntry *TableReader::any(std::string_view key) {
   return source ? source->find(key) : nullptr;
 }
 
+// Such a number is not TOML, and so a flag's or a variable's came as a word.
+static bool isBeyond64Bits(const TomlValue &value) {
+  if (!value.isString() || !value.range || value.range.file->origin == Origin::Spec)
+    return false;
+  errno = 0;
+  char *end = nullptr;
+  (void)std::strtoll(value.text.c_str(), &end, 10);
+  return errno == ERANGE && *end == 0;
+}
+
 void TableReader::wrongType(std::string_view key, const TomlValue &value,
                             std::string_view expected) {
+  if (isBeyond64Bits(value)) {
+    context.diags.error(value.range,
+                        "the integer " + printable(value.text) + " has more than 64 bits");
+    return;
+  }
   context.diags.error(value.range, "'" + full(key) + "' must be " + std::string(expected) +
                                        ", got " + value.describe());
 }

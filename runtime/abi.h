@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LORAC_ABI_VERSION 5u
+#define LORAC_ABI_VERSION 6u
 
 /* Labels with this value have no loss. */
 #define LORAC_NO_LABEL (-100)

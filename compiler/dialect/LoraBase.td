@@ -32,12 +32,9 @@ def Lora_WeightType : TypeDef<Lora_Dialect, "Weight"> {
     !lora.weight<64x176, nf4<64, dq256>>
     ```
   }];
-  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, StringRefParameter<"as formats::toString spells it">:$format);
+  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, TypeParameter<"::lorac::formats::WeightFormat", "as formats::toString spells it">:$format);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
-  let extraClassDeclaration = [{
-    formats::WeightFormat layout() const { return *formats::parseWeightFormat(getFormat()); }
-  }];
 }
 
 // Activations and adapter factors.

@@ -34,7 +34,7 @@ void LoraDialect::initialize() {
 void WeightType::print(AsmPrinter &printer) const {
   printer << "<";
   llvm::interleave(getShape(), [&](int64_t n) { printer << n; }, [&] { printer << "x"; });
-  printer << ", " << getFormat() << ">";
+  printer << ", " << toString(getFormat()) << ">";
 }
 
 // A word, and between <> words and numbers.
@@ -58,33 +58,38 @@ static ParseResult parseFormat(AsmParser &parser, std::string &text) {
   return parser.parseGreater();
 }
 
+static LogicalResult sayUnknown(InFlightDiagnostic error, StringRef format) {
+  return error
+         << "no storage format is written '" << format
+         << "'; there are f32, f16, bf16, vector, int4<BLOCK, f16|f32[, min]> and int8<…> with "
+            "blocks of 16, 32 or 64, nf4<BLOCK[, dq256]> and fp4<…> with blocks of 32, 64, … 4096";
+}
+
 Type WeightType::parse(AsmParser &parser) {
   SmallVector<int64_t> shape;
-  std::string format;
+  std::string text;
   if (parser.parseLess() ||
       parser.parseDimensionList(shape, /*allowDynamic=*/false, /*withTrailingX=*/false) ||
-      parser.parseComma() || parseFormat(parser, format) || parser.parseGreater())
+      parser.parseComma() || parseFormat(parser, text) || parser.parseGreater())
     return {};
-  if (std::optional<formats::WeightFormat> known = formats::parseWeightFormat(format))
-    format = toString(*known);
-  return parser.getChecked<WeightType>(parser.getContext(), shape, format);
+  std::optional<formats::WeightFormat> format = formats::parseWeightFormat(text);
+  if (!format)
+    return (void)sayUnknown(parser.emitError(parser.getNameLoc()), text), Type();
+  return parser.getChecked<WeightType>(parser.getContext(), shape, *format);
 }
 
 LogicalResult WeightType::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
-                                 ArrayRef<int64_t> shape, StringRef format) {
+                                 ArrayRef<int64_t> shape, formats::WeightFormat format) {
   using formats::WeightFormat;
-  std::optional<WeightFormat> layout = formats::parseWeightFormat(format);
-  if (!layout || toString(*layout) != format)
-    return emitError() << "no storage format is written '" << format
-                       << "'; there are f32, f16, bf16, vector, int4<BLOCK, f16|f32[, min]> and "
-                          "int8<…> with blocks of 16, 32 or 64, nf4<BLOCK[, dq256]> and fp4<…> "
-                          "with blocks of 32, 64, … 4096";
-  size_t rank = layout->kind == WeightFormat::Vector ? 1 : 2;
+  const std::string text = toString(format);
+  if (formats::parseWeightFormat(text) != format)
+    return sayUnknown(emitError(), text);
+  size_t rank = format.kind == WeightFormat::Vector ? 1 : 2;
   if (shape.size() != rank)
-    return emitError() << "a weight in format '" << format << "' has " << rank
+    return emitError() << "a weight in format '" << text << "' has " << rank
                        << " dimension(s), got " << shape.size();
-  if (layout->kind == WeightFormat::Integers && shape[1] % layout->block != 0)
-    return emitError() << "rows of format '" << format << "' are multiples of " << layout->block
+  if (format.kind == WeightFormat::Integers && shape[1] % format.block != 0)
+    return emitError() << "rows of format '" << text << "' are multiples of " << format.block
                        << ", got " << shape[1];
   return success();
 }

@@ -13,7 +13,17 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "llvm/ADT/Hashing.h"
+
 #include "runtime/formats/WeightFormat.h"
+
+namespace lorac::formats {
+/// A weight's type holds its format, and types are told apart by their hash first.
+inline llvm::hash_code hash_value(const WeightFormat &f) {
+  return llvm::hash_combine(f.kind, f.element, f.bits, f.block, f.minima, f.codebook,
+                            f.doubleQuant);
+}
+} // namespace lorac::formats
 
 #include "compiler/dialect/LoraDialect.h.inc"
 #include "compiler/dialect/LoraEnums.h.inc"

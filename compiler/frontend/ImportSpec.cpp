@@ -94,20 +94,21 @@ private:
   // type for embedding and head.
   WeightType weightType(const dsl::BoundWeight &weight, StringRef tensor) {
     if (weight.isVector())
-      return WeightType::get(&context, weight.shape, "vector");
+      return WeightType::get(&context, weight.shape,
+                             formats::WeightFormat{formats::WeightFormat::Vector});
     const dsl::QuantizationSpec &quantization = input.spec.quantization;
     const dsl::BaseFormat format = *quantization.format;
     const std::optional<formats::FourBit> codebook = codebookOf(format);
     if (weight.kind == dsl::WeightKind::Linear && codebook) {
-      const auto codes = formats::WeightFormat::codes(*codebook, *quantization.blockSize,
-                                                      *quantization.doubleQuant);
-      return WeightType::get(&context, weight.shape, toString(codes));
+      return WeightType::get(&context, weight.shape,
+                             formats::WeightFormat::codes(*codebook, *quantization.blockSize,
+                                                          *quantization.doubleQuant));
     }
     auto found = input.sourceFormats.find(tensor.str());
     return WeightType::get(&context, weight.shape,
                            format == dsl::BaseFormat::None || found == input.sourceFormats.end()
-                               ? "f32"
-                               : StringRef(found->second));
+                               ? formats::WeightFormat::floats(formats::ElementType::F32)
+                               : found->second);
   }
 
   void declareRopes() {

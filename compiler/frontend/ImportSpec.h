@@ -6,6 +6,7 @@
 #include "dsl/Spec.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "runtime/formats/WeightFormat.h"
 
 #include <map>
 #include <optional>
@@ -19,7 +20,7 @@ struct ImportInput {
   const dsl::Spec &spec;
   const dsl::BoundModel &model;
   const std::vector<dsl::AdapterChoice> &adapters;
-  const std::map<std::string, std::string> &sourceFormats;
+  const std::map<std::string, formats::WeightFormat> &sourceFormats;
   std::optional<dsl::RankBudget> ranks = std::nullopt; ///< AdaLoRA
 };
 

@@ -5,6 +5,7 @@
 #include "dsl/Check.h"
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
+#include "runtime/formats/WeightFormat.h"
 #include "llvm/Support/LogicalResult.h"
 
 #include <functional>
@@ -22,7 +23,7 @@ struct CompileRequest {
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
   /// For each tensor of the source (Hugging Face name) its format as it is stored. Missing: f32.
-  std::map<std::string, std::string> sourceFormats;
+  std::map<std::string, formats::WeightFormat> sourceFormats;
   std::string cpu = "native";         ///< CPU name for 60-kernels, as `--cpu` has it
   std::vector<std::string> cudaArchs; ///< sm_80, …: write the CUDA kernels instead of the CPU's
   std::string linker;                 ///< path of ld.lld

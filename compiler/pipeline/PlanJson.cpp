@@ -95,7 +95,7 @@ private:
             for (int64_t n : type.getShape())
               json.value(n);
           });
-          json.attribute("format", type.getFormat());
+          json.attribute("format", toString(type.getFormat()));
           json.attribute("permute_heads", int64_t(op.getPermuteHeads().value_or(0)));
           if (op.getHfAdd())
             json.attribute("hf_add", op.getHfAdd()->convertToDouble());

@@ -6,6 +6,9 @@
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/FormatVariadic.h"
 
+#include <map>
+#include <string>
+
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::lora;
@@ -15,10 +18,12 @@ static std::string mib(int64_t bytes) {
 }
 
 static void reportWeights(ModuleOp module, WeightLayout layout, raw_ostream &os) {
-  llvm::MapVector<StringRef, std::pair<int64_t, int64_t>> byFormat; // count, bytes
+  // count, bytes
+  llvm::MapVector<std::string, std::pair<int64_t, int64_t>, std::map<std::string, unsigned>>
+      byFormat;
   for (FrozenOp op : module.getOps<FrozenOp>()) {
     auto type = cast<WeightType>(op.getType());
-    auto &[count, bytes] = byFormat[type.getFormat()];
+    auto &[count, bytes] = byFormat[toString(type.getFormat())];
     count += 1, bytes += weightBytes(type, layout);
   }
   for (auto &[format, entry] : byFormat)

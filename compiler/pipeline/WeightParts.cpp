@@ -7,7 +7,7 @@ using namespace lorac;
 using namespace lorac::lora;
 
 std::vector<WeightPart> lorac::weightParts(WeightType type, WeightLayout layout) {
-  const formats::WeightFormat format = type.layout();
+  const formats::WeightFormat format = type.getFormat();
   auto shape = type.getShape();
   std::vector<WeightPart> parts;
   int64_t n = shape[0], k = shape.size() > 1 ? shape[1] : 1;

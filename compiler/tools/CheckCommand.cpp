@@ -73,12 +73,6 @@ std::string dataLines(const CheckedData &data) {
   return text;
 }
 
-std::string placeOf(const train::ShownSample &sample) {
-  return sample.path + (sample.line  ? ", line " + std::to_string(sample.line)
-                        : sample.row ? ", row " + std::to_string(sample.row)
-                                     : "");
-}
-
 /// Samples in lines: `> ` before what is trained, `| ` before what is only read.
 std::string sampleLines(const CheckedData &data) {
   std::string text;
@@ -86,8 +80,8 @@ std::string sampleLines(const CheckedData &data) {
     for (const CheckedSample &one : table) {
       const auto labels = std::count_if(one.labels.begin(), one.labels.end(),
                                         [](int32_t label) { return label >= 0; });
-      text += "\n" + placeOf(one.sample) + ": " + std::to_string(one.ids.size()) + " tokens, " +
-              std::to_string(labels) + " trained\n";
+      text += "\n" + one.sample.path + train::placeInFile(one.sample.line, one.sample.row) + ": " +
+              std::to_string(one.ids.size()) + " tokens, " + std::to_string(labels) + " trained\n";
       for (const train::Segment &segment : one.sample.segments) {
         std::istringstream lines(segment.text);
         for (std::string line; std::getline(lines, line);)

@@ -103,7 +103,7 @@ void noteUnmatchedModules(const std::string &specPath, const dsl::Spec &spec,
 }
 
 void noteFormats(const SourceFacts &source, const dsl::BoundModel &model,
-                 std::map<std::string, std::string> &formats) {
+                 std::map<std::string, formats::WeightFormat> &formats) {
   const bool gguf = source.facts.kind == dsl::ModelFacts::Kind::Gguf;
   for (const dsl::BoundWeight &weight : model.weights)
     for (int64_t layer = 0; layer < (weight.perLayer ? model.layers : 1); ++layer)

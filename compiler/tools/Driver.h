@@ -26,9 +26,9 @@ struct Project {
   formats::ModelIdentity identity; ///< which model this is
   std::vector<dsl::AdapterChoice> adapters;
   std::optional<dsl::RankBudget> ranks; ///< AdaLoRA
-  /// Hugging Face tensor name -> the format of its weight as the model's file stores it ("f32",
-  /// "int4<32, f16, min>", …); empty without a source.
-  std::map<std::string, std::string> sourceFormats;
+  /// Hugging Face tensor name -> the format of its weight as the model's file stores it; empty
+  /// without a source.
+  std::map<std::string, formats::WeightFormat> sourceFormats;
 };
 
 /// Reads and checks the spec, its files and its model. Every message is in `diags`; Exit::Done only

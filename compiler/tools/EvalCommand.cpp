@@ -5,10 +5,10 @@
 namespace lorac::tools {
 
 static const std::vector<ForwardedFlag> flags = {
-    {"--adapter", "DIR", "an adapter in PEFT's layout [none: the base alone]"},
+    adapterFlag,
     {"--logits", "FILE", "write the logits, as safetensors"},
     {"--samples", "N", "only the first N samples"},
-    {"--json", nullptr, "print JSON"},
+    jsonFlag,
 };
 
 static Action add(CLI::App &app) { return addRun(app, "--eval", flags); }

@@ -5,14 +5,14 @@
 namespace lorac::tools {
 
 static const std::vector<ForwardedFlag> flags = {
-    {"--adapter", "DIR", "an adapter in PEFT's layout [none: the base alone]"},
+    adapterFlag,
     {"--prompt", "TEXT", "what to go on from (repeatable)"},
     {"--max-new-tokens", "N", "at most so many tokens [64]"},
     {"--temperature", "T", "sample at this temperature [0: greedy]"},
     {"--top-k", "N", "sample from the N likeliest tokens [0: all]"},
     {"--top-p", "P", "sample from the likeliest tokens that make up P [1: all]"},
     {"--seed", "N", "of the sampling"},
-    {"--json", nullptr, "print JSON"},
+    jsonFlag,
 };
 
 static Action add(CLI::App &app) { return addRun(app, "--generate", flags, "--prompt"); }

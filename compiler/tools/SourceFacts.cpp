@@ -27,10 +27,10 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   if (!opened)
     return opened.error();
   std::shared_ptr<const formats::ModelSource> source = *opened;
-  auto formats = std::make_shared<std::map<std::string, std::string>>();
+  auto kept = std::make_shared<std::map<std::string, formats::WeightFormat>>();
   for (const formats::SourceTensor &tensor : source->tensors())
     if (tensor.kept)
-      formats->emplace(tensor.name, toString(*tensor.kept));
+      kept->emplace(tensor.name, *tensor.kept);
 
   SourceFacts result;
   result.source = source;
@@ -50,9 +50,9 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
   result.facts.vector = [source](const std::string &name, int64_t length) {
     return source->vector(name, length);
   };
-  result.tensorFormat = [formats](const std::string &name) -> std::optional<std::string> {
-    auto found = formats->find(name);
-    return found == formats->end() ? std::nullopt : std::optional(found->second);
+  result.tensorFormat = [kept](const std::string &name) -> std::optional<formats::WeightFormat> {
+    auto found = kept->find(name);
+    return found == kept->end() ? std::nullopt : std::optional(found->second);
   };
   result.checkWeights = [source](const dsl::BoundModel &model) { return findAll(*source, model); };
   return result;

@@ -20,7 +20,7 @@ struct SourceFacts {
   std::vector<std::string> notes; ///< what a user should hear of it
   /// The format in which kernels see a tensor as it is stored, by its name in the file; nothing
   /// when there is no such tensor.
-  std::function<std::optional<std::string>(const std::string &name)> tensorFormat;
+  std::function<std::optional<formats::WeightFormat>(const std::string &name)> tensorFormat;
   /// Whether the files hold every weight of the model, in its shape and in a type that is read
   /// here, and nothing else.
   std::function<Result<void>(const dsl::BoundModel &model)> checkWeights;

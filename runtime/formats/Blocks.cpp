@@ -283,6 +283,33 @@ void storeElement(ElementType type, float value, void *to, int64_t index) {
   memcpy(at, &value, 4);
 }
 
+/// The same of `count` elements in a row.
+static void loadElements(ElementType type, const uint8_t *from, float *out, int64_t count) {
+  if (type == F16) {
+    for (int64_t i = 0; i < count; ++i)
+      out[i] = f16ToF32(load16(from + 2 * i));
+  } else if (type == BF16) {
+    for (int64_t i = 0; i < count; ++i)
+      out[i] = bf16ToF32(load16(from + 2 * i));
+  } else {
+    assert(type == F32);
+    memcpy(out, from, size_t(count) * 4);
+  }
+}
+
+static void storeElements(ElementType type, const float *from, uint8_t *out, int64_t count) {
+  if (type == F16) {
+    for (int64_t i = 0; i < count; ++i)
+      store16(out + 2 * i, f32ToF16(from[i]));
+  } else if (type == BF16) {
+    for (int64_t i = 0; i < count; ++i)
+      store16(out + 2 * i, f32ToBf16(from[i]));
+  } else {
+    assert(type == F32);
+    memcpy(out, from, size_t(count) * 4);
+  }
+}
+
 int64_t rowBytes(GgmlType type, int64_t count) {
   const GgmlTypeInfo *info = ggmlTypeInfo(type);
   return count / info->blockValues * info->blockBytes;
@@ -302,11 +329,8 @@ void decodeRow(GgmlType type, const uint8_t *source, float *out, int64_t count) 
   const GgmlTypeInfo &info = *ggmlTypeInfo(type);
   assert(info.kept && "readers refuse other types");
   const WeightFormat &format = *info.kept;
-  if (format.kind == WeightFormat::Floats) {
-    for (int64_t i = 0; i < count; ++i)
-      out[i] = loadElement(format.element, source, i);
-    return;
-  }
+  if (format.kind == WeightFormat::Floats)
+    return loadElements(format.element, source, out, count);
   uint8_t codes[mostValues];
   float scales[mostScales], minima[mostScales];
   for (int64_t at = 0; at < count; at += info.blockValues, source += info.blockBytes) {
@@ -321,8 +345,7 @@ void decodeRow(GgmlType type, const uint8_t *source, float *out, int64_t count) 
 void encodeRow(GgmlType type, const float *source, uint8_t *out, int64_t count) {
   const GgmlTypeInfo &info = *ggmlTypeInfo(type);
   if (info.kept && info.kept->kind == WeightFormat::Floats) {
-    for (int64_t i = 0; i < count; ++i)
-      storeElement(info.kept->element, source[i], out, i);
+    storeElements(info.kept->element, source, out, count);
   } else {
     assert(info.write && "writers name a type that is written");
     for (int64_t i = 0; i < count; i += info.blockValues, out += info.blockBytes)

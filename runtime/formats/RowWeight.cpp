@@ -34,10 +34,14 @@ public:
     if (format.kind == WeightFormat::Codebook)
       absmax.resize(size_t(scaleCount(format, n, k)));
     split(parallel, (np + rowsAtOnce - 1) / rowsAtOnce, [&](int64_t begin, int64_t end) {
+      CodeRows rows(source, format, finite);
       for (int64_t at = begin; at < end; ++at) {
         const int64_t first = at * rowsAtOnce, last = std::min(np, first + rowsAtOnce);
         const int64_t there = std::clamp(n, first, last);
-        packRows(first, there);
+        if (format.kind == WeightFormat::Floats)
+          packFloats(first, there);
+        else if (there > first)
+          packCodes(rows, first, there);
         zeroRows(there, last);
         if (there > first)
           source.done(first, there);
@@ -68,13 +72,6 @@ private:
   /// Where scale `s` of tile `t` of a row stands in its part.
   int64_t scaleAt(int64_t t, int64_t s, int64_t row) const {
     return (t * scalesPerTile(format, k) + s) * np + row;
-  }
-
-  void packRows(int64_t begin, int64_t end) {
-    if (format.kind == WeightFormat::Floats)
-      packFloats(begin, end);
-    else if (begin < end)
-      packCodes(begin, end);
   }
 
   void zeroRows(int64_t begin, int64_t end) {
@@ -110,8 +107,7 @@ private:
       out[k / 2] = codes[k - 1];
   }
 
-  void packCodes(int64_t begin, int64_t end) {
-    CodeRows rows(source, format, finite);
+  void packCodes(CodeRows &rows, int64_t begin, int64_t end) {
     const uint8_t *codes = rows.read(begin, end, 0, absmax.data());
     for (int64_t r = begin; r < end; ++r, codes += k)
       if (format.bits == 8) {

@@ -26,25 +26,6 @@ Result<Arena> Arena::allocate(uint64_t bytes, const char *what) {
   return arena;
 }
 
-Result<void> Arena::commit() {
-  const uint64_t mapped = memory ? memory.get_deleter().bytes : 0;
-  if (mapped == 0)
-    return {};
-#ifndef MADV_POPULATE_WRITE
-  constexpr int MADV_POPULATE_WRITE = 23;
-#endif
-  if (madvise(memory.get(), mapped, MADV_POPULATE_WRITE) == 0)
-    return {};
-  if (errno != EINVAL) // a kernel before 5.14 does not know it
-    return Error{"cannot get " + std::to_string(mapped) + " bytes: " + std::strerror(errno),
-                 Exit::DoesNotFit};
-  for (uint64_t at = 0; at < mapped; at += 4096) {
-    volatile auto *byte = reinterpret_cast<volatile unsigned char *>(memory.get() + at);
-    *byte = *byte;
-  }
-  return {};
-}
-
 void Arena::shrink(uint64_t bytes) {
   const uint64_t mapped = std::max<uint64_t>((bytes + 4095) / 4096 * 4096, 4096);
   const uint64_t before = memory.get_deleter().bytes;
@@ -62,8 +43,29 @@ void Arena::clearFrom(uint64_t begin) {
     madvise(memory.get() + page, size - page, MADV_DONTNEED);
 }
 
+static constexpr uint64_t page = 4096;
+
+Result<void> makeResident(std::byte *data, uint64_t bytes) {
+  if (bytes == 0)
+    return {};
+  std::byte *const begin = data - uint64_t(data) % page, *const end = data + bytes;
+#ifndef MADV_POPULATE_WRITE
+  constexpr int MADV_POPULATE_WRITE = 23;
+#endif
+  if (madvise(begin, size_t(end - begin), MADV_POPULATE_WRITE) == 0)
+    return {};
+  if (errno != EINVAL) // a kernel before 5.14 does not know it
+    return Error{"cannot get " + std::to_string(bytes) + " bytes: " + std::strerror(errno),
+                 Exit::DoesNotFit};
+  for (std::byte *at = begin; at < end; at += page) {
+    volatile auto *byte = reinterpret_cast<volatile unsigned char *>(at);
+    *byte = *byte;
+  }
+  return {};
+}
+
 uint64_t residentIn(const void *data, uint64_t bytes) {
-  constexpr uint64_t page = 4096, atOnce = 1 << 14;
+  constexpr uint64_t atOnce = 1 << 14;
   const uint64_t begin = uint64_t(data) / page * page,
                  end = (uint64_t(data) + bytes + page - 1) / page * page;
   std::vector<unsigned char> here(atOnce);

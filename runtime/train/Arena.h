@@ -14,9 +14,6 @@ public:
   /// `what` names it in the error ("the arena"). Zero bytes are fine.
   static Result<Arena> allocate(uint64_t bytes, const char *what);
 
-  /// Makes all of it resident now, so that nothing is taken later. Error: Exit::DoesNotFit.
-  Result<void> commit();
-
   /// Gives back what lies behind the first `size` bytes; the rest stays where it is.
   void shrink(uint64_t bytes);
   /// Zeroes [begin, bytes()); whole pages are given back until they are written.
@@ -39,6 +36,10 @@ private:
   std::unique_ptr<std::byte, Unmap> memory;
   uint64_t size = 0;
 };
+
+/// Makes the pages of [data, data + bytes), which may be written, resident now, so that nothing is
+/// taken later. Error: Exit::DoesNotFit.
+Result<void> makeResident(std::byte *data, uint64_t bytes);
 
 /// How much of [data, data + bytes) is resident, in whole pages.
 uint64_t residentIn(const void *data, uint64_t bytes);

@@ -1,7 +1,5 @@
 #include "runtime/train/Backend.h"
 
-#include "runtime/train/CpuDevice.h"
-#include "runtime/train/CudaDevice.h"
 #include "runtime/train/StateStorage.h"
 
 #include <algorithm>
@@ -22,10 +20,6 @@ static std::vector<LoracTriplets> tableOf(const std::vector<TripletLayout> &layo
     first += int32_t(at.rank);
   }
   return table;
-}
-
-Result<std::unique_ptr<Device>> openDevice(const BackendInput &input) {
-  return input.plan.onGpu() ? CudaDevice::open(input) : CpuDevice::open(input);
 }
 
 Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input,

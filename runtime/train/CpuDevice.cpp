@@ -26,6 +26,7 @@ Result<std::unique_ptr<Device>> CpuDevice::open(const BackendInput &input) {
   if (!weights)
     return weights.error();
   device->weights = std::move(*weights);
+  device->hash = device->weights.hash();
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   Result<Arena> arena = Arena::allocate(uint64_t(plan.arenaBytes), "the arena");
   if (!arena)
@@ -60,8 +61,7 @@ Result<void> CpuDevice::prepare(const Plan &of, const Payload &payload) {
   if (!made)
     return made.error();
   executor = std::make_unique<Executor>(std::move(*made));
-  if (profiling)
-    executor->startProfile();
+  counts = launchCounts(of);
   return {};
 }
 
@@ -154,32 +154,21 @@ TrainedFloats CpuDevice::view(const Plan &of) const {
 }
 
 MemoryUse CpuDevice::memory() const {
-  return {false,
-          besides + weights.bytes() + uint64_t(plan.arenaBytes) + executor->scratchMemory().bytes(),
-          peakMemoryBytes(), residentMemoryBytes()};
-}
-
-Result<void> CpuDevice::commit() {
-  if (Result<void> done = arena.commit(); !done)
-    return done;
-  return executor->commit();
-}
-
-std::vector<MemoryRegion> CpuDevice::regions() const {
+  const Arena &scratch = executor->scratchMemory();
   const auto persistent = uint64_t(plan.persistentBytes), all = uint64_t(plan.arenaBytes);
   return {
-      {"weights", "frozen weights", {"weights"}, weights.part(0, 0), weights.bytes()},
-      {"adapters",
-       "adapters, gradients, states, inputs",
-       {"adapters", "gradients", "optimizer", "importance", "io"},
-       arena.data(),
-       persistent},
-      {"activations", "activations", {"activations"}, arena.data() + persistent, all - persistent},
-      {"scratch",
-       "scratch of the threads",
-       {"scratch"},
-       executor->scratchMemory().data(),
-       executor->scratchMemory().bytes()}};
+      false,
+      besides + weights.bytes() + all + scratch.bytes(),
+      peakMemoryBytes(),
+      residentMemoryBytes(),
+      {{"weights", "frozen weights", {"weights"}, weights.data(), weights.bytes()},
+       {"adapters",
+        "adapters, gradients, states, inputs",
+        {"adapters", "gradients", "optimizer", "importance", "io"},
+        arena.data(),
+        persistent},
+       {"activations", "activations", {"activations"}, arena.data() + persistent, all - persistent},
+       {"scratch", "scratch of the threads", {"scratch"}, scratch.data(), scratch.bytes()}}};
 }
 
 } // namespace lorac::train

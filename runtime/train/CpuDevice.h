@@ -17,7 +17,7 @@ public:
 
   Result<void> feed(const MicroBatch &batch) override;
   Result<void> run(Program program, const LoracStep &step) override {
-    executor->run(program, step);
+    executor->run(program, step, timed());
     return {};
   }
   Result<std::byte *> read(int64_t offset, int64_t) override { return arena.at<std::byte>(offset); }
@@ -25,16 +25,7 @@ public:
   Result<void> copy(int64_t to, int64_t from, int64_t bytes) override;
   Result<void> adopt(const Payload &program, const Plan &next,
                      const std::vector<TripletTensor> *tensors) override;
-  Result<void> startProfile() override {
-    executor->startProfile();
-    profiling = true;
-    return {};
-  }
-  const std::vector<LaunchCount> &profile() const override { return executor->profile(); }
   MemoryUse memory() const override;
-  Result<void> commit() override;
-  std::vector<MemoryRegion> regions() const override;
-  const std::string &weightsHash() const override { return weights.hash(); }
 
 private:
   CpuDevice(const Plan &plan, ThreadPool &pool) : plan(plan), pool(pool) {}
@@ -48,7 +39,6 @@ private:
   Arena arena;
   WeightStore weights;
   std::unique_ptr<Executor> executor;
-  bool profiling = false;
   uint64_t besides = 0;
 };
 

@@ -60,11 +60,13 @@ Result<std::unique_ptr<Device>> CudaDevice::open(const BackendInput &input) {
   if (!weights)
     return weights.error();
   device->weights = std::move(*weights);
+  device->hash = device->weights.hash();
   device->mostTaken = device->arena.bytes() + device->weights.bytes();
   Result<Prepared> prepared = device->prepare(plan, std::move(*executor), device->arena.at(0));
   if (!prepared)
     return prepared.error();
   device->current = std::move(*prepared);
+  device->counts = launchCounts(plan);
   if (Result<void> zeroed = device->zeroTrained(plan); !zeroed)
     return zeroed.error();
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
@@ -159,10 +161,8 @@ Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
   Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
   if (!prepared)
     return gone(prepared.error());
-  if (profiling)
-    if (Result<void> started = prepared->executor.startProfile(); !started)
-      return gone(started.error());
   current = std::move(*prepared);
+  counts = launchCounts(next);
   Result<void> done = zeroTrained(next);
   if (done && tensors) {
     gather(next, *tensors);
@@ -207,7 +207,7 @@ Result<void> CudaDevice::run(Program program, const LoracStep &step) {
   if (readsStep)
     if (Result<void> copied = current.inputs.step(step, stream); !copied)
       return copied;
-  return current.executor.run(program, stream, step.tokens);
+  return current.executor.run(program, stream, step.tokens, timed());
 }
 
 Result<std::byte *> CudaDevice::read(int64_t offset, int64_t bytes) {
@@ -247,7 +247,7 @@ TrainedFloats CudaDevice::view(const Plan &of) {
 
 MemoryUse CudaDevice::memory() const {
   const auto planned = uint64_t(plan.weightBytes()) + uint64_t(plan.arenaBytes);
-  return {true, planned, mostTaken, arena.bytes() + weights.bytes()};
+  return {true, planned, mostTaken, arena.bytes() + weights.bytes(), {}};
 }
 
 } // namespace lorac::train

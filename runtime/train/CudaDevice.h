@@ -27,13 +27,7 @@ public:
   Result<void> copy(int64_t to, int64_t from, int64_t bytes) override;
   Result<void> adopt(const Payload &program, const Plan &next,
                      const std::vector<TripletTensor> *tensors) override;
-  Result<void> startProfile() override {
-    profiling = true;
-    return current.executor.startProfile();
-  }
-  const std::vector<LaunchCount> &profile() const override { return current.executor.profile(); }
   MemoryUse memory() const override;
-  const std::string &weightsHash() const override { return weights.hash(); }
 
 private:
   /// What is made from a plan and its kernels, for an arena; another takes its place when ranks
@@ -59,7 +53,6 @@ private:
   uint64_t mostTaken = 0; ///< bytes of the GPU
   CudaWeights weights;
   Prepared current;
-  bool profiling = false;
   std::map<int64_t, std::vector<std::byte>> copies; ///< what `read` gave, by offset
   std::vector<std::vector<std::byte>> trained;      ///< of Plan::trained(), while ranks fall
 };

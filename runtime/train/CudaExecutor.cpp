@@ -44,6 +44,7 @@ Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload
 
 Result<void> CudaExecutor::prepare(const Plan &plan, gpu::DevicePtr arena,
                                    const WeightPart &weightPart) {
+  size_t counter = 0;
   for (size_t p = 0; p < programCount; ++p)
     for (const PlanLaunch &from : plan.*programsOfPlan[p].launches) {
       Launch launch;
@@ -66,8 +67,7 @@ Result<void> CudaExecutor::prepare(const Plan &plan, gpu::DevicePtr arena,
                          std::to_string(launch.values.size()) + " arguments, it takes " +
                          std::to_string(*takes) + "; compile the spec again",
                      Exit::ForeignFile};
-      launch.counter = counts.size();
-      counts.push_back({Program(p), &from, launch.kernel});
+      launch.counter = counter++;
       programs[p].push_back(std::move(launch));
     }
   return {};
@@ -96,34 +96,25 @@ Result<void> CudaExecutor::launch(const Launch &launch, const gpu::Stream &strea
   return {};
 }
 
-Result<void> CudaExecutor::run(Program program, const gpu::Stream &stream, int64_t tokens) {
-  if (!events.empty())
-    return runTimed(program, stream, tokens);
+Result<void> CudaExecutor::run(Program program, const gpu::Stream &stream, int64_t tokens,
+                               std::vector<LaunchCount> *timed) {
+  if (timed)
+    return runTimed(program, stream, tokens, *timed);
   for (const Launch &each : programs[size_t(program)])
     if (Result<void> launched = launch(each, stream); !launched)
       return launched;
   return {};
 }
 
-Result<void> CudaExecutor::startProfile() {
-  size_t most = 0;
-  for (const std::vector<Launch> &program : programs)
-    most = std::max(most, program.size());
-  while (events.size() < most + 1) {
+Result<void> CudaExecutor::runTimed(Program program, const gpu::Stream &stream, int64_t tokens,
+                                    std::vector<LaunchCount> &counts) {
+  const std::vector<Launch> &launches = programs[size_t(program)];
+  while (events.size() < launches.size() + 1) {
     Result<gpu::Event> event = gpu::Event::create(context, /*timed=*/true);
     if (!event)
       return event.error();
     events.push_back(std::move(*event));
   }
-  for (LaunchCount &count : counts) {
-    count.calls = 0;
-    count.seconds = count.flops = count.bytes = 0;
-  }
-  return {};
-}
-
-Result<void> CudaExecutor::runTimed(Program program, const gpu::Stream &stream, int64_t tokens) {
-  const std::vector<Launch> &launches = programs[size_t(program)];
   Result<void> done = stream.mark(events[0]);
   for (size_t i = 0; i < launches.size() && done; ++i) {
     done = launch(launches[i], stream);

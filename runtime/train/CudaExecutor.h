@@ -25,12 +25,10 @@ public:
   Result<void> prepare(const Plan &plan, gpu::DevicePtr arena, const WeightPart &weightPart);
 
   /// Enqueues the program. With LORAC_CUDA_SYNC=1 each launch is waited for, so that an error names
-  /// the one that failed.
-  Result<void> run(Program program, const gpu::Stream &stream, int64_t tokens);
-
-  /// From now on each program is waited for and each launch timed by events.
-  Result<void> startProfile();
-  const std::vector<LaunchCount> &profile() const { return counts; }
+  /// the one that failed. With `timed` (launchCounts of the plan) the program is waited for, and
+  /// each launch is timed by events.
+  Result<void> run(Program program, const gpu::Stream &stream, int64_t tokens,
+                   std::vector<LaunchCount> *timed = nullptr);
 
   /// "42 kernels: cubins of sm_90", "…: PTX of sm_80, compiled by the driver".
   std::string kernelsShown() const;
@@ -42,17 +40,17 @@ private:
     std::vector<void *> arguments; ///< where those stand
     const PlanLaunch *plan;
     const PlanKernel *kernel;
-    size_t counter;
+    size_t counter; ///< its place in launchCounts
   };
   Result<void> launch(const Launch &launch, const gpu::Stream &stream) const;
-  Result<void> runTimed(Program program, const gpu::Stream &stream, int64_t tokens);
+  Result<void> runTimed(Program program, const gpu::Stream &stream, int64_t tokens,
+                        std::vector<LaunchCount> &counts);
   std::string shown(const Launch &launch) const;
 
   std::shared_ptr<const gpu::Context> context;
   std::vector<gpu::LoadedKernel> kernels;
   std::array<std::vector<Launch>, programCount> programs;
-  std::vector<LaunchCount> counts;
-  std::vector<gpu::Event> events; ///< empty: not profiling
+  std::vector<gpu::Event> events; ///< as many as the longest program that was timed needs
   bool waitEach = false;
 };
 

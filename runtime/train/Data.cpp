@@ -14,6 +14,10 @@
 
 namespace lorac::train {
 
+std::string placeInFile(uint64_t line, uint64_t row) {
+  return line ? ", line " + std::to_string(line) : row ? ", row " + std::to_string(row) : "";
+}
+
 namespace {
 
 std::string plural(int64_t count, const char *what) {

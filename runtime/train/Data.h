@@ -58,6 +58,9 @@ struct Piece {
   uint32_t sample = 0; ///< its sample's number over all tables, in file order
 };
 
+/// Behind a file's name: ", line 3" or ", row 3"; a number of 0 is unknown.
+std::string placeInFile(uint64_t line, uint64_t row);
+
 /// A sample as it was read, for people.
 struct ShownSample {
   std::string path;

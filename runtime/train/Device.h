@@ -62,7 +62,7 @@ constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
                                             {"zero_triplets", &Plan::zeroTriplets}};
 constexpr size_t programCount = std::size(programsOfPlan);
 
-/// What one launch of a program cost since profiling began.
+/// What one launch of a program cost since profiling began. Plan and kernel are not owned.
 struct LaunchCount {
   Program program;
   const PlanLaunch *launch;
@@ -72,19 +72,23 @@ struct LaunchCount {
   double flops = 0, bytes = 0; ///< of the rows that ran
 };
 
-struct MemoryUse {
-  bool ofGpu = false;
-  uint64_t planned = 0;  ///< bytes that the plan states
-  uint64_t peak = 0;     ///< at most resident, or taken of the GPU
-  uint64_t resident = 0; ///< now
-};
+/// One for each launch of a plan, program after program as in programsOfPlan; all are 0.
+std::vector<LaunchCount> launchCounts(const Plan &plan);
 
 /// A stretch of the host's memory and the lines of the plan that it is for.
 struct MemoryRegion {
   std::string key, words;
   std::vector<std::string> lines;
-  const void *data = nullptr;
+  std::byte *data = nullptr;
   uint64_t bytes = 0;
+};
+
+struct MemoryUse {
+  bool ofGpu = false;
+  uint64_t planned = 0;              ///< bytes that the plan states
+  uint64_t peak = 0;                 ///< at most resident, or taken of the GPU
+  uint64_t resident = 0;             ///< now
+  std::vector<MemoryRegion> regions; ///< where all that a step touches lies on the host
 };
 
 /// What a device is opened with; all but `say` outlives it.
@@ -121,17 +125,24 @@ public:
   virtual Result<void> adopt(const Payload &program, const Plan &next,
                              const std::vector<TripletTensor> *tensors) = 0;
 
-  /// From now on each launch is timed.
-  virtual Result<void> startProfile() = 0;
-  virtual const std::vector<LaunchCount> &profile() const = 0;
-
   virtual MemoryUse memory() const = 0;
-  /// Makes all that a step touches resident, so that the first step takes nothing more.
-  virtual Result<void> commit() { return {}; }
-  /// Where its memory lies on the host.
-  virtual std::vector<MemoryRegion> regions() const { return {}; }
+
+  /// From now on each launch is timed; on a GPU each program is waited for.
+  void startProfile() { profiling = true; }
+  /// Of the launches of the program that was adopted last.
+  const std::vector<LaunchCount> &profile() const { return counts; }
   /// XXH3-128 over the packed weights: which model this is, wherever its file lies.
-  virtual const std::string &weightsHash() const = 0;
+  const std::string &weightsHash() const { return hash; }
+
+protected:
+  /// Where `run` counts; null: it is not to time anything.
+  std::vector<LaunchCount> *timed() { return profiling ? &counts : nullptr; }
+
+  std::vector<LaunchCount> counts; ///< launchCounts of the program, set when it is taken over
+  std::string hash;                ///< set when the device is opened
+
+private:
+  bool profiling = false;
 };
 
 using DeviceOpener = std::function<Result<std::unique_ptr<Device>>(const BackendInput &)>;

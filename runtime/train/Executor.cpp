@@ -32,15 +32,11 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       return found.error();
     kernels.push_back(*found);
   }
-  size_t all = 0;
+  size_t counter = 0;
   for (size_t p = 0; p < programCount; ++p) {
-    const size_t launches = (plan.*programsOfPlan[p].launches).size();
-    executor.programs[p].reserve(launches);
-    all += launches;
-  }
-  executor.counts.reserve(all);
-  for (size_t p = 0; p < programCount; ++p)
-    for (const PlanLaunch &from : plan.*programsOfPlan[p].launches) {
+    const std::vector<PlanLaunch> &launches = plan.*programsOfPlan[p].launches;
+    executor.programs[p].reserve(launches.size());
+    for (const PlanLaunch &from : launches) {
       const PlanKernel &kernel = plan.kernels[size_t(from.kernel)];
       Launch launch;
       launch.buffers.reserve(from.args.size());
@@ -60,10 +56,10 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
       launch.length = lengthOf(from, pool.threads());
       launch.plan = &from;
       launch.planKernel = &kernel;
-      launch.counter = executor.counts.size();
-      executor.counts.push_back({Program(p), &from, &kernel});
+      launch.counter = counter++;
       executor.programs[p].push_back(std::move(launch));
     }
+  }
   return executor;
 }
 
@@ -86,7 +82,7 @@ void Executor::runTiles(void *of, int worker, int64_t begin, int64_t end) {
                 executor.scratch.data() + worker * executor.scratchStride, launch.scalars.data());
 }
 
-void Executor::run(Program program, const LoracStep &step) {
+void Executor::run(Program program, const LoracStep &step, std::vector<LaunchCount> *timed) {
   using Clock = std::chrono::steady_clock;
   due.clear();
   for (Launch &launch : programs[int(program)]) {
@@ -104,26 +100,18 @@ void Executor::run(Program program, const LoracStep &step) {
     due.push_back({tiles, launch.evenTiles ? Split::Shares : Split::Dynamic, launch.length,
                    runTiles, &launch});
   }
-  if (!profiling)
+  if (!timed)
     return pool->run(due);
   for (const ThreadPool::Launch &one : due) {
     const Launch &launch = *static_cast<const Launch *>(one.context);
     const Clock::time_point begin = Clock::now();
     pool->run({&one, 1});
-    LaunchCount &count = counts[launch.counter];
+    LaunchCount &count = (*timed)[launch.counter];
     count.seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     ++count.calls;
     double share = launch.rowCount > 0 ? double(launch.rows) / double(launch.rowCount) : 1.0;
     count.flops += launch.plan->flops * share;
     count.bytes += launch.plan->bytes * share;
-  }
-}
-
-void Executor::startProfile() {
-  profiling = true;
-  for (LaunchCount &count : counts) {
-    count.calls = 0;
-    count.seconds = count.flops = count.bytes = 0;
   }
 }
 

@@ -22,18 +22,13 @@ public:
   static Result<Executor> create(const Plan &plan, const Module &module, const Arena &arena,
                                  const WeightPart &weightPart, ThreadPool &pool);
 
-  void run(Program program, const LoracStep &step);
+  /// With `timed` (launchCounts of the plan) each launch is timed (about 50 ns each).
+  void run(Program program, const LoracStep &step, std::vector<LaunchCount> *timed = nullptr);
 
   /// What its launches take of the heap.
   static uint64_t heapBytes(const Plan &plan);
 
-  /// Makes the scratch resident.
-  Result<void> commit() { return scratch.commit(); }
   const Arena &scratchMemory() const { return scratch; }
-
-  /// From now on each launch is timed (about 50 ns each).
-  void startProfile();
-  const std::vector<LaunchCount> &profile() const { return counts; }
 
 private:
   struct Launch {
@@ -48,7 +43,7 @@ private:
     Length length;
     const PlanLaunch *plan;
     const PlanKernel *planKernel;
-    size_t counter = 0;
+    size_t counter = 0; ///< its place in launchCounts
     // of the run that is on
     const Executor *executor = nullptr;
     const LoracStep *step = nullptr;
@@ -58,8 +53,6 @@ private:
 
   std::array<std::vector<Launch>, programCount> programs;
   std::vector<ThreadPool::Launch> due; ///< of the run that is on
-  std::vector<LaunchCount> counts;
-  bool profiling = false;
   Arena scratch;
   int64_t scratchStride = 0;
   ThreadPool *pool = nullptr;

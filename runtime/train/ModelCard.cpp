@@ -13,8 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string scheduleText(const ScheduleCurve &curve) {
-  static constexpr const char *names[] = {"constant", "linear", "cosine"};
-  const std::string name = names[static_cast<int>(curve.kind)];
+  const std::string name(toString(curve.kind));
   return curve.floor > 0 ? fmt::format("{} to {} of it", name, curve.floor) : name;
 }
 

@@ -19,7 +19,8 @@ ResidentTable residentTable(const Session &session, const Corpus &corpus) {
     planned += plannedBytes, regions += resident;
     table.lines.push_back({std::move(key), std::move(words), plannedBytes, resident});
   };
-  for (const MemoryRegion &region : session.backend->device().regions()) {
+  const MemoryUse memory = session.backend->device().memory();
+  for (const MemoryRegion &region : memory.regions) {
     uint64_t lines = 0;
     for (const std::string &key : region.lines)
       lines += plan.bytesOf(key);

@@ -31,7 +31,10 @@ public:
     if (!has(key, about.written))
       return;
     std::vector<double> numbers;
-    in.at(key).forEach([&](const Fields &one) { numbers.push_back(fitting(one, about)); });
+    in.at(key).forEach([&](const Fields &one) {
+      numbers.push_back(0);
+      take(one, one.asNumber(), numbers.back(), about);
+    });
     if (numbers.size() != 2)
       return in.at(key).fail("is not two numbers");
     first.value = numbers[0], second.value = numbers[1];
@@ -69,23 +72,25 @@ private:
     return {file, 1, 1, 1, 1};
   }
 
-  static double fitting(const Fields &from, const dsl::About &about) {
-    const double value = from.asNumber();
-    if (!about.bounds.fit(value))
+  /// What does not fit is an error and is not taken, so that all that follows may count with it.
+  template <class T>
+  static void take(const Fields &from, T value, T &to, const dsl::About &about) {
+    if (about.bounds.fit(value))
+      to = value;
+    else
       from.fail("is " + from.json().dump() + ", which its bounds (docs/spec.md) leave out");
-    return value;
   }
 
   void set(const char *key, bool &to, const dsl::About &) const { to = in.truthOr(key, to); }
   void set(const char *key, int64_t &to, const dsl::About &about) const {
-    to = in.at(key).asInteger(std::numeric_limits<int64_t>::min());
-    fitting(in.at(key), about);
+    const Fields from = in.at(key);
+    take(from, from.asInteger(std::numeric_limits<int64_t>::min()), to, about);
   }
   void set(const char *key, uint64_t &to, const dsl::About &) const {
     to = uint64_t(in.integer(key));
   }
   void set(const char *key, double &to, const dsl::About &about) const {
-    to = fitting(in.at(key), about);
+    take(in.at(key), in.at(key).asNumber(), to, about);
   }
   void set(const char *key, std::string &to, const dsl::About &) const { to = in.text(key); }
   void set(const char *key, std::vector<dsl::Field<std::string>> &to, const dsl::About &) const {
@@ -124,7 +129,7 @@ AdaLoraConfig adaLoraOf(const dsl::AdaLoraSpec &spec) {
   out.beta2 = *spec.beta2;
   out.orthRegWeight = *spec.orthRegWeight;
   out.rebuildAlways = *spec.rebuild == dsl::RebuildMode::Always;
-  out.prune = *parsePruneMode(toString(*spec.prune));
+  out.prune = *spec.prune;
   if (spec.plateau)
     out.plateau =
         PlateauSettings{*spec.plateau->patience, *spec.plateau->minDelta, *spec.plateau->stretch};
@@ -189,16 +194,17 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   }
 
   const dsl::AdapterSpec &adapter = spec.adapter;
+  const bool isAdaLora = *adapter.method == dsl::AdapterMethod::AdaLora && adapter.adalora;
   run.adapterMethod = toString(*adapter.method);
   run.initFrom = *adapter.initFrom;
-  run.r = adapter.adalora ? *adapter.adalora->initR : *adapter.r;
+  run.r = isAdaLora ? *adapter.adalora->initR : *adapter.r;
   run.loraAlpha = *adapter.loraAlpha;
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
   run.useDora = *adapter.useDora;
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;
-  if (adapter.adalora)
+  if (isAdaLora)
     run.adalora = adaLoraOf(*adapter.adalora);
 
   const dsl::OptimizerSpec &optimizer = spec.optimizer;
@@ -212,7 +218,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  run.schedule = {*parseSchedule(toString(*schedule.name)), *schedule.minLrRatio};
+  run.schedule = {*schedule.name, *schedule.minLrRatio};
   run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
   run.warmupRatio = *schedule.warmupRatio;
 

@@ -21,7 +21,7 @@ RunKeeper::RunKeeper(const TrainInput &in, RankDirector &ranks, int64_t total)
               corpus.hash,
               fingerprint(run),
               total,
-              run.schedule != ScheduleKind::Constant};
+              run.schedule != ScheduleName::Constant};
   if (run.identity)
     identity.base = run.identity->facts();
 }

@@ -5,25 +5,14 @@
 
 namespace lorac::train {
 
-Result<ScheduleKind> parseSchedule(std::string_view name) {
-  if (name == "constant")
-    return ScheduleKind::Constant;
-  if (name == "linear")
-    return ScheduleKind::Linear;
-  if (name == "cosine")
-    return ScheduleKind::Cosine;
-  return Error{"schedule.name is '" + std::string(name) + "'; known: constant, linear, cosine",
-               Exit::Refused};
-}
-
 double Schedule::factor(int64_t step) const {
   if (step < warmupSteps)
     return double(step) / double(std::max<int64_t>(1, warmupSteps));
   const double rest = double(std::max<int64_t>(1, totalSteps - warmupSteps));
   double factor = 1;
-  if (curve.kind == ScheduleKind::Linear)
+  if (curve.kind == ScheduleName::Linear)
     factor = std::max(0.0, double(totalSteps - step) / rest);
-  else if (curve.kind == ScheduleKind::Cosine)
+  else if (curve.kind == ScheduleName::Cosine)
     factor = std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * (double(step - warmupSteps) / rest))));
   return curve.floor > 0 ? factor * (1 - curve.floor) + curve.floor : factor;
 }

@@ -1,21 +1,19 @@
 #pragma once
 // Learning-rate schedules, as Hugging Face's: the factor of the base rate for each update.
 
-#include "runtime/Result.h"
+#include "dsl/Spec.h"
 
 #include <cstdint>
-#include <string_view>
 
 namespace lorac::train {
 
-enum class ScheduleKind { Constant, Linear, Cosine };
-Result<ScheduleKind> parseSchedule(std::string_view name);
+using dsl::ScheduleName;
 
 /// How the rate falls, and which part of it stays at the end (transformers' min_lr_rate).
 struct ScheduleCurve {
-  ScheduleKind kind;
+  ScheduleName kind;
   double floor;
-  ScheduleCurve(ScheduleKind kind, double floor = 0) : kind(kind), floor(floor) {}
+  ScheduleCurve(ScheduleName kind, double floor = 0) : kind(kind), floor(floor) {}
   bool operator==(const ScheduleCurve &) const = default;
 };
 
@@ -24,7 +22,7 @@ struct ScheduleCurve {
 /// transformers' constant_with_warmup. With a floor the cosine is its cosine_with_min_lr, and
 /// linear falls to the floor in the same way.
 struct Schedule {
-  ScheduleCurve curve = ScheduleKind::Cosine;
+  ScheduleCurve curve = ScheduleName::Cosine;
   int64_t warmupSteps = 0;
   int64_t totalSteps = 1;
 

@@ -41,6 +41,7 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
     return plan.error();
   session->plan = std::move(*plan);
   session->run = std::move(run);
+  session->groups = makeGroups(session->plan, session->run.loraPlusRatio);
   int threads = options.threads > 0        ? options.threads
                 : session->run.threads > 0 ? int(session->run.threads)
                                            : availableThreads();
@@ -121,6 +122,7 @@ Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
     return Error{"the new program is of another model or target", Exit::Bug};
   if (Result<void> adopted = backend->adopt(program, *next, kept); !adopted)
     return adopted;
+  groups = makeGroups(*next, run.loraPlusRatio);
   plan = std::move(*next); // what points at its launches still does: vectors move as they are
   return {};
 }

@@ -6,6 +6,7 @@
 #include "runtime/train/Backend.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/MemoryPlan.h"
+#include "runtime/train/ParamGroups.h"
 #include "runtime/train/Payload.h"
 #include "runtime/train/RunConfig.h"
 
@@ -13,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lorac::train {
 
@@ -38,7 +40,8 @@ public:
 
   RunConfig run;
   Plan plan;
-  std::string modelPath; ///< "": seeded weights
+  std::vector<ParamGroup> groups; ///< of the plan, with the run's ratio
+  std::string modelPath;          ///< "": seeded weights
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Backend> backend;
   MemoryPlan memory; ///< of the whole run, where `prepare` planned it

@@ -72,8 +72,7 @@ Result<std::optional<StepFacts>> Stepper::step(TrainerState &state, bool mustEnd
     facts.zeroNorms = zeroNorms = *norm == 0 ? zeroNorms + 1 : 0;
     facts.update = state.updates + 1;
     if (Result<void> updated = session.backend->update(
-            stepScalars(session.plan.updateScalars, makeGroups(session.plan, run.loraPlusRatio),
-                        facts.rate, facts.update));
+            stepScalars(session.plan.updateScalars, session.groups, facts.rate, facts.update));
         !updated)
       return updated.error();
     state.updates = facts.update;

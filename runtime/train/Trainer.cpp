@@ -3,7 +3,6 @@
 #include "runtime/formats/Finite.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arena.h"
-#include "runtime/train/ParamGroups.h"
 #include "runtime/train/Profile.h"
 #include "runtime/train/ResidentTable.h"
 #include "runtime/train/RunKeeper.h"
@@ -57,9 +56,19 @@ private:
     if (done && isFresh)
       tell(ranks.begin());
     if (done)
-      done = device().commit();
-    if (done && !options.profileFile.empty())
-      done = device().startProfile();
+      done = takeMemory();
+    if (!options.profileFile.empty())
+      device().startProfile();
+    return done;
+  }
+
+  /// All that a step touches becomes resident, so that the first step takes nothing more.
+  Result<void> takeMemory() {
+    Result<void> done;
+    const MemoryUse memory = device().memory();
+    for (const MemoryRegion &region : memory.regions)
+      if (done)
+        done = makeResident(region.data, region.bytes);
     return done;
   }
 
@@ -182,7 +191,7 @@ private:
       line.add("step", state.step);
       line.add("loss", facts.loss);
       line.add("learning_rate", facts.rate);
-      for (const ParamGroup &group : makeGroups(session.plan, run.loraPlusRatio))
+      for (const ParamGroup &group : session.groups)
         line.add(fmt::format("learning_rate/{}", toString(group.part)), facts.rate * group.lrRatio);
       line.add("grad_norm", facts.gradNorm);
       if (ranks.isOn())

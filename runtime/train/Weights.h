@@ -41,6 +41,7 @@ public:
                                   ThreadPool &pool);
 
   const void *part(int weight, int part) const { return parts[size_t(weight)][size_t(part)]; }
+  std::byte *data() const { return memory.data(); } ///< all parts, one after another
   uint64_t bytes() const { return memory.bytes(); }
   /// XXH3-128 over all packed bytes: which model this is, wherever its file lies.
   const std::string &hash() const { return digest; }

@@ -4,6 +4,7 @@
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/ModelSource.h"
 #include "tests/hostile/Refuse.h"
+#include "tests/unit/formats/BlockTypes.h"
 
 #include <cmath>
 
@@ -315,18 +316,15 @@ TEST_F(HostileGgufAdapter, tensors) { // 7
 
 /// Every type that is read, with rows that are no whole blocks, and with a byte too few.
 TEST(HostileGguf, blocks) { // 3, 5
-  for (uint32_t type = 0; type < 64; ++type) {
-    const GgmlTypeInfo *info = ggmlTypeInfo(type);
-    if (!info || !info->kept)
-      continue;
-    SCOPED_TRACE(info->name);
-    const uint64_t block = info->blockValues;
-    const size_t bytes = 3 * info->blockBytes;
+  forEachBlockType([](GgmlType ofTable, const GgmlTypeInfo &info) {
+    const auto type = uint32_t(ofTable);
+    const uint64_t block = info.blockValues;
+    const size_t bytes = 3 * info.blockBytes;
     if (block > 1) {
       for (const uint64_t row : {block - 1, block + 1, block / 2, 3 * block - 16})
         expectRefused("part of a block", withTensors({{"t", {row, 3}, type}}, bytes),
                       "a row of " + std::to_string(row) + " values is no multiple of " +
-                          std::string(info->name) + "'s block of " + std::to_string(block),
+                          std::string(info.name) + "'s block of " + std::to_string(block),
                       read);
     }
     expectRefused("short", withTensors({{"t", {block, 3}, type}}, bytes - 1), "was cut short",
@@ -335,7 +333,7 @@ TEST(HostileGguf, blocks) { // 3, 5
         MappedFile::ofBytes("whole", withTensors({{"t", {block, 3}, type}}, bytes).vector()));
     ASSERT_TRUE(whole) << whole.error().message;
     EXPECT_EQ(whole->tensorFloats("t")->size(), 3 * block);
-  }
+  });
 }
 
 TEST(HostileGguf, foreignTypesAreNamed) {

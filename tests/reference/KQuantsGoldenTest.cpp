@@ -1,5 +1,6 @@
-// A Llama whose GGUF mixes types as a Q4_K_M file does, against PEFT over the base that the gguf
-// package dequantizes (tests/golden/README.md): as numbers, as the file has it, and in NF4.
+// A Llama whose GGUF mixes types as a Q4_K_M file does. As numbers and as the file has it: against
+// PEFT over the base that the gguf package dequantizes (tests/golden/README.md). Quantized to NF4:
+// against the same from the dequantized numbers.
 
 #include "runtime/formats/Gguf.h"
 #include "runtime/formats/MappedFile.h"

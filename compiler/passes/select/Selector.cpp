@@ -101,7 +101,8 @@ NamedAttribute Selector::flag(StringRef name, bool value) {
 }
 
 NamedAttribute Selector::formatOf(Value w) {
-  return b.getNamedAttr("format", b.getStringAttr(cast<WeightType>(w.getType()).getFormat()));
+  return b.getNamedAttr("format",
+                        b.getStringAttr(toString(cast<WeightType>(w.getType()).getFormat())));
 }
 
 LaunchOp Selector::launch(Location loc, KernelKey key, ValueRange operands, int64_t flops,

@@ -20,10 +20,7 @@ struct Place {
   uint64_t line = 0; ///< 0: `row` counts
   uint64_t row = 0;
 
-  std::string text() const {
-    return "data file '" + path + "', " +
-           (line ? "line " + std::to_string(line) : "row " + std::to_string(row)) + ": ";
-  }
+  std::string text() const { return "data file '" + path + "'" + placeInFile(line, row) + ": "; }
 };
 
 class SampleSink {

@@ -29,19 +29,6 @@ std::vector<int32_t> byScore(const std::vector<Triplet> &triplets,
 
 } // namespace
 
-Result<PruneMode> parsePruneMode(std::string_view name) {
-  if (name == "mask")
-    return PruneMode::Mask;
-  if (name == "final")
-    return PruneMode::Final;
-  if (name == "bucketed")
-    return PruneMode::Bucketed;
-  if (name == "eager")
-    return PruneMode::Eager;
-  return Error{"prune = '" + std::string(name) + "'; known: mask, final, bucketed, eager",
-               Exit::ForeignFile};
-}
-
 int64_t totalRank(const RankPattern &ranks) {
   return std::accumulate(ranks.begin(), ranks.end(), int64_t(0));
 }

@@ -9,6 +9,7 @@
 // Triplets are named twice: by their first index, 0 … initial rank - 1, for ever; and by their
 // place among those that the program stores, which are the first indices of `stored`, ascending.
 
+#include "dsl/Spec.h"
 #include "runtime/Result.h"
 #include "runtime/train/ranks/RankSchedule.h"
 
@@ -19,13 +20,7 @@
 
 namespace lorac::train {
 
-enum class PruneMode {
-  Mask,     ///< nothing dies: PEFT to the last step
-  Final,    ///< the masked die as the final phase begins
-  Bucketed, ///< a module keeps its live rank rounded up to 8, filled with its best masked triplets
-  Eager,    ///< the masked die at each allocation
-};
-Result<PruneMode> parsePruneMode(std::string_view name);
+using dsl::PruneMode;
 
 /// One module's part.
 struct RankBounds {

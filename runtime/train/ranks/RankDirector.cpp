@@ -69,9 +69,7 @@ Result<RankNews> RankDirector::afterUpdate(const StepFacts &facts) {
   const int64_t index = facts.step - 1;
   Result<std::optional<Allocation>> made = training->afterUpdate(
       *session.backend,
-      stepScalars(session.plan.importanceScalars,
-                  makeGroups(session.plan, session.run.loraPlusRatio), facts.rate, facts.update),
-      index);
+      stepScalars(session.plan.importanceScalars, session.groups, facts.rate, facts.update), index);
   if (!made)
     return made.error();
   if (!*made)

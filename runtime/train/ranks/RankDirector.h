@@ -4,7 +4,7 @@
 
 #include "runtime/train/Clock.h"
 #include "runtime/train/Metrics.h"
-#include "runtime/train/Stepper.h"
+#include "runtime/train/StepFacts.h"
 #include "runtime/train/ranks/ProgramSwap.h"
 #include "runtime/train/ranks/RankTraining.h"
 

@@ -30,7 +30,7 @@ CudaProgram::~CudaProgram() {
 
 void CudaProgram::pack(FrozenOp op) {
   auto type = cast<WeightType>(op.getType());
-  formats::WeightFormat format = type.layout();
+  formats::WeightFormat format = type.getFormat();
   HostTensor &values = seen[op.getSymName().str()];
   RowParts rows =
       packRows(format, type.getShape()[0], type.getShape().size() > 1 ? type.getShape()[1] : 0,

@@ -32,7 +32,7 @@ CpuProgram::CpuProgram(const std::string &text, std::map<std::string, HostTensor
 
 void CpuProgram::pack(FrozenOp op) {
   auto type = cast<WeightType>(op.getType());
-  formats::WeightFormat format = type.layout();
+  formats::WeightFormat format = type.getFormat();
   bool isVector = format.kind == formats::WeightFormat::Vector;
   int64_t n = type.getShape()[0], k = isVector ? 1 : type.getShape()[1];
   HostTensor &values = seen[op.getSymName().str()];

@@ -142,6 +142,7 @@ TEST(Override, Errors) {
   EXPECT_THAT(set("train.seed=-9223372036854775809"),
               ElementsAre("--set train.seed=-9223372036854775809: error: the integer "
                           "-9223372036854775809 has more than 64 bits"));
+  EXPECT_THAT(set("train.output_dir=18446744073709551616"), ElementsAre()) << "a name as any other";
   EXPECT_THAT(set("adapter.r=0"),
               ElementsAre("--set adapter.r=0: error: rank must be positive, got 0"));
   EXPECT_THAT(set("adapter.q=8"),
@@ -195,7 +196,8 @@ TEST(SpecJson, EffectiveSpec) {
   Diagnostics diags;
   Spec spec = parseSpec(
       "/specs/b.toml",
-      good("[adapter]\nr = 4\ninit_from = 'start'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = 0\n"),
+      good("[adapter]\nr = 4\ninit_from = 'start'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = 0\n"
+           "[[adapter.rule]]\nmodules = 'all-linear'\nlora_alpha = 4\n"),
       {}, diags);
   auto json = nlohmann::json::parse(toJson(spec));
   EXPECT_EQ(json["spec"], "b");
@@ -206,6 +208,8 @@ TEST(SpecJson, EffectiveSpec) {
   EXPECT_EQ(json["adapter"]["target_modules"], "all-linear");
   EXPECT_EQ(json["adapter"]["init_from"], "/specs/start");
   EXPECT_EQ(json["adapter"]["rule"][0]["r"], 0);
+  EXPECT_EQ(json["adapter"]["rule"][0]["modules"], nlohmann::json({"q_proj"}));
+  EXPECT_EQ(json["adapter"]["rule"][1]["modules"], nlohmann::json({"all-linear"}));
   EXPECT_FALSE(json["adapter"].contains("loraplus"));
   EXPECT_FALSE(json["adapter"].contains("use_dora")); // as before there was such a key
   EXPECT_EQ(json["optimizer"]["betas"], nlohmann::json({0.9, 0.999}));

@@ -1,6 +1,7 @@
 // Block formats against gguf's own decoder and quantizer; halves against the compiler's _Float16.
 #include "runtime/formats/Blocks.h"
 #include "runtime/formats/RowWeight.h"
+#include "tests/unit/formats/BlockTypes.h"
 #include "tests/unit/formats/Matrices.h"
 #include "tests/unit/formats/Support.h"
 
@@ -23,18 +24,13 @@ std::vector<float> decodedTensor(const Safetensors &file, GgmlType type, const s
 /// Every type that is read, by the name that the table gives it.
 TEST(Blocks, decodeAsGguf) {
   const Safetensors file = take(Safetensors::open(golden + "/gguf/gguf_blocks.safetensors"));
-  int compared = 0;
-  for (uint32_t number = 0; number < 64; ++number) {
-    const GgmlTypeInfo *info = ggmlTypeInfo(number);
-    if (!info || !info->read)
-      continue;
-    SCOPED_TRACE(info->name);
-    const std::string name(info->name);
+  forEachBlockType([&](GgmlType type, const GgmlTypeInfo &info) {
+    if (!info.read) // floats: `tensors`, and the halves below
+      return;
+    const std::string name(info.name);
     ASSERT_TRUE(file.find(name + ".raw")) << "the goldens have no such type";
-    EXPECT_EQ(decodedTensor(file, GgmlType(number), name), take(file.floats(name + ".dequant")));
-    ++compared;
-  }
-  EXPECT_GE(compared, 8);
+    EXPECT_EQ(decodedTensor(file, type, name), take(file.floats(name + ".dequant")));
+  });
   const std::pair<const char *, GgmlType> tensors[] = {
       {"smollm2.blk.0.attn_q.weight.rows0_1", GgmlType::Q4_1},
       {"smollm2.blk.3.ffn_down.weight.rows0_1", GgmlType::Q4_1},
@@ -49,21 +45,21 @@ TEST(Blocks, decodeAsGguf) {
 /// What kernels read, packed in panels and by rows, is what gguf decodes, bit for bit.
 TEST(Blocks, packedAsGguf) {
   const Safetensors file = take(Safetensors::open(golden + "/gguf/gguf_blocks.safetensors"));
-  for (uint32_t number = 0; number < 64; ++number) {
-    const GgmlTypeInfo *info = ggmlTypeInfo(number);
-    if (!info || !info->read)
-      continue;
-    SCOPED_TRACE(info->name);
-    const std::string name(info->name);
+  forEachBlockType([&](GgmlType type, const GgmlTypeInfo &info) {
+    if (!info.read)
+      return;
+    const WeightFormat &format = *info.kept;
+    const std::string name(info.name);
+    ASSERT_TRUE(file.find(name + ".raw")) << "the goldens have no such type";
     const std::vector<float> expected = take(file.floats(name + ".dequant"));
     const int64_t n = 2, k = int64_t(expected.size()) / n;
     const auto raw = file.bytes(*file.find(name + ".raw"));
-    const BlockRows source(GgmlType(number), std::vector(raw.begin(), raw.end()), n, k);
+    const BlockRows source(type, std::vector(raw.begin(), raw.end()), n, k);
     const auto unpacked = [&](auto bytesOf, auto pack, auto unpack) {
       std::vector<std::vector<uint8_t>> parts;
       std::vector<void *> to;
-      for (int i = 0; i < partCount(*info->kept); ++i)
-        parts.emplace_back(size_t(bytesOf(*info->kept, i, n, k)));
+      for (int i = 0; i < partCount(format); ++i)
+        parts.emplace_back(size_t(bytesOf(format, i, n, k)));
       for (auto &part : parts)
         to.push_back(part.data());
       const std::vector<const void *> from(to.begin(), to.end());
@@ -73,21 +69,19 @@ TEST(Blocks, packedAsGguf) {
         unpack(from, row, all.data() + row * k);
       return all;
     };
-    EXPECT_EQ(unpacked(
-                  partBytes, [&](auto &to) { return packWeight(source, *info->kept, to); },
-                  [&](auto &from, int64_t row, float *out) {
-                    unpackRow(*info->kept, n, k, from, row, out);
-                  }),
-              expected);
     EXPECT_EQ(
         unpacked(
-            rowPartBytes,
-            [&](auto &to) { return packRowWeight(source, *info->kept, ComputeType::BF16, to); },
-            [&](auto &from, int64_t row, float *out) {
-              unpackRowWeight(*info->kept, ComputeType::BF16, n, k, from, row, out);
-            }),
+            partBytes, [&](auto &to) { return packWeight(source, format, to); },
+            [&](auto &from, int64_t row, float *out) { unpackRow(format, n, k, from, row, out); }),
         expected);
-  }
+    EXPECT_EQ(unpacked(
+                  rowPartBytes,
+                  [&](auto &to) { return packRowWeight(source, format, ComputeType::BF16, to); },
+                  [&](auto &from, int64_t row, float *out) {
+                    unpackRowWeight(format, ComputeType::BF16, n, k, from, row, out);
+                  }),
+              expected);
+  });
 }
 
 TEST(Blocks, encodeAsGguf) {

@@ -60,6 +60,37 @@ std::vector<float> flatFourBit(const WeightFormat &format, const std::vector<flo
   return out;
 }
 
+/// A type whose codes are those of NF4, with scales that no quantizer would give.
+class CodebookRows : public RowSource {
+public:
+  CodebookRows(int64_t rowCount, int64_t colCount) {
+    n = rowCount, k = colCount;
+    type.kept = parseWeightFormat("nf4<32>");
+  }
+  static uint8_t code(int64_t row, int64_t i) { return uint8_t((row * 5 + i * 3) % 16); }
+  static float scale(int64_t row, int64_t block) { return 0.5f + float(row) - float(block); }
+  void readRow(int64_t, float *) const override { ADD_FAILURE() << "read as numbers"; }
+  const GgmlTypeInfo *stored() const override { return &type; }
+  void readCodes(int64_t row, uint8_t *codes, float *scales, float *) const override {
+    for (int64_t i = 0; i < k; ++i)
+      codes[i] = code(row, i), scales[i / 32] = scale(row, i / 32);
+  }
+
+private:
+  GgmlTypeInfo type{"NF4", 32, 20};
+};
+
+TEST(PackedWeight, codesOfACodebookAreKept) {
+  const int64_t n = 37, k = 96;
+  const Packed packed = pack(CodebookRows(n, k), "nf4<32>", n, k, twoThreads);
+  for (int64_t r = 0; r < n; ++r) {
+    const std::vector<float> row = packed.row(r);
+    for (int64_t i = 0; i < k; ++i)
+      EXPECT_EQ(row[size_t(i)],
+                nf4Codes[CodebookRows::code(r, i)] * CodebookRows::scale(r, i / 32));
+  }
+}
+
 TEST(PackedWeight, fourBitBlocksStraddleRowsAndPanels) {
   for (const auto &[n, k] : {std::pair<int64_t, int64_t>{64, 176},
                              {176, 64},

@@ -1,5 +1,5 @@
 // A program on a GPU, step by step: the bigram model's kernels in the PTX simulator.
-#include "AdamWReference.h"
+#include "BackendChecks.h"
 #include "FakeCudaProgram.h"
 #include "Simulator.h"
 
@@ -143,9 +143,7 @@ TEST_F(CudaBackendTest, InputsFollowTheMicroBatch) {
 /// The programs get the scalars and do what AdamW is.
 TEST_F(CudaBackendTest, OptimizerIsAdamW) {
   open();
-  const std::vector<ParamGroup> groups = makeGroups(plan, 16.0);
-  const test::AdamW adam{0.9, 0.999, 1e-8, 0.01};
-  std::vector<float> p(8), m(8), v(8);
+  test::AdamWBeside adam(*backend, plan);
   for (int step = 1; step <= 4; ++step) {
     MicroBatch batch = batchOf({4, 3 + step}, step);
     ASSERT_TRUE(backend->zeroGrads());
@@ -153,23 +151,9 @@ TEST_F(CudaBackendTest, OptimizerIsAdamW) {
     ASSERT_TRUE(backend->run(Program::Train, stepOf(batch, 1.0f / float(batch.labels))));
     Result<const float *> grads = backend->grads();
     ASSERT_TRUE(grads);
-    const std::vector<float> g = floats(*grads);
-    const double maxNorm = step % 2 ? 0.25 : 0.0;
-    Result<float> norm = backend->gradNorm(maxNorm);
-    ASSERT_TRUE(norm) << norm.error().message;
-    EXPECT_FLOAT_EQ(*norm, test::gradNorm(g));
-    const float clip = test::clipFactor(*norm, maxNorm);
-    EXPECT_EQ(clip < 1, step % 2 == 1);
-    ASSERT_TRUE(backend->update(stepScalars(plan.updateScalars, groups, 1e-2, step)));
-    test::applyUpdate(plan.spans(), adam.scalars(groups, 1e-2, step), clip, p.data(), g.data(),
-                      m.data(), v.data());
-    Result<TrainedFloats> trained = backend->read();
-    ASSERT_TRUE(trained);
-    EXPECT_EQ(floats(trained->params), p) << step;
-    EXPECT_EQ(floats(trained->find("exp_avg")), m);
-    EXPECT_EQ(floats(trained->find("exp_avg_sq")), v);
+    adam.update(step, floats(*grads));
   }
-  EXPECT_NE(p[0], 0);
+  adam.end();
 }
 
 /// Rows of hidden go to the head where they lie: each token's logits, by the row that it has.
@@ -194,18 +178,12 @@ TEST_F(CudaBackendTest, LogitsOfEachRow) {
 
 TEST_F(CudaBackendTest, CopiesWithinTheArena) {
   open();
-  Device &device = backend->device();
-  const std::vector<float> some = {1, 2, 3, 4};
-  const int64_t from = plan.region("exp_avg").offset, to = plan.region("exp_avg_sq").offset;
-  ASSERT_TRUE(device.write(from, some.data(), 16));
-  ASSERT_TRUE(device.copy(to + 4, from + 8, 8));
-  EXPECT_EQ(floats(backend->read()->find("exp_avg_sq")),
-            (std::vector<float>{0, 3, 4, 0, 0, 0, 0, 0}));
+  test::expectCopiesWithinTheArena(*backend, plan);
 }
 
 TEST_F(CudaBackendTest, ProfilesLaunches) {
   open();
-  ASSERT_TRUE(backend->device().startProfile());
+  backend->device().startProfile();
   MicroBatch batch = batchOf({3, 2});
   ASSERT_TRUE(backend->feed(batch));
   for (int i = 0; i < 3; ++i)

@@ -12,7 +12,7 @@
 namespace lorac::train {
 
 inline std::string fakeCudaPlanJson() {
-  return R"({"lorac": "0.1.0", "abi": 5, "spec": "fake",
+  return R"({"lorac": "0.1.0", "abi": 6, "spec": "fake",
  "target": {"device": "cuda", "compute": "bf16", "archs": ["sm_80"]},
  "limits": {"max_tokens": 16, "max_segments": 8, "max_length": 8, "head_rows": 8, "vocab": 8},
  "model": {"architecture": "fake", "hyper": {}},

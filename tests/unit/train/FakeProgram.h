@@ -27,7 +27,7 @@ inline std::string fakeOptimizerJson() {
 }
 
 inline std::string fakePlanJson() {
-  return R"({"lorac": "0.1.0", "abi": 5, "spec": "fake",
+  return R"({"lorac": "0.1.0", "abi": 6, "spec": "fake",
  "target": {"device": "cpu", "cpu": "x86-64", "features": ["sse2"]},
  "limits": {"max_tokens": 16, "max_segments": 8, "max_length": 8, "head_rows": 8, "vocab": 8},
  "model": {"architecture": "fake", "hyper": {}},

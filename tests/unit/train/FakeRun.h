@@ -62,7 +62,9 @@ struct Script {
 class FakeDevice : public Device {
 public:
   FakeDevice(const Plan &plan, Script &script)
-      : plan(plan), script(script), arena(size_t(plan.arenaBytes)) {}
+      : plan(plan), script(script), arena(size_t(plan.arenaBytes)) {
+    hash = "weights";
+  }
 
   Result<void> feed(const MicroBatch &batch) override {
     labels = batch.targets;
@@ -112,12 +114,9 @@ public:
     ++script.adopted;
     return {};
   }
-  Result<void> startProfile() override { return {}; }
-  const std::vector<LaunchCount> &profile() const override { return launches; }
   MemoryUse memory() const override {
-    return {false, uint64_t(plan.arenaBytes), 2000, script.resident};
+    return {false, uint64_t(plan.arenaBytes), 2000, script.resident, {}};
   }
-  const std::string &weightsHash() const override { return hash; }
 
 private:
   template <typename T>
@@ -129,8 +128,6 @@ private:
   Script &script;
   std::vector<std::byte> arena;
   std::vector<int32_t> labels;
-  std::vector<LaunchCount> launches;
-  std::string hash = "weights";
 };
 
 /// A run's folder on a disk that is full, or fails, as often as a test says.

@@ -129,7 +129,7 @@ TEST_F(HostilePlan, RegionsAndOptimizer) {
   refusedWith([](Json &json) { json["programs"]["update"][0]["args"][0] = 768; },
               "'plan.programs' has a launch of 'update' in which 'fake_update' has another args[0] "
               "than 'io.update_spans'");
-  refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 5");
+  refusedWith([](Json &json) { json["abi"] = 3; }, "is of ABI 3, this program runs ABI 6");
 }
 
 TEST_F(HostileRun, MissingFiles) {

@@ -82,7 +82,7 @@ struct Misfit {
 
 TEST(Plan, RefusesMisfits) {
   const Misfit misfits[] = {
-      {R"("abi": 5)", R"("abi": 4)", "is of ABI 4, this program runs ABI 5"},
+      {R"("abi": 6)", R"("abi": 5)", "is of ABI 5, this program runs ABI 6"},
       {R"("max_tokens": 16)", R"("max_tokens": 1600)",
        "'plan' has 'io.hidden' at 1024 + 102400 bytes"},
       {R"("logits": 3072)", R"("logits": 8000)", "'plan' has 'io.logits' at 8000"},

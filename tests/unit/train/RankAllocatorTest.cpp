@@ -292,11 +292,5 @@ TEST(RankAllocator, RefusesAStateOfOtherModules) {
   EXPECT_TRUE(refused([](RankState &s) { s.requested = true, s.next = {{0, 1}, {0, 1}}; }));
 }
 
-TEST(PruneMode, Names) {
-  EXPECT_EQ(*parsePruneMode("bucketed"), PruneMode::Bucketed);
-  EXPECT_EQ(parsePruneMode("never").error().message,
-            "prune = 'never'; known: mask, final, bucketed, eager");
-}
-
 } // namespace
 } // namespace lorac::train

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace lorac::train {
 namespace {
@@ -45,6 +46,13 @@ TEST(RunConfig, AdaLora) {
   lora["adapter"]["method"] = "lora", lora["adapter"]["r"] = 4;
   EXPECT_FALSE(parseRunConfig(lora.dump())->adalora);
   EXPECT_EQ(config->r, 12) << "init_r";
+  // No compiler writes both: the method says which one counts.
+  nlohmann::json both = run();
+  both["adapter"]["method"] = "lora", both["adapter"]["r"] = 4;
+  Result<RunConfig> plain = parseRunConfig(both.dump());
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_FALSE(plain->adalora);
+  EXPECT_EQ(plain->r, 4);
   // The dsl fills in every default: none is made up here.
   lora["adapter"].erase("r");
   Result<RunConfig> without = parseRunConfig(lora.dump());
@@ -59,11 +67,18 @@ TEST(RunConfig, RefusesAnAdaLoraThatCannotBe) {
     Result<RunConfig> config = parseRunConfig(changed.dump());
     return config ? std::string() : config.error().message;
   };
-  EXPECT_NE(refused("prune", "never").find("prune = 'never'; known: mask"), std::string::npos);
+  EXPECT_NE(refused("prune", "never").find("prune = 'never'; known: mask, final, bucketed, eager"),
+            std::string::npos);
   EXPECT_NE(refused("deltaT", 0), "");
   EXPECT_NE(refused("beta1", 1.0), "");
   EXPECT_NE(refused("tfinal", 35).find("no step in which AdaLoRA's ranks fall"), std::string::npos);
   EXPECT_NE(refused("plateau", {{"patience", 1}, {"min_delta", 0}, {"stretch", 1}}), "");
+  for (const int64_t far :
+       {std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max()})
+    EXPECT_NE(
+        refused("tfinal", far)
+            .find("'adapter.adalora.tfinal' is " + std::to_string(far) + ", which its bounds"),
+        std::string::npos);
 }
 
 TEST(RunConfig, AnOptimizerWithoutBetas) {
