@@ -68,6 +68,8 @@ function(lorac_test name)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE LoracFlags ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE LORAC_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORAC_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  # What is tested is optimised as it ships; the tests themselves build a quarter faster so.
+  target_compile_options(${name} PRIVATE -O1)
   if(ARG_MLIR)
     lorac_use_mlir(${name})
   endif()

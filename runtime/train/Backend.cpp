@@ -1,6 +1,7 @@
 #include "runtime/train/Backend.h"
 
 #include "runtime/train/StateStorage.h"
+#include "runtime/train/Weights.h"
 
 #include <algorithm>
 #include <array>

@@ -2,6 +2,7 @@
 // AdaLoRA within the training loop: ranks are allocated after updates, smaller programs take over
 // between steps, and what is to be told of both is handed back. It knows no files.
 
+#include "runtime/train/Checkpoint.h"
 #include "runtime/train/Clock.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/StepFacts.h"
