@@ -30,7 +30,7 @@ std::string canonical(XXH128_hash_t hash) {
 }
 
 /// Fields are set apart by their lengths, so that none runs into the next.
-std::string hashOf(const KernelKey &key) {
+std::string hashOf(const CacheKey &key) {
   std::string text;
   for (const std::string *field : {&key.source, &key.options, &key.architecture, &key.compiler})
     text += std::to_string(field->size()) + ":" + *field;
@@ -88,7 +88,7 @@ std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::stri
 
 } // namespace
 
-std::string KernelKey::hash() const { return hexOf(hashOf(*this)); }
+std::string CacheKey::hash() const { return hexOf(hashOf(*this)); }
 
 KernelCache::KernelCache(std::string folder, std::function<void(const std::string &)> warn)
     : where(std::move(folder)), warn(std::move(warn)) {
@@ -111,7 +111,7 @@ std::string KernelCache::pathOf(const std::string &hash) const {
   return where + "/" + hash + ".kernel";
 }
 
-std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
+std::optional<StoredKernel> KernelCache::find(const CacheKey &key) {
   if (where.empty())
     return std::nullopt;
   const std::string keyHash = hashOf(key), path = pathOf(hexOf(keyHash));
@@ -129,7 +129,7 @@ std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
   return std::nullopt;
 }
 
-void KernelCache::keep(const KernelKey &key, const StoredKernel &kernel) {
+void KernelCache::keep(const CacheKey &key, const StoredKernel &kernel) {
   if (where.empty())
     return;
   const std::string keyHash = hashOf(key), head = headOf(keyHash, kernel),

@@ -25,7 +25,7 @@ struct PlanTiles {
 
 /// A size that a kernel goes to: a number, the launch's rows, the samples of a micro-batch and one
 /// more, or a scalar of the launch.
-struct PlanSize {
+struct LaunchSize {
   enum Kind { Number, Rows, Starts, Scalar } kind = Number;
   int64_t value = 0; ///< the number, or the scalar's index
 };
@@ -35,7 +35,7 @@ struct PlanSize {
 struct PlanBuffer {
   int64_t weightBytes = -1; ///< of a part of a weight; -1: it lies in the arena
   int64_t element = 0;      ///< bytes; 0: how far it goes is not stated
-  PlanSize outer, stride, columns;
+  LaunchSize outer, stride, columns;
 };
 
 struct PlanKernel {
