@@ -1,7 +1,7 @@
 // Which modules get an adapter, and with what rank and scale.
 
 #include "dsl/Check.h"
-#include "dsl/Pattern.h"
+#include "dsl/ModulePattern.h"
 
 #include <algorithm>
 #include <cmath>
@@ -55,7 +55,7 @@ std::vector<const Field<std::string> *> match(const Spec &spec,
   for (const Field<std::string> &text : patterns) {
     bool all = *text == "all-linear", any = false;
     std::string error;
-    std::optional<Pattern> pattern = Pattern::compile(*text, error);
+    std::optional<ModulePattern> pattern = ModulePattern::compile(*text, error);
     if (!pattern)
       continue; // checkSpec has said so
     for (size_t i = 0; i < modules.size(); ++i) {

@@ -18,8 +18,8 @@ enum class HyperType { Integer, Number, Bool, Word };
 struct HyperDecl {
   std::string name;
   HyperType type = HyperType::Integer;
-  std::vector<std::string>
-      hf; ///< names in config.json, dots for nesting; the first that is there counts
+  /// Names in config.json, dots for nesting; the first that is there counts.
+  std::vector<std::string> hf;
   std::vector<std::string> gguf; ///< keys; {arch} is the file's general.architecture
   std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
   Expr fallback;                 ///< default in terms of symbols above it; kind None: required
@@ -47,8 +47,8 @@ struct BlockDecl {
   SourceRange range;
 };
 
-/// `[expects]`: what foreign files must hold where they say anything about it (hidden_act =
-/// "silu").
+/// `[expects]`: what foreign files must hold where they say anything about it, as in
+/// hidden_act = "silu".
 struct Expectation {
   std::string name;
   std::vector<std::string> hf, gguf;

@@ -1,6 +1,6 @@
 #include "dsl/Check.h"
 
-#include "dsl/Pattern.h"
+#include "dsl/ModulePattern.h"
 #include "dsl/Text.h"
 #include "runtime/formats/DataName.h"
 
@@ -153,7 +153,7 @@ private:
       std::string error;
       if (text->empty())
         diags.error(text.range, "'" + key + "' has an empty pattern");
-      else if (!Pattern::compile(*text, error))
+      else if (!ModulePattern::compile(*text, error))
         diags.error(text.range, "'" + printable(*text) + "' is not a regular expression: " + error);
     }
   }
@@ -264,14 +264,14 @@ private:
                     "'data.path' must be the name of a file, got \"" + printable(*path) + "\"");
     if (!d.format.given())
       nameFormat(d);
-    if (*d.format != DataFormat::Text && d.separator.given())
+    if (*d.format != DataFormatName::Text && d.separator.given())
       diags.warning(d.separator.range, "'data.separator' is only for format = \"text\"");
-    if (*d.format == DataFormat::Tokens)
+    if (*d.format == DataFormatName::Tokens)
       tokens(d);
     const Field<int64_t> &every = spec.train.evalSteps;
     if (every.given() && !every.refused && *every > 0 && !d.evalFraction.refused &&
         *d.evalFraction == 0) {
-      const bool isTokens = *d.format == DataFormat::Tokens;
+      const bool isTokens = *d.format == DataFormatName::Tokens;
       Diagnostic &warning =
           diags.warning(every.range, std::string("'train.eval_steps' has no effect: nothing is "
                                                  "held out") +
@@ -292,9 +292,9 @@ private:
                         "', which is no format that is read here: " + std::string(named.mend));
         return;
       }
-      const DataFormat format = named.format == "jsonl"    ? DataFormat::Jsonl
-                                : named.format == "tokens" ? DataFormat::Tokens
-                                                           : DataFormat::Text;
+      const DataFormatName format = named.format == "jsonl"    ? DataFormatName::Jsonl
+                                    : named.format == "tokens" ? DataFormatName::Tokens
+                                                               : DataFormatName::Text;
       if (first && format != d.format.value) {
         diags
             .error(path.range, "the files' names say two formats: this one \"" +

@@ -68,8 +68,8 @@ struct BoundWeight {
   bool perLayer = false;      ///< its names hold {layer}
   std::string hfTemplate;     ///< model.layers.{layer}.self_attn.q_proj.weight
   std::string ggufTemplate;   ///< blk.{layer}.attn_q.weight
-  int64_t permuteHeads =
-      0;              ///< heads of a row permutation that GGUF applies (q, k of a Llama); 0: none
+  /// Heads of a row permutation that GGUF applies (q, k of a Llama); 0: none.
+  int64_t permuteHeads = 0;
   double hfAdd = 0;   ///< what a Hugging Face folder's numbers lack
   std::string tiedTo; ///< key of the weight whose tensor this one shares; empty: its own
   SourceRange range;

@@ -16,8 +16,8 @@ enum class Origin { Default, Model, Spec, Environment, Flag };
 
 /// One text that can be pointed at: a TOML file, a `--set` flag or an environment variable.
 struct SourceFile {
-  std::string
-      path; ///< as shown to the user: "specs/a.toml", "--set adapter.r=8", "LORAC_ADAPTER_R"
+  /// As shown to the user: "specs/a.toml", "--set adapter.r=8", "LORAC_ADAPTER_R".
+  std::string path;
   std::string text;
   Origin origin = Origin::Spec;
 

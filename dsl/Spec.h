@@ -129,13 +129,13 @@ struct Words<ScheduleName> {
 };
 
 /// One for each line of DataFormats.def.
-enum class DataFormat {
+enum class DataFormatName {
 #define LORAC_DATA_FORMAT(Name, word) Name,
 #include "dsl/DataFormats.def"
 #undef LORAC_DATA_FORMAT
 };
 template <>
-struct Words<DataFormat> {
+struct Words<DataFormatName> {
   static constexpr std::string_view list[] = {
 #define LORAC_DATA_FORMAT(Name, word) word,
 #include "dsl/DataFormats.def"
@@ -437,7 +437,7 @@ struct ScheduleSpec {
 struct DataSpec {
   Field<std::string> name{"data"};
   Field<std::vector<Field<std::string>>> path;
-  Field<DataFormat> format{DataFormat::Text};
+  Field<DataFormatName> format{DataFormatName::Text};
   Field<std::string> separator{"\n%\n"};
   Field<double> evalFraction{0.02};
   Field<Overlong> overlong{Overlong::Split};
@@ -452,14 +452,14 @@ struct DataSpec {
        .stated = true});
     v("separator", t.separator,
       {.means = "what stands between the samples of a text; \"\": a file is one sample",
-       .inToml = *t.format == DataFormat::Text});
+       .inToml = *t.format == DataFormatName::Text});
     v("eval_fraction", t.evalFraction,
       {.means = "part of the samples that is held out",
        .bounds = within(0, 0.9),
        .otherwise = "0.02; 0 of format \"tokens\""});
     v("overlong", t.overlong,
       {.means = "what becomes of a sample with more than max_length tokens",
-       .inToml = *t.format != DataFormat::Tokens});
+       .inToml = *t.format != DataFormatName::Tokens});
   }
 };
 

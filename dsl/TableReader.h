@@ -13,8 +13,8 @@ namespace lorac::dsl {
 struct ReadContext {
   Diagnostics &diags;
   std::string what = "a spec";
-  std::vector<std::string>
-      allKeys{}; ///< full names of every key of a spec, for suggestions; empty: no spec is read
+  /// Full names of every key of a spec, for suggestions; empty: no spec is read.
+  std::vector<std::string> allKeys{};
 };
 
 class TableReader {

@@ -1,10 +1,8 @@
 #include "compiler/codegen/KernelCache.h"
 
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/Trust.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <cstdint>
 #include <cstring>
@@ -23,28 +21,12 @@ constexpr size_t hashBytes = 16;
 constexpr size_t headBytes = magic.size() + 8 + 8 + hashBytes; ///< before the checksum
 constexpr uint64_t mostBytes = uint64_t(1) << 30;
 
-std::string canonical(XXH128_hash_t hash) {
-  XXH128_canonical_t bytes;
-  XXH128_canonicalFromHash(&bytes, hash);
-  return std::string(reinterpret_cast<const char *>(bytes.digest), hashBytes);
-}
-
 /// Fields are set apart by their lengths, so that none runs into the next.
-std::string hashOf(const KernelKey &key) {
+std::string hashOf(const CacheKey &key) {
   std::string text;
   for (const std::string *field : {&key.source, &key.options, &key.architecture, &key.compiler})
     text += std::to_string(field->size()) + ":" + *field;
-  return canonical(XXH3_128bits(text.data(), text.size()));
-}
-
-std::string hexOf(const std::string &bytes) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  for (const char c : bytes) {
-    out += digits[uint8_t(c) >> 4];
-    out += digits[uint8_t(c) & 15];
-  }
-  return out;
+  return formats::hashDigest(text);
 }
 
 void put(std::string &out, uint64_t value) {
@@ -66,11 +48,10 @@ std::string headOf(const std::string &keyHash, const StoredKernel &kernel) {
 }
 
 std::string checksum(std::string_view head, std::string_view body) {
-  XXH3_state_t state;
-  XXH3_128bits_reset(&state);
-  XXH3_128bits_update(&state, head.data(), head.size());
-  XXH3_128bits_update(&state, body.data(), body.size());
-  return canonical(XXH3_128bits_digest(&state));
+  formats::Hasher hasher;
+  hasher.add(head);
+  hasher.add(body);
+  return hasher.digest();
 }
 
 std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::string &keyHash) {
@@ -88,7 +69,7 @@ std::optional<StoredKernel> parseEntry(const std::string &bytes, const std::stri
 
 } // namespace
 
-std::string KernelKey::hash() const { return hexOf(hashOf(*this)); }
+std::string CacheKey::hash() const { return formats::hexOf(hashOf(*this)); }
 
 KernelCache::KernelCache(std::string folder, std::function<void(const std::string &)> warn)
     : where(std::move(folder)), warn(std::move(warn)) {
@@ -111,10 +92,10 @@ std::string KernelCache::pathOf(const std::string &hash) const {
   return where + "/" + hash + ".kernel";
 }
 
-std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
+std::optional<StoredKernel> KernelCache::find(const CacheKey &key) {
   if (where.empty())
     return std::nullopt;
-  const std::string keyHash = hashOf(key), path = pathOf(hexOf(keyHash));
+  const std::string keyHash = hashOf(key), path = pathOf(formats::hexOf(keyHash));
   const Result<std::string> bytes = formats::readOwnFile(path, mostBytes);
   std::optional<StoredKernel> kernel = bytes ? parseEntry(*bytes, keyHash) : std::nullopt;
   if (kernel) {
@@ -129,15 +110,15 @@ std::optional<StoredKernel> KernelCache::find(const KernelKey &key) {
   return std::nullopt;
 }
 
-void KernelCache::keep(const KernelKey &key, const StoredKernel &kernel) {
+void KernelCache::keep(const CacheKey &key, const StoredKernel &kernel) {
   if (where.empty())
     return;
   const std::string keyHash = hashOf(key), head = headOf(keyHash, kernel),
                     body = kernel.binary + kernel.resources;
   Result<void> written = formats::makeOwnFolder(where);
   if (written)
-    written =
-        formats::writeDurably(pathOf(hexOf(keyHash)), head + checksum(head, body) + body, 0600);
+    written = formats::writeDurably(pathOf(formats::hexOf(keyHash)),
+                                    head + checksum(head, body) + body, 0600);
   if (!written)
     sayNotKept(written.error().message);
 }

@@ -20,7 +20,7 @@
 namespace lorac {
 
 /// What a kernel is compiled from; every field is part of its identity.
-struct KernelKey {
+struct CacheKey {
   std::string source;
   std::string options;      ///< of the compiler, in order
   std::string architecture; ///< "sm_80", "compute_80", "x86-64"
@@ -44,8 +44,8 @@ public:
   explicit KernelCache(std::string folder, std::function<void(const std::string &)> warn = {});
 
   /// Both from several threads and processes.
-  std::optional<StoredKernel> find(const KernelKey &key);
-  void keep(const KernelKey &key, const StoredKernel &kernel);
+  std::optional<StoredKernel> find(const CacheKey &key);
+  void keep(const CacheKey &key, const StoredKernel &kernel);
 
   const std::string &folder() const { return where; }
   int found() const { return foundCount; }

@@ -12,8 +12,8 @@ namespace lorac::optimizers {
 
 /// A number of each element of each parameter, zero at first, that the update reads as float32.
 struct State {
-  llvm::StringRef
-      name; ///< of its region and, before ".<parameter>", of its tensors in a checkpoint
+  /// Of its region and, before ".<parameter>", of its tensors in a checkpoint.
+  llvm::StringRef name;
   /// What it lies in; of codes only where the parameter has `min_8bit_size` elements, else float32.
   lora::Storage storage = lora::Storage::Floats;
 };

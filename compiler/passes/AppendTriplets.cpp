@@ -20,9 +20,11 @@ namespace {
 
 constexpr StringRef averages[] = {"sensitivity", "uncertainty"};
 
-// Zhang et al. 2023, eq. 8 to 10, as PEFT has it: I = |p·g|, p after the update; Ibar = beta1·Ibar
-// + (1 - beta1)·I, Ubar = beta2·Ubar + (1 - beta2)·|I - Ibar|, both from 0 and not corrected for
-// it.
+// Zhang et al. 2023, eq. 8 to 10, as PEFT has it:
+//   I = |p·g|, p after the update
+//   Ibar = beta1·Ibar + (1 - beta1)·I
+//   Ubar = beta2·Ubar + (1 - beta2)·|I - Ibar|
+// Both averages begin at 0 and are not corrected for it.
 void appendImportance(RegionPrograms &programs, OpBuilder &b, double beta1, double beta2) {
   using optimizers::Element, optimizers::Host;
   optimizers::Update step(b, b.getUnknownLoc(), averages, {});

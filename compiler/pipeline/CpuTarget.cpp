@@ -89,8 +89,8 @@ void lorac::registerCpuDialects(DialectRegistry &registry) {
 }
 
 // The cache's key: the declaration says all that a kernel is made from.
-static KernelKey keyOf(KernelOp kernel, const cpu::CpuTarget &target, StringRef compiler) {
-  KernelKey key;
+static CacheKey keyOf(KernelOp kernel, const cpu::CpuTarget &target, StringRef compiler) {
+  CacheKey key;
   llvm::raw_string_ostream os(key.source);
   kernel.print(os, OpPrintingFlags().enableDebugInfo(false).useLocalScope());
   key.options = target.features;
@@ -105,9 +105,9 @@ static LogicalResult buildObjects(ModuleOp planned, const cpu::CpuTarget &target
                                   std::vector<cpu::KernelObject> &objects) {
   KernelCache cache(request.kernelCache,
                     [&](const std::string &words) { planned.emitWarning(words); });
-  llvm::StringMap<KernelKey> missing;
+  llvm::StringMap<CacheKey> missing;
   for (KernelOp kernel : planned.getOps<KernelOp>()) {
-    KernelKey key = keyOf(kernel, target, request.compiler);
+    CacheKey key = keyOf(kernel, target, request.compiler);
     if (std::optional<StoredKernel> stored = cache.find(key))
       objects.push_back({kernel.getSymName().str(), stored->binary});
     else

@@ -1,10 +1,10 @@
 // What the pipeline asks of the CUDA target.
 
 #include "compiler/pipeline/CudaTarget.h"
+#include "compiler/codegen/cuda/ArchLimits.h"
 #include "compiler/codegen/cuda/CudaPrinter.h"
 #include "compiler/codegen/cuda/GenerateKernels.h"
-#include "compiler/codegen/cuda/KernelBuild.h"
-#include "compiler/codegen/cuda/Limits.h"
+#include "compiler/codegen/cuda/KernelCompiler.h"
 #include "compiler/frontend/Locations.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/pipeline/Dump.h"
@@ -43,7 +43,7 @@ static std::string prefaceOf(KernelOp kernel, func::FuncOp function) {
 
 static KernelFacts factsOf(func::FuncOp function, const std::string &arch,
                            const cuda::BuiltKernel &built) {
-  const cuda::Limits &limits = *cuda::findLimits(arch);
+  const cuda::ArchLimits &limits = *cuda::findLimits(arch);
   KernelFacts facts{function.getName().str(), arch};
   facts.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
   facts.sharedBytes = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
@@ -106,7 +106,7 @@ LogicalResult lorac::emitCuda(ModuleOp module, const CompileRequest &request, bo
   KernelCache cache(request.kernelCache,
                     [&](const std::string &words) { module.emitWarning(words); });
   llvm::Expected<std::vector<cuda::BuiltKernel>> built =
-      cuda::KernelBuilder{*nvrtc, disassembler, cache, request.threads}.build(sources);
+      cuda::KernelCompiler{*nvrtc, disassembler, cache, request.threads}.build(sources);
   if (!built)
     return module.emitError(llvm::toString(built.takeError()));
   result.kernelSeconds =

@@ -14,8 +14,8 @@ struct KernelFacts {
   int64_t residentBlocks = 0; ///< on one multiprocessor
   double occupancy = 0;       ///< resident warps of the most that there can be
   std::string log; ///< of the compiler: whatever else it had to say about a kernel that it took
-  std::optional<double> instructionsPerMma =
-      {}; ///< in the main loop; nothing where none multiplies, or where nvdisasm is not there
+  /// In the main loop; nothing where none multiplies, or where nvdisasm is not there.
+  std::optional<double> instructionsPerMma = {};
 };
 
 std::string kernelFactsJson(const std::vector<KernelFacts> &all);

@@ -1,7 +1,7 @@
 #pragma once
 // A project for an adapter that brings its own modules, ranks and scales.
 
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 
 #include <string>
 

@@ -2,8 +2,8 @@
 
 #include "compiler/tools/CheckData.h"
 #include "compiler/tools/Command.h"
-#include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
+#include "compiler/tools/Project.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
 #include "nlohmann/json.hpp"

@@ -2,9 +2,9 @@
 
 #include "dsl/SpecJson.h"
 #include "runtime/train/Batches.h"
+#include "runtime/train/DataTokenizer.h"
 #include "runtime/train/RunConfig.h"
 #include "runtime/train/RunSurvey.h"
-#include "runtime/train/Text.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,7 +1,7 @@
 #pragma once
 // `lorac check` of what `train` opens behind the model: tokenizer, data, output folder.
 
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 #include "dsl/Diagnostics.h"
 #include "runtime/train/Data.h"
 

@@ -11,8 +11,8 @@
 #include "compiler/tools/Resources.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/SpecJson.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/gpu/Describe.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/Limits.h"
 
 #include <cstdlib>
@@ -74,7 +74,7 @@ std::optional<uint64_t> leastMemory(const Project &project, const CompileSetting
 }
 
 Result<std::string> compilerIdentity() {
-  Result<std::string> hash = train::hashFile("/proc/self/exe");
+  Result<std::string> hash = formats::hashFile("/proc/self/exe");
   if (!hash)
     return hash;
   return std::string("lorac ") + LORAC_VERSION + " " + *hash;

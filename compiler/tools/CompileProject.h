@@ -1,7 +1,7 @@
 #pragma once
 // The compiler as the commands use it: a project in, files out, every message said.
 
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 #include "compiler/tools/RunMemory.h"
 #include "runtime/train/Payload.h"
 

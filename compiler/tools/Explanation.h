@@ -2,7 +2,7 @@
 // What a run will train, as numbers: each tensor with its rates and bytes, and AdaLoRA's budget.
 // ExplainCommand.cpp prints it.
 
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 #include "runtime/formats/AdapterLayout.h"
 #include "runtime/train/ranks/RankSchedule.h"
 

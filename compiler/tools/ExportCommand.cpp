@@ -1,8 +1,8 @@
 // `lorac export`: an adapter as PEFT's folder, of LoRA or AdaLoRA, or as llama.cpp's GGUF file.
 
 #include "compiler/tools/Command.h"
-#include "compiler/tools/Driver.h"
 #include "compiler/tools/Output.h"
+#include "compiler/tools/Project.h"
 #include "dsl/Diagnostics.h"
 #include "dsl/Parse.h"
 #include "nlohmann/json.hpp"

@@ -1,5 +1,6 @@
 #include "compiler/tools/GeneratedFolder.h"
 
+#include "runtime/UniqueFd.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/Hash.h"
@@ -53,21 +54,10 @@ Error cannot(const char *what, const std::string &path, const std::string &why) 
 }
 
 Result<void> writeFile(const std::string &path, const std::string &bytes) {
-  FILE *file = std::fopen(path.c_str(), "wb");
-  if (!file)
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!file || writeAll(*file, bytes) < bytes.size() || fsync(*file) != 0 ||
+      close(file.release()) != 0)
     return cannot("write", path, std::strerror(errno));
-  bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  int code = errno;
-  if (written && (std::fflush(file) != 0 || fsync(fileno(file)) != 0)) {
-    written = false;
-    code = errno;
-  }
-  if (std::fclose(file) != 0 && written) {
-    written = false;
-    code = errno;
-  }
-  if (!written)
-    return cannot("write", path, std::strerror(code));
   return {};
 }
 

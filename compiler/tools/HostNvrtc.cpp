@@ -1,6 +1,6 @@
 #include "compiler/tools/HostNvrtc.h"
+#include "compiler/codegen/cuda/ArchLimits.h"
 #include "compiler/codegen/cuda/Families.h"
-#include "compiler/codegen/cuda/Limits.h"
 #include "compiler/codegen/cuda/Nvrtc.h"
 #include "compiler/codegen/cuda/Sass.h"
 
@@ -27,7 +27,7 @@ static int capabilityOf(llvm::StringRef arch) {
 
 std::string lorac::tools::archFor(int capability) {
   std::string best;
-  for (const cuda::Limits &limits : cuda::allLimits()) {
+  for (const cuda::ArchLimits &limits : cuda::allLimits()) {
     const int own = capabilityOf(limits.arch);
     const bool runs = limits.arch.ends_with("a") ? own == capability
                                                  : own / 10 == capability / 10 && own <= capability;

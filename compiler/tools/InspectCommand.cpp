@@ -5,12 +5,10 @@
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
 #include "nlohmann/json.hpp"
+#include "runtime/formats/MappedFile.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 namespace fs = std::filesystem;
 
@@ -54,11 +52,7 @@ std::vector<Part> partsIn(const fs::path &folder, bool kernels) {
 }
 
 Result<std::string> contents(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    return Error{"cannot read '" + path + "': " + std::strerror(errno)};
-  return text.str();
+  return formats::readSmallFile(path, uint64_t(1) << 30);
 }
 
 Result<std::string> contents(const Part &part) {

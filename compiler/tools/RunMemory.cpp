@@ -5,8 +5,8 @@
 #include "compiler/tools/Resources.h"
 #include "dsl/SpecJson.h"
 #include "nlohmann/json.hpp"
+#include "runtime/train/DataTokenizer.h"
 #include "runtime/train/Limits.h"
-#include "runtime/train/Text.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 // What a run of a project takes of memory: the lines that its trainer will count too.
 
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 #include "runtime/train/MemoryPlan.h"
 
 #include <map>

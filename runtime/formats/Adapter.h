@@ -55,8 +55,8 @@ struct Adapter {
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
   /// Facts of the model that it was trained on (ModelIdentity), where its file says them.
   std::map<std::string, std::string> base;
-  std::vector<std::string>
-      targetModules; ///< for adapter_config.json when written; empty: the modules' full paths
+  /// For adapter_config.json when written; empty: the modules' full paths.
+  std::vector<std::string> targetModules;
   std::vector<AdapterModule> modules;
   std::optional<AdaLora> adaLora; ///< there where the modules have an E
 

@@ -40,11 +40,10 @@ Error pathError(const char *what, const std::string &path, int error) {
 }
 
 Result<void> syncPath(const std::string &path, int flags) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
-  if (descriptor < 0)
+  const UniqueFd descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
+  if (!descriptor)
     return pathError("open", path, errno);
-  const int failed = ::fsync(descriptor) != 0 ? errno : 0;
-  ::close(descriptor);
+  const int failed = ::fsync(*descriptor) != 0 ? errno : 0;
   // Some file systems cannot sync a folder: EINVAL, and nothing is lost that they promise.
   if (failed && !(failed == EINVAL && (flags & O_DIRECTORY)))
     return pathError("sync", path, failed);
@@ -78,12 +77,11 @@ bool isLeft(const std::string &path, pid_t process, bool alone) {
   const bool gone = ::kill(process, 0) != 0 && errno == ESRCH;
   if (!gone && !alone && process != ::getpid())
     return false;
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (descriptor < 0)
+  const UniqueFd descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!descriptor)
     return gone || alone;
-  const bool held = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0;
+  const bool held = ::flock(*descriptor, LOCK_EX | LOCK_NB) != 0;
   const bool noLocks = held && errno != EWOULDBLOCK;
-  ::close(descriptor);
   return !held || (noLocks && (gone || alone));
 }
 
@@ -147,16 +145,17 @@ Result<DurableFile> DurableFile::create(const std::string &path, mode_t mode) {
   file.path = path;
   for (int attempt = 0; attempt < 100; ++attempt) {
     file.aside = asideName(path);
-    file.descriptor = ::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (file.descriptor >= 0 || errno != EEXIST)
+    file.descriptor =
+        UniqueFd(::open(file.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (file.descriptor || errno != EEXIST)
       break;
   }
-  if (file.descriptor < 0) {
+  if (!file.descriptor) {
     const int error = errno;
     file.aside.clear();
     return pathError("write", path, error);
   }
-  (void)::flock(file.descriptor, LOCK_EX | LOCK_NB); // "somebody is at work"
+  (void)::flock(*file.descriptor, LOCK_EX | LOCK_NB); // "somebody is at work"
   return file;
 }
 
@@ -172,8 +171,6 @@ DurableFile &DurableFile::operator=(DurableFile &&other) noexcept {
 }
 
 DurableFile::~DurableFile() {
-  if (descriptor >= 0)
-    ::close(descriptor);
   if (!aside.empty())
     ::unlink(aside.c_str());
 }
@@ -183,17 +180,8 @@ Error DurableFile::failure(const char *what, int error) const {
 }
 
 Result<void> DurableFile::flush() {
-  const char *data = buffer.data();
-  size_t left = buffer.size();
-  while (left > 0) {
-    const ssize_t n = ::write(descriptor, data, left);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return failure("write", errno);
-    data += n;
-    left -= size_t(n);
-  }
+  if (writeAll(*descriptor, buffer) < buffer.size())
+    return failure("write", errno);
   buffer.clear();
   return {};
 }
@@ -216,11 +204,9 @@ Result<void> DurableFile::write(const void *data, size_t size) {
 Result<void> DurableFile::commit() {
   if (Result<void> flushed = flush(); !flushed)
     return flushed;
-  if (::fsync(descriptor) != 0)
+  if (::fsync(*descriptor) != 0)
     return failure("sync", errno);
-  const int closed = ::close(descriptor);
-  descriptor = -1;
-  if (closed != 0)
+  if (::close(descriptor.release()) != 0)
     return failure("write", errno);
   if (::rename(aside.c_str(), path.c_str()) != 0)
     return failure("write", errno);
@@ -256,9 +242,9 @@ Result<DurableDirectory> DurableDirectory::create(const std::string &path) {
     folder.aside.clear();
     return pathError("make", folder.path, failed);
   }
-  folder.lock = ::open(folder.aside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder.lock >= 0)
-    (void)::flock(folder.lock, LOCK_EX | LOCK_NB);
+  folder.lock = UniqueFd(::open(folder.aside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.lock)
+    (void)::flock(*folder.lock, LOCK_EX | LOCK_NB);
   return folder;
 }
 
@@ -275,8 +261,6 @@ DurableDirectory::~DurableDirectory() {
   std::error_code ignored;
   if (!aside.empty())
     std::filesystem::remove_all(aside, ignored);
-  if (lock >= 0)
-    ::close(lock);
 }
 
 Result<void> DurableDirectory::sync() {

@@ -3,6 +3,7 @@
 // synced, renamed.
 
 #include "runtime/Result.h"
+#include "runtime/UniqueFd.h"
 #include "runtime/formats/Hash.h"
 
 #include <cstddef>
@@ -37,7 +38,7 @@ private:
 
   std::string path, aside, buffer;
   Hasher hasher;
-  int descriptor = -1;
+  UniqueFd descriptor;
 };
 
 /// `path` holds exactly `contents`, durably.
@@ -66,7 +67,7 @@ public:
 private:
   DurableDirectory() = default;
   std::string path, aside;
-  int lock = -1; ///< held on `aside`, so that others see that somebody is at work
+  UniqueFd lock; ///< held on `aside`, so that others see that somebody is at work
 };
 
 /// Makes a folder and its missing parents, each synced into the one above it.

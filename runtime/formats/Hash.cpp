@@ -1,28 +1,37 @@
 #include "runtime/formats/Hash.h"
 
+#include "runtime/UniqueFd.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <vector>
 
 namespace lorac::formats {
 
 namespace {
 
-std::string toHex(XXH128_hash_t hash) {
-  char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
-  return text;
+std::string canonical(XXH128_hash_t hash) {
+  XXH128_canonical_t bytes;
+  XXH128_canonicalFromHash(&bytes, hash);
+  return std::string(reinterpret_cast<const char *>(bytes.digest), sizeof bytes.digest);
 }
 
 } // namespace
+
+std::string hexOf(std::string_view bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : bytes) {
+    out += digits[uint8_t(c) >> 4];
+    out += digits[uint8_t(c) & 15];
+  }
+  return out;
+}
 
 Hasher::Hasher()
     : state(XXH3_createState(), [](void *s) { XXH3_freeState(static_cast<XXH3_state_t *>(s)); }) {
@@ -33,41 +42,33 @@ void Hasher::add(const void *data, size_t size) {
   XXH3_128bits_update(static_cast<XXH3_state_t *>(state.get()), data, size);
 }
 
-std::string Hasher::hex() const {
-  return toHex(XXH3_128bits_digest(static_cast<XXH3_state_t *>(state.get())));
+std::string Hasher::digest() const {
+  return canonical(XXH3_128bits_digest(static_cast<XXH3_state_t *>(state.get())));
 }
 
-std::string hashHex(std::string_view bytes) {
-  return toHex(XXH3_128bits(bytes.data(), bytes.size()));
+std::string hashDigest(std::string_view bytes) {
+  return canonical(XXH3_128bits(bytes.data(), bytes.size()));
 }
+
+uint64_t hash64(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 Result<std::string> hashFile(const std::string &path) {
   const auto failed = [&](const char *why) { return Error{"cannot read '" + path + "': " + why}; };
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0)
-    return failed(std::strerror(errno));
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status;
-  std::string why;
-  if (::fstat(descriptor, &status) != 0)
-    why = std::strerror(errno);
-  else if (!S_ISREG(status.st_mode))
-    why = "it is no regular file"; // a pipe would never end
+  if (!file || ::fstat(*file, &status) != 0)
+    return failed(std::strerror(errno));
+  if (!S_ISREG(status.st_mode))
+    return failed("it is no regular file"); // a pipe would never end
   std::vector<char> buffer(1 << 16);
   Hasher hasher;
-  while (why.empty()) {
-    const ssize_t got = ::read(descriptor, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      why = std::strerror(errno);
-    if (got <= 0)
-      break;
-    hasher.add(buffer.data(), size_t(got));
+  for (uint64_t at = 0;;) {
+    const size_t got = readAt(*file, at, buffer.data(), buffer.size());
+    hasher.add(buffer.data(), got);
+    if (got < buffer.size())
+      return errno ? Result<std::string>(failed(std::strerror(errno))) : hasher.hex();
+    at += got;
   }
-  ::close(descriptor);
-  if (!why.empty())
-    return failed(why.c_str());
-  return hasher.hex();
 }
 
 } // namespace lorac::formats

@@ -1,5 +1,6 @@
 #include "runtime/formats/MappedFile.h"
 #include "runtime/Say.h"
+#include "runtime/UniqueFd.h"
 #include "runtime/formats/Checked.h"
 
 #include <fmt/format.h>
@@ -77,29 +78,10 @@ Error notRegular(const std::string &path, const struct stat &status) {
   return {fmt::format("'{}' is {}, not a regular file", path, what), Exit::Failed};
 }
 
-/// Closes itself.
-class Descriptor {
-public:
-  explicit Descriptor(int number) : number(number) {}
-  Descriptor(Descriptor &&other) noexcept : number(std::exchange(other.number, -1)) {}
-  Descriptor &operator=(Descriptor &&other) noexcept {
-    std::swap(number, other.number);
-    return *this;
-  }
-  ~Descriptor() {
-    if (number >= 0)
-      ::close(number);
-  }
-  int operator*() const { return number; }
-
-private:
-  int number;
-};
-
 /// O_NONBLOCK: a FIFO without a writer must not hang us; it is refused after fstat.
 constexpr int readOnly = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-Result<void> checkRegular(const Descriptor &descriptor, const std::string &path) {
+Result<void> checkRegular(const UniqueFd &descriptor, const std::string &path) {
   struct stat status;
   if (::fstat(*descriptor, &status) != 0)
     return openError(path, errno);
@@ -108,9 +90,9 @@ Result<void> checkRegular(const Descriptor &descriptor, const std::string &path)
   return {};
 }
 
-Result<Descriptor> openRegular(const std::string &path) {
-  Descriptor descriptor(::open(path.c_str(), readOnly));
-  if (*descriptor < 0)
+Result<UniqueFd> openRegular(const std::string &path) {
+  UniqueFd descriptor(::open(path.c_str(), readOnly));
+  if (!descriptor)
     return openError(path, errno);
   if (Result<void> regular = checkRegular(descriptor, path); !regular)
     return regular.error();
@@ -167,7 +149,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::mapDescriptor(int descript
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string &path) {
-  Result<Descriptor> descriptor = openRegular(path);
+  Result<UniqueFd> descriptor = openRegular(path);
   if (!descriptor)
     return descriptor.error();
   return mapDescriptor(**descriptor, path);
@@ -182,11 +164,11 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::str
         fmt::format("'{}' names the file '{}', which is not a plain name inside the folder", folder,
                     shown(name)),
         Exit::ForeignFile};
-  const Descriptor inside(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (*inside < 0)
+  const UniqueFd inside(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!inside)
     return openError(folder, errno);
-  Descriptor descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
-  if (*descriptor < 0 && errno == ELOOP) {
+  UniqueFd descriptor(::openat(*inside, name.c_str(), readOnly | O_NOFOLLOW));
+  if (!descriptor && errno == ELOOP) {
     const std::string blob = blobOf(folder, name);
     if (blob.empty())
       return Error{
@@ -194,9 +176,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::str
                       "itself, or in the blobs of the same model in the Hugging Face cache",
                       path),
           Exit::ForeignFile};
-    descriptor = Descriptor(::open(blob.c_str(), readOnly | O_NOFOLLOW));
+    descriptor = UniqueFd(::open(blob.c_str(), readOnly | O_NOFOLLOW));
   }
-  if (*descriptor < 0)
+  if (!descriptor)
     return openError(path, errno);
   if (Result<void> regular = checkRegular(descriptor, path); !regular)
     return Error{regular.error().message, Exit::ForeignFile};
@@ -245,16 +227,17 @@ void installSigbusGuard() {
 }
 
 Result<std::string> readSmallFile(const std::string &path, uint64_t limit) {
-  Result<Descriptor> descriptor = openRegular(path);
+  Result<UniqueFd> descriptor = openRegular(path);
   if (!descriptor)
     return descriptor.error();
   std::string text;
   char chunk[1 << 16];
-  ssize_t n;
-  while ((n = ::read(**descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
-    text.append(chunk, size_t(n));
-  if (n < 0)
-    return Error{fmt::format("cannot read '{}': {}", path, strerror(errno)), Exit::Failed};
+  for (size_t got = sizeof chunk; got == sizeof chunk && text.size() <= limit;) {
+    got = readAt(**descriptor, text.size(), chunk, sizeof chunk);
+    if (got < sizeof chunk && errno != 0)
+      return Error{fmt::format("cannot read '{}': {}", path, strerror(errno)), Exit::Failed};
+    text.append(chunk, got);
+  }
   if (text.size() > limit)
     return Error{fmt::format("'{}' is longer than {} bytes", path, limit), Exit::ForeignFile};
   return text;

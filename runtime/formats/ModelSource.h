@@ -40,8 +40,8 @@ struct WantedWeight {
   std::string name;           ///< Hugging Face's
   std::string gguf;           ///< GGUF's
   std::vector<int64_t> shape; ///< [out, in] or [n]
-  int64_t permuteHeads =
-      0; ///< heads of the row permutation that a GGUF file has (q, k of a Llama); 0: none
+  /// Heads of the row permutation that a GGUF file has (q, k of a Llama); 0: none.
+  int64_t permuteHeads = 0;
   double hfAdd = 0; ///< what a Hugging Face folder's numbers lack (Gemma's norms: 1)
 };
 

@@ -1,11 +1,10 @@
 // Rows that come from no file.
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/PackedWeight.h"
 
 #define R123_USE_SSE 0
 #define R123_THROW(x) __builtin_trap()
 #include <Random123/philox.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -33,8 +32,8 @@ class SeededRows : public RowSource {
 public:
   SeededRows(uint64_t seed, const std::string &name, const std::vector<int64_t> &shape,
              double deviation)
-      : key{{uint32_t(seed), uint32_t(seed >> 32)}}, hash(XXH3_64bits(name.data(), name.size())),
-        std(deviation), ones(shape.size() == 1) {
+      : key{{uint32_t(seed), uint32_t(seed >> 32)}}, hash(hash64(name)), std(deviation),
+        ones(shape.size() == 1) {
     n = ones ? 1 : shape[0];
     k = shape.back();
   }

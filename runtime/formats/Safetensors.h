@@ -39,8 +39,8 @@ struct TensorInfo {
   std::string name;
   DType dtype;
   std::vector<int64_t> shape;
-  uint64_t offset =
-      0; ///< of the first byte, in the file; no alignment is promised: copy, do not cast
+  /// Of the first byte, in the file; no alignment is promised: copy, do not cast.
+  uint64_t offset = 0;
   uint64_t size = 0; ///< bytes
   int64_t count() const { return int64_t(size) / dtypeSize(dtype); }
 };

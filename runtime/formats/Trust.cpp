@@ -1,5 +1,7 @@
 #include "runtime/formats/Trust.h"
 
+#include "runtime/UniqueFd.h"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -43,32 +45,18 @@ Result<void> makeOwnFolder(const std::string &path) {
 }
 
 Result<std::string> readOwnFile(const std::string &path, uint64_t mostBytes) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (file < 0)
-    return Error{"cannot open '" + path + "': " + std::strerror(errno)};
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat info;
-  std::string why, bytes;
-  if (fstat(file, &info) != 0)
-    why = std::strerror(errno);
-  else if (!S_ISREG(info.st_mode) || uint64_t(info.st_size) > mostBytes)
-    why = "is no plain file, or too large";
-  else
-    why = notOurs(info);
-  if (why.empty())
-    bytes.resize(size_t(info.st_size));
-  size_t done = 0;
-  while (why.empty() && done < bytes.size()) {
-    const ssize_t got = pread(file, bytes.data() + done, bytes.size() - done, off_t(done));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got <= 0)
-      why = got < 0 ? std::strerror(errno) : "was cut while it was read";
-    else
-      done += size_t(got);
-  }
-  close(file);
-  if (!why.empty())
+  if (!file || fstat(*file, &info) != 0)
+    return Error{"cannot open '" + path + "': " + std::strerror(errno)};
+  if (!S_ISREG(info.st_mode) || uint64_t(info.st_size) > mostBytes)
+    return Error{"'" + path + "' is no plain file, or too large"};
+  if (const std::string why = notOurs(info); !why.empty())
     return Error{"'" + path + "' " + why};
+  std::string bytes(size_t(info.st_size), '\0');
+  if (readAt(*file, 0, bytes.data(), bytes.size()) < bytes.size())
+    return Error{"cannot read '" + path +
+                 "': " + (errno ? std::strerror(errno) : "it was cut while it was read")};
   return bytes;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // The steps that a tokenizer file lists: normalizers, pre-tokenizers and decoders, as plain data.
 
-#include "runtime/tokenizer/Pieces.h"
 #include "runtime/tokenizer/Regex.h"
+#include "runtime/tokenizer/TextPieces.h"
 
 #include <optional>
 #include <string>
@@ -83,7 +83,7 @@ Result<std::string> normalize(const std::vector<Normalizer> &steps, std::string_
 
 /// Cuts `text` into `out`. `atStart`: the text begins where the whole input does.
 Result<void> preTokenize(const std::vector<PreTokenizer> &steps, std::string_view text,
-                         bool atStart, Pieces &out);
+                         bool atStart, TextPieces &out);
 
 /// The text of `tokens`. Bytes of the result may be ill-formed; without any step the tokens are
 /// joined by spaces, as Hugging Face does.

@@ -1,6 +1,6 @@
 #include "runtime/tokenizer/ComponentsJson.h"
 
-#include "runtime/tokenizer/Fields.h"
+#include "runtime/tokenizer/NodeFields.h"
 #include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/Utf8.h"
 
@@ -11,11 +11,12 @@ namespace {
 
 /// Calls `leaf` for each component of a possibly nested Sequence; `list` is the key of its members.
 /// The tree is at most 64 deep.
-Result<void> eachComponent(const JsonNode &node, const std::string &where, const char *list,
-                           const std::function<Result<void>(Fields &, const std::string &)> &leaf) {
+Result<void>
+eachComponent(const JsonNode &node, const std::string &where, const char *list,
+              const std::function<Result<void>(NodeFields &, const std::string &)> &leaf) {
   if (node.isNull())
     return {};
-  Fields fields(node, where);
+  NodeFields fields(node, where);
   std::string type = fields.text("type");
   if (fields.failed())
     return fields.error();
@@ -37,14 +38,14 @@ Result<void> eachComponent(const JsonNode &node, const std::string &where, const
   return {};
 }
 
-Result<void> unknownType(const Fields &fields, const std::string &type, const char *known) {
+Result<void> unknownType(const NodeFields &fields, const std::string &type, const char *known) {
   return Error{"'" + fields.name() + "' has type " + quoted(type) +
                    ", which is not known; known are " + known,
                Exit::ForeignFile};
 }
 
 /// {"String": ...} or {"Regex": ...}, or a plain string.
-Pattern readPattern(Fields &fields, const char *key) {
+Pattern readPattern(NodeFields &fields, const char *key) {
   Pattern pattern;
   const JsonNode *node = fields.get(key);
   if (node && node->isString()) {
@@ -66,14 +67,14 @@ Pattern readPattern(Fields &fields, const char *key) {
   return pattern;
 }
 
-std::string oneCharacter(Fields &fields, const char *key, const char *fallback) {
+std::string oneCharacter(NodeFields &fields, const char *key, const char *fallback) {
   std::string text = fields.text(key, fallback);
   if (text.empty() || characterBytes(static_cast<unsigned char>(text[0])) != text.size())
     fields.fail("needs one character as '" + std::string(key) + "'");
   return text;
 }
 
-Behavior readBehavior(Fields &fields, const char *fallback) {
+Behavior readBehavior(NodeFields &fields, const char *fallback) {
   std::string name = fields.text("behavior", fallback);
   if (name == "Removed")
     return Behavior::Removed;
@@ -91,7 +92,7 @@ Behavior readBehavior(Fields &fields, const char *fallback) {
 }
 
 /// "prepend_scheme", or the older "add_prefix_space".
-PreTokenizer::Prepend readPrepend(Fields &fields) {
+PreTokenizer::Prepend readPrepend(NodeFields &fields) {
   std::string scheme =
       fields.text("prepend_scheme", fields.flag("add_prefix_space", true) ? "always" : "never");
   if (scheme == "first")
@@ -112,7 +113,7 @@ Pattern compiled(const char *pattern) {
 
 constexpr const char *metaspace = "\xe2\x96\x81";
 
-Result<void> preTokenizerLeaf(Fields &fields, const std::string &type,
+Result<void> preTokenizerLeaf(NodeFields &fields, const std::string &type,
                               std::vector<PreTokenizer> &steps) {
   using Kind = PreTokenizer::Kind;
   PreTokenizer step{};
@@ -162,7 +163,7 @@ Result<void> preTokenizerLeaf(Fields &fields, const std::string &type,
   return {};
 }
 
-Result<void> normalizerLeaf(Fields &fields, const std::string &type,
+Result<void> normalizerLeaf(NodeFields &fields, const std::string &type,
                             std::vector<Normalizer> &steps) {
   using Kind = Normalizer::Kind;
   Normalizer step{};
@@ -198,7 +199,7 @@ Result<void> normalizerLeaf(Fields &fields, const std::string &type,
   return {};
 }
 
-Result<void> decoderLeaf(Fields &fields, const std::string &type, std::vector<Decoder> &steps) {
+Result<void> decoderLeaf(NodeFields &fields, const std::string &type, std::vector<Decoder> &steps) {
   using Kind = Decoder::Kind;
   Decoder step{};
   if (type == "ByteLevel") {
@@ -240,7 +241,7 @@ Result<void> decoderLeaf(Fields &fields, const std::string &type, std::vector<De
 }
 
 /// The ids of a template's special token, by the table beside it.
-void appendTemplateIds(Fields &fields, const std::string &name, std::vector<int64_t> &ids) {
+void appendTemplateIds(NodeFields &fields, const std::string &name, std::vector<int64_t> &ids) {
   const JsonNode *table = fields.get("special_tokens");
   const JsonNode *entry = table ? table->get(name) : nullptr;
   const JsonNode *list = entry ? entry->get("ids") : nullptr;
@@ -252,7 +253,7 @@ void appendTemplateIds(Fields &fields, const std::string &name, std::vector<int6
     ids.push_back(id.type == JsonNode::Type::Integer ? id.integer : -1);
 }
 
-void readTemplate(Fields &fields, Surround &surround) {
+void readTemplate(NodeFields &fields, Surround &surround) {
   const JsonNode *single = fields.get("single");
   if (!single || !single->isArray()) {
     fields.fail("needs an array 'single'");
@@ -270,7 +271,7 @@ void readTemplate(Fields &fields, Surround &surround) {
 }
 
 /// ["<s>", 0] of RobertaProcessing and BertProcessing.
-void appendPair(Fields &fields, const char *key, std::vector<int64_t> &ids) {
+void appendPair(NodeFields &fields, const char *key, std::vector<int64_t> &ids) {
   const JsonNode *pair = fields.get(key);
   if (pair && pair->children.size() == 2 && pair->children[1].type == JsonNode::Type::Integer)
     ids.push_back(pair->children[1].integer);
@@ -281,27 +282,29 @@ void appendPair(Fields &fields, const char *key, std::vector<int64_t> &ids) {
 } // namespace
 
 Result<void> readNormalizer(const JsonNode &node, std::vector<Normalizer> &steps) {
-  return eachComponent(
-      node, "normalizer", "normalizers",
-      [&](Fields &fields, const std::string &type) { return normalizerLeaf(fields, type, steps); });
+  return eachComponent(node, "normalizer", "normalizers",
+                       [&](NodeFields &fields, const std::string &type) {
+                         return normalizerLeaf(fields, type, steps);
+                       });
 }
 
 Result<void> readPreTokenizer(const JsonNode &node, std::vector<PreTokenizer> &steps) {
   return eachComponent(node, "pre_tokenizer", "pretokenizers",
-                       [&](Fields &fields, const std::string &type) {
+                       [&](NodeFields &fields, const std::string &type) {
                          return preTokenizerLeaf(fields, type, steps);
                        });
 }
 
 Result<void> readDecoder(const JsonNode &node, std::vector<Decoder> &steps) {
-  return eachComponent(node, "decoder", "decoders", [&](Fields &fields, const std::string &type) {
-    return decoderLeaf(fields, type, steps);
-  });
+  return eachComponent(node, "decoder", "decoders",
+                       [&](NodeFields &fields, const std::string &type) {
+                         return decoderLeaf(fields, type, steps);
+                       });
 }
 
 Result<void> readPostProcessor(const JsonNode &node, Surround &surround) {
   return eachComponent(node, "post_processor", "processors",
-                       [&](Fields &fields, const std::string &type) -> Result<void> {
+                       [&](NodeFields &fields, const std::string &type) -> Result<void> {
                          if (type == "TemplateProcessing") {
                            readTemplate(fields, surround);
                          } else if (type == "RobertaProcessing" || type == "BertProcessing") {

@@ -21,19 +21,19 @@ public:
   std::string failure;
   size_t failedAt = std::string::npos;
 
-  bool null() { return scalar(JsonEvent::Kind::Other, "", 0, {}); }
+  bool null() { return scalar(JsonStep::Kind::Other, "", 0, {}); }
   bool boolean(bool value) {
     JsonNode node;
     node.type = JsonNode::Type::Boolean;
     node.boolean = value;
-    return scalar(JsonEvent::Kind::Other, "", 0, std::move(node));
+    return scalar(JsonStep::Kind::Other, "", 0, std::move(node));
   }
   bool number_integer(int64_t value) {
     JsonNode node;
     node.type = JsonNode::Type::Integer;
     node.integer = value;
     node.number = static_cast<double>(value);
-    return scalar(JsonEvent::Kind::Integer, "", value, std::move(node));
+    return scalar(JsonStep::Kind::Integer, "", value, std::move(node));
   }
   bool number_unsigned(uint64_t value) {
     if (value > static_cast<uint64_t>(INT64_MAX))
@@ -44,15 +44,15 @@ public:
     JsonNode node;
     node.type = JsonNode::Type::Number;
     node.number = value;
-    return scalar(JsonEvent::Kind::Other, "", 0, std::move(node));
+    return scalar(JsonStep::Kind::Other, "", 0, std::move(node));
   }
   bool string(std::string &value) {
     if (streaming())
-      return scalar(JsonEvent::Kind::String, value, 0, {});
+      return scalar(JsonStep::Kind::String, value, 0, {});
     JsonNode node;
     node.type = JsonNode::Type::String;
     node.string = std::move(value);
-    return scalar(JsonEvent::Kind::String, "", 0, std::move(node));
+    return scalar(JsonStep::Kind::String, "", 0, std::move(node));
   }
   bool binary(std::vector<uint8_t> &) { return fail("binary data"); }
   bool start_object(size_t) { return open(JsonNode::Type::Object); }
@@ -89,9 +89,9 @@ private:
       }
   }
 
-  bool event(JsonEvent::Kind kind, std::string_view text, int64_t integer, size_t at) {
-    JsonEvent event{kind, static_cast<int>(at - streamDepth), lastKey, text, integer};
-    std::string wrong = sink(streamIndex, event);
+  bool step(JsonStep::Kind kind, std::string_view text, int64_t integer, size_t at) {
+    JsonStep step{kind, static_cast<int>(at - streamDepth), lastKey, text, integer};
+    std::string wrong = sink(streamIndex, step);
     return wrong.empty() || fail(std::move(wrong));
   }
 
@@ -112,12 +112,12 @@ private:
     return true;
   }
 
-  bool scalar(JsonEvent::Kind kind, std::string_view text, int64_t integer, JsonNode node) {
+  bool scalar(JsonStep::Kind kind, std::string_view text, int64_t integer, JsonNode node) {
     bool inside = streaming();
     enterStream();
     if (streaming()) {
-      std::string_view shown = kind == JsonEvent::Kind::String && !inside ? node.string : text;
-      bool fine = event(kind, shown, integer, depth);
+      std::string_view shown = kind == JsonStep::Kind::String && !inside ? node.string : text;
+      bool fine = step(kind, shown, integer, depth);
       if (!inside)
         streamIndex = noStream;
       return fine;
@@ -131,9 +131,9 @@ private:
       return fail("nests deeper than " + std::to_string(deepest));
     enterStream();
     if (streaming()) {
-      if (!event(type == JsonNode::Type::Object ? JsonEvent::Kind::OpenObject
-                                                : JsonEvent::Kind::OpenArray,
-                 "", 0, depth))
+      if (!step(type == JsonNode::Type::Object ? JsonStep::Kind::OpenObject
+                                               : JsonStep::Kind::OpenArray,
+                "", 0, depth))
         return false;
       ++depth;
       lastKey.clear();
@@ -154,7 +154,7 @@ private:
     --depth;
     if (streaming()) {
       lastKey.clear();
-      bool fine = event(JsonEvent::Kind::Close, "", 0, depth);
+      bool fine = step(JsonStep::Kind::Close, "", 0, depth);
       if (depth == streamDepth)
         streamIndex = noStream;
       return fine;

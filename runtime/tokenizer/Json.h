@@ -30,7 +30,7 @@ struct JsonNode {
 };
 
 /// One step through a streamed value.
-struct JsonEvent {
+struct JsonStep {
   enum class Kind { OpenObject, OpenArray, Close, String, Integer, Other };
   Kind kind;
   int depth;            // 0: the streamed value itself
@@ -39,8 +39,8 @@ struct JsonEvent {
   int64_t integer = 0;
 };
 
-/// Takes an event of the streamed path with this index; returns what is wrong, or nothing.
-using JsonSink = std::function<std::string(size_t path, const JsonEvent &event)>;
+/// Takes a step of the streamed path with this index; returns what is wrong, or nothing.
+using JsonSink = std::function<std::string(size_t path, const JsonStep &step)>;
 
 /// Reads a whole text. `streamed`: paths of keys whose values go to `sink` and leave a null in the
 /// tree. Refused, with byte offset where there is one: what is not JSON, nesting deeper than 64,

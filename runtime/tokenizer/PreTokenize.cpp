@@ -14,7 +14,7 @@ namespace {
 /// One step over all pieces. `atStart`: the first piece begins where the whole input does.
 class Step {
 public:
-  Step(const PreTokenizer &step, const Pieces &in, bool &atStart, Pieces &out)
+  Step(const PreTokenizer &step, const TextPieces &in, bool &atStart, TextPieces &out)
       : step(step), in(in), atStart(atStart), out(out) {}
 
   Result<void> run() {
@@ -162,9 +162,9 @@ private:
   }
 
   const PreTokenizer &step;
-  const Pieces &in;
+  const TextPieces &in;
   bool &atStart;
-  Pieces &out;
+  TextPieces &out;
   size_t index = 0;
   std::vector<Part> parts;
   std::optional<Searcher> searcher;
@@ -173,10 +173,10 @@ private:
 } // namespace
 
 Result<void> preTokenize(const std::vector<PreTokenizer> &steps, std::string_view text,
-                         bool atStart, Pieces &out) {
+                         bool atStart, TextPieces &out) {
   out.clear();
   out.add(text);
-  Pieces next;
+  TextPieces next;
   for (const PreTokenizer &step : steps) {
     next.clear();
     if (Result<void> done = Step(step, out, atStart, next).run(); !done)

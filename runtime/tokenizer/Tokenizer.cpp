@@ -80,7 +80,7 @@ struct EncodeScratch {
   std::vector<int32_t> ids;
   std::vector<AddedTokenFinder::Part> outer;
   std::vector<AddedTokenFinder::Part> inner;
-  Pieces pieces;
+  TextPieces pieces;
   Bpe::Scratch bpe;
 };
 

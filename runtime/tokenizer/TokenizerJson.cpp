@@ -1,7 +1,7 @@
 #include "runtime/tokenizer/TokenizerJson.h"
 
 #include "runtime/tokenizer/ComponentsJson.h"
-#include "runtime/tokenizer/Fields.h"
+#include "runtime/tokenizer/NodeFields.h"
 #include "runtime/tokenizer/Quoted.h"
 #include "runtime/tokenizer/StringIndex.h"
 #include "runtime/tokenizer/TokenizerConfigKeys.h"
@@ -33,48 +33,48 @@ public:
   std::vector<Pair> pairs;
   bool sawVocabulary = false;
 
-  std::string take(size_t path, const JsonEvent &event) {
-    return path == 0 ? takeToken(event) : takeMerge(event);
+  std::string take(size_t path, const JsonStep &step) {
+    return path == 0 ? takeToken(step) : takeMerge(step);
   }
 
 private:
-  std::string takeToken(const JsonEvent &event) {
-    if (event.depth == 0) {
+  std::string takeToken(const JsonStep &step) {
+    if (step.depth == 0) {
       sawVocabulary = true;
-      if (event.kind == JsonEvent::Kind::OpenObject || event.kind == JsonEvent::Kind::Close)
+      if (step.kind == JsonStep::Kind::OpenObject || step.kind == JsonStep::Kind::Close)
         return "";
       return "'model.vocab' must be an object from text to id, as model type BPE has it";
     }
-    if (event.kind != JsonEvent::Kind::Integer)
-      return "'model.vocab' needs an integer as id of " + quoted(event.key);
-    entries.push_back({tokenTexts.size(), event.key.size(), event.integer});
-    tokenTexts += event.key;
+    if (step.kind != JsonStep::Kind::Integer)
+      return "'model.vocab' needs an integer as id of " + quoted(step.key);
+    entries.push_back({tokenTexts.size(), step.key.size(), step.integer});
+    tokenTexts += step.key;
     return "";
   }
 
-  std::string takeMerge(const JsonEvent &event) {
-    using Kind = JsonEvent::Kind;
+  std::string takeMerge(const JsonStep &step) {
+    using Kind = JsonStep::Kind;
     std::string which = "'model.merges[" + std::to_string(pairs.size()) + "]'";
-    if (event.depth == 0)
-      return event.kind == Kind::OpenArray || event.kind == Kind::Close
+    if (step.depth == 0)
+      return step.kind == Kind::OpenArray || step.kind == Kind::Close
                  ? ""
                  : "'model.merges' must be an array";
-    if (event.depth == 1 && event.kind == Kind::String)
-      return takeLine(event.text, which);
-    if (event.depth == 1 && event.kind == Kind::OpenArray) {
+    if (step.depth == 1 && step.kind == Kind::String)
+      return takeLine(step.text, which);
+    if (step.depth == 1 && step.kind == Kind::OpenArray) {
       halves = 0;
       return "";
     }
-    if (event.depth == 2 && event.kind == Kind::String && halves < 2) {
+    if (step.depth == 2 && step.kind == Kind::String && halves < 2) {
       if (halves == 0)
-        pairs.push_back({mergeTexts.size(), event.text.size(), 0});
+        pairs.push_back({mergeTexts.size(), step.text.size(), 0});
       else
-        pairs.back().rightSize = event.text.size();
-      mergeTexts += event.text;
+        pairs.back().rightSize = step.text.size();
+      mergeTexts += step.text;
       ++halves;
       return "";
     }
-    if (event.depth == 1 && event.kind == Kind::Close && halves == 2)
+    if (step.depth == 1 && step.kind == Kind::Close && halves == 2)
       return "";
     return which + " must be a text such as \"a b\" or a pair such as [\"a\", \"b\"]";
   }
@@ -94,7 +94,7 @@ private:
 };
 
 Result<AddedToken> readAdded(const JsonNode &node, size_t i) {
-  Fields fields(node, "added_tokens[" + std::to_string(i) + "]");
+  NodeFields fields(node, "added_tokens[" + std::to_string(i) + "]");
   AddedToken token;
   token.id = static_cast<int32_t>(fields.count("id"));
   token.content = fields.text("content");
@@ -192,7 +192,7 @@ Result<void> readModel(const JsonNode &root, VocabularyData &data, std::string &
   const JsonNode *model = root.get("model");
   if (!model)
     return wrong("needs an object 'model'");
-  Fields fields(*model, "model");
+  NodeFields fields(*model, "model");
   std::string type = fields.text("type", "BPE");
   if (!fields.failed() && type != "BPE")
     return wrong("'model.type' is " + quoted(type) + "; only BPE is read");
@@ -246,7 +246,7 @@ Result<VocabularyData> readTokenizerJson(std::string_view text) {
   Collector collected;
   auto root =
       readJson(text, {{"model", "vocab"}, {"model", "merges"}},
-               [&](size_t path, const JsonEvent &event) { return collected.take(path, event); });
+               [&](size_t path, const JsonStep &step) { return collected.take(path, step); });
   if (!root)
     return root.error();
   if (!root->isObject())
@@ -290,7 +290,7 @@ Result<void> applyTokenizerConfig(std::string_view text, VocabularyData &data) {
   auto root = readJson(text);
   if (!root)
     return root.error();
-  Fields fields(*root, "the file");
+  NodeFields fields(*root, "the file");
   auto idOf = [&](const char *key, int32_t &id) {
     const JsonNode *node = root->get(key);
     const JsonNode *content = node && node->isObject() ? node->get("content") : node;

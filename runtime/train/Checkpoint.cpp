@@ -3,10 +3,10 @@
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/Finite.h"
 #include "runtime/formats/FolderManifest.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/ModelIdentity.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/CheckpointRanks.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/RunSurvey.h"
 #include "runtime/train/StateStorage.h"
@@ -219,7 +219,7 @@ Result<void> checkFiles(const std::string &folder,
     const std::string path = folder + "/" + name;
     if (!isPlainFile(path))
       return corrupt(folder, "'" + std::string(name) + "' is missing");
-    Result<std::string> found = hashFile(path);
+    Result<std::string> found = formats::hashFile(path);
     if (!found)
       return corrupt(folder, found.error().message);
     auto said = hashes.find(name);
@@ -244,7 +244,7 @@ Result<Json> readState(const std::string &folder) {
   Fields root(*json, "trainer_state", error);
   std::string hash = root.text("hash");
   json->erase("hash");
-  if (!error.empty() || hashHex(dumpJson(*json)) != hash)
+  if (!error.empty() || formats::hashHex(dumpJson(*json)) != hash)
     return corrupt(folder, "trainer_state.json has another hash than it says");
   std::map<std::string, std::string> hashes;
   const int64_t version = root.integer("lorac_checkpoint");
@@ -376,7 +376,7 @@ Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &
   json["files"] = Json::object();
   for (const char *name : hashedFiles)
     json["files"][name] = hashes[name];
-  const std::string hash = hashHex(dumpJson(json));
+  const std::string hash = formats::hashHex(dumpJson(json));
   json["hash"] = hash;
   if (Result<void> written =
           formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");

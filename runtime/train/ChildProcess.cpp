@@ -19,12 +19,13 @@ namespace lorac::train {
 
 namespace {
 
-std::string readAll(int file) {
+std::string readAll(const UniqueFd &file) {
   std::string text;
   char chunk[4096];
-  off_t at = 0;
-  for (ssize_t n; (n = pread(file, chunk, sizeof chunk, at)) > 0; at += n)
-    text.append(chunk, size_t(n));
+  for (size_t got = sizeof chunk; got == sizeof chunk;) {
+    got = readAt(*file, text.size(), chunk, sizeof chunk);
+    text.append(chunk, got);
+  }
   return text;
 }
 
@@ -33,19 +34,19 @@ std::string readAll(int file) {
 Result<ChildProcess> ChildProcess::start(const std::vector<std::string> &words,
                                          std::string_view input, uint64_t mostMemory) {
   ChildProcess child;
-  int inputFile = memfd_create("lorac-input", MFD_CLOEXEC);
-  child.outputFile = memfd_create("lorac-output", MFD_CLOEXEC);
-  child.errorFile = memfd_create("lorac-errors", MFD_CLOEXEC);
-  const bool ready = inputFile >= 0 && child.outputFile >= 0 && child.errorFile >= 0 &&
-                     write(inputFile, input.data(), input.size()) == ssize_t(input.size()) &&
-                     lseek(inputFile, 0, SEEK_SET) == 0;
+  const UniqueFd inputFile(memfd_create("lorac-input", MFD_CLOEXEC));
+  child.outputFile = UniqueFd(memfd_create("lorac-output", MFD_CLOEXEC));
+  child.errorFile = UniqueFd(memfd_create("lorac-errors", MFD_CLOEXEC));
+  const bool ready = inputFile && child.outputFile && child.errorFile &&
+                     writeAll(*inputFile, input) == input.size() &&
+                     lseek(*inputFile, 0, SEEK_SET) == 0;
   int code = errno;
   if (ready) {
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, inputFile, 0);
-    posix_spawn_file_actions_adddup2(&files, child.outputFile, 1);
-    posix_spawn_file_actions_adddup2(&files, child.errorFile, 2);
+    posix_spawn_file_actions_adddup2(&files, *inputFile, 0);
+    posix_spawn_file_actions_adddup2(&files, *child.outputFile, 1);
+    posix_spawn_file_actions_adddup2(&files, *child.errorFile, 2);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
     // Signals that the run ignores or blocks are none of the child's business.
@@ -68,8 +69,6 @@ Result<ChildProcess> ChildProcess::start(const std::vector<std::string> &words,
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
   }
-  if (inputFile >= 0)
-    close(inputFile);
   if (child.pid < 0)
     return Error{"cannot run '" + words.front() + "': " + std::strerror(code)};
   if (rlimit limit; mostMemory > 0 && prlimit(child.pid, RLIMIT_AS, nullptr, &limit) == 0) {
@@ -96,13 +95,6 @@ ChildProcess::~ChildProcess() {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
-  release();
-}
-
-void ChildProcess::release() {
-  for (int *file : {&outputFile, &errorFile})
-    if (*file >= 0)
-      close(std::exchange(*file, -1));
 }
 
 bool ChildProcess::ended(std::chrono::milliseconds patience) {
@@ -113,20 +105,18 @@ bool ChildProcess::ended(std::chrono::milliseconds patience) {
   int status = 0;
   // A descriptor of the process becomes readable when it ends; a moment may pass until it can be
   // buried, and signals cut waits short.
-  const int handle = patience.count() > 0 ? int(syscall(SYS_pidfd_open, pid, 0)) : -1;
+  const UniqueFd handle(patience.count() > 0 ? int(syscall(SYS_pidfd_open, pid, 0)) : -1);
   pid_t buried = waitpid(pid, &status, WNOHANG);
   while (buried != pid) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0)
       break;
-    pollfd wanted{handle, POLLIN, 0};
-    if (handle < 0 || poll(&wanted, 1, int(std::min<int64_t>(left, 1000))) != 0)
+    pollfd wanted{*handle, POLLIN, 0};
+    if (!handle || poll(&wanted, 1, int(std::min<int64_t>(left, 1000))) != 0)
       usleep(1000);
     buried = waitpid(pid, &status, WNOHANG);
   }
-  if (handle >= 0)
-    close(handle);
   if (buried != pid)
     return false;
   pid = -1;
@@ -134,7 +124,8 @@ bool ChildProcess::ended(std::chrono::milliseconds patience) {
   result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   result.output = readAll(outputFile);
   result.errors = readAll(errorFile);
-  release();
+  outputFile.reset();
+  errorFile.reset();
   return true;
 }
 

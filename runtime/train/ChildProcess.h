@@ -3,6 +3,7 @@
 // other.
 
 #include "runtime/Result.h"
+#include "runtime/UniqueFd.h"
 
 #include <chrono>
 #include <cstdint>
@@ -40,9 +41,8 @@ public:
 
 private:
   ChildProcess() = default;
-  void release();
   pid_t pid = -1; ///< -1: it has ended and is buried
-  int outputFile = -1, errorFile = -1;
+  UniqueFd outputFile, errorFile;
   ChildOutcome result;
 };
 

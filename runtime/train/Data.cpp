@@ -1,6 +1,6 @@
 #include "runtime/train/Data.h"
 
-#include "runtime/train/Hash.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/train/Random.h"
 #include "runtime/train/data/DataFormat.h"
 #include "runtime/train/data/SampleSink.h"
@@ -83,7 +83,7 @@ int64_t splitEval(const DataConfig &table, const DataLimits &limits, int64_t fir
 }
 
 /// As 32-bit numbers, whatever they take in memory.
-void hashTokens(Hasher &hasher, const TokenList &list) {
+void hashTokens(formats::Hasher &hasher, const TokenList &list) {
   std::array<int32_t, 4096> buffer;
   for (size_t at = 0; at < list.size(); at += buffer.size()) {
     const size_t items = std::min(buffer.size(), list.size() - at);
@@ -93,7 +93,7 @@ void hashTokens(Hasher &hasher, const TokenList &list) {
 }
 
 std::string hashCorpus(const Corpus &corpus) {
-  Hasher hasher;
+  formats::Hasher hasher;
   auto feedCount = [&](uint64_t count) { hasher.add(&count, sizeof count); };
   for (const TokenList *list : {&corpus.ids, &corpus.targets}) {
     feedCount(list->size());

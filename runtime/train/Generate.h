@@ -22,8 +22,8 @@ struct GenerateOptions {
 struct Generated {
   std::vector<int32_t> promptIds, ids; ///< ids without the eos that ended them
   std::string text;                    ///< behind the prompt
-  std::string
-      finish; ///< "stop" (eos), "length" (maxNewTokens), "context" (max_length is full), "signal"
+  /// "stop" (eos), "length" (maxNewTokens), "context" (max_length is full), "signal".
+  std::string finish;
 };
 
 /// `piece` gets the text as it comes. bos stands before the prompt if the tokenizer adds it;

@@ -7,30 +7,30 @@ namespace {
 
 constexpr int64_t maxCount = int64_t(1) << 40;
 
-PlanSize readSize(const Fields &in, size_t scalars) {
+LaunchSize readSize(const Fields &in, size_t scalars) {
   if (!in.json().is_string())
-    return {PlanSize::Number, in.asInteger(0, maxCount)};
+    return {LaunchSize::Number, in.asInteger(0, maxCount)};
   const std::string text = in.asText();
   if (text == "rows")
-    return {PlanSize::Rows};
+    return {LaunchSize::Rows};
   if (text == "starts")
-    return {PlanSize::Starts};
+    return {LaunchSize::Starts};
   for (size_t i = 0; i < scalars; ++i)
     if (text == "s" + std::to_string(i))
-      return {PlanSize::Scalar, int64_t(i)};
+      return {LaunchSize::Scalar, int64_t(i)};
   in.fail("is '" + text + "', neither a number, rows, starts nor a scalar of the kernel");
   return {};
 }
 
 /// Bytes from a buffer's start that the kernel goes to.
 __int128 reach(const PlanBuffer &buffer, const PlanLaunch &launch, const Plan &plan) {
-  auto value = [&](const PlanSize &size) -> __int128 {
+  auto value = [&](const LaunchSize &size) -> __int128 {
     switch (size.kind) {
-    case PlanSize::Rows:
+    case LaunchSize::Rows:
       return launch.rowCount;
-    case PlanSize::Starts:
+    case LaunchSize::Starts:
       return plan.maxSegments + 1;
-    case PlanSize::Scalar:
+    case LaunchSize::Scalar:
       return launch.scalars[size_t(size.value)];
     default:
       return size.value;
@@ -79,7 +79,7 @@ void readTaken(const Fields &in, PlanKernel &kernel) {
       [&](const Fields &most) { kernel.mostScalar.push_back(most.asInteger(0, maxCount)); });
   in.at("args").forEach([&](const Fields &arg) {
     PlanBuffer buffer;
-    std::vector<PlanSize> sizes;
+    std::vector<LaunchSize> sizes;
     const bool isWeight = arg.size() == 2 && arg.json()[0] == "w";
     size_t at = 0;
     arg.forEach([&](const Fields &item) {

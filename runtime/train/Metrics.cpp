@@ -22,6 +22,20 @@ std::string quoted(const std::string &text) {
   return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+/// The first `bytes` bytes of a file; false: it has fewer.
+bool hashPrefix(const std::string &path, uint64_t bytes, formats::Hasher &hasher) {
+  std::ifstream in(path, std::ios::binary);
+  std::string piece(1 << 16, '\0');
+  while (bytes > 0) {
+    const uint64_t part = std::min<uint64_t>(bytes, piece.size());
+    if (!in.read(piece.data(), std::streamsize(part)))
+      return false;
+    hasher.add(piece.data(), part);
+    bytes -= part;
+  }
+  return true;
+}
+
 } // namespace
 
 void MetricsLine::addNumber(const std::string &key, double value, const std::string &text) {
@@ -72,58 +86,33 @@ std::string MetricsLine::json() const {
   return out + "}";
 }
 
-MetricsFile::~MetricsFile() {
-  if (fd >= 0)
-    close(fd);
-}
-MetricsFile::MetricsFile(MetricsFile &&other) noexcept { *this = std::move(other); }
-MetricsFile &MetricsFile::operator=(MetricsFile &&other) noexcept {
-  std::swap(fd, other.fd);
-  std::swap(regular, other.regular);
-  std::swap(written, other.written);
-  std::swap(dropped, other.dropped);
-  std::swap(path, other.path);
-  std::swap(kept, other.kept);
-  std::swap(hasher, other.hasher);
-  return *this;
-}
-
 Error MetricsFile::failure(int error) const {
   return {"cannot write metrics to '" + path + "': " + std::strerror(error)};
 }
 
 Result<MetricsFile> MetricsFile::open(const std::string &path, uint64_t keepBytes) {
-  MetricsFile file;
-  file.path = path;
+  MetricsFile metrics;
+  metrics.path = path;
   struct stat info;
   const bool isLink = lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
   // A link to a device or a pipe (/dev/stdout) changes no file.
   const int follow =
       isLink && stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) ? 0 : O_NOFOLLOW;
-  file.fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | follow, 0666);
-  if (file.fd < 0 && errno == ELOOP)
+  metrics.file = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | follow, 0666));
+  if (!metrics.file && errno == ELOOP)
     return Error{"cannot write metrics to '" + path + "': it is a link"};
-  if (file.fd < 0 || fstat(file.fd, &info) != 0)
-    return file.failure(errno);
-  file.regular = S_ISREG(info.st_mode);
-  if (!file.regular)
-    return file;
-  file.written = std::min<uint64_t>(keepBytes, uint64_t(info.st_size));
-  if (file.written > 0) {
-    std::ifstream in(path, std::ios::binary);
-    std::string piece(1 << 16, '\0');
-    for (uint64_t left = file.written; left > 0;) {
-      const uint64_t part = std::min<uint64_t>(left, piece.size());
-      if (!in.read(piece.data(), std::streamsize(part)))
-        return Error{"cannot read the metrics in '" + path + "'"};
-      file.hasher.add(piece.data(), part);
-      left -= part;
-    }
-  }
-  if (ftruncate(file.fd, off_t(file.written)) != 0 ||
-      lseek(file.fd, off_t(file.written), SEEK_SET) < 0)
-    return file.failure(errno);
-  return file;
+  if (!metrics.file || fstat(*metrics.file, &info) != 0)
+    return metrics.failure(errno);
+  metrics.regular = S_ISREG(info.st_mode);
+  if (!metrics.regular)
+    return metrics;
+  metrics.written = std::min<uint64_t>(keepBytes, uint64_t(info.st_size));
+  if (metrics.written > 0 && !hashPrefix(path, metrics.written, metrics.hasher))
+    return Error{"cannot read the metrics in '" + path + "'"};
+  if (ftruncate(*metrics.file, off_t(metrics.written)) != 0 ||
+      lseek(*metrics.file, off_t(metrics.written), SEEK_SET) < 0)
+    return metrics.failure(errno);
+  return metrics;
 }
 
 namespace {
@@ -148,17 +137,8 @@ uint64_t linesUpTo(const std::string &path, int64_t step) {
 } // namespace
 
 std::string prefixHash(const std::string &path, uint64_t bytes) {
-  std::ifstream in(path, std::ios::binary);
-  std::string piece(1 << 16, '\0');
   formats::Hasher hasher;
-  while (bytes > 0) {
-    const uint64_t part = std::min<uint64_t>(bytes, piece.size());
-    if (!in.read(piece.data(), std::streamsize(part)))
-      return "";
-    hasher.add(piece.data(), part);
-    bytes -= part;
-  }
-  return hasher.hex();
+  return hashPrefix(path, bytes, hasher) ? hasher.hex() : "";
 }
 
 Result<MetricsFile> MetricsFile::openAtStep(const std::string &path, int64_t step) {
@@ -173,23 +153,13 @@ Result<MetricsFile> MetricsFile::goOn(const std::string &path, uint64_t keepByte
 }
 
 Result<void> MetricsFile::flush() {
-  size_t done = 0;
-  int error = 0;
-  while (done < kept.size()) {
-    const ssize_t put = ::write(fd, kept.data() + done, kept.size() - done);
-    if (put < 0 && errno == EINTR)
-      continue;
-    if (put <= 0) {
-      error = put < 0 ? errno : EIO;
-      break;
-    }
-    done += size_t(put);
-  }
+  size_t done = writeAll(*file, kept);
+  const int error = done < kept.size() ? errno : 0;
   if (error && regular) { // no half of a line stays
     const size_t end = kept.rfind('\n', done ? done - 1 : 0);
     const size_t whole = done == 0 || end == std::string::npos ? 0 : end + 1;
-    if (ftruncate(fd, off_t(written + whole)) == 0 &&
-        lseek(fd, off_t(written + whole), SEEK_SET) >= 0)
+    if (ftruncate(*file, off_t(written + whole)) == 0 &&
+        lseek(*file, off_t(written + whole), SEEK_SET) >= 0)
       done = whole;
   }
   hasher.add(kept.data(), done);
@@ -202,7 +172,7 @@ Result<void> MetricsFile::flush() {
 
 Result<void> MetricsFile::write(const MetricsLine &line) {
   constexpr size_t mostKept = 16 << 20;
-  if (fd < 0)
+  if (!file)
     return {};
   const std::string text = line.json() + "\n";
   if (kept.size() + text.size() <= mostKept)
@@ -213,11 +183,11 @@ Result<void> MetricsFile::write(const MetricsLine &line) {
 }
 
 Result<void> MetricsFile::sync() {
-  if (fd < 0)
+  if (!file)
     return {};
   if (Result<void> flushed = flush(); !flushed)
     return flushed;
-  if (regular && fsync(fd) != 0)
+  if (regular && fsync(*file) != 0)
     return failure(errno);
   return {};
 }

@@ -3,6 +3,7 @@
 // with "nonfinite" naming the keys it concerns.
 
 #include "runtime/Result.h"
+#include "runtime/UniqueFd.h"
 #include "runtime/formats/Hash.h"
 
 #include <cstdint>
@@ -33,11 +34,6 @@ private:
 /// later, and the file always ends with a whole line.
 class MetricsFile {
 public:
-  MetricsFile() = default;
-  ~MetricsFile();
-  MetricsFile(MetricsFile &&other) noexcept;
-  MetricsFile &operator=(MetricsFile &&other) noexcept;
-
   /// Opens `path` for writing behind its first `keepBytes` bytes; what followed is cut off (lines
   /// after the checkpoint that a run goes on from). A device or pipe is written to as it is; a link
   /// to a file is refused.
@@ -63,7 +59,7 @@ private:
   Result<void> flush();
   Error failure(int error) const;
 
-  int fd = -1;
+  UniqueFd file;
   bool regular = false;
   uint64_t written = 0;
   int64_t dropped = 0;

@@ -1,5 +1,7 @@
 #include "runtime/train/Module.h"
 
+#include "runtime/UniqueFd.h"
+
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
@@ -9,22 +11,13 @@
 namespace lorac::train {
 
 Result<Module> Module::load(std::string_view bytes) {
-  int fd = memfd_create("lorac-module", MFD_CLOEXEC);
-  if (fd < 0)
+  UniqueFd file(memfd_create("lorac-module", MFD_CLOEXEC));
+  if (!file)
     return Error{std::string("cannot create memory for the kernels: ") + std::strerror(errno)};
-  for (std::string_view rest = bytes; !rest.empty();) {
-    ssize_t put = write(fd, rest.data(), rest.size());
-    if (put < 0 && errno == EINTR)
-      continue;
-    if (put <= 0) {
-      close(fd);
-      return Error{std::string("cannot write the kernels to memory: ") + std::strerror(errno)};
-    }
-    rest.remove_prefix(size_t(put));
-  }
-  void *opened = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (writeAll(*file, bytes) < bytes.size())
+    return Error{std::string("cannot write the kernels to memory: ") + std::strerror(errno)};
+  void *opened = dlopen(("/proc/self/fd/" + std::to_string(*file)).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!opened) {
-    close(fd);
     const char *why = dlerror();
     return Error{std::string("cannot load the kernels: ") + (why ? why : "unknown"),
                  Exit::ForeignFile};
@@ -32,7 +25,7 @@ Result<Module> Module::load(std::string_view bytes) {
   Module module;
   // The file stays open: dlopen knows objects by their names, and another module's would have this
   // one's number.
-  module.handle = std::shared_ptr<void>(opened, [fd](void *handle) {
+  module.handle = std::shared_ptr<void>(opened, [fd = file.release()](void *handle) {
     dlclose(handle);
     close(fd);
   });

@@ -1,17 +1,15 @@
 #include "runtime/train/Payload.h"
 
+#include "runtime/UniqueFd.h"
 #include "runtime/formats/DurableFile.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/Trust.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <string_view>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace lorac::train {
 
@@ -43,45 +41,23 @@ uint64_t take(std::string_view &in, int bytes) {
   return value;
 }
 
-std::string hashOf(std::string_view bytes) {
-  XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
-  return std::string(reinterpret_cast<const char *>(canonical.digest), hashBytes);
-}
-
-/// A file descriptor that closes itself.
-struct Descriptor {
-  int fd;
-  explicit Descriptor(int fd) : fd(fd) {}
-  ~Descriptor() {
-    if (fd >= 0)
-      close(fd);
-  }
-  Descriptor(const Descriptor &) = delete;
-};
-
 Error failed(const std::string &what, const std::string &path) {
-  return Error{"cannot " + what + " '" + path + "': " + std::strerror(errno), Exit::Failed};
+  return Error{"cannot " + what + " '" + path +
+                   "': " + (errno ? std::strerror(errno) : "it ends early"),
+               Exit::Failed};
 }
 
 /// Reads exactly [offset, offset + size).
-bool readAt(int fd, uint64_t offset, uint64_t size, std::string &out) {
+bool readAt(const UniqueFd &file, uint64_t offset, uint64_t size, std::string &out) {
   out.resize(size);
-  for (uint64_t done = 0; done < size;) {
-    ssize_t got = pread(fd, out.data() + done, size - done, off_t(offset + done));
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got <= 0)
-      return false;
-    done += uint64_t(got);
-  }
-  return true;
+  return lorac::readAt(*file, offset, out.data(), size) == size;
 }
 
 /// The footer of a file of `size` bytes; version 0 when the file has no payload.
-Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::string &table) {
+Result<Footer> readFooter(const UniqueFd &file, uint64_t size, const std::string &path,
+                          std::string &table) {
   std::string bytes;
-  if (size < footerBytes || !readAt(fd, size - footerBytes, footerBytes, bytes) ||
+  if (size < footerBytes || !readAt(file, size - footerBytes, footerBytes, bytes) ||
       std::memcmp(bytes.data() + 48, magic, sizeof magic) != 0)
     return Footer{};
   std::string_view in = bytes;
@@ -96,8 +72,8 @@ Result<Footer> readFooter(int fd, uint64_t size, const std::string &path, std::s
                 Exit::ForeignFile};
   if (footer.begin > footer.tableOffset || footer.tableOffset > end ||
       footer.tableSize != end - footer.tableOffset || end - footer.begin > mostPayload ||
-      footer.files > mostFiles || !readAt(fd, footer.tableOffset, footer.tableSize, table) ||
-      hashOf(table + bytes.substr(0, 32)) != bytes.substr(32, hashBytes))
+      footer.files > mostFiles || !readAt(file, footer.tableOffset, footer.tableSize, table) ||
+      formats::hashDigest(table + bytes.substr(0, 32)) != bytes.substr(32, hashBytes))
     return corrupt;
   if (footer.version != layoutVersion)
     return Error{"the payload of '" + path + "' has layout " + std::to_string(footer.version) +
@@ -119,7 +95,7 @@ static Result<void> writePayload(std::string_view executable, const std::vector<
     table += file.name;
     put(table, offset, 8);
     put(table, file.bytes.size(), 8);
-    table += hashOf(file.bytes);
+    table += formats::hashDigest(file.bytes);
     offset += file.bytes.size();
   }
   std::string footer;
@@ -128,7 +104,7 @@ static Result<void> writePayload(std::string_view executable, const std::vector<
   put(footer, files.size(), 4);
   put(footer, layoutVersion, 4);
   put(footer, begin, 8);
-  footer += hashOf(table + footer);
+  footer += formats::hashDigest(table + footer);
   footer.append(magic, sizeof magic);
 
   Result<formats::DurableFile> out = formats::DurableFile::create(outPath, mode);
@@ -145,16 +121,16 @@ static Result<void> writePayload(std::string_view executable, const std::vector<
 
 Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
                               const std::string &outPath) {
-  Descriptor source(open(runtimeExe.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd source(open(runtimeExe.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat info;
-  if (source.fd < 0 || fstat(source.fd, &info) != 0)
+  if (!source || fstat(*source, &info) != 0)
     return failed("open the runtime", runtimeExe);
   std::string table, executable;
-  Result<Footer> old = readFooter(source.fd, uint64_t(info.st_size), runtimeExe, table);
+  Result<Footer> old = readFooter(source, uint64_t(info.st_size), runtimeExe, table);
   if (!old)
     return old.error();
   const uint64_t begin = old->version ? old->begin : uint64_t(info.st_size);
-  if (!readAt(source.fd, 0, begin, executable))
+  if (!readAt(source, 0, begin, executable))
     return failed("read the runtime", runtimeExe);
 
   return writePayload(executable, files, outPath, 0777);
@@ -165,14 +141,14 @@ Result<void> writeProgram(const std::vector<PayloadFile> &files, const std::stri
 }
 
 Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
-  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | (mustBeOurs ? O_NOFOLLOW : 0)));
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | (mustBeOurs ? O_NOFOLLOW : 0)));
   struct stat info;
-  if (file.fd < 0 || fstat(file.fd, &info) != 0)
+  if (!file || fstat(*file, &info) != 0)
     return failed("open", path);
   if (const std::string why = mustBeOurs ? formats::notOurs(info) : ""; !why.empty())
     return Error{"'" + path + "' " + why, Exit::ForeignFile};
   std::string table;
-  Result<Footer> footer = readFooter(file.fd, uint64_t(info.st_size), path, table);
+  Result<Footer> footer = readFooter(file, uint64_t(info.st_size), path, table);
   if (!footer)
     return footer.error();
   if (footer->version == 0)
@@ -203,7 +179,7 @@ Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
       return corrupt("'" + name + "' lies outside of it");
     expected = offset + size;
     std::string bytes;
-    if (!readAt(file.fd, offset, size, bytes) || hashOf(bytes) != hash)
+    if (!readAt(file, offset, size, bytes) || formats::hashDigest(bytes) != hash)
       return corrupt("the bytes of '" + name + "' have another hash");
     payload.files[name] = std::move(bytes);
   }

@@ -25,7 +25,7 @@ struct PlanTiles {
 
 /// A size that a kernel goes to: a number, the launch's rows, the samples of a micro-batch and one
 /// more, or a scalar of the launch.
-struct PlanSize {
+struct LaunchSize {
   enum Kind { Number, Rows, Starts, Scalar } kind = Number;
   int64_t value = 0; ///< the number, or the scalar's index
 };
@@ -35,7 +35,7 @@ struct PlanSize {
 struct PlanBuffer {
   int64_t weightBytes = -1; ///< of a part of a weight; -1: it lies in the arena
   int64_t element = 0;      ///< bytes; 0: how far it goes is not stated
-  PlanSize outer, stride, columns;
+  LaunchSize outer, stride, columns;
 };
 
 struct PlanKernel {
@@ -82,8 +82,8 @@ struct PlanPart {
 struct PlanWeight {
   std::string name, gguf, format;
   std::vector<int64_t> shape; ///< [out, in], or [n] of a vector
-  int64_t permuteHeads =
-      0;            ///< in a GGUF file the rows are permuted for this many heads; 0: they are not
+  /// In a GGUF file the rows are permuted for this many heads; 0: they are not.
+  int64_t permuteHeads = 0;
   double hfAdd = 0; ///< what a Hugging Face folder's numbers lack
   std::vector<PlanPart> parts;
 };
@@ -202,8 +202,8 @@ struct Plan {
   std::string compute;               ///< cuda: the type of activations, "bf16" or "f16"
   std::vector<PlanArch> archs;       ///< cuda
   int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
-  int64_t hiddenSize =
-      0; ///< from the weight of shape [vocab, hidden] that comes first: the embedding
+  /// From the weight of shape [vocab, hidden] that comes first: the embedding.
+  int64_t hiddenSize = 0;
   std::vector<PlanWeight> weights;
   std::vector<PlanParam> params;
   int64_t arenaBytes = 0, scratchBytes = 0;

@@ -1,7 +1,6 @@
 #include "runtime/train/Random.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "runtime/formats/Hash.h"
 
 #include <cmath>
 #include <numeric>
@@ -26,7 +25,7 @@ PhiloxWords philox(const uint32_t (&counter)[4], const uint32_t (&key)[2]) {
 }
 
 RandomStream::RandomStream(uint64_t seed, std::string_view purpose) {
-  uint64_t hash = XXH3_64bits(purpose.data(), purpose.size());
+  uint64_t hash = formats::hash64(purpose);
   key[0] = uint32_t(seed);
   key[1] = uint32_t(seed >> 32);
   high[0] = uint32_t(hash);

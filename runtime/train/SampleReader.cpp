@@ -3,11 +3,9 @@
 #include "runtime/train/DataKind.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <utility>
 
 namespace lorac::train {
@@ -17,9 +15,9 @@ Result<SampleReader> SampleReader::open(const std::string &path, std::string sep
   reader.path = path;
   reader.separator = decodedSeparator(separator);
   reader.cut = std::move(cut);
-  reader.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  reader.file = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info;
-  if (reader.fd < 0 || fstat(reader.fd, &info) != 0)
+  if (!reader.file || fstat(*reader.file, &info) != 0)
     return Error{"cannot open '" + path + "': " + std::strerror(errno), Exit::Refused};
   if (S_ISDIR(info.st_mode))
     return Error{"'" + path + "' is a folder: name a file or a pattern, as in \"" + path +
@@ -35,19 +33,6 @@ Result<SampleReader> SampleReader::open(const std::string &path, std::string sep
   return reader;
 }
 
-SampleReader::SampleReader(SampleReader &&other) noexcept
-    : path(std::move(other.path)), separator(std::move(other.separator)), cut(std::move(other.cut)),
-      decoder(std::move(other.decoder)), fd(std::exchange(other.fd, -1)), size(other.size),
-      taken(other.taken), atEnd(other.atEnd), window(std::move(other.window)),
-      begin(std::move(other.begin)), windowAt(other.windowAt), line(other.line), head(other.head),
-      searched(other.searched), sampleAt(other.sampleAt), sampleLine(other.sampleLine),
-      inSample(other.inSample), done(other.done), held(other.held), longest(other.longest) {}
-
-SampleReader::~SampleReader() {
-  if (fd >= 0)
-    close(fd);
-}
-
 /// Drops what was given out and reads on.
 Result<void> SampleReader::fill() {
   window.erase(0, head);
@@ -55,16 +40,12 @@ Result<void> SampleReader::fill() {
   searched -= std::min(searched, head);
   head = 0;
   std::string bytes(size_t(std::min<uint64_t>(readBytes, size - taken)), '\0');
-  for (size_t got = 0; got < bytes.size();) {
-    const ssize_t n = read(fd, bytes.data() + got, bytes.size() - got);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      return Error{"cannot read '" + path + "': it ends at byte " + std::to_string(taken) + " of " +
-                       std::to_string(size),
-                   Exit::Refused};
-    got += size_t(n), taken += uint64_t(n);
-  }
+  const size_t got = readAt(*file, taken, bytes.data(), bytes.size());
+  taken += got;
+  if (got < bytes.size())
+    return Error{"cannot read '" + path + "': it ends at byte " + std::to_string(taken) + " of " +
+                     std::to_string(size),
+                 Exit::Refused};
   if (begin.empty()) {
     begin = bytes.substr(0, 512);
     if (std::optional<std::string> kind = binaryKind(begin))

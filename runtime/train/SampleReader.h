@@ -3,6 +3,7 @@
 // long sample lies in memory whole: what is held is a window of the file.
 
 #include "runtime/Result.h"
+#include "runtime/UniqueFd.h"
 #include "runtime/train/TextDecoder.h"
 
 #include <cstdint>
@@ -32,9 +33,6 @@ public:
   /// `partBytes` come in parts where `cut` knows a place; null: samples come whole. Error: not a
   /// regular file, or empty.
   static Result<SampleReader> open(const std::string &path, std::string separator, Cut cut);
-  ~SampleReader();
-  SampleReader(SampleReader &&other) noexcept;
-  SampleReader &operator=(SampleReader &&) = delete;
 
   /// Nothing: the file is at its end. The text is valid until the next call, and well-formed UTF-8;
   /// the error names file, line and column where it is not.
@@ -60,7 +58,7 @@ private:
   std::string path, separator;
   Cut cut;
   TextDecoder decoder;
-  int fd = -1;
+  UniqueFd file;
   uint64_t size = 0, taken = 0; ///< of the file; read so far
   bool atEnd = false;           ///< all is in the window
   std::string window, begin;

@@ -1,8 +1,8 @@
 #include "runtime/train/Weights.h"
 
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/RowLayout.h"
-#include "runtime/train/Hash.h"
 
 #include <algorithm>
 #include <cmath>
@@ -90,14 +90,14 @@ formats::ParallelFor parallelOver(ThreadPool &pool) {
 }
 
 std::string hashWeight(const PlanWeight &weight, const std::vector<void *> &parts) {
-  Hasher hasher;
+  formats::Hasher hasher;
   for (size_t p = 0; p < parts.size(); ++p)
     hasher.add(parts[p], size_t(weight.parts[p].bytes));
   return hasher.hex();
 }
 
 std::string hashModel(const std::vector<std::string> &hashesOfWeights) {
-  Hasher all;
+  formats::Hasher all;
   for (const std::string &hash : hashesOfWeights)
     all.add(hash);
   return all.hex();

@@ -6,6 +6,7 @@
 #include "runtime/formats/MappedFile.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arguments.h"
+#include "runtime/train/DataTokenizer.h"
 #include "runtime/train/Evaluate.h"
 #include "runtime/train/Generate.h"
 #include "runtime/train/Heap.h"
@@ -17,7 +18,6 @@
 #include "runtime/train/SavePatience.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/Signals.h"
-#include "runtime/train/Text.h"
 #include "runtime/train/Trainer.h"
 
 #include <fmt/format.h>

@@ -8,8 +8,8 @@
 namespace lorac::cpu {
 
 struct ObjectOptions {
-  std::string
-      linker; ///< path of ld.lld; empty: `ld.lld-22` or `ld.lld` of PATH, then LLVM's own folder
+  /// Path of ld.lld; empty: `ld.lld-22` or `ld.lld` of PATH, then LLVM's own folder.
+  std::string linker;
   unsigned threads = 2; ///< kernels are compiled side by side; the bytes do not depend on it
 };
 

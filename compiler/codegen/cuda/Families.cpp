@@ -1,5 +1,5 @@
 #include "compiler/codegen/cuda/Families.h"
-#include "compiler/codegen/cuda/Limits.h"
+#include "compiler/codegen/cuda/ArchLimits.h"
 #include "runtime/formats/WeightFormat.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Error.h"
@@ -32,10 +32,10 @@ llvm::Expected<CudaTarget> CudaTarget::get(llvm::ArrayRef<std::string> archs, St
   target.archs.assign(archs.begin(), archs.end());
   target.sharedPerBlock = INT64_MAX;
   for (const std::string &arch : archs) {
-    const Limits *limits = findLimits(arch);
+    const ArchLimits *limits = findLimits(arch);
     if (!limits) {
       SmallVector<StringRef> names;
-      for (const Limits &one : allLimits())
+      for (const ArchLimits &one : allLimits())
         names.push_back(one.arch);
       return llvm::createStringError("no architecture is named '" + arch + "'; known are " +
                                      llvm::join(names, ", "));

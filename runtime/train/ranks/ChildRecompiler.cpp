@@ -1,8 +1,8 @@
 #include "runtime/abi.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/Trust.h"
 #include "runtime/train/CacheFolder.h"
 #include "runtime/train/ChildProcess.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Limits.h"
 #include "runtime/train/Signals.h"
@@ -205,7 +205,7 @@ public:
     if (access(folder.c_str(), W_OK) != 0)
       return unusable("'" + folder + "' cannot be written to");
     std::error_code code;
-    const std::string path = folder + "/" + hashHex(identity + text) + ".program";
+    const std::string path = folder + "/" + formats::hashHex(identity + text) + ".program";
     if (fs::exists(fs::symlink_status(path, code))) {
       if (Result<Payload> kept = Payload::read(path, /*mustBeOurs=*/true)) {
         fs::last_write_time(path, fs::file_time_type::clock::now(), code);
@@ -285,9 +285,9 @@ childRecompiler(const std::string &named, const Payload &payload, const BuildLim
   if (!payload.has(baseFile))
     return Error{std::string("this program carries no '") + baseFile + "'; compile the spec again",
                  Exit::ForeignFile};
-  const std::string identity = compiler + hashHex(payload.file(baseFile)) +
-                               hashHex(payload.file("plan.json")) +
-                               hashHex(payload.file("spec.toml"));
+  const std::string identity = compiler + formats::hashHex(payload.file(baseFile)) +
+                               formats::hashHex(payload.file("plan.json")) +
+                               formats::hashHex(payload.file("spec.toml"));
   return std::unique_ptr<Recompiler>(new ChildRecompiler(lorac, identity, limits));
 }
 

@@ -10,8 +10,8 @@ namespace lorac::test {
 
 struct RowParts {
   std::vector<std::vector<char>> parts;
-  std::vector<float>
-      values; ///< [n, k] as kernels see them, before they are rounded to the compute type
+  /// [n, k] as kernels see them, before they are rounded to the compute type.
+  std::vector<float> values;
 };
 
 /// `dense` is W [n, k] in float32; a vector has k = 0.

@@ -1,6 +1,6 @@
 // GFLOP/s of the GEMM families at SmolLM2-135M's shapes, one thread, beside the FMA peak measured
-// in the same window. usage: bench_gemm [cpu] [filter] [tiles a call, as a thread pool would cut;
-// 0: all]
+// in the same window.
+//   bench_gemm [cpu] [filter] [tiles a call, as a thread pool would cut; 0: all]
 
 #include "tests/numerics/gemm/PackedMatrix.h"
 #include <chrono>

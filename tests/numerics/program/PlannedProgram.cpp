@@ -198,8 +198,8 @@ void PlannedProgram::expectMatch(const std::string &name, const Inputs &inputs,
   Outcome wanted = test::run(described.function(name), arguments, environment);
   Outcome got = run(name, inputs, environment);
   ASSERT_EQ(got.results.size(), wanted.results.size());
-  constexpr double smallest =
-      0.1; // where the exact answer is 0: dq of a token that sees itself alone
+  // Where the exact answer is 0: dq of a token that sees itself alone.
+  constexpr double smallest = 0.1;
   for (size_t i = 0; i < got.results.size(); ++i)
     expectClose(got.results[i], wanted.results[i], tolerance, name + "'s result", smallest);
   ASSERT_EQ(got.gradients.size(), wanted.gradients.size());

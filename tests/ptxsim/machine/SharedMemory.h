@@ -10,8 +10,8 @@ namespace ptxsim {
 /// The shadow of one granule, the smallest piece that the kernel ever accesses.
 struct SharedCell {
   uint32_t writeClock = 0, readClock = 0;
-  uint32_t readers =
-      0; // warps that have read since the last write, those with this readClock at least
+  // Warps that have read since the last write, those with this readClock at least.
+  uint32_t readers = 0;
   uint32_t writeInst = 0, readInst = 0;
   uint16_t asyncReads = 0; // of products that nobody has waited for
   uint8_t writer = 0;

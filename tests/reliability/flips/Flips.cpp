@@ -81,7 +81,7 @@ Subject payloadOf(const std::string &path) {
 /// An entry as large as a kernel's. The cache removes one that is not whole: it is written anew
 /// each time.
 Subject cacheOf(const std::string &folder) {
-  const KernelKey key{"source", "options", "x86-64", "reliability"};
+  const CacheKey key{"source", "options", "x86-64", "reliability"};
   std::mt19937 bytes(1);
   StoredKernel kernel;
   for (int i = 0; i < 3000; ++i)

@@ -1,9 +1,7 @@
 // A payload whose table, footer or files change, and whose hashes are then made right: what a bug
 // of the writer could make.
+#include "runtime/formats/Hash.h"
 #include "tests/reliability/fuzz/Harness.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 
@@ -23,12 +21,6 @@ uint64_t numberAt(const std::string &bytes, size_t at, size_t size) {
 void setNumber(std::string &bytes, size_t at, size_t size, uint64_t value) {
   for (size_t i = 0; i < size; ++i)
     bytes[at + i] = char(value >> (8 * i));
-}
-
-std::string hashOf(std::string_view bytes) {
-  XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
-  return std::string(reinterpret_cast<const char *>(canonical.digest), 16);
 }
 
 } // namespace
@@ -71,11 +63,13 @@ std::string changePayload(const std::string &bytes, Draw &draw) {
     const uint64_t offset = numberAt(out, at + 4 + length, 8),
                    size = numberAt(out, at + 12 + length, 8);
     if (offset <= table && size <= table - offset)
-      out.replace(at + 20 + length, 16, hashOf(std::string_view(out).substr(offset, size)));
+      out.replace(at + 20 + length, 16,
+                  formats::hashDigest(std::string_view(out).substr(offset, size)));
     at += 36 + length;
   }
   if (draw() % 8)
-    out.replace(end + 32, 16, hashOf(out.substr(table, end - table) + out.substr(end, 32)));
+    out.replace(end + 32, 16,
+                formats::hashDigest(out.substr(table, end - table) + out.substr(end, 32)));
   return out;
 }
 

@@ -24,8 +24,8 @@ using namespace lorac::fuzz;
 
 namespace {
 
-constexpr rlim_t mostMemory = rlim_t(1)
-                              << 30; ///< of the whole process: an input that takes 512 MiB meets it
+/// Of the whole process: an input that takes 512 MiB meets it.
+constexpr rlim_t mostMemory = rlim_t(1) << 30;
 
 std::string contentOf(const fs::path &path) {
   std::ifstream in(path, std::ios::binary);

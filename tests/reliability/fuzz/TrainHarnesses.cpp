@@ -1,9 +1,9 @@
 // Readers of runtime/train: what a training binary carries, what a run left, and data.
 #include "tests/reliability/fuzz/Harness.h"
 
+#include "runtime/formats/Hash.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Data.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 #include "runtime/train/Metrics.h"
 #include "runtime/train/Payload.h"
@@ -58,8 +58,8 @@ std::string changeCheckpointState(const std::string &bytes, Draw &draw) {
   json["files"] = Json::object();
   for (const char *name :
        {"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors"})
-    json["files"][name] = hashHex("");
-  json["hash"] = hashHex(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    json["files"][name] = formats::hashHex("");
+  json["hash"] = formats::hashHex(json.dump(-1, ' ', false, Json::error_handler_t::replace));
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -2,7 +2,7 @@
 // it.
 
 #include "compiler/pipeline/Pipeline.h"
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

@@ -4,7 +4,7 @@
 // lora_E, and the regions of importance and of the unfolded B.
 
 #include "compiler/pipeline/Pipeline.h"
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 
 #include "runtime/abi.h"
 #include "runtime/train/Plan.h"

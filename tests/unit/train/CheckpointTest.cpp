@@ -1,11 +1,11 @@
 // Checkpoints that were damaged, mixed or forged: never loaded, and the arena stays as it was.
 #include "FakeTriplets.h"
 
+#include "runtime/formats/Hash.h"
 #include "runtime/formats/Safetensors.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arena.h"
 #include "runtime/train/Checkpoint.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/JsonFields.h"
 
 #include <gtest/gtest.h>
@@ -84,9 +84,9 @@ protected:
     Json json = Json::parse(fileBytes(path("trainer_state.json")));
     change(json);
     for (auto &[name, hash] : json["files"].items())
-      hash = *hashFile(path(name));
+      hash = *formats::hashFile(path(name));
     json.erase("hash");
-    json["hash"] = hashHex(json.dump());
+    json["hash"] = formats::hashHex(json.dump());
     write("trainer_state.json", json.dump(1) + "\n");
   }
 
@@ -281,7 +281,7 @@ TEST_F(CheckpointTest, NumbersThatAreNoneAreNamed) {
 
 /// The bytes of those that were written while AdamW was in the runtime.
 TEST_F(CheckpointTest, HasTheBytesThatItAlwaysHad) {
-  EXPECT_EQ(*hashFile(path("optimizer.safetensors")), "9f79f6496fb7613d879b0f396de906be");
+  EXPECT_EQ(*formats::hashFile(path("optimizer.safetensors")), "9f79f6496fb7613d879b0f396de906be");
 
   Result<Plan> parsed = parsePlan(tripletPlanJson({3, 2}));
   ASSERT_TRUE(parsed) << parsed.error().message;
@@ -302,7 +302,7 @@ TEST_F(CheckpointTest, HasTheBytesThatItAlwaysHad) {
                       takeAdapter(plan, trained().params, run, "base", &live), state, identity);
   ASSERT_TRUE(written) << written.error().message;
   folder = checkpointPath(out.string(), 12);
-  EXPECT_EQ(*hashFile(path("optimizer.safetensors")), "ee6a081c9f5cd86418b96cc641e1c63b");
+  EXPECT_EQ(*formats::hashFile(path("optimizer.safetensors")), "ee6a081c9f5cd86418b96cc641e1c63b");
 }
 
 /// States are named as the plan names them; those of another optimizer are refused as such.

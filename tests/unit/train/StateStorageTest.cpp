@@ -3,9 +3,9 @@
 #include "FakeTriplets.h"
 
 #include "runtime/formats/Dynamic8.h"
+#include "runtime/formats/Hash.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Checkpoint.h"
-#include "runtime/train/Hash.h"
 #include "runtime/train/Session.h"
 #include "runtime/train/StateStorage.h"
 #include "runtime/train/Weights.h"
@@ -221,9 +221,9 @@ TEST_F(StateStorage, ACheckpointGivesTheSameBytes) {
     std::memcpy(bad.data() + tensors->find(name)->offset + 4, &value, sizeof value);
     std::ofstream(file, std::ios::binary) << bad;
     Json json = Json::parse(fileBytes(said));
-    json["files"]["optimizer.safetensors"] = *hashFile(file);
+    json["files"]["optimizer.safetensors"] = *formats::hashFile(file);
     json.erase("hash");
-    json["hash"] = hashHex(json.dump());
+    json["hash"] = formats::hashHex(json.dump());
     std::ofstream(said, std::ios::binary) << json.dump(1) << "\n";
     Result<TrainerState> refused = readCheckpoint(folder, plan, trained, identity);
     ASSERT_FALSE(refused) << shown;

@@ -1,7 +1,11 @@
-// p = exp(scale·q·kᵀ - lse), dv = pᵀ·do, ds = scale·p·(do·vᵀ - rowsum(do·o)), dq = ds·k, dk = dsᵀ·q
-// (Dao 2022, algorithm 4), for one key head of one segment: the query heads of its group follow one
-// another. Sums over queries read p and ds by columns, so nothing is transposed but keys and
-// values, once a tile.
+// Gradients of attention (Dao 2022, algorithm 4):
+//   p = exp(scale·q·kᵀ - lse)
+//   ds = scale·p·(do·vᵀ - rowsum(do·o))
+//   dq = ds·k
+//   dk = dsᵀ·q
+//   dv = pᵀ·do
+// A tile is one key head of one segment: the query heads of its group follow one another. Sums over
+// queries read p and ds by columns, so nothing is transposed but keys and values, once a tile.
 
 #include "compiler/codegen/cpu/families/Attention.h"
 #include "compiler/codegen/cpu/families/Columns.h"

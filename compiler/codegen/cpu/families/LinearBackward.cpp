@@ -13,11 +13,11 @@ namespace {
 
 /// Scratch: transposed panels `[group][depth][16]` (a panel is 16 columns of W), scales, panels of
 /// a `[group][rank][16]`, a copy of dy.
-struct Plan {
+struct BackwardTiling {
   GemmBlocks blocks;
   int64_t scales, extra, copy, bytes;
 
-  Plan(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
+  BackwardTiling(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
       : blocks(GemmBlocks::forProduct(n, ceilDiv(k, panelRows))) {
     scales = blocks.group * blocks.depth * panelRows * 4;
     extra = scales + PanelDecoder::scratchBytes(format, k, blocks.group * panelRows, panelRows);
@@ -34,9 +34,11 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "lddx") < roundUp(columns, panelRows))
     return emitError(loc) << "linear_backward stores whole tiles: lddx must be at least "
                           << roundUp(columns, panelRows);
-  Plan plan(*format, intParam(params, "n"), columns, mostRank(params), intParam(params, "lddy"));
+  BackwardTiling tiling(*format, intParam(params, "n"), columns, mostRank(params),
+                        intParam(params, "lddy"));
   return KernelShape{lora::TileSpace::Const, 1,
-                     ceilDiv(ceilDiv(columns, panelRows), plan.blocks.panelsOfTile), plan.bytes};
+                     ceilDiv(ceilDiv(columns, panelRows), tiling.blocks.panelsOfTile),
+                     tiling.bytes};
 }
 
 // Columns [16·first, min(16·last, k)) of rows [from, to) of W, transposed; rows beyond n are 0.
@@ -80,7 +82,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
     return failure();
   int64_t n = kernel.intParam("n"), columns = kernel.intParam("k"),
           rank = mostRank(kernel.getParams());
-  Plan plan(*format, n, columns, rank, kernel.intParam("lddy"));
+  BackwardTiling tiling(*format, n, columns, rank, kernel.intParam("lddy"));
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("lddy"))};
@@ -93,25 +95,25 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("lddx")));
   KernelBuilder k(kernel, builder, target, buffers);
 
-  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, n};
+  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), tiling.blocks, n};
   gemm.a = {k.buffer(0)};
   gemm.c = {k.buffer(buffers.size() - 1)};
   if (kernel.intParam("accumulate") != 0)
     gemm.start = gemm.c;
 
-  if (plan.bytes > plan.copy)
-    gemm.useCopy(k, plan.copy);
+  if (tiling.bytes > tiling.copy)
+    gemm.useCopy(k, tiling.copy);
 
-  PanelDecoder decoder(k, *format, n, columns, 1, plan.blocks.group * panelRows, panelRows,
-                       plan.scales);
-  Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});
+  PanelDecoder decoder(k, *format, n, columns, 1, tiling.blocks.group * panelRows, panelRows,
+                       tiling.scales);
+  Value panels = k.scratchF32(0, {tiling.blocks.group, tiling.blocks.depth, panelRows});
   gemm.pack = [&](Value first, Value last, Value from, Value to) {
     packTransposed(k, decoder, panels, columns, first, last, from, to);
   };
   gemm.panelsFrom(k, panels);
   if (rank > 0) {
     Value a = k.buffer(low + 1), steps = k.param("rank"),
-          extra = k.scratchF32(plan.extra, {plan.blocks.group * rank * panelRows});
+          extra = k.scratchF32(tiling.extra, {tiling.blocks.group * rank * panelRows});
     gemm.packExtra = [&k, &gemm, a, extra, columns, steps](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), steps, 1, [&](Value s) {

@@ -13,12 +13,12 @@ namespace {
 
 /// Scratch: decoded panels `[group][depth][16]`, scales, panels of b `[group][rank][16]`, a copy of
 /// x.
-struct Plan {
+struct ForwardTiling {
   GemmBlocks blocks;
   bool decodes; ///< f32 panels are used where they lie
   int64_t scales, extra, copy, bytes;
 
-  Plan(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
+  ForwardTiling(const WeightFormat &format, int64_t n, int64_t k, int64_t rank, int64_t lda)
       : blocks(GemmBlocks::forProduct(k, ceilDiv(n, panelRows))) {
     decodes = format != WeightFormat::floats(formats::ElementType::F32);
     int64_t panelBytes = decodes ? blocks.group * blocks.depth * panelRows * 4 : 0;
@@ -37,9 +37,10 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (intParam(params, "ldy") < roundUp(n, panelRows))
     return emitError(loc) << "linear_forward stores whole panels: ldy must be at least "
                           << roundUp(n, panelRows);
-  Plan plan(*format, n, intParam(params, "k"), mostRank(params), intParam(params, "ldx"));
+  ForwardTiling tiling(*format, n, intParam(params, "k"), mostRank(params),
+                       intParam(params, "ldx"));
   return KernelShape{lora::TileSpace::Const, 1,
-                     ceilDiv(ceilDiv(n, panelRows), plan.blocks.panelsOfTile), plan.bytes};
+                     ceilDiv(ceilDiv(n, panelRows), tiling.blocks.panelsOfTile), tiling.bytes};
 }
 
 LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &target) {
@@ -50,7 +51,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
           rank = mostRank(kernel.getParams());
   bool residual = kernel.intParam("residual") != 0;
   double scale = kernel.floatParam("scale");
-  Plan plan(*format, n, depth, rank, kernel.intParam("ldx"));
+  ForwardTiling tiling(*format, n, depth, rank, kernel.intParam("ldx"));
 
   MLIRContext *context = builder.getContext();
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("ldx"))};
@@ -65,18 +66,19 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   buffers.push_back(KernelBuilder::activation(context, kernel.intParam("ldy")));
   KernelBuilder k(kernel, builder, target, buffers);
 
-  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), plan.blocks, depth};
+  PanelGemm gemm{RegisterTile::forColumns(target, panelRows), tiling.blocks, depth};
   gemm.a = {k.buffer(0)};
   gemm.c = {k.buffer(buffers.size() - 1)};
   if (residual)
     gemm.start = {k.buffer(buffers.size() - 2)};
 
-  if (plan.bytes > plan.copy)
-    gemm.useCopy(k, plan.copy);
+  if (tiling.bytes > tiling.copy)
+    gemm.useCopy(k, tiling.copy);
 
-  PanelDecoder decoder(k, *format, n, depth, 1, plan.blocks.depth, plan.blocks.depth, plan.scales);
-  if (plan.decodes) {
-    Value panels = k.scratchF32(0, {plan.blocks.group, plan.blocks.depth, panelRows});
+  PanelDecoder decoder(k, *format, n, depth, 1, tiling.blocks.depth, tiling.blocks.depth,
+                       tiling.scales);
+  if (tiling.decodes) {
+    Value panels = k.scratchF32(0, {tiling.blocks.group, tiling.blocks.depth, panelRows});
     gemm.pack = [&, panels](Value first, Value last, Value from, Value to) {
       k.forLoop(first, last, 1, [&](Value panel) {
         decoder.loadScales(panel, from, to);
@@ -102,7 +104,7 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (rank > 0) {
     Matrix b = k.matrix(low + 1, "rank");
     Value steps = k.param("rank"),
-          panels = k.scratchF32(plan.extra, {plan.blocks.group * rank * panelRows});
+          panels = k.scratchF32(tiling.extra, {tiling.blocks.group * rank * panelRows});
     gemm.packExtra = [&k, &gemm, b, panels, n, steps, scale](Value first, Value last) {
       k.forLoop(first, last, 1, [&](Value panel) {
         k.forLoop(k.index(0), k.index(panelRows), 1, [&](Value lane) {

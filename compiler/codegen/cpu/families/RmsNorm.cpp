@@ -1,5 +1,6 @@
-// y = s·x·w with s = 1/√(mean(x²) + eps), and its gradient by x: dx [+]= s·g - x·s³·mean(g·x), g =
-// dy·w. With `heads` a row holds so many of them, side by side.
+// y = s·x·w with s = 1/√(mean(x²) + eps).
+// Its gradient by x: dx [+]= s·g - x·s³·mean(g·x) with g = dy·w.
+// With `heads` a row holds so many of them, side by side.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"

@@ -13,10 +13,10 @@ using Values = KernelBuilder::Values;
 namespace {
 
 /// Scratch: the scales of a panel, then its rows of scale·B as `[rank][16]`.
-struct Plan {
+struct NormScratch {
   int64_t factor, bytes;
 
-  Plan(const WeightFormat &format, DictionaryAttr params)
+  NormScratch(const WeightFormat &format, DictionaryAttr params)
       : factor(roundUp(PanelDecoder::scratchBytes(format, intParam(params, "k"),
                                                   intParam(params, "k"), alignment(format)),
                        64)),
@@ -32,7 +32,7 @@ FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTa
   if (failed(format))
     return failure();
   return KernelShape{lora::TileSpace::Const, 1, ceilDiv(intParam(params, "n"), panelRows),
-                     Plan(*format, params).bytes};
+                     NormScratch(*format, params).bytes};
 }
 
 struct Builder {
@@ -87,15 +87,15 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
   if (failed(format))
     return failure();
   const int64_t n = kernel.intParam("n"), columns = kernel.intParam("k");
-  const Plan plan(*format, kernel.getParams());
+  const NormScratch scratch(*format, kernel.getParams());
   SmallVector<MemRefType> buffers = weightParts(kernel.getContext(), *format, n, columns);
   const unsigned a = buffers.size();
   buffers.append({KernelBuilder::activation(kernel.getContext(), columns),
                   KernelBuilder::rowsOf(kernel, "rank"),
                   KernelBuilder::dense({n}, builder.getF32Type())});
   KernelBuilder k(kernel, builder, target, buffers);
-  PanelDecoder decoder(k, *format, n, columns, 0, columns, Plan::alignment(*format), 0);
-  Value factor = k.scratchF32(plan.factor, {mostRank(kernel.getParams()), panelRows});
+  PanelDecoder decoder(k, *format, n, columns, 0, columns, NormScratch::alignment(*format), 0);
+  Value factor = k.scratchF32(scratch.factor, {mostRank(kernel.getParams()), panelRows});
   Builder norm{
       k, decoder, n, k.buffer(a), factor, k.matrix(a + 1, "rank"), kernel.floatParam("scale")};
 

@@ -1,7 +1,11 @@
 // Gradients of attention (Dao 2022, algorithm 4) without additions from several blocks to one
 // place: each row's lse and delta = rowsum(do·o) first, then dq by blocks of queries and dk, dv
-// by blocks of keys. p = exp(scale·q·kᵀ - lse), ds = p·(do·vᵀ - delta), dq = scale·ds·k, dk =
-// scale·dsᵀ·q, dv = pᵀ·do.
+// by blocks of keys.
+//   p = exp(scale·q·kᵀ - lse)
+//   ds = p·(do·vᵀ - delta)
+//   dq = scale·ds·k
+//   dk = scale·dsᵀ·q
+//   dv = pᵀ·do
 
 #include "compiler/codegen/cuda/families/AttentionTile.h"
 #include "compiler/codegen/cuda/families/Rows.h"

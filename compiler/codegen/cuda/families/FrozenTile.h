@@ -19,8 +19,8 @@ public:
     int64_t threads, stages;
     int64_t buffers = 2;     ///< of decoded tiles
     bool warpgroups = false; ///< the tile as wgmma reads it: rows of 128 bytes
-    bool exactScales =
-        true; ///< scales applied in float32; otherwise as 16-bit numbers, two at a time
+    /// Scales applied in float32; otherwise as 16-bit numbers, two at a time.
+    bool exactScales = true;
   };
 
   static int64_t sharedBytes(const formats::WeightFormat &format, const Shape &shape);

@@ -4,7 +4,7 @@
 // The parts of a launch read one x (each column of blocks has its part, or each block all of them,
 // one after the other), or add to one dx.
 
-#include "compiler/codegen/cuda/Limits.h"
+#include "compiler/codegen/cuda/ArchLimits.h"
 #include "compiler/codegen/cuda/families/LinearEpilogue.h"
 #include "compiler/codegen/cuda/families/LinearShape.h"
 #include "compiler/codegen/cuda/families/WarpgroupTile.h"

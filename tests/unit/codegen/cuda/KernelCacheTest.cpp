@@ -28,7 +28,7 @@ protected:
   }
   void TearDown() override { fs::remove_all(root); }
 
-  static KernelKey keyOf(int i) {
+  static CacheKey keyOf(int i) {
     return {"__global__ void k" + std::to_string(i) + "() {}", "--minimal", "sm_80", "NVRTC 13.0"};
   }
   /// Differs in every byte from one key to the next, and in length.
@@ -71,16 +71,16 @@ TEST_F(KernelCacheTest, FindsWhatItKept) {
 
 TEST_F(KernelCacheTest, EveryFieldIsPartOfTheKey) {
   std::set<std::string> hashes;
-  KernelKey key = keyOf(1);
+  CacheKey key = keyOf(1);
   hashes.insert(key.hash());
-  for (std::string KernelKey::*field :
-       {&KernelKey::source, &KernelKey::options, &KernelKey::architecture, &KernelKey::compiler}) {
-    KernelKey other = key;
+  for (std::string CacheKey::*field :
+       {&CacheKey::source, &CacheKey::options, &CacheKey::architecture, &CacheKey::compiler}) {
+    CacheKey other = key;
     other.*field += " ";
     hashes.insert(other.hash());
   }
-  hashes.insert(KernelKey{"ab", "c", "", ""}.hash());
-  hashes.insert(KernelKey{"a", "bc", "", ""}.hash());
+  hashes.insert(CacheKey{"ab", "c", "", ""}.hash());
+  hashes.insert(CacheKey{"a", "bc", "", ""}.hash());
   EXPECT_EQ(hashes.size(), 7u);
   EXPECT_EQ(key.hash().size(), 32u);
 }

@@ -19,7 +19,7 @@ struct BuiltKernel {
   std::optional<MainLoop> loop; ///< nothing where no loop multiplies, or nvdisasm is not there
 };
 
-struct KernelBuilder {
+struct KernelCompiler {
   const Nvrtc &nvrtc;
   const std::optional<Disassembler> &disassembler;
   KernelCache &cache;

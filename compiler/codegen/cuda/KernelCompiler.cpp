@@ -1,4 +1,4 @@
-#include "compiler/codegen/cuda/KernelBuild.h"
+#include "compiler/codegen/cuda/KernelCompiler.h"
 
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/ThreadPool.h"
@@ -42,9 +42,9 @@ static std::optional<BuiltKernel> restored(const StoredKernel &entry) {
   return kernel;
 }
 
-Expected<BuiltKernel> KernelBuilder::build(const KernelSource &source) const {
-  const KernelKey key{source.text, Nvrtc::options() + (disassembler ? " nvdisasm" : ""),
-                      source.arch, "NVRTC " + nvrtc.version()};
+Expected<BuiltKernel> KernelCompiler::build(const KernelSource &source) const {
+  const CacheKey key{source.text, Nvrtc::options() + (disassembler ? " nvdisasm" : ""), source.arch,
+                     "NVRTC " + nvrtc.version()};
   if (std::optional<StoredKernel> entry = cache.find(key))
     if (std::optional<BuiltKernel> kernel = restored(*entry))
       return *std::move(kernel);
@@ -63,7 +63,7 @@ Expected<BuiltKernel> KernelBuilder::build(const KernelSource &source) const {
   return kernel;
 }
 
-Expected<std::vector<BuiltKernel>> KernelBuilder::build(ArrayRef<KernelSource> sources) const {
+Expected<std::vector<BuiltKernel>> KernelCompiler::build(ArrayRef<KernelSource> sources) const {
   std::vector<BuiltKernel> all(sources.size());
   std::vector<std::string> messages(sources.size());
   DefaultThreadPool pool(hardware_concurrency(unsigned(std::max(1, threads))));

@@ -1,13 +1,13 @@
 // What blocks may use on each architecture.
 
-#include "compiler/codegen/cuda/Limits.h"
+#include "compiler/codegen/cuda/ArchLimits.h"
 
 #include <algorithm>
 
 using namespace lorac::cuda;
 
-llvm::ArrayRef<Limits> lorac::cuda::allLimits() {
-  static const Limits table[] = {
+llvm::ArrayRef<ArchLimits> lorac::cuda::allLimits() {
+  static const ArchLimits table[] = {
       {"sm_80", 166912, 167936, 2048, 32, 108},  {"sm_86", 101376, 102400, 1536, 16, 84},
       {"sm_89", 101376, 102400, 1536, 24, 128},  {"sm_90", 232448, 233472, 2048, 32, 132},
       {"sm_90a", 232448, 233472, 2048, 32, 132}, {"sm_100", 232448, 233472, 2048, 32, 148},
@@ -16,14 +16,14 @@ llvm::ArrayRef<Limits> lorac::cuda::allLimits() {
   return table;
 }
 
-const Limits *lorac::cuda::findLimits(llvm::StringRef arch) {
-  for (const Limits &limits : allLimits())
+const ArchLimits *lorac::cuda::findLimits(llvm::StringRef arch) {
+  for (const ArchLimits &limits : allLimits())
     if (limits.arch == arch)
       return &limits;
   return nullptr;
 }
 
-int64_t lorac::cuda::residentBlocks(const Limits &limits, int64_t threads,
+int64_t lorac::cuda::residentBlocks(const ArchLimits &limits, int64_t threads,
                                     int64_t registersPerThread, int64_t sharedBytes) {
   auto roundUp = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
   int64_t warps = (threads + 31) / 32, perWarp = roundUp(registersPerThread * 32, 256);

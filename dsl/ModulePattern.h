@@ -7,10 +7,10 @@
 
 namespace lorac::dsl {
 
-class Pattern {
+class ModulePattern {
 public:
   /// Nothing for text that is no regular expression; `error` says why.
-  static std::optional<Pattern> compile(const std::string &text, std::string &error);
+  static std::optional<ModulePattern> compile(const std::string &text, std::string &error);
 
   /// Whether the module's path matches. Effort is limited: a pattern that runs away does not match.
   bool matches(const std::string &module) const;

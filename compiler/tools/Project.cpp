@@ -1,4 +1,4 @@
-#include "compiler/tools/Driver.h"
+#include "compiler/tools/Project.h"
 
 #include "compiler/tools/AdapterProgram.h"
 #include "compiler/tools/EmbeddedArchitectures.h"

@@ -1,4 +1,4 @@
-#include "runtime/train/Text.h"
+#include "runtime/train/DataTokenizer.h"
 
 #include "runtime/train/Heap.h"
 

@@ -8,7 +8,7 @@
 
 namespace lorac::cuda {
 
-struct Limits {
+struct ArchLimits {
   llvm::StringRef arch;
   int64_t sharedPerBlock; ///< bytes, with the opt-in
   int64_t sharedPerMultiprocessor;
@@ -18,14 +18,14 @@ struct Limits {
   int64_t registersPerMultiprocessor = 65536;
 };
 
-llvm::ArrayRef<Limits> allLimits();
+llvm::ArrayRef<ArchLimits> allLimits();
 /// Null for an architecture that is not in the table.
-const Limits *findLimits(llvm::StringRef arch);
+const ArchLimits *findLimits(llvm::StringRef arch);
 
 /// Blocks that are resident on one multiprocessor at a time; registers are dealt out to warps in
 /// units of 256, shared memory in units of 128 bytes with 1 KiB of the driver's own a block
 /// (cuda_occupancy.h).
-int64_t residentBlocks(const Limits &limits, int64_t threads, int64_t registersPerThread,
+int64_t residentBlocks(const ArchLimits &limits, int64_t threads, int64_t registersPerThread,
                        int64_t sharedBytes);
 
 } // namespace lorac::cuda

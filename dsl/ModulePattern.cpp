@@ -1,11 +1,11 @@
-#include "dsl/Pattern.h"
+#include "dsl/ModulePattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 namespace lorac::dsl {
 
-struct Pattern::Code {
+struct ModulePattern::Code {
   pcre2_code *code = nullptr;
   pcre2_match_data *match = nullptr;
   pcre2_match_context *context = nullptr;
@@ -21,7 +21,7 @@ static pcre2_code *compileText(const std::string &text, int &error, size_t &offs
                        PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
 }
 
-std::optional<Pattern> Pattern::compile(const std::string &text, std::string &error) {
+std::optional<ModulePattern> ModulePattern::compile(const std::string &text, std::string &error) {
   if (text.size() > 4096) {
     error = "it is longer than 4096 bytes";
     return std::nullopt;
@@ -42,7 +42,7 @@ std::optional<Pattern> Pattern::compile(const std::string &text, std::string &er
             std::to_string(offset + 1) + ")";
     return std::nullopt;
   }
-  Pattern out;
+  ModulePattern out;
   out.code = std::make_shared<Code>();
   out.code->code = whole;
   out.code->match = pcre2_match_data_create(1, nullptr);
@@ -51,7 +51,7 @@ std::optional<Pattern> Pattern::compile(const std::string &text, std::string &er
   return out;
 }
 
-bool Pattern::matches(const std::string &module) const {
+bool ModulePattern::matches(const std::string &module) const {
   return pcre2_match(code->code, reinterpret_cast<PCRE2_SPTR>(module.data()), module.size(), 0, 0,
                      code->match, code->context) >= 0;
 }

@@ -1,4 +1,4 @@
-#include "runtime/tokenizer/Pieces.h"
+#include "runtime/tokenizer/TextPieces.h"
 
 namespace lorac::tok {
 namespace {
@@ -34,7 +34,7 @@ std::vector<Span> mergedWithNext(const std::vector<Part> &parts) {
 
 } // namespace
 
-void addParts(Pieces &out, std::string_view piece, const std::vector<Part> &parts,
+void addParts(TextPieces &out, std::string_view piece, const std::vector<Part> &parts,
               Behavior behavior) {
   auto add = [&](Span span) { out.add(piece.substr(span.begin, span.end - span.begin)); };
   switch (behavior) {

@@ -6,6 +6,7 @@
 #include "dsl/Graph.h"
 #include "dsl/Spec.h"
 #include "runtime/formats/ModelIdentity.h"
+#include "runtime/formats/WeightFormat.h"
 
 #include <map>
 #include <optional>

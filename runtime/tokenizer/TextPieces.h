@@ -10,7 +10,7 @@
 namespace lorac::tok {
 
 /// Consecutive, non-empty pieces of one buffer.
-class Pieces {
+class TextPieces {
 public:
   void clear() {
     text.clear();
@@ -49,7 +49,7 @@ struct Part {
 };
 
 /// Adds to `out` what `behavior` makes of `piece`, whose `parts` follow one another without gap.
-void addParts(Pieces &out, std::string_view piece, const std::vector<Part> &parts,
+void addParts(TextPieces &out, std::string_view piece, const std::vector<Part> &parts,
               Behavior behavior);
 
 /// Fills gaps between matches and inverts, where asked: `parts` of a text of `size` bytes.

@@ -8,10 +8,10 @@
 
 namespace lorac::tok {
 
-class Fields {
+class NodeFields {
 public:
   /// `where` names the object in messages.
-  Fields(const JsonNode &node, std::string where) : node(node), where(std::move(where)) {
+  NodeFields(const JsonNode &node, std::string where) : node(node), where(std::move(where)) {
     if (!node.isObject())
       fail("is not an object");
   }
