@@ -112,8 +112,7 @@ Result<Descriptor> openRegular(const std::string &path) {
   Descriptor descriptor(::open(path.c_str(), readOnly));
   if (*descriptor < 0)
     return openError(path, errno);
-  if (Result<void> regular = checkRegular(descriptor, path); !regular)
-    return regular.error();
+  LORAC_TRY(checkRegular(descriptor, path));
   return descriptor;
 }
 
@@ -167,10 +166,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::mapDescriptor(int descript
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string &path) {
-  Result<Descriptor> descriptor = openRegular(path);
-  if (!descriptor)
-    return descriptor.error();
-  return mapDescriptor(**descriptor, path);
+  LORAC_TRY_ASSIGN(Descriptor descriptor, openRegular(path));
+  return mapDescriptor(*descriptor, path);
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::string &folder,
@@ -245,13 +242,11 @@ void installSigbusGuard() {
 }
 
 Result<std::string> readSmallFile(const std::string &path, uint64_t limit) {
-  Result<Descriptor> descriptor = openRegular(path);
-  if (!descriptor)
-    return descriptor.error();
+  LORAC_TRY_ASSIGN(Descriptor descriptor, openRegular(path));
   std::string text;
   char chunk[1 << 16];
   ssize_t n;
-  while ((n = ::read(**descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
+  while ((n = ::read(*descriptor, chunk, sizeof chunk)) > 0 && text.size() <= limit)
     text.append(chunk, size_t(n));
   if (n < 0)
     return Error{fmt::format("cannot read '{}': {}", path, strerror(errno)), Exit::Failed};
