@@ -215,8 +215,7 @@ Result<void> MetricsFile::write(const MetricsLine &line) {
 Result<void> MetricsFile::sync() {
   if (fd < 0)
     return {};
-  if (Result<void> flushed = flush(); !flushed)
-    return flushed;
+  LORAC_TRY(flush());
   if (regular && fsync(fd) != 0)
     return failure(errno);
   return {};
