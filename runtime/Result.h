@@ -66,3 +66,21 @@ private:
 };
 
 } // namespace lorac
+
+/// LORAC_TRY(expr); returns the error of the Result `expr`, if it has one, from a function that
+/// returns a Result itself, and drops a value. LORAC_TRY_ASSIGN(auto rows, expr); keeps the value.
+/// Where the message gets more words, or the function returns something else, write the `if`.
+#define LORAC_TRY(...)                                                                             \
+  do {                                                                                             \
+    if (const auto &loracTried = (__VA_ARGS__); !loracTried)                                       \
+      return loracTried.error();                                                                   \
+  } while (false)
+#define LORAC_TRY_ASSIGN(target, ...)                                                              \
+  LORAC_TRY_ASSIGN_BY(LORAC_TRY_NAME(loracTried, __LINE__), target, __VA_ARGS__)
+#define LORAC_TRY_ASSIGN_BY(tried, target, ...)                                                    \
+  auto tried = (__VA_ARGS__);                                                                      \
+  if (!tried)                                                                                      \
+    return tried.error();                                                                          \
+  target = std::move(*tried)
+#define LORAC_TRY_NAME(name, line) LORAC_TRY_JOIN(name, line)
+#define LORAC_TRY_JOIN(name, line) name##line

@@ -74,10 +74,8 @@ std::optional<uint64_t> leastMemory(const Project &project, const CompileSetting
 }
 
 Result<std::string> compilerIdentity() {
-  Result<std::string> hash = formats::hashFile("/proc/self/exe");
-  if (!hash)
-    return hash;
-  return std::string("lorac ") + LORAC_VERSION + " " + *hash;
+  LORAC_TRY_ASSIGN(std::string hash, formats::hashFile("/proc/self/exe"));
+  return std::string("lorac ") + LORAC_VERSION + " " + hash;
 }
 
 std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::string> &files) {

@@ -80,11 +80,8 @@ Result<Base> readBase(const ExportOptions &options) {
 Result<void> checkBase(const std::string &source, const formats::Adapter &adapter, const Base &base,
                        bool fromGguf) {
   if (!fromGguf) {
-    Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(source);
-    if (!origin)
-      return origin.error();
-    if (Result<void> same = formats::checkAdapterBase(origin->base, base.identity, source); !same)
-      return same;
+    LORAC_TRY_ASSIGN(formats::AdapterOrigin origin, formats::readAdapterOrigin(source));
+    LORAC_TRY(formats::checkAdapterBase(origin.base, base.identity, source));
   }
   return formats::checkFitsBase(adapter, base.modules, source);
 }
@@ -113,13 +110,12 @@ Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Ad
                      "' is DoRA's, and AdaLoRA has no place for its magnitudes; --format "
                      "peft keeps them",
                  Exit::Refused};
-  Result<std::optional<formats::Adapter>> trained = train::checkpointTriplets(folder, adapter);
+  LORAC_TRY_ASSIGN(std::optional<formats::Adapter> trained,
+                   train::checkpointTriplets(folder, adapter));
   if (!trained)
-    return trained.error();
-  if (!*trained)
     sayLine("note: '" + folder +
             "' is plain LoRA, and no checkpoint beside it has its A, E and B: every E is 1");
-  formats::Adapter out = *trained ? std::move(**trained) : formats::asTriplets(adapter);
+  formats::Adapter out = trained ? std::move(*trained) : formats::asTriplets(adapter);
   takeKeys(specOf(folder), out);
   return out;
 }
@@ -136,27 +132,18 @@ Result<void> write(const ExportOptions &options, const std::string &source, cons
     return formats::writeGgufAdapter(out, adapter, base.architecture, base.modules);
   formats::Adapter triplets;
   if (options.format == "peft-adalora") {
-    Result<formats::Adapter> made = tripletsOf(source, adapter);
-    if (!made)
-      return made.error();
-    triplets = std::move(*made);
+    LORAC_TRY_ASSIGN(triplets, tripletsOf(source, adapter));
   }
   // Whole or not at all, also over an older one: no new weights beside an old configuration.
-  Result<formats::DurableDirectory> folder = formats::DurableDirectory::create(out);
-  if (!folder)
-    return folder.error();
+  LORAC_TRY_ASSIGN(formats::DurableDirectory folder, formats::DurableDirectory::create(out));
   formats::FolderManifest manifest;
-  if (Result<void> written =
-          triplets.adaLora
-              ? formats::writePeftAdaLora(folder->workPath(), triplets, &manifest.files)
-              : formats::writePeftAdapter(folder->workPath(), adapter, &manifest.files);
-      !written)
-    return written;
-  if (Result<void> noted = manifest.write(folder->workPath()); !noted)
-    return noted;
-  if (Result<formats::Adapter> readBack = formats::readAdapter(folder->workPath()); !readBack)
+  LORAC_TRY(triplets.adaLora
+                ? formats::writePeftAdaLora(folder.workPath(), triplets, &manifest.files)
+                : formats::writePeftAdapter(folder.workPath(), adapter, &manifest.files));
+  LORAC_TRY(manifest.write(folder.workPath()));
+  if (Result<formats::Adapter> readBack = formats::readAdapter(folder.workPath()); !readBack)
     return Error{"what was written does not read back: " + readBack.error().message};
-  return folder->commit();
+  return folder.commit();
 }
 
 bool isGgufAdapter(const fs::path &path) {

@@ -129,10 +129,7 @@ Result<FolderManifest> manifestOf(const std::string &folder) {
     const std::string path = folder + "/" + name;
     if (name == FolderManifest::fileName || !fs::is_regular_file(path))
       continue;
-    Result<std::string> hash = formats::hashFile(path);
-    if (!hash)
-      return hash.error();
-    manifest.files[name] = *hash;
+    LORAC_TRY_ASSIGN(manifest.files[name], formats::hashFile(path));
   }
   return manifest;
 }
@@ -164,8 +161,7 @@ Result<void> syncTree(const std::string &folder) {
   for (fs::recursive_directory_iterator at(folder, code), end; !code && at != end;
        at.increment(code))
     if (std::error_code ignored; at->is_directory(ignored))
-      if (Result<void> synced = formats::syncFolder(at->path().string()); !synced)
-        return synced;
+      LORAC_TRY(formats::syncFolder(at->path().string()));
   return formats::syncFolder(folder);
 }
 
@@ -213,8 +209,7 @@ Result<void> writeGenerated(const std::string &folder,
       return Error{"'" + target + "' is a link to nothing", Exit::Refused};
     target = named.string();
   }
-  if (auto fine = checkReplaceable(target); !fine)
-    return fine.error();
+  LORAC_TRY(checkReplaceable(target));
 
   SignalsHeld held;
   std::error_code code;
@@ -228,25 +223,17 @@ Result<void> writeGenerated(const std::string &folder,
   fs::remove_all(aside.path, code);
   if (!fs::create_directory(aside.path, code))
     return cannot("create", aside.path, code.message());
-  if (auto begun = FolderManifest().write(aside.path); !begun) // whose folder it is, first of all
-    return begun;
+  LORAC_TRY(FolderManifest().write(aside.path)); // whose folder it is, first of all
   for (const auto &[name, bytes] : files) {
     const fs::path path = fs::path(aside.path) / name;
     fs::create_directories(path.parent_path(), code);
-    if (auto written = writeFile(path.string(), bytes); !written)
-      return written.error();
+    LORAC_TRY(writeFile(path.string(), bytes));
   }
-  if (auto finished = finish(aside.path); !finished)
-    return finished.error();
-  Result<FolderManifest> manifest = manifestOf(aside.path);
-  if (!manifest)
-    return manifest.error();
-  if (auto listed = manifest->write(aside.path); !listed)
-    return listed;
-  if (auto synced = syncTree(aside.path); !synced)
-    return synced;
-  if (auto placed = putInPlace(aside.path, target); !placed)
-    return placed;
+  LORAC_TRY(finish(aside.path));
+  LORAC_TRY_ASSIGN(FolderManifest manifest, manifestOf(aside.path));
+  LORAC_TRY(manifest.write(aside.path));
+  LORAC_TRY(syncTree(aside.path));
+  LORAC_TRY(putInPlace(aside.path, target));
   const std::string parent = fs::path(target).parent_path().string();
   return formats::syncFolder(parent.empty() ? "." : parent);
 }

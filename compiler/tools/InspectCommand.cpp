@@ -64,24 +64,22 @@ Result<std::string> contents(const Part &part) {
 /// The CPU's kernels are functions of one module: each from its line `  func.func @NAME.body(` to
 /// its closing brace.
 Result<std::vector<Part>> kernelsOf(const Part &stage) {
-  Result<std::string> text = contents(stage.path);
-  if (!text)
-    return text.error();
+  LORAC_TRY_ASSIGN(std::string text, contents(stage.path));
   const std::string open = "  func.func @", close = "\n  }";
   std::vector<Part> kernels;
-  for (size_t at = text->compare(0, open.size(), open) == 0 ? 0 : text->find("\n" + open);
+  for (size_t at = text.compare(0, open.size(), open) == 0 ? 0 : text.find("\n" + open);
        at != std::string::npos;) {
-    size_t begin = at + ((*text)[at] == '\n' ? 1 : 0);
-    size_t end = text->find(close, begin);
+    size_t begin = at + (text[at] == '\n' ? 1 : 0);
+    size_t end = text.find(close, begin);
     if (end == std::string::npos)
       break;
-    end = std::min(text->find('\n', end + 1), text->size() - 1) + 1;
+    end = std::min(text.find('\n', end + 1), text.size() - 1) + 1;
     std::string name =
-        text->substr(begin + open.size(), text->find('(', begin) - begin - open.size());
+        text.substr(begin + open.size(), text.find('(', begin) - begin - open.size());
     if (name.size() > 5 && name.compare(name.size() - 5, 5, ".body") == 0)
       name.resize(name.size() - 5);
-    kernels.push_back({name, "kernel", stage.path, text->substr(begin, end - begin)});
-    at = text->find("\n" + open, end - 1);
+    kernels.push_back({name, "kernel", stage.path, text.substr(begin, end - begin)});
+    at = text.find("\n" + open, end - 1);
   }
   return kernels;
 }

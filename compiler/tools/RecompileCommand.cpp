@@ -39,10 +39,8 @@ struct RecompileOptions {
 constexpr int lowPriority = 10; // a tenth of a core beside busy ones
 
 Result<std::map<std::string, int64_t>> readRanks(const std::string &path) {
-  Result<std::string> text = formats::readSmallFile(path, 16 << 20);
-  if (!text)
-    return text.error();
-  const auto json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  LORAC_TRY_ASSIGN(std::string text, formats::readSmallFile(path, 16 << 20));
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   Error wrong{"'" + path + "' is no JSON object of ranks by module", Exit::ForeignFile};
   if (!json.is_object())
     return wrong;
@@ -77,8 +75,7 @@ Result<void> writeDumps(const std::string &folder,
     std::filesystem::create_directories(path.parent_path(), code);
     if (code)
       return Error{"cannot create '" + path.parent_path().string() + "': " + code.message()};
-    if (Result<void> written = formats::writeDurably(path.string(), bytes); !written)
-      return written;
+    LORAC_TRY(formats::writeDurably(path.string(), bytes));
   }
   return {};
 }

@@ -96,11 +96,9 @@ Result<train::MemoryPlan> runMemory(const RunFacts &facts, const std::string &pl
   Result<train::Plan> plan = train::parsePlan(planJson);
   if (!plan)
     return Error{plan.error().message, Exit::Bug};
-  Result<train::ProgramImage> image = imageFor(facts, planJson);
-  if (!image)
-    return image.error();
+  LORAC_TRY_ASSIGN(train::ProgramImage image, imageFor(facts, planJson));
   return train::planMemory(
-      {*plan, facts.run, facts.threads, *image, facts.data, facts.programReserve});
+      {*plan, facts.run, facts.threads, image, facts.data, facts.programReserve});
 }
 
 std::string memoryTable(const train::MemoryPlan &memory, const RunFacts &facts) {

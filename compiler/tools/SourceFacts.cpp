@@ -14,19 +14,15 @@ Result<void> findAll(const formats::ModelSource &source, const dsl::BoundModel &
          ++layer)
       wanted.push_back({weight.hfName(layer), weight.ggufName(layer), weight.shape,
                         weight.permuteHeads, weight.hfAdd});
-  auto found = source.find(wanted);
-  if (!found)
-    return found.error();
+  LORAC_TRY(source.find(wanted));
   return source.checkNothingElse(wanted);
 }
 
 } // namespace
 
 Result<SourceFacts> readSourceFacts(const std::string &path) {
-  Result<std::shared_ptr<const formats::ModelSource>> opened = formats::ModelSource::open(path);
-  if (!opened)
-    return opened.error();
-  std::shared_ptr<const formats::ModelSource> source = *opened;
+  LORAC_TRY_ASSIGN(std::shared_ptr<const formats::ModelSource> source,
+                   formats::ModelSource::open(path));
   auto kept = std::make_shared<std::map<std::string, formats::WeightFormat>>();
   for (const formats::SourceTensor &tensor : source->tensors())
     if (tensor.kept)

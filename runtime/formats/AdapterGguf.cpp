@@ -117,10 +117,7 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
     for (const auto &[values, suffix] :
          {std::pair<const std::vector<float> *, const char *>(&module.a, ".lora_a"),
           {&b, ".lora_b"}})
-      if (Result<void> finite =
-              requireFinite(*values, "'" + path + "' is not written", name.gguf + suffix);
-          !finite)
-        return finite;
+      LORAC_TRY(requireFinite(*values, "'" + path + "' is not written", name.gguf + suffix));
     writer.tensor(name.gguf + ".lora_a", GgmlType::F32, {module.rank, module.in},
                   std::span<const float>(module.a));
     writer.tensor(name.gguf + ".lora_b", GgmlType::F32, {module.out, module.rank},
@@ -130,38 +127,29 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
 }
 
 Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufModule> names) {
-  Result<Gguf> file = Gguf::open(path);
-  if (!file)
-    return file.error();
-  const Result<std::string_view> kind = file->text("general.type");
-  if (file->key("general.architecture") && !file->key("adapter.type") &&
-      (!kind || *kind == "model"))
+  LORAC_TRY_ASSIGN(Gguf file, Gguf::open(path));
+  const Result<std::string_view> kind = file.text("general.type");
+  if (file.key("general.architecture") && !file.key("adapter.type") && (!kind || *kind == "model"))
     return Error{
         fmt::format("'{}' is a GGUF model, not an adapter: it has no key 'adapter.type'", path),
         Exit::ForeignFile};
-  Result<std::string_view> general = file->text("general.type");
-  if (!general)
-    return general.error();
-  Result<std::string_view> type = file->text("adapter.type");
-  if (!type)
-    return type.error();
-  if (*general != "adapter" || *type != "lora")
+  LORAC_TRY_ASSIGN(std::string_view general, file.text("general.type"));
+  LORAC_TRY_ASSIGN(std::string_view type, file.text("adapter.type"));
+  if (general != "adapter" || type != "lora")
     return Error{fmt::format("'{}' holds '{}' of type '{}', not a LoRA adapter", path,
-                             shown(*general), shown(*type)),
+                             shown(general), shown(type)),
                  Exit::ForeignFile};
-  Result<double> alpha = file->number("adapter.lora.alpha");
-  if (!alpha)
-    return alpha.error();
-  if (!std::isfinite(*alpha))
+  LORAC_TRY_ASSIGN(double alpha, file.number("adapter.lora.alpha"));
+  if (!std::isfinite(alpha))
     return Error{fmt::format("'{}': key 'adapter.lora.alpha' is no finite number", path),
                  Exit::ForeignFile};
 
   Adapter adapter;
-  adapter.alpha = *alpha;
+  adapter.alpha = alpha;
   size_t used = 0;
   for (const GgufModule &name : names) {
-    const GgufTensor *a = file->tensor(name.gguf + ".lora_a"),
-                     *b = file->tensor(name.gguf + ".lora_b");
+    const GgufTensor *a = file.tensor(name.gguf + ".lora_a"),
+                     *b = file.tensor(name.gguf + ".lora_b");
     if (!a && !b)
       continue;
     if (!a || !b)
@@ -174,20 +162,18 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
           fmt::format("'{}': '{}' has lora_a {} and lora_b {}; expected [r, in] and [out, r]", path,
                       name.gguf, shownShape(a->shape), shownShape(b->shape)),
           Exit::ForeignFile};
-    Result<std::vector<float>> av = file->tensorFloats(a->name), bv = file->tensorFloats(b->name);
+    Result<std::vector<float>> av = file.tensorFloats(a->name), bv = file.tensorFloats(b->name);
     if (!av || !bv)
       return av ? bv.error() : av.error();
     for (const auto &[tensor, values] : {std::pair(a, &*av), {b, &*bv}})
-      if (Result<void> finite = requireFiniteTensor(*values, path, tensor->name, tensor->shape);
-          !finite)
-        return finite.error();
+      LORAC_TRY(requireFiniteTensor(*values, path, tensor->name, tensor->shape));
     AdapterModule module;
     module.module = name.module;
     module.rank = a->shape[0];
     module.in = a->shape[1];
     module.out = b->shape[0];
-    module.alpha = *alpha == 0 ? double(module.rank) : *alpha;
-    module.scale = *alpha == 0 ? 1.0 : *alpha / double(module.rank);
+    module.alpha = alpha == 0 ? double(module.rank) : alpha;
+    module.scale = alpha == 0 ? 1.0 : alpha / double(module.rank);
     module.a = std::move(*av);
     module.b.resize(bv->size());
     for (int64_t row = 0; row < module.out; ++row)
@@ -196,8 +182,8 @@ Result<Adapter> readGgufAdapter(const std::string &path, std::span<const GgufMod
              size_t(module.rank) * 4);
     adapter.modules.push_back(std::move(module));
   }
-  if (used != file->tensors().size())
-    for (const GgufTensor &tensor : file->tensors())
+  if (used != file.tensors().size())
+    for (const GgufTensor &tensor : file.tensors())
       if (std::none_of(names.begin(), names.end(), [&](const GgufModule &name) {
             return tensor.name == name.gguf + ".lora_a" || tensor.name == name.gguf + ".lora_b";
           }))

@@ -137,24 +137,20 @@ Error ggufInstead(const std::shared_ptr<const MappedFile> &mapped) {
 
 /// The file of an adapter's tensors; other kinds are named.
 Result<Safetensors> openTensors(const std::string &path) {
-  Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::open(path);
-  if (!mapped)
-    return mapped.error();
-  if (fileKind((*mapped)->bytes()) == FileKind::Gguf)
-    return ggufInstead(*mapped);
-  Result<Safetensors> file = Safetensors::parse(*mapped);
-  if (!file)
-    return file.error();
-  if (file->tensors().empty())
+  LORAC_TRY_ASSIGN(std::shared_ptr<const MappedFile> mapped, MappedFile::open(path));
+  if (fileKind(mapped->bytes()) == FileKind::Gguf)
+    return ggufInstead(mapped);
+  LORAC_TRY_ASSIGN(Safetensors file, Safetensors::parse(mapped));
+  if (file.tensors().empty())
     return Error{fmt::format("'{}' holds no adapter tensors", path), Exit::ForeignFile};
   const auto isModels = [](const TensorInfo &tensor) {
     return tensor.name.find("lora_") == std::string::npos &&
            (tensor.name.starts_with("model.") || tensor.name == "lm_head.weight");
   };
-  if (std::all_of(file->tensors().begin(), file->tensors().end(), isModels))
+  if (std::all_of(file.tensors().begin(), file.tensors().end(), isModels))
     return Error{fmt::format("'{}' holds the weights of a model, not an adapter: its tensors are "
                              "called '{}', …, not '….lora_A.weight'",
-                             path, shown(file->tensors().front().name)),
+                             path, shown(file.tensors().front().name)),
                  Exit::ForeignFile};
   return file;
 }
@@ -175,73 +171,48 @@ Result<std::map<std::string, std::string>> baseOf(const Safetensors &file) {
 
 // An infinite weight would make every loss one.
 Result<std::vector<float>> finiteFloats(const Safetensors &file, const TensorInfo &tensor) {
-  Result<std::vector<float>> values = file.floats(tensor.name);
-  if (!values)
-    return values;
-  if (Result<void> finite = requireFiniteTensor(*values, file.path(), tensor.name, tensor.shape);
-      !finite)
-    return finite.error();
+  LORAC_TRY_ASSIGN(std::vector<float> values, file.floats(tensor.name));
+  LORAC_TRY(requireFiniteTensor(values, file.path(), tensor.name, tensor.shape));
   return values;
 }
 
 Result<AdapterOrigin> readAdapterOrigin(const std::string &path) {
-  Result<Place> place = placeOf(path);
-  if (!place)
-    return place.error();
-  Result<Safetensors> file = openTensors(place->tensors);
-  if (!file)
-    return file.error();
+  LORAC_TRY_ASSIGN(Place place, placeOf(path));
+  LORAC_TRY_ASSIGN(Safetensors file, openTensors(place.tensors));
   AdapterOrigin origin;
-  Result<std::map<std::string, std::string>> base = baseOf(*file);
-  if (!base)
-    return base.error();
-  origin.base = std::move(*base);
-  if (place->config.empty())
+  LORAC_TRY_ASSIGN(origin.base, baseOf(file));
+  if (place.config.empty())
     return origin;
-  Result<PeftConfig> config = readPeftConfig(place->config);
-  if (!config)
-    return config.error();
+  LORAC_TRY_ASSIGN(PeftConfig config, readPeftConfig(place.config));
   std::vector<std::string> modules;
-  for (const TensorInfo &tensor : file->tensors()) {
+  for (const TensorInfo &tensor : file.tensors()) {
     std::string module;
     AdapterPart part{};
     if (splitFactorName(tensor.name, module, part) && part == AdapterPart::A)
       modules.push_back(module);
   }
-  for (const std::string &unmatched : config->unmatchedPatterns(modules))
-    origin.notes.push_back(fmt::format("'{}': {}", place->config, unmatched));
+  for (const std::string &unmatched : config.unmatchedPatterns(modules))
+    origin.notes.push_back(fmt::format("'{}': {}", place.config, unmatched));
   return origin;
 }
 
 Result<Adapter> readAdapter(const std::string &path) {
-  Result<Place> place = placeOf(path);
-  if (!place)
-    return place.error();
-  const std::string &tensors = place->tensors, &configPath = place->config;
+  LORAC_TRY_ASSIGN(Place place, placeOf(path));
+  const std::string &tensors = place.tensors, &configPath = place.config;
   if (!configPath.empty()) {
     const std::string folder = configPath.substr(0, configPath.rfind('/') + 1);
-    if (Result<void> whole = checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
-                                         {"adapter_config.json", "adapter_model.safetensors"});
-        !whole)
-      return whole.error();
+    LORAC_TRY(checkHashes(folder.empty() ? "." : folder.substr(0, folder.size() - 1),
+                          {"adapter_config.json", "adapter_model.safetensors"}));
   }
   PeftConfig config;
   if (!configPath.empty()) {
-    Result<PeftConfig> read = readPeftConfig(configPath);
-    if (!read)
-      return read.error();
-    config = std::move(*read);
+    LORAC_TRY_ASSIGN(config, readPeftConfig(configPath));
   }
-  Result<Safetensors> file = openTensors(tensors);
-  if (!file)
-    return file.error();
-  Result<std::map<std::string, std::string>> base = baseOf(*file);
-  if (!base)
-    return base.error();
-  config.adapter.base = std::move(*base);
-  if (configPath.empty() ? hasTriplets(*file) : config.adapter.adaLora.has_value())
-    return readTriplets(*file, std::move(config), configPath);
-  return readFactors(*file, std::move(config), configPath);
+  LORAC_TRY_ASSIGN(Safetensors file, openTensors(tensors));
+  LORAC_TRY_ASSIGN(config.adapter.base, baseOf(file));
+  if (configPath.empty() ? hasTriplets(file) : config.adapter.adaLora.has_value())
+    return readTriplets(file, std::move(config), configPath);
+  return readFactors(file, std::move(config), configPath);
 }
 
 Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,

@@ -130,19 +130,14 @@ Result<void> writeFolder(const std::string &folder,
     size_t count = 1;
     for (int64_t dim : tensor.shape)
       count *= size_t(dim);
-    if (Result<void> finite = requireFinite({static_cast<const float *>(tensor.data), count},
-                                            "'" + folder + "' is not written", tensor.name);
-        !finite)
-      return finite;
+    LORAC_TRY(requireFinite({static_cast<const float *>(tensor.data), count},
+                            "'" + folder + "' is not written", tensor.name));
   }
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
   if (!adapter.base.empty())
     metadata[adapterBaseKey] = factsToJson(adapter.base);
   std::string hash;
-  if (Result<void> written =
-          writeSafetensors(folder + "/adapter_model.safetensors", tensors, metadata, &hash);
-      !written)
-    return written;
+  LORAC_TRY(writeSafetensors(folder + "/adapter_model.safetensors", tensors, metadata, &hash));
   std::string text;
   try {
     text = config(adapter).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -107,8 +107,7 @@ Result<void> makeFolder(const std::string &path) {
   for (auto name = missing.rbegin(); name != missing.rend(); ++name) {
     if (::mkdir(name->c_str(), 0777) != 0 && errno != EEXIST)
       return pathError("make", *name, errno);
-    if (Result<void> synced = syncFolder(folderOf(*name)); !synced)
-      return synced;
+    LORAC_TRY(syncFolder(folderOf(*name)));
   }
   if (!fs::is_directory(path, ignored))
     return pathError("make", path, ENOTDIR);
@@ -195,15 +194,13 @@ Result<void> DurableFile::write(const void *data, size_t size) {
     bytes += part;
     size -= part;
     if (buffer.size() == bufferSize)
-      if (Result<void> flushed = flush(); !flushed)
-        return flushed;
+      LORAC_TRY(flush());
   }
   return {};
 }
 
 Result<void> DurableFile::commit() {
-  if (Result<void> flushed = flush(); !flushed)
-    return flushed;
+  LORAC_TRY(flush());
   if (::fsync(*descriptor) != 0)
     return failure("sync", errno);
   if (::close(descriptor.release()) != 0)
@@ -215,12 +212,9 @@ Result<void> DurableFile::commit() {
 }
 
 Result<void> writeDurably(const std::string &path, std::string_view contents, mode_t mode) {
-  Result<DurableFile> file = DurableFile::create(path, mode);
-  if (!file)
-    return file.error();
-  if (Result<void> written = file->write(contents); !written)
-    return written;
-  return file->commit();
+  LORAC_TRY_ASSIGN(DurableFile file, DurableFile::create(path, mode));
+  LORAC_TRY(file.write(contents));
+  return file.commit();
 }
 
 Result<DurableDirectory> DurableDirectory::create(const std::string &path) {
@@ -228,8 +222,7 @@ Result<DurableDirectory> DurableDirectory::create(const std::string &path) {
   folder.path = path;
   while (folder.path.size() > 1 && folder.path.ends_with('/'))
     folder.path.pop_back();
-  if (Result<void> parents = makeFolder(folderOf(folder.path)); !parents)
-    return parents.error();
+  LORAC_TRY(makeFolder(folderOf(folder.path)));
   int made = -1;
   for (int attempt = 0; attempt < 100; ++attempt) {
     folder.aside = asideName(folder.path);
@@ -272,8 +265,7 @@ Result<void> DurableDirectory::sync() {
     if (at->is_symlink(ignored))
       continue;
     const int flags = at->is_directory(ignored) ? O_DIRECTORY : 0;
-    if (Result<void> synced = syncPath(at->path().string(), flags); !synced)
-      return synced;
+    LORAC_TRY(syncPath(at->path().string(), flags));
   }
   if (error)
     return pathError("read", aside, error.value());
@@ -296,8 +288,7 @@ Result<void> DurableDirectory::discard() {
 Result<void> DurableDirectory::commit() {
   namespace fs = std::filesystem;
   std::error_code error;
-  if (Result<void> synced = sync(); !synced)
-    return synced;
+  LORAC_TRY(sync());
   if (::rename(aside.c_str(), path.c_str()) == 0) {
     aside.clear();
     return syncPath(folderOf(path), O_DIRECTORY);

@@ -96,22 +96,20 @@ Result<std::optional<FolderManifest>> FolderManifest::read(const std::string &fo
     return foreign;
   if (text->empty())
     return damaged(path, "it is empty");
-  Result<std::optional<HashedJson>> json = readHashedJson(*text, path, marker);
-  if (!json)
-    return json.error();
+  LORAC_TRY_ASSIGN(std::optional<HashedJson> json, readHashedJson(*text, path, marker));
   FolderManifest manifest;
-  if (!*json) {
+  if (!json) {
     const Json earlier = parsed(*text);
     if (earlier.is_object() && earlier.contains("lorac") && earlier.contains("spec") &&
         earlier.contains("programs") && earlier.size() == 3)
       return std::optional(std::move(manifest));
     return foreign;
   }
-  manifest.files = std::move((*json)->tables["files"]);
-  manifest.pending = std::move((*json)->tables["pending"]);
-  manifest.replaced = std::move((*json)->tables["replaced"]);
-  manifest.spec = (*json)->texts["spec"];
-  manifest.programs = (*json)->rest["programs"];
+  manifest.files = std::move(json->tables["files"]);
+  manifest.pending = std::move(json->tables["pending"]);
+  manifest.replaced = std::move(json->tables["replaced"]);
+  manifest.spec = json->texts["spec"];
+  manifest.programs = json->rest["programs"];
   return std::optional(std::move(manifest));
 }
 
@@ -134,14 +132,11 @@ Result<void> checkHashes(const std::string &folder, const std::vector<std::strin
   std::string source = FolderManifest::fileName;
   const std::string state = folder + "/trainer_state.json";
   if (exists(state)) {
-    Result<std::string> text = readSmallFile(state, longest);
-    if (!text)
-      return text.error();
-    Result<std::optional<HashedJson>> json = readHashedJson(*text, state, "lorac_checkpoint");
-    if (!json)
-      return json.error();
-    if (*json) {
-      manifest.files = std::move((*json)->tables["files"]);
+    LORAC_TRY_ASSIGN(std::string text, readSmallFile(state, longest));
+    LORAC_TRY_ASSIGN(std::optional<HashedJson> json,
+                     readHashedJson(text, state, "lorac_checkpoint"));
+    if (json) {
+      manifest.files = std::move(json->tables["files"]);
       source = "trainer_state.json";
     }
   }
@@ -155,15 +150,13 @@ Result<void> checkHashes(const std::string &folder, const std::vector<std::strin
   for (const std::string &name : names) {
     if (!manifest.knows(name))
       continue;
-    Result<std::string> hash = hashFile(folder + "/" + name);
-    if (!hash)
-      return hash.error();
-    if (!manifest.lists(name, *hash))
+    LORAC_TRY_ASSIGN(std::string hash, hashFile(folder + "/" + name));
+    if (!manifest.lists(name, hash))
       return Error{
           fmt::format("'{}/{}' is not what lorac wrote there: its hash is {}, '{}' says {}; "
                       "it was damaged or changed; take it from a backup or a checkpoint, or "
                       "remove '{}' if the change is meant",
-                      folder, name, *hash, source,
+                      folder, name, hash, source,
                       manifest.files.contains(name) ? manifest.files.at(name) : "another", source),
           Exit::ForeignFile, true};
   }

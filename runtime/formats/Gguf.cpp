@@ -93,36 +93,28 @@ Result<double> Gguf::number(std::string_view name) const {
     return double(load<float>(file->bytes().data() + found->offset));
   if (found && found->type == GgufType::F64)
     return load<double>(file->bytes().data() + found->offset);
-  Result<int64_t> whole = integer(name);
-  if (!whole)
-    return whole.error();
-  return double(*whole);
+  LORAC_TRY_ASSIGN(int64_t whole, integer(name));
+  return double(whole);
 }
 
 Result<bool> Gguf::truth(std::string_view name) const {
-  Result<const GgufKey *> found = typed(name, GgufType::Bool);
-  if (!found)
-    return found.error();
-  return file->bytes()[(*found)->offset] != 0;
+  LORAC_TRY_ASSIGN(const GgufKey *found, typed(name, GgufType::Bool));
+  return file->bytes()[found->offset] != 0;
 }
 
 Result<std::string_view> Gguf::text(std::string_view name) const {
-  Result<const GgufKey *> found = typed(name, GgufType::String);
-  if (!found)
-    return found.error();
-  const char *p = reinterpret_cast<const char *>(file->bytes().data()) + (*found)->offset;
-  return std::string_view(p + 8, (*found)->size - 8);
+  LORAC_TRY_ASSIGN(const GgufKey *found, typed(name, GgufType::String));
+  const char *p = reinterpret_cast<const char *>(file->bytes().data()) + found->offset;
+  return std::string_view(p + 8, found->size - 8);
 }
 
 Result<std::vector<std::string_view>> Gguf::texts(std::string_view name) const {
-  Result<const GgufKey *> found = typedArray(name, GgufType::String);
-  if (!found)
-    return found.error();
+  LORAC_TRY_ASSIGN(const GgufKey *found, typedArray(name, GgufType::String));
   std::vector<std::string_view> out;
-  out.reserve((*found)->count);
+  out.reserve(found->count);
   // The parser has walked these lengths.
-  const uint8_t *p = file->bytes().data() + (*found)->offset;
-  for (uint64_t i = 0; i < (*found)->count; ++i) {
+  const uint8_t *p = file->bytes().data() + found->offset;
+  for (uint64_t i = 0; i < found->count; ++i) {
     const auto length = load<uint64_t>(p);
     out.emplace_back(reinterpret_cast<const char *>(p) + 8, length);
     p += 8 + length;
@@ -131,12 +123,10 @@ Result<std::vector<std::string_view>> Gguf::texts(std::string_view name) const {
 }
 
 Result<std::vector<float>> Gguf::floats(std::string_view name) const {
-  Result<const GgufKey *> found = typedArray(name, GgufType::F32);
-  if (!found)
-    return found.error();
-  std::vector<float> out((*found)->count);
+  LORAC_TRY_ASSIGN(const GgufKey *found, typedArray(name, GgufType::F32));
+  std::vector<float> out(found->count);
   if (!out.empty())
-    memcpy(out.data(), file->bytes().data() + (*found)->offset, out.size() * 4);
+    memcpy(out.data(), file->bytes().data() + found->offset, out.size() * 4);
   return out;
 }
 
@@ -144,16 +134,15 @@ Result<std::vector<int32_t>> Gguf::integers(std::string_view name) const {
   const GgufKey *unsignedKey = key(name);
   const bool isUnsigned =
       unsignedKey && unsignedKey->type == GgufType::Array && unsignedKey->element == GgufType::U32;
-  Result<const GgufKey *> found = typedArray(name, isUnsigned ? GgufType::U32 : GgufType::I32);
-  if (!found)
-    return found.error();
-  std::vector<int32_t> out((*found)->count);
+  LORAC_TRY_ASSIGN(const GgufKey *found,
+                   typedArray(name, isUnsigned ? GgufType::U32 : GgufType::I32));
+  std::vector<int32_t> out(found->count);
   if (!out.empty())
-    memcpy(out.data(), file->bytes().data() + (*found)->offset, out.size() * 4);
+    memcpy(out.data(), file->bytes().data() + found->offset, out.size() * 4);
   if (isUnsigned)
     for (const int32_t v : out)
       if (v < 0)
-        return keyError(**found, "a value is beyond int32");
+        return keyError(*found, "a value is beyond int32");
   return out;
 }
 
@@ -171,8 +160,7 @@ Result<std::vector<float>> Gguf::tensorFloats(std::string_view name) const {
   const GgufTensor *found = tensor(name);
   if (!found)
     return Error{fmt::format("'{}' has no tensor '{}'", path(), shown(name)), Exit::ForeignFile};
-  if (Result<void> readable = checkReadable(*found); !readable)
-    return readable.error();
+  LORAC_TRY(checkReadable(*found));
   int64_t count = 1;
   for (const int64_t dim : found->shape)
     count *= dim;

@@ -286,10 +286,8 @@ Result<Gguf> Gguf::parse(std::shared_ptr<const MappedFile> file, GgufParts parts
 }
 
 Result<Gguf> Gguf::open(const std::string &path, GgufParts parts) {
-  Result<std::shared_ptr<const MappedFile>> file = MappedFile::open(path);
-  if (!file)
-    return file.error();
-  return parse(*file, parts);
+  LORAC_TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  return parse(file, parts);
 }
 
 } // namespace lorac::formats

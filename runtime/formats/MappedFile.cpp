@@ -94,8 +94,7 @@ Result<UniqueFd> openRegular(const std::string &path) {
   UniqueFd descriptor(::open(path.c_str(), readOnly));
   if (!descriptor)
     return openError(path, errno);
-  if (Result<void> regular = checkRegular(descriptor, path); !regular)
-    return regular.error();
+  LORAC_TRY(checkRegular(descriptor, path));
   return descriptor;
 }
 
@@ -149,10 +148,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::mapDescriptor(int descript
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string &path) {
-  Result<UniqueFd> descriptor = openRegular(path);
-  if (!descriptor)
-    return descriptor.error();
-  return mapDescriptor(**descriptor, path);
+  LORAC_TRY_ASSIGN(UniqueFd descriptor, openRegular(path));
+  return mapDescriptor(*descriptor, path);
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::openBeneath(const std::string &folder,
@@ -227,13 +224,11 @@ void installSigbusGuard() {
 }
 
 Result<std::string> readSmallFile(const std::string &path, uint64_t limit) {
-  Result<UniqueFd> descriptor = openRegular(path);
-  if (!descriptor)
-    return descriptor.error();
+  LORAC_TRY_ASSIGN(UniqueFd descriptor, openRegular(path));
   std::string text;
   char chunk[1 << 16];
   for (size_t got = sizeof chunk; got == sizeof chunk && text.size() <= limit;) {
-    got = readAt(**descriptor, text.size(), chunk, sizeof chunk);
+    got = readAt(*descriptor, text.size(), chunk, sizeof chunk);
     if (got < sizeof chunk && errno != 0)
       return Error{fmt::format("cannot read '{}': {}", path, strerror(errno)), Exit::Failed};
     text.append(chunk, got);

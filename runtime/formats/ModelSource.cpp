@@ -172,27 +172,20 @@ Result<std::shared_ptr<const ModelSource>> ModelSource::open(const std::string &
                  Exit::Failed};
   auto source = std::make_shared<ModelSource>();
   source->where = path;
-  const Result<void> opened = S_ISDIR(status.st_mode) ? source->openFolder() : source->openGguf();
-  if (!opened)
-    return opened.error();
+  LORAC_TRY(S_ISDIR(status.st_mode) ? source->openFolder() : source->openGguf());
   return std::shared_ptr<const ModelSource>(source);
 }
 
 Result<void> ModelSource::openFolder() {
-  if (Result<void> model = checkIsModel(where); !model)
-    return model;
-  Result<HfConfig> config = HfConfig::open(where + "/config.json");
-  if (!config)
-    return config.error();
-  const std::optional<HyperValue> type = config->lookup("model_type");
+  LORAC_TRY(checkIsModel(where));
+  LORAC_TRY_ASSIGN(HfConfig config, HfConfig::open(where + "/config.json"));
+  const std::optional<HyperValue> type = config.lookup("model_type");
   if (!type || !std::holds_alternative<std::string>(*type))
-    return Error{fmt::format("'{}' names no 'model_type'", config->path()), Exit::ForeignFile};
+    return Error{fmt::format("'{}' names no 'model_type'", config.path()), Exit::ForeignFile};
   archName = std::get<std::string>(*type);
-  Result<std::vector<Safetensors>> files = openSafetensorsFolder(where);
-  if (!files)
-    return files.error();
-  hfConfig = std::move(*config);
-  shards = std::move(*files);
+  LORAC_TRY_ASSIGN(std::vector<Safetensors> files, openSafetensorsFolder(where));
+  hfConfig = std::move(config);
+  shards = std::move(files);
   for (const Safetensors &shard : shards)
     for (const TensorInfo &tensor : shard.tensors())
       list.push_back({tensor.name, tensor.shape, keptAs(tensor.dtype)});
@@ -213,19 +206,13 @@ Result<void> ModelSource::openGguf() {
         fmt::format("'{}' is one safetensors file; give its folder, which has config.json too",
                     where),
         Exit::Failed};
-  Result<Gguf> file = Gguf::open(where);
-  if (!file)
-    return file.error();
-  Result<std::string_view> architecture = file->text("general.architecture");
-  if (!architecture)
-    return architecture.error();
-  archName = *architecture;
-  if (file->key("general.type"))
-    if (Result<std::string_view> type = file->text("general.type"); type && *type == "adapter")
+  LORAC_TRY_ASSIGN(Gguf file, Gguf::open(where));
+  LORAC_TRY_ASSIGN(archName, file.text("general.architecture"));
+  if (file.key("general.type"))
+    if (Result<std::string_view> type = file.text("general.type"); type && *type == "adapter")
       return Error{fmt::format("'{}' holds an adapter, not a model", where), Exit::ForeignFile};
-  if (Result<void> whole = checkNotSplit(*file); !whole)
-    return whole;
-  ggufFile = std::move(*file);
+  LORAC_TRY(checkNotSplit(file));
+  ggufFile = std::move(file);
   for (const GgufTensor &tensor : ggufFile->tensors())
     list.push_back({tensor.name, tensor.shape, ggmlTypeInfo(tensor.type)->kept});
   return {};

@@ -310,14 +310,10 @@ double PeftConfig::alphaOf(const std::string &module) const {
 }
 
 Result<PeftConfig> readPeftConfig(const std::string &path) {
-  Result<std::string> text = readSmallFile(path, longestConfig);
-  if (!text)
-    return text.error();
+  LORAC_TRY_ASSIGN(std::string text, readSmallFile(path, longestConfig));
   ConfigWalk walk;
-  Result<void> walked = walkJson(
-      path, *text, [&](JsonPath at, const JsonEvent &event) { return walk.take(at, event); });
-  if (!walked)
-    return walked.error();
+  LORAC_TRY(walkJson(path, text,
+                     [&](JsonPath at, const JsonEvent &event) { return walk.take(at, event); }));
   if (const std::string wrong = walk.finish(); !wrong.empty())
     return Error{fmt::format("'{}': {}", path, wrong), Exit::ForeignFile};
   return std::move(walk.config);

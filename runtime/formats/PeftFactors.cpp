@@ -73,19 +73,17 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
 
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath) {
-  auto modules = sortParts<Parts>(
-      file, slotOf,
+  constexpr const char *strange =
       "is no lora_A, lora_B or lora_magnitude_vector of a linear layer; only plain LoRA and DoRA "
-      "are in this version");
-  if (!modules)
-    return modules.error();
+      "are in this version";
+  LORAC_TRY_ASSIGN(auto modules, sortParts<Parts>(file, slotOf, strange));
   Adapter adapter = config.adapter;
   adapter.isAlone = configPath.empty();
   if (adapter.isAlone)
-    adapter.useDora = std::any_of(modules->begin(), modules->end(), [](const auto &each) {
+    adapter.useDora = std::any_of(modules.begin(), modules.end(), [](const auto &each) {
       return each.second[AdapterPart::Magnitude] != nullptr;
     });
-  for (const auto &[name, parts] : *modules) {
+  for (const auto &[name, parts] : modules) {
     const auto refuse = [&, &name = name](const std::string &what) {
       return Error{fmt::format("'{}': module '{}': {}", file.path(), shown(name), what),
                    Exit::ForeignFile};
@@ -108,10 +106,7 @@ Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
     module.scale =
         alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
     for (const PartLayout &part : adapter.layout().parts) {
-      Result<std::vector<float>> values = finiteFloats(file, *parts[part.part]);
-      if (!values)
-        return values.error();
-      module.values(part.part) = std::move(*values);
+      LORAC_TRY_ASSIGN(module.values(part.part), finiteFloats(file, *parts[part.part]));
     }
     adapter.modules.push_back(std::move(module));
   }

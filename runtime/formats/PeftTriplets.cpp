@@ -56,14 +56,11 @@ public:
                          .a = std::move(*av),
                          .b = std::move(*bv),
                          .e = std::move(*ev)};
-    if (Result<void> kept = keepLive(module); !kept)
-      return kept.error();
+    LORAC_TRY(keepLive(module));
     if (module.rank == 0)
       return std::optional<AdapterModule>();
-    Result<double> start = startRank();
-    if (!start)
-      return start.error();
-    module.scale = config.adapter.alpha / (*start + 1e-5);
+    LORAC_TRY_ASSIGN(double start, startRank());
+    module.scale = config.adapter.alpha / (start + 1e-5);
     return std::optional(std::move(module));
   }
 
@@ -79,12 +76,10 @@ private:
       return double(config.adapter.adaLora->initR);
     if (parts.ranknum->count() != 1)
       return refuse(fmt::format("ranknum is {}; expected [1]", shownShape(parts.ranknum->shape)));
-    Result<std::vector<float>> value = file.floats(parts.ranknum->name);
-    if (!value)
-      return value.error();
-    if (!(value->front() > 0) || !std::isfinite(value->front()))
-      return refuse(fmt::format("ranknum is {}; expected a positive number", value->front()));
-    return double(value->front());
+    LORAC_TRY_ASSIGN(std::vector<float> value, file.floats(parts.ranknum->name));
+    if (!(value.front() > 0) || !std::isfinite(value.front()))
+      return refuse(fmt::format("ranknum is {}; expected a positive number", value.front()));
+    return double(value.front());
   }
 
   /// Cuts tensors that hold more than the live triplets.
@@ -171,32 +166,28 @@ bool hasTriplets(const Safetensors &file) {
 
 Result<Adapter> readTriplets(const Safetensors &file, PeftConfig config,
                              const std::string &configPath) {
-  auto modules = sortParts<Parts>(
-      file, slotOf,
+  constexpr const char *strange =
       "is no lora_A, lora_B, lora_E or ranknum of a linear layer; only plain AdaLoRA is in this "
-      "version");
-  if (!modules)
-    return modules.error();
+      "version";
+  LORAC_TRY_ASSIGN(auto modules, sortParts<Parts>(file, slotOf, strange));
   if (configPath.empty()) {
     auto base = std::move(config.adapter.base);
-    config = ofFileAlone(*modules);
+    config = ofFileAlone(modules);
     config.adapter.base = std::move(base);
   }
   for (const auto &[name, live] : config.live)
-    if (live.count > 0 && !modules->contains(name))
+    if (live.count > 0 && !modules.contains(name))
       return Error{fmt::format("'{}': module '{}' is absent, but '{}' says that {} of its triplets "
                                "live",
                                file.path(), shown(name), configPath, live.count),
                    Exit::ForeignFile};
   Adapter adapter = config.adapter;
   adapter.isAlone = configPath.empty();
-  for (const auto &[name, parts] : *modules) {
-    Result<std::optional<AdapterModule>> module =
-        ModuleReader(file, config, configPath, name, parts).read();
-    if (!module)
-      return module.error();
-    if (*module)
-      adapter.modules.push_back(std::move(**module));
+  for (const auto &[name, parts] : modules) {
+    LORAC_TRY_ASSIGN(std::optional<AdapterModule> module,
+                     ModuleReader(file, config, configPath, name, parts).read());
+    if (module)
+      adapter.modules.push_back(std::move(*module));
   }
   if (adapter.modules.empty())
     return Error{

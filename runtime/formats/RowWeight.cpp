@@ -24,8 +24,7 @@ public:
         exponent(compute == ComputeType::BF16 ? bf16Exponent : f16Exponent), finite(source) {}
 
   Result<void> run(const ParallelFor &parallel) {
-    if (Result<void> fits = checkPackable(source, format); !fits)
-      return fits;
+    LORAC_TRY(checkPackable(source, format));
     if (format.kind == WeightFormat::Vector) {
       source.readRow(0, static_cast<float *>(parts[0]));
       finite.look(0, {static_cast<const float *>(parts[0]), size_t(k)});

@@ -40,10 +40,8 @@ std::optional<DType> parseDType(std::string_view name) {
 }
 
 Result<Safetensors> Safetensors::open(const std::string &path) {
-  Result<std::shared_ptr<const MappedFile>> file = MappedFile::open(path);
-  if (!file)
-    return file.error();
-  return parse(*file);
+  LORAC_TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  return parse(file);
 }
 
 const TensorInfo *Safetensors::find(const std::string &name) const {
@@ -104,8 +102,7 @@ Result<void> Safetensors::checkIntegers(const std::string &name) const {
 }
 
 Result<std::vector<int64_t>> Safetensors::integers(const std::string &name) const {
-  if (Result<void> integers = checkIntegers(name); !integers)
-    return integers.error();
+  LORAC_TRY(checkIntegers(name));
   const TensorInfo *tensor = find(name);
   const uint8_t *p = bytes(*tensor).data();
   std::vector<int64_t> out(size_t(tensor->count()));

@@ -27,10 +27,8 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
   std::vector<Safetensors> shards;
   const std::string single = folder + "/model.safetensors", index = single + ".index.json";
   if (exists(single)) {
-    Result<Safetensors> file = Safetensors::open(single);
-    if (!file)
-      return file.error();
-    shards.push_back(std::move(*file));
+    LORAC_TRY_ASSIGN(Safetensors file, Safetensors::open(single));
+    shards.push_back(std::move(file));
     return shards;
   }
   for (const std::string &name : {single, index})
@@ -54,25 +52,20 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
                     folder),
         Exit::Failed};
   }
-  Result<std::string> text = readSmallFile(index, longestIndex);
-  if (!text)
-    return text.error();
+  LORAC_TRY_ASSIGN(std::string text, readSmallFile(index, longestIndex));
   std::map<std::string, std::string> shardOf;
-  Result<void> walked =
-      walkJson(index, *text, [&](JsonPath path, const JsonEvent &event) -> std::string {
-        if (path.empty())
-          return event.kind == JsonEvent::Object ? "" : "no JSON object";
-        if (path[0] != "weight_map")
-          return "";
-        if (path.size() == 1)
-          return event.kind == JsonEvent::Object ? "" : "'weight_map' is no JSON object";
-        if (path.size() > 2 || event.kind != JsonEvent::String)
-          return fmt::format("'weight_map' gives '{}' no file name", shown(path[1]));
-        shardOf.emplace(path[1], event.text);
-        return "";
-      });
-  if (!walked)
-    return walked.error();
+  LORAC_TRY(walkJson(index, text, [&](JsonPath path, const JsonEvent &event) -> std::string {
+    if (path.empty())
+      return event.kind == JsonEvent::Object ? "" : "no JSON object";
+    if (path[0] != "weight_map")
+      return "";
+    if (path.size() == 1)
+      return event.kind == JsonEvent::Object ? "" : "'weight_map' is no JSON object";
+    if (path.size() > 2 || event.kind != JsonEvent::String)
+      return fmt::format("'weight_map' gives '{}' no file name", shown(path[1]));
+    shardOf.emplace(path[1], event.text);
+    return "";
+  }));
   if (shardOf.empty())
     return Error{fmt::format("'{}' has no 'weight_map'", index), Exit::ForeignFile};
 
@@ -80,13 +73,10 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
   for (const auto &[tensor, name] : shardOf) {
     if (!opened.emplace(name, shards.size()).second)
       continue;
-    Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::openBeneath(folder, name);
-    if (!mapped)
-      return mapped.error();
-    Result<Safetensors> shard = Safetensors::parse(*mapped);
-    if (!shard)
-      return shard.error();
-    shards.push_back(std::move(*shard));
+    LORAC_TRY_ASSIGN(std::shared_ptr<const MappedFile> mapped,
+                     MappedFile::openBeneath(folder, name));
+    LORAC_TRY_ASSIGN(Safetensors shard, Safetensors::parse(mapped));
+    shards.push_back(std::move(shard));
   }
   for (const auto &[tensor, name] : shardOf)
     if (!shards[opened[name]].find(tensor))
@@ -135,20 +125,18 @@ Result<void> writeSafetensors(const std::string &path, std::span<const TensorToW
     return Error{fmt::format("cannot write '{}': {}", path, error.what()), Exit::Failed};
   }
   header.resize((header.size() + 7) / 8 * 8, ' ');
-  Result<DurableFile> file = DurableFile::create(path);
-  if (!file)
-    return file.error();
+  LORAC_TRY_ASSIGN(DurableFile file, DurableFile::create(path));
   const uint64_t length = header.size();
-  Result<void> written = file->write(&length, 8);
+  Result<void> written = file.write(&length, 8);
   if (written)
-    written = file->write(header);
+    written = file.write(header);
   for (size_t i = 0; written && i < order.size(); ++i)
-    written = file->write(order[i]->data, sizes[i]);
+    written = file.write(order[i]->data, sizes[i]);
   if (!written)
     return written;
   if (hash)
-    *hash = file->hash();
-  return file->commit();
+    *hash = file.hash();
+  return file.commit();
 }
 
 } // namespace lorac::formats

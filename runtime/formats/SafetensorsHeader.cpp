@@ -138,8 +138,7 @@ Result<Safetensors> Safetensors::parse(std::shared_ptr<const MappedFile> file) {
     return refuse("the header at byte 8 does not begin with '{'");
 
   HeaderVisitor visitor;
-  if (Result<void> walked = walkJson(file->path(), header, std::ref(visitor)); !walked)
-    return walked.error();
+  LORAC_TRY(walkJson(file->path(), header, std::ref(visitor)));
 
   const uint64_t dataStart = 8 + length, dataSize = left - length;
   uint64_t needed = 0;

@@ -36,37 +36,25 @@ std::string DeviceFacts::shown() const {
 
 Result<std::vector<DeviceFacts>> listDevices(const Driver &driver) {
   int count = 0;
-  if (Result<void> counted =
-          driver.check(driver.call().deviceGetCount(&count), "counting the machine's GPUs");
-      !counted)
-    return counted.error();
+  LORAC_TRY(driver.check(driver.call().deviceGetCount(&count), "counting the machine's GPUs"));
   std::vector<DeviceFacts> devices;
   for (int i = 0; i < count; ++i) {
     int device = 0;
-    if (Result<void> got =
-            driver.check(driver.call().deviceGet(&device, i), "opening GPU " + std::to_string(i));
-        !got)
-      return got.error();
-    Result<DeviceFacts> facts = factsOf(driver, device);
-    if (!facts)
-      return facts.error();
-    devices.push_back(std::move(*facts));
+    LORAC_TRY(
+        driver.check(driver.call().deviceGet(&device, i), "opening GPU " + std::to_string(i)));
+    LORAC_TRY_ASSIGN(DeviceFacts facts, factsOf(driver, device));
+    devices.push_back(std::move(facts));
   }
   return devices;
 }
 
 Result<std::shared_ptr<const Context>> Context::open() {
-  Result<std::shared_ptr<const Driver>> driver = Driver::open();
-  if (!driver)
-    return driver.error();
+  LORAC_TRY_ASSIGN(std::shared_ptr<const Driver> driver, Driver::open());
   std::shared_ptr<Context> context(new Context);
-  context->owner = *driver;
+  context->owner = driver;
   const DriverApi &call = context->call();
   int count = 0;
-  if (Result<void> counted =
-          context->owner->check(call.deviceGetCount(&count), "counting the machine's GPUs");
-      !counted)
-    return counted.error();
+  LORAC_TRY(context->owner->check(call.deviceGetCount(&count), "counting the machine's GPUs"));
   if (count == 0)
     return Error{"no GPU can be used: the CUDA driver '" + context->owner->library() +
                  "' shows none; look at what nvidia-smi and CUDA_VISIBLE_DEVICES say, or compile "
@@ -81,10 +69,7 @@ Result<std::shared_ptr<const Context>> Context::open() {
   }
   if (status != status::success)
     return context->owner->error(status, "opening the first GPU");
-  Result<DeviceFacts> facts = factsOf(*context->owner, context->ordinal);
-  if (!facts)
-    return facts.error();
-  context->facts = std::move(*facts);
+  LORAC_TRY_ASSIGN(context->facts, factsOf(*context->owner, context->ordinal));
   return std::shared_ptr<const Context>(context);
 }
 
@@ -95,10 +80,7 @@ Context::~Context() {
 
 Result<uint64_t> Context::freeMemory() const {
   size_t free = 0, total = 0;
-  if (Result<void> asked =
-          owner->check(call().memGetInfo(&free, &total), "asking for the GPU's free memory");
-      !asked)
-    return asked.error();
+  LORAC_TRY(owner->check(call().memGetInfo(&free, &total), "asking for the GPU's free memory"));
   return uint64_t(free);
 }
 

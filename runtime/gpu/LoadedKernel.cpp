@@ -104,8 +104,7 @@ Result<LoadedKernel> LoadedKernel::load(std::shared_ptr<const Context> context,
     return Error{"the binary of kernel '" + name +
                      "' holds no such kernel: " + driver.words(found) + "; compile the spec again",
                  Exit::ForeignFile};
-  if (Result<void> fits = kernel.check(name, shape); !fits)
-    return fits.error();
+  LORAC_TRY(kernel.check(name, shape));
   return kernel;
 }
 

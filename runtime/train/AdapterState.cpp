@@ -153,18 +153,12 @@ void initAdapter(const Plan &plan, float *params, uint64_t seed) {
 Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
                                              const std::string &path, AdapterUse use,
                                              bool useRslora) {
-  Result<formats::Adapter> read = formats::readAdapter(path);
-  if (!read)
-    return read.error();
+  LORAC_TRY_ASSIGN(formats::Adapter read, formats::readAdapter(path));
   formats::Adapter adapter =
-      plan.ranks ? std::move(*read) : formats::foldTriplets(std::move(*read)); // no E in the plan
-  if (Result<void> same =
-          formats::checkMagnitudes(adapter, plan.isDora(), plan.ranks.has_value(), path);
-      !same)
-    return same.error();
+      plan.ranks ? std::move(read) : formats::foldTriplets(std::move(read)); // no E in the plan
+  LORAC_TRY(formats::checkMagnitudes(adapter, plan.isDora(), plan.ranks.has_value(), path));
   const std::vector<Pair> modules = pairs(plan);
-  if (Result<void> fits = checkFits(modules, adapter, path, use); !fits)
-    return fits.error();
+  LORAC_TRY(checkFits(modules, adapter, path, use));
   for (const PlanParam &param : plan.params)
     if (use == AdapterUse::Serve && param.part != AdapterPart::Magnitude)
       std::fill_n(params + param.offset, param.count(), 0.0f);
@@ -192,12 +186,10 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
 
 Result<void> checkAdapterBase(const std::string &path, const RunConfig &run,
                               const std::function<void(const std::string &)> &say) {
-  Result<formats::AdapterOrigin> origin = formats::readAdapterOrigin(path);
-  if (!origin)
-    return origin.error();
-  for (const std::string &note : origin->notes)
+  LORAC_TRY_ASSIGN(formats::AdapterOrigin origin, formats::readAdapterOrigin(path));
+  for (const std::string &note : origin.notes)
     say("warning: " + note);
-  return run.identity ? formats::checkAdapterBase(origin->base, *run.identity, path)
+  return run.identity ? formats::checkAdapterBase(origin.base, *run.identity, path)
                       : Result<void>();
 }
 

@@ -25,12 +25,9 @@ static std::vector<LoracTriplets> tableOf(const std::vector<TripletLayout> &layo
 
 Result<std::unique_ptr<Backend>> Backend::open(const BackendInput &input,
                                                const DeviceOpener &opener) {
-  auto device = opener(input);
-  if (!device)
-    return device.error();
-  std::unique_ptr<Backend> backend(new Backend(input.plan, std::move(*device)));
-  if (Result<void> filled = backend->fill(input.plan); !filled)
-    return filled.error();
+  LORAC_TRY_ASSIGN(auto device, opener(input));
+  std::unique_ptr<Backend> backend(new Backend(input.plan, std::move(device)));
+  LORAC_TRY(backend->fill(input.plan));
   return backend;
 }
 
@@ -41,10 +38,7 @@ Result<void> Backend::fill(const Plan &of) {
   tripletStates.clear();
   triplets.clear();
   if (of.ranks) {
-    Result<std::vector<TripletLayout>> layouts = tripletLayouts(of.params, of.ranks->names());
-    if (!layouts)
-      return layouts.error();
-    triplets = std::move(*layouts);
+    LORAC_TRY_ASSIGN(triplets, tripletLayouts(of.params, of.ranks->names()));
   }
   auto put = [&](int64_t offset, const auto &values) {
     return on->write(offset, values.data(), int64_t(values.size() * sizeof(values[0])));
@@ -65,10 +59,8 @@ Result<void> Backend::fill(const Plan &of) {
 
 template <typename T>
 Result<T *> Backend::at(int64_t offset, int64_t count) {
-  Result<std::byte *> bytes = on->read(offset, count * int64_t(sizeof(T)));
-  if (!bytes)
-    return bytes.error();
-  return reinterpret_cast<T *>(*bytes);
+  LORAC_TRY_ASSIGN(auto *bytes, on->read(offset, count * int64_t(sizeof(T))));
+  return reinterpret_cast<T *>(bytes);
 }
 
 Result<void> Backend::run(Program program, const LoracStep &step) {
@@ -80,8 +72,7 @@ Result<void> Backend::run(Program program, const LoracStep &step) {
     scaled.loss_scale *= raised;
     gradientScale = 1 / raised;
   }
-  if (Result<void> folded = fold(); !folded)
-    return folded;
+  LORAC_TRY(fold());
   gradsAreFolded |= program == Program::Train;
   return on->run(program, scaled);
 }
@@ -106,10 +97,8 @@ Result<void> Backend::unfold() {
 }
 
 Result<const float *> Backend::rowLoss(int64_t tokens) {
-  Result<float *> losses = at<float>(plan.io.rowLoss, tokens);
-  if (!losses)
-    return losses.error();
-  return static_cast<const float *>(*losses);
+  LORAC_TRY_ASSIGN(float *losses, at<float>(plan.io.rowLoss, tokens));
+  return static_cast<const float *>(losses);
 }
 
 Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
@@ -119,10 +108,9 @@ Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
     done = run(Program::Head, step);
   if (!done)
     return done.error();
-  Result<float *> logits = at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab));
-  if (!logits)
-    return logits.error();
-  return static_cast<const float *>(*logits);
+  LORAC_TRY_ASSIGN(float *logits,
+                   at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab)));
+  return static_cast<const float *>(logits);
 }
 
 Result<void> Backend::zeroGrads() {
@@ -144,12 +132,10 @@ Result<double> Backend::regularize() {
   // A module at rank 0 has no factors and counts in the mean.
   const auto have = 2 * std::count_if(triplets.begin(), triplets.end(),
                                       [](const TripletLayout &at) { return at.rank > 0; });
-  Result<float *> norms = at<float>(plan.io.orthogonality, have);
-  if (!norms)
-    return norms.error();
+  LORAC_TRY_ASSIGN(float *norms, at<float>(plan.io.orthogonality, have));
   double sum = 0;
   for (int64_t i = 0; i < have; ++i)
-    sum += double((*norms)[i]);
+    sum += double(norms[i]);
   return sum / double(2 * triplets.size());
 }
 
@@ -164,10 +150,8 @@ Result<float> Backend::gradNorm(double maxNorm) {
     done = on->run(Program::Norm, {});
   if (!done)
     return done.error();
-  Result<LoracNorm *> norm = at<LoracNorm>(plan.io.norm, 1);
-  if (!norm)
-    return norm.error();
-  return (*norm)->norm;
+  LORAC_TRY_ASSIGN(auto *norm, at<LoracNorm>(plan.io.norm, 1));
+  return norm->norm;
 }
 
 Result<void> Backend::update(const std::vector<float> &scalars) {
@@ -191,13 +175,10 @@ Result<void> Backend::takeImportance(const std::vector<float> &scalars) {
 }
 
 Result<std::vector<float>> Backend::tripletScores() {
-  if (Result<void> done = on->run(Program::Scores, {}); !done)
-    return done.error();
+  LORAC_TRY(on->run(Program::Scores, {}));
   const int64_t count = plan.tripletCount();
-  Result<float *> scores = at<float>(plan.io.tripletScores, count);
-  if (!scores)
-    return scores.error();
-  return std::vector<float>(*scores, *scores + count);
+  LORAC_TRY_ASSIGN(float *scores, at<float>(plan.io.tripletScores, count));
+  return std::vector<float>(scores, scores + count);
 }
 
 Result<void> Backend::zeroTriplets(const TripletSets &died, const TripletSets &masked) {
@@ -226,39 +207,29 @@ Result<void> Backend::zeroTriplets(const TripletSets &died, const TripletSets &m
 Result<void> Backend::adopt(const Payload &program, const Plan &next, const TripletSets *kept) {
   std::vector<TripletTensor> tensors;
   if (kept) {
-    Result<std::vector<TripletTensor>> matched =
-        matchTensors(plan.params, next.params, plan.ranks->names(), *kept);
-    if (!matched)
-      return matched.error();
-    tensors = std::move(*matched);
-    if (Result<void> unfolded = unfold(); !unfolded)
-      return unfolded;
+    LORAC_TRY_ASSIGN(tensors, matchTensors(plan.params, next.params, plan.ranks->names(), *kept));
+    LORAC_TRY(unfold());
   }
   if (next.ranks) // what is no plan of triplets is refused while the old program stands
-    if (auto layouts = tripletLayouts(next.params, next.ranks->names()); !layouts)
-      return layouts.error();
-  if (Result<void> adopted = on->adopt(program, next, kept ? &tensors : nullptr); !adopted)
-    return adopted;
+    LORAC_TRY(tripletLayouts(next.params, next.ranks->names()));
+  LORAC_TRY(on->adopt(program, next, kept ? &tensors : nullptr));
   if (Result<void> filled = fill(next); !filled) // the old program is gone
     return Error{filled.error().message, Exit::DoesNotFit};
   return {};
 }
 
 Result<TrainedFloats> Backend::read() {
-  if (Result<void> done = unfold(); !done)
-    return done.error();
+  LORAC_TRY(unfold());
   trained.clear();
   TrainedFloats out;
   for (const PlanRegion &region : plan.trained()) {
-    Result<std::byte *> bytes = on->read(region.offset, region.bytes());
-    if (!bytes)
-      return bytes.error();
-    trained.push_back(*bytes);
-    auto *floats = reinterpret_cast<float *>(*bytes);
+    LORAC_TRY_ASSIGN(auto *bytes, on->read(region.offset, region.bytes()));
+    trained.push_back(bytes);
+    auto *floats = reinterpret_cast<float *>(bytes);
     if (region.kind == RegionKind::Params)
       out.params = floats;
     else if (isCode(region.storage))
-      out.others.push_back({region.name, nullptr, reinterpret_cast<uint8_t *>(*bytes)});
+      out.others.push_back({region.name, nullptr, reinterpret_cast<uint8_t *>(bytes)});
     else
       out.others.push_back({region.name, floats});
   }
@@ -269,22 +240,18 @@ Result<void> Backend::write() {
   const std::vector<PlanRegion> regions = plan.trained();
   assert(trained.size() == regions.size() && "read before");
   for (size_t i = 0; i < regions.size(); ++i)
-    if (Result<void> done = on->write(regions[i].offset, trained[i], regions[i].bytes()); !done)
-      return done;
+    LORAC_TRY(on->write(regions[i].offset, trained[i], regions[i].bytes()));
   return {};
 }
 
 Result<const float *> Backend::grads() {
-  if (Result<void> done = unfold(); !done)
-    return done.error();
+  LORAC_TRY(unfold());
   const int64_t count = plan.region(RegionKind::Grads).count;
-  Result<float *> floats = at<float>(plan.region(RegionKind::Grads).offset, count);
-  if (!floats)
-    return floats.error();
+  LORAC_TRY_ASSIGN(float *floats, at<float>(plan.region(RegionKind::Grads).offset, count));
   if (gradientScale != 1) // a GPU's: a copy
     for (int64_t i = 0; i < count; ++i)
-      (*floats)[i] *= gradientScale;
-  return static_cast<const float *>(*floats);
+      floats[i] *= gradientScale;
+  return static_cast<const float *>(floats);
 }
 
 } // namespace lorac::train

@@ -257,8 +257,7 @@ Result<Json> readState(const std::string &folder) {
                  Exit::ForeignFile};
   for (const char *name : hashedFiles)
     hashes[name] = root.maybe("files").textOr(name, "");
-  if (Result<void> whole = checkFiles(folder, hashes); !whole)
-    return whole.error();
+  LORAC_TRY(checkFiles(folder, hashes));
   return json;
 }
 
@@ -296,18 +295,14 @@ struct OpenCheckpoint {
 
 Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &plan,
                                       const TrainedFloats &trained, const RunIdentity &identity) {
-  Result<Json> json = readState(folder);
-  if (!json)
-    return json.error();
+  LORAC_TRY_ASSIGN(Json json, readState(folder));
   std::string error;
-  Fields root(*json, "trainer_state", error);
+  Fields root(json, "trainer_state", error);
   OpenCheckpoint open;
   for (auto [name, file] : {std::pair{"/adapter_model.safetensors", &open.adapter},
                             {"/optimizer.safetensors", &open.optimizer}}) {
-    auto opened = formats::Safetensors::open(folder + name);
-    if (!opened)
-      return opened.error();
-    *file = std::move(*opened);
+    LORAC_TRY_ASSIGN(auto opened, formats::Safetensors::open(folder + name));
+    *file = std::move(opened);
   }
   if (!plan.ranks)
     open.adapterTargets = adapterTensors(plan, trained, adapterPrefix);
@@ -331,8 +326,7 @@ Result<OpenCheckpoint> openCheckpoint(const std::string &folder, const Plan &pla
                  Exit::Refused};
   for (auto [file, targets] : {std::pair{&*open.adapter, &open.adapterTargets},
                                {&*open.optimizer, &open.optimizerTargets}})
-    if (Result<void> good = checkNumbers(folder, *file, *targets); !good)
-      return good.error();
+    LORAC_TRY(checkNumbers(folder, *file, *targets));
   return open;
 }
 
@@ -347,10 +341,8 @@ Result<void> requireFiniteState(const Plan &plan, const TrainedFloats &trained,
     tensors.push_back(std::move(tensor));
   for (const StateTensor &tensor : tensors)
     if (tensor.type == formats::DType::F32)
-      if (Result<void> finite = formats::requireFinite(
-              {static_cast<const float *>(tensor.data), size_t(tensor.count())}, what, tensor.name);
-          !finite)
-        return finite;
+      LORAC_TRY(formats::requireFinite(
+          {static_cast<const float *>(tensor.data), size_t(tensor.count())}, what, tensor.name));
   return {};
 }
 
@@ -358,36 +350,28 @@ Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &
                                          const TrainedFloats &trained,
                                          const formats::Adapter &adapter, const TrainerState &state,
                                          const RunIdentity &identity) {
-  auto folder = formats::DurableDirectory::create(checkpointPath(outDir, state.step));
-  if (!folder)
-    return folder.error();
-  const std::string &work = folder->workPath();
+  LORAC_TRY_ASSIGN(auto folder,
+                   formats::DurableDirectory::create(checkpointPath(outDir, state.step)));
+  const std::string &work = folder.workPath();
   std::map<std::string, std::string> hashes;
-  if (Result<void> written = formats::writePeftAdapter(work, adapter, &hashes); !written)
-    return written.error();
+  LORAC_TRY(formats::writePeftAdapter(work, adapter, &hashes));
   std::vector<formats::TensorToWrite> tensors;
   for (const StateTensor &tensor : stateTensors(plan, trained))
     tensors.push_back({tensor.name, tensor.type, tensor.shape, tensor.data});
-  if (Result<void> written = formats::writeSafetensors(work + "/optimizer.safetensors", tensors, {},
-                                                       &hashes["optimizer.safetensors"]);
-      !written)
-    return written.error();
+  LORAC_TRY(formats::writeSafetensors(work + "/optimizer.safetensors", tensors, {},
+                                      &hashes["optimizer.safetensors"]));
   Json json = toJson(state, identity);
   json["files"] = Json::object();
   for (const char *name : hashedFiles)
     json["files"][name] = hashes[name];
   const std::string hash = formats::hashHex(dumpJson(json));
   json["hash"] = hash;
-  if (Result<void> written =
-          formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n");
-      !written)
-    return written.error();
+  LORAC_TRY(formats::writeDurably(work + "/trainer_state.json", dumpJson(json, 1) + "\n"));
   // What a reader would say of it is known before it has a name.
   if (Result<OpenCheckpoint> readBack = openCheckpoint(work, plan, trained, identity); !readBack)
     return Error{"what was written does not read back: " + readBack.error().message};
-  if (Result<void> synced = folder->sync(); !synced)
-    return synced.error();
-  return StagedCheckpoint{std::move(*folder), "checkpoint-" + std::to_string(state.step), hash};
+  LORAC_TRY(folder.sync());
+  return StagedCheckpoint{std::move(folder), "checkpoint-" + std::to_string(state.step), hash};
 }
 
 Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
@@ -438,11 +422,9 @@ CheckpointFacts inspectCheckpoint(const std::string &folder, bool listed, bool d
 }
 
 Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &folder) {
-  Result<Json> json = readState(folder);
-  if (!json)
-    return json.error();
+  LORAC_TRY_ASSIGN(Json json, readState(folder));
   std::string error;
-  Fields root(*json, "trainer_state", error);
+  Fields root(json, "trainer_state", error);
   std::optional<CheckpointRanks> ranks;
   if (root.has("ranks"))
     ranks = ranksFromJson(root.at("ranks"));
@@ -453,16 +435,14 @@ Result<std::optional<CheckpointRanks>> readCheckpointRanks(const std::string &fo
 
 Result<TrainerState> readCheckpoint(const std::string &folder, const Plan &plan,
                                     const TrainedFloats &trained, const RunIdentity &identity) {
-  Result<OpenCheckpoint> open = openCheckpoint(folder, plan, trained, identity);
-  if (!open)
-    return open.error();
-  for (auto [file, targets] : {std::pair{&*open->adapter, &open->adapterTargets},
-                               {&*open->optimizer, &open->optimizerTargets}})
+  LORAC_TRY_ASSIGN(OpenCheckpoint open, openCheckpoint(folder, plan, trained, identity));
+  for (auto [file, targets] : {std::pair{&*open.adapter, &open.adapterTargets},
+                               {&*open.optimizer, &open.optimizerTargets}})
     for (const StateTensor &target : *targets) {
       std::span<const uint8_t> bytes = file->bytes(*file->find(target.name));
       std::memcpy(target.data, bytes.data(), bytes.size());
     }
-  return std::move(open->state);
+  return std::move(open.state);
 }
 
 } // namespace lorac::train

@@ -49,27 +49,23 @@ Result<std::optional<formats::Adapter>> checkpointTriplets(const std::string &fo
   std::string path = folder + "/optimizer.safetensors";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
-    const Result<std::vector<std::string>> checkpoints = listCheckpoints(folder);
-    if (!checkpoints)
-      return checkpoints.error();
-    if (checkpoints->empty())
+    LORAC_TRY_ASSIGN(const std::vector<std::string> checkpoints, listCheckpoints(folder));
+    if (checkpoints.empty())
       return std::optional<formats::Adapter>();
-    path = checkpoints->front() + "/optimizer.safetensors";
+    path = checkpoints.front() + "/optimizer.safetensors";
   }
   const CheckpointFacts facts = inspectCheckpoint(path.substr(0, path.rfind('/')), false, true);
   if (facts.damage)
     return *facts.damage;
-  Result<formats::Safetensors> file = formats::Safetensors::open(path);
-  if (!file)
-    return file.error();
+  LORAC_TRY_ASSIGN(formats::Safetensors file, formats::Safetensors::open(path));
   formats::Adapter out = formats::asTriplets(adapter);
   for (formats::AdapterModule &module : out.modules) {
     const std::string name = "param." + module.module + ".lora_";
-    if (!file->find(name + "E.weight"))
+    if (!file.find(name + "E.weight"))
       return std::optional<formats::Adapter>();
-    Result<std::vector<float>> a = file->floats(name + "A.weight"),
-                               b = file->floats(name + "B.weight"),
-                               e = file->floats(name + "E.weight");
+    Result<std::vector<float>> a = file.floats(name + "A.weight"),
+                               b = file.floats(name + "B.weight"),
+                               e = file.floats(name + "E.weight");
     for (const auto *values : {&a, &b, &e})
       if (!*values)
         return values->error();

@@ -17,23 +17,16 @@ namespace lorac::train {
 
 Result<std::unique_ptr<Device>> CpuDevice::open(const BackendInput &input) {
   const Plan &plan = input.plan;
-  if (Result<void> cpu = checkCpu(plan); !cpu)
-    return cpu.error();
+  LORAC_TRY(checkCpu(plan));
   std::unique_ptr<CpuDevice> device(new CpuDevice(plan, input.pool));
   device->besides = input.besides;
   auto begin = std::chrono::steady_clock::now();
-  Result<WeightStore> weights = WeightStore::load(plan, input.modelPath, input.seed, input.pool);
-  if (!weights)
-    return weights.error();
-  device->weights = std::move(*weights);
+  LORAC_TRY_ASSIGN(device->weights,
+                   WeightStore::load(plan, input.modelPath, input.seed, input.pool));
   device->hash = device->weights.hash();
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  Result<Arena> arena = Arena::allocate(uint64_t(plan.arenaBytes), "the arena");
-  if (!arena)
-    return arena.error();
-  device->arena = std::move(*arena);
-  if (Result<void> prepared = device->prepare(plan, input.payload); !prepared)
-    return prepared.error();
+  LORAC_TRY_ASSIGN(device->arena, Arena::allocate(uint64_t(plan.arenaBytes), "the arena"));
+  LORAC_TRY(device->prepare(plan, input.payload));
 
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
@@ -52,15 +45,12 @@ Result<std::unique_ptr<Device>> CpuDevice::open(const BackendInput &input) {
 Result<void> CpuDevice::prepare(const Plan &of, const Payload &payload) {
   if (!payload.has("module.so"))
     return Error{"this program carries no 'module.so'; compile the spec again", Exit::ForeignFile};
-  Result<Module> module = Module::load(payload.file("module.so"));
-  if (!module)
-    return module.error();
-  Result<Executor> made = Executor::create(
-      of, *module, arena, [this](int weight, int part) { return weights.part(weight, part); },
-      pool);
-  if (!made)
-    return made.error();
-  executor = std::make_unique<Executor>(std::move(*made));
+  LORAC_TRY_ASSIGN(Module module, Module::load(payload.file("module.so")));
+  LORAC_TRY_ASSIGN(Executor made,
+                   Executor::create(
+                       of, module, arena,
+                       [this](int weight, int part) { return weights.part(weight, part); }, pool));
+  executor = std::make_unique<Executor>(std::move(made));
   counts = launchCounts(of);
   return {};
 }

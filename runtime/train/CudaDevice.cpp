@@ -31,44 +31,28 @@ Result<std::unique_ptr<Device>> CudaDevice::open(const BackendInput &input) {
                  context.error().code};
   device->context = *context;
   Clock::time_point begin = Clock::now();
-  Result<CudaExecutor> executor = CudaExecutor::load(plan, input.payload, *context);
-  if (!executor)
-    return executor.error();
+  LORAC_TRY_ASSIGN(CudaExecutor executor, CudaExecutor::load(plan, input.payload, *context));
   input.say(fmt::format("GPU: {}, CUDA {}; {} ({:.1f} s)", (*context)->device().shown(),
-                        (*context)->driver().version(), executor->kernelsShown(), since(begin)));
+                        (*context)->driver().version(), executor.kernelsShown(), since(begin)));
 
   // Kernels take memory of the GPU too: only now it is known what is left.
-  if (Result<void> fits = device->checkMemory(); !fits)
-    return fits.error();
-  Result<gpu::Stream> stream = gpu::Stream::create(*context);
-  if (!stream)
-    return stream.error();
-  device->stream = std::move(*stream);
+  LORAC_TRY(device->checkMemory());
+  LORAC_TRY_ASSIGN(device->stream, gpu::Stream::create(*context));
   auto take = [&](uint64_t bytes, const char *what) {
     return gpu::DeviceMemory::allocate(*context, bytes, what);
   };
-  Result<gpu::DeviceMemory> arena = take(uint64_t(plan.arenaBytes), "the arena");
-  if (!arena)
-    return arena.error();
-  device->arena = std::move(*arena);
-  Result<gpu::DeviceMemory> room = take(uint64_t(plan.weightBytes()), "the frozen weights");
-  if (!room)
-    return room.error();
+  LORAC_TRY_ASSIGN(device->arena, take(uint64_t(plan.arenaBytes), "the arena"));
+  LORAC_TRY_ASSIGN(gpu::DeviceMemory room,
+                   take(uint64_t(plan.weightBytes()), "the frozen weights"));
   begin = Clock::now();
-  Result<CudaWeights> weights = CudaWeights::load(plan, input.modelPath, input.seed, input.pool,
-                                                  std::move(*room), device->stream);
-  if (!weights)
-    return weights.error();
-  device->weights = std::move(*weights);
+  LORAC_TRY_ASSIGN(device->weights, CudaWeights::load(plan, input.modelPath, input.seed, input.pool,
+                                                      std::move(room), device->stream));
   device->hash = device->weights.hash();
   device->mostTaken = device->arena.bytes() + device->weights.bytes();
-  Result<Prepared> prepared = device->prepare(plan, std::move(*executor), device->arena.at(0));
-  if (!prepared)
-    return prepared.error();
-  device->current = std::move(*prepared);
+  LORAC_TRY_ASSIGN(device->current,
+                   device->prepare(plan, std::move(executor), device->arena.at(0)));
   device->counts = launchCounts(plan);
-  if (Result<void> zeroed = device->zeroTrained(plan); !zeroed)
-    return zeroed.error();
+  LORAC_TRY(device->zeroTrained(plan));
   input.say(fmt::format("model: {} ({} weights packed in {:.1f} s)",
                         input.modelPath.empty() ? "weights drawn from the seed" : input.modelPath,
                         plan.weights.size(), since(begin)));
@@ -86,19 +70,17 @@ CudaDevice::~CudaDevice() {
 }
 
 Result<void> CudaDevice::checkMemory() const {
-  Result<uint64_t> free = context->freeMemory();
-  if (!free)
-    return free.error();
+  LORAC_TRY_ASSIGN(uint64_t free, context->freeMemory());
   const uint64_t needed = memory().planned;
-  if (needed <= *free)
+  if (needed <= free)
     return {};
   return Error{fmt::format("the program needs {} of the GPU's memory (weights {}, arena {}) and {} "
                            "has {} free of {}: {} too little; lower train.batch_size or "
                            "train.max_length, or set target.memory, and compile again",
                            formatBytes(needed), formatBytes(uint64_t(plan.weightBytes())),
                            formatBytes(uint64_t(plan.arenaBytes)), context->device().shown(),
-                           formatBytes(*free), formatBytes(context->device().memory),
-                           formatBytes(needed - *free)),
+                           formatBytes(free), formatBytes(context->device().memory),
+                           formatBytes(needed - free)),
                Exit::DoesNotFit};
 }
 
@@ -106,15 +88,10 @@ Result<void> CudaDevice::checkMemory() const {
 Result<CudaDevice::Prepared> CudaDevice::prepare(const Plan &of, CudaExecutor loaded,
                                                  gpu::DevicePtr at) const {
   Prepared made;
-  Result<void> prepared =
-      loaded.prepare(of, at, [&](int weight, int part) { return weights.part(weight, part); });
-  if (!prepared)
-    return prepared.error();
-  Result<CudaInputs> inputs = CudaInputs::create(of, context, at);
-  if (!inputs)
-    return inputs.error();
+  LORAC_TRY(
+      loaded.prepare(of, at, [&](int weight, int part) { return weights.part(weight, part); }));
+  LORAC_TRY_ASSIGN(made.inputs, CudaInputs::create(of, context, at));
   made.executor = std::move(loaded);
-  made.inputs = std::move(*inputs);
   return made;
 }
 
@@ -130,16 +107,12 @@ Result<void> CudaDevice::zeroTrained(const Plan &of) const {
 
 Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
                                const std::vector<TripletTensor> *tensors) {
-  Result<CudaExecutor> executor = CudaExecutor::load(next, program, context);
-  if (!executor)
-    return executor.error();
+  LORAC_TRY_ASSIGN(CudaExecutor executor, CudaExecutor::load(next, program, context));
   if (tensors) {
     trained.clear();
     for (const PlanRegion &region : plan.trained()) {
-      Result<std::byte *> copy = read(region.offset, region.bytes());
-      if (!copy)
-        return copy.error();
-      trained.emplace_back(*copy, *copy + region.bytes());
+      LORAC_TRY_ASSIGN(auto *copy, read(region.offset, region.bytes()));
+      trained.emplace_back(copy, copy + region.bytes());
     }
   } else if (Result<void> waited = stream.wait(); !waited) {
     return waited;
@@ -158,7 +131,7 @@ Result<void> CudaDevice::adopt(const Payload &program, const Plan &next,
     return gone(room.error());
   arena = std::move(*room);
   mostTaken = std::max(mostTaken, arena.bytes() + weights.bytes());
-  Result<Prepared> prepared = prepare(next, std::move(*executor), arena.at(0));
+  Result<Prepared> prepared = prepare(next, std::move(executor), arena.at(0));
   if (!prepared)
     return gone(prepared.error());
   current = std::move(*prepared);
@@ -205,8 +178,7 @@ Result<void> CudaDevice::run(Program program, const LoracStep &step) {
                          program == Program::Loss || program == Program::Head ||
                          program == Program::Regularize;
   if (readsStep)
-    if (Result<void> copied = current.inputs.step(step, stream); !copied)
-      return copied;
+    LORAC_TRY(current.inputs.step(step, stream));
   return current.executor.run(program, stream, step.tokens, timed());
 }
 

@@ -33,11 +33,10 @@ Result<CudaExecutor> CudaExecutor::load(const Plan &plan, const Payload &payload
       return Error{"this program carries no binary of kernel '" + kernel.name +
                        "'; compile the spec again",
                    Exit::ForeignFile};
-    Result<gpu::LoadedKernel> loaded =
-        gpu::LoadedKernel::load(context, kernel.name, binaries, {kernel.threads, kernel.shared});
-    if (!loaded)
-      return loaded.error();
-    executor.kernels.push_back(std::move(*loaded));
+    LORAC_TRY_ASSIGN(
+        gpu::LoadedKernel loaded,
+        gpu::LoadedKernel::load(context, kernel.name, binaries, {kernel.threads, kernel.shared}));
+    executor.kernels.push_back(std::move(loaded));
   }
   return executor;
 }
@@ -101,8 +100,7 @@ Result<void> CudaExecutor::run(Program program, const gpu::Stream &stream, int64
   if (timed)
     return runTimed(program, stream, tokens, *timed);
   for (const Launch &each : programs[size_t(program)])
-    if (Result<void> launched = launch(each, stream); !launched)
-      return launched;
+    LORAC_TRY(launch(each, stream));
   return {};
 }
 
@@ -110,10 +108,8 @@ Result<void> CudaExecutor::runTimed(Program program, const gpu::Stream &stream, 
                                     std::vector<LaunchCount> &counts) {
   const std::vector<Launch> &launches = programs[size_t(program)];
   while (events.size() < launches.size() + 1) {
-    Result<gpu::Event> event = gpu::Event::create(context, /*timed=*/true);
-    if (!event)
-      return event.error();
-    events.push_back(std::move(*event));
+    LORAC_TRY_ASSIGN(gpu::Event event, gpu::Event::create(context, /*timed=*/true));
+    events.push_back(std::move(event));
   }
   Result<void> done = stream.mark(events[0]);
   for (size_t i = 0; i < launches.size() && done; ++i) {
@@ -126,9 +122,7 @@ Result<void> CudaExecutor::runTimed(Program program, const gpu::Stream &stream, 
   if (!done)
     return done;
   for (size_t i = 0; i < launches.size(); ++i) {
-    Result<double> seconds = events[i + 1].secondsSince(events[i]);
-    if (!seconds)
-      return seconds.error();
+    LORAC_TRY_ASSIGN(double seconds, events[i + 1].secondsSince(events[i]));
     const PlanLaunch &from = *launches[i].plan;
     const int64_t rows = from.fixedRows
                              ? from.rowCount
@@ -136,7 +130,7 @@ Result<void> CudaExecutor::runTimed(Program program, const gpu::Stream &stream, 
     const double share = from.rowCount > 0 ? double(rows) / double(from.rowCount) : 1.0;
     LaunchCount &count = counts[launches[i].counter];
     ++count.calls;
-    count.seconds += *seconds;
+    count.seconds += seconds;
     count.flops += from.flops * share;
     count.bytes += from.bytes * share;
   }

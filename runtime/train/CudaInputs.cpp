@@ -10,14 +10,8 @@ Result<PinnedSlots> PinnedSlots::create(std::shared_ptr<const gpu::Context> cont
                                         int64_t bytes) {
   PinnedSlots out;
   for (Slot &slot : out.slots) {
-    Result<gpu::PinnedMemory> memory = gpu::PinnedMemory::allocate(context, uint64_t(bytes));
-    if (!memory)
-      return memory.error();
-    Result<gpu::Event> event = gpu::Event::create(context, /*timed=*/false);
-    if (!event)
-      return event.error();
-    slot.memory = std::move(*memory);
-    slot.done = std::move(*event);
+    LORAC_TRY_ASSIGN(slot.memory, gpu::PinnedMemory::allocate(context, uint64_t(bytes)));
+    LORAC_TRY_ASSIGN(slot.done, gpu::Event::create(context, /*timed=*/false));
   }
   return out;
 }
@@ -26,8 +20,7 @@ Result<std::byte *> PinnedSlots::next() {
   at = (at + 1) % slots.size();
   Slot &slot = slots[at];
   if (slot.used)
-    if (Result<void> waited = slot.done.wait(); !waited)
-      return waited.error();
+    LORAC_TRY(slot.done.wait());
   return slot.memory.at(0);
 }
 
@@ -65,14 +58,8 @@ Result<CudaInputs> CudaInputs::create(const Plan &plan, std::shared_ptr<const gp
     inputs.runs.push_back({region.offset, region.bytes, size});
     size += region.bytes;
   }
-  Result<PinnedSlots> images = PinnedSlots::create(context, size);
-  if (!images)
-    return images.error();
-  Result<PinnedSlots> steps = PinnedSlots::create(context, sizeof(LoracStep));
-  if (!steps)
-    return steps.error();
-  inputs.images = std::move(*images);
-  inputs.steps = std::move(*steps);
+  LORAC_TRY_ASSIGN(inputs.images, PinnedSlots::create(context, size));
+  LORAC_TRY_ASSIGN(inputs.steps, PinnedSlots::create(context, sizeof(LoracStep)));
   return inputs;
 }
 
@@ -86,32 +73,23 @@ void CudaInputs::put(std::byte *image, int64_t offset, const std::vector<int32_t
 }
 
 Result<void> CudaInputs::feed(const MicroBatch &batch, const gpu::Stream &stream) {
-  Result<std::byte *> image = images.next();
-  if (!image)
-    return image.error();
-  put(*image, io.ids, batch.ids);
-  put(*image, io.positions, batch.positions);
-  put(*image, io.labels, batch.targets);
-  put(*image, io.segmentStarts, batch.segmentStarts);
-  put(*image, io.rowEnds, rowEnds(batch));
+  LORAC_TRY_ASSIGN(auto *image, images.next());
+  put(image, io.ids, batch.ids);
+  put(image, io.positions, batch.positions);
+  put(image, io.labels, batch.targets);
+  put(image, io.segmentStarts, batch.segmentStarts);
+  put(image, io.rowEnds, rowEnds(batch));
   for (const Run &run : runs)
-    if (Result<void> copied =
-            stream.upload(arena + uint64_t(run.offset), *image + run.at, uint64_t(run.bytes));
-        !copied)
-      return copied;
+    LORAC_TRY(stream.upload(arena + uint64_t(run.offset), image + run.at, uint64_t(run.bytes)));
   return images.copied(stream);
 }
 
 Result<void> CudaInputs::step(const LoracStep &step, const gpu::Stream &stream) {
   if (std::memcmp(&step, &last, sizeof step) == 0)
     return {};
-  Result<std::byte *> slot = steps.next();
-  if (!slot)
-    return slot.error();
-  std::memcpy(*slot, &step, sizeof step);
-  if (Result<void> copied = stream.upload(arena + uint64_t(io.step), *slot, sizeof(LoracStep));
-      !copied)
-    return copied;
+  LORAC_TRY_ASSIGN(auto *slot, steps.next());
+  std::memcpy(slot, &step, sizeof step);
+  LORAC_TRY(stream.upload(arena + uint64_t(io.step), slot, sizeof(LoracStep)));
   last = step;
   return steps.copied(stream);
 }

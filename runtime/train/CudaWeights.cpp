@@ -9,9 +9,7 @@ namespace lorac::train {
 Result<CudaWeights> CudaWeights::load(const Plan &plan, const std::string &source, uint64_t seed,
                                       ThreadPool &pool, gpu::DeviceMemory memory,
                                       const gpu::Stream &stream) {
-  Result<WeightRows> from = openWeights(plan, source, seed);
-  if (!from)
-    return from.error();
+  LORAC_TRY_ASSIGN(WeightRows from, openWeights(plan, source, seed));
   int64_t largest = 0, offset = 0;
   CudaWeights weights;
   for (const PlanWeight &weight : plan.weights) {
@@ -23,9 +21,7 @@ Result<CudaWeights> CudaWeights::load(const Plan &plan, const std::string &sourc
     }
     largest = std::max(largest, offset - begin);
   }
-  Result<Arena> room = Arena::allocate(uint64_t(largest), "packing a weight");
-  if (!room)
-    return room.error();
+  LORAC_TRY_ASSIGN(Arena room, Arena::allocate(uint64_t(largest), "packing a weight"));
   const formats::ComputeType compute = *formats::parseComputeType(plan.compute);
   const formats::ParallelFor parallel = parallelOver(pool);
   std::vector<std::string> hashes;
@@ -34,12 +30,12 @@ Result<CudaWeights> CudaWeights::load(const Plan &plan, const std::string &sourc
     const std::vector<int64_t> &offsets = weights.offsets[w];
     std::vector<void *> parts;
     for (int64_t at : offsets)
-      parts.push_back(room->at<void>(at - offsets[0]));
+      parts.push_back(room.at<void>(at - offsets[0]));
     Result<void> done =
-        formats::packRowWeight(*from->rows[w], from->formats[w], compute, parts, parallel);
+        formats::packRowWeight(*from.rows[w], from.formats[w], compute, parts, parallel);
     if (!done)
       return weightError(source, weight, done.error());
-    from->rows[w].reset();
+    from.rows[w].reset();
     hashes.push_back(hashWeight(weight, parts));
     for (size_t p = 0; p < parts.size() && done; ++p)
       done = stream.upload(memory.at(offsets[p]), parts[p], uint64_t(weight.parts[p].bytes));

@@ -192,10 +192,8 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
                    "use format = \"tokens\" or a model with a tokenizer");
   SampleSink sink(table, encoder, limits, corpus, facts);
   for (const std::string &pattern : table.paths) {
-    Result<std::vector<std::string>> files = expandPattern(pattern);
-    if (!files)
-      return files.error();
-    for (const std::string &file : *files) {
+    LORAC_TRY_ASSIGN(std::vector<std::string> files, expandPattern(pattern));
+    for (const std::string &file : files) {
       ++facts.files;
       if (struct stat info;
           stat(file.c_str(), &info) == 0 && !seen.emplace(info.st_dev, info.st_ino).second)
@@ -206,8 +204,7 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
       if (!isText && facts.files > 1)
         return refused("data '" + table.name +
                        "' has several files of format = \"tokens\"; give one");
-      if (Result<void> loaded = format->load(file, sink); !loaded)
-        return loaded;
+      LORAC_TRY(format->load(file, sink));
     }
   }
   facts.samples = corpus.samples - firstSample;
@@ -265,8 +262,7 @@ Result<Corpus> loadCorpus(const std::vector<DataConfig> &tables, const TextEncod
       return refused(
           "data '" + table.name +
           "' has format = \"tokens\", whose batches stand alone; make it the only [[data]]");
-    if (Result<void> loaded = loadTable(table, encoder, limits, seen, corpus); !loaded)
-      return loaded.error();
+    LORAC_TRY(loadTable(table, encoder, limits, seen, corpus));
   }
   if (corpus.train.empty())
     return refused("nothing is left to train on: all samples are held out; lower eval_fraction");

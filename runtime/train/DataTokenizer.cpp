@@ -20,10 +20,9 @@ TextEncoder encoderOf(const Tokenizer &tokenizer) {
   encoder.eos = tokenizer.eos();
   auto encode = [tokenizer](std::string_view text, std::vector<int32_t> &ids,
                             bool continues) -> Result<void> {
-    Result<std::vector<int32_t>> encoded = tokenizer.encode(text, Specials::AsTokens, continues);
-    if (!encoded)
-      return encoded.error();
-    ids.insert(ids.end(), encoded->begin(), encoded->end());
+    LORAC_TRY_ASSIGN(std::vector<int32_t> encoded,
+                     tokenizer.encode(text, Specials::AsTokens, continues));
+    ids.insert(ids.end(), encoded.begin(), encoded.end());
     return {};
   };
   encoder.encode = [encode](std::string_view text, std::vector<int32_t> &ids) {
@@ -54,10 +53,8 @@ Result<Corpus> readCorpus(const std::vector<DataConfig> &tables, const std::stri
   TextEncoder encoder;
   if (needsTokenizer(tables)) {
     const uint64_t before = heapInUse();
-    Result<Tokenizer> tokenizer = loadTokenizer(modelPath);
-    if (!tokenizer)
-      return tokenizer.error();
-    encoder = encoderOf(*tokenizer);
+    LORAC_TRY_ASSIGN(Tokenizer tokenizer, loadTokenizer(modelPath));
+    encoder = encoderOf(tokenizer);
     encoder.bytes = heapInUse() - std::min(before, heapInUse());
   }
   Result<Corpus> corpus = loadCorpus(tables, encoder, limits);

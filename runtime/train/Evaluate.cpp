@@ -36,10 +36,8 @@ public:
       add("input_ids." + std::to_string(i), "I32", {samples[i].tokens});
     std::string text = header.dump();
     text.resize((text.size() + 7) / 8 * 8, ' ');
-    Result<formats::DurableFile> file = formats::DurableFile::create(path);
-    if (!file)
-      return file.error();
-    LogitsWriter writer(std::move(*file));
+    LORAC_TRY_ASSIGN(formats::DurableFile file, formats::DurableFile::create(path));
+    LogitsWriter writer(std::move(file));
     uint64_t length = text.size();
     writer.write(&length, sizeof length);
     writer.write(text.data(), text.size());
@@ -109,10 +107,7 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
 
   std::optional<LogitsWriter> writer;
   if (!logitsFile.empty()) {
-    Result<LogitsWriter> created = LogitsWriter::create(logitsFile, samples, plan.vocab);
-    if (!created)
-      return created.error();
-    writer = std::move(*created);
+    LORAC_TRY_ASSIGN(writer, LogitsWriter::create(logitsFile, samples, plan.vocab));
   }
   MicroBatch batch;
   for (const std::vector<uint32_t> &group :
@@ -131,30 +126,24 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
     if (writer)
       for (int64_t begin = 0; begin < batch.tokens(); begin += plan.headRows) {
         int64_t rows = std::min(plan.headRows, batch.tokens() - begin);
-        Result<const float *> logits = session.logits(begin, rows);
-        if (!logits)
-          return logits.error();
+        LORAC_TRY_ASSIGN(const float *logits, session.logits(begin, rows));
         for (int64_t row = 0; row < rows; ++row) {
-          const std::span<const float> values(*logits + row * Plan::leadingDim(plan.vocab),
+          const std::span<const float> values(logits + row * Plan::leadingDim(plan.vocab),
                                               size_t(plan.vocab));
           const RowPlace place = placeOf(batch, corpus, group, begin + row);
-          if (Result<void> finite =
-                  formats::requireFinite(values, "'" + logitsFile + "' is not written",
-                                         fmt::format("logits.{}[{}]", place.sample, place.token));
-              !finite)
-            return finite.error();
+          LORAC_TRY(
+              formats::requireFinite(values, "'" + logitsFile + "' is not written",
+                                     fmt::format("logits.{}[{}]", place.sample, place.token)));
           writer->write(values.data(), values.size_bytes());
         }
       }
     if (done = session.execute(Program::Loss, batch); !done)
       return done.error();
-    Result<const float *> rowLoss = session.backend->rowLoss(batch.tokens());
-    if (!rowLoss)
-      return rowLoss.error();
+    LORAC_TRY_ASSIGN(const float *rowLoss, session.backend->rowLoss(batch.tokens()));
     for (size_t s = 0; s < group.size(); ++s) {
       SampleLoss &sample = samples[corpus.pieces[group[s]].sample];
       for (int64_t row = batch.segmentStarts[s]; row < batch.segmentStarts[s + 1]; ++row) {
-        const double loss = double((*rowLoss)[row]);
+        const double loss = double(rowLoss[row]);
         if (!std::isfinite(loss)) {
           const RowPlace place = placeOf(batch, corpus, group, row);
           return notFinite(place, loss);
@@ -171,8 +160,7 @@ Result<std::vector<SampleLoss>> evaluateSamples(Session &session, const Corpus &
       corpus.ids.copy(corpus.pieces[index].begin, ids.size(), ids.data());
       writer->write(ids.data(), ids.size() * sizeof(int32_t));
     }
-    if (Result<void> written = writer->commit(); !written)
-      return written.error();
+    LORAC_TRY(writer->commit());
   }
   return samples;
 }

@@ -19,18 +19,14 @@ Result<Executor> Executor::create(const Plan &plan, const Module &module, const 
   executor.module = module;
   executor.pool = &pool;
   executor.scratchStride = (plan.scratchBytes + 4095) / 4096 * 4096;
-  Result<Arena> scratch = Arena::allocate(
-      uint64_t(executor.scratchStride) * uint64_t(pool.threads()), "kernel scratch");
-  if (!scratch)
-    return scratch.error();
-  executor.scratch = std::move(*scratch);
+  LORAC_TRY_ASSIGN(executor.scratch,
+                   Arena::allocate(uint64_t(executor.scratchStride) * uint64_t(pool.threads()),
+                                   "kernel scratch"));
 
   std::vector<LoracKernel> kernels;
   for (const PlanKernel &kernel : plan.kernels) {
-    Result<LoracKernel> found = module.kernel(kernel.name);
-    if (!found)
-      return found.error();
-    kernels.push_back(*found);
+    LORAC_TRY_ASSIGN(LoracKernel found, module.kernel(kernel.name));
+    kernels.push_back(found);
   }
   size_t counter = 0;
   for (size_t p = 0; p < programCount; ++p) {

@@ -63,14 +63,10 @@ Result<Generated> generate(Session &session, const Tokenizer &tokenizer,
       done = session.execute(Program::Hidden, batch);
     if (!done)
       return done.error();
-    Result<const float *> logits = session.logits(count - 1, 1);
-    if (!logits)
-      return logits.error();
-    if (Result<void> finite = formats::requireFinite({*logits, size_t(plan.vocab)},
-                                                     "token " + std::to_string(count), "logits");
-        !finite)
-      return finite.error();
-    int32_t next = sampleToken(*logits, plan.vocab, options.sampler, uint64_t(count));
+    LORAC_TRY_ASSIGN(const float *logits, session.logits(count - 1, 1));
+    LORAC_TRY(formats::requireFinite({logits, size_t(plan.vocab)}, "token " + std::to_string(count),
+                                     "logits"));
+    int32_t next = sampleToken(logits, plan.vocab, options.sampler, uint64_t(count));
     if (next == tokenizer.eos()) {
       out.finish = "stop";
       break;

@@ -185,8 +185,7 @@ Result<void> MetricsFile::write(const MetricsLine &line) {
 Result<void> MetricsFile::sync() {
   if (!file)
     return {};
-  if (Result<void> flushed = flush(); !flushed)
-    return flushed;
+  LORAC_TRY(flush());
   if (regular && fsync(*file) != 0)
     return failure(errno);
   return {};

@@ -107,16 +107,14 @@ static Result<void> writePayload(std::string_view executable, const std::vector<
   footer += formats::hashDigest(table + footer);
   footer.append(magic, sizeof magic);
 
-  Result<formats::DurableFile> out = formats::DurableFile::create(outPath, mode);
-  if (!out)
-    return out.error();
-  Result<void> written = out->write(executable);
+  LORAC_TRY_ASSIGN(formats::DurableFile out, formats::DurableFile::create(outPath, mode));
+  Result<void> written = out.write(executable);
   for (const PayloadFile &file : files)
     if (written)
-      written = out->write(file.bytes);
+      written = out.write(file.bytes);
   if (written)
-    written = out->write(table + footer);
-  return written ? out->commit() : written;
+    written = out.write(table + footer);
+  return written ? out.commit() : written;
 }
 
 Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<PayloadFile> &files,
@@ -126,10 +124,8 @@ Result<void> writeTrainBinary(const std::string &runtimeExe, const std::vector<P
   if (!source || fstat(*source, &info) != 0)
     return failed("open the runtime", runtimeExe);
   std::string table, executable;
-  Result<Footer> old = readFooter(source, uint64_t(info.st_size), runtimeExe, table);
-  if (!old)
-    return old.error();
-  const uint64_t begin = old->version ? old->begin : uint64_t(info.st_size);
+  LORAC_TRY_ASSIGN(Footer old, readFooter(source, uint64_t(info.st_size), runtimeExe, table));
+  const uint64_t begin = old.version ? old.begin : uint64_t(info.st_size);
   if (!readAt(source, 0, begin, executable))
     return failed("read the runtime", runtimeExe);
 
@@ -148,10 +144,8 @@ Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
   if (const std::string why = mustBeOurs ? formats::notOurs(info) : ""; !why.empty())
     return Error{"'" + path + "' " + why, Exit::ForeignFile};
   std::string table;
-  Result<Footer> footer = readFooter(file, uint64_t(info.st_size), path, table);
-  if (!footer)
-    return footer.error();
-  if (footer->version == 0)
+  LORAC_TRY_ASSIGN(Footer footer, readFooter(file, uint64_t(info.st_size), path, table));
+  if (footer.version == 0)
     return Error{
         "'" + path +
             "' carries no program, or was cut short; 'lorac compile SPEC' writes one that does",
@@ -163,8 +157,8 @@ Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
   };
   Payload payload;
   std::string_view in = table;
-  uint64_t expected = footer->begin;
-  for (uint32_t i = 0; i < footer->files; ++i) {
+  uint64_t expected = footer.begin;
+  for (uint32_t i = 0; i < footer.files; ++i) {
     if (in.size() < 4)
       return corrupt("its table ends early");
     uint64_t length = take(in, 4);
@@ -175,7 +169,7 @@ Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
     uint64_t offset = take(in, 8), size = take(in, 8);
     std::string hash(in.substr(0, hashBytes));
     in.remove_prefix(hashBytes);
-    if (offset != expected || size > footer->tableOffset - offset)
+    if (offset != expected || size > footer.tableOffset - offset)
       return corrupt("'" + name + "' lies outside of it");
     expected = offset + size;
     std::string bytes;
@@ -183,7 +177,7 @@ Result<Payload> Payload::read(const std::string &path, bool mustBeOurs) {
       return corrupt("the bytes of '" + name + "' have another hash");
     payload.files[name] = std::move(bytes);
   }
-  if (expected != footer->tableOffset || !in.empty())
+  if (expected != footer.tableOffset || !in.empty())
     return corrupt("its files do not fill it");
   return payload;
 }

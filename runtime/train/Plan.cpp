@@ -463,11 +463,9 @@ uint64_t heapOf(const Plan &plan) {
 }
 
 Result<Plan> parsePlan(std::string_view text) {
-  Result<Json> json = parseJson(text, "plan.json");
-  if (!json)
-    return json.error();
+  LORAC_TRY_ASSIGN(Json json, parseJson(text, "plan.json"));
   std::string error;
-  Fields root(*json, "plan", error);
+  Fields root(json, "plan", error);
   Plan plan;
 
   int64_t abi = root.integer("abi", 0, maxCount);

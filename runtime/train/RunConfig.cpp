@@ -171,11 +171,9 @@ void flatten(const Json &root, std::vector<std::pair<std::string, std::string>> 
 } // namespace
 
 Result<RunConfig> parseRunConfig(std::string_view text) {
-  Result<Json> json = parseJson(text, "run.json");
-  if (!json)
-    return json.error();
+  LORAC_TRY_ASSIGN(Json json, parseJson(text, "run.json"));
   std::string error;
-  Fields root(*json, "", error);
+  Fields root(json, "", error);
   dsl::Spec spec;
   RunReader reader(root);
   dsl::Spec::keys(reader, spec);

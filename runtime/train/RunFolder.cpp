@@ -65,17 +65,12 @@ Result<RunFolder> RunFolder::open(const std::string &path, RunStart start) {
   run.start = start;
   std::error_code error;
   if (fs::is_directory(path, error))
-    if (Result<void> locked = lockFolder(path); !locked)
-      return locked.error();
-  Result<RunSurvey> found = surveyRun(path, start);
-  if (!found)
-    return found.error();
-  run.found = std::move(*found);
+    LORAC_TRY(lockFolder(path));
+  LORAC_TRY_ASSIGN(run.found, surveyRun(path, start));
   if (!fs::is_directory(path, error)) {
     if (Result<void> made = formats::makeFolder(path); !made)
       return Error{"cannot make the output folder '" + path + "': " + made.error().message};
-    if (Result<void> locked = lockFolder(path); !locked)
-      return locked.error();
+    LORAC_TRY(lockFolder(path));
   }
   if (access(path.c_str(), W_OK | X_OK) != 0)
     return Error{"cannot write to the output folder '" + path + "': " + std::strerror(errno)};
@@ -96,10 +91,7 @@ Result<void> RunFolder::begin(const TrainerState &state, const std::string &spec
       /*alone=*/true);
   replacing = start == RunStart::Overwrite && found.holdsRun;
   if (replacing) {
-    Result<MetricsFile> file = MetricsFile::open(at(newMetrics), 0);
-    if (!file)
-      return file.error();
-    metrics = std::move(*file);
+    LORAC_TRY_ASSIGN(metrics, MetricsFile::open(at(newMetrics), 0));
     manifest.spec = spec;
     return {};
   }
@@ -111,8 +103,7 @@ Result<void> RunFolder::begin(const TrainerState &state, const std::string &spec
   // A run that was to be replaced goes on, or one that took its place: the other's metrics go.
   if (found.tookPlace) {
     if (exists(at(newMetrics)))
-      if (Result<void> moved = rename(at(newMetrics), at("metrics.jsonl")); !moved)
-        return moved;
+      LORAC_TRY(rename(at(newMetrics), at("metrics.jsonl")));
     removeOld();
   } else {
     ::unlink(at(newMetrics).c_str());
@@ -122,11 +113,8 @@ Result<void> RunFolder::begin(const TrainerState &state, const std::string &spec
   std::erase_if(manifest.files, [&](const auto &file) { return !exists(at(file.first)); });
   manifest.files["metrics.jsonl"] = FolderManifest::grows;
   bool lost = false;
-  Result<MetricsFile> file = MetricsFile::goOn(at("metrics.jsonl"), state.metricsBytes,
-                                               state.metricsHash, state.step, lost);
-  if (!file)
-    return file.error();
-  metrics = std::move(*file);
+  LORAC_TRY_ASSIGN(metrics, MetricsFile::goOn(at("metrics.jsonl"), state.metricsBytes,
+                                              state.metricsHash, state.step, lost));
   if (lost)
     warn(fmt::format("'{}' does not hold the lines that the checkpoint of step {} counts: "
                      "it goes on behind the {} bytes of whole lines that are there",
@@ -157,10 +145,8 @@ Result<void> RunFolder::takeOver(StagedCheckpoint &staged) {
   next.pending = {{staged.name, staged.hash}};
   next.replaced = found.present;
   next.replaced.erase(newMetrics);
-  if (Result<void> noted = next.write(folder); !noted)
-    return noted;
-  if (Result<void> named = staged.folder.commit(); !named)
-    return named;
+  LORAC_TRY(next.write(folder));
+  LORAC_TRY(staged.folder.commit());
   manifest = std::move(next);
   manifest.files[staged.name] = staged.hash;
   manifest.pending.clear();
@@ -234,24 +220,22 @@ Result<void> RunFolder::save(const RunState &run, TrainerState &state, int64_t l
   }
   state.metricsBytes = metrics.bytes();
   state.metricsHash = metrics.hash();
-  Result<StagedCheckpoint> staged =
-      stageCheckpoint(folder, run.plan, run.trained, run.adapter, state, run.identity);
-  if (!staged)
-    return staged.error();
+  LORAC_TRY_ASSIGN(StagedCheckpoint staged, stageCheckpoint(folder, run.plan, run.trained,
+                                                            run.adapter, state, run.identity));
   if (replacing)
-    return takeOver(*staged);
+    return takeOver(staged);
   // One of this step that is there was damaged, or was made by the same steps.
-  if (exists(at(staged->name)))
-    if (const CheckpointFacts facts = inspectCheckpoint(at(staged->name), true, false);
+  if (exists(at(staged.name)))
+    if (const CheckpointFacts facts = inspectCheckpoint(at(staged.name), true, false);
         !facts.stranger.empty() || facts.kind == CheckpointFacts::Foreign)
       return Error{fmt::format("'{}' is there and holds what lorac did not write; move it away",
-                               at(staged->name)),
+                               at(staged.name)),
                    Exit::Refused};
-  manifest.pending[staged->name] = staged->hash;
+  manifest.pending[staged.name] = staged.hash;
   FolderManifest::Hashes old;
   if (limit > 0) {
     FolderManifest after = manifest;
-    manifest.files[staged->name] = staged->hash;
+    manifest.files[staged.name] = staged.hash;
     old = surplus(state, limit);
     manifest.files = std::move(after.files);
     for (const auto &[name, hash] : old)
@@ -259,21 +243,21 @@ Result<void> RunFolder::save(const RunState &run, TrainerState &state, int64_t l
   }
   Result<void> named = note();
   if (named)
-    named = staged->folder.commit();
+    named = staged.folder.commit();
   if (!named) {
-    manifest.pending.erase(staged->name);
+    manifest.pending.erase(staged.name);
     for (const auto &[name, hash] : old)
       manifest.files[name] = hash;
     // It may have its name although the folder cannot be synced: it stands, but not for sure.
-    if (inspectCheckpoint(at(staged->name), true, false).hash == staged->hash) {
-      manifest.files[staged->name] = staged->hash;
-      newest = at(staged->name);
+    if (inspectCheckpoint(at(staged.name), true, false).hash == staged.hash) {
+      manifest.files[staged.name] = staged.hash;
+      newest = at(staged.name);
     }
     return named;
   }
-  manifest.pending.erase(staged->name);
-  manifest.files[staged->name] = staged->hash;
-  newest = at(staged->name);
+  manifest.pending.erase(staged.name);
+  manifest.files[staged.name] = staged.hash;
+  newest = at(staged.name);
   for (const auto &[name, hash] : old)
     removeCheckpoint(name, hash);
   return {};
@@ -282,20 +266,15 @@ Result<void> RunFolder::save(const RunState &run, TrainerState &state, int64_t l
 Result<void> RunFolder::publish(const formats::Adapter &adapter,
                                 const std::map<std::string, std::string> &texts) {
   constexpr const char *weights = "adapter_model.safetensors", *config = "adapter_config.json";
-  auto staged = formats::DurableDirectory::create(at("final"));
-  if (!staged)
-    return staged.error();
-  const std::string &aside = staged->workPath();
+  LORAC_TRY_ASSIGN(auto staged, formats::DurableDirectory::create(at("final")));
+  const std::string &aside = staged.workPath();
   FolderManifest::Hashes hashes;
-  if (Result<void> written = formats::writePeftAdapter(aside, adapter, &hashes); !written)
-    return written;
+  LORAC_TRY(formats::writePeftAdapter(aside, adapter, &hashes));
   for (const auto &[name, text] : texts) {
-    if (Result<void> written = formats::writeDurably(aside + "/" + name, text); !written)
-      return written;
+    LORAC_TRY(formats::writeDurably(aside + "/" + name, text));
     hashes[name] = formats::hashHex(text);
   }
-  if (Result<void> synced = staged->sync(); !synced)
-    return synced;
+  LORAC_TRY(staged.sync());
   bool isSame = true;
   for (auto file = hashes.begin(); file != hashes.end();) {
     const auto &[name, hash] = *file;
@@ -320,8 +299,7 @@ Result<void> RunFolder::publish(const formats::Adapter &adapter,
     }
   }
   manifest.pending = hashes;
-  if (Result<void> noted = note(); !noted)
-    return noted;
+  LORAC_TRY(note());
   // Where the configuration changes, the old weights go out of sight before it does and the new
   // ones come after it; what fails meanwhile puts them back.
   const bool hides = !isSame && exists(at(weights));
@@ -342,13 +320,12 @@ Result<void> RunFolder::publish(const formats::Adapter &adapter,
       (void)rename(oldWeights, at(weights));
     return named;
   }
-  if (Result<void> synced = formats::syncFolder(folder); !synced)
-    return synced;
+  LORAC_TRY(formats::syncFolder(folder));
   for (const auto &[name, hash] : hashes)
     manifest.files[name] = hash;
   manifest.pending.clear();
   Result<void> noted = note();
-  if (Result<void> gone = staged->discard(); !gone)
+  if (Result<void> gone = staged.discard(); !gone)
     warn(gone.error().message + "; the next run in this folder removes it");
   return noted;
 }

@@ -58,23 +58,15 @@ Result<std::optional<TrainerState>> RunKeeper::resume() {
 /// A checkpoint's ranks come before its tensors, which are of the program for them.
 Result<TrainerState> RunKeeper::read(const std::string &checkpoint) {
   if (ranks.isOn()) {
-    Result<std::optional<CheckpointRanks>> found = readCheckpointRanks(checkpoint);
-    if (!found)
-      return found.error();
-    if (*found) // else the reader of the whole says what is wrong
-      if (Result<void> resumed = ranks.resumeProgram(**found); !resumed)
-        return resumed.error();
+    LORAC_TRY_ASSIGN(std::optional<CheckpointRanks> found, readCheckpointRanks(checkpoint));
+    if (found) // else the reader of the whole says what is wrong
+      LORAC_TRY(ranks.resumeProgram(*found));
   }
   TrainerState state;
-  Result<void> read = session.edit([&](const TrainedFloats &trained) -> Result<void> {
-    Result<TrainerState> whole = readCheckpoint(checkpoint, session.plan, trained, identity);
-    if (!whole)
-      return whole.error();
-    state = std::move(*whole);
+  LORAC_TRY(session.edit([&](const TrainedFloats &trained) -> Result<void> {
+    LORAC_TRY_ASSIGN(state, readCheckpoint(checkpoint, session.plan, trained, identity));
     return {};
-  });
-  if (!read)
-    return read.error();
+  }));
   return state;
 }
 
@@ -96,19 +88,14 @@ Result<void> RunKeeper::checkFits(const std::string &checkpoint, const TrainerSt
 // Beginning
 
 Result<void> RunKeeper::begin(const TrainerState &state) {
-  if (Result<void> space = checkSpace(state.step); !space)
-    return space;
+  LORAC_TRY(checkSpace(state.step));
   auto warn = [this](const std::string &line) { progress.warn(line); };
-  if (Result<void> ready = folder.begin(state, run.spec, warn); !ready)
-    return ready;
+  LORAC_TRY(folder.begin(state, run.spec, warn));
   if (options.metricsFile.empty())
     return {};
-  Result<MetricsFile> extra = state.step > 0
-                                  ? MetricsFile::openAtStep(options.metricsFile, state.step)
-                                  : MetricsFile::open(options.metricsFile, 0);
-  if (!extra)
-    return extra.error();
-  extraMetrics = std::move(*extra);
+  LORAC_TRY_ASSIGN(extraMetrics, state.step > 0
+                                     ? MetricsFile::openAtStep(options.metricsFile, state.step)
+                                     : MetricsFile::open(options.metricsFile, 0));
   return {};
 }
 
@@ -182,15 +169,13 @@ formats::Adapter RunKeeper::adapter(const TrainedFloats &trained) const {
 
 /// Error: what may not be saved.
 Result<void> RunKeeper::checkState(const TrainerState &state) {
-  Result<TrainedFloats> trained = session.backend->read();
-  if (!trained)
-    return trained.error();
+  LORAC_TRY_ASSIGN(TrainedFloats trained, session.backend->read());
   const std::string what = fmt::format("step {}: after the update", state.step);
-  if (Result<void> finite = requireFiniteState(session.plan, *trained, what); !finite)
+  if (Result<void> finite = requireFiniteState(session.plan, trained, what); !finite)
     return Error{fmt::format("{}; nothing of it is saved; {}; lower optimizer.learning_rate or "
                              "look at the data",
                              finite.error().message, folder.standing())};
-  if (adapter(*trained).modules.empty())
+  if (adapter(trained).modules.empty())
     return Error{fmt::format("step {}: all modules have rank 0: there is no adapter to save; {}",
                              state.step, folder.standing())};
   return {};
@@ -198,20 +183,17 @@ Result<void> RunKeeper::checkState(const TrainerState &state) {
 
 Result<void> RunKeeper::save(TrainerState &state) {
   state.ranks = ranks.state();
-  Result<TrainedFloats> trained = session.backend->read();
-  if (!trained)
-    return trained.error();
-  const formats::Adapter taken = adapter(*trained);
+  LORAC_TRY_ASSIGN(TrainedFloats trained, session.backend->read());
+  const formats::Adapter taken = adapter(trained);
   Result<void> written =
-      folder.save({session.plan, *trained, taken, identity}, state, run.saveTotalLimit);
+      folder.save({session.plan, trained, taken, identity}, state, run.saveTotalLimit);
   if (written)
     savedStep = state.step;
   return written;
 }
 
 Result<void> RunKeeper::trySave(TrainerState &state, bool goesOn) {
-  if (Result<void> fit = checkState(state); !fit)
-    return fit;
+  LORAC_TRY(checkState(state));
   Result<void> saved = save(state);
   if (saved || !goesOn) // the last one is waited for
     return {};
@@ -223,8 +205,7 @@ Result<void> RunKeeper::trySave(TrainerState &state, bool goesOn) {
 
 Result<void> RunKeeper::saveLast(TrainerState &state, bool isDone) {
   // A run that was resumed at its end has a checkpoint, but what it publishes is looked at too.
-  if (Result<void> fit = checkState(state); !fit)
-    return fit;
+  LORAC_TRY(checkState(state));
   SavePatience patience(clock);
   bool published = !isDone;
   for (;;) {
@@ -250,10 +231,8 @@ Result<void> RunKeeper::publish(const TrainerState &state) {
   CardFacts facts{session.modelPath.empty() ? "weights drawn from seed " + std::to_string(run.seed)
                                             : session.modelPath,
                   corpus.notes, session.plan.region(RegionKind::Params).count, clock.now() - begun};
-  Result<TrainedFloats> trained = session.backend->read();
-  if (!trained)
-    return trained.error();
-  const formats::Adapter taken = adapter(*trained);
+  LORAC_TRY_ASSIGN(TrainedFloats trained, session.backend->read());
+  const formats::Adapter taken = adapter(trained);
   std::map<std::string, std::string> texts = {{"spec.toml", options.specToml},
                                               {"README.md", modelCard(taken, run, state, facts)}};
   if (ranks.isOn())

@@ -95,11 +95,9 @@ public:
                    Exit::Usage};
     settle();
     if (start == RunStart::Overwrite)
-      if (Result<void> replaceable = checkReplaceable(); !replaceable)
-        return replaceable.error();
+      LORAC_TRY(checkReplaceable());
     if (start == RunStart::Resume)
-      if (Result<void> able = checkResumable(); !able)
-        return able.error();
+      LORAC_TRY(checkResumable());
     return std::move(found);
   }
 

@@ -28,8 +28,7 @@ Result<SampleReader> SampleReader::open(const std::string &path, std::string sep
   if (info.st_size == 0)
     return Error{"data file '" + path + "' is empty", Exit::Refused};
   reader.size = uint64_t(info.st_size);
-  if (Result<void> read = reader.fill(); !read)
-    return read.error();
+  LORAC_TRY(reader.fill());
   return reader;
 }
 
@@ -123,8 +122,7 @@ Result<std::optional<SamplePart>> SampleReader::next() {
         return give(head + at, head + at, false);
     if (atEnd)
       return giveLast();
-    if (Result<void> read = fill(); !read)
-      return read.error();
+    LORAC_TRY(fill());
   }
   return std::optional<SamplePart>();
 }

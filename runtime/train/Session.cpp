@@ -15,14 +15,12 @@ static Result<void> checkModel(const std::string &path, const RunConfig &run,
                                const std::function<void(const std::string &)> &say) {
   if (path.empty())
     return {};
-  auto model = formats::ModelSource::open(path);
-  if (!model)
-    return model.error();
-  for (const std::string &note : (*model)->notes())
+  LORAC_TRY_ASSIGN(auto model, formats::ModelSource::open(path));
+  for (const std::string &note : model->notes())
     say("warning: " + note);
   if (!run.identity)
     return {};
-  if (Result<void> same = formats::checkIdentity(**model, *run.identity); !same)
+  if (Result<void> same = formats::checkIdentity(*model, *run.identity); !same)
     return Error{same.error().message + "; a spec must be compiled again for another model",
                  same.error().code};
   return {};
@@ -36,10 +34,7 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
       return Error{std::string("this program carries no '") + name + "'; compile the spec again",
                    Exit::ForeignFile};
   std::unique_ptr<Session> session(new Session);
-  Result<Plan> plan = parsePlan(payload.file("plan.json"));
-  if (!plan)
-    return plan.error();
-  session->plan = std::move(*plan);
+  LORAC_TRY_ASSIGN(session->plan, parsePlan(payload.file("plan.json")));
   session->run = std::move(run);
   session->groups = makeGroups(session->plan, session->run.loraPlusRatio);
   int threads = options.threads > 0        ? options.threads
@@ -47,17 +42,13 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                                            : availableThreads();
   session->pool = std::make_unique<ThreadPool>(threads);
   session->modelPath = options.model.empty() ? session->run.modelSource : options.model;
-  if (Result<void> fits = checkModel(session->modelPath, session->run, say); !fits)
-    return fits.error();
+  LORAC_TRY(checkModel(session->modelPath, session->run, say));
   if (options.prepare) {
     // A model that does not fit is named before its data is read.
     if (!session->plan.onGpu())
-      if (Result<void> cpu = checkCpu(session->plan); !cpu)
-        return cpu.error();
-    if (auto found = openWeights(session->plan, session->modelPath, session->run.seed); !found)
-      return found.error();
-    if (Result<void> prepared = options.prepare(*session); !prepared)
-      return prepared.error();
+      LORAC_TRY(checkCpu(session->plan));
+    LORAC_TRY(openWeights(session->plan, session->modelPath, session->run.seed));
+    LORAC_TRY(options.prepare(*session));
   }
   const uint64_t own = session->memory.ofBackend();
   const BackendInput input{payload,
@@ -67,22 +58,15 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                            session->run.seed,
                            say,
                            session->memory.total() - std::min(own, session->memory.total())};
-  auto backend = Backend::open(input, options.device);
-  if (!backend)
-    return backend.error();
-  session->backend = std::move(*backend);
+  LORAC_TRY_ASSIGN(session->backend, Backend::open(input, options.device));
   if (session->plan.isDora())
-    if (Result<void> begun = session->backend->run(Program::Initialize, {}); !begun)
-      return begun.error();
+    LORAC_TRY(session->backend->run(Program::Initialize, {}));
   return session;
 }
 
 Result<void> Session::edit(const std::function<Result<void>(const TrainedFloats &)> &change) {
-  Result<TrainedFloats> trained = backend->read();
-  if (!trained)
-    return trained.error();
-  if (Result<void> changed = change(*trained); !changed)
-    return changed;
+  LORAC_TRY_ASSIGN(TrainedFloats trained, backend->read());
+  LORAC_TRY(change(trained));
   return backend->write();
 }
 
@@ -110,20 +94,17 @@ static bool sameTrained(const Plan &x, const Plan &y) {
 }
 
 Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
-  Result<Plan> next = parsePlan(program.file("plan.json"));
-  if (!next)
-    return next.error();
-  const bool fits = next->device == plan.device && next->cpu == plan.cpu &&
-                    next->compute == plan.compute && next->maxTokens == plan.maxTokens &&
-                    next->maxSegments == plan.maxSegments && next->maxLength == plan.maxLength &&
-                    next->ranks.has_value() == plan.ranks.has_value() && sameWeights(plan, *next) &&
-                    sameTrained(plan, *next);
+  LORAC_TRY_ASSIGN(Plan next, parsePlan(program.file("plan.json")));
+  const bool fits = next.device == plan.device && next.cpu == plan.cpu &&
+                    next.compute == plan.compute && next.maxTokens == plan.maxTokens &&
+                    next.maxSegments == plan.maxSegments && next.maxLength == plan.maxLength &&
+                    next.ranks.has_value() == plan.ranks.has_value() && sameWeights(plan, next) &&
+                    sameTrained(plan, next);
   if (!fits)
     return Error{"the new program is of another model or target", Exit::Bug};
-  if (Result<void> adopted = backend->adopt(program, *next, kept); !adopted)
-    return adopted;
-  groups = makeGroups(*next, run.loraPlusRatio);
-  plan = std::move(*next); // what points at its launches still does: vectors move as they are
+  LORAC_TRY(backend->adopt(program, next, kept));
+  groups = makeGroups(next, run.loraPlusRatio);
+  plan = std::move(next); // what points at its launches still does: vectors move as they are
   return {};
 }
 
@@ -134,12 +115,10 @@ Result<void> Session::execute(Program program, const MicroBatch &batch, float lo
 }
 
 Result<double> Session::sumRowLoss(int64_t tokens) {
-  Result<const float *> rows = backend->rowLoss(tokens);
-  if (!rows)
-    return rows.error();
+  LORAC_TRY_ASSIGN(const float *rows, backend->rowLoss(tokens));
   double sum = 0;
   for (int64_t i = 0; i < tokens; ++i)
-    sum += double((*rows)[i]);
+    sum += double(rows[i]);
   return sum;
 }
 
@@ -165,10 +144,8 @@ Result<std::optional<double>> evalLoss(Session &session, const Corpus &corpus,
         done = session.execute(program, batch);
     if (!done)
       return done.error();
-    Result<double> loss = session.sumRowLoss(batch.tokens());
-    if (!loss)
-      return loss.error();
-    sum += *loss;
+    LORAC_TRY_ASSIGN(double loss, session.sumRowLoss(batch.tokens()));
+    sum += loss;
     labels += batch.labels;
   }
   if (labels == 0)

@@ -21,8 +21,7 @@ Stepper::Stepper(Session &session, const Corpus &corpus)
 /// where a signal came between two micro-batches: the next window zeroes the gradients.
 Result<std::optional<double>> Stepper::windowLoss(const std::vector<MicroBatch> &window,
                                                   int64_t labels, int64_t step, bool mustEnd) {
-  if (Result<void> zeroed = session.backend->zeroGrads(); !zeroed)
-    return zeroed.error();
+  LORAC_TRY(session.backend->zeroGrads());
   double sum = 0;
   for (size_t micro = 0; micro < window.size(); ++micro) {
     if (stopSignal() && !mustEnd)
@@ -33,10 +32,8 @@ Result<std::optional<double>> Stepper::windowLoss(const std::vector<MicroBatch> 
       ran = session.execute(Program::Train, batch, 1.0f / float(labels), step, int64_t(micro));
     if (!ran)
       return ran.error();
-    Result<double> rows = session.sumRowLoss(batch.tokens());
-    if (!rows)
-      return rows.error();
-    sum += *rows;
+    LORAC_TRY_ASSIGN(double rows, session.sumRowLoss(batch.tokens()));
+    sum += rows;
   }
   return std::optional<double>(sum / double(labels));
 }
@@ -51,30 +48,23 @@ Result<std::optional<StepFacts>> Stepper::step(TrainerState &state, bool mustEnd
     facts.tokens += batch.tokens();
   }
   if (!facts.isSkipped()) {
-    Result<std::optional<double>> loss = windowLoss(window, facts.labels, state.step, mustEnd);
+    LORAC_TRY_ASSIGN(std::optional<double> loss,
+                     windowLoss(window, facts.labels, state.step, mustEnd));
     if (!loss)
-      return loss.error();
-    if (!*loss)
       return std::optional<StepFacts>();
-    Result<double> orthogonality = session.backend->regularize();
-    if (!orthogonality)
-      return orthogonality.error();
-    Result<float> norm = session.backend->gradNorm(run.maxGradNorm);
-    if (!norm)
-      return norm.error();
-    facts.loss = **loss;
+    LORAC_TRY_ASSIGN(double orthogonality, session.backend->regularize());
+    LORAC_TRY_ASSIGN(float norm, session.backend->gradNorm(run.maxGradNorm));
+    facts.loss = *loss;
     if (run.adalora)
-      facts.loss += run.adalora->orthRegWeight * *orthogonality;
-    facts.orthogonality = *orthogonality;
-    facts.gradNorm = *norm;
+      facts.loss += run.adalora->orthRegWeight * orthogonality;
+    facts.orthogonality = orthogonality;
+    facts.gradNorm = norm;
     if (!facts.isFinite())
       return std::optional(facts);
-    facts.zeroNorms = zeroNorms = *norm == 0 ? zeroNorms + 1 : 0;
+    facts.zeroNorms = zeroNorms = norm == 0 ? zeroNorms + 1 : 0;
     facts.update = state.updates + 1;
-    if (Result<void> updated = session.backend->update(
-            stepScalars(session.plan.updateScalars, session.groups, facts.rate, facts.update));
-        !updated)
-      return updated.error();
+    LORAC_TRY(session.backend->update(
+        stepScalars(session.plan.updateScalars, session.groups, facts.rate, facts.update)));
     state.updates = facts.update;
     if (state.updates == 1)
       state.firstLoss = facts.loss;

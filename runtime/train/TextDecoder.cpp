@@ -62,8 +62,7 @@ Result<void> TextDecoder::decode(bool atEnd, std::string &out) {
   if (Result<void> known = recognise(atEnd); !known || kind == Kind::Unknown)
     return known;
   if (wasUtf16())
-    if (Result<void> decoded = decodeUtf16(atEnd); !decoded)
-      return decoded;
+    LORAC_TRY(decodeUtf16(atEnd));
   std::string &text = wasUtf16() ? units : waiting;
   size_t good = text.size();
   if (auto bad = tok::firstInvalidUtf8(text)) {

@@ -73,11 +73,9 @@ private:
   }
 
   Result<void> resume() {
-    Result<std::optional<TrainerState>> found = keeper.resume();
-    if (!found)
-      return found.error();
-    if (*found) {
-      state = std::move(**found);
+    LORAC_TRY_ASSIGN(std::optional<TrainerState> found, keeper.resume());
+    if (found) {
+      state = std::move(*found);
       stepper.seek(state.position);
     }
     return {};
@@ -88,13 +86,11 @@ private:
     if (run.initFrom.empty())
       return {};
     auto say = [this](const std::string &line) { progress.say(line); };
-    if (Result<void> same = checkAdapterBase(run.initFrom, run, say); !same)
-      return same;
-    Result<std::vector<std::string>> notes = loadAdapter(session.plan, trained.params, run.initFrom,
-                                                         AdapterUse::Continue, run.useRslora);
-    if (!notes)
-      return notes.error();
-    for (const std::string &note : *notes)
+    LORAC_TRY(checkAdapterBase(run.initFrom, run, say));
+    LORAC_TRY_ASSIGN(std::vector<std::string> notes,
+                     loadAdapter(session.plan, trained.params, run.initFrom, AdapterUse::Continue,
+                                 run.useRslora));
+    for (const std::string &note : notes)
       progress.say("init_from: " + note);
     return {};
   }
@@ -110,39 +106,31 @@ private:
 
   /// From one step to the next. It ends early with a signal; what it leaves is a state to save.
   Result<void> turn() {
-    if (Result<void> done = takeProgram(); !done)
-      return done;
+    LORAC_TRY(takeProgram());
     if (stopSignal() && !ranks.hasNewProgram())
       return {};
-    Result<bool> stepped = step();
+    LORAC_TRY_ASSIGN(bool stepped, step());
     if (!stepped)
-      return stepped.error();
-    if (!*stepped)
       return {};
-    if (Result<void> done = evaluate(); !done)
-      return done;
+    LORAC_TRY(evaluate());
     return saveWhereDue();
   }
 
   Result<void> takeProgram() {
-    Result<RankNews> news = ranks.takeProgram(state.step);
-    if (!news)
-      return news.error();
+    LORAC_TRY_ASSIGN(RankNews news, ranks.takeProgram(state.step));
     if (ranks.hasNewProgram())
       timed = {}; // the profile is that of the last program
-    tell(*news);
+    tell(news);
     return {};
   }
 
   /// False: a signal came between its micro-batches, and the state is that before the step.
   Result<bool> step() {
     const double begin = clock.now();
-    Result<std::optional<StepFacts>> stepped = stepper.step(state, ranks.hasNewProgram());
+    LORAC_TRY_ASSIGN(std::optional<StepFacts> stepped, stepper.step(state, ranks.hasNewProgram()));
     if (!stepped)
-      return stepped.error();
-    if (!*stepped)
       return false;
-    const StepFacts &facts = **stepped;
+    const StepFacts &facts = *stepped;
     if (facts.isSkipped()) {
       progress.say(fmt::format("step {}: no token of its {} has a label; skipped", facts.step,
                                facts.tokens));
@@ -155,10 +143,8 @@ private:
           fmt::format("warning: step {}: the gradient has been exactly 0 for 3 steps, so "
                       "nothing is learned; lower optimizer.learning_rate or look at the data",
                       facts.step));
-    Result<RankNews> news = ranks.afterUpdate(facts);
-    if (!news)
-      return news.error();
-    tell(*news);
+    LORAC_TRY_ASSIGN(RankNews news, ranks.afterUpdate(facts));
+    tell(news);
     const double seconds = clock.now() - begin;
     timed.seconds += seconds;
     timed.tokens += facts.tokens;
@@ -216,13 +202,11 @@ private:
     const bool done = !state.evals.empty() && state.evals.back().first == state.step;
     if (corpus.eval.empty() || !due || done)
       return {};
-    Result<std::optional<double>> measured = evalLoss(session, corpus, corpus.eval);
-    if (!measured)
-      return measured.error();
-    evalStopped = !*measured;
+    LORAC_TRY_ASSIGN(std::optional<double> measured, evalLoss(session, corpus, corpus.eval));
+    evalStopped = !measured;
     if (evalStopped)
       return {};
-    const double loss = **measured;
+    const double loss = *measured;
     if (!std::isfinite(loss))
       return Error{fmt::format("step {}: the loss on held-out samples is {}; lower "
                                "optimizer.learning_rate or look at the data",
@@ -257,14 +241,10 @@ private:
   Result<TrainOutcome> finish() {
     const int signal = state.step < total || evalStopped ? stopSignal() : 0;
     if (!signal || !keeper.isSaved(state.step))
-      if (Result<void> saved = keeper.saveLast(state, signal == 0); !saved)
-        return saved.error();
+      LORAC_TRY(keeper.saveLast(state, signal == 0));
     keeper.finish();
     if (!options.profileFile.empty())
-      if (Result<void> written =
-              writeProfile(options.profileFile, session, corpus, timed.seconds, timed.tokens);
-          !written)
-        return written.error();
+      LORAC_TRY(writeProfile(options.profileFile, session, corpus, timed.seconds, timed.tokens));
     sayMemory();
     if (signal)
       progress.say(fmt::format("stopped at step {} of {}; checkpoint in '{}'\ngo on with: {}",
@@ -322,11 +302,9 @@ Result<TrainOutcome> train(const TrainInput &in) {
                                  "train.batch_size = {}",
                                  rows, session.run.batchSize));
   Stepper stepper(session, in.corpus);
-  Result<RankDirector> ranks =
-      RankDirector::create(session, in.options.recompiler, stepper.total(), in.clock);
-  if (!ranks)
-    return ranks.error();
-  return Loop(in, stepper, *ranks).go();
+  LORAC_TRY_ASSIGN(RankDirector ranks,
+                   RankDirector::create(session, in.options.recompiler, stepper.total(), in.clock));
+  return Loop(in, stepper, ranks).go();
 }
 
 } // namespace lorac::train

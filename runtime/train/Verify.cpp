@@ -78,10 +78,8 @@ Result<std::vector<VerifiedFile>> verifyFolder(const std::string &folder) {
       files.push_back({name, ""});
   }
   bool newest = manifest.replaced.empty(); // else metrics.jsonl may be the older run's yet
-  Result<std::vector<std::string>> checkpoints = listCheckpoints(folder);
-  if (!checkpoints)
-    return checkpoints.error();
-  for (const std::string &path : *checkpoints) {
+  LORAC_TRY_ASSIGN(std::vector<std::string> checkpoints, listCheckpoints(folder));
+  for (const std::string &path : checkpoints) {
     const std::string name = path.substr(path.rfind('/') + 1);
     const CheckpointFacts facts = inspectCheckpoint(path, manifest.knows(name), true);
     if (facts.kind == CheckpointFacts::Foreign)

@@ -51,28 +51,20 @@ Result<formats::WeightFormat> checkParts(const PlanWeight &weight, bool byRows) 
 Result<WeightRows> openWeights(const Plan &plan, const std::string &source, uint64_t seed) {
   WeightRows out;
   for (const PlanWeight &weight : plan.weights) {
-    Result<formats::WeightFormat> format = checkParts(weight, plan.onGpu());
-    if (!format)
-      return format.error();
-    out.formats.push_back(*format);
+    LORAC_TRY_ASSIGN(formats::WeightFormat format, checkParts(weight, plan.onGpu()));
+    out.formats.push_back(format);
   }
   if (source.empty()) {
     for (const PlanWeight &weight : plan.weights)
       out.rows.push_back(formats::seededRows(seed, weight.name, weight.shape));
     return out;
   }
-  auto model = formats::ModelSource::open(source);
-  if (!model)
-    return model.error();
+  LORAC_TRY_ASSIGN(auto model, formats::ModelSource::open(source));
   std::vector<formats::WantedWeight> wanted;
   for (const PlanWeight &weight : plan.weights)
     wanted.push_back({weight.name, weight.gguf, weight.shape, weight.permuteHeads, weight.hfAdd});
-  auto found = (*model)->find(wanted);
-  if (!found)
-    return found.error();
-  if (auto nothingElse = (*model)->checkNothingElse(wanted); !nothingElse)
-    return nothingElse.error();
-  out.rows = std::move(*found);
+  LORAC_TRY_ASSIGN(out.rows, model->find(wanted));
+  LORAC_TRY(model->checkNothingElse(wanted));
   return out;
 }
 
@@ -105,14 +97,10 @@ std::string hashModel(const std::vector<std::string> &hashesOfWeights) {
 
 Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &source, uint64_t seed,
                                       ThreadPool &pool) {
-  Result<WeightRows> from = openWeights(plan, source, seed);
-  if (!from)
-    return from.error();
+  LORAC_TRY_ASSIGN(WeightRows from, openWeights(plan, source, seed));
   WeightStore store;
-  Result<Arena> memory = Arena::allocate(uint64_t(plan.weightBytes()), "the frozen weights");
-  if (!memory)
-    return memory.error();
-  store.memory = std::move(*memory);
+  LORAC_TRY_ASSIGN(store.memory,
+                   Arena::allocate(uint64_t(plan.weightBytes()), "the frozen weights"));
   const formats::ParallelFor parallel = parallelOver(pool);
   int64_t offset = 0;
   for (size_t w = 0; w < plan.weights.size(); ++w) {
@@ -121,10 +109,10 @@ Result<WeightStore> WeightStore::load(const Plan &plan, const std::string &sourc
       parts.push_back(store.memory.at<void>(offset));
       offset += plan.partRoom(part.bytes);
     }
-    Result<void> packed = formats::packWeight(*from->rows[w], from->formats[w], parts, parallel);
+    Result<void> packed = formats::packWeight(*from.rows[w], from.formats[w], parts, parallel);
     if (!packed)
       return weightError(source, plan.weights[w], packed.error());
-    from->rows[w].reset();
+    from.rows[w].reset();
   }
 
   // Each weight by itself on some thread, then the list of hashes: no order of threads is in it.

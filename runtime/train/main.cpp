@@ -83,12 +83,9 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
 /// Reads the data, plans the memory of the whole run with it and checks the limit.
 Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
                         const std::function<void(const std::string &)> &tell) {
-  Result<Corpus> read = readCorpus(
-      session.run.data, session.modelPath,
-      {session.plan.vocab, session.plan.maxLength, session.plan.maxTokens, session.run.seed});
-  if (!read)
-    return read.error();
-  corpus = std::move(*read);
+  LORAC_TRY_ASSIGN(corpus, readCorpus(session.run.data, session.modelPath,
+                                      {session.plan.vocab, session.plan.maxLength,
+                                       session.plan.maxTokens, session.run.seed}));
   trimHeap();
   for (const std::string &note : corpus.notes)
     tell(note);
@@ -199,10 +196,8 @@ Result<void> checkNamedFiles(const Arguments &args, const std::string &outDir) {
     return Error{"--metrics and --profile are both '" + args.metrics + "'; name two files",
                  Exit::Usage};
   const bool goesOn = args.resume || args.overwrite;
-  if (Result<void> metrics = checkOutputFile(
-          args.metrics, goesOn ? OutputKind::OwnMetrics : OutputKind::Metrics, "--metrics");
-      !metrics)
-    return metrics;
+  LORAC_TRY(checkOutputFile(args.metrics, goesOn ? OutputKind::OwnMetrics : OutputKind::Metrics,
+                            "--metrics"));
   return checkOutputFile(args.profile, OutputKind::Profile, "--profile");
 }
 
@@ -279,13 +274,11 @@ int run(int argc, const char *const *argv) {
   Session &session = **opened;
   if (args.mode != Mode::Train && !args.adapter.empty())
     if (Result<void> loaded = session.edit([&](const TrainedFloats &trained) -> Result<void> {
-          if (Result<void> same = checkAdapterBase(args.adapter, session.run, say); !same)
-            return same;
-          Result<std::vector<std::string>> notes = loadAdapter(
-              session.plan, trained.params, args.adapter, AdapterUse::Serve, session.run.useRslora);
-          if (!notes)
-            return notes.error();
-          for (const std::string &note : *notes)
+          LORAC_TRY(checkAdapterBase(args.adapter, session.run, say));
+          LORAC_TRY_ASSIGN(std::vector<std::string> notes,
+                           loadAdapter(session.plan, trained.params, args.adapter,
+                                       AdapterUse::Serve, session.run.useRslora));
+          for (const std::string &note : notes)
             tell("note: " + note);
           return {};
         });

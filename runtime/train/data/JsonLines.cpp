@@ -136,10 +136,7 @@ public:
     Place place{path, 0};
     for (const Json &object : parsed.value) {
       ++place.row;
-      if (Result<void> added =
-              addObject(object, std::span(parsed.twice).subspan(place.row - 1), place);
-          !added)
-        return added;
+      LORAC_TRY(addObject(object, std::span(parsed.twice).subspan(place.row - 1), place));
     }
     return {};
   }
@@ -218,11 +215,9 @@ Result<void> loadJsonLines(const std::string &path, SampleSink &sink, const Data
   if (!lines)
     return lines.error();
   const bool isList = format.takesLists && beginsAsList(lines->firstBytes());
-  Result<SampleReader> reader = isList ? open("") : std::move(lines);
-  if (!reader)
-    return reader.error();
+  LORAC_TRY_ASSIGN(SampleReader reader, isList ? open("") : std::move(lines));
   Loader loader(path, sink, format, isList, read);
-  return sink.readAll(*reader,
+  return sink.readAll(reader,
                       [&](const SamplePart &part) { return loader.addText(part.text, part.line); });
 }
 

@@ -40,13 +40,10 @@ void SampleSink::lookAt(const std::string &path, const std::string &firstBytes) 
 Result<void> SampleSink::readAll(SampleReader &reader,
                                  const std::function<Result<void>(const SamplePart &)> &add) {
   for (;;) {
-    Result<std::optional<SamplePart>> part = reader.next();
+    LORAC_TRY_ASSIGN(std::optional<SamplePart> part, reader.next());
     if (!part)
-      return part.error();
-    if (!*part)
       break;
-    if (Result<void> added = add(**part); !added)
-      return added;
+    LORAC_TRY(add(*part));
   }
   facts.carriageReturns |= reader.decoded().hadCarriageReturns();
   facts.utf16 |= reader.decoded().wasUtf16();
@@ -75,12 +72,10 @@ Result<void> SampleSink::add(const SamplePart &part, const Place &place) {
     begin(part.text);
   if (!shown.empty() && shown.back().text.size() < mostShown)
     shown.back().text += part.text;
-  if (Result<void> done = encode(part.text, part.first, place); !done)
-    return done;
+  LORAC_TRY(encode(part.text, part.first, place));
   if (part.last)
     endWithEos();
-  if (Result<void> known = checkIds(); !known)
-    return known;
+  LORAC_TRY(checkIds());
   corpus.ids.append(encoded);
   return part.last ? endSample(place) : Result<void>();
 }
@@ -102,8 +97,7 @@ Result<void> SampleSink::add(const std::vector<Segment> &segments, const Place &
   if (!shown.empty())
     shown = segments;
   const int64_t ownBos = facts.ownBos;
-  if (Result<void> done = encode(text, true, place); !done)
-    return done;
+  LORAC_TRY(encode(text, true, place));
   const size_t ours = encoder.bos >= 0 && facts.ownBos == ownBos; // a bos before the text's tokens
   trained.assign(encoded.size(), false);
   size_t behind = 0;
@@ -122,8 +116,7 @@ Result<void> SampleSink::add(const std::vector<Segment> &segments, const Place &
   }
   endWithEos();
   trained.resize(encoded.size(), segments.back().isTrained);
-  if (Result<void> known = checkIds(); !known)
-    return known;
+  LORAC_TRY(checkIds());
   corpus.ids.append(encoded);
   return endSample(place);
 }
@@ -158,8 +151,7 @@ Result<SampleSink::Boundary> SampleSink::boundaryOf(std::string_view text, size_
   std::vector<int32_t> own;
   if (text.empty())
     return Boundary{ours, ours};
-  if (Result<void> done = encoder.encode(text, own); !done)
-    return done.error();
+  LORAC_TRY(encoder.encode(text, own));
   size_t at = 0;
   while (at < own.size() && ours + at < encoded.size() && own[at] == encoded[ours + at])
     ++at;
@@ -167,32 +159,24 @@ Result<SampleSink::Boundary> SampleSink::boundaryOf(std::string_view text, size_
     return Boundary{ours + at, ours + at};
   const std::string replacement = "\xef\xbf\xbd"; // of a character that is not whole yet
   auto lengthOf = [&](std::span<const int32_t> ids, bool &isWhole) -> Result<size_t> {
-    Result<std::string> decoded = encoder.decode(ids);
-    if (!decoded)
-      return decoded.error();
-    isWhole = !decoded->ends_with(replacement);
-    while (decoded->ends_with(replacement))
-      decoded->resize(decoded->size() - replacement.size());
-    return decoded->size();
+    LORAC_TRY_ASSIGN(std::string decoded, encoder.decode(ids));
+    isWhole = !decoded.ends_with(replacement);
+    while (decoded.ends_with(replacement))
+      decoded.resize(decoded.size() - replacement.size());
+    return decoded.size();
   };
   bool isWhole = true;
-  const Result<size_t> end = lengthOf(own, isWhole);
-  if (!end)
-    return end.error();
+  LORAC_TRY_ASSIGN(const size_t end, lengthOf(own, isWhole));
   const std::span<const int32_t> all = std::span<const int32_t>(encoded).subspan(ours);
-  const Result<size_t> same = lengthOf(all.first(at), isWhole);
-  if (!same)
-    return same.error();
-  size_t reached = *same;
+  LORAC_TRY_ASSIGN(const size_t same, lengthOf(all.first(at), isWhole));
+  size_t reached = same;
   for (; at < all.size(); ++at) {
-    const Result<size_t> length = lengthOf(all.first(at + 1), isWhole);
-    if (!length)
-      return length.error();
-    if (*length > *end || (*length == *end && !isWhole))
+    LORAC_TRY_ASSIGN(const size_t length, lengthOf(all.first(at + 1), isWhole));
+    if (length > end || (length == end && !isWhole))
       break;
-    reached = *length;
+    reached = length;
   }
-  return Boundary{ours + at, ours + at + (reached < *end)};
+  return Boundary{ours + at, ours + at + (reached < end)};
 }
 
 /// One eos ends the sample, be it the text's own.

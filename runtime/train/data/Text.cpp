@@ -7,11 +7,10 @@
 namespace lorac::train {
 
 static Result<void> load(const std::string &path, SampleSink &sink) {
-  Result<SampleReader> reader = SampleReader::open(path, sink.table.separator, sink.encoder.cut);
-  if (!reader)
-    return reader.error();
-  sink.lookAt(path, reader->firstBytes());
-  return sink.readAll(*reader,
+  LORAC_TRY_ASSIGN(SampleReader reader,
+                   SampleReader::open(path, sink.table.separator, sink.encoder.cut));
+  sink.lookAt(path, reader.firstBytes());
+  return sink.readAll(reader,
                       [&](const SamplePart &part) { return sink.add(part, {path, part.line}); });
 }
 

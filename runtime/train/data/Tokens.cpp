@@ -70,8 +70,7 @@ Result<Grid> openGrid(const formats::Safetensors &file, const char *name) {
                      std::to_string(info->shape.size()) +
                      " dimensions, expected 3: [steps, batch, length]",
                  Exit::Refused};
-  if (Result<void> integers = file.checkIntegers(name); !integers)
-    return integers.error();
+  LORAC_TRY(file.checkIntegers(name));
   return Grid(file, *info);
 }
 

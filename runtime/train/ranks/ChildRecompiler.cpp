@@ -158,21 +158,17 @@ public:
     const ChildOutcome &outcome = process.outcome();
     if (std::optional<Error> failure = failureOf(outcome))
       return *failure;
-    Result<Json> said = parseJson(outcome.output, "what lorac said");
-    if (!said)
-      return said.error();
+    LORAC_TRY_ASSIGN(Json said, parseJson(outcome.output, "what lorac said"));
     std::string error;
-    Fields fields(*said, "lorac", error);
+    Fields fields(said, "lorac", error);
     BuiltProgram built;
     built.kernelsBuilt = int(fields.integer("kernels_built", 0, 1 << 20));
     built.kernelsFromCache = int(fields.integer("kernels_from_cache", 0, 1 << 20));
     built.seconds = fields.number("seconds");
     if (!error.empty())
       return Error{error};
-    Result<Payload> program = Payload::read(path, /*mustBeOurs=*/true);
-    if (!program)
-      return program.error();
-    built.program = std::move(*program), built.path = path;
+    LORAC_TRY_ASSIGN(Payload program, Payload::read(path, /*mustBeOurs=*/true));
+    built.program = std::move(program), built.path = path;
     return built;
   }
 
@@ -251,10 +247,8 @@ BuildLimits buildLimits(const Plan &plan, const Payload &payload) {
 
 Result<std::unique_ptr<Recompiler>>
 childRecompiler(const std::string &named, const Payload &payload, const BuildLimits &limits) {
-  Result<std::pair<std::string, std::string>> found = findLorac(named);
-  if (!found)
-    return found.error();
-  const auto &[lorac, place] = *found;
+  LORAC_TRY_ASSIGN(auto found, findLorac(named));
+  const auto &[lorac, place] = found;
   auto unfit = [&, lorac = lorac, place = place](const std::string &why) {
     return Error{"'" + lorac + "' (" + place + ") cannot compile this run's programs: " + why,
                  Exit::Refused};

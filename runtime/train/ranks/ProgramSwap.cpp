@@ -135,8 +135,7 @@ Result<void> ProgramSwap::resume(const RankState &ranks, const ProgramSwapState 
     if (!built)
       return Error{"the checkpoint's program cannot be built again: " + built.error().message,
                    built.error().code};
-    if (Result<void> adopted = session.adopt(built->program, nullptr); !adopted)
-      return adopted;
+    LORAC_TRY(session.adopt(built->program, nullptr));
     if (stored != ranksOf(session.plan))
       return Error{"the checkpoint's program was built with other ranks than its triplets",
                    Exit::ForeignFile};

@@ -17,10 +17,8 @@ Result<RankDirector> RankDirector::create(Session &session, Recompiler *recompil
   const RunConfig &run = session.run;
   if (!run.adalora)
     return director;
-  Result<RankTraining> training = RankTraining::create(session.plan, *run.adalora, total);
-  if (!training)
-    return training.error();
-  director.training.emplace(std::move(*training));
+  LORAC_TRY_ASSIGN(RankTraining training, RankTraining::create(session.plan, *run.adalora, total));
+  director.training.emplace(std::move(training));
   if (run.adalora->prune != PruneMode::Mask)
     director.swap.emplace(
         recompiler,
@@ -67,12 +65,12 @@ Result<RankNews> RankDirector::afterUpdate(const StepFacts &facts) {
   if (!training)
     return RankNews();
   const int64_t index = facts.step - 1;
-  Result<std::optional<Allocation>> made = training->afterUpdate(
-      *session.backend,
-      stepScalars(session.plan.importanceScalars, session.groups, facts.rate, facts.update), index);
+  LORAC_TRY_ASSIGN(std::optional<Allocation> made,
+                   training->afterUpdate(*session.backend,
+                                         stepScalars(session.plan.importanceScalars, session.groups,
+                                                     facts.rate, facts.update),
+                                         index));
   if (!made)
-    return made.error();
-  if (!*made)
     return RankNews();
   const RankAllocator &allocator = training->allocator();
   const RankPattern live = allocator.liveRanks();
@@ -80,16 +78,16 @@ Result<RankNews> RankDirector::afterUpdate(const StepFacts &facts) {
   const std::string program = swap ? "; " + swap->decide(index, *training, session) : std::string();
   // With deltaT = 1 there are as many allocations as steps: those that change nothing pass in
   // silence, but for the last.
-  if (live == lastLive && !(*made)->anyDied() && allocator.requested() == asked &&
+  if (live == lastLive && !made->anyDied() && allocator.requested() == asked &&
       training->nextAllocation(index) != 0)
     return RankNews();
   lastLive = live;
-  return RankNews{.words = fmt::format(
-                      "step {}: budget {}, {} of {} triplets live, {} of {} modules at rank "
-                      "0{}",
-                      facts.step, (*made)->budget, totalRank(live), session.plan.ranks->initial,
-                      std::count(live.begin(), live.end(), 0), live.size(), program),
-                  .line = line(facts.step, live, &**made, nullptr)};
+  return RankNews{
+      .words = fmt::format("step {}: budget {}, {} of {} triplets live, {} of {} modules at rank "
+                           "0{}",
+                           facts.step, made->budget, totalRank(live), session.plan.ranks->initial,
+                           std::count(live.begin(), live.end(), 0), live.size(), program),
+      .line = line(facts.step, live, &*made, nullptr)};
 }
 
 Result<RankNews> RankDirector::takeProgram(int64_t stepsDone) {
@@ -139,15 +137,13 @@ void RankDirector::observe(int64_t stepsDone, double loss) {
 }
 
 Result<void> RankDirector::resumeProgram(const CheckpointRanks &found) {
-  if (Result<void> restored = training->restore(found.sets); !restored)
-    return restored;
+  LORAC_TRY(training->restore(found.sets));
   return swap ? swap->resume(found.sets, found.swap, session) : Result<void>();
 }
 
 Result<void> RankDirector::resumePace(const CheckpointRanks &found, int64_t stepsDone) {
   if (found.pace)
-    if (Result<void> restored = training->restorePace(*found.pace); !restored)
-      return restored;
+    LORAC_TRY(training->restorePace(*found.pace));
   // An allocation that changes nothing is not told again by a run that goes on.
   if (const int64_t first = training->nextAllocation(0); first != 0 && first < stepsDone)
     lastLive = training->allocator().liveRanks();

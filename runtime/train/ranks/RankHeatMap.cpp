@@ -107,11 +107,9 @@ Result<RankHistory> readRankHistory(const std::string &metricsFile,
     if (text.find("\"rank_pattern\"") == std::string::npos ||
         text.find("\"program_ranks\"") != std::string::npos)
       continue;
-    Result<Json> json = parseJson(text, metricsFile);
-    if (!json)
-      return json.error();
+    LORAC_TRY_ASSIGN(Json json, parseJson(text, metricsFile));
     std::string error;
-    const Fields line(*json, metricsFile, error), pattern = line.at("rank_pattern");
+    const Fields line(json, metricsFile, error), pattern = line.at("rank_pattern");
     RankHistory::Column column{line.integer("step"), {}};
     for (const std::string &module : modules)
       column.ranks.push_back(pattern.integer(module.c_str(), 0, 1 << 20));

@@ -10,8 +10,7 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
   const PlanRanks &of = *plan.ranks;
   RankSchedule schedule{of.initial,    of.target,     config.tinit,
                         config.tfinal, config.deltaT, totalSteps};
-  if (Result<void> fits = schedule.check(); !fits)
-    return fits.error();
+  LORAC_TRY(schedule.check());
   std::vector<RankBounds> bounds;
   std::vector<std::string> names;
   int64_t triplets = 0;
@@ -36,20 +35,17 @@ Result<RankTraining> RankTraining::create(const Plan &plan, const AdaLoraConfig 
 Result<std::optional<Allocation>>
 RankTraining::afterUpdate(Backend &backend, const std::vector<float> &scalars, int64_t step) {
   if (schedule.updatesImportance(step))
-    if (Result<void> taken = backend.takeImportance(scalars); !taken)
-      return taken.error();
+    LORAC_TRY(backend.takeImportance(scalars));
   std::optional<Allocation> made;
   if (schedule.allocates(step)) {
-    Result<std::vector<float>> scores = backend.tripletScores();
-    if (!scores)
-      return scores.error();
-    if (int64_t(scores->size()) != totalRank(ranks.storedRanks()))
-      return Error{"the program stores " + std::to_string(scores->size()) +
+    LORAC_TRY_ASSIGN(std::vector<float> scores, backend.tripletScores());
+    if (int64_t(scores.size()) != totalRank(ranks.storedRanks()))
+      return Error{"the program stores " + std::to_string(scores.size()) +
                        " triplets, and the checkpoint's ranks " +
                        std::to_string(totalRank(ranks.storedRanks())),
                    Exit::ForeignFile};
     const double progress = pace ? pace->progress(step) : schedule.progress(step);
-    made = ranks.allocate(step, schedule.budgetAt(progress), *scores);
+    made = ranks.allocate(step, schedule.budgetAt(progress), scores);
   }
   // Dead triplets that are stored yet stay zero: float32 states by themselves, not those of 8 bits,
   // in which 0 comes back as a small number.
@@ -57,8 +53,7 @@ RankTraining::afterUpdate(Backend &backend, const std::vector<float> &scalars, i
                            : made ? made->died
                                   : TripletSets(names.size()),
                     masked = ranks.masked(step);
-  if (Result<void> zeroed = backend.zeroTriplets(died, masked); !zeroed)
-    return zeroed.error();
+  LORAC_TRY(backend.zeroTriplets(died, masked));
   return made;
 }
 
