@@ -31,13 +31,6 @@ Diagnostic &Diagnostics::warning(SourceRange range, std::string message) {
   return list.back();
 }
 
-bool Diagnostics::onlyForeign() const {
-  return hasErrors() && std::all_of(list.begin(), list.end(), [](const Diagnostic &d) {
-           return d.severity != Severity::Error ||
-                  (d.range.file && d.range.file->origin == Origin::Model);
-         });
-}
-
 // Files in the order in which they were first named, each from top to bottom.
 std::vector<const Diagnostic *> Diagnostics::ordered() const {
   std::vector<const SourceFile *> files;

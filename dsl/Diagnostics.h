@@ -38,8 +38,6 @@ public:
 
   bool hasErrors() const { return errorCount != 0; }
   size_t errors() const { return errorCount; }
-  /// Every error is about a model's own file (exit code 5 rather than 3).
-  bool onlyForeign() const;
   const std::vector<Diagnostic> &all() const { return list; }
 
   /// `file:line:col: error: message`, the line, caret and tildes, notes; in order of file and line.

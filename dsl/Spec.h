@@ -520,7 +520,9 @@ struct TargetSpec {
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
-    v("device", t.device, {.means = "what the program is for; auto: this machine's CPU"});
+    v("device", t.device,
+      {.means = "what the program is for; auto: the GPU of this machine where one answers and its "
+                "architecture is known, else its CPU"});
     v("threads", t.threads, {.means = "worker threads; 0: all cores", .bounds = within(0, 1024)});
     v("memory", t.memory,
       {.means = "what a run may take, all in, as in \"2 GiB\"", .written = t.memory.given()});

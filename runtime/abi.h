@@ -1,7 +1,7 @@
 /* The one header that compiler and runtime share: plain C, versioned.
  *
  * A compiled program is a `module.so` (kernels, no undefined symbols) and a `plan.json` (buffers
- * with offsets, launches in order; docs/design.md, "The plan"). Every kernel has the type
+ * with offsets, launches in order; docs/plan.md). Every kernel has the type
  * LoracKernel and is found in the module by its name. The module also exports `const uint32_t
  * lorac_abi_version`. */
 #ifndef LORAC_RUNTIME_ABI_H

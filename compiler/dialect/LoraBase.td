@@ -22,7 +22,7 @@ def Lora_WeightType : TypeDef<Lora_Dialect, "Weight"> {
   let mnemonic = "weight";
   let summary = "a frozen weight `[out, in]` (or a norm's `[n]`) in a storage format";
   let description = [{
-    The format is a kernel's layout, not a file's type (docs/design.md, "Frozen weights"): numbers; integer codes of 4 or 8 bits with a
+    The format is a kernel's layout, not a file's type (docs/plan.md, "Frozen weights"): numbers; integer codes of 4 or 8 bits with a
     scale, of a type, and perhaps a minimum for each block of a row; codes of a table of 16 numbers, whose blocks run over the flat
     row-major matrix and whose scales may be quantized too (`dq256`).
     ```mlir

@@ -40,8 +40,8 @@ inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
 
-/// Leading dimension of an activation with `n` columns, in floats (docs/design.md, "Memory
-/// layout").
+/// Leading dimension of an activation with `n` columns, in floats (docs/plan.md,
+/// "Activations").
 inline int64_t leadingDimension(int64_t n) { return (n + 15) / 16 * 16; }
 
 /// Elements a token: the product of all dimensions but the first.

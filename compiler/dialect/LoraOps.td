@@ -441,7 +441,7 @@ def Lora_SumRowsOp : Lora_Op<"sum_rows", [Pure]> {
 def Lora_DropoutOp : Lora_Op<"dropout", [Pure, SameOperandsAndResultType, DeclareOpInterfaceMethods<Lora_DifferentiableOp>]> {
   let summary = "inverted dropout from a counter-based generator; forward and backward are one op";
   let description = [{
-    `y = x · keep / (1 - p)`; `keep` is a function of (seed, step, micro-batch, `stream`, element), see docs/design.md, so no mask is stored.
+    `y = x · keep / (1 - p)`; `keep` is a function of (seed, step, micro-batch, `stream`, element), see docs/plan.md, so no mask is stored.
     - (C1) `0 < p < 1`.
     ```mlir
     %y = lora.dropout %x p 1.0e-01 stream 3 : tensor<?x64xf32>

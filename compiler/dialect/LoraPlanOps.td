@@ -72,7 +72,7 @@ def Lora_ScalarOp : Lora_Op<"scalar"> {
 def Lora_KernelOp : Lora_Op<"kernel", [Symbol, IsolatedFromAbove]> {
   let summary = "one kernel to be generated: a family and its parameters";
   let description = [{
-    The name is the content key: identical layers share. `params` are those that docs/design.md lists for the family; `tile`, `count`
+    The name is the content key: identical layers share. `params` are those that docs/plan.md lists for the family; `tile`, `count`
     and `scratch` (bytes a worker) are what the family's `describe` answered. The region is the body of a `map` or of what goes over elements (`each`), or empty.
     ```mlir
     lora.kernel @rms_norm_forward_64 family "rms_norm_forward" rows tile 16 count 0 scratch 0 {n = 64 : i64, ldx = 64 : i64, ldy = 64 : i64, eps = 1.0e-5 : f64}

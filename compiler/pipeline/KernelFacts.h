@@ -15,7 +15,7 @@ struct KernelFacts {
   double occupancy = 0;       ///< resident warps of the most that there can be
   std::string log; ///< of the compiler: whatever else it had to say about a kernel that it took
   /// In the main loop; nothing where none multiplies, or where nvdisasm is not there.
-  std::optional<double> instructionsPerMma = {};
+  std::optional<double> instructionsPerMma;
 };
 
 std::string kernelFactsJson(const std::vector<KernelFacts> &all);

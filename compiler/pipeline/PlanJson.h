@@ -1,5 +1,5 @@
 #pragma once
-// 50-planned as plan.json, what the runtime reads (docs/design.md, "The plan").
+// 50-planned as plan.json, what the runtime reads (docs/plan.md).
 
 #include "dsl/Spec.h"
 #include "mlir/IR/BuiltinOps.h"

@@ -13,7 +13,7 @@ struct WeightPart {
   int64_t bytes;
 };
 
-/// Panels for the CPU's kernels, rows for a device's (docs/design.md, docs/cuda.md).
+/// Panels for the CPU's kernels, rows for a device's (docs/plan.md, docs/cuda.md).
 enum class WeightLayout { Panels, Rows };
 
 std::vector<WeightPart> weightParts(lora::WeightType type, WeightLayout layout);

@@ -102,8 +102,8 @@ HostTensor weightNorm(const HostTensor &w, const HostTensor &a, const HostTensor
 /// `y[j] = Σm x[m,j]`
 HostTensor sumRows(const HostTensor &x);
 
-/// What keys the dropout generator beside the element and the stream (docs/design.md, "Kernel
-/// families").
+/// What keys the dropout generator beside the element and the stream (docs/plan.md, "Kernel
+/// families (cpu)").
 struct DropoutKey {
   uint32_t seed = 0, step = 0, micro = 0;
 };

@@ -42,7 +42,6 @@ std::optional<double> lorac::reference::evaluateScalar(Operation *op, ArrayRef<d
 #define LORAC_SCALAR(name, op, value, gradient, vector)                                            \
   .Case([&](op) { return [](double x) -> double { return value; }(x[0]); })
 #include "dsl/Functions.def"
-      .Case([&](math::RsqrtOp) { return 1 / std::sqrt(x[0]); })
       .Case([&](math::FmaOp) { return x[0] * x[1] + x[2]; })
       .Case([&](arith::ConstantOp constant) -> Answer {
         if (auto value = dyn_cast<FloatAttr>(constant.getValue()))

@@ -1,6 +1,9 @@
 // mlir-opt with lorac's dialects and passes, and no others: what the lit tests run.
 
+#include "compiler/codegen/cuda/CudaPrinter.h"
+#include "compiler/codegen/cuda/GenerateKernels.h"
 #include "compiler/dialect/LoraOps.h"
+#include "compiler/passes/Stages.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -11,16 +14,10 @@
 #include "mlir/Pass/Pass.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
-#ifdef LORAC_HAS_PASSES
-#include "compiler/codegen/cuda/CudaPrinter.h"
-#include "compiler/codegen/cuda/GenerateKernels.h"
-#include "compiler/passes/Stages.h"
-#endif
 
 using namespace mlir;
 using namespace lorac::lora;
 
-#ifdef LORAC_HAS_PASSES
 namespace {
 
 // Prints the kernels of a planned module as CUDA C++, for tests and for reading; the module becomes
@@ -64,7 +61,6 @@ struct EmitCuda : PassWrapper<EmitCuda, OperationPass<ModuleOp>> {
 };
 
 } // namespace
-#endif
 
 int main(int argc, char **argv) {
   DialectRegistry registry;
@@ -78,10 +74,8 @@ int main(int argc, char **argv) {
   registerCanonicalizer();
   registerCSE();
   registerStripDebugInfo();
-#ifdef LORAC_HAS_PASSES
   registerLoraPasses();
   registerLoraStages();
   PassRegistration<EmitCuda>();
-#endif
   return asMainReturnCode(MlirOptMain(argc, argv, "lorac's passes, one by one\n", registry));
 }

@@ -87,7 +87,6 @@ bool isLeft(const std::string &path, pid_t process, bool alone) {
 
 } // namespace
 
-Result<void> syncFile(const std::string &path) { return syncPath(path, 0); }
 Result<void> syncFolder(const std::string &path) { return syncPath(path, O_DIRECTORY); }
 
 Result<void> makeFolder(const std::string &path) {

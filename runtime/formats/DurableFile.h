@@ -73,8 +73,7 @@ private:
 /// Makes a folder and its missing parents, each synced into the one above it.
 Result<void> makeFolder(const std::string &path);
 
-/// What is on disk is what it will be after a power cut: a file, or a folder's list of names.
-Result<void> syncFile(const std::string &path);
+/// A folder's list of names on disk is what it will be after a power cut.
 Result<void> syncFolder(const std::string &path);
 
 /// Removes what DurableFile and DurableDirectory of processes that are gone left in `folder`, of

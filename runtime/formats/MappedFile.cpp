@@ -197,14 +197,6 @@ MappedFile::~MappedFile() {
     ::munmap(const_cast<uint8_t *>(view.data()), view.size());
 }
 
-void MappedFile::willRead(uint64_t offset, uint64_t size) const {
-  if (!owned.empty() || offset >= view.size())
-    return;
-  const uint64_t begin = offset / 4096 * 4096;
-  const uint64_t end = std::min<uint64_t>(view.size(), offset + size);
-  ::madvise(const_cast<uint8_t *>(view.data()) + begin, end - begin, MADV_WILLNEED);
-}
-
 void MappedFile::release(uint64_t offset, uint64_t size) const {
   if (!owned.empty())
     return;

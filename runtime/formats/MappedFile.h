@@ -32,8 +32,6 @@ public:
   const std::string &path() const { return name; }
   std::span<const uint8_t> bytes() const { return view; }
 
-  /// Tells the kernel that these bytes will be read once, soon, from front to back.
-  void willRead(uint64_t offset, uint64_t size) const;
   /// Lets go of the pages of these bytes: they count no more as resident (they come back from disk
   /// when read).
   void release(uint64_t offset, uint64_t size) const;

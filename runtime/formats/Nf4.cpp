@@ -78,8 +78,4 @@ void quantizeNested(std::span<const float> absmax, float offset, uint8_t *codes,
   }
 }
 
-float decodeNested(uint8_t code, float nestedAbsmax, float offset) {
-  return dynamicMap(Dynamic8::Signed)[code] * nestedAbsmax + offset;
-}
-
 } // namespace lorac::formats

@@ -20,7 +20,5 @@ float quantizeBlock(FourBit type, const float *values, int64_t count, bool whole
 float nestedOffset(std::span<const float> absmax);
 void quantizeNested(std::span<const float> absmax, float offset, uint8_t *codes,
                     float *nestedAbsmax);
-/// map[code] * nestedAbsmax + offset, rounded twice as bitsandbytes does (no fused multiply-add).
-float decodeNested(uint8_t code, float nestedAbsmax, float offset);
 
 } // namespace lorac::formats

@@ -1,5 +1,5 @@
 #pragma once
-// Sizes of the parts of a packed weight (docs/design.md, "Frozen weights: one packed copy"). No
+// Sizes of the parts of a packed weight (docs/plan.md, "Frozen weights"). No
 // dependencies beyond WeightFormat.h: the compiler plans with it, the runtime allocates and fills
 // with it.
 

@@ -1,5 +1,5 @@
 #pragma once
-// Fills the parts of a packed weight (docs/design.md, "Frozen weights: one packed copy") from rows,
+// Fills the parts of a packed weight (docs/plan.md, "Frozen weights") from rows,
 // and reads them back.
 
 #include "runtime/Result.h"

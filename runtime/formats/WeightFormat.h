@@ -1,6 +1,6 @@
 #pragma once
 // How kernels see a frozen weight, whatever file it came from, and how that is written
-// (docs/design.md, "Frozen weights"). No dependencies: compiler and runtime include it.
+// (docs/plan.md, "Frozen weights"). No dependencies: compiler and runtime include it.
 
 #include "runtime/formats/Codebooks.h"
 

@@ -179,11 +179,6 @@ Result<std::string> Tokenizer::tokenText(int32_t id) const {
 
 int32_t Tokenizer::idOf(std::string_view token) const { return parts->all.lookup(token); }
 
-bool Tokenizer::isSpecial(int32_t id) const {
-  return parts->has(id) && parts->addedById[static_cast<size_t>(id)] &&
-         parts->addedById[static_cast<size_t>(id)]->special;
-}
-
 int32_t Tokenizer::bos() const { return parts->data.bos; }
 int32_t Tokenizer::eos() const { return parts->data.eos; }
 bool Tokenizer::addBos() const { return parts->data.addBos; }

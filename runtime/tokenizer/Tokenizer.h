@@ -54,7 +54,6 @@ public:
   Result<std::string> tokenText(int32_t id) const;
   /// The id of a token as the file writes it, or -1.
   int32_t idOf(std::string_view token) const;
-  bool isSpecial(int32_t id) const;
 
   /// -1 where the file names none.
   int32_t bos() const;

@@ -77,7 +77,6 @@ public:
   void seek(const DataPosition &position);
   /// Epochs seen, with the part of the present one.
   double epochs() const;
-  int64_t microBatchesPerEpoch() const { return microCount; }
   /// Updates that `epochs` epochs make (rounded up); rows of later epochs are taken to be as many
   /// as of the first.
   int64_t stepsOf(double epochs) const;

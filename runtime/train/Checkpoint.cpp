@@ -374,14 +374,6 @@ Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &
   return StagedCheckpoint{std::move(folder), "checkpoint-" + std::to_string(state.step), hash};
 }
 
-Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
-                             const TrainedFloats &trained, const formats::Adapter &adapter,
-                             const TrainerState &state, const RunIdentity &identity) {
-  Result<StagedCheckpoint> staged =
-      stageCheckpoint(outDir, plan, trained, adapter, state, identity);
-  return staged ? staged->folder.commit() : Result<void>(staged.error());
-}
-
 CheckpointFacts inspectCheckpoint(const std::string &folder, bool listed, bool deep) {
   CheckpointFacts facts;
   std::error_code error;

@@ -76,11 +76,6 @@ Result<StagedCheckpoint> stageCheckpoint(const std::string &outDir, const Plan &
                                          const formats::Adapter &adapter, const TrainerState &state,
                                          const RunIdentity &identity);
 
-/// Writes `outDir/checkpoint-<step>`.
-Result<void> writeCheckpoint(const std::string &outDir, const Plan &plan,
-                             const TrainedFloats &trained, const formats::Adapter &adapter,
-                             const TrainerState &state, const RunIdentity &identity);
-
 /// Checkpoint folders of `outDir`, newest first.
 Result<std::vector<std::string>> listCheckpoints(const std::string &outDir);
 

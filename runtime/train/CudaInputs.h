@@ -43,8 +43,6 @@ public:
   /// The step, unless it stands there already.
   Result<void> step(const LoracStep &step, const gpu::Stream &stream);
 
-  size_t copiesPerBatch() const { return runs.size(); }
-
 private:
   /// Regions that stand one behind another in the arena.
   struct Run {

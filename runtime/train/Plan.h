@@ -1,5 +1,5 @@
 #pragma once
-// plan.json as structs (docs/design.md, "The plan"): what the compiler decided, checked once so
+// plan.json as structs (docs/plan.md): what the compiler decided, checked once so
 // that a step needs no checks.
 
 #include "runtime/Result.h"

@@ -51,7 +51,7 @@ class KQuants : public testing::TestWithParam<const char *> {};
 TEST_P(KQuants, Logits) {
   CompiledSpec compiled(fmt::format("kquants_{}", GetParam()), spec(model(), GetParam()));
   ASSERT_TRUE(compiled.session());
-  // By the table of types in docs/design.md, over the file's; and five norms.
+  // By the table of types in docs/plan.md, over the file's; and five norms.
   int64_t bytes = 0;
   for (const train::PlanWeight &weight : compiled.session()->plan.weights)
     for (const train::PlanPart &part : weight.parts)

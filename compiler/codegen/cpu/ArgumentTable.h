@@ -1,6 +1,6 @@
 #pragma once
-// The buffers that each kernel family of the CPU takes, in order (docs/design.md, "Kernel
-// families").
+// The buffers that each kernel family of the CPU takes, in order (docs/plan.md, "Kernel
+// families (cpu)").
 
 #include "compiler/dialect/LoraOps.h"
 

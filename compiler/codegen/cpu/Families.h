@@ -1,5 +1,5 @@
 #pragma once
-// The kernel families of the CPU target (docs/design.md, "Kernel families").
+// The kernel families of the CPU target (docs/plan.md, "Kernel families (cpu)").
 // A family is one file in families/ and one line in Families.def.
 
 #include "compiler/codegen/cpu/Target.h"

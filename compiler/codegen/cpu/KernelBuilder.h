@@ -136,7 +136,6 @@ public:
   Value trunc(Value x, mlir::Type to) { return mlir::arith::TruncIOp::create(b, loc, to, x); }
   Value bitcast(Value x, mlir::Type to) { return mlir::arith::BitcastOp::create(b, loc, to, x); }
   Value toFloat(Value x, mlir::Type to) { return mlir::arith::SIToFPOp::create(b, loc, to, x); }
-  Value toInt(Value x, mlir::Type to) { return mlir::arith::FPToSIOp::create(b, loc, to, x); }
   /// Signed integer (i32) to index and back.
   Value toIndex(Value x) { return mlir::arith::IndexCastOp::create(b, loc, indexType(), x); }
   /// Unsigned: i8, i16 or i32 to index.

@@ -317,7 +317,6 @@ private:
 #include "dsl/Functions.def"
         .Case([&](math::Exp2Op o) { return mathFunction(o, "exp2"); })
         .Case([&](math::AbsFOp o) { return mathFunction(o, "fabs"); })
-        .Case([&](math::RsqrtOp o) { return mathFunction(o, "rsqrt"); })
         .Case([&](gpu::ThreadIdOp o) {
           return define(o, "(int)threadIdx." + gpu::stringifyDimension(o.getDimension()));
         })

@@ -258,7 +258,6 @@ Num DeviceBuilder::exp2(Num x) { return {this, math::Exp2Op::create(b, loc, x.v)
 Num DeviceBuilder::log(Num x) { return {this, math::LogOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::sqrt(Num x) { return {this, math::SqrtOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::tanh(Num x) { return {this, math::TanhOp::create(b, loc, x.v)}; }
-Num DeviceBuilder::rsqrt(Num x) { return {this, math::RsqrtOp::create(b, loc, x.v)}; }
 Num DeviceBuilder::toNum(Int x) { return {this, arith::SIToFPOp::create(b, loc, f32(), x.v)}; }
 Num DeviceBuilder::toF64(Num x) {
   return {this, arith::ExtFOp::create(b, loc, b.getF64Type(), x.v)};

@@ -79,7 +79,6 @@ public:
   Int block(mlir::gpu::Dimension dimension);
   Int blockX() { return block(mlir::gpu::Dimension::x); }
   Int blockY() { return block(mlir::gpu::Dimension::y); }
-  Int blockZ() { return block(mlir::gpu::Dimension::z); }
   Int stepInt(llvm::StringRef field);
   Num stepNum(llvm::StringRef field);
   /// The launch's rows that exist in this micro-batch (docs/cuda.md).
@@ -105,7 +104,6 @@ public:
   Num log(Num x);
   Num sqrt(Num x);
   Num tanh(Num x);
-  Num rsqrt(Num x);
   Num toNum(Int x);
   Num toF64(Num x);
   Num toF32(Num x);

@@ -1,5 +1,5 @@
 #pragma once
-// The kernel families of the CUDA target (docs/design.md, "Kernel families"; docs/cuda.md). A
+// The kernel families of the CUDA target (docs/plan.md, "Kernel families (cpu)"; docs/cuda.md). A
 // family is one file in families/ and one line in Families.def; its parameters and buffers are
 // those of the CPU's family of the same name.
 

@@ -63,7 +63,7 @@ struct Array {
 /// The leading dimension of an activation with n columns.
 inline int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-/// An activation [rows, n] as docs/design.md lays it out; columns n..ld are NaN.
+/// An activation [rows, n] as docs/plan.md lays it out; columns n..ld are NaN.
 struct Padded {
   Padded(int64_t rows, int64_t n)
       : rows(rows), n(n), ld(padded(n)),

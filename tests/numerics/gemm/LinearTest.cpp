@@ -1,5 +1,5 @@
 // linear_forward and linear_backward over every storage format: bit for bit the chain that
-// docs/design.md states, close to the product in float64, the same for every cut of the tiles.
+// docs/plan.md states, close to the product in float64, the same for every cut of the tiles.
 
 #include "tests/numerics/gemm/PackedMatrix.h"
 #include <cmath>

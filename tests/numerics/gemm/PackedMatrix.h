@@ -1,4 +1,4 @@
-// A random frozen weight in any storage format: its parts as docs/design.md lays them out, and its
+// A random frozen weight in any storage format: its parts as docs/plan.md lays them out, and its
 // values.
 #ifndef LORAC_TESTS_NUMERICS_GEMM_PACKEDMATRIX_H
 #define LORAC_TESTS_NUMERICS_GEMM_PACKEDMATRIX_H
@@ -13,7 +13,7 @@ struct PackedMatrix {
   std::vector<Aligned> parts;
   std::vector<float> values; ///< [n][k]
 
-  /// `format` as docs/design.md spells it. Scales of rows beyond n and padding are poisoned where
+  /// `format` as docs/plan.md spells it. Scales of rows beyond n and padding are poisoned where
   /// the format allows it.
   PackedMatrix(const std::string &format, int64_t n, int64_t k, unsigned seed);
   float at(int64_t row, int64_t column) const { return values[row * k + column]; }

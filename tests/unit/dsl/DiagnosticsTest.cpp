@@ -87,15 +87,11 @@ TEST(Diagnostics, Nearest) {
   EXPECT_EQ(nearest("", words), "");
 }
 
-TEST(Diagnostics, OnlyForeign) {
+TEST(Diagnostics, OfAFileWithoutAPlace) {
   Diagnostics diags;
-  EXPECT_FALSE(diags.onlyForeign());
   diags.error({std::make_shared<SourceFile>("config.json", "", Origin::Model), 0, 0, 0, 0},
               "no 'hidden_size'");
-  EXPECT_TRUE(diags.onlyForeign());
   EXPECT_EQ(diags.text(), "config.json: error: no 'hidden_size'\n");
-  diags.error({file("x"), 1, 1, 1, 2}, "ours");
-  EXPECT_FALSE(diags.onlyForeign());
 }
 
 } // namespace

@@ -85,7 +85,9 @@ size_t checkFile(const std::string &path) {
       const std::vector<float> expected = take(file.floats(name));
       for (int64_t i = 0; i < count; ++i) {
         const int64_t b = i / c.block;
-        const float scale = dq ? decodeNested(nestedCodes[b], nested[b / 256], offset) : absmax[b];
+        const float scale =
+            dq ? dynamicMap(Dynamic8::Signed)[nestedCodes[b]] * nested[b / 256] + offset
+               : absmax[b];
         EXPECT_EQ(codebooks[size_t(c.type)].values[codes[i]] * scale, expected[i])
             << name << " " << i;
       }

@@ -1,5 +1,6 @@
 // Packing and unpacking: every format against values computed without panels.
 #include "runtime/formats/PackedWeight.h"
+#include "runtime/formats/Dynamic8.h"
 #include "runtime/formats/Nf4.h"
 #include "tests/unit/formats/Matrices.h"
 #include "tests/unit/formats/Support.h"
@@ -52,7 +53,7 @@ std::vector<float> flatFourBit(const WeightFormat &format, const std::vector<flo
     std::vector<float> nested((absmax.size() + 255) / 256);
     quantizeNested(absmax, offset, bytes.data(), nested.data());
     for (size_t i = 0; i < scales.size(); ++i)
-      scales[i] = decodeNested(bytes[i], nested[i / 256], offset);
+      scales[i] = dynamicMap(Dynamic8::Signed)[bytes[i]] * nested[i / 256] + offset;
   }
   std::vector<float> out(w.size());
   for (size_t i = 0; i < w.size(); ++i)

@@ -1,6 +1,6 @@
 // A libcuda.so.1 that runs nothing: memory is the host's, launches are counted, and LORAC_FAKE_CUDA
-// says what fails ("count=0,memory=1000000,launch=700@3": the third launch). Enough to see that
-// every failure of a driver is told in words.
+// says what fails ("count=0,memory=1000000,launch=700@3,upload=700@2": the third launch, the second
+// upload). Enough to see that every failure of a driver is told in words.
 
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +28,7 @@ long setting(const char *key, long fallback, long *at = nullptr) {
 }
 
 size_t used = 0;
-long launches = 0;
+long launches = 0, uploads = 0, uploadThatFails = 0;
 int sticky = 0;
 
 struct Block {
@@ -101,6 +101,12 @@ FAKE cuMemAllocHost_v2(void **out, size_t bytes) {
 }
 FAKE cuMemFreeHost(void *memory) { return std::free(memory), 0; }
 FAKE cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *) {
+  long at = 0;
+  const long failed = setting("upload", 0, &at);
+  if (at != uploadThatFails)
+    uploads = 0, uploadThatFails = at;
+  if (failed && ++uploads == at)
+    return int(failed);
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
   return sticky;
 }

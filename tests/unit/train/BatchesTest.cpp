@@ -126,7 +126,6 @@ TEST(Batches, FixedBatchesRunRound) {
 TEST(Batches, StepsOfEpochs) {
   Corpus corpus = makeCorpus(std::vector<uint32_t>(10, 4));
   BatchStream stream(corpus, {4, 4, 64, 2, false, 7}); // 3 micro-batches, 2 windows an epoch
-  EXPECT_EQ(stream.microBatchesPerEpoch(), 3);
   EXPECT_EQ(stream.stepsOf(1), 2);
   EXPECT_EQ(stream.stepsOf(2.5), 5);
   EXPECT_EQ(stream.nextWindow().size(), 2u);

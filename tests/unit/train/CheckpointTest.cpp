@@ -54,10 +54,10 @@ protected:
   std::string save() {
     RunConfig run;
     run.r = 1;
-    Result<void> written =
-        writeCheckpoint(out.string(), plan, trained(),
+    Result<StagedCheckpoint> staged =
+        stageCheckpoint(out.string(), plan, trained(),
                         takeAdapter(plan, trained().params, run, "base"), state, identity);
-    EXPECT_TRUE(written) << written.error().message;
+    EXPECT_TRUE(staged && staged->folder.commit());
     return checkpointPath(out.string(), state.step);
   }
   std::string path(const std::string &name) const { return folder + "/" + name; }
@@ -297,10 +297,11 @@ TEST_F(CheckpointTest, HasTheBytesThatItAlwaysHad) {
   run.adalora.emplace();
   const TripletSets live = {{0, 1, 2}, {0, 1}};
   state.step = 12;
-  Result<void> written =
-      writeCheckpoint(out.string(), plan, trained(),
+  Result<StagedCheckpoint> staged =
+      stageCheckpoint(out.string(), plan, trained(),
                       takeAdapter(plan, trained().params, run, "base", &live), state, identity);
-  ASSERT_TRUE(written) << written.error().message;
+  ASSERT_TRUE(staged) << staged.error().message;
+  ASSERT_TRUE(staged->folder.commit());
   folder = checkpointPath(out.string(), 12);
   EXPECT_EQ(*formats::hashFile(path("optimizer.safetensors")), "ee6a081c9f5cd86418b96cc641e1c63b");
 }

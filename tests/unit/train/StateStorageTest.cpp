@@ -199,9 +199,10 @@ TEST_F(StateStorage, ACheckpointGivesTheSameBytes) {
   const RunIdentity identity{"cpu", "model", "data", {{"optimizer.name", "adamw_8bit"}}, 20, true};
   TrainerState state;
   state.step = 10, state.totalSteps = 20;
-  Result<void> written = writeCheckpoint(
+  Result<StagedCheckpoint> staged = stageCheckpoint(
       out.string(), plan, trained, takeAdapter(plan, trained.params, run, "base"), state, identity);
-  ASSERT_TRUE(written) << written.error().message;
+  ASSERT_TRUE(staged) << staged.error().message;
+  ASSERT_TRUE(staged->folder.commit());
   const std::string before(arena.at<char>(0), size_t(plan.arenaBytes));
   for (const PlanRegion &region : plan.trained())
     std::fill_n(arena.at<char>(region.offset), region.bytes(), char(0));

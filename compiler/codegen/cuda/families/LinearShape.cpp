@@ -9,7 +9,7 @@ namespace {
 
 struct Choice {
   TileShape tile;
-  double rate; ///< of an H100 (docs/gpu.md); the largest is 1
+  double rate; ///< of an H100 (docs/measured/gpu.md); the largest is 1
 };
 constexpr Choice ofWarps[] = {
     {{256, 128, 64, 64}, 1.0}, {{128, 128, 64, 32}, 0.75}, {{64, 64, 32, 32}, 0.6}};
