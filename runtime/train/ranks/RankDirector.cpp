@@ -65,11 +65,10 @@ Result<RankNews> RankDirector::afterUpdate(const StepFacts &facts) {
   if (!training)
     return RankNews();
   const int64_t index = facts.step - 1;
+  const std::vector<float> scalars =
+      stepScalars(session.plan.importanceScalars, session.groups, facts.rate, facts.update);
   LORAC_TRY_ASSIGN(std::optional<Allocation> made,
-                   training->afterUpdate(*session.backend,
-                                         stepScalars(session.plan.importanceScalars, session.groups,
-                                                     facts.rate, facts.update),
-                                         index));
+                   training->afterUpdate(*session.backend, scalars, index));
   if (!made)
     return RankNews();
   const RankAllocator &allocator = training->allocator();
