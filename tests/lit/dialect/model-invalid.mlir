@@ -69,7 +69,7 @@ lora.program micro_batch @f(%ids: tensor<?xi32>, %w: !lora.weight<4, vector>) {
 
 // rms_norm_c1
 lora.program micro_batch @f(%x: tensor<?x8xf32>, %w: !lora.weight<4, vector>) {
-  // expected-error@+1 {{needs a weight as long as a row, got 'tensor<?x8xf32>' and '!lora.weight<4, vector>'}}
+  // expected-error@+1 {{needs a weight as long as the last dimension, got 'tensor<?x8xf32>' and '!lora.weight<4, vector>'}}
   %y = lora.rms_norm %x, %w eps 1.0e-05 : (tensor<?x8xf32>, !lora.weight<4, vector>) -> tensor<?x8xf32>
   lora.return
 }
