@@ -170,8 +170,9 @@ std::vector<std::string> bound(Keys keys, ModelFacts::Kind kind,
   BoundModel model;
   EXPECT_FALSE(bind(llama(), {}, facts(kind, std::move(keys), std::move(tensors)), model, diags));
   for (const Diagnostic &diagnostic : diags.all())
-    if (diagnostic.severity == Severity::Error)
+    if (diagnostic.severity == Severity::Error) {
       EXPECT_EQ(diagnostic.range.file->origin, Origin::Model) << diagnostic.message;
+    }
   return messages(diags);
 }
 
