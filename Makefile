@@ -60,7 +60,7 @@ reliability: setup ## kills, I/O faults, bit flips, signals and fuzzing of what 
 	@bash $(SCRIPTS)/reliability.sh $(BUILD) $(RELIABILITY)
 
 generated: setup programs ## renew the committed dumps of the tiny specs
-	@for spec in tiny_lora tiny_qlora tiny_loraplus tiny_adalora; do \
+	@for spec in tiny_lora tiny_rslora tiny_qlora tiny_loraplus tiny_adalora; do \
 	  $(BUILD)/lorac compile specs/$$spec.toml --cpu x86-64-v3 -o generated/$$spec || exit 1; done
 
 format: ## clang-format on our sources

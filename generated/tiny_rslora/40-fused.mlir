@@ -1,7 +1,7 @@
 #loc14 = loc("ids")
 #loc15 = loc("positions")
 #loc16 = loc("segments")
-#loc32 = loc("specs/architectures/llama.toml":59:16 to :63)
+#loc32 = loc("specs/architectures/llama.toml":64:16 to :63)
 #loc36 = loc("h")
 #loc38 = loc("labels")
 module @tiny_rslora {
@@ -10,8 +10,9 @@ module @tiny_rslora {
     lora.layers 0 to 0 kept 417792 flops 245760 again ["post_attention_layernorm", "map"] loc(#loc39)
     lora.layers 1 to 1 kept 385024 flops 311296 again ["input_layernorm", "post_attention_layernorm", "map"] loc(#loc39)
   } loc(#loc39)
-  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc39)
+  lora.model "llama" {head_dim = 16 : i64, hidden_size = 64 : i64, intermediate_size = 176 : i64, layers = 2 : i64, max_position_embeddings = 256 : i64, n_heads = 4 : i64, n_kv_heads = 2 : i64, rms_norm_eps = 1.000000e-05 : f64, rope_factor = 0 : i64, rope_high_freq_factor = 0 : i64, rope_low_freq_factor = 0 : i64, rope_original_positions = 0 : i64, rope_theta = 10000 : i64, tie_word_embeddings = 0 : i64, vocab_size = 512 : i64} loc(#loc39)
   lora.limits tokens 128 length 32 loc(#loc39)
+  lora.frequencies @frequencies [1.000000e+00, 3.162278e-01, 1.000000e-01, 3.162278e-02, 1.000000e-02, 3.162278e-03, 1.000000e-03, 3.162278e-04] factor 1.000000e+00 loc(#loc39)
   lora.frozen @model.embed_tokens.weight : !lora.weight<512x64, f32> {gguf = "token_embd.weight", kind = "embedding"} loc(#loc40)
   lora.frozen @model.layers.0.input_layernorm.weight : !lora.weight<64, vector> layer 0 {gguf = "blk.0.attn_norm.weight", kind = "norm"} loc(#loc41)
   lora.frozen @model.layers.1.input_layernorm.weight : !lora.weight<64, vector> layer 1 {gguf = "blk.1.attn_norm.weight", kind = "norm"} loc(#loc42)
@@ -94,7 +95,7 @@ module @tiny_rslora {
     %model.layers.0.self_attn.q_proj_4 = lora.fused : tensor<?x4x16xf32> {
       %model.layers.0.self_attn.q_proj_41 = lora.adapted_linear(%model.layers.0.input_layernorm_1, %model.layers.0.self_attn.q_proj) low_rank(%model.layers.0.self_attn.q_proj_3, %0) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<64x64, f32>, tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32> loc(#loc67)
       %18 = lora.view %model.layers.0.self_attn.q_proj_41 : tensor<?x64xf32> to tensor<?x4x16xf32> loc(#loc20)
-      %q = lora.rope %18, %positions theta 1.000000e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+      %q = lora.rope %18, %positions by @frequencies : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
       lora.yield %q : tensor<?x4x16xf32> loc(#loc67)
     } loc(#loc67)
     %model.layers.0.self_attn.k_proj_5 = lora.use @model.layers.0.self_attn.k_proj.weight : !lora.weight<32x64, f32> loc(#loc71)
@@ -102,7 +103,7 @@ module @tiny_rslora {
     %model.layers.0.self_attn.k_proj_6 = lora.fused : tensor<?x2x16xf32> {
       %model.layers.0.self_attn.k_proj_41 = lora.adapted_linear(%model.layers.0.input_layernorm_1, %model.layers.0.self_attn.k_proj_5) low_rank(%model.layers.0.self_attn.k_proj, %1) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<32x64, f32>, tensor<?x4xf32>, tensor<32x4xf32>) -> tensor<?x32xf32> loc(#loc71)
       %18 = lora.view %model.layers.0.self_attn.k_proj_41 : tensor<?x32xf32> to tensor<?x2x16xf32> loc(#loc23)
-      %k = lora.rope %18, %positions theta 1.000000e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+      %k = lora.rope %18, %positions by @frequencies : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
       lora.yield %k : tensor<?x2x16xf32> loc(#loc71)
     } loc(#loc71)
     %model.layers.0.self_attn.v_proj_7 = lora.use @model.layers.0.self_attn.v_proj.weight : !lora.weight<32x64, f32> loc(#loc73)
@@ -129,7 +130,7 @@ module @tiny_rslora {
     %model.layers.0.mlp.up_proj_16 = lora.fused : tensor<?x176xf32> {
       %model.layers.0.mlp.up_proj_41 = lora.adapted_linear(%model.layers.0.post_attention_layernorm_11, %model.layers.0.mlp.up_proj_15) low_rank(%model.layers.0.mlp.up_proj, %6) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<176x64, f32>, tensor<?x4xf32>, tensor<176x4xf32>) -> tensor<?x176xf32> loc(#loc80)
       %18 = lora.map %model.layers.0.mlp.gate_proj_14, %model.layers.0.mlp.up_proj_41 : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-      ^bb0(%arg3: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg3: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %19 = arith.negf %arg3 : f32 loc(#loc33)
         %20 = math.exp %19 : f32 loc(#loc33)
@@ -157,7 +158,7 @@ module @tiny_rslora {
     %model.layers.1.self_attn.q_proj_22 = lora.fused : tensor<?x4x16xf32> {
       %model.layers.1.self_attn.q_proj_41 = lora.adapted_linear(%model.layers.1.input_layernorm_19, %model.layers.1.self_attn.q_proj) low_rank(%model.layers.1.self_attn.q_proj_21, %9) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<64x64, f32>, tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32> loc(#loc84)
       %18 = lora.view %model.layers.1.self_attn.q_proj_41 : tensor<?x64xf32> to tensor<?x4x16xf32> loc(#loc20)
-      %q = lora.rope %18, %positions theta 1.000000e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+      %q = lora.rope %18, %positions by @frequencies : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
       lora.yield %q : tensor<?x4x16xf32> loc(#loc84)
     } loc(#loc84)
     %model.layers.1.self_attn.k_proj_23 = lora.use @model.layers.1.self_attn.k_proj.weight : !lora.weight<32x64, f32> loc(#loc87)
@@ -165,7 +166,7 @@ module @tiny_rslora {
     %model.layers.1.self_attn.k_proj_24 = lora.fused : tensor<?x2x16xf32> {
       %model.layers.1.self_attn.k_proj_41 = lora.adapted_linear(%model.layers.1.input_layernorm_19, %model.layers.1.self_attn.k_proj_23) low_rank(%model.layers.1.self_attn.k_proj, %10) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<32x64, f32>, tensor<?x4xf32>, tensor<32x4xf32>) -> tensor<?x32xf32> loc(#loc87)
       %18 = lora.view %model.layers.1.self_attn.k_proj_41 : tensor<?x32xf32> to tensor<?x2x16xf32> loc(#loc23)
-      %k = lora.rope %18, %positions theta 1.000000e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+      %k = lora.rope %18, %positions by @frequencies : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
       lora.yield %k : tensor<?x2x16xf32> loc(#loc87)
     } loc(#loc87)
     %model.layers.1.self_attn.v_proj_25 = lora.use @model.layers.1.self_attn.v_proj.weight : !lora.weight<32x64, f32> loc(#loc88)
@@ -192,7 +193,7 @@ module @tiny_rslora {
     %model.layers.1.mlp.up_proj_37 = lora.fused : tensor<?x176xf32> {
       %model.layers.1.mlp.up_proj_41 = lora.adapted_linear(%model.layers.1.post_attention_layernorm_32, %model.layers.1.mlp.up_proj_36) low_rank(%model.layers.1.mlp.up_proj, %15) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<176x64, f32>, tensor<?x4xf32>, tensor<176x4xf32>) -> tensor<?x176xf32> loc(#loc94)
       %18 = lora.map %model.layers.1.mlp.gate_proj_35, %model.layers.1.mlp.up_proj_41 : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-      ^bb0(%arg3: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg3: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %19 = arith.negf %arg3 : f32 loc(#loc33)
         %20 = math.exp %19 : f32 loc(#loc33)
@@ -237,7 +238,7 @@ module @tiny_rslora {
     %model.layers.0.self_attn.q_proj_4 = lora.fused : tensor<?x4x16xf32> {
       %model.layers.0.self_attn.q_proj_123 = lora.adapted_linear(%model.layers.0.input_layernorm_1, %model.layers.0.self_attn.q_proj) low_rank(%model.layers.0.self_attn.q_proj_3, %0) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<64x64, f32>, tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32> loc(#loc67)
       %24 = lora.view %model.layers.0.self_attn.q_proj_123 : tensor<?x64xf32> to tensor<?x4x16xf32> loc(#loc20)
-      %q_124 = lora.rope %24, %positions theta 1.000000e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+      %q_124 = lora.rope %24, %positions by @frequencies : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
       lora.yield %q_124 : tensor<?x4x16xf32> loc(#loc67)
     } loc(#loc67)
     %model.layers.0.self_attn.k_proj_5 = lora.use @model.layers.0.self_attn.k_proj.weight : !lora.weight<32x64, f32> loc(#loc71)
@@ -245,7 +246,7 @@ module @tiny_rslora {
     %model.layers.0.self_attn.k_proj_6 = lora.fused : tensor<?x2x16xf32> {
       %model.layers.0.self_attn.k_proj_123 = lora.adapted_linear(%model.layers.0.input_layernorm_1, %model.layers.0.self_attn.k_proj_5) low_rank(%model.layers.0.self_attn.k_proj, %1) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<32x64, f32>, tensor<?x4xf32>, tensor<32x4xf32>) -> tensor<?x32xf32> loc(#loc71)
       %24 = lora.view %model.layers.0.self_attn.k_proj_123 : tensor<?x32xf32> to tensor<?x2x16xf32> loc(#loc23)
-      %k_124 = lora.rope %24, %positions theta 1.000000e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+      %k_124 = lora.rope %24, %positions by @frequencies : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
       lora.yield %k_124 : tensor<?x2x16xf32> loc(#loc71)
     } loc(#loc71)
     %model.layers.0.self_attn.v_proj_7 = lora.use @model.layers.0.self_attn.v_proj.weight : !lora.weight<32x64, f32> loc(#loc73)
@@ -272,7 +273,7 @@ module @tiny_rslora {
     %model.layers.0.mlp.up_proj_16:2 = lora.fused : tensor<?x176xf32>, tensor<?x176xf32> {
       %model.layers.0.mlp.up_proj_123 = lora.adapted_linear(%model.layers.0.post_attention_layernorm_11, %model.layers.0.mlp.up_proj_15) low_rank(%model.layers.0.mlp.up_proj, %6) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<176x64, f32>, tensor<?x4xf32>, tensor<176x4xf32>) -> tensor<?x176xf32> loc(#loc80)
       %24 = lora.map %model.layers.0.mlp.gate_proj_14, %model.layers.0.mlp.up_proj_123 : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %25 = arith.negf %arg4 : f32 loc(#loc33)
         %26 = math.exp %25 : f32 loc(#loc33)
@@ -300,7 +301,7 @@ module @tiny_rslora {
     %model.layers.1.self_attn.q_proj_22 = lora.fused : tensor<?x4x16xf32> {
       %model.layers.1.self_attn.q_proj_123 = lora.adapted_linear(%model.layers.1.input_layernorm_19, %model.layers.1.self_attn.q_proj) low_rank(%model.layers.1.self_attn.q_proj_21, %9) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<64x64, f32>, tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32> loc(#loc84)
       %24 = lora.view %model.layers.1.self_attn.q_proj_123 : tensor<?x64xf32> to tensor<?x4x16xf32> loc(#loc20)
-      %q_124 = lora.rope %24, %positions theta 1.000000e+04 : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+      %q_124 = lora.rope %24, %positions by @frequencies : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
       lora.yield %q_124 : tensor<?x4x16xf32> loc(#loc84)
     } loc(#loc84)
     %model.layers.1.self_attn.k_proj_23 = lora.use @model.layers.1.self_attn.k_proj.weight : !lora.weight<32x64, f32> loc(#loc87)
@@ -308,7 +309,7 @@ module @tiny_rslora {
     %model.layers.1.self_attn.k_proj_24 = lora.fused : tensor<?x2x16xf32> {
       %model.layers.1.self_attn.k_proj_123 = lora.adapted_linear(%model.layers.1.input_layernorm_19, %model.layers.1.self_attn.k_proj_23) low_rank(%model.layers.1.self_attn.k_proj, %10) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<32x64, f32>, tensor<?x4xf32>, tensor<32x4xf32>) -> tensor<?x32xf32> loc(#loc87)
       %24 = lora.view %model.layers.1.self_attn.k_proj_123 : tensor<?x32xf32> to tensor<?x2x16xf32> loc(#loc23)
-      %k_124 = lora.rope %24, %positions theta 1.000000e+04 : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+      %k_124 = lora.rope %24, %positions by @frequencies : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
       lora.yield %k_124 : tensor<?x2x16xf32> loc(#loc87)
     } loc(#loc87)
     %model.layers.1.self_attn.v_proj_25 = lora.use @model.layers.1.self_attn.v_proj.weight : !lora.weight<32x64, f32> loc(#loc88)
@@ -335,7 +336,7 @@ module @tiny_rslora {
     %model.layers.1.mlp.up_proj_37:2 = lora.fused : tensor<?x176xf32>, tensor<?x176xf32> {
       %model.layers.1.mlp.up_proj_123 = lora.adapted_linear(%model.layers.1.post_attention_layernorm_32, %model.layers.1.mlp.up_proj_36) low_rank(%model.layers.1.mlp.up_proj, %15) scale 4.000000e+00 : (tensor<?x64xf32>, !lora.weight<176x64, f32>, tensor<?x4xf32>, tensor<176x4xf32>) -> tensor<?x176xf32> loc(#loc94)
       %24 = lora.map %model.layers.1.mlp.gate_proj_35, %model.layers.1.mlp.up_proj_123 : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %25 = arith.negf %arg4 : f32 loc(#loc33)
         %26 = math.exp %25 : f32 loc(#loc33)
@@ -358,7 +359,7 @@ module @tiny_rslora {
     %model.norm_43 = lora.rms_norm_backward %model.layers.1.mlp.down_proj_39, %model.norm, %lm_head_42 eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>) -> tensor<?x64xf32> loc(#loc97)
     %model.layers.1.mlp.down_proj_44 = lora.matmul nn %model.norm_43, %17 scale 4.000000e+00 : (tensor<?x64xf32>, tensor<64x4xf32>) -> tensor<?x4xf32> loc(#loc96)
     %18 = lora.map %model.layers.1.mlp.gate_proj_35, %model.layers.1.mlp.up_proj_37#1 attributes {recompute} : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-    ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+    ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
       %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
       %24 = arith.negf %arg4 : f32 loc(#loc33)
       %25 = math.exp %24 : f32 loc(#loc33)
@@ -374,7 +375,7 @@ module @tiny_rslora {
     %model.layers.1.mlp.down_proj_47:2 = lora.fused : tensor<?x176xf32>, tensor<?x176xf32> {
       %model.layers.1.mlp.down_proj_123 = lora.adapted_linear_backward(%model.norm_43, %model.layers.1.mlp.down_proj) low_rank(%model.layers.1.mlp.down_proj_44, %16) : (tensor<?x64xf32>, !lora.weight<64x176, f32>, tensor<?x4xf32>, tensor<4x176xf32>) -> tensor<?x176xf32> loc(#loc95)
       %24:2 = lora.map %model.layers.1.mlp.gate_proj_35, %model.layers.1.mlp.up_proj_37#1, %model.layers.1.mlp.down_proj_123 : (tensor<?x176xf32>, tensor<?x176xf32>, tensor<?x176xf32>) -> (tensor<?x176xf32>, tensor<?x176xf32>) {
-      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg6: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg6: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %25 = arith.negf %arg4 : f32 loc(#loc33)
         %26 = math.exp %25 : f32 loc(#loc33)
@@ -421,13 +422,13 @@ module @tiny_rslora {
     %model.layers.1.self_attn.v_proj_68 = lora.columns %model.layers.1.self_attn.q_proj2Bk_proj2Bv_proj_20 from 8 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc86)
     %model.layers.1.self_attn.v_proj_69 = lora.matmul tn %v_66, %model.layers.1.self_attn.v_proj_68 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<?x4xf32>) -> tensor<32x4xf32> loc(#loc86)
     lora.gradient @model.layers.1.self_attn.v_proj.lora_B.weight, %model.layers.1.self_attn.v_proj_69 : tensor<32x4xf32> loc(#loc13)
-    %k = lora.rope %dk, %positions theta 1.000000e+04 inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+    %k = lora.rope %dk, %positions by @frequencies inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
     %19 = lora.view %k : tensor<?x2x16xf32> to tensor<?x32xf32> loc(#loc23)
     %model.layers.1.self_attn.k_proj_70 = lora.matmul nn %19, %10 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<32x4xf32>) -> tensor<?x4xf32> loc(#loc85)
     %model.layers.1.self_attn.k_proj_71 = lora.columns %model.layers.1.self_attn.q_proj2Bk_proj2Bv_proj_20 from 4 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc85)
     %model.layers.1.self_attn.k_proj_72 = lora.matmul tn %19, %model.layers.1.self_attn.k_proj_71 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<?x4xf32>) -> tensor<32x4xf32> loc(#loc85)
     lora.gradient @model.layers.1.self_attn.k_proj.lora_B.weight, %model.layers.1.self_attn.k_proj_72 : tensor<32x4xf32> loc(#loc13)
-    %q = lora.rope %dq, %positions theta 1.000000e+04 inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+    %q = lora.rope %dq, %positions by @frequencies inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
     %20 = lora.view %q : tensor<?x4x16xf32> to tensor<?x64xf32> loc(#loc20)
     %model.layers.1.self_attn.q_proj_73 = lora.matmul nn %20, %9 scale 4.000000e+00 : (tensor<?x64xf32>, tensor<64x4xf32>) -> tensor<?x4xf32> loc(#loc63)
     %model.layers.1.self_attn.q_proj_74 = lora.columns %model.layers.1.self_attn.q_proj2Bk_proj2Bv_proj_20 from 0 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc63)
@@ -444,7 +445,7 @@ module @tiny_rslora {
     %model.layers.1.input_layernorm_83 = lora.rms_norm_backward %model.layers.0.mlp.down_proj_18, %model.layers.1.input_layernorm, %model.layers.1.self_attn.q_proj_82 onto(%model.layers.1.post_attention_layernorm_60) eps 1.000000e-05 : (tensor<?x64xf32>, !lora.weight<64, vector>, tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> loc(#loc83)
     %model.layers.0.mlp.down_proj_84 = lora.matmul nn %model.layers.1.input_layernorm_83, %8 scale 4.000000e+00 : (tensor<?x64xf32>, tensor<64x4xf32>) -> tensor<?x4xf32> loc(#loc82)
     %21 = lora.map %model.layers.0.mlp.gate_proj_14, %model.layers.0.mlp.up_proj_16#1 attributes {recompute} : (tensor<?x176xf32>, tensor<?x176xf32>) -> tensor<?x176xf32> {
-    ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+    ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
       %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
       %24 = arith.negf %arg4 : f32 loc(#loc33)
       %25 = math.exp %24 : f32 loc(#loc33)
@@ -460,7 +461,7 @@ module @tiny_rslora {
     %model.layers.0.mlp.down_proj_87:2 = lora.fused : tensor<?x176xf32>, tensor<?x176xf32> {
       %model.layers.0.mlp.down_proj_123 = lora.adapted_linear_backward(%model.layers.1.input_layernorm_83, %model.layers.0.mlp.down_proj) low_rank(%model.layers.0.mlp.down_proj_84, %7) : (tensor<?x64xf32>, !lora.weight<64x176, f32>, tensor<?x4xf32>, tensor<4x176xf32>) -> tensor<?x176xf32> loc(#loc81)
       %24:2 = lora.map %model.layers.0.mlp.gate_proj_14, %model.layers.0.mlp.up_proj_16#1, %model.layers.0.mlp.down_proj_123 : (tensor<?x176xf32>, tensor<?x176xf32>, tensor<?x176xf32>) -> (tensor<?x176xf32>, tensor<?x176xf32>) {
-      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":59:16 to :63), %arg6: f32 loc("specs/architectures/llama.toml":59:16 to :63)):
+      ^bb0(%arg4: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg5: f32 loc("specs/architectures/llama.toml":64:16 to :63), %arg6: f32 loc("specs/architectures/llama.toml":64:16 to :63)):
         %cst = arith.constant 1.000000e+00 : f32 loc(#loc33)
         %25 = arith.negf %arg4 : f32 loc(#loc33)
         %26 = math.exp %25 : f32 loc(#loc33)
@@ -507,13 +508,13 @@ module @tiny_rslora {
     %model.layers.0.self_attn.v_proj_111 = lora.columns %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_2 from 8 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc69)
     %model.layers.0.self_attn.v_proj_112 = lora.matmul tn %v_109, %model.layers.0.self_attn.v_proj_111 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<?x4xf32>) -> tensor<32x4xf32> loc(#loc69)
     lora.gradient @model.layers.0.self_attn.v_proj.lora_B.weight, %model.layers.0.self_attn.v_proj_112 : tensor<32x4xf32> loc(#loc13)
-    %k_113 = lora.rope %dk_107, %positions theta 1.000000e+04 inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
+    %k_113 = lora.rope %dk_107, %positions by @frequencies inverse : (tensor<?x2x16xf32>, tensor<?xi32>) -> tensor<?x2x16xf32> loc(#loc72)
     %22 = lora.view %k_113 : tensor<?x2x16xf32> to tensor<?x32xf32> loc(#loc23)
     %model.layers.0.self_attn.k_proj_114 = lora.matmul nn %22, %1 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<32x4xf32>) -> tensor<?x4xf32> loc(#loc68)
     %model.layers.0.self_attn.k_proj_115 = lora.columns %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_2 from 4 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc68)
     %model.layers.0.self_attn.k_proj_116 = lora.matmul tn %22, %model.layers.0.self_attn.k_proj_115 scale 4.000000e+00 : (tensor<?x32xf32>, tensor<?x4xf32>) -> tensor<32x4xf32> loc(#loc68)
     lora.gradient @model.layers.0.self_attn.k_proj.lora_B.weight, %model.layers.0.self_attn.k_proj_116 : tensor<32x4xf32> loc(#loc13)
-    %q_117 = lora.rope %dq_106, %positions theta 1.000000e+04 inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
+    %q_117 = lora.rope %dq_106, %positions by @frequencies inverse : (tensor<?x4x16xf32>, tensor<?xi32>) -> tensor<?x4x16xf32> loc(#loc70)
     %23 = lora.view %q_117 : tensor<?x4x16xf32> to tensor<?x64xf32> loc(#loc20)
     %model.layers.0.self_attn.q_proj_118 = lora.matmul nn %23, %0 scale 4.000000e+00 : (tensor<?x64xf32>, tensor<64x4xf32>) -> tensor<?x4xf32> loc(#loc61)
     %model.layers.0.self_attn.q_proj_119 = lora.columns %model.layers.0.self_attn.q_proj2Bk_proj2Bv_proj_2 from 0 : tensor<?x12xf32> to tensor<?x4xf32> loc(#loc61)
@@ -526,38 +527,38 @@ module @tiny_rslora {
   } loc(#loc39)
 } loc(#loc39)
 #loc = loc("specs/tiny_rslora.toml":2:1 to :8)
-#loc1 = loc("specs/architectures/llama.toml":33:1 to :13)
-#loc2 = loc("specs/architectures/llama.toml":34:1 to :16)
-#loc3 = loc("specs/architectures/llama.toml":35:1 to :7)
-#loc4 = loc("specs/architectures/llama.toml":36:1 to :7)
-#loc5 = loc("specs/architectures/llama.toml":37:1 to :7)
-#loc6 = loc("specs/architectures/llama.toml":38:1 to :7)
-#loc7 = loc("specs/architectures/llama.toml":39:1 to :25)
-#loc8 = loc("specs/architectures/llama.toml":40:1 to :10)
-#loc9 = loc("specs/architectures/llama.toml":41:1 to :8)
-#loc10 = loc("specs/architectures/llama.toml":42:1 to :10)
-#loc11 = loc("specs/architectures/llama.toml":43:1 to :5)
-#loc12 = loc("specs/architectures/llama.toml":44:1 to :8)
+#loc1 = loc("specs/architectures/llama.toml":28:1 to :13)
+#loc2 = loc("specs/architectures/llama.toml":29:1 to :16)
+#loc3 = loc("specs/architectures/llama.toml":30:1 to :7)
+#loc4 = loc("specs/architectures/llama.toml":31:1 to :7)
+#loc5 = loc("specs/architectures/llama.toml":32:1 to :7)
+#loc6 = loc("specs/architectures/llama.toml":33:1 to :7)
+#loc7 = loc("specs/architectures/llama.toml":34:1 to :25)
+#loc8 = loc("specs/architectures/llama.toml":35:1 to :10)
+#loc9 = loc("specs/architectures/llama.toml":36:1 to :8)
+#loc10 = loc("specs/architectures/llama.toml":37:1 to :10)
+#loc11 = loc("specs/architectures/llama.toml":38:1 to :5)
+#loc12 = loc("specs/architectures/llama.toml":39:1 to :8)
 #loc13 = loc("specs/tiny_rslora.toml":13:18 to :30)
-#loc17 = loc("specs/architectures/llama.toml":48:5 to :29)
-#loc18 = loc("specs/architectures/llama.toml":53:5 to :33)
-#loc19 = loc("specs/architectures/llama.toml":54:16 to :33)
-#loc20 = loc("specs/architectures/llama.toml":54:10 to :43)
-#loc21 = loc("specs/architectures/llama.toml":54:5 to :44)
-#loc22 = loc("specs/architectures/llama.toml":55:16 to :33)
-#loc23 = loc("specs/architectures/llama.toml":55:10 to :46)
-#loc24 = loc("specs/architectures/llama.toml":55:5 to :47)
-#loc25 = loc("specs/architectures/llama.toml":56:11 to :28)
-#loc26 = loc("specs/architectures/llama.toml":56:5 to :41)
-#loc27 = loc("specs/architectures/llama.toml":57:16 to :42)
-#loc28 = loc("specs/architectures/llama.toml":57:9 to :51)
-#loc29 = loc("specs/architectures/llama.toml":58:5 to :42)
-#loc30 = loc("specs/architectures/llama.toml":59:21 to :41)
-#loc31 = loc("specs/architectures/llama.toml":59:45 to :63)
-#loc33 = loc("specs/architectures/llama.toml":59:16 to :42)
-#loc34 = loc("specs/architectures/llama.toml":59:9 to :75)
-#loc35 = loc("specs/architectures/llama.toml":64:5 to :22)
-#loc37 = loc("specs/architectures/llama.toml":65:10 to :28)
+#loc17 = loc("specs/architectures/llama.toml":53:5 to :29)
+#loc18 = loc("specs/architectures/llama.toml":58:5 to :47)
+#loc19 = loc("specs/architectures/llama.toml":59:16 to :33)
+#loc20 = loc("specs/architectures/llama.toml":59:10 to :43)
+#loc21 = loc("specs/architectures/llama.toml":59:5 to :57)
+#loc22 = loc("specs/architectures/llama.toml":60:16 to :33)
+#loc23 = loc("specs/architectures/llama.toml":60:10 to :46)
+#loc24 = loc("specs/architectures/llama.toml":60:5 to :60)
+#loc25 = loc("specs/architectures/llama.toml":61:11 to :28)
+#loc26 = loc("specs/architectures/llama.toml":61:5 to :41)
+#loc27 = loc("specs/architectures/llama.toml":62:16 to :70)
+#loc28 = loc("specs/architectures/llama.toml":62:9 to :79)
+#loc29 = loc("specs/architectures/llama.toml":63:5 to :56)
+#loc30 = loc("specs/architectures/llama.toml":64:21 to :41)
+#loc31 = loc("specs/architectures/llama.toml":64:45 to :63)
+#loc33 = loc("specs/architectures/llama.toml":64:16 to :42)
+#loc34 = loc("specs/architectures/llama.toml":64:9 to :75)
+#loc35 = loc("specs/architectures/llama.toml":69:5 to :36)
+#loc37 = loc("specs/architectures/llama.toml":70:10 to :28)
 #loc39 = loc("tiny_rslora"(#loc))
 #loc40 = loc("model.embed_tokens.weight"(#loc1))
 #loc41 = loc("model.layers.0.input_layernorm.weight"(#loc2))
