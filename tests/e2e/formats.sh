@@ -41,11 +41,12 @@ cat "$work/stdout"
 # A sample whose answer is cut off trains nothing: it is left out, and counted.
 expect 0 "$lorac" check s.toml --set train.max_length=8 --set data.overlong=truncate
 prints "1 piece without a label left out"
-# Without its prompt an answer is learned from nothing: said. All of one sample left out is no reason to hold out the other.
+# Without its prompt an answer is learned from nothing: said. A sample that is left out does not count among those of which some are held out.
 expect 0 "$lorac" check s.toml --set train.max_length=16
 says "split at train.max_length = 16, so that answers may be trained without their prompt"
-printf '{"prompt": "unseen unseen unseen unseen", "completion": "x"}\n{"prompt": "a", "completion": "b"}\n' >two.jsonl
+printf '{"prompt": "unseen unseen unseen unseen", "completion": "x"}\n{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}\n' >two.jsonl
 expect 0 "$lorac" check s.toml --set data.path=two.jsonl --set data.eval_fraction=0.5 --set train.max_length=8 --set data.overlong=truncate
+prints "1 samples held out"
 # A list in UTF-16 is one, with its places; a key that comes twice in an object of a list is refused there.
 printf '[\n {"prompt": "é", "completion": "c"},\n {"prompt": "p", "completion": "d"}\n]\n' >list.json
 iconv -f UTF-8 -t UTF-16 list.json >wide.json
@@ -68,7 +69,7 @@ with open("long.jsonl", "w") as file:
     for _ in range(20):
         file.write(json.dumps({"prompt": "unseen kernels read rows, " * 1000 + "the ker", "completion": "nel"}) + "\n")
 PYTHON
-expect 0 timeout 60 "$lorac" check s.toml --set data.path=long.jsonl --set train.max_length=100000 --set data.overlong=truncate
+expect 0 timeout 60 "$lorac" check s.toml --set data.path=long.jsonl --set train.max_length=1024
 # What other tools write, with the mend.
 printf '{"prompt": "p", "completion": "c"}\n' >plain.jsonl
 expect 3 "$lorac" check s.toml --set data.path=plain.jsonl --set data.format=jsonl
