@@ -21,10 +21,10 @@ build: ## cmake and ninja, in build/
 programs: # what a user runs, without the tests
 	@bash $(SCRIPTS)/build.sh $(BUILD) lorac lorac-train
 
-test: setup cuda-tools build ## every test
-	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS)
+test: setup cuda-tools build ## every test but the long ones of the CUDA target
+	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -LE long
 
-test-cuda: setup cuda-tools build ## the tests of the CUDA target, on the PTX simulator
+test-cuda: setup cuda-tools build ## all tests of the CUDA target, on the PTX simulator
 	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -R '[Cc]uda|ptxsim|Gpu'
 
 test-gpu: build ## what only a GPU settles: tests on the hardware, kernels beside their floors and cuBLAS
