@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <unistd.h>
 
 namespace lorac::train {
 namespace {
@@ -37,7 +38,7 @@ protected:
   /// On the CPU they are the arena's own.
   float *grads() { return const_cast<float *>(*backend->grads()); }
 
-  std::string path = testing::TempDir() + "cpu-backend.program";
+  std::string path = testing::TempDir() + "cpu-backend." + std::to_string(getpid());
   Payload payload;
   std::unique_ptr<ThreadPool> pool;
   Plan plan;

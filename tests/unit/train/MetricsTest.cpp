@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <unistd.h>
 
 namespace lorac::train {
 namespace {
@@ -25,7 +26,7 @@ TEST(Metrics, Line) {
 }
 
 TEST(Metrics, FileGoesOnBehindTheCheckpoint) {
-  std::string path = testing::TempDir() + "metrics_test.jsonl";
+  std::string path = testing::TempDir() + "metrics." + std::to_string(getpid());
   std::remove(path.c_str());
   {
     Result<MetricsFile> file = MetricsFile::open(path, 0);
