@@ -228,7 +228,8 @@ private:
     if (auto scalars = op.getScalars())
       launch.scalars.assign(scalars->begin(), scalars->end());
     launch.fixedRows = op.getFixed();
-    launch.tiles = tilesOf(op);
+    if (!target.isCuda())
+      launch.tiles = tilesOf(op);
     if (auto grid = op.getGrid())
       llvm::copy(*grid, launch.grid.begin());
     launch.flops = double(int64_t(op.getFlops()));
