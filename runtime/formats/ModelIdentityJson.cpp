@@ -39,6 +39,15 @@ std::string textOf(const Json &in, const char *key) {
   return found != in.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+bool readNumbers(const Json &in, std::vector<float> &out) {
+  for (const Json &value : in) {
+    if (!value.is_number())
+      return false;
+    out.push_back(value.get<float>());
+  }
+  return in.is_array();
+}
+
 std::string dumped(const Json &json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -58,6 +67,8 @@ std::string toJson(const ModelIdentity &identity) {
       entry["otherwise"] = valueJson(*symbol.otherwise);
     if (!symbol.ggufAbsentTensor.empty())
       entry["gguf_absent_tensor"] = symbol.ggufAbsentTensor;
+    if (symbol.ofFrequencies)
+      entry["of_frequencies"] = true;
   }
   for (const ModelExpectation &expects : identity.expects) {
     Json values = Json::array();
@@ -69,6 +80,8 @@ std::string toJson(const ModelIdentity &identity) {
                               {"values", values},
                               {"why", expects.why}});
   }
+  if (!identity.frequencies.empty())
+    out["frequencies"] = identity.frequencies;
   if (!identity.ropeDivisors.empty())
     out["rope_divisors"] = {{"tensor", identity.ropeDivisors}, {"values", identity.divisors}};
   return dumped(out);
@@ -98,6 +111,7 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                        *value};
     if (entry.contains("otherwise"))
       symbol.otherwise = valueOf(entry["otherwise"]);
+    symbol.ofFrequencies = entry.contains("of_frequencies");
     identity.symbols.push_back(std::move(symbol));
   }
   for (const Json &entry : json["expects"]) {
@@ -118,12 +132,13 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
         !(*divisors)["values"].is_array())
       return wrong;
     identity.ropeDivisors = textOf(*divisors, "tensor");
-    for (const Json &value : (*divisors)["values"]) {
-      if (!value.is_number())
-        return wrong;
-      identity.divisors.push_back(value.get<float>());
-    }
+    if (!readNumbers((*divisors)["values"], identity.divisors))
+      return wrong;
   }
+  if (const auto scaled = json.find("frequencies"); scaled != json.end())
+    for (const auto &[name, values] : scaled->items())
+      if (!readNumbers(values, identity.frequencies[name]))
+        return wrong;
   return identity;
 }
 
