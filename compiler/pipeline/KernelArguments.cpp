@@ -37,27 +37,27 @@ std::vector<Passed> passedBy(LaunchOp launch, WeightLayout layout) {
   return passed;
 }
 
-ArgumentSize sizeOf(const std::string &text, KernelOp kernel) {
+train::LaunchSize sizeOf(const std::string &text, KernelOp kernel) {
   DictionaryAttr params = kernel.getParams();
   if (text == "rows")
-    return {ArgumentSize::Rows};
+    return {train::LaunchSize::Rows};
   if (text == "starts")
-    return {ArgumentSize::Starts};
+    return {train::LaunchSize::Starts};
   if (llvm::isDigit(text[0]))
-    return {ArgumentSize::Number, std::stoll(text)};
+    return {train::LaunchSize::Number, std::stoll(text)};
   if (text.back() == '^') // whole panels are stored
-    return {ArgumentSize::Number,
+    return {train::LaunchSize::Number,
             cpu::roundUp(sizeOf(text.substr(0, text.size() - 1), kernel).value, 16)};
   if (size_t times = text.find('*'); times != std::string::npos) { // a param that is absent is 1
     const std::string count = text.substr(0, times);
-    return {ArgumentSize::Number, (params.contains(count) ? cpu::intParam(params, count) : 1) *
-                                      cpu::intParam(params, text.substr(times + 1))};
+    return {train::LaunchSize::Number, (params.contains(count) ? cpu::intParam(params, count) : 1) *
+                                           cpu::intParam(params, text.substr(times + 1))};
   }
   if (auto scalars = params.getAs<ArrayAttr>("scalars"))
     for (auto [i, name] : llvm::enumerate(scalars.getAsValueRange<StringAttr>()))
       if (name == text)
-        return {ArgumentSize::Scalar, int64_t(i)};
-  return {ArgumentSize::Number, cpu::intParam(params, text)};
+        return {train::LaunchSize::Scalar, int64_t(i)};
+  return {train::LaunchSize::Number, cpu::intParam(params, text)};
 }
 
 /// What the CPU's family states.
@@ -70,12 +70,12 @@ KernelArguments statedBy(KernelOp kernel, const std::vector<Passed> &first) {
           name == "rank" && params.contains("most_rank") ? cpu::intParam(params, "most_rank") : 0);
   auto add = [&](const cpu::ArgumentText &text) {
     const size_t at = out.buffers.size();
-    const ArgumentSize stride = sizeOf(text.stride, kernel);
-    const ArgumentSize outer =
+    const train::LaunchSize stride = sizeOf(text.stride, kernel);
+    const train::LaunchSize outer =
         text.outer != "all" ? sizeOf(text.outer, kernel)
-        : at < first.size()
-            ? ArgumentSize{ArgumentSize::Number, first[at].bytes / (text.element * stride.value)}
-            : ArgumentSize();
+        : at < first.size() ? train::LaunchSize{train::LaunchSize::Number,
+                                                first[at].bytes / (text.element * stride.value)}
+                            : train::LaunchSize();
     out.buffers.push_back({-1, text.element, outer, stride, sizeOf(text.columns, kernel)});
   };
   for (const cpu::ArgumentText &text : cpu::argumentsOf(kernel)) {
@@ -101,14 +101,14 @@ KernelArguments seenIn(LaunchOp launch, const std::vector<Passed> &first) {
 }
 
 /// Bytes from a buffer's start that the kernel goes to in this launch.
-int64_t reach(const KernelArgument &argument, LaunchOp launch, int64_t starts) {
-  auto value = [&](const ArgumentSize &size) -> int64_t {
+int64_t reach(const train::PlanBuffer &argument, LaunchOp launch, int64_t starts) {
+  auto value = [&](const train::LaunchSize &size) -> int64_t {
     switch (size.kind) {
-    case ArgumentSize::Rows:
+    case train::LaunchSize::Rows:
       return launch.getCount();
-    case ArgumentSize::Starts:
+    case train::LaunchSize::Starts:
       return starts;
-    case ArgumentSize::Scalar:
+    case train::LaunchSize::Scalar:
       return (*launch.getScalars())[size.value];
     default:
       return size.value;

@@ -1,4 +1,4 @@
-// 50-planned as plan.json.
+// 50-planned as plan.json: its plan, which runtime/train writes.
 
 #include "compiler/pipeline/PlanJson.h"
 #include "compiler/codegen/cpu/Target.h"
@@ -6,8 +6,7 @@
 #include "compiler/frontend/Locations.h"
 #include "compiler/pipeline/KernelArguments.h"
 #include "compiler/pipeline/WeightParts.h"
-#include "runtime/abi.h"
-#include "llvm/Support/JSON.h"
+#include "runtime/train/Plan.h"
 
 using namespace mlir;
 using namespace lorac;
@@ -15,163 +14,127 @@ using namespace lorac::lora;
 
 namespace {
 
-class PlanWriter {
-public:
-  PlanWriter(ModuleOp module, const PlanTarget &target,
-             const llvm::StringMap<KernelArguments> &arguments, raw_ostream &os)
-      : module(module), target(target), arguments(arguments), json(os, 1) {}
+/// The runtime's value of what the dialect calls so: both have the same words.
+template <typename To>
+To sameWord(StringRef word) {
+  std::optional<To> known = train::fromPlanWord<To>(word);
+  assert(known && "the runtime has the dialect's words");
+  return *known;
+}
 
-  void write(const dsl::Spec &spec, ArrayRef<std::string> features) {
-    json.object([&] {
-      json.attribute("lorac", LORAC_VERSION);
-      json.attribute("abi", int64_t(LORAC_ABI_VERSION));
-      json.attribute("spec", spec.name);
-      json.attributeObject("target", [&] {
-        json.attribute("device", target.isCuda() ? "cuda" : "cpu");
-        json.attribute(target.isCuda() ? "compute" : "cpu",
-                       target.isCuda() ? target.compute : target.cpu);
-        json.attributeArray(target.isCuda() ? "archs" : "features", [&] {
-          for (const std::string &name : features)
-            json.value(name);
-        });
-      });
-      json.attributeObject("limits", [&] {
-        auto limits = findOnly<LimitsOp>(module);
-        const int64_t tokens = limits.getTokens();
-        json.attribute("max_tokens", tokens);
-        json.attribute("max_segments", tokens);
-        json.attribute("max_length", int64_t(limits.getLength()));
-        json.attribute("head_rows", int64_t(*limits.getHeadRows()));
-        json.attribute("vocab", hyperInteger("vocab_size"));
-      });
-      writeModel();
-      writeWeights();
-      writeParams();
-      writeRanks();
-      writeArena();
-      writeOptimizer(spec.optimizer);
-      writeKernels();
-      writePrograms();
-    });
+class PlanBuilder {
+public:
+  PlanBuilder(ModuleOp module, const PlanTarget &target,
+              const llvm::StringMap<KernelArguments> &arguments)
+      : module(module), target(target), arguments(arguments) {}
+
+  train::Plan build(const dsl::Spec &spec, std::vector<std::string> features) {
+    plan.version = LORAC_VERSION;
+    plan.spec = spec.name;
+    plan.device = target.isCuda() ? "cuda" : "cpu";
+    plan.compute = target.compute;
+    plan.cpu = target.cpu;
+    plan.features = std::move(features);
+    for (const std::string &arch : target.archs)
+      plan.archs.push_back({arch});
+    addModel();
+    addWeights();
+    addParams();
+    addRanks();
+    addArena();
+    addBuffers();
+    addOptimizer(spec.optimizer);
+    addKernels();
+    addPrograms();
+    return std::move(plan);
   }
 
 private:
   ModuleOp module;
   PlanTarget target;
   const llvm::StringMap<KernelArguments> &arguments;
-  llvm::json::OStream json;
-  llvm::StringMap<int64_t> weightIndex, kernelIndex;
+  llvm::StringMap<int32_t> weightIndex, kernelIndex;
+  train::Plan plan;
 
   WeightLayout layout() { return target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels; }
-  DictionaryAttr hyper() { return findOnly<ModelOp>(module).getHyper(); }
-  int64_t hyperInteger(StringRef name) {
-    auto value = hyper().getAs<IntegerAttr>(name);
-    return value ? value.getInt() : 0;
+
+  void addModel() {
+    auto limits = findOnly<LimitsOp>(module);
+    plan.maxTokens = plan.maxSegments = int64_t(limits.getTokens());
+    plan.maxLength = int64_t(limits.getLength());
+    plan.headRows = int64_t(*limits.getHeadRows());
+    auto model = findOnly<ModelOp>(module);
+    plan.architecture = model.getArchitecture().str();
+    for (NamedAttribute entry : model.getHyper())
+      if (auto whole = dyn_cast<IntegerAttr>(entry.getValue()))
+        plan.hyper.emplace_back(entry.getName().str(), double(whole.getInt()));
+      else
+        plan.hyper.emplace_back(entry.getName().str(),
+                                cast<FloatAttr>(entry.getValue()).getValueAsDouble());
+    if (auto vocab = model.getHyper().getAs<IntegerAttr>("vocab_size"))
+      plan.vocab = vocab.getInt();
   }
 
-  void writeModel() {
-    json.attributeObject("model", [&] {
-      json.attribute("architecture", findOnly<ModelOp>(module).getArchitecture());
-      json.attributeObject("hyper", [&] {
-        for (NamedAttribute entry : hyper())
-          if (auto whole = dyn_cast<IntegerAttr>(entry.getValue()))
-            json.attribute(entry.getName(), whole.getInt());
-          else
-            json.attribute(entry.getName(), cast<FloatAttr>(entry.getValue()).getValueAsDouble());
-      });
-    });
+  void addWeights() {
+    for (FrozenOp op : module.getOps<FrozenOp>()) {
+      weightIndex[op.getSymName()] = int32_t(plan.weights.size());
+      auto type = cast<WeightType>(op.getType());
+      train::PlanWeight &weight = plan.weights.emplace_back();
+      weight.name = op.getSymName().str();
+      weight.gguf = op.getGguf().value_or("").str();
+      weight.kind = op.getKind().value_or("").str();
+      weight.shape = type.getShape().vec();
+      weight.format = toString(type.getFormat());
+      weight.permuteHeads = int64_t(op.getPermuteHeads().value_or(0));
+      if (op.getHfAdd())
+        weight.hfAdd = op.getHfAdd()->convertToDouble();
+      for (const WeightPart &part : weightParts(type, layout()))
+        weight.parts.push_back({part.name, part.bytes});
+    }
   }
 
-  void writeWeights() {
-    json.attributeArray("weights", [&] {
-      for (FrozenOp op : module.getOps<FrozenOp>()) {
-        weightIndex[op.getSymName()] = weightIndex.size();
-        auto type = cast<WeightType>(op.getType());
-        json.object([&] {
-          json.attribute("name", op.getSymName());
-          json.attribute("gguf", op.getGguf().value_or(""));
-          json.attribute("kind", op.getKind().value_or(""));
-          json.attributeArray("shape", [&] {
-            for (int64_t n : type.getShape())
-              json.value(n);
-          });
-          json.attribute("format", toString(type.getFormat()));
-          json.attribute("permute_heads", int64_t(op.getPermuteHeads().value_or(0)));
-          if (op.getHfAdd())
-            json.attribute("hf_add", op.getHfAdd()->convertToDouble());
-          json.attributeArray("parts", [&] {
-            for (const WeightPart &part : weightParts(type, layout()))
-              json.object([&] {
-                json.attribute("name", part.name);
-                json.attribute("bytes", part.bytes);
-              });
-          });
-        });
-      }
-    });
-  }
-
-  void writeParams() {
-    json.attributeArray("params", [&] {
-      for (ParamOp op : module.getOps<ParamOp>()) {
-        auto type = cast<RankedTensorType>(op.getType());
-        auto adapter = module.lookupSymbol<AdapterOp>(op.getAdapterAttr());
-        json.object([&] {
-          json.attribute("name", op.getSymName());
-          json.attribute("module", adapter.getSymName());
-          json.attribute("group", stringifyParamRole(*op.getRole()));
-          json.attributeArray("shape", [&] {
-            for (int64_t n : type.getShape())
-              json.value(n);
-          });
-          json.attribute("offset", int64_t(*op.getOffset()));
-          json.attribute("rank", int64_t(adapter.getRank()));
-          json.attribute("scale", adapter.getScale().convertToDouble());
-        });
-      }
-    });
+  void addParams() {
+    for (ParamOp op : module.getOps<ParamOp>()) {
+      auto adapter = module.lookupSymbol<AdapterOp>(op.getAdapterAttr());
+      train::PlanParam &param = plan.params.emplace_back();
+      param.name = op.getSymName().str();
+      param.module = adapter.getSymName().str();
+      param.part = *formats::parseAdapterPart(stringifyParamRole(*op.getRole()));
+      param.shape = cast<RankedTensorType>(op.getType()).getShape().vec();
+      param.offset = int64_t(*op.getOffset());
+      param.rank = int64_t(adapter.getRank());
+      param.scale = adapter.getScale().convertToDouble();
+    }
   }
 
   // AdaLoRA: budgets, and each module's bounds.
-  void writeRanks() {
-    for (AdaLoraOp adalora : module.getOps<AdaLoraOp>())
-      json.attributeObject("ranks", [&] {
-        json.attribute("initial", int64_t(adalora.getInitial()));
-        json.attribute("target", int64_t(adalora.getTarget()));
-        json.attributeArray("modules", [&] {
-          for (AdapterOp adapter : module.getOps<AdapterOp>())
-            json.object([&] {
-              ArrayRef<int64_t> falls = *adapter.getFalls();
-              json.attribute("module", adapter.getSymName());
-              json.attribute("initial", falls[0]);
-              json.attribute("min", falls[1]);
-              json.attribute("max", falls[2]);
-            });
-        });
-      });
+  void addRanks() {
+    for (AdaLoraOp adalora : module.getOps<AdaLoraOp>()) {
+      train::PlanRanks &ranks = plan.ranks.emplace();
+      ranks.initial = int64_t(adalora.getInitial());
+      ranks.target = int64_t(adalora.getTarget());
+      for (AdapterOp adapter : module.getOps<AdapterOp>()) {
+        ArrayRef<int64_t> falls = *adapter.getFalls();
+        ranks.modules.push_back({adapter.getSymName().str(), falls[0], falls[1], falls[2]});
+      }
+    }
   }
 
-  void writeArena() {
+  void addArena() {
     auto arena = findOnly<ArenaOp>(module);
-    int64_t scratch = 0;
+    plan.arenaBytes = int64_t(arena.getBytes());
+    plan.persistentBytes = int64_t(arena.getPersistent());
     for (KernelOp kernel : module.getOps<KernelOp>())
-      scratch = std::max<int64_t>(scratch, kernel.getScratch());
-    json.attributeObject("arena", [&] {
-      json.attribute("bytes", int64_t(arena.getBytes()));
-      json.attribute("persistent", int64_t(arena.getPersistent()));
-      json.attribute("scratch_bytes", scratch);
-      json.attributeArray("regions", [&] {
-        for (RegionOp region : module.getOps<RegionOp>())
-          json.object([&] {
-            json.attribute("name", region.getSymName());
-            json.attribute("kind", stringifyRegionRole(region.getRole()));
-            json.attribute("offset", int64_t(region.getOffset()));
-            json.attribute("count", int64_t(region.getCount()));
-            if (region.getStorage() != Storage::Floats)
-              json.attribute("storage", stringifyStorage(region.getStorage()));
-          });
-      });
-    });
+      plan.scratchBytes = std::max(plan.scratchBytes, int64_t(kernel.getScratch()));
+    for (RegionOp region : module.getOps<RegionOp>())
+      plan.regions.push_back({region.getSymName().str(),
+                              sameWord<train::RegionKind>(stringifyRegionRole(region.getRole())),
+                              int64_t(region.getOffset()), int64_t(region.getCount()),
+                              sameWord<train::Storage>(stringifyStorage(region.getStorage()))});
+  }
+
+  // What the runtime itself writes or reads.
+  void addBuffers() {
     std::map<std::string, BufferOp> io, tables;
     module.walk([&](BufferOp buffer) {
       if (buffer.getRole() == BufferRole::IO)
@@ -179,167 +142,101 @@ private:
       if (buffer.getRole() == BufferRole::Table)
         tables.try_emplace(buffer.getLabel().str(), buffer);
     });
-    json.attributeObject("io", [&] {
-      for (auto &[name, buffer] : io)
-        json.attribute(name, int64_t(buffer.getOffset()));
-    });
-    json.attributeArray("tables", [&] {
-      for (auto &[name, buffer] : tables)
-        json.object([&, op = buffer]() mutable {
-          auto shape = cast<MemRefType>(op.getMemory().getType()).getShape();
-          FrequenciesOp rope;
-          if (auto name = op.getFrequenciesAttr())
-            rope = module.lookupSymbol<FrequenciesOp>(name);
-          json.attribute("kind", rope ? "rope" : "dynamic8");
-          json.attribute("offset", int64_t(op.getOffset()));
-          json.attribute("positions", shape[0]);
-          json.attribute("dim", shape[1]);
-          if (!rope)
-            return;
-          json.attribute("factor", rope.getFactor().convertToDouble());
-          json.attributeArray("frequencies", [&] {
-            for (float frequency : rope.getInverse())
-              json.value(double(frequency));
-          });
-        });
-    });
+    for (const train::PlaceOfIo &place : train::placesOfIo) {
+      auto found = io.find(place.name); // a plan that lacks one is refused for its -1
+      plan.io.*place.at = found == io.end() ? -1 : int64_t(found->second.getOffset());
+    }
+    for (auto &[name, buffer] : tables) {
+      auto shape = cast<MemRefType>(buffer.getMemory().getType()).getShape();
+      train::PlanTable &table = plan.tables.emplace_back();
+      table.kind = train::dynamic8Table;
+      table.offset = int64_t(buffer.getOffset());
+      table.positions = shape[0], table.dim = shape[1];
+      if (auto frequencies = buffer.getFrequenciesAttr()) {
+        auto rope = module.lookupSymbol<FrequenciesOp>(frequencies);
+        table.kind = train::ropeTable;
+        table.factor = rope.getFactor().convertToFloat();
+        table.frequencies = rope.getInverse().vec();
+      }
+    }
   }
 
-  void writeOptimizer(const dsl::OptimizerSpec &optimizer) {
-    auto update = module.lookupSymbol<ProgramOp>("update");
-    if (!update)
-      return;
-    json.attributeObject("optimizer", [&] {
-      json.attribute("name", llvm::StringRef(toString(*optimizer.name)));
-      if (*optimizer.min8bitSize > 0)
-        json.attribute("min_8bit_size", *optimizer.min8bitSize);
-      writeScalars(update);
-    });
+  void addOptimizer(const dsl::OptimizerSpec &spec) {
+    if (auto update = module.lookupSymbol<ProgramOp>("update")) {
+      train::PlanOptimizer &optimizer = plan.optimizer.emplace();
+      optimizer.name = toString(*spec.name);
+      optimizer.min8bitSize = std::max<int64_t>(*spec.min8bitSize, 0);
+      plan.updateScalars = scalarsOf(update);
+    }
     if (auto importance = module.lookupSymbol<ProgramOp>("importance"))
-      json.attributeObject("importance", [&] { writeScalars(importance); });
+      plan.importanceScalars = scalarsOf(importance);
   }
 
   // What the host computes before each run of a program, in the io buffer of its name.
-  void writeScalars(ProgramOp program) {
-    int64_t floats = 0;
+  train::PlanScalars scalarsOf(ProgramOp program) {
+    train::PlanScalars scalars;
     for (BufferOp buffer : program.getOps<BufferOp>())
       if (buffer.getRole() == BufferRole::IO && buffer.getLabel() == program.getName())
-        floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
-    json.attribute("floats", floats);
-    json.attributeArray("scalars", [&] {
-      for (ScalarOp scalar : program.getOps<ScalarOp>())
-        json.object([&] {
-          json.attribute("name", scalar.getLabel());
-          json.attribute("at", int64_t(scalar.getAt()));
-          json.attribute("by_group", int64_t(scalar.getByGroup().value_or(0)));
-          json.attributeArray("formula", [&] {
-            for (Attribute term : scalar.getFormula())
-              if (auto word = dyn_cast<StringAttr>(term))
-                json.value(word.getValue());
-              else
-                json.value(cast<FloatAttr>(term).getValueAsDouble());
-          });
-        });
-    });
+        scalars.floats = cast<MemRefType>(buffer.getMemory().getType()).getNumElements();
+    for (ScalarOp op : program.getOps<ScalarOp>()) {
+      train::PlanScalar &scalar = scalars.list.emplace_back();
+      scalar.name = op.getLabel().str();
+      scalar.at = int64_t(op.getAt());
+      scalar.byGroup = int64_t(op.getByGroup().value_or(0));
+      for (Attribute term : op.getFormula())
+        if (auto word = dyn_cast<StringAttr>(term))
+          scalar.formula.add(std::string_view(word.getValue())); // scalar_c1: there is such a word
+        else
+          scalar.formula.add(cast<FloatAttr>(term).getValueAsDouble());
+    }
+    return scalars;
   }
 
-  void writeKernels() {
-    json.attributeArray("kernels", [&] {
-      for (KernelOp kernel : module.getOps<KernelOp>()) {
-        kernelIndex[kernel.getSymName()] = kernelIndex.size();
-        json.object([&] {
-          json.attribute("name", kernel.getSymName());
-          json.attribute("family", kernel.getFamily());
-          writeTaken(arguments.lookup(kernel.getSymName()));
-          if (target.isCuda())
-            return writeBlock(kernel);
-          json.attributeObject("tiles", [&] {
-            json.attribute("space", stringifyTileSpace(kernel.getSpace()));
-            json.attribute("tile", int64_t(kernel.getTile()));
-            json.attribute("count", int64_t(kernel.getCount()));
-          });
-          json.attribute("scratch", int64_t(kernel.getScratch()));
-        });
-      }
-    });
-  }
-
-  // Buffers: ["w", bytes] of a weight's part, [element, outer, stride, columns] of the arena, []
-  // where nothing is stated. Scalars: the most that each may be, 0 where there is no bound.
-  void writeTaken(const KernelArguments &taken) {
-    auto size = [&](const ArgumentSize &of) {
-      switch (of.kind) {
-      case ArgumentSize::Rows:
-        return json.value("rows");
-      case ArgumentSize::Starts:
-        return json.value("starts");
-      case ArgumentSize::Scalar:
-        return json.value("s" + std::to_string(of.value));
-      default:
-        return json.value(of.value);
-      }
-    };
-    json.attributeArray("args", [&] {
-      for (const KernelArgument &argument : taken.buffers)
-        json.array([&] {
-          if (argument.weightBytes >= 0)
-            json.value("w"), json.value(argument.weightBytes);
-          else if (argument.element > 0)
-            json.value(argument.element), size(argument.outer), size(argument.stride),
-                size(argument.columns);
-        });
-    });
-    json.attributeArray("scalars", [&] {
-      for (int64_t most : taken.mostScalar)
-        json.value(most);
-    });
-  }
-
-  void writeBlock(KernelOp kernel) {
-    Operation *function = target.kernels.lookupSymbol(kernel.getSymName());
-    json.attribute("threads", function->getAttrOfType<IntegerAttr>("cuda.threads").getInt());
-    json.attribute("shared", function->getAttrOfType<IntegerAttr>("cuda.shared").getInt());
-  }
-
-  void writePrograms() {
-    json.attributeObject("programs", [&] {
-      for (auto program : module.getOps<ProgramOp>())
-        json.attributeArray(program.getName(), [&] {
-          for (LaunchOp launch : program.getOps<LaunchOp>())
-            writeLaunch(launch);
-        });
-    });
-  }
-
-  void writeLaunch(LaunchOp launch) {
-    json.object([&] {
-      json.attribute("kernel", kernelIndex.lookup(launch.getKernel()));
-      json.attributeArray("args", [&] {
-        for (Value operand : launch.getBuffers())
-          writeArgs(operand);
-      });
-      json.attributeArray("rows", [&] {
-        json.value(int64_t(launch.getBegin())), json.value(int64_t(launch.getCount()));
-      });
-      if (auto scalars = launch.getScalars())
-        json.attributeArray("scalars", [&] {
-          for (int64_t n : *scalars)
-            json.value(n);
-        });
-      if (launch.getFixed())
-        json.attribute("fixed", true);
+  void addKernels() {
+    for (KernelOp op : module.getOps<KernelOp>()) {
+      kernelIndex[op.getSymName()] = int32_t(plan.kernels.size());
+      const KernelArguments taken = arguments.lookup(op.getSymName());
+      train::PlanKernel &kernel = plan.kernels.emplace_back();
+      kernel.name = op.getSymName().str();
+      kernel.family = op.getFamily().str();
+      kernel.buffers = taken.buffers;
+      kernel.mostScalar = taken.mostScalar;
+      kernel.tiles = {sameWord<train::PlanTiles::Space>(stringifyTileSpace(op.getSpace())),
+                      int64_t(op.getTile()), int64_t(op.getCount())};
+      kernel.scratch = int64_t(op.getScratch());
       if (!target.isCuda())
-        json.attribute("tiles", tilesOf(launch));
-      if (auto grid = launch.getGrid())
-        json.attributeArray("grid", [&] {
-          for (int64_t n : *grid)
-            json.value(n);
-        });
-      json.attribute("flops", int64_t(launch.getFlops()));
-      json.attribute("bytes", leastBytes(launch));
-      json.attribute("op", nameOf(launch.getLoc()));
-      json.attribute("loc", placeOf(launch.getLoc()));
-    });
+        continue;
+      Operation *function = target.kernels.lookupSymbol(op.getSymName());
+      kernel.threads = function->getAttrOfType<IntegerAttr>("cuda.threads").getInt();
+      kernel.shared = function->getAttrOfType<IntegerAttr>("cuda.shared").getInt();
+    }
+  }
+
+  void addPrograms() {
+    for (const train::ProgramOfPlan &of : train::programsOfPlan)
+      if (auto program = module.lookupSymbol<ProgramOp>(of.name))
+        for (LaunchOp launch : program.getOps<LaunchOp>())
+          (plan.*of.launches).push_back(launchOf(launch));
+  }
+
+  train::PlanLaunch launchOf(LaunchOp op) {
+    train::PlanLaunch launch;
+    launch.kernel = kernelIndex.lookup(op.getKernel());
+    for (Value operand : op.getBuffers())
+      addArgs(operand, launch.args);
+    launch.rowBegin = int64_t(op.getBegin()), launch.rowCount = int64_t(op.getCount());
+    if (auto scalars = op.getScalars())
+      launch.scalars.assign(scalars->begin(), scalars->end());
+    launch.fixedRows = op.getFixed();
+    if (!target.isCuda())
+      launch.tiles = tilesOf(op);
+    if (auto grid = op.getGrid())
+      llvm::copy(*grid, launch.grid.begin());
+    launch.flops = double(int64_t(op.getFlops()));
+    launch.bytes = double(leastBytes(op));
+    launch.op = nameOf(op.getLoc());
+    launch.loc = placeOf(op.getLoc());
+    return launch;
   }
 
   // All tiles of the launch; those of a sample where they are counted by samples.
@@ -369,11 +266,11 @@ private:
     return bytes;
   }
 
-  void writeArgs(Value operand) {
+  void addArgs(Value operand, std::vector<train::PlanArg> &args) {
     if (auto type = dyn_cast<WeightType>(operand.getType())) {
-      int64_t index = weightIndex.lookup(operand.getDefiningOp<UseOp>().getSymbol());
+      const int32_t index = weightIndex.lookup(operand.getDefiningOp<UseOp>().getSymbol());
       for (size_t part = 0, n = weightParts(type, layout()).size(); part < n; ++part)
-        json.array([&] { json.value("w"), json.value(index), json.value(int64_t(part)); });
+        args.push_back({0, index, int32_t(part)});
       return;
     }
     int64_t offset = 0;
@@ -381,7 +278,7 @@ private:
       offset += slice.getDelta();
       operand = slice.getMemory();
     }
-    json.value(offset + int64_t(operand.getDefiningOp<BufferOp>().getOffset()));
+    args.push_back({offset + int64_t(operand.getDefiningOp<BufferOp>().getOffset())});
   }
 };
 
@@ -390,7 +287,7 @@ private:
 FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
                                        const PlanTarget &target) {
   PlanTarget described = target;
-  std::vector<std::string> features = target.archs;
+  std::vector<std::string> features;
   if (!target.isCuda()) {
     llvm::Expected<cpu::CpuTarget> cpu = cpu::CpuTarget::get(target.cpu);
     if (!cpu) {
@@ -404,9 +301,6 @@ FailureOr<std::string> lorac::planJson(ModuleOp module, const dsl::Spec &spec,
       kernelArguments(module, target.isCuda() ? WeightLayout::Rows : WeightLayout::Panels);
   if (failed(arguments))
     return failure();
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  PlanWriter(module, described, *arguments, os).write(spec, features);
-  os << "\n";
-  return text;
+  return train::planJson(
+      PlanBuilder(module, described, *arguments).build(spec, std::move(features)));
 }

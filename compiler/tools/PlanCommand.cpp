@@ -42,9 +42,10 @@ static Exit runPlan(const CompileOptions &options) {
   code = compileProject(project, settings, compiled);
   if (code != Exit::Done && code != Exit::DoesNotFit)
     return code;
-  Result<PlanSize> size = readPlanSize(compiled.files["plan.json"]);
-  if (!size)
-    return fail(size.error());
+  Result<train::Plan> planned = train::parsePlan(compiled.files["plan.json"]);
+  if (!planned)
+    return fail(Error{planned.error().message, Exit::Bug});
+  const PlanSize size = sizeOf(*planned);
 
   const int threads = compiled.facts.threads;
   const uint64_t need = compiled.memory.total();
@@ -61,7 +62,7 @@ static Exit runPlan(const CompileOptions &options) {
     code = Exit::DoesNotFit;
   }
   if (options.json) {
-    print(asJson(*size, compiled, code == Exit::Done).dump(2) + "\n");
+    print(asJson(size, compiled, code == Exit::Done).dump(2) + "\n");
     return code;
   }
   // The lines of a whole run in place of those of the program alone.

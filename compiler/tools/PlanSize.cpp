@@ -1,7 +1,5 @@
 #include "compiler/tools/PlanSize.h"
 
-#include "nlohmann/json.hpp"
-
 namespace lorac::tools {
 
 uint64_t PlanSize::weightBytes() const {
@@ -11,32 +9,22 @@ uint64_t PlanSize::weightBytes() const {
   return sum;
 }
 
-Result<PlanSize> readPlanSize(const std::string &planJson) {
-  try {
-    const auto json = nlohmann::json::parse(planJson);
-    PlanSize size;
-    for (const auto &weight : json.at("weights"))
-      for (const auto &part : weight.at("parts"))
-        size.weights[weight.at("format")] += part.at("bytes").get<uint64_t>();
-    const auto &arena = json.at("arena");
-    size.arena = arena.at("bytes");
-    size.scratch = arena.at("scratch_bytes");
-    for (const auto &region : arena.at("regions")) {
-      const std::string kind = region.at("kind");
-      const std::string storage = region.value("storage", "floats");
-      const uint64_t count = region.at("count");
-      if (kind == "params")
-        size.parameters = count;
-      if (kind == "params" || kind == "grads" || kind == "state")
-        size.adapters += (storage.starts_with("dynamic8") ? 1 : 4) * count;
-    }
-    size.tokens = json.at("limits").at("max_tokens");
-    for (const auto &launch : json.at("programs").at("train"))
-      size.flops += launch.at("flops").get<double>();
-    return size;
-  } catch (const nlohmann::json::exception &error) {
-    return Error{std::string("the plan is not what it should be: ") + error.what(), Exit::Bug};
-  }
+PlanSize sizeOf(const train::Plan &plan) {
+  PlanSize size;
+  for (const train::PlanWeight &weight : plan.weights)
+    for (const train::PlanPart &part : weight.parts)
+      size.weights[weight.format] += uint64_t(part.bytes);
+  size.arena = uint64_t(plan.arenaBytes);
+  size.scratch = uint64_t(plan.scratchBytes);
+  for (const train::PlanRegion &region : plan.regions)
+    if (region.kind == train::RegionKind::Params || region.kind == train::RegionKind::Grads ||
+        region.kind == train::RegionKind::State)
+      size.adapters += uint64_t(region.bytes());
+  size.parameters = uint64_t(plan.region(train::RegionKind::Params).count);
+  size.tokens = plan.maxTokens;
+  for (const train::PlanLaunch &launch : plan.train)
+    size.flops += launch.flops;
+  return size;
 }
 
 } // namespace lorac::tools

@@ -1,7 +1,7 @@
 #pragma once
-// What a plan will take, read from plan.json.
+// What a plan will take.
 
-#include "runtime/Result.h"
+#include "runtime/train/Plan.h"
 
 #include <cstdint>
 #include <map>
@@ -21,6 +21,6 @@ struct PlanSize {
   uint64_t weightBytes() const;
 };
 
-Result<PlanSize> readPlanSize(const std::string &planJson);
+PlanSize sizeOf(const train::Plan &plan);
 
 } // namespace lorac::tools

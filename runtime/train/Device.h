@@ -12,55 +12,12 @@
 
 #include <cstddef>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace lorac::train {
-
-/// Those from Regularize on are AdaLoRA's.
-enum class Program {
-  Train,
-  Hidden,
-  Loss,
-  Head,
-  Begin,
-  Norm,
-  Update,
-  Initialize,
-  Regularize,
-  Importance,
-  Fold,
-  Unfold,
-  UnfoldGrads,
-  Scores,
-  ZeroTriplets
-};
-
-/// A program's name and where a plan has its launches.
-struct ProgramOfPlan {
-  const char *name;
-  std::vector<PlanLaunch> Plan::*launches;
-};
-/// In the order of the enum.
-constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
-                                            {"hidden", &Plan::hidden},
-                                            {"loss", &Plan::loss},
-                                            {"head", &Plan::head},
-                                            {"begin", &Plan::begin},
-                                            {"norm", &Plan::norm},
-                                            {"update", &Plan::update},
-                                            {"initialize", &Plan::initialize},
-                                            {"regularize", &Plan::regularize},
-                                            {"importance", &Plan::importance},
-                                            {"fold", &Plan::fold},
-                                            {"unfold", &Plan::unfold},
-                                            {"unfold_grads", &Plan::unfoldGrads},
-                                            {"scores", &Plan::scores},
-                                            {"zero_triplets", &Plan::zeroTriplets}};
-constexpr size_t programCount = std::size(programsOfPlan);
 
 /// What one launch of a program cost since profiling began. Plan and kernel are not owned.
 struct LaunchCount {

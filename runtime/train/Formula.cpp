@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <string>
 
 namespace lorac::train {
@@ -18,17 +19,40 @@ struct Formula::Word {
   Kind kind;
   size_t operands;
 
-  static const Word *find(const std::string &text) {
+  /// In the order of `Kind`, which has numbers before them.
+  static std::span<const Word> all() {
     static constexpr Word words[] = {
         {"rate", Kind::Rate, 0},  {"update", Kind::Update, 0}, {"+", Kind::Add, 2},
         {"-", Kind::Subtract, 2}, {"*", Kind::Multiply, 2},    {"/", Kind::Divide, 2},
         {"pow", Kind::Pow, 2},    {"sqrt", Kind::Sqrt, 1},     {"neg", Kind::Neg, 1},
         {"min", Kind::Min, 2},    {"max", Kind::Max, 2}};
-    auto word = std::find_if(std::begin(words), std::end(words),
+    return words;
+  }
+  static const Word *find(std::string_view text) {
+    auto word = std::find_if(all().begin(), all().end(),
                              [&](const Word &each) { return text == each.text; });
-    return word == std::end(words) ? nullptr : word;
+    return word == all().end() ? nullptr : &*word;
   }
 };
+
+void Formula::add(double number) { terms.push_back({Kind::Number, number}); }
+
+bool Formula::add(std::string_view word) {
+  const Word *known = Word::find(word);
+  if (known)
+    terms.push_back({known->kind, 0});
+  return known != nullptr;
+}
+
+std::vector<std::variant<double, std::string_view>> Formula::text() const {
+  std::vector<std::variant<double, std::string_view>> out;
+  for (const Term &term : terms)
+    if (term.kind == Kind::Number)
+      out.emplace_back(term.number);
+    else
+      out.emplace_back(std::string_view(Word::all()[size_t(term.kind) - 1].text));
+  return out;
+}
 
 Formula Formula::read(const Fields &in) {
   Formula formula;
@@ -44,9 +68,9 @@ Formula Formula::read(const Fields &in) {
       operands = word->operands;
       if (depth < operands)
         return term.fail("lacks operands of '" + text + "'");
-      formula.terms.push_back({word->kind, 0});
+      formula.add(text);
     } else {
-      formula.terms.push_back({Kind::Number, term.asNumber()});
+      formula.add(term.asNumber());
     }
     depth = depth - operands + 1;
     if (depth > mostAtOnce)

@@ -3,6 +3,8 @@
 // the learning rate and the number of the update (docs/design.md, "A step is programs").
 
 #include <cstdint>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 namespace lorac::train {
@@ -16,6 +18,11 @@ public:
   /// An error at `in`: another word, an operator that lacks operands, more or less than one value
   /// at the end, more than 16 values at once.
   static Formula read(const Fields &in);
+  void add(double number);
+  /// Whether there is such a word.
+  bool add(std::string_view word);
+  /// Its numbers and words.
+  std::vector<std::variant<double, std::string_view>> text() const;
 
   /// In float64, one operation after another. `rate` is that of the step, times the ratio of the
   /// group where it has one; `update` counts from 1.

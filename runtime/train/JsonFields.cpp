@@ -81,6 +81,14 @@ double Fields::asNumber() const {
   return value->get<double>();
 }
 
+bool Fields::asTruth() const {
+  if (!value->is_boolean()) {
+    fail("is not true or false");
+    return false;
+  }
+  return value->get<bool>();
+}
+
 std::string Fields::asText() const {
   if (!value->is_string()) {
     fail("is not text");
@@ -106,14 +114,7 @@ double Fields::numberOr(const char *key, double fallback) const {
 }
 
 bool Fields::truthOr(const char *key, bool fallback) const {
-  if (!has(key))
-    return fallback;
-  Fields field = at(key);
-  if (!field.value->is_boolean()) {
-    field.fail("is not true or false");
-    return fallback;
-  }
-  return field.value->get<bool>();
+  return has(key) ? at(key).asTruth() : fallback;
 }
 
 std::string Fields::text(const char *key) const {

@@ -50,6 +50,7 @@ public:
   // This value itself.
   int64_t asInteger(int64_t least = 0, int64_t most = std::numeric_limits<int64_t>::max()) const;
   double asNumber() const;
+  bool asTruth() const;
   std::string asText() const;
   const Json &json() const { return *value; }
 

@@ -1,26 +1,8 @@
-#include "runtime/train/LaunchCheck.h"
-#include "runtime/train/Device.h"
+#include "runtime/train/PlanCheck.h"
 
 namespace lorac::train {
 
 namespace {
-
-constexpr int64_t maxCount = int64_t(1) << 40;
-
-LaunchSize readSize(const Fields &in, size_t scalars) {
-  if (!in.json().is_string())
-    return {LaunchSize::Number, in.asInteger(0, maxCount)};
-  const std::string text = in.asText();
-  if (text == "rows")
-    return {LaunchSize::Rows};
-  if (text == "starts")
-    return {LaunchSize::Starts};
-  for (size_t i = 0; i < scalars; ++i)
-    if (text == "s" + std::to_string(i))
-      return {LaunchSize::Scalar, int64_t(i)};
-  in.fail("is '" + text + "', neither a number, rows, starts nor a scalar of the kernel");
-  return {};
-}
 
 /// Bytes from a buffer's start that the kernel goes to.
 __int128 reach(const PlanBuffer &buffer, const PlanLaunch &launch, const Plan &plan) {
@@ -74,34 +56,7 @@ std::vector<TableOfFamily> tablesOf(const Plan &plan) {
 
 } // namespace
 
-void readTaken(const Fields &in, PlanKernel &kernel) {
-  in.at("scalars").forEach(
-      [&](const Fields &most) { kernel.mostScalar.push_back(most.asInteger(0, maxCount)); });
-  in.at("args").forEach([&](const Fields &arg) {
-    PlanBuffer buffer;
-    std::vector<LaunchSize> sizes;
-    const bool isWeight = arg.size() == 2 && arg.json()[0] == "w";
-    size_t at = 0;
-    arg.forEach([&](const Fields &item) {
-      if (isWeight && at == 1)
-        buffer.weightBytes = item.asInteger(0, int64_t(1) << 46);
-      else if (!isWeight && at == 0)
-        buffer.element = item.asInteger(1, 8);
-      else if (!isWeight)
-        sizes.push_back(readSize(item, kernel.mostScalar.size()));
-      ++at;
-    });
-    if (sizes.size() == 3)
-      buffer.outer = sizes[0], buffer.stride = sizes[1], buffer.columns = sizes[2];
-    else if (!isWeight && at != 0)
-      arg.fail("is neither [\"w\", bytes] nor [element, outer, stride, columns]");
-    kernel.buffers.push_back(buffer);
-  });
-}
-
-void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch) {
-  if (in.failed())
-    return;
+void checkLaunch(const Fields &in, const PlanLaunch &launch, const Plan &plan) {
   const PlanKernel &kernel = plan.kernels[size_t(launch.kernel)];
   auto count = [](size_t n, const char *what) { return std::to_string(n) + " " + what; };
   if (launch.args.size() != kernel.buffers.size() ||
@@ -132,10 +87,9 @@ void checkLaunch(const Fields &in, const Plan &plan, const PlanLaunch &launch) {
                      " bytes");
     }
   }
-  if (!plan.onGpu())
-    if (const int64_t tiles = in.integer("tiles"), made = tilesOf(kernel, launch); tiles != made)
-      in.fail("has " + std::to_string(tiles) + " tiles, its kernel '" + kernel.name + "' makes " +
-              std::to_string(made));
+  if (const int64_t made = tilesOf(kernel, launch); !plan.onGpu() && launch.tiles != made)
+    in.fail("has " + std::to_string(launch.tiles) + " tiles, its kernel '" + kernel.name +
+            "' makes " + std::to_string(made));
 }
 
 void checkTables(const Fields &programs, const Plan &plan) {

@@ -1,6 +1,6 @@
 #pragma once
 // plan.json as structs (docs/plan.md): what the compiler decided, checked once so
-// that a step needs no checks.
+// that a step needs no checks. PlanSchema.h names its keys.
 
 #include "runtime/Result.h"
 #include "runtime/abi.h"
@@ -9,12 +9,27 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lorac::train {
+
+/// The words of an enum in plan.json, in its order.
+template <typename E>
+constexpr std::array<std::string_view, 0> planWords{};
+
+/// The value of a word; nothing if there is none.
+template <typename E>
+std::optional<E> fromPlanWord(std::string_view word) {
+  for (size_t i = 0; i < planWords<E>.size(); ++i)
+    if (word == planWords<E>[i])
+      return E(i);
+  return std::nullopt;
+}
 
 struct PlanTiles {
   enum Space { Rows, Const, Segments };
@@ -22,6 +37,9 @@ struct PlanTiles {
   int64_t tile = 1;  ///< rows: rows a tile
   int64_t count = 1; ///< const: tiles; segments: tiles a segment
 };
+template <>
+inline constexpr auto planWords<PlanTiles::Space> =
+    std::to_array<std::string_view>({"rows", "const", "segments"});
 
 /// A size that a kernel goes to: a number, the launch's rows, the samples of a micro-batch and one
 /// more, or a scalar of the launch.
@@ -69,6 +87,7 @@ struct PlanLaunch {
   std::vector<int32_t> scalars; ///< ranks and what follows from them
   int64_t rowBegin = 0, rowCount = 0;
   bool fixedRows = false; ///< the rows are no tokens: all of them, whatever the micro-batch holds
+  int64_t tiles = 0;      ///< cpu: over all rows; of one sample where they are counted by samples
   std::array<int64_t, 3> grid = {1, 1, 1}; ///< cuda: blocks
   double flops = 0, bytes = 0;             ///< at max_tokens
   std::string op, loc;
@@ -80,7 +99,7 @@ struct PlanPart {
 };
 
 struct PlanWeight {
-  std::string name, gguf, format;
+  std::string name, gguf, kind, format;
   std::vector<int64_t> shape; ///< [out, in], or [n] of a vector
   /// In a GGUF file the rows are permuted for this many heads; 0: they are not.
   int64_t permuteHeads = 0;
@@ -103,11 +122,17 @@ struct PlanParam {
 /// `unfolded` holds AdaLoRA's lora_B, one by one; the others one float for each of the params, in
 /// their order.
 enum class RegionKind { Params, Grads, State, Importance, Unfolded };
+template <>
+inline constexpr auto planWords<RegionKind> =
+    std::to_array<std::string_view>({"params", "grads", "state", "importance", "unfolded"});
 
 /// How a region's numbers lie in memory: float32, of some parameters alone if `Compact`; codes of 8
 /// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own, both named as
 /// formats/StateLayout.h has it.
 enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax };
+template <>
+inline constexpr auto planWords<Storage> = std::to_array<std::string_view>(
+    {"floats", "compact", "dynamic8_signed", "dynamic8_unsigned", "absmax"});
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
@@ -147,7 +172,7 @@ struct PlanOptimizer {
   int64_t min8bitSize = 0; ///< elements from which on a parameter has states of 8 bits; 0: none has
 };
 
-constexpr const char *dynamic8Table = "dynamic8";
+constexpr const char *ropeTable = "rope", *dynamic8Table = "dynamic8";
 
 /// Rope's, or that of both maps of 8-bit numbers (formats::DynamicTable).
 struct PlanTable {
@@ -197,10 +222,12 @@ struct PlanIo {
 
 struct Plan {
   std::string version, spec, device, architecture;
-  std::string cpu;                   ///< cpu
-  std::vector<std::string> features; ///< cpu
-  std::string compute;               ///< cuda: the type of activations, "bf16" or "f16"
-  std::vector<PlanArch> archs;       ///< cuda
+  int64_t abi = LORAC_ABI_VERSION;
+  std::vector<std::pair<std::string, double>> hyper; ///< of the architecture
+  std::string cpu;                                   ///< cpu
+  std::vector<std::string> features;                 ///< cpu
+  std::string compute;         ///< cuda: the type of activations, "bf16" or "f16"
+  std::vector<PlanArch> archs; ///< cuda
   int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
   /// From the weight of shape [vocab, hidden] that comes first: the embedding.
   int64_t hiddenSize = 0;
@@ -225,6 +252,8 @@ struct Plan {
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
   bool onGpu() const { return device == "cuda"; }
+  bool hasParams() const { return !params.empty(); }
+  bool hasRanks() const { return ranks.has_value(); }
   /// Of an element of an activation.
   int64_t activationBytes() const { return onGpu() ? 2 : 4; }
   /// Of all parts, each with the room to the next.
@@ -247,6 +276,7 @@ struct Plan {
   std::vector<StatePlace> statePlaces() const;
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
+  bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
   bool isDora() const { return !initialize.empty(); }
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
@@ -254,10 +284,82 @@ struct Plan {
   static int64_t leadingDim(int64_t n) { return (n + 15) / 16 * 16; }
 };
 
+/// A place of the io by its name, and which plans have it; null: all.
+struct PlaceOfIo {
+  const char *name;
+  int64_t PlanIo::*at;
+  bool (Plan::*isIn)() const = nullptr;
+};
+constexpr PlaceOfIo placesOfIo[] = {
+    {"ids", &PlanIo::ids},
+    {"positions", &PlanIo::positions},
+    {"labels", &PlanIo::labels},
+    {"segment_starts", &PlanIo::segmentStarts},
+    {"row_loss", &PlanIo::rowLoss},
+    {"hidden", &PlanIo::hidden},
+    {"head_in", &PlanIo::headIn},
+    {"logits", &PlanIo::logits},
+    {"orthogonality", &PlanIo::orthogonality, &Plan::hasRanks},
+    {"triplets", &PlanIo::triplets, &Plan::hasTriplets},
+    {"triplet_scores", &PlanIo::tripletScores, &Plan::hasTriplets},
+    {"triplet_states", &PlanIo::tripletStates, &Plan::hasTriplets},
+    {"triplet_owns", &PlanIo::tripletOwns, &Plan::hasTripletCodes},
+    {"update", &PlanIo::update, &Plan::hasParams},
+    {"norm", &PlanIo::norm, &Plan::hasParams},
+    {"update_spans", &PlanIo::updateSpans, &Plan::hasParams},
+    {"importance", &PlanIo::importance, &Plan::hasTriplets},
+    {"step", &PlanIo::step, &Plan::onGpu},
+    {"row_ends", &PlanIo::rowEnds, &Plan::onGpu},
+};
+
+/// Those from Regularize on are AdaLoRA's.
+enum class Program {
+  Train,
+  Hidden,
+  Loss,
+  Head,
+  Begin,
+  Norm,
+  Update,
+  Initialize,
+  Regularize,
+  Importance,
+  Fold,
+  Unfold,
+  UnfoldGrads,
+  Scores,
+  ZeroTriplets
+};
+
+/// A program's name and where a plan has its launches.
+struct ProgramOfPlan {
+  const char *name;
+  std::vector<PlanLaunch> Plan::*launches;
+};
+/// In the order of the enum.
+constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
+                                            {"hidden", &Plan::hidden},
+                                            {"loss", &Plan::loss},
+                                            {"head", &Plan::head},
+                                            {"begin", &Plan::begin},
+                                            {"norm", &Plan::norm},
+                                            {"update", &Plan::update},
+                                            {"initialize", &Plan::initialize},
+                                            {"regularize", &Plan::regularize},
+                                            {"importance", &Plan::importance},
+                                            {"fold", &Plan::fold},
+                                            {"unfold", &Plan::unfold},
+                                            {"unfold_grads", &Plan::unfoldGrads},
+                                            {"scores", &Plan::scores},
+                                            {"zero_triplets", &Plan::zeroTriplets}};
+constexpr size_t programCount = std::size(programsOfPlan);
+
 /// Reads and checks plan.json: version of the ABI, every offset inside the arena, every index in
 /// range, regions that do not overlap, launches that bring what their kernels take. A misfit is an
 /// error with its path in the JSON.
 Result<Plan> parsePlan(std::string_view json);
+/// plan.json of it.
+std::string planJson(Plan plan);
 
 /// What a plan's lists and words take of the heap.
 uint64_t heapOf(const Plan &plan);

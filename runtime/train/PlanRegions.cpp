@@ -1,4 +1,4 @@
-#include "runtime/train/PlanRegions.h"
+#include "runtime/train/PlanCheck.h"
 
 #include "runtime/abi.h"
 #include "runtime/formats/Dynamic8.h"
@@ -17,79 +17,40 @@ struct Extent {
   int64_t offset, bytes;
 };
 
-RegionKind readKind(const Fields &in) {
-  const std::string kind = in.asText();
-  for (auto [word, of] : {std::pair{"params", RegionKind::Params},
-                          {"grads", RegionKind::Grads},
-                          {"state", RegionKind::State},
-                          {"importance", RegionKind::Importance},
-                          {"unfolded", RegionKind::Unfolded}})
-    if (kind == word)
-      return of;
-  in.fail("is '" + kind + "'; known: params, grads, state, importance, unfolded");
-  return RegionKind::Params;
-}
-
-Storage readStorage(const Fields &in) {
-  const std::string storage = in.textOr("storage", "floats");
-  for (auto [word, of] : {std::pair{"floats", Storage::Floats},
-                          {"compact", Storage::Compact},
-                          {"dynamic8_signed", Storage::DynamicSigned},
-                          {"dynamic8_unsigned", Storage::DynamicUnsigned},
-                          {"absmax", Storage::Absmax}})
-    if (storage == word)
-      return of;
-  in.fail("has the storage '" + storage +
-          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax");
-  return Storage::Floats;
-}
-
 std::string shown(const PlanRegion &region) {
   return "the region '" + region.name + "' of " + std::to_string(region.count) + " floats";
 }
 
 } // namespace
 
-std::vector<PlanRegion> readRegions(const Fields &in) {
-  std::vector<PlanRegion> regions;
-  // Names of tensors in a checkpoint begin with them, and AdaLoRA's parameters with `param`.
-  std::set<std::string> names = {"", "param"};
-  int64_t end = 0;
-  in.at("regions").forEach([&](const Fields &each) {
-    PlanRegion region{each.text("name"), readKind(each.at("kind")),
-                      each.integer("offset", 0, int64_t(1) << 46),
-                      each.integer("count", 0, int64_t(1) << 40), readStorage(each)};
-    if (region.storage != Storage::Floats && region.kind != RegionKind::State)
-      each.fail("has '" + region.name + "' in another storage than floats, and it is no state");
-    if (!names.insert(region.name).second)
-      return each.fail("has the name '" + region.name + "', which is taken");
-    if (region.offset < end)
-      return each.fail("has '" + region.name + "' at " + std::to_string(region.offset) +
-                       ", overlapping or below the region before it, which ends at " +
-                       std::to_string(end));
-    end = region.offset + region.bytes();
-    regions.push_back(std::move(region));
-  });
+void checkRegion(const Fields &in, const PlanRegion &region, RegionOrder &order) {
+  if (region.storage != Storage::Floats && region.kind != RegionKind::State)
+    in.fail("has '" + region.name + "' in another storage than floats, and it is no state");
+  if (!order.names.insert(region.name).second)
+    in.fail("has the name '" + region.name + "', which is taken");
+  if (region.offset < order.end)
+    in.fail("has '" + region.name + "' at " + std::to_string(region.offset) +
+            ", overlapping or below the region before it, which ends at " +
+            std::to_string(order.end));
+  order.end = region.offset + region.bytes();
+}
+
+void checkRegions(const Fields &arena, const Plan &plan) {
   auto countOf = [&](RegionKind kind) {
-    return std::count_if(regions.begin(), regions.end(),
+    return std::count_if(plan.regions.begin(), plan.regions.end(),
                          [&](const PlanRegion &region) { return region.kind == kind; });
   };
   if (countOf(RegionKind::Params) != 1 || countOf(RegionKind::Grads) != 1 ||
-      countOf(RegionKind::Unfolded) > 1) {
-    in.fail("has not one region of params, one of grads and at most one of unfolded");
-    return regions;
-  }
-  const int64_t params = std::find_if(regions.begin(), regions.end(), [](const PlanRegion &region) {
-                           return region.kind == RegionKind::Params;
-                         })->count;
-  for (const PlanRegion &region : regions)
+      countOf(RegionKind::Unfolded) > 1)
+    return arena.fail("has not one region of params, one of grads and at most one of unfolded");
+  const int64_t params = plan.region(RegionKind::Params).count;
+  for (const PlanRegion &region : plan.regions)
     if (region.kind != RegionKind::Unfolded && region.storage == Storage::Floats &&
         region.count != params)
-      in.fail("has " + shown(region) + ", the params have " + std::to_string(params));
-  return regions;
+      arena.fail("has " + shown(region) + ", the params have " + std::to_string(params));
 }
 
-void checkStoredStates(const Fields &arena, const Plan &plan) {
+void checkStoredStates(const Fields &root, const Plan &plan) {
   int64_t large = 0, blocks = 0, compact = 0;
   const std::vector<StatePlace> places = plan.statePlaces();
   for (size_t p = 0; p < plan.params.size(); ++p) {
@@ -103,13 +64,13 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
     auto require = [&](const std::string &name, Storage storage, int64_t count) {
       const PlanRegion &found = plan.region(name);
       if (found.name != name || found.storage != storage || found.count != count)
-        arena.fail("has no region '" + name + "' of " + std::to_string(count) +
-                   ", as its states of 8 bits ask for");
+        root.fail("has no region '" + name + "' of " + std::to_string(count) +
+                  ", as its states of 8 bits ask for");
     };
     if (region.storage != Storage::Floats && !plan.hasCodes())
-      arena.fail("has '" + region.name +
-                 "' in another storage than floats, and the optimizer no "
-                 "'min_8bit_size'");
+      root.fail("has '" + region.name +
+                "' in another storage than floats, and the optimizer no "
+                "'min_8bit_size'");
     if (!isCode(region.storage))
       continue;
     require(region.name, region.storage, large > 0 ? plan.region(RegionKind::Params).count : 0);
@@ -118,27 +79,27 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
   }
 }
 
-void checkRankRegions(const Fields &arena, const Plan &plan) {
+void checkRankRegions(const Fields &root, const Plan &plan) {
   int64_t folded = 0;
   for (const PlanParam &param : plan.params)
     folded += param.part == AdapterPart::B ? param.count() : 0;
   for (const PlanRegion &region : plan.regions) {
     if (region.kind == RegionKind::Unfolded && region.count != folded)
-      arena.fail("has " + shown(region) + ", all lora_B together have " + std::to_string(folded));
+      root.fail("has " + shown(region) + ", all lora_B together have " + std::to_string(folded));
     if (!plan.ranks &&
         (region.kind == RegionKind::Unfolded || region.kind == RegionKind::Importance))
-      arena.fail("has " + shown(region) + ", which only AdaLoRA has, and the plan has no 'ranks'");
+      root.fail("has " + shown(region) + ", which only AdaLoRA has, and the plan has no 'ranks'");
   }
   if (!plan.ranks)
     return;
   for (const char *name : {"sensitivity", "uncertainty"})
     if (plan.region(name).kind != RegionKind::Importance)
-      arena.fail(std::string("has no region '") + name + "' of importance");
+      root.fail(std::string("has no region '") + name + "' of importance");
   if (plan.region(RegionKind::Unfolded).kind != RegionKind::Unfolded)
-    arena.fail("has no region of unfolded");
+    root.fail("has no region of unfolded");
 }
 
-void checkExtents(const Plan &plan, const Fields &root) {
+void checkExtents(const Fields &root, const Plan &plan) {
   int64_t tokens = plan.maxTokens;
   int64_t hiddenRow = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize),
           logitRow = 4 * Plan::leadingDim(plan.vocab);

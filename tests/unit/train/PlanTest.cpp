@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 namespace lorac::train {
@@ -36,6 +37,54 @@ TEST(Plan, Reads) {
   EXPECT_EQ(plan->optimizer->name, "adamw");
   EXPECT_EQ(plan->updateScalars.list[5].byGroup, 2);
   EXPECT_EQ(plan->groups(), (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B}));
+}
+
+/// Each key of `part` is in `whole`, with its value.
+void expectHolds(const Json &whole, const Json &part, const std::string &path) {
+  if (part.is_object()) {
+    for (const auto &[key, value] : part.items())
+      if (whole.contains(key))
+        expectHolds(whole[key], value, path + "." + key);
+      else
+        ADD_FAILURE() << path << " has no " << key;
+  } else if (part.is_array() && whole.is_array() && whole.size() == part.size()) {
+    for (size_t i = 0; i < part.size(); ++i)
+      expectHolds(whole[i], part[i], path + "[" + std::to_string(i) + "]");
+  } else {
+    EXPECT_EQ(whole, part) << path;
+  }
+}
+
+TEST(Plan, IsWrittenAsItWasRead) {
+  Json numbers = Json::parse(fakePlanJson());
+  numbers["model"]["hyper"] = {{"layers", 2}, {"rms_norm_eps", 1e-5}};
+  numbers["weights"][0]["hf_add"] = 0.1;
+  numbers["weights"][0]["kind"] = "embedding";
+  numbers["params"][0]["scale"] = 0.9999995833335069;
+  numbers["optimizer"]["scalars"][0]["formula"] = {-0.0, 1e300, 5e-324, "*", "+"};
+  numbers["tables"] = {{{"kind", "rope"},
+                        {"offset", 4608},
+                        {"positions", 8},
+                        {"dim", 4},
+                        {"factor", 1.25},
+                        {"frequencies", {1, double(0.079056941f)}}}};
+  Json triplets = Json::parse(tripletPlanJson({3, 2}));
+  triplets["io"].erase("triplet_owns"); // only states of 8 bits have it
+  for (const std::string &json : {fakePlanJson(), fakeCudaPlanJson(), fakeDoraPlanJson(),
+                                  tripletPlanJson({3, 2}, true), triplets.dump(), numbers.dump()}) {
+    Result<Plan> plan = parsePlan(json);
+    ASSERT_TRUE(plan) << plan.error().message;
+    const std::string text = planJson(*plan);
+    expectHolds(Json::parse(text), Json::parse(json), "plan");
+    Result<Plan> again = parsePlan(text);
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(planJson(*again), text);
+  }
+  // Whole numbers are integers to others who read the file.
+  const Json written = Json::parse(planJson(*parsePlan(numbers.dump())));
+  EXPECT_TRUE(written["model"]["hyper"]["layers"].is_number_integer());
+  EXPECT_TRUE(written["programs"]["train"][0]["flops"].is_number_integer());
+  EXPECT_TRUE(std::signbit(written["optimizer"]["scalars"][0]["formula"][0].get<double>()));
 }
 
 TEST(Plan, RefusesAModuleOfRanksTwice) {
@@ -188,7 +237,7 @@ TEST(Plan, RefusesRegionsThatDoNotFit) {
        {region(2, "kind", "params"), "has not one region of params"},
        {region(2, "kind", "grads"), "has not one region of params"},
        {region(2, "kind", "moment"),
-        "regions[2].kind' is 'moment'; known: params, grads, state, importance, unfolded"},
+        "regions[2]' has the kind 'moment'; known: params, grads, state, importance, unfolded"},
        {region(2, "kind", 7), "regions[2].kind' is not text"},
        {[](Json &json) { json["arena"]["regions"][2].erase("kind"); }, "has no 'kind'"},
        {region(2, "name", "exp_avg_sq"), "regions[3]' has the name 'exp_avg_sq', which is taken"},
