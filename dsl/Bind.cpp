@@ -331,6 +331,12 @@ private:
     if (!other)
       diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo +
                                   "', which is not described above it");
+    else if (std::any_of(architecture.weights.begin(), architecture.weights.end(),
+                         [&](const WeightDecl &one) {
+                           return one.key == decl.tiedTo && !one.tiedTo.empty();
+                         }))
+      diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo +
+                                  "', which is tied itself: name the weight that has the tensor");
     else if (other->shape != bound.shape)
       diags.error(decl.range,
                   "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
@@ -343,6 +349,10 @@ private:
 
   void rope(const RopeDecl &decl) {
     const size_t before = diags.errors();
+    auto refused = [&](const std::string &why) {
+      diags.error(facts.kind == ModelFacts::Kind::None ? decl.range : factsRange(), why)
+          .note(decl.range, "[rope." + decl.name + "] is described here");
+    };
     RopeNumbers numbers;
     numbers.dim =
         evaluateSize(decl.dim, out.hyper, "'dim' of [rope." + decl.name + "]", diags).value_or(2);
@@ -356,8 +366,11 @@ private:
       if (found == out.words.end())
         diags.error(decl.range,
                     "'type' of [rope." + decl.name + "] is no symbol of type \"word\" of [hyper]");
+      else if (std::optional<RopeType> type = ropeTypeOf(found->second))
+        numbers.type = *type;
       else
-        numbers.type = found->second;
+        refused("rotary positions of type '" + printable(found->second) +
+                "' are known, not in this version");
     }
     if (diags.errors() != before)
       return;
@@ -385,8 +398,7 @@ private:
     if (auto inverse = inverseFrequencies(numbers, wrong))
       out.ropes.push_back({decl.name, std::move(*inverse)});
     else
-      diags.error(facts.kind == ModelFacts::Kind::None ? decl.range : factsRange(), wrong)
-          .note(decl.range, "[rope." + decl.name + "] is described here");
+      refused(wrong);
   }
 
   // Of which kind each layer is: as config.json's `layer_types` says it, else the first whose

@@ -212,6 +212,33 @@ TEST(ArchitectureErrors, Kinds) {
               ElementsAre(testing::HasSubstr("[block.a] takes all layers")));
 }
 
+// Frequencies are positive numbers, whatever they are made of.
+TEST(ArchitectureErrors, Rope) {
+  auto turns = [](const std::string &more, const std::string &type = "linear") {
+    std::string text = toy(rest);
+    const std::string theta = "theta = 'rope_theta'", symbol = "rope_theta = {";
+    text.replace(text.find(theta), theta.size(), more);
+    text.replace(text.find(symbol), 0,
+                 "scaling = { type = \"word\", values = [\"" + type + "\"] }\n");
+    return errors(text);
+  };
+  const std::string scaled = "theta = 'rope_theta'\ntype = \"scaling\"\nfactor = ";
+  for (const char *factor : {"nan", "0", "'log(0 - 1)'"})
+    EXPECT_THAT(turns(scaled + factor),
+                ElementsAre(testing::HasSubstr("'linear' need a factor of at least 1, got ")))
+        << factor;
+  EXPECT_THAT(turns(scaled + "'exp(800)'"),
+              ElementsAre(testing::HasSubstr(
+                  "the frequency of pair 0 is 0, where a positive number is needed")));
+  EXPECT_THAT(turns("theta = inf"),
+              ElementsAre(testing::HasSubstr("the frequency of pair 1 is 0")));
+  EXPECT_THAT(turns("theta = 1e-200"),
+              ElementsAre(testing::HasSubstr("the frequency of pair 1 is inf")));
+  EXPECT_THAT(turns(scaled + "2", "yarn"),
+              ElementsAre(testing::HasSubstr(
+                  "rotary positions of type 'yarn' are known, not in this version")));
+}
+
 TEST(ArchitectureErrors, Syntax) {
   EXPECT_THAT(block("x = linear(x, w\nh = silu(x)\n= 3\nx + 1\nx = 1 2\nx =\n"),
               ElementsAre("24:1: error: expected ',' or ')', got 'h'",
@@ -256,6 +283,15 @@ TEST(ArchitectureErrors, Tables) {
           "13:35: error: a size of 'up' must be a whole number from 1 to 2147483647, got 0"));
   EXPECT_THAT(with("gguf = \"b.{layer}.ln\"", "gguf = \"b.ln\""),
               ElementsAre("11:1: error: 'hf' and 'gguf' of 'ln' disagree about {layer}"));
+  const std::string row = "row = { kind";
+  EXPECT_THAT(
+      with(row,
+           "again = { kind = \"embedding\", shape = ['vocab_size', 'hidden_size'], hf = \"a\", "
+           "gguf = \"a\", tied = \"emb\" }\nmore = { kind = \"embedding\", shape = "
+           "['vocab_size', 'hidden_size'], hf = \"m\", gguf = \"m\", tied = \"again\" }\n" +
+               row),
+      ElementsAre("16:1: error: 'more' is tied to 'again', which is tied itself: name the weight "
+                  "that has the tensor"));
   // Names that would leave the comment, string or folder in which they end up.
   for (const char *name :
        {"\\\"; #include", "$(id)", "../../x/", "a\\nb", "a\\u0000b", "a b", "a\\\\"})
