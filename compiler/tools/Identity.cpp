@@ -49,6 +49,7 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
     symbol.hf = decl.hf;
     symbol.gguf = decl.gguf;
     symbol.ggufAbsentTensor = decl.ggufAbsentTensor;
+    symbol.nullIsZero = decl.maybeZero;
     dsl::Diagnostics ignored; // bind() has evaluated it before
     if (decl.when.kind != dsl::ExprKind::None &&
         dsl::evaluate(decl.when, model.hyper, ignored) == 0.0) {

@@ -201,6 +201,9 @@ std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbo
     if (std::optional<HyperValue> value = model.hyper(key))
       return value;
   }
+  if (symbol.nullIsZero &&
+      std::any_of(symbol.hf.begin(), symbol.hf.end(), [&](auto &key) { return model.isNull(key); }))
+    return HyperValue(int64_t(0));
   if (isGguf && !symbol.ggufAbsentTensor.empty())
     return HyperValue(!model.hasTensor(symbol.ggufAbsentTensor));
   return std::nullopt;

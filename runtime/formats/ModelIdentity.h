@@ -23,6 +23,7 @@ struct ModelSymbol {
   std::string ggufAbsentTensor;        ///< true where the GGUF has no such tensor
   std::optional<HyperValue> otherwise; ///< where a file does not say; none: it must
   HyperValue value;
+  bool nullIsZero = false; ///< null in config.json says 0: there is none
 };
 
 /// What files must say where they say anything.
@@ -53,7 +54,8 @@ struct ModelIdentity {
 bool sameValue(const HyperValue &a, const HyperValue &b);
 std::string valueText(const HyperValue &value);
 
-/// What the model says of a symbol: the first key that is there; none where it says nothing.
+/// What the model says of a symbol: the first key that is there, or what a null means; none where
+/// it says nothing.
 std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbol &symbol);
 
 /// Every difference of the model's files in one error (Exit::ForeignFile): another architecture or

@@ -56,6 +56,8 @@ std::string toJson(const ModelIdentity &identity) {
     entry = {{"value", valueJson(symbol.value)}, {"hf", symbol.hf}, {"gguf", symbol.gguf}};
     if (symbol.otherwise)
       entry["otherwise"] = valueJson(*symbol.otherwise);
+    if (symbol.nullIsZero)
+      entry["null_is_zero"] = true;
     if (!symbol.ggufAbsentTensor.empty())
       entry["gguf_absent_tensor"] = symbol.ggufAbsentTensor;
   }
@@ -98,6 +100,7 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                        *value};
     if (entry.contains("otherwise"))
       symbol.otherwise = valueOf(entry["otherwise"]);
+    symbol.nullIsZero = entry.contains("null_is_zero");
     identity.symbols.push_back(std::move(symbol));
   }
   for (const Json &entry : json["expects"]) {

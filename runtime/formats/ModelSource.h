@@ -67,6 +67,8 @@ public:
   /// Nothing when absent or null. The tokens' array answers with its length, any other array or
   /// object with words that fit no number.
   std::optional<HyperValue> hyper(const std::string &key) const;
+  /// Whether config.json says null at a key.
+  bool isNull(const std::string &key) const { return hfConfig && hfConfig->isNull(key); }
   /// All that the files say of how the model computes, by key: config.json's values, or the GGUF
   /// keys of its architecture.
   std::vector<std::pair<std::string, HyperValue>> statements() const;

@@ -33,3 +33,15 @@ expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.so
 expect 0 "$work/generated/train" --eval --samples 8
 expect 5 "$work/generated/train" --eval --samples 8 --model "$arch/llama_linear"
 says "'rope_type' was \"default\" and is \"linear\""
+# A window that is null is none; where config.json says nothing of it, it is what transformers takes.
+windows() { grep -o ' window [0-9]*' "$work/generated/10-model.mlir" | sort | uniq -c | tr -s ' '; }
+expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$arch/mistral_full\""
+[[ -z $(windows) ]] || fail "a window of null: $(windows)"
+expect 0 "$work/generated/train" --eval --samples 1
+mkdir "$work/unsaid"
+cp -L "$arch/mistral_full/model.safetensors" "$work/unsaid/"
+sed '/"sliding_window"/d' "$arch/mistral_full/config.json" >"$work/unsaid/config.json"
+expect 5 "$work/generated/train" --eval --samples 1 --model "$work/unsaid"
+says "'sliding_window' was 0 and is 4096, since it does not say"
+expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$work/unsaid\""
+[[ $(windows) == " 2 window 4096" ]] || fail "a window that nobody says: $(windows)"

@@ -18,7 +18,8 @@ ModelIdentity tiny() {
       {"layers", {"num_hidden_layers"}, {"{arch}.block_count"}, "", std::nullopt, int64_t(2)},
       {"eps", {"eps"}, {"{arch}.eps"}, "", 1e-6, 1e-5},
       {"theta", {"theta", "rope.theta"}, {"{arch}.theta", "{arch}.theta2"}, "", 1e4, 5e5},
-      {"tied", {"tie"}, {}, "output.weight", false, true}};
+      {"tied", {"tie"}, {}, "output.weight", false, true},
+      {"reach", {"reach"}, {}, "", int64_t(8), int64_t(8), /*nullIsZero=*/true}};
   identity.expects = {{{"act"}, {"{arch}.act"}, "", {std::string("silu")}, "it is so"},
                       {{"window"}, {"{arch}.window"}, "rope_freqs.weight", {}, ""}};
   identity.harmless = {"note", "{arch}.note"};
@@ -98,6 +99,8 @@ TEST_F(ModelIdentityTest, everyDifferenceIsNamed) {
       << "once is enough";
   saysAll(folderSays("{" + good + R"("theta": 5e5, "rope": {"theta": 1e4}, "tie": true})"),
           {"'theta' is 500000 and 'rope.theta' is 10000: they contradict each other"});
+  saysAll(folderSays("{" + good + R"("theta": 5e5, "tie": true, "reach": null})"),
+          {"'reach' was 8 and is 0"});
   saysAll(folderSays("{" + good + R"("theta": 5e5, "rope": {"beta": 1}, "tie": true})"),
           {"the key 'rope.beta' = 1, which"});
   saysAll(folderSays(R"({"model_type": "tiny"})"), {"it does not say 'layers', which was 2"});
