@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::formats {
@@ -49,6 +50,8 @@ struct SourceTensor {
   std::string name; ///< as the file has it
   std::vector<int64_t> shape;
   std::optional<WeightFormat> kept; ///< how kernels see it as it is stored; nothing: it is not read
+  std::string_view stored;          ///< its type, as the file calls it
+  uint64_t bytes = 0;
 };
 
 class ModelSource {

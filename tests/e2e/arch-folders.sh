@@ -45,3 +45,31 @@ expect 5 "$work/generated/train" --eval --samples 1 --model "$work/unsaid"
 says "'sliding_window' was 0 and is 4096, since it does not say"
 expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$work/unsaid\""
 [[ $(windows) == " 2 window 4096" ]] || fail "a window that nobody says: $(windows)"
+# What a model is can be asked without a spec.
+expect 0 "$lorac" inspect "$arch/qwen2"
+prints "qwen2 of 2 layers: hidden_size 64, vocab_size 512, 1024 positions, the head is the embedding"
+prints "26 of 107,072 weights, 209.1 KiB, Hugging Face"
+prints "BF16: 26 of 107,072 weights"
+prints "tokenizer  none: folder '$arch/qwen2' has no 'tokenizer.json'"
+expect 0 "$lorac" inspect "$arch/kquants/model.gguf" --json
+python3 - "$work/stdout" "$arch/kquants/tensors.json" <<'PY'
+import json, sys
+said, truth = (json.load(open(path)) for path in sys.argv[1:])
+assert (said["container"], said["model"]["architecture"], said["tokens"]) == ("gguf", "llama", 512), said
+types = {"F32": (5, 5 * 4 * 256)}  # the norms
+for tensor in truth.values():
+    count, size = types.get(tensor["type"], (0, 0))
+    types[tensor["type"]] = (count + 1, size + tensor["bytes"])
+assert {t["type"]: (t["count"], t["bytes"]) for t in said["tensors"]} == types, said
+PY
+mkdir "$work/other"
+cp -L "$arch/qwen2/model.safetensors" "$work/other/"
+sed 's/"model_type": "qwen2"/"model_type": "qwen9"/' "$arch/qwen2/config.json" >"$work/other/config.json"
+expect 3 "$lorac" inspect "$work/other"
+says "the model is of type 'qwen9', which no architecture describes"
+prints "of type 'qwen9', which cannot be trained"
+prints "BF16: 26 of 107,072 weights"
+expect 2 "$lorac" inspect "$arch/qwen2" 30
+says "is a model, which has no stages"
+expect 1 "$lorac" inspect "$arch"
+says "holds neither a model (config.json) nor stages"
