@@ -223,8 +223,9 @@ std::map<std::string, std::string> ModelIdentity::facts() const {
   for (const ModelSymbol &symbol : symbols) {
     const std::optional<double> number = numberOf(symbol.value);
     // What most models do not have is no fact of theirs: a number 0 (no window), a first word.
-    const bool isNone = !std::holds_alternative<bool>(symbol.value) && symbol.otherwise &&
-                        sameValue(*symbol.otherwise, symbol.value) && (!number || *number == 0);
+    const bool isDefault = symbol.otherwise && sameValue(*symbol.otherwise, symbol.value);
+    const bool isNone = !std::holds_alternative<bool>(symbol.value) &&
+                        (number ? *number == 0 && (isDefault || symbol.nullIsZero) : isDefault);
     if (isNone)
       continue;
     // Truths come as 0 and 1 from some files.

@@ -120,6 +120,10 @@ TEST_F(ModelIdentityTest, factsOfCheckpointsAndAdapters) {
   const auto facts = tiny().facts();
   EXPECT_EQ(facts.at("architecture"), "tiny");
   EXPECT_EQ(facts.at("eps"), "1e-05");
+  EXPECT_EQ(facts.at("reach"), "8");
+  ModelIdentity none = tiny();
+  none.symbols.back().value = int64_t(0);
+  EXPECT_FALSE(none.facts().contains("reach")) << "what a model does not have is no fact of its";
   EXPECT_EQ(*factsFromJson(factsToJson(facts)), facts);
   EXPECT_FALSE(factsFromJson("[]"));
   EXPECT_FALSE(factsFromJson(R"({"a": 1})"));
