@@ -25,7 +25,7 @@ test: setup cuda-tools build ## every test but the long ones of the CUDA target
 	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -LE long
 
 test-cuda: setup cuda-tools build ## all tests of the CUDA target, on the PTX simulator
-	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -R '[Cc]uda|ptxsim|Gpu'
+	@bash $(SCRIPTS)/test.sh $(BUILD) $(JOBS) -R '[Cc]uda|ptxsim|Gpu|^Driver|^Context|^LoadedKernel|^KernelCache'
 
 test-gpu: build ## what only a GPU settles: tests on the hardware, kernels beside their floors and cuBLAS
 	@bash tests/gpu/run.sh $(BUILD)

@@ -1,10 +1,12 @@
 #include "compiler/tools/Identity.h"
 
 #include "dsl/GraphCheck.h"
+#include "dsl/Rope.h"
 #include "nlohmann/json.hpp"
 #include "runtime/formats/ModelSource.h"
 
 #include <algorithm>
+#include <set>
 
 namespace lorac::tools {
 namespace {
@@ -27,6 +29,42 @@ void addLayerTypes(const dsl::Architecture &architecture, const dsl::BoundModel 
           {{"layer_types." + std::to_string(layer)}, {}, "", {type}, "each layer has its kind"});
 }
 
+void addSymbols(const dsl::Expr &expr, std::set<std::string> &names) {
+  if (expr.kind == dsl::ExprKind::Name)
+    names.insert(expr.name);
+  for (const dsl::Expr &arg : expr.args)
+    addSymbols(arg, names);
+}
+
+/// Symbols that say how frequencies are scaled, and nothing else of them.
+std::set<std::string> symbolsOfScaling(const dsl::Architecture &architecture) {
+  std::set<std::string> scaling, plain;
+  for (const dsl::RopeDecl &rope : architecture.ropes) {
+    for (const dsl::Expr *expr :
+         {&rope.factor, &rope.lowFreqFactor, &rope.highFreqFactor, &rope.originalPositions})
+      addSymbols(*expr, scaling);
+    if (!rope.type.empty())
+      scaling.insert(rope.type);
+    for (const dsl::Expr *expr : {&rope.dim, &rope.theta})
+      addSymbols(*expr, plain);
+  }
+  std::erase_if(scaling, [&](const std::string &name) { return plain.contains(name); });
+  return scaling;
+}
+
+void addFrequencies(const dsl::Architecture &architecture, const dsl::BoundModel &model,
+                    formats::ModelIdentity &identity) {
+  for (size_t i = 0; i < model.ropes.size(); ++i) {
+    const dsl::RopeFrequencies &rope = model.ropes[i];
+    dsl::Diagnostics ignored; // bind() has evaluated it before
+    dsl::RopeNumbers plain{2 * int64_t(rope.inverse.size()),
+                           *dsl::evaluate(architecture.ropes[i].theta, model.hyper, ignored)};
+    std::string wrong;
+    if (rope.inverse != dsl::inverseFrequencies(plain, wrong))
+      identity.frequencies[rope.name] = rope.inverse;
+  }
+}
+
 } // namespace
 
 formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
@@ -43,9 +81,11 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
     if (auto &known = identity.modelTypes;
         std::find(known.begin(), known.end(), source->architecture()) == known.end())
       known.push_back(source->architecture());
+  const std::set<std::string> scaling = symbolsOfScaling(architecture);
   for (const dsl::HyperDecl &decl : architecture.hyper) {
     formats::ModelSymbol symbol;
     symbol.name = decl.name;
+    symbol.ofFrequencies = scaling.contains(decl.name);
     symbol.hf = decl.hf;
     symbol.gguf = decl.gguf;
     symbol.ggufAbsentTensor = decl.ggufAbsentTensor;
@@ -77,6 +117,7 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
   addLayerTypes(architecture, model, identity);
   identity.ropeDivisors = model.ropeDivisors;
   identity.divisors = model.divisors;
+  addFrequencies(architecture, model, identity);
   identity.harmless.insert(identity.harmless.end(), architecture.harmless.begin(),
                            architecture.harmless.end());
   return identity;

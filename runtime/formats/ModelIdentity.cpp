@@ -4,9 +4,11 @@
 #include "runtime/formats/ConfigKeys.h"
 #include "runtime/formats/ModelSource.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 namespace lorac::formats {
 namespace {
@@ -121,8 +123,12 @@ private:
       return add(fmt::format("it has a tensor '{}', which '{}' does not use", name,
                              identity.architecture));
     const auto stored = model.vector(name, int64_t(identity.divisors.size()));
-    if (!stored || *stored != identity.divisors)
-      add(fmt::format("its tensor '{}' has other numbers, or is there where none was", name));
+    if (!model.hasTensor(name))
+      add(fmt::format("it lacks the tensor '{}', which scales rotary positions", name));
+    else if (identity.divisors.empty())
+      add(fmt::format("it has a tensor '{}', which scales rotary positions, where none was", name));
+    else if (!stored || *stored != identity.divisors)
+      add(fmt::format("its tensor '{}' has other numbers", name));
   }
 
   // --- what nobody here knows ---
@@ -221,6 +227,8 @@ Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identi
 std::map<std::string, std::string> ModelIdentity::facts() const {
   std::map<std::string, std::string> out = {{"architecture", architecture}};
   for (const ModelSymbol &symbol : symbols) {
+    if (symbol.ofFrequencies)
+      continue;
     const std::optional<double> number = numberOf(symbol.value);
     // What most models do not have is no fact of theirs: a number 0 (no window), a first word.
     const bool isDefault = symbol.otherwise && sameValue(*symbol.otherwise, symbol.value);
@@ -231,7 +239,19 @@ std::map<std::string, std::string> ModelIdentity::facts() const {
     // Truths come as 0 and 1 from some files.
     out[symbol.name] = number ? fmt::format("{}", float(*number)) : valueText(symbol.value);
   }
+  for (const auto &[name, numbers] : frequencies)
+    out["rope." + name] = fmt::format("{}", fmt::join(numbers, " "));
   return out;
+}
+
+/// The same words, or as many numbers, near each other.
+static bool sameFact(const std::string &a, const std::string &b) {
+  std::istringstream one(a), other(b);
+  size_t numbers = 0;
+  for (double x, y; one >> x && other >> y; ++numbers)
+    if (std::abs(x - y) > 1e-5 * std::abs(x))
+      return false;
+  return a == b || (numbers > 1 && one.eof() && (other >> std::ws).eof());
 }
 
 std::string differingFacts(const std::map<std::string, std::string> &then,
@@ -244,7 +264,7 @@ std::string differingFacts(const std::map<std::string, std::string> &then,
   for (const auto &[key, value] : then)
     if (const auto found = now.find(key); found == now.end())
       add(key, value, "not there");
-    else if (found->second != value)
+    else if (!sameFact(found->second, value))
       add(key, value, found->second);
   for (const auto &[key, value] : now)
     if (!then.empty() && !then.contains(key))

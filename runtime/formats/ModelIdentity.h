@@ -24,6 +24,8 @@ struct ModelSymbol {
   std::optional<HyperValue> otherwise; ///< where a file does not say; none: it must
   HyperValue value;
   bool nullIsZero = false; ///< null in config.json says 0: there is none
+  /// It only says how rotary frequencies are scaled: files say that in different ways.
+  bool ofFrequencies = false;
 };
 
 /// What files must say where they say anything.
@@ -43,9 +45,12 @@ struct ModelIdentity {
   /// files have no such tensor.
   std::string ropeDivisors;
   std::vector<float> divisors;
+  /// Rotary frequencies that are scaled, by name.
+  std::map<std::string, std::vector<float>> frequencies;
   std::vector<std::string> harmless; ///< keys of either kind that bear on nothing computed here
 
-  /// Its architecture and hyper-parameters as words, by name: what checkpoints and adapters keep.
+  /// Its architecture, hyper-parameters and scaled frequencies as words, by name: what checkpoints
+  /// and adapters keep.
   std::map<std::string, std::string> facts() const;
 };
 
@@ -63,7 +68,8 @@ std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbo
 /// contradict each other, and keys that are not known here, with what they say.
 Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identity);
 
-/// "'rope_theta' was 10000 and is 500000" for everything that differs; empty: nothing does.
+/// "'rope_theta' was 10000 and is 500000" for everything that differs; empty: nothing does. Numbers
+/// of a list may differ by 1e-5 of each: who scales frequencies rounds them.
 std::string differingFacts(const std::map<std::string, std::string> &then,
                            const std::map<std::string, std::string> &now);
 

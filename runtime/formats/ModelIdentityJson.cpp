@@ -39,6 +39,15 @@ std::string textOf(const Json &in, const char *key) {
   return found != in.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+bool readNumbers(const Json &in, std::vector<float> &out) {
+  for (const Json &value : in) {
+    if (!value.is_number())
+      return false;
+    out.push_back(value.get<float>());
+  }
+  return in.is_array();
+}
+
 std::string dumped(const Json &json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -60,6 +69,8 @@ std::string toJson(const ModelIdentity &identity) {
       entry["null_is_zero"] = true;
     if (!symbol.ggufAbsentTensor.empty())
       entry["gguf_absent_tensor"] = symbol.ggufAbsentTensor;
+    if (symbol.ofFrequencies)
+      entry["of_frequencies"] = true;
   }
   for (const ModelExpectation &expects : identity.expects) {
     Json values = Json::array();
@@ -71,6 +82,8 @@ std::string toJson(const ModelIdentity &identity) {
                               {"values", values},
                               {"why", expects.why}});
   }
+  if (!identity.frequencies.empty())
+    out["frequencies"] = identity.frequencies;
   if (!identity.ropeDivisors.empty())
     out["rope_divisors"] = {{"tensor", identity.ropeDivisors}, {"values", identity.divisors}};
   return dumped(out);
@@ -101,6 +114,7 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
     if (entry.contains("otherwise"))
       symbol.otherwise = valueOf(entry["otherwise"]);
     symbol.nullIsZero = entry.contains("null_is_zero");
+    symbol.ofFrequencies = entry.contains("of_frequencies");
     identity.symbols.push_back(std::move(symbol));
   }
   for (const Json &entry : json["expects"]) {
@@ -121,12 +135,13 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
         !(*divisors)["values"].is_array())
       return wrong;
     identity.ropeDivisors = textOf(*divisors, "tensor");
-    for (const Json &value : (*divisors)["values"]) {
-      if (!value.is_number())
-        return wrong;
-      identity.divisors.push_back(value.get<float>());
-    }
+    if (!readNumbers((*divisors)["values"], identity.divisors))
+      return wrong;
   }
+  if (const auto scaled = json.find("frequencies"); scaled != json.end())
+    for (const auto &[name, values] : scaled->items())
+      if (!readNumbers(values, identity.frequencies[name]))
+        return wrong;
   return identity;
 }
 

@@ -191,6 +191,7 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
                    "' is text, but the model has no tokenizer; "
                    "use format = \"tokens\" or a model with a tokenizer");
   SampleSink sink(table, encoder, limits, corpus, facts);
+  std::string lastFile; // of tokens there is one
   for (const std::string &pattern : table.paths) {
     LORAC_TRY_ASSIGN(std::vector<std::string> files, expandPattern(pattern));
     for (const std::string &file : files) {
@@ -205,6 +206,7 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
         return refused("data '" + table.name +
                        "' has several files of format = \"tokens\"; give one");
       LORAC_TRY(format->load(file, sink));
+      lastFile = file;
     }
   }
   facts.samples = corpus.samples - firstSample;
@@ -228,12 +230,8 @@ Result<void> loadTable(const DataConfig &table, const TextEncoder &encoder,
   } else {
     for (size_t i = firstPiece;
          i < corpus.pieces.size() && int64_t(i - firstPiece) < limits.shownSamples; ++i)
-      facts.shown.push_back({table.paths.front(),
-                             0,
-                             i - firstPiece + 1,
-                             {},
-                             corpus.pieces[i].begin,
-                             corpus.pieces[i].count});
+      facts.shown.push_back(
+          {lastFile, 0, i - firstPiece + 1, {}, corpus.pieces[i].begin, corpus.pieces[i].count});
     const Piece &first = corpus.pieces[firstPiece];
     facts.startTokens = first.count;
     for (uint32_t i = 0; i < std::min<uint32_t>(first.count, 12); ++i)

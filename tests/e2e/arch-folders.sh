@@ -73,3 +73,21 @@ expect 2 "$lorac" inspect "$arch/qwen2" 30
 says "is a model, which has no stages"
 expect 1 "$lorac" inspect "$arch"
 says "holds neither a model (config.json) nor stages"
+# An adapter is of the frequencies, whoever says them: it passes from the folder to its GGUF and back, and not to a model
+# of other frequencies.
+train() { # MODEL OUT
+  expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$1\""
+  expect 0 "$work/generated/train" --out "$2" --quiet
+}
+evaluate() { # STATUS MODEL ADAPTER
+  expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$2\""
+  expect "$1" "$work/generated/train" --eval --samples 1 --adapter "$3"
+}
+train "$arch/llama_llama3" "$work/of_folder"
+train "$arch/llama_llama3/model.gguf" "$work/of_gguf"
+evaluate 0 "$arch/llama_llama3/model.gguf" "$work/of_folder"
+evaluate 0 "$arch/llama_llama3" "$work/of_gguf"
+evaluate 5 "$arch/llama_linear" "$work/of_folder"
+says "'rope."
+evaluate 5 "$arch/llama_linear" "$work/of_gguf"
+says "'rope."

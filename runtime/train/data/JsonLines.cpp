@@ -125,10 +125,7 @@ public:
       return refused("data file '" + path + "', line " + std::to_string(line) + ", column " +
                      std::to_string(charactersOf(before.substr(lineStart)) + 1) + ": " +
                      parsed.error +
-                     (!isList && text[text.find_first_not_of(" \t\n")] == '['
-                          ? "; the file may be one list, where format = \"" +
-                                std::string(format.name) + "\" takes one object a line"
-                          : ""));
+                     (!isList && text[text.find_first_not_of(" \t\n")] == '[' ? listMend() : ""));
     }
     if (!isList)
       return addObject(parsed.value, parsed.twice, {path, line});
@@ -142,13 +139,18 @@ public:
   }
 
 private:
+  std::string listMend() const {
+    return "; the file may be one list, " +
+           (format.takesLists
+                ? "which is seen by a '[' among its first 512 bytes"
+                : "where format = \"" + std::string(format.name) + "\" takes one object a line");
+  }
+
   /// `twice`: its own first.
   Result<void> addObject(const Json &object, std::span<const Keys> twice, const Place &place) {
     if (!object.is_object())
       return refused(place.text() + neededBy(format) + ", got " + std::string(object.type_name()) +
-                     (object.is_array() ? "; format = \"" + std::string(format.name) +
-                                              "\" takes one object a line"
-                                        : ""));
+                     (object.is_array() && !isList ? listMend() : ""));
     segments.clear();
     if (Result<void> good = read(JsonRow(object, twice.front(), format), segments); !good)
       return refused(place.text() + good.error().message);
@@ -166,8 +168,9 @@ private:
 bool beginsAsList(const std::string &firstBytes) {
   TextDecoder decoder;
   std::string head;
-  if (!decoder.push(firstBytes, head)) // said when it is read
-    return false;
+  const bool isAll = firstBytes.size() < 4; // nothing is decided of them before the end
+  if (!decoder.push(firstBytes, head) || (isAll && !decoder.finish(head)))
+    return false; // what is wrong is said when it is read
   const size_t begin = head.find_first_not_of(" \t\n");
   return begin != std::string::npos && head[begin] == '[';
 }
