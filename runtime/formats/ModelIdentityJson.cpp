@@ -81,7 +81,11 @@ std::string toJson(const ModelIdentity &identity) {
                               {"gguf_absent_tensor", expects.ggufAbsentTensor},
                               {"values", values},
                               {"why", expects.why}});
+    if (expects.mustBeSaid)
+      out["expects"].back()["must_be_said"] = true;
   }
+  if (!identity.layerTypes.empty())
+    out["layer_types"] = identity.layerTypes;
   if (!identity.frequencies.empty())
     out["frequencies"] = identity.frequencies;
   if (!identity.ropeDivisors.empty())
@@ -124,12 +128,14 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                              textsOf(entry, "gguf"),
                              textOf(entry, "gguf_absent_tensor"),
                              {},
-                             textOf(entry, "why")};
+                             textOf(entry, "why"),
+                             entry.contains("must_be_said")};
     for (const Json &value : entry["values"])
       if (std::optional<HyperValue> known = valueOf(value))
         expects.values.push_back(*known);
     identity.expects.push_back(std::move(expects));
   }
+  identity.layerTypes = textOf(json, "layer_types");
   if (const auto divisors = json.find("rope_divisors"); divisors != json.end()) {
     if (!divisors->is_object() || !divisors->contains("values") ||
         !(*divisors)["values"].is_array())

@@ -88,6 +88,28 @@ train "$arch/llama_llama3/model.gguf" "$work/of_gguf"
 evaluate 0 "$arch/llama_llama3/model.gguf" "$work/of_folder"
 evaluate 0 "$arch/llama_llama3" "$work/of_gguf"
 evaluate 5 "$arch/llama_linear" "$work/of_folder"
-says "'rope."
+says "its rotary frequencies 'frequencies' are others: frequency "
 evaluate 5 "$arch/llama_linear" "$work/of_gguf"
-says "'rope."
+says "its rotary frequencies 'frequencies' are others: frequency "
+# Kinds of layers that the architecture's rule does not give are of the model, and of what was trained on it.
+other() { # NAME SED
+  mkdir "$work/$1"
+  cp -L "$arch/gemma2/model.safetensors" "$work/$1/"
+  sed "$2" "$arch/gemma2/config.json" >"$work/$1/config.json"
+}
+other swapped 's/"sliding_attention"/"x"/;s/"full_attention"/"sliding_attention"/;s/"x"/"full_attention"/'
+other unsaid_kinds '/"layer_types"/,/\]/d'
+train "$work/swapped" "$work/of_swapped"
+evaluate 0 "$work/swapped" "$work/of_swapped"
+expect 5 "$work/generated/train" --eval --samples 1 --model "$work/unsaid_kinds"
+says "it does not say 'layer_types.0', which was \"full_attention\""
+evaluate 5 "$arch/gemma2" "$work/of_swapped"
+says "'layer_types' was full_attention sliding_attention and is not there"
+train "$arch/gemma2" "$work/of_rule"
+evaluate 0 "$work/unsaid_kinds" "$work/of_rule"
+# A word where an object belongs is not passed over.
+mkdir "$work/word"
+cp -L "$arch/llama_llama3/model.safetensors" "$work/word/"
+sed 's/"rope_parameters": {/"rope_scaling": "yarn",\n  "rope_parameters": {/' "$arch/llama_llama3/config.json" >"$work/word/config.json"
+expect 5 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$work/word\""
+says "the key 'rope_scaling' = \"yarn\", which this version does not know"
