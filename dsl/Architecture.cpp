@@ -1,5 +1,6 @@
 #include "dsl/Architecture.h"
 
+#include "dsl/Bounds.h"
 #include "dsl/TableReader.h"
 #include "dsl/Text.h"
 
@@ -144,6 +145,8 @@ private:
     HyperDecl decl;
     decl.name = entry.key;
     decl.range = entry.keyRange;
+    if (decl.name == "layer")
+      diags.error(entry.keyRange, "'layer' is the number of a layer in 'when': name it otherwise");
     Field<std::string> type;
     t.string("type", type);
     if (*type == "number")
@@ -163,13 +166,17 @@ private:
       diags.error(entry.keyRange,
                   "'values' are the words of a symbol of type \"word\", the default "
                   "first");
-    decl.fallback = expression(t.any("default"), "'default'");
+    const TomlEntry *fallback = t.any("default"), *least = t.any("least");
+    if (fallback && decl.type == HyperType::Word)
+      diags.error(fallback->value.range, "a word has no 'default': it is the first of 'values'");
+    else
+      decl.fallback = expression(fallback, "'default'");
     decl.when = expression(t.any("when"), "'when'");
-    if (const TomlEntry *least = t.any("least")) {
-      decl.maybeZero = true;
-      if (least->value.kind != TomlValue::Kind::Integer || least->value.integer != 0)
-        diags.error(least->value.range, "'least' is 0 or left out");
-    }
+    decl.maybeZero = least != nullptr;
+    if (least && (decl.type == HyperType::Bool || decl.type == HyperType::Word))
+      diags.error(entry.keyRange, "'least' is of an integer or a number");
+    else if (least && (least->value.kind != TomlValue::Kind::Integer || least->value.integer != 0))
+      diags.error(least->value.range, "'least' is 0 or left out");
     t.finish();
     out.hyper.push_back(std::move(decl));
   }
@@ -248,10 +255,16 @@ private:
     decl.permuteHeads = expression(t.any("heads"), "'heads'");
     if (permute.given() && *permute != "rope")
       diags.error(permute.range, "'permute' is \"rope\" or left out");
+    else if (permute.given() && isVector(decl.kind))
+      diags.error(permute.range, "'permute' moves the rows of a matrix, and a weight of kind \"" +
+                                     std::string(toString(decl.kind)) + "\" has none");
     else if (permute.given() != (decl.permuteHeads.kind != ExprKind::None))
       diags.error(entry.keyRange, "permute = \"rope\" and 'heads' go together");
     Field<double> added;
     t.number("hf_add", added);
+    if (!fitsFloat32(*added))
+      diags.error(added.range,
+                  "'hf_add' must be a number that float32 holds, got " + shortest(*added));
     decl.hfAdd = *added;
     decl.tiedTo = text(t, "tied");
     t.finish();
@@ -259,7 +272,7 @@ private:
   }
 
   void shape(TableReader &t, const TomlEntry &entry, WeightDecl &decl, bool kindRefused) {
-    size_t want = decl.kind == WeightKind::Norm || decl.kind == WeightKind::Row ? 1 : 2;
+    size_t want = isVector(decl.kind) ? 1 : 2;
     const TomlEntry *list = t.any("shape");
     if (kindRefused)
       return;
@@ -292,7 +305,12 @@ private:
     if (decl.dim.kind == ExprKind::None || decl.theta.kind == ExprKind::None)
       missing(entry.keyRange, "'dim' or 'theta' of [rope." + entry.key + "]");
     decl.type = text(t, "type");
-    decl.ggufDivisors = text(t, "gguf_divisors");
+    Field<std::string> divisors;
+    t.string("gguf_divisors", divisors);
+    if (!divisors->empty() && *divisors != "rope_freqs.weight")
+      diags.error(divisors.range, "'gguf_divisors' is \"rope_freqs.weight\" or left out: no other "
+                                  "tensor is compared when a program meets a model");
+    decl.ggufDivisors = *divisors;
     t.finish();
     out.ropes.push_back(std::move(decl));
   }

@@ -24,7 +24,7 @@ struct HyperDecl {
   std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
   Expr fallback;                 ///< default in terms of symbols above it; kind None: required
   Expr when; ///< where it is 0 nobody asks: files may say what they like; kind None: always
-  bool maybeZero = false;         ///< `least = 0`: 0 is a value too, mostly "none"
+  bool maybeZero = false;         ///< `least = 0`: 0 is a value too, mostly "none", as null says it
   std::vector<std::string> words; ///< Word: `values`; the first is the default
   SourceRange range;
 };
@@ -95,8 +95,10 @@ struct ModelFacts {
   std::string path;             ///< for messages
   std::string ggufArchitecture; ///< general.architecture: fills {arch}
   /// The value at a dotted key of config.json or a GGUF key; nothing when absent or null. An array
-  /// answers with its length, an object with true.
+  /// answers with "an array of 3", an object with "an object", a GGUF's tokens with their number.
   std::function<std::optional<HyperValue>(const std::string &key)> lookup;
+  /// Whether config.json says null there: of what may be 0 that there is none.
+  std::function<bool(const std::string &key)> isNull;
   /// Whether the GGUF has a tensor of this name.
   std::function<bool(const std::string &name)> hasTensor;
   /// The numbers of a vector of a GGUF; nothing where it has none of this length.

@@ -126,6 +126,10 @@ private:
         return Found{entry.value, entry.range, entry.key};
     if (std::optional<Found> found = inFacts(decl.hf, decl.gguf))
       return found;
+    if (decl.maybeZero && facts.isNull)
+      for (const std::string &key : decl.hf)
+        if (facts.isNull(key))
+          return Found{int64_t(0), factsRange(), key};
     if (facts.kind == ModelFacts::Kind::Gguf && !decl.ggufAbsentTensor.empty() && facts.hasTensor)
       return Found{!facts.hasTensor(decl.ggufAbsentTensor), factsRange(), decl.ggufAbsentTensor};
     return std::nullopt;
@@ -153,6 +157,8 @@ private:
   }
 
   void symbol(const HyperDecl &decl) {
+    if (brokenSymbol && decl.when.kind != ExprKind::None) // it may need one that has been reported
+      return;
     if (decl.type == HyperType::Word)
       return word(decl);
     if (std::optional<Found> found = find(decl)) {
@@ -165,9 +171,13 @@ private:
     if (decl.fallback.kind != ExprKind::None) {
       if (brokenSymbol) // its default may need a symbol that has already been reported
         return;
-      if (std::optional<double> value = evaluate(decl.fallback, out.hyper, diags))
-        if (std::optional<double> checked = typed(decl, {*value, decl.fallback.range, decl.name}))
-          out.hyper[decl.name] = *checked;
+      std::optional<double> value = evaluate(decl.fallback, out.hyper, diags);
+      if (value)
+        value = typed(decl, {*value, decl.fallback.range, decl.name});
+      if (value)
+        out.hyper[decl.name] = *value;
+      else
+        brokenSymbol = true;
       return;
     }
     brokenSymbol = true;
@@ -331,6 +341,12 @@ private:
     if (!other)
       diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo +
                                   "', which is not described above it");
+    else if (std::any_of(architecture.weights.begin(), architecture.weights.end(),
+                         [&](const WeightDecl &one) {
+                           return one.key == decl.tiedTo && !one.tiedTo.empty();
+                         }))
+      diags.error(decl.range, "'" + decl.key + "' is tied to '" + decl.tiedTo +
+                                  "', which is tied itself: name the weight that has the tensor");
     else if (other->shape != bound.shape)
       diags.error(decl.range,
                   "'" + decl.key + "' and '" + decl.tiedTo + "' are tied but have two shapes");
@@ -343,6 +359,10 @@ private:
 
   void rope(const RopeDecl &decl) {
     const size_t before = diags.errors();
+    auto refused = [&](const std::string &why) {
+      diags.error(facts.kind == ModelFacts::Kind::None ? decl.range : factsRange(), why)
+          .note(decl.range, "[rope." + decl.name + "] is described here");
+    };
     RopeNumbers numbers;
     numbers.dim =
         evaluateSize(decl.dim, out.hyper, "'dim' of [rope." + decl.name + "]", diags).value_or(2);
@@ -356,8 +376,11 @@ private:
       if (found == out.words.end())
         diags.error(decl.range,
                     "'type' of [rope." + decl.name + "] is no symbol of type \"word\" of [hyper]");
+      else if (std::optional<RopeType> type = ropeTypeOf(found->second))
+        numbers.type = *type;
       else
-        numbers.type = found->second;
+        refused("rotary positions of type '" + printable(found->second) +
+                "' are known, not in this version");
     }
     if (diags.errors() != before)
       return;
@@ -385,35 +408,45 @@ private:
     if (auto inverse = inverseFrequencies(numbers, wrong))
       out.ropes.push_back({decl.name, std::move(*inverse)});
     else
-      diags.error(facts.kind == ModelFacts::Kind::None ? decl.range : factsRange(), wrong)
-          .note(decl.range, "[rope." + decl.name + "] is described here");
+      refused(wrong);
+  }
+
+  // Whether config.json says of which kind each layer is: for all of them, or for none.
+  bool statesLayerTypes() {
+    const bool isOfKinds =
+        std::any_of(architecture.blocks.begin(), architecture.blocks.end(),
+                    [](const BlockDecl &decl) { return !decl.hfLayerType.empty(); });
+    if (!isOfKinds || facts.kind != ModelFacts::Kind::HuggingFace || !facts.lookup)
+      return false;
+    const std::optional<HyperValue> list = facts.lookup("layer_types");
+    const std::string want = "an array of " + std::to_string(out.layers);
+    if (list && *list != HyperValue(want))
+      diags.error(factsRange(), "'layer_types' must be " + want + ", a word for each layer, got " +
+                                    describe(*list));
+    return list.has_value();
   }
 
   // Of which kind each layer is: as config.json's `layer_types` says it, else the first whose
   // `when` holds.
   void layerKinds() {
     const size_t before = diags.errors();
+    const bool asStated = statesLayerTypes();
     for (int64_t layer = 0; layer < out.layers && diags.errors() == before; ++layer) {
       std::map<std::string, double> symbols = out.hyper;
       symbols["layer"] = static_cast<double>(layer);
       const std::string key = "layer_types." + std::to_string(layer);
-      std::optional<HyperValue> stated;
-      if (facts.kind == ModelFacts::Kind::HuggingFace && facts.lookup)
-        stated = facts.lookup(key);
-      const bool asStated =
-          stated && std::any_of(architecture.blocks.begin(), architecture.blocks.end(),
-                                [](const BlockDecl &decl) { return !decl.hfLayerType.empty(); });
+      const std::optional<HyperValue> stated = asStated ? facts.lookup(key) : std::nullopt;
       int kind = -1;
       for (size_t i = 0; kind < 0 && i < architecture.blocks.size(); ++i) {
         const BlockDecl &decl = architecture.blocks[i];
-        if (asStated ? *stated == HyperValue(decl.hfLayerType)
+        if (asStated ? stated == HyperValue(decl.hfLayerType)
                      : decl.when.kind == ExprKind::None || valueOr0(decl.when, symbols) != 0)
           kind = static_cast<int>(i);
       }
       if (kind < 0) {
         if (asStated)
-          diags.error(factsRange(), "'" + key + "' is " + describe(*stated) + "; '" +
-                                        architecture.name + "' has no such block");
+          diags.error(factsRange(), "'" + key + "' is " + (stated ? describe(*stated) : "null") +
+                                        "; '" + architecture.name + "' has no such block");
         else
           diags.error(architecture.blocks.back().range,
                       "no kind of block takes layer " + std::to_string(layer));

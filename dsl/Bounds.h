@@ -12,6 +12,13 @@ constexpr int64_t MaxCount = int64_t(1)
 constexpr int64_t MaxRank = 65536;
 constexpr int64_t MaxParameters = int64_t(1) << 62;
 
+/// Whether float32, in which kernels compute, holds the number: not as infinity, nor as 0 where it
+/// is none.
+inline bool fitsFloat32(double value) {
+  return std::abs(value) <= std::numeric_limits<float>::max() &&
+         (value == 0 || static_cast<float>(value) != 0);
+}
+
 struct Bounds {
   enum class Kind { Plain, Rank, PowerOfTwo }; ///< what a message calls them
   static constexpr double none = std::numeric_limits<double>::infinity();

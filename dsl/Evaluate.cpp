@@ -31,10 +31,12 @@ std::optional<double> evaluate(const Expr &expr, const std::map<std::string, dou
   }
   case ExprKind::Call: {
     const Function *function = findFunction(expr.name);
-    if (!function || expr.args.size() != 1)
+    if (!function)
       return fail(expr.range, "'" + expr.name +
                                   "' is no part of a number: write symbols, numbers, + - * / %, "
                                   "comparisons and functions of one number, as sqrt");
+    if (std::string wrong = wrongArguments(expr); !wrong.empty())
+      return fail(expr.range, std::move(wrong));
     std::optional<double> value = evaluate(expr.args[0], symbols, diags);
     return value ? std::optional<double>(valueOf(*function, *value)) : std::nullopt;
   }

@@ -44,6 +44,14 @@ std::vector<std::string> functionNames() {
   return names;
 }
 
+std::string wrongArguments(const Expr &call) {
+  if (call.args.size() != 1)
+    return call.name + "(x) takes 1 argument, got " + std::to_string(call.args.size());
+  if (const std::string &label = call.args[0].label; !label.empty())
+    return call.name + "(x) takes its argument without a name: leave out '" + label + " ='";
+  return "";
+}
+
 double valueOf(const Function &function, double x) {
   if (function.value)
     return function.value(x);

@@ -21,6 +21,9 @@ struct Function {
 const Function *findFunction(std::string_view name);
 std::vector<std::string> functionNames();
 
+/// What is wrong with the arguments of a call of such a function; "": nothing.
+std::string wrongArguments(const Expr &call);
+
 /// Its value, through the formula where it has one.
 double valueOf(const Function &function, double x);
 

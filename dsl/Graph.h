@@ -10,6 +10,8 @@
 
 namespace lorac::dsl {
 
+struct Function;
+
 enum class GraphOp {
   Embed,
   Row,    ///< a weight of kind "row", for all tokens
@@ -41,9 +43,10 @@ struct GraphNode {
   double number = 0;          ///< Number: its value; RmsNorm: eps; Attention: the scale
   int64_t window = 0;         ///< Attention: keys that a query sees, its own among them; 0: all
   double softcap = 0;         ///< Attention: 0: none
-  std::string what;           ///< Function: its name; Rope: its frequencies
-  SourceRange range;          ///< of the expression, inside the architecture's TOML
-  std::string name;           ///< the variable that it is assigned to, or ""
+  const Function *function = nullptr; ///< Function: its row of Functions.def
+  std::string frequencies;            ///< Rope: their name
+  SourceRange range;                  ///< of the expression, inside the architecture's TOML
+  std::string name;                   ///< the variable that it is assigned to, or ""
 };
 
 constexpr int SectionInput = -1;
@@ -60,6 +63,9 @@ struct GraphSection {
 
 enum class WeightKind { Linear, Embedding, Head, Norm, Row };
 std::string_view toString(WeightKind);
+inline bool isVector(WeightKind kind) {
+  return kind == WeightKind::Norm || kind == WeightKind::Row;
+}
 
 struct BoundWeight {
   std::string key; ///< q_proj
@@ -78,7 +84,7 @@ struct BoundWeight {
   std::string ggufName(int64_t layer = 0) const;
   /// The Hugging Face module: hfName without ".weight".
   std::string module(int64_t layer = 0) const;
-  bool isVector() const { return kind == WeightKind::Norm || kind == WeightKind::Row; }
+  bool isVector() const { return dsl::isVector(kind); }
 };
 
 /// By how much each pair of a head turns from one position to the next (dsl/Rope.h).

@@ -1,5 +1,6 @@
 #include "dsl/GraphCheck.h"
 
+#include "dsl/Bounds.h"
 #include "dsl/Functions.h"
 #include "dsl/Text.h"
 
@@ -11,6 +12,25 @@ namespace lorac::dsl {
 std::string_view toString(SectionKind kind) {
   static constexpr std::string_view words[] = {"embed", "block", "head"};
   return words[static_cast<int>(kind)];
+}
+
+std::optional<GraphOp> elementwiseOp(ExprKind kind) {
+  switch (kind) {
+  case ExprKind::Add:
+    return GraphOp::Add;
+  case ExprKind::Sub:
+    return GraphOp::Sub;
+  case ExprKind::Mul:
+    return GraphOp::Mul;
+  case ExprKind::Div:
+    return GraphOp::Div;
+  case ExprKind::Neg:
+    return GraphOp::Neg;
+  case ExprKind::Call:
+    return GraphOp::Function;
+  default:
+    return std::nullopt;
+  }
 }
 
 namespace {
@@ -139,6 +159,12 @@ private:
       if (node.op == GraphOp::Linear && weight && weight->kind == WeightKind::Head) {
         if (out.product != SectionInput)
           return (void)error(node.range, "[head] has one product with a weight of kind \"head\"");
+        if (weight->shape[1] != names.hiddenSize)
+          return (void)diags
+              .error(node.range,
+                     "the head's product takes the " + std::to_string(names.hiddenSize) +
+                         " columns of hidden_size, got " + std::to_string(weight->shape[1]))
+              .note(weight->range, "'" + weight->key + "' is described here");
         out.product = static_cast<int>(id);
         after[id] = true;
         continue;
@@ -256,12 +282,19 @@ private:
   }
 
   // The value as an operand of an elementwise node.
-  int operand(const Value &value, const Expr &expr) {
+  std::optional<int> operand(const Value &value, const Expr &expr) {
     if (!value.isNumber)
       return value.id;
+    if (!fitsFloat32(value.number))
+      return error(expr.range, notOfFloat32(value.number));
     int id = node(GraphOp::Number, {}, {}, expr).id;
     out.nodes.back().number = value.number;
     return id;
+  }
+
+  static std::string notOfFloat32(double number) {
+    return "the number " + shortest(number) + " is " +
+           (std::abs(number) < 1 ? "0" : "no finite one") + " in float32, in which kernels compute";
   }
 
   std::optional<Value> negate(const Expr &expr) {
@@ -284,13 +317,8 @@ private:
       std::optional<double> value = arithmetic(expr, left->number, right->number, diags);
       return value ? std::optional<Value>(number(*value)) : std::nullopt;
     }
-    static constexpr std::pair<ExprKind, GraphOp> known[] = {{ExprKind::Add, GraphOp::Add},
-                                                             {ExprKind::Sub, GraphOp::Sub},
-                                                             {ExprKind::Mul, GraphOp::Mul},
-                                                             {ExprKind::Div, GraphOp::Div}};
-    auto *op = std::find_if(std::begin(known), std::end(known),
-                            [&](const auto &entry) { return entry.first == expr.kind; });
-    if (op == std::end(known))
+    const std::optional<GraphOp> op = elementwiseOp(expr.kind);
+    if (!op)
       return error(expr.range, "tensors have + - * /; the others are of numbers");
     if (expr.kind == ExprKind::Div && right->isNumber && right->number == 0)
       return error(expr.range, "divides by zero");
@@ -304,8 +332,11 @@ private:
                                  "got " +
                                      shown(*left) + " and " + shown(*right));
       }
-    std::vector<int> inputs{operand(*left, expr.args[0]), operand(*right, expr.args[1])};
-    return node(op->second, std::move(inputs), whole.shape, expr);
+    const std::optional<int> first = operand(*left, expr.args[0]),
+                             second = operand(*right, expr.args[1]);
+    if (!first || !second)
+      return std::nullopt;
+    return node(*op, {*first, *second}, whole.shape, expr);
   }
 
   static std::string shown(const Value &value) {
@@ -366,9 +397,8 @@ private:
   }
 
   std::optional<Value> elementwise(const Expr &expr, const Function &function) {
-    if (expr.args.size() != 1 || !expr.args[0].label.empty())
-      return error(expr.range,
-                   expr.name + "(x) takes 1 argument, got " + std::to_string(expr.args.size()));
+    if (std::string wrong = wrongArguments(expr); !wrong.empty())
+      return error(expr.range, wrong);
     std::optional<Value> x = eval(expr.args[0]);
     if (!x)
       return std::nullopt;
@@ -377,7 +407,7 @@ private:
     if (x->isNumber)
       return number(valueOf(function, x->number));
     Value y = node(GraphOp::Function, {x->id}, x->shape, expr);
-    out.nodes.back().what = function.name;
+    out.nodes.back().function = &function;
     return y;
   }
 
@@ -390,6 +420,8 @@ private:
         (isPositive && value->number == 0))
       return error(expr.range,
                    what + " is a " + (isPositive ? "positive number" : "number of at least 0"));
+    if (!fitsFloat32(value->number))
+      return error(expr.range, notOfFloat32(value->number));
     return value->number;
   }
 
@@ -530,7 +562,7 @@ private:
                                    std::to_string(2 * found->inverse.size()) + ", got " +
                                    shapeText(x->shape));
     Value y = node(GraphOp::Rope, {x->id}, x->shape, expr);
-    out.nodes.back().what = found->name;
+    out.nodes.back().frequencies = found->name;
     return y;
   }
 

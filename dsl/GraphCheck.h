@@ -31,6 +31,10 @@ std::optional<int64_t> evaluateSize(const Expr &expr, const std::map<std::string
 /// `left` and `right` by the expression's operator.
 std::optional<double> arithmetic(const Expr &expr, double left, double right, Diagnostics &diags);
 
+/// What an operator or the call of a function is between tensors; nothing for those of numbers
+/// alone.
+std::optional<GraphOp> elementwiseOp(ExprKind kind);
+
 /// Checks a section and gives its nodes in order of evaluation. False after an error.
 bool checkSection(SectionKind kind, const GraphAst &ast, const GraphNames &names, GraphSection &out,
                   Diagnostics &diags);

@@ -20,17 +20,24 @@ static float llama3(float inverse, const RopeNumbers &rope) {
   return (1 - kept) * inverse / factor + kept * inverse;
 }
 
+std::optional<RopeType> ropeTypeOf(std::string_view word) {
+  if (word == "default" || word == "none")
+    return RopeType::Plain;
+  if (word == "linear")
+    return RopeType::Linear;
+  if (word == "llama3")
+    return RopeType::Llama3;
+  return std::nullopt;
+}
+
 std::optional<std::vector<float>> inverseFrequencies(const RopeNumbers &rope, std::string &wrong) {
-  const bool isLinear = rope.type == "linear", isLlama3 = rope.type == "llama3",
-             isPlain = rope.type == "default" || rope.type == "none";
-  if (!isLinear && !isLlama3 && !isPlain)
-    wrong = "rotary positions of type '" + rope.type + "' are known, not in this version";
-  else if (isPlain && rope.factor != 0 && rope.factor != 1)
+  const bool isPlain = rope.type == RopeType::Plain, isLlama3 = rope.type == RopeType::Llama3;
+  if (isPlain && rope.factor != 0 && rope.factor != 1)
     wrong = "a factor of " + shortest(rope.factor) +
             " asks for scaled rotary positions, but no type of scaling is stated";
-  else if (!isPlain && rope.factor < 1)
-    wrong = "rotary positions of type '" + rope.type + "' need a factor of at least 1, got " +
-            shortest(rope.factor);
+  else if (!isPlain && !(rope.factor >= 1))
+    wrong = std::string("rotary positions of type '") + (isLlama3 ? "llama3" : "linear") +
+            "' need a factor of at least 1, got " + shortest(rope.factor);
   else if (!isLlama3 && (rope.lowFreqFactor != 0 || rope.highFreqFactor != 0))
     wrong = "low_freq_factor and high_freq_factor belong to rotary positions of type 'llama3'";
   else if (isLlama3 && !(rope.lowFreqFactor > 0 && rope.highFreqFactor > rope.lowFreqFactor &&
@@ -45,12 +52,18 @@ std::optional<std::vector<float>> inverseFrequencies(const RopeNumbers &rope, st
   for (int64_t i = 0; i < rope.dim / 2; ++i) {
     const float exponent = float(2 * i) / float(rope.dim);
     float inverse = 1.0f / float(std::pow(rope.theta, double(exponent)));
-    if (isLinear)
+    if (rope.type == RopeType::Linear)
       inverse /= float(rope.factor);
     else if (isLlama3)
       inverse = llama3(inverse, rope);
     else if (!rope.divisors.empty())
       inverse /= rope.divisors[size_t(i)];
+    if (!std::isfinite(inverse) || !(inverse > 0)) {
+      wrong = "the frequency of pair " + std::to_string(i) + " is " + shortest(inverse) +
+              ", where a positive number is needed: theta (" + shortest(rope.theta) +
+              ") or a factor is too large or too small";
+      return std::nullopt;
+    }
     out.push_back(inverse);
   }
   return out;

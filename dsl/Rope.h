@@ -5,15 +5,21 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::dsl {
+
+enum class RopeType { Plain, Linear, Llama3 };
+/// By its word in a model's files, where "default" and "none" are plain; nothing for a type that
+/// this version does not have.
+std::optional<RopeType> ropeTypeOf(std::string_view word);
 
 /// What `[rope.NAME]` says, as numbers. 0: not stated.
 struct RopeNumbers {
   int64_t dim = 0;
   double theta = 0;
-  std::string type = "default"; ///< default, linear, llama3
+  RopeType type = RopeType::Plain;
   double factor = 0, lowFreqFactor = 0, highFreqFactor = 0, originalPositions = 0;
   std::vector<float> divisors; ///< of a GGUF's tensor; empty: none
 };

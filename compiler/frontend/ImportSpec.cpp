@@ -5,6 +5,7 @@
 #include "compiler/dialect/LoraOps.h"
 #include "compiler/frontend/Locations.h"
 #include "dsl/Functions.h"
+#include "dsl/GraphCheck.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Builders.h"
@@ -202,7 +203,7 @@ private:
       return ViewOp::create(builder, loc, type, in(0));
     case dsl::GraphOp::Rope:
       return RopeOp::create(builder, loc, type, in(0), positions,
-                            FlatSymbolRefAttr::get(&context, node.what), UnitAttr());
+                            FlatSymbolRefAttr::get(&context, node.frequencies), UnitAttr());
     case dsl::GraphOp::Attention: {
       int64_t heads = cast<RankedTensorType>(in(0).getType()).getDimSize(1);
       return AttentionOp::create(
@@ -220,13 +221,11 @@ private:
       if (in(i))
         operands.push_back(in(i));
     return MapOp::of(builder, loc, operands, [&](ValueRange arguments) {
-      SmallVector<Value> scalars;
-      for (int input : node.inputs)
-        if (input >= 0 && section.nodes[input].op == dsl::GraphOp::Number)
-          scalars.push_back(constant(loc, section.nodes[input].number));
-        else
-          scalars.push_back(arguments.front()), arguments = arguments.drop_front();
-      return scalar(node, scalars, loc);
+      return scalar(section, node, [&](int) {
+        Value next = arguments.front();
+        arguments = arguments.drop_front();
+        return next;
+      });
     });
   }
 
@@ -234,9 +233,22 @@ private:
     return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
   }
 
-  // An elementwise node on one element.
-  Value scalar(const dsl::GraphNode &node, ValueRange in, Location loc) {
-    switch (node.op) {
+  // An elementwise node on one element: `element` gives each input that is no number, in order.
+  Value scalar(const dsl::GraphSection &section, const dsl::GraphNode &node,
+               llvm::function_ref<Value(int input)> element) {
+    Location loc = locationFor(node);
+    SmallVector<Value> in;
+    for (int input : node.inputs)
+      if (input >= 0 && section.nodes[input].op == dsl::GraphOp::Number)
+        in.push_back(constant(loc, section.nodes[input].number));
+      else
+        in.push_back(element(input));
+    return apply(node.op, node.function, in, loc);
+  }
+
+  // `function`: of GraphOp::Function alone.
+  Value apply(dsl::GraphOp op, const dsl::Function *function, ValueRange in, Location loc) {
+    switch (op) {
     case dsl::GraphOp::Add:
       return arith::AddFOp::create(builder, loc, in[0], in[1]);
     case dsl::GraphOp::Sub:
@@ -248,45 +260,25 @@ private:
     case dsl::GraphOp::Neg:
       return arith::NegFOp::create(builder, loc, in[0]);
     default:
-      return call(node.what, in[0], loc);
+      break;
     }
-  }
-
-  // A function of dsl/Functions.def: an op of its own, or its formula.
-  Value call(StringRef name, Value x, Location loc) {
-#define LORAC_SCALAR(word, op, value, gradient, vector)                                            \
-  if (name == #word)                                                                               \
-    return op::create(builder, loc, x);
+    // A function of dsl/Functions.def: an op of its own, or its formula.
+#define LORAC_SCALAR(word, scalarOp, value, gradient, vector)                                      \
+  if (function->name == #word)                                                                     \
+    return scalarOp::create(builder, loc, in[0]);
 #include "dsl/Functions.def"
-    return formula(dsl::findFunction(name)->formula, x, loc);
+    return formula(function->formula, in[0], loc);
   }
 
   Value formula(const dsl::Expr &expr, Value x, Location loc) {
-    auto arg = [&](unsigned i) { return formula(expr.args[i], x, loc); };
-    auto both = [&](auto make) -> Value {
-      Value right = arg(1);
-      return make(arg(0), right);
-    };
-    switch (expr.kind) {
-    case dsl::ExprKind::Number:
+    if (expr.kind == dsl::ExprKind::Number)
       return constant(loc, expr.number);
-    case dsl::ExprKind::Name:
+    if (expr.kind == dsl::ExprKind::Name)
       return x;
-    case dsl::ExprKind::Call:
-      return call(expr.name, arg(0), loc);
-    case dsl::ExprKind::Neg:
-      return arith::NegFOp::create(builder, loc, arg(0));
-    case dsl::ExprKind::Add:
-      return both([&](Value l, Value r) { return arith::AddFOp::create(builder, loc, l, r); });
-    case dsl::ExprKind::Sub:
-      return both([&](Value l, Value r) { return arith::SubFOp::create(builder, loc, l, r); });
-    case dsl::ExprKind::Mul:
-      return both([&](Value l, Value r) { return arith::MulFOp::create(builder, loc, l, r); });
-    case dsl::ExprKind::Div:
-      return both([&](Value l, Value r) { return arith::DivFOp::create(builder, loc, l, r); });
-    default:
-      llvm_unreachable("formulas of the table are made of + - * / and functions");
-    }
+    SmallVector<Value> in(expr.args.size());
+    for (size_t i = in.size(); i-- > 0;) // the right side's ops stand first
+      in[i] = formula(expr.args[i], x, loc);
+    return apply(*dsl::elementwiseOp(expr.kind), dsl::findFunction(expr.name), in, loc);
   }
 
   const dsl::GraphNode &headProduct() const {
@@ -300,15 +292,8 @@ private:
     values[head.product] = product;
     for (int id = head.product + 1; id <= head.output; ++id) {
       const dsl::GraphNode &node = head.nodes[id];
-      Location loc = locationFor(node);
-      if (node.op == dsl::GraphOp::Number) {
-        values[id] = constant(loc, node.number);
-        continue;
-      }
-      SmallVector<Value> in;
-      for (int at : node.inputs)
-        in.push_back(values[at] ? values[at] : constant(loc, head.nodes[at].number));
-      values[id] = scalar(node, in, loc);
+      if (node.op != dsl::GraphOp::Number)
+        values[id] = scalar(head, node, [&](int input) { return values[input]; });
     }
     return values[head.output];
   }

@@ -19,14 +19,42 @@ formats::HyperValue typed(dsl::HyperType type, double value) {
   return value;
 }
 
-/// Which kind of block each layer is, where config.json can say it.
+/// The kind of block that the architecture's own rule gives a layer; none: it gives none.
+std::optional<size_t> kindByRule(const dsl::Architecture &architecture,
+                                 const dsl::BoundModel &model, size_t layer) {
+  std::map<std::string, double> symbols = model.hyper;
+  symbols["layer"] = double(layer);
+  dsl::Diagnostics ignored; // config.json may say what the rule cannot
+  for (size_t kind = 0; kind < architecture.blocks.size(); ++kind)
+    if (const dsl::Expr &when = architecture.blocks[kind].when;
+        when.kind == dsl::ExprKind::None || dsl::evaluate(when, symbols, ignored).value_or(0) != 0)
+      return kind;
+  return std::nullopt;
+}
+
+/// Which kind of block each layer is, where config.json can say it. Where it must, since the rule
+/// gives another, the kinds are a fact of the model.
 void addLayerTypes(const dsl::Architecture &architecture, const dsl::BoundModel &model,
                    formats::ModelIdentity &identity) {
-  for (size_t layer = 0; layer < model.kindOfLayer.size(); ++layer)
-    if (const std::string &type = architecture.blocks[size_t(model.kindOfLayer[layer])].hfLayerType;
-        !type.empty())
-      identity.expects.push_back(
-          {{"layer_types." + std::to_string(layer)}, {}, "", {type}, "each layer has its kind"});
+  std::string all;
+  bool areOther = false;
+  for (size_t layer = 0; layer < model.kindOfLayer.size(); ++layer) {
+    const auto kind = size_t(model.kindOfLayer[layer]);
+    const std::string &type = architecture.blocks[kind].hfLayerType;
+    if (type.empty())
+      continue;
+    const bool isOther = kindByRule(architecture, model, layer) != kind;
+    areOther |= isOther;
+    all += (all.empty() ? "" : " ") + type;
+    identity.expects.push_back({{"layer_types." + std::to_string(layer)},
+                                {},
+                                "",
+                                {type},
+                                "each layer has its kind",
+                                isOther});
+  }
+  if (areOther)
+    identity.layerTypes = all;
 }
 
 void addSymbols(const dsl::Expr &expr, std::set<std::string> &names) {
@@ -89,6 +117,7 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
     symbol.hf = decl.hf;
     symbol.gguf = decl.gguf;
     symbol.ggufAbsentTensor = decl.ggufAbsentTensor;
+    symbol.nullIsZero = decl.maybeZero;
     dsl::Diagnostics ignored; // bind() has evaluated it before
     if (decl.when.kind != dsl::ExprKind::None &&
         dsl::evaluate(decl.when, model.hyper, ignored) == 0.0) {

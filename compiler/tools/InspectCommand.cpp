@@ -1,6 +1,7 @@
-// `lorac inspect`: what a compiled folder holds.
+// `lorac inspect`: what a compiled folder holds, or what a model is.
 
 #include "compiler/tools/Command.h"
+#include "compiler/tools/DescribeModel.h"
 #include "compiler/tools/GeneratedFolder.h"
 #include "compiler/tools/Output.h"
 #include "dsl/Diagnostics.h"
@@ -16,8 +17,8 @@ namespace lorac::tools {
 namespace {
 
 struct InspectOptions {
-  std::string folder;
-  std::string part; ///< a stage ("30", "30-backward"), a kernel, or empty: the list
+  std::string folder; ///< or a GGUF file
+  std::string part;   ///< a stage ("30", "30-backward"), a kernel, or empty: the list
   bool json = false;
 };
 
@@ -126,13 +127,23 @@ Exit list(const std::vector<Part> &parts, bool asJson) {
 
 static Exit runInspect(const InspectOptions &options) {
   std::error_code ignored;
-  if (!fs::is_directory(options.folder, ignored))
-    return fail({"there is no folder '" + options.folder + "'; `lorac compile SPEC` writes one"});
+  if (!fs::exists(options.folder, ignored))
+    return fail({"there is no '" + options.folder + "'; `lorac compile SPEC` writes a folder"});
   std::vector<Part> parts = partsIn(options.folder, false);
   if (std::none_of(parts.begin(), parts.end(),
-                   [](const Part &part) { return part.kind == "stage"; }))
-    return fail({"'" + options.folder +
-                 "' holds no stages; `lorac compile SPEC -o DIR` writes such a folder"});
+                   [](const Part &part) { return part.kind == "stage"; })) {
+    if (fs::is_directory(options.folder, ignored) &&
+        !fs::exists(fs::path(options.folder) / "config.json", ignored))
+      return fail({"'" + options.folder +
+                   "' holds neither a model (config.json) nor stages; `lorac compile SPEC -o DIR` "
+                   "writes a folder with these"});
+    if (!options.part.empty())
+      return fail({"'" + options.folder +
+                       "' is a model, which has no stages and no kernels: leave out '" +
+                       dsl::printable(options.part) + "'",
+                   Exit::Usage});
+    return describeModel(options.folder, options.json);
+  }
   for (size_t i = 0; i < parts.size(); ++i)
     if (parts[i].name == "60-kernels") {
       Result<std::vector<Part>> kernels = kernelsOf(parts[i]);
@@ -180,7 +191,9 @@ static Exit runInspect(const InspectOptions &options) {
 
 static Action add(CLI::App &app) {
   auto options = std::make_shared<InspectOptions>();
-  app.add_option("DIR", options->folder, "a folder that `lorac compile` wrote")->type_name("");
+  app.add_option("DIR", options->folder,
+                 "a folder that `lorac compile` wrote, or a model: a GGUF file or its folder")
+      ->type_name("");
   app.add_option("PART", options->part,
                  "a stage (30, 30-backward), a kernel or a file of the plan [none: the list]")
       ->type_name("");
@@ -190,8 +203,9 @@ static Action add(CLI::App &app) {
 }
 
 const Command commandInspect = {
-    "inspect", "what a compiled folder holds: the list, one stage, or one kernel",
-    R"(| `inspect DIR [STAGE\|KERNEL]` | what a compiled folder holds; `30` is enough for `30-backward` |)",
+    "inspect",
+    "what a compiled folder holds: the list, one stage, or one kernel; or what a model is",
+    R"(| `inspect DIR [STAGE\|KERNEL]` | what a compiled folder holds; `30` is enough for `30-backward`. Of a model (a GGUF file, a Hugging Face folder): its architecture, its tensors by type, its tokenizer, and what keeps it from being trained |)",
     add};
 
 } // namespace lorac::tools

@@ -42,6 +42,7 @@ Result<SourceFacts> readSourceFacts(const std::string &path) {
       result.notes.push_back("config.json has '" + key +
                              "', which names code of the model's own: it is not run");
   result.facts.lookup = [source](const std::string &key) { return source->hyper(key); };
+  result.facts.isNull = [source](const std::string &key) { return source->isNull(key); };
   result.facts.hasTensor = [source](const std::string &name) { return source->hasTensor(name); };
   result.facts.vector = [source](const std::string &name, int64_t length) {
     return source->vector(name, length);

@@ -38,6 +38,7 @@ Result<HfConfig> HfConfig::parse(const std::string &path, std::string_view json)
       key += "." + part;
     switch (event.kind) {
     case JsonEvent::Null:
+      config.nulls.insert(key);
       return "";
     case JsonEvent::Bool:
       config.values[key] = event.truth;

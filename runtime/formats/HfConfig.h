@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -27,6 +28,8 @@ public:
   /// The value at a dotted key ("rope_parameters.rope_theta"). Nothing when absent, null or empty.
   /// An array or an object answers with words for it ("an array of 2"), which fit no number.
   std::optional<HyperValue> lookup(const std::string &key) const;
+  /// Whether a key says null.
+  bool isNull(const std::string &key) const { return nulls.contains(key); }
   /// Every value that is stated, by its dotted key; an empty array or object states nothing.
   const std::map<std::string, HyperValue> &all() const { return values; }
   /// Keys that name code to run (auto_map, custom_pipelines, …): known, never acted on.
@@ -36,6 +39,7 @@ public:
 private:
   std::string file;
   std::map<std::string, HyperValue> values;
+  std::set<std::string> nulls;
   std::vector<std::string> ignoredKeys;
 };
 

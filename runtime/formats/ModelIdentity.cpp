@@ -13,6 +13,11 @@
 namespace lorac::formats {
 namespace {
 
+using Facts = std::map<std::string, std::string>;
+
+/// What facts of rotary frequencies begin with: numbers; and words of how they are scaled.
+constexpr const char *ropeNumbers = "rope.", *ropeWords = "rope.words.";
+
 /// A number or truth as a number; nothing for a word.
 std::optional<double> numberOf(const HyperValue &value) {
   if (const bool *truth = std::get_if<bool>(&value))
@@ -101,8 +106,10 @@ private:
     if (isGguf && !expects.ggufAbsentTensor.empty() && model.hasTensor(expects.ggufAbsentTensor))
       add(fmt::format("it has a tensor '{}', which '{}' does not use{}", expects.ggufAbsentTensor,
                       identity.architecture, why));
+    bool isSaid = false;
     for (const std::string &key : keysOf(expects.hf, expects.gguf)) {
       const std::optional<HyperValue> value = model.hyper(key);
+      isSaid |= value.has_value();
       if (!value || std::any_of(expects.values.begin(), expects.values.end(),
                                 [&](const HyperValue &v) { return sameValue(v, *value); }))
         continue;
@@ -112,6 +119,9 @@ private:
       add(fmt::format("'{}' is {}; '{}' expects {}{}", key, valueText(*value),
                       identity.architecture, want.empty() ? "none" : want, why));
     }
+    if (expects.mustBeSaid && !isSaid)
+      add(fmt::format("it does not say '{}', which was {}{}", expects.hf.front(),
+                      valueText(expects.values.front()), why));
   }
 
   /// Numbers that no key says, but a tensor.
@@ -147,11 +157,12 @@ private:
     int count = 0;
     std::string lastUnknown;
     for (const auto &[key, value] : model.statements()) {
-      const bool isKnown = std::any_of(known.begin(), known.end(),
-                                       [&, &key = key](const std::string &k) {
-                                         return isWithin(key, k) || isWithin(k, key);
-                                       }) ||
-                           (!isGguf && isHarmlessConfigKey(key));
+      const bool isKnown =
+          std::any_of(known.begin(), known.end(),
+                      [&, &key = key, &value = value](const std::string &k) {
+                        return isWithin(key, k) || (isContainer(value) && isWithin(k, key));
+                      }) ||
+          (!isGguf && isHarmlessConfigKey(key));
       if (isKnown || value == HyperValue(false) ||
           (!lastUnknown.empty() && isWithin(key, lastUnknown)))
         continue;
@@ -168,6 +179,12 @@ private:
   /// Whether `key` is `of` or lies under it.
   static bool isWithin(std::string_view key, std::string_view of) {
     return key == of || (key.size() > of.size() && key.starts_with(of) && key[of.size()] == '.');
+  }
+
+  /// An object or a list, whose members are statements of their own.
+  static bool isContainer(const HyperValue &value) {
+    const std::string *word = std::get_if<std::string>(&value);
+    return word && (*word == "an object" || word->starts_with("an array of "));
   }
 
   const ModelSource &model;
@@ -207,6 +224,9 @@ std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbo
     if (std::optional<HyperValue> value = model.hyper(key))
       return value;
   }
+  if (symbol.nullIsZero &&
+      std::any_of(symbol.hf.begin(), symbol.hf.end(), [&](auto &key) { return model.isNull(key); }))
+    return HyperValue(int64_t(0));
   if (isGguf && !symbol.ggufAbsentTensor.empty())
     return HyperValue(!model.hasTensor(symbol.ggufAbsentTensor));
   return std::nullopt;
@@ -222,49 +242,83 @@ Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identi
 }
 
 std::map<std::string, std::string> ModelIdentity::facts() const {
-  std::map<std::string, std::string> out = {{"architecture", architecture}};
+  Facts out = {{"architecture", architecture}};
   for (const ModelSymbol &symbol : symbols) {
-    if (symbol.ofFrequencies)
-      continue;
     const std::optional<double> number = numberOf(symbol.value);
     // What most models do not have is no fact of theirs: a number 0 (no window), a first word.
-    const bool isNone = !std::holds_alternative<bool>(symbol.value) && symbol.otherwise &&
-                        sameValue(*symbol.otherwise, symbol.value) && (!number || *number == 0);
+    const bool isDefault = symbol.otherwise && sameValue(*symbol.otherwise, symbol.value);
+    const bool isNone = !std::holds_alternative<bool>(symbol.value) &&
+                        (number ? *number == 0 && (isDefault || symbol.nullIsZero) : isDefault);
     if (isNone)
       continue;
     // Truths come as 0 and 1 from some files.
-    out[symbol.name] = number ? fmt::format("{}", float(*number)) : valueText(symbol.value);
+    out[(symbol.ofFrequencies ? ropeWords : "") + symbol.name] =
+        number ? fmt::format("{}", float(*number)) : valueText(symbol.value);
   }
+  if (!layerTypes.empty())
+    out["layer_types"] = layerTypes;
   for (const auto &[name, numbers] : frequencies)
-    out["rope." + name] = fmt::format("{}", fmt::join(numbers, " "));
+    out[ropeNumbers + name] = fmt::format("{}", fmt::join(numbers, " "));
   return out;
 }
 
-/// The same words, or as many numbers, near each other.
-static bool sameFact(const std::string &a, const std::string &b) {
+namespace {
+
+/// Where two lists of frequencies first differ by more than rounding; none: nowhere.
+std::optional<std::string> differingFrequency(const std::string &a, const std::string &b) {
   std::istringstream one(a), other(b);
-  size_t numbers = 0;
-  for (double x, y; one >> x && other >> y; ++numbers)
-    if (std::abs(x - y) > 1e-5 * std::abs(x))
-      return false;
-  return a == b || (numbers > 1 && one.eof() && (other >> std::ws).eof());
+  for (int64_t i = 0;; ++i) {
+    double x = 0, y = 0;
+    const bool isX(one >> x), isY(other >> y);
+    if (!isX && !isY)
+      return std::nullopt;
+    if (isX != isY)
+      return fmt::format("one has {} frequencies, the other more", i);
+    if (!(std::abs(x - y) <= 1e-5 * std::abs(x)))
+      return fmt::format("frequency {} was {} and is {}", i, x, y);
+  }
 }
 
-std::string differingFacts(const std::map<std::string, std::string> &then,
-                           const std::map<std::string, std::string> &now) {
+/// A record of a version that kept the words of scaling, and no frequencies.
+bool keepsWordsAlone(const Facts &record, const Facts &now) {
+  return std::any_of(record.begin(), record.end(),
+                     [&](const auto &fact) { return now.contains(ropeWords + fact.first); });
+}
+
+} // namespace
+
+std::string differingFacts(const Facts &then, const Facts &now) {
+  if (then.empty())
+    return "";
+  const bool byWords = keepsWordsAlone(then, now);
   std::string text;
-  auto add = [&](const std::string &key, const std::string &was, const std::string &is) {
-    text += fmt::format("{}'{}' was {} and is {}", text.empty() ? "" : "; ", shown(key), shown(was),
-                        shown(is));
+  auto add = [&](const std::string &what) { text += (text.empty() ? "" : "; ") + what; };
+  auto compare = [&](const std::string &key, const std::string *was, const std::string *is) {
+    if (key.starts_with(ropeNumbers) && was && is) {
+      if (const auto differs = differingFrequency(*was, *is))
+        add(fmt::format("its rotary frequencies '{}' are others: {}",
+                        key.substr(std::string(ropeNumbers).size()), *differs));
+    } else if (key.starts_with(ropeNumbers)) {
+      add(fmt::format("its rotary frequencies '{}' were {}scaled and are{}",
+                      key.substr(std::string(ropeNumbers).size()), was ? "" : "not ",
+                      is ? "" : " not"));
+    } else if (!was || !is || *was != *is) {
+      add(fmt::format("'{}' was {} and is {}", shown(key), was ? shown(*was) : "not there",
+                      is ? shown(*is) : "not there"));
+    }
   };
+  std::map<std::string, std::pair<const std::string *, const std::string *>> pairs;
   for (const auto &[key, value] : then)
-    if (const auto found = now.find(key); found == now.end())
-      add(key, value, "not there");
-    else if (!sameFact(found->second, value))
-      add(key, value, found->second);
+    if (!key.starts_with(ropeWords))
+      pairs[key].first = &value;
   for (const auto &[key, value] : now)
-    if (!then.empty() && !then.contains(key))
-      add(key, "not there", value);
+    if (!key.starts_with(ropeWords))
+      pairs[key].second = &value;
+    else if (byWords)
+      pairs[key.substr(std::string(ropeWords).size())].second = &value;
+  for (const auto &[key, pair] : pairs)
+    if (!byWords || !key.starts_with(ropeNumbers))
+      compare(key, pair.first, pair.second);
   return text;
 }
 

@@ -23,6 +23,7 @@ struct ModelSymbol {
   std::string ggufAbsentTensor;        ///< true where the GGUF has no such tensor
   std::optional<HyperValue> otherwise; ///< where a file does not say; none: it must
   HyperValue value;
+  bool nullIsZero = false; ///< null in config.json says 0: there is none
   /// It only says how rotary frequencies are scaled: files say that in different ways.
   bool ofFrequencies = false;
 };
@@ -33,6 +34,7 @@ struct ModelExpectation {
   std::string ggufAbsentTensor;   ///< a tensor that the GGUF must not have
   std::vector<HyperValue> values; ///< any of them; empty: the keys must be absent
   std::string why;
+  bool mustBeSaid = false; ///< by one of the keys; a container without such keys cannot
 };
 
 struct ModelIdentity {
@@ -46,10 +48,13 @@ struct ModelIdentity {
   std::vector<float> divisors;
   /// Rotary frequencies that are scaled, by name.
   std::map<std::string, std::vector<float>> frequencies;
+  /// The kind of each layer, where another than the architecture's own rule gives.
+  std::string layerTypes;
   std::vector<std::string> harmless; ///< keys of either kind that bear on nothing computed here
 
-  /// Its architecture, hyper-parameters and scaled frequencies as words, by name: what checkpoints
-  /// and adapters keep.
+  /// Its architecture, hyper-parameters, scaled frequencies and kinds of layers as words, by name:
+  /// what checkpoints and adapters keep. What only says how frequencies are scaled stands under
+  /// "rope.words.NAME", for people and for records of versions that kept no frequencies.
   std::map<std::string, std::string> facts() const;
 };
 
@@ -58,7 +63,8 @@ struct ModelIdentity {
 bool sameValue(const HyperValue &a, const HyperValue &b);
 std::string valueText(const HyperValue &value);
 
-/// What the model says of a symbol: the first key that is there; none where it says nothing.
+/// What the model says of a symbol: the first key that is there, or what a null means; none where
+/// it says nothing.
 std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbol &symbol);
 
 /// Every difference of the model's files in one error (Exit::ForeignFile): another architecture or
@@ -66,8 +72,8 @@ std::optional<HyperValue> statedValue(const ModelSource &model, const ModelSymbo
 /// contradict each other, and keys that are not known here, with what they say.
 Result<void> checkIdentity(const ModelSource &model, const ModelIdentity &identity);
 
-/// "'rope_theta' was 10000 and is 500000" for everything that differs; empty: nothing does. Numbers
-/// of a list may differ by 1e-5 of each: who scales frequencies rounds them.
+/// "'rope_theta' was 10000 and is 500000" for everything that differs; empty: nothing does.
+/// Frequencies may differ by 1e-5 of each: who scales them rounds them.
 std::string differingFacts(const std::map<std::string, std::string> &then,
                            const std::map<std::string, std::string> &now);
 

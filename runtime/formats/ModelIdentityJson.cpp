@@ -65,6 +65,8 @@ std::string toJson(const ModelIdentity &identity) {
     entry = {{"value", valueJson(symbol.value)}, {"hf", symbol.hf}, {"gguf", symbol.gguf}};
     if (symbol.otherwise)
       entry["otherwise"] = valueJson(*symbol.otherwise);
+    if (symbol.nullIsZero)
+      entry["null_is_zero"] = true;
     if (!symbol.ggufAbsentTensor.empty())
       entry["gguf_absent_tensor"] = symbol.ggufAbsentTensor;
     if (symbol.ofFrequencies)
@@ -79,7 +81,11 @@ std::string toJson(const ModelIdentity &identity) {
                               {"gguf_absent_tensor", expects.ggufAbsentTensor},
                               {"values", values},
                               {"why", expects.why}});
+    if (expects.mustBeSaid)
+      out["expects"].back()["must_be_said"] = true;
   }
+  if (!identity.layerTypes.empty())
+    out["layer_types"] = identity.layerTypes;
   if (!identity.frequencies.empty())
     out["frequencies"] = identity.frequencies;
   if (!identity.ropeDivisors.empty())
@@ -111,6 +117,7 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                        *value};
     if (entry.contains("otherwise"))
       symbol.otherwise = valueOf(entry["otherwise"]);
+    symbol.nullIsZero = entry.contains("null_is_zero");
     symbol.ofFrequencies = entry.contains("of_frequencies");
     identity.symbols.push_back(std::move(symbol));
   }
@@ -121,12 +128,14 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                              textsOf(entry, "gguf"),
                              textOf(entry, "gguf_absent_tensor"),
                              {},
-                             textOf(entry, "why")};
+                             textOf(entry, "why"),
+                             entry.contains("must_be_said")};
     for (const Json &value : entry["values"])
       if (std::optional<HyperValue> known = valueOf(value))
         expects.values.push_back(*known);
     identity.expects.push_back(std::move(expects));
   }
+  identity.layerTypes = textOf(json, "layer_types");
   if (const auto divisors = json.find("rope_divisors"); divisors != json.end()) {
     if (!divisors->is_object() || !divisors->contains("values") ||
         !(*divisors)["values"].is_array())

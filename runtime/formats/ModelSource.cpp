@@ -188,7 +188,8 @@ Result<void> ModelSource::openFolder() {
   shards = std::move(files);
   for (const Safetensors &shard : shards)
     for (const TensorInfo &tensor : shard.tensors())
-      list.push_back({tensor.name, tensor.shape, keptAs(tensor.dtype)});
+      list.push_back(
+          {tensor.name, tensor.shape, keptAs(tensor.dtype), toString(tensor.dtype), tensor.size});
   checkTie();
   return {};
 }
@@ -213,8 +214,10 @@ Result<void> ModelSource::openGguf() {
       return Error{fmt::format("'{}' holds an adapter, not a model", where), Exit::ForeignFile};
   LORAC_TRY(checkNotSplit(file));
   ggufFile = std::move(file);
-  for (const GgufTensor &tensor : ggufFile->tensors())
-    list.push_back({tensor.name, tensor.shape, ggmlTypeInfo(tensor.type)->kept});
+  for (const GgufTensor &tensor : ggufFile->tensors()) {
+    const GgmlTypeInfo &type = *ggmlTypeInfo(tensor.type);
+    list.push_back({tensor.name, tensor.shape, type.kept, type.name, tensor.size});
+  }
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::formats {
@@ -49,6 +50,8 @@ struct SourceTensor {
   std::string name; ///< as the file has it
   std::vector<int64_t> shape;
   std::optional<WeightFormat> kept; ///< how kernels see it as it is stored; nothing: it is not read
+  std::string_view stored;          ///< its type, as the file calls it
+  uint64_t bytes = 0;
 };
 
 class ModelSource {
@@ -67,6 +70,8 @@ public:
   /// Nothing when absent or null. The tokens' array answers with its length, any other array or
   /// object with words that fit no number.
   std::optional<HyperValue> hyper(const std::string &key) const;
+  /// Whether config.json says null at a key.
+  bool isNull(const std::string &key) const { return hfConfig && hfConfig->isNull(key); }
   /// All that the files say of how the model computes, by key: config.json's values, or the GGUF
   /// keys of its architecture.
   std::vector<std::pair<std::string, HyperValue>> statements() const;

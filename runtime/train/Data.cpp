@@ -26,10 +26,10 @@ std::string plural(int64_t count, const char *what) {
 
 /// The line for people.
 std::string noteOf(const TableFacts &facts, const DataConfig &table, const DataLimits &limits) {
-  std::string note = "data '" + facts.name + "': " + std::to_string(facts.samples) + " samples, " +
-                     std::to_string(facts.tokens) + " tokens";
+  std::string note = "data '" + facts.name + "': " + plural(facts.samples, "sample") + ", " +
+                     plural(facts.tokens, "token");
   if (facts.heldOut)
-    note += ", " + std::to_string(facts.heldOut) + " samples held out";
+    note += ", " + plural(facts.heldOut, "sample") + " held out";
   if (facts.overlong && table.overlong == "truncate")
     note += ", " + std::to_string(facts.overlong) + " cut to " + std::to_string(limits.maxLength) +
             " tokens, which leaves out " + plural(facts.cutTokens, "token");

@@ -29,7 +29,7 @@ TOML
 expect 0 "$lorac" check s.toml
 prints "s.toml is right: llama of 2 layers, 2 adapted modules, 512 trainable parameters, rank 2"
 prints "data 'data': 4 samples, "
-prints "1 samples held out, 1 empty left out"
+prints ", 1 sample held out, 1 empty left out"
 prints 'first sample: "the kernel": 7 tokens, with eos, 6 of them predicted'
 [[ ! -e out ]] || fail "check made the output folder"
 expect 0 "$lorac" check s.toml --json

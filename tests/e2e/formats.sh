@@ -46,7 +46,7 @@ expect 0 "$lorac" check s.toml --set train.max_length=16
 says "split at train.max_length = 16, so that answers may be trained without their prompt"
 printf '{"prompt": "unseen unseen unseen unseen", "completion": "x"}\n{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}\n' >two.jsonl
 expect 0 "$lorac" check s.toml --set data.path=two.jsonl --set data.eval_fraction=0.5 --set train.max_length=8 --set data.overlong=truncate
-prints "1 samples held out"
+prints ", 1 sample held out"
 # A list in UTF-16 is one, with its places; a key that comes twice in an object of a list is refused there.
 printf '[\n {"prompt": "é", "completion": "c"},\n {"prompt": "p", "completion": "d"}\n]\n' >list.json
 iconv -f UTF-8 -t UTF-16 list.json >wide.json

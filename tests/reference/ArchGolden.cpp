@@ -42,17 +42,22 @@ formats::Safetensors tensors(const fs::path &path) {
   return std::move(*file);
 }
 
-/// config_v4.json beside the same weights.
-fs::path inOldSpelling() {
-  const fs::path made =
-      fs::temp_directory_path() / fmt::format("lorac-arch-{}", getpid()) / folder.filename();
-  fs::create_directories(made);
-  fs::copy_file(folder / "config_v4.json", made / "config.json",
-                fs::copy_options::overwrite_existing);
-  fs::remove(made / "model.safetensors");
-  fs::create_symlink(fs::canonical(folder / "model.safetensors"), made / "model.safetensors");
-  return made;
-}
+/// config_v4.json beside the same weights, in a folder that goes at the end.
+class OldSpelling {
+public:
+  OldSpelling() {
+    fs::remove_all(root);
+    fs::create_directories(made);
+    fs::copy_file(folder / "config_v4.json", made / "config.json");
+    fs::create_symlink(fs::canonical(folder / "model.safetensors"), made / "model.safetensors");
+  }
+  ~OldSpelling() { fs::remove_all(root); }
+  const fs::path &path() const { return made; }
+
+private:
+  const fs::path root = fs::temp_directory_path() / fmt::format("lorac-arch-{}", getpid());
+  const fs::path made = root / folder.filename();
+};
 
 struct Lora {
   Json said = Json::parse(std::ifstream(folder / "lora_train.json"));
@@ -203,7 +208,7 @@ TEST(Arch, HuggingFace) { expectAll(folder); }
 TEST(Arch, HuggingFaceInItsOldSpelling) {
   if (!fs::exists(folder / "config_v4.json"))
     GTEST_SKIP() << "this model has one spelling";
-  expectAll(inOldSpelling());
+  expectAll(OldSpelling().path());
 }
 
 TEST(Arch, Gguf) {

@@ -7,6 +7,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace lorac;
 using namespace lorac::cpu;
@@ -270,7 +272,8 @@ Value KernelBuilder::reduceMax(Value vector) {
 // e^x = 2^n · e^r, n = round(x / ln 2), |r| <= ln 2 / 2; the polynomial is Cephes' expf.
 Value KernelBuilder::vexp(Value x) {
   auto c = [&](double value) { return splatLike(x, value); };
-  x = minf(maxf(x, c(-87.0)), c(87.0));
+  x = maxf(c(-87.0), x); // in this order NaN stays
+  x = minf(c(87.0), x);
   Value shift = c(12582912.0); // 1.5 · 2^23: adding it rounds to an integer in the low bits
   Value shifted = fma(x, c(1.44269504088896341), shift);
   Value n = subf(shifted, shift);
@@ -303,12 +306,14 @@ Value KernelBuilder::withSign(Value x, Value sign) {
   return bitcast(ori(bitcast(x, withElement(x, i32())), bit), withElement(x, f32()));
 }
 
-// x = 2^e · (1 + f), f in [√½ - 1, √2 - 1); the polynomial is Cephes' logf.
+// x = 2^e · (1 + f), f in [√½ - 1, √2 - 1); the polynomial is Cephes' logf. A subnormal x is
+// computed from x · 2^23.
 Value KernelBuilder::vlog(Value x) {
   auto c = [&](double value) { return splatLike(x, value); };
   auto i = [&](int64_t value) { return splatLikeInt(x, value); };
-  Value bits = bitcast(x, withElement(x, i32()));
-  Value exponent = sub(shr(bits, i(23)), i(127));
+  Value tiny = cmpf(arith::CmpFPredicate::OLT, x, c(0x1p-126));
+  Value bits = bitcast(select(tiny, mulf(x, c(0x1p23)), x), withElement(x, i32()));
+  Value exponent = sub(shr(bits, i(23)), select(tiny, i(150), i(127)));
   Value mantissa = bitcast(ori(andi(bits, i(0x7fffff)), i(0x3f800000)), withElement(x, f32()));
   Value high = cmpf(arith::CmpFPredicate::OGT, mantissa, c(1.41421356237));
   mantissa = select(high, mulf(mantissa, c(0.5)), mantissa);
@@ -321,7 +326,12 @@ Value KernelBuilder::vlog(Value x) {
   Value y = mulf(mulf(p, f), square);
   y = fma(e, c(-2.12194440e-4), y);
   y = fma(square, c(-0.5), y);
-  return fma(e, c(0.693359375), addf(f, y));
+  y = fma(e, c(0.693359375), addf(f, y));
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  Value zero = cmpf(arith::CmpFPredicate::OEQ, x, c(0.0));
+  y = select(cmpf(arith::CmpFPredicate::OLT, x, c(infinity)), y, c(infinity));
+  return select(cmpf(arith::CmpFPredicate::OGT, x, c(0.0)), y,
+                select(zero, c(-infinity), c(std::numeric_limits<double>::quiet_NaN())));
 }
 
 // x + x³·P(x²) near 0, 1 - 2 / (e^2|x| + 1) beyond; P was fitted to the least relative error.
@@ -338,7 +348,7 @@ Value KernelBuilder::vtanh(Value x) {
 // x + x·P(x²) near 0, 1 - e^(-|x|·Q(|x|)) beyond, both fitted to the least relative error.
 Value KernelBuilder::verf(Value x) {
   auto c = [&](double value) { return splatLike(x, value); };
-  Value square = mulf(x, x), size = minf(vabs(x), c(4.0));
+  Value square = mulf(x, x), size = minf(c(4.0), vabs(x)); // NaN stays
   Value p = polynomial(square, {8.185092776e-5, -8.097703275e-4, 5.196952077e-3, -2.685770510e-2,
                                 1.128366400e-1, -3.761263161e-1, 1.283791664e-1});
   Value q = polynomial(size, {1.198171523e-5, -3.303420706e-4, 3.673229846e-3, -2.382741987e-2,

@@ -181,10 +181,10 @@ public:
   Value reduceMax(Value vector);
 
   // Functions without libm.
-  /// e^x, relative error about 2e-7. Clamped to e^±87: never 0, infinite or NaN. Scalars and
-  /// vectors.
+  /// e^x, relative error about 2e-7. Clamped to e^±87: never 0 or infinite; NaN for NaN. Scalars
+  /// and vectors.
   Value vexp(Value x);
-  /// ln x, error 1 ulp, for x positive and normal.
+  /// ln x, error 1 ulp; -infinity at 0, NaN below it.
   Value vlog(Value x);
   /// Relative error 2e-7; made of vexp.
   Value vtanh(Value x);

@@ -130,5 +130,48 @@ TEST_P(Map, ExpOverItsWholeRange) {
   }
 }
 
+TEST_P(Map, LogOverItsWholeRange) {
+  Kernel kernel = compile("map", params(1, 1, 1), R"(
+^bb0(%x: f32):
+  %y = math.log %x : f32
+  lora.yield %y : f32)");
+  auto logs = [&](const std::vector<float> &inputs) {
+    Padded x(int64_t(inputs.size()), 1), y(int64_t(inputs.size()), 1);
+    for (size_t m = 0; m < inputs.size(); ++m)
+      x.at(int64_t(m), 0) = inputs[m];
+    kernel.run({x.data(), y.data()}, int64_t(inputs.size()));
+    return y.dense();
+  };
+  std::vector<float> inputs{0x1p-149f, 1e-42f, 0x1.fffffcp-127f, 0x1p-126f, 1, 0x1.fffffep127f};
+  for (float x = 1.2e-38f; x < 3e38f; x *= 1.0137f)
+    inputs.push_back(x);
+  std::vector<double> expected;
+  for (float x : inputs)
+    expected.push_back(std::log(double(x)));
+  EXPECT_LT(worst(logs(inputs), expected, 1e-6), 1e-6);
+
+  EXPECT_EQ(logs({0, -0.f, INFINITY}), (std::vector<float>{-INFINITY, -INFINITY, INFINITY}));
+  for (float y : logs({-0x1p-149f, -1, -INFINITY, NAN}))
+    EXPECT_TRUE(std::isnan(y));
+}
+
+// Each row of dsl/Functions.def that is an op.
+TEST_P(Map, WhatIsNoNumberStaysNone) {
+  for (const std::string name : {
+#define LORAC_SCALAR(name, op, value, gradient, vector) #name,
+#include "dsl/Functions.def"
+       }) {
+    Kernel kernel = compile("map", params(1, 1, 1), R"(
+^bb0(%x: f32):
+  %y = math.)" + name + R"( %x : f32
+  lora.yield %y : f32)");
+    Padded x(1, 1), y(1, 1);
+    x.at(0, 0) = NAN;
+    y.at(0, 0) = 0;
+    kernel.run({x.data(), y.data()}, 1);
+    EXPECT_TRUE(std::isnan(y.at(0, 0))) << name;
+  }
+}
+
 } // namespace
 } // namespace lorac::testing

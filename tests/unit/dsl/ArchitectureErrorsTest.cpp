@@ -108,6 +108,17 @@ TEST(ArchitectureErrors, Types) {
   EXPECT_THAT(block("x = linear(row, w)\n"),
               ElementsAre("23:12: error: expects a tensor, got a row for all tokens"));
   EXPECT_THAT(block("x = x / (2 - 2)\n"), ElementsAre("23:5: error: divides by zero"));
+  EXPECT_THAT(block("x = x * 1e300\n"),
+              ElementsAre("23:9: error: the number 1e+300 is no finite one in float32, in which "
+                          "kernels compute"));
+  EXPECT_THAT(
+      block("x = (0 - 1e-60) * x\n"),
+      ElementsAre("23:5: error: the number -1e-60 is 0 in float32, in which kernels compute"));
+  EXPECT_THAT(block("x = x + log(0 - 1)\n"),
+              ElementsAre(testing::HasSubstr("is no finite one in float32")));
+  EXPECT_THAT(
+      block("x = rms_norm(x, ln, 1e-60)\n"),
+      ElementsAre("23:21: error: the number 1e-60 is 0 in float32, in which kernels compute"));
   EXPECT_THAT(
       block("x = linear(silu(3), w)\n"),
       ElementsAre(testing::StartsWith("23:12: error: expects a tensor, got the number 2.8")));
@@ -158,6 +169,11 @@ TEST(ArchitectureErrors, Names) {
               ElementsAre("23:5: error: no operator is named 'linaer'; did you mean 'linear'?"));
   EXPECT_THAT(block("x = linear(x)\n"),
               ElementsAre("23:5: error: linear(x, W) takes 2 arguments, got 1"));
+  EXPECT_THAT(block("x = silu(x, x)\n"),
+              ElementsAre("23:5: error: silu(x) takes 1 argument, got 2"));
+  EXPECT_THAT(
+      block("x = silu(y = x)\n"),
+      ElementsAre("23:5: error: silu(x) takes its argument without a name: leave out 'y ='"));
   EXPECT_THAT(block("x = rms_norm(x, w, 1)\n"),
               ElementsAre("23:17: error: rms_norm does not take 'w', which is of kind \"linear\""));
   EXPECT_THAT(block("x = rms_norm(x, ln, 0)\n"),
@@ -192,6 +208,15 @@ TEST(ArchitectureErrors, Head) {
               ElementsAre(testing::HasSubstr("'logits' of [head] must be [tokens, 16]")));
   EXPECT_THAT(withHead("logits = linear(x, head_w) * linear(x, head_w)"),
               ElementsAre(testing::HasSubstr("one product with a weight of kind \"head\"")));
+  // A device's program of the head takes what a block gives.
+  std::string narrow = toy("x = x + linear(rms_norm(x, ln, 1), w) + row\n",
+                           "logits = linear(linear(x, less), head_w)");
+  const std::string wide = "head_w = { kind = \"head\", shape = ['vocab_size', 'hidden_size']";
+  narrow.replace(narrow.find(wide), wide.size(),
+                 "less = { kind = \"linear\", shape = [4, 'hidden_size'], hf = \"n\", gguf = "
+                 "\"n\" }\nhead_w = { kind = \"head\", shape = ['vocab_size', 4]");
+  EXPECT_THAT(errors(narrow), ElementsAre(testing::HasSubstr(
+                                  "the head's product takes the 8 columns of hidden_size, got 4")));
 }
 
 // Each layer is of the first kind whose `when` holds.
@@ -210,6 +235,33 @@ TEST(ArchitectureErrors, Kinds) {
               ElementsAre(testing::HasSubstr("no kind of block takes layer 0")));
   EXPECT_THAT(kinds("[block.a]\n" + graph + "[block.b]\n" + graph),
               ElementsAre(testing::HasSubstr("[block.a] takes all layers")));
+}
+
+// Frequencies are positive numbers, whatever they are made of.
+TEST(ArchitectureErrors, Rope) {
+  auto turns = [](const std::string &more, const std::string &type = "linear") {
+    std::string text = toy(rest);
+    const std::string theta = "theta = 'rope_theta'", symbol = "rope_theta = {";
+    text.replace(text.find(theta), theta.size(), more);
+    text.replace(text.find(symbol), 0,
+                 "scaling = { type = \"word\", values = [\"" + type + "\"] }\n");
+    return errors(text);
+  };
+  const std::string scaled = "theta = 'rope_theta'\ntype = \"scaling\"\nfactor = ";
+  for (const char *factor : {"nan", "0", "'log(0 - 1)'"})
+    EXPECT_THAT(turns(scaled + factor),
+                ElementsAre(testing::HasSubstr("'linear' need a factor of at least 1, got ")))
+        << factor;
+  EXPECT_THAT(turns(scaled + "'exp(800)'"),
+              ElementsAre(testing::HasSubstr(
+                  "the frequency of pair 0 is 0, where a positive number is needed")));
+  EXPECT_THAT(turns("theta = inf"),
+              ElementsAre(testing::HasSubstr("the frequency of pair 1 is 0")));
+  EXPECT_THAT(turns("theta = 1e-200"),
+              ElementsAre(testing::HasSubstr("the frequency of pair 1 is inf")));
+  EXPECT_THAT(turns(scaled + "2", "yarn"),
+              ElementsAre(testing::HasSubstr(
+                  "rotary positions of type 'yarn' are known, not in this version")));
 }
 
 TEST(ArchitectureErrors, Syntax) {
@@ -243,6 +295,37 @@ TEST(ArchitectureErrors, Tables) {
       with("'hidden_size / 4'", "'heads(2, 3)'"),
       ElementsAre("6:42: error: 'heads' is no part of a number: write symbols, numbers, + - * "
                   "/ %, comparisons and functions of one number, as sqrt"));
+  EXPECT_THAT(
+      with("'hidden_size / 4'", "'sqrt(x = 16)'"),
+      ElementsAre("6:42: error: sqrt(x) takes its argument without a name: leave out 'x ='"));
+  EXPECT_THAT(with("'hidden_size / 4'", "'sqrt(16, 2)'"),
+              ElementsAre("6:42: error: sqrt(x) takes 1 argument, got 2"));
+  // A symbol that is asked for under a condition is not, once one before it is wrong.
+  EXPECT_THAT(with("'hidden_size / 4' }\nrms_norm_eps = {",
+                   "'hidden / 4' }\nrms_norm_eps = { when = 'n_heads',"),
+              ElementsAre("6:42: error: no symbol is named 'hidden' above this one"));
+  EXPECT_THAT(with("n_heads = {", "layer = {"),
+              ElementsAre("6:1: error: 'layer' is the number of a layer in 'when': name it "
+                          "otherwise"));
+  const std::string eps = "rms_norm_eps = {";
+  EXPECT_THAT(with(eps, "tie = { type = \"bool\", default = false, least = 0 }\n" + eps),
+              ElementsAre("7:1: error: 'least' is of an integer or a number"));
+  EXPECT_THAT(with(eps, "w1 = { type = \"word\", values = [\"a\"], least = 0 }\n" + eps),
+              ElementsAre("7:1: error: 'least' is of an integer or a number"));
+  EXPECT_THAT(with(eps, "w1 = { type = \"word\", values = [\"a\"], default = 'a' }\n" + eps),
+              ElementsAre(testing::EndsWith(
+                  "error: a word has no 'default': it is the first of 'values'")));
+  EXPECT_THAT(with("hf = \"l.{layer}.ln\"", "permute = \"rope\", heads = 2, hf = \"l.{layer}.ln\""),
+              ElementsAre(testing::EndsWith("error: 'permute' moves the rows of a matrix, and a "
+                                            "weight of kind \"norm\" has none")));
+  for (const char *added : {"inf", "nan", "1e39", "-1e-60"})
+    EXPECT_THAT(
+        with("hf = \"l.{layer}.ln\"", std::string("hf_add = ") + added + ", hf = \"l.{layer}.ln\""),
+        ElementsAre(testing::HasSubstr("'hf_add' must be a number that float32 holds")))
+        << added;
+  EXPECT_THAT(
+      with("dim = 4", "dim = 4\ngguf_divisors = \"rope_factors.weight\""),
+      ElementsAre(testing::HasSubstr("'gguf_divisors' is \"rope_freqs.weight\" or left out")));
   EXPECT_THAT(with("'hidden_size / 4'", "\"\\u0068idden_size\""),
               ElementsAre("6:41: error: write it as a literal string, in ' or ''': escapes would "
                           "move its columns"));
@@ -256,6 +339,15 @@ TEST(ArchitectureErrors, Tables) {
           "13:35: error: a size of 'up' must be a whole number from 1 to 2147483647, got 0"));
   EXPECT_THAT(with("gguf = \"b.{layer}.ln\"", "gguf = \"b.ln\""),
               ElementsAre("11:1: error: 'hf' and 'gguf' of 'ln' disagree about {layer}"));
+  const std::string row = "row = { kind";
+  EXPECT_THAT(
+      with(row,
+           "again = { kind = \"embedding\", shape = ['vocab_size', 'hidden_size'], hf = \"a\", "
+           "gguf = \"a\", tied = \"emb\" }\nmore = { kind = \"embedding\", shape = "
+           "['vocab_size', 'hidden_size'], hf = \"m\", gguf = \"m\", tied = \"again\" }\n" +
+               row),
+      ElementsAre("16:1: error: 'more' is tied to 'again', which is tied itself: name the weight "
+                  "that has the tensor"));
   // Names that would leave the comment, string or folder in which they end up.
   for (const char *name :
        {"\\\"; #include", "$(id)", "../../x/", "a\\nb", "a\\u0000b", "a b", "a\\\\"})

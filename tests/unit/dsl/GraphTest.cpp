@@ -1,4 +1,5 @@
-// specs/architectures/llama.toml bound to numbers from a shape, a config.json and GGUF metadata.
+// specs/architectures bound to numbers from a shape, a config.json and GGUF metadata: llama.toml,
+// and what others say otherwise.
 
 #include "SpecText.h"
 
@@ -8,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 using namespace lorac::dsl;
 using namespace lorac::dsl::test;
@@ -17,12 +19,13 @@ namespace {
 
 const std::string folder = std::string(LORAC_SOURCE_DIR) + "/specs/architectures";
 
-Architecture llama() {
+Architecture described(const std::string &name) {
   Diagnostics diags;
-  std::optional<Architecture> out = loadArchitecture(folder + "/llama.toml", diags);
+  std::optional<Architecture> out = loadArchitecture(folder + "/" + name + ".toml", diags);
   EXPECT_EQ(diags.text(), "");
   return *out;
 }
+Architecture llama() { return described("llama"); }
 
 using Keys = std::map<std::string, HyperValue>;
 
@@ -320,6 +323,76 @@ TEST(Rope, Scaling) {
   EXPECT_GT(llama3[2], plain[2] / 8);
   EXPECT_LT(llama3[2], plain[2]);
   EXPECT_NEAR(llama3[2], plain[2] * (0.34577 + 0.65423 / 8), 1e-5);
+}
+
+/// What is wrong with a config.json, else the window of each layer.
+std::vector<std::string> windows(const std::string &architecture, Keys more,
+                                 std::set<std::string> nulls = {}) {
+  Keys keys = config();
+  keys.merge(more);
+  ModelFacts said = facts(ModelFacts::Kind::HuggingFace, keys);
+  said.isNull = [nulls](const std::string &key) { return nulls.contains(key); };
+  Diagnostics diags;
+  BoundModel model;
+  if (!bind(described(architecture), {}, said, model, diags))
+    return messages(diags);
+  std::vector<std::string> out;
+  for (int64_t layer = 0; layer < model.layers; ++layer)
+    for (const GraphNode &node : model.block(layer).nodes)
+      if (node.op == GraphOp::Attention)
+        out.push_back(std::to_string(node.window));
+  return out;
+}
+
+// Where config.json says nothing, a window is what transformers takes; null says that there is
+// none.
+TEST(Windows, NullIsNone) {
+  EXPECT_THAT(windows("mistral", {}), ElementsAre("4096", "4096"));
+  EXPECT_THAT(windows("mistral", {{"sliding_window", int64_t(20)}}), ElementsAre("20", "20"));
+  EXPECT_THAT(windows("mistral", {}, {"sliding_window"}), ElementsAre("0", "0"));
+  const Keys local = {{"use_sliding_window", true}, {"max_window_layers", int64_t(1)}};
+  for (const char *architecture : {"qwen2", "qwen3"}) {
+    EXPECT_THAT(windows(architecture, local), ElementsAre("0", "4096"));
+    EXPECT_THAT(windows(architecture, local, {"sliding_window"}), ElementsAre("0", "0"));
+  }
+}
+
+// `layer_types` has a word for each layer or none; without use_sliding_window no word makes a
+// window.
+TEST(Windows, LayerTypes) {
+  const HyperValue full = std::string("full_attention"), local = std::string("sliding_attention");
+  auto stated = [](const std::string &list, Keys words) {
+    words["layer_types"] = list;
+    words["sliding_window"] = int64_t(20);
+    words["use_sliding_window"] = true;
+    return windows("qwen2", words);
+  };
+  EXPECT_THAT(stated("an array of 2", {{"layer_types.0", local}, {"layer_types.1", full}}),
+              ElementsAre("20", "0"));
+  for (const std::string list : {"an array of 1", "an array of 3", "an object", "full_attention"})
+    EXPECT_THAT(stated(list, {{"layer_types.0", local}, {"layer_types.1", full}}),
+                ElementsAre("config.json: error: 'layer_types' must be an array of 2, a word for "
+                            "each layer, got \"" +
+                            list + "\""));
+  EXPECT_THAT(
+      stated("an array of 2", {{"layer_types.0", local}}),
+      ElementsAre("config.json: error: 'layer_types.1' is null; 'qwen2' has no such block"));
+  for (const char *architecture : {"qwen2", "qwen3"})
+    EXPECT_THAT(windows(architecture, {{"layer_types", std::string("an array of 2")},
+                                       {"layer_types.0", local},
+                                       {"layer_types.1", full}}),
+                ElementsAre("0", "0"));
+}
+
+TEST(Olmo2, Defaults) {
+  Keys keys = config();
+  keys.erase("rms_norm_eps");
+  Diagnostics diags;
+  BoundModel model;
+  ASSERT_TRUE(
+      bind(described("olmo2"), {}, facts(ModelFacts::Kind::HuggingFace, keys), model, diags))
+      << diags.text();
+  EXPECT_EQ(model.hyper["rms_norm_eps"], 1e-5);
 }
 
 TEST(FindArchitecture, ByNameByPathAndByType) {

@@ -18,7 +18,8 @@ ModelIdentity tiny() {
       {"layers", {"num_hidden_layers"}, {"{arch}.block_count"}, "", std::nullopt, int64_t(2)},
       {"eps", {"eps"}, {"{arch}.eps"}, "", 1e-6, 1e-5},
       {"theta", {"theta", "rope.theta"}, {"{arch}.theta", "{arch}.theta2"}, "", 1e4, 5e5},
-      {"tied", {"tie"}, {}, "output.weight", false, true}};
+      {"tied", {"tie"}, {}, "output.weight", false, true},
+      {"reach", {"reach"}, {}, "", int64_t(8), int64_t(8), /*nullIsZero=*/true}};
   identity.expects = {{{"act"}, {"{arch}.act"}, "", {std::string("silu")}, "it is so"},
                       {{"window"}, {"{arch}.window"}, "rope_freqs.weight", {}, ""}};
   identity.harmless = {"note", "{arch}.note"};
@@ -98,6 +99,8 @@ TEST_F(ModelIdentityTest, everyDifferenceIsNamed) {
       << "once is enough";
   saysAll(folderSays("{" + good + R"("theta": 5e5, "rope": {"theta": 1e4}, "tie": true})"),
           {"'theta' is 500000 and 'rope.theta' is 10000: they contradict each other"});
+  saysAll(folderSays("{" + good + R"("theta": 5e5, "tie": true, "reach": null})"),
+          {"'reach' was 8 and is 0"});
   saysAll(folderSays("{" + good + R"("theta": 5e5, "rope": {"beta": 1}, "tie": true})"),
           {"the key 'rope.beta' = 1, which"});
   saysAll(folderSays(R"({"model_type": "tiny"})"), {"it does not say 'layers', which was 2"});
@@ -117,6 +120,10 @@ TEST_F(ModelIdentityTest, factsOfCheckpointsAndAdapters) {
   const auto facts = tiny().facts();
   EXPECT_EQ(facts.at("architecture"), "tiny");
   EXPECT_EQ(facts.at("eps"), "1e-05");
+  EXPECT_EQ(facts.at("reach"), "8");
+  ModelIdentity none = tiny();
+  none.symbols.back().value = int64_t(0);
+  EXPECT_FALSE(none.facts().contains("reach")) << "what a model does not have is no fact of its";
   EXPECT_EQ(*factsFromJson(factsToJson(facts)), facts);
   EXPECT_FALSE(factsFromJson("[]"));
   EXPECT_FALSE(factsFromJson(R"({"a": 1})"));
@@ -131,6 +138,56 @@ TEST_F(ModelIdentityTest, factsOfCheckpointsAndAdapters) {
        {"", "[]", "{}", R"({"symbols": 1, "expects": []})",
         R"({"symbols": {"a": 1}, "expects": []})", R"({"symbols": {}, "expects": [1]})"})
     EXPECT_FALSE(parseModelIdentity(text)) << text;
+}
+
+/// Of a model whose frequencies are scaled: the numbers say which it is, the words of scaling do
+/// not, but in records of versions that kept no numbers.
+TEST_F(ModelIdentityTest, frequenciesThatAreScaled) {
+  ModelIdentity scaled = tiny();
+  scaled.symbols.push_back({"factor", {"factor"}, {}, "", int64_t(0), int64_t(8)});
+  scaled.symbols.back().ofFrequencies = true;
+  scaled.frequencies["near"] = {1, 0.25f, 0.0625f};
+  const auto facts = scaled.facts();
+  EXPECT_EQ(differingFacts(facts, scaled.facts()), "");
+  ModelIdentity other = scaled;
+  other.symbols.back().value = int64_t(4);
+  EXPECT_EQ(differingFacts(facts, other.facts()), "") << "said otherwise, but the same";
+  other.frequencies["near"][1] *= 1 + 1e-6f;
+  EXPECT_EQ(differingFacts(facts, other.facts()), "") << "rounded otherwise";
+  other.frequencies["near"][1] = 0.5f;
+  saysAll(differingFacts(facts, other.facts()),
+          {"its rotary frequencies 'near' are others: frequency 1 was 0.25 and is 0.5"});
+  other.frequencies["near"] = {1, 0.25f, 0.0625f, 0.015625f};
+  saysAll(differingFacts(facts, other.facts()), {"one has 3 frequencies, the other more"});
+  saysAll(differingFacts(facts, tiny().facts()), {"'near' were scaled and are not"});
+  saysAll(differingFacts(tiny().facts(), facts), {"'near' were not scaled and are"});
+
+  auto before = tiny().facts();
+  before["factor"] = "8";
+  EXPECT_EQ(differingFacts(before, facts), "");
+  before["factor"] = "4";
+  EXPECT_EQ(differingFacts(before, facts), "'factor' was 4 and is 8");
+  saysAll(differingFacts(before, tiny().facts()), {"'factor' was 4 and is not there"});
+}
+
+/// Kinds of layers that no rule of the architecture gives.
+TEST_F(ModelIdentityTest, whatMustBeSaid) {
+  ModelIdentity kinds = tiny();
+  kinds.layerTypes = "far near";
+  kinds.expects.push_back(
+      {{"kinds.0"}, {}, "", {std::string("far")}, "it is so", /*mustBeSaid=*/true});
+  const ModelIdentity read = take(parseModelIdentity(toJson(kinds)));
+  EXPECT_EQ(read.facts().at("layer_types"), "far near");
+  const std::string good =
+      R"("model_type": "tiny", "num_hidden_layers": 2, "eps": 1e-5, "theta": 5e5, "tie": true)";
+  folderSays("{" + good + "}");
+  const auto silent = take(ModelSource::open(folder / "hf"));
+  Result<void> same = checkIdentity(*silent, read);
+  ASSERT_FALSE(same);
+  saysAll(same.error().message, {"it does not say 'kinds.0', which was \"far\""});
+  folderSays("{" + good + R"(, "kinds": ["far"]})");
+  const auto saying = take(ModelSource::open(folder / "hf"));
+  EXPECT_TRUE(checkIdentity(*saying, read));
 }
 
 } // namespace

@@ -20,13 +20,11 @@ static bool hasVectorForm(Operation &op) {
     default:
       return false;
     }
-  if (isa<math::SqrtOp>(op)) // of float64 too
-    return true;
-  if (isa<
-#define LORAC_SCALAR(name, op, value, gradient, vector) op,
+  // Functions are of float32; a square root is of float64 too.
+#define LORAC_SCALAR(name, op_, value, gradient, vector)                                           \
+  if (isa<op_>(op))                                                                                \
+    return isa<math::SqrtOp>(op) || op.getResult(0).getType().isF32();
 #include "dsl/Functions.def"
-          arith::AddFOp>(op))
-    return isa<arith::AddFOp>(op) || op.getResult(0).getType().isF32();
   return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
              arith::SelectOp, arith::MaximumFOp, arith::MinimumFOp, arith::ExtFOp, arith::TruncFOp,
              math::AbsFOp>(op);
