@@ -171,6 +171,11 @@ private:
       diags.error(fallback->value.range, "a word has no 'default': it is the first of 'values'");
     else
       decl.fallback = expression(fallback, "'default'");
+    if (const TomlEntry *ofGguf = t.any("gguf_default")) {
+      decl.ggufFallback = expression(ofGguf, "'gguf_default'");
+      if (!fallback)
+        diags.error(ofGguf->value.range, "'gguf_default' stands beside a 'default'");
+    }
     decl.when = expression(t.any("when"), "'when'");
     decl.maybeZero = least != nullptr;
     if (least && (decl.type == HyperType::Bool || decl.type == HyperType::Word))

@@ -23,10 +23,15 @@ struct HyperDecl {
   std::vector<std::string> gguf; ///< keys; {arch} is the file's general.architecture
   std::string ggufAbsentTensor;  ///< Bool: true when the GGUF has no such tensor
   Expr fallback;                 ///< default in terms of symbols above it; kind None: required
+  Expr ggufFallback;             ///< the default of GGUF files, where it is another
   Expr when; ///< where it is 0 nobody asks: files may say what they like; kind None: always
   bool maybeZero = false;         ///< `least = 0`: 0 is a value too, mostly "none", as null says it
   std::vector<std::string> words; ///< Word: `values`; the first is the default
   SourceRange range;
+
+  const Expr &defaultOf(bool isGguf) const {
+    return isGguf && ggufFallback.kind != ExprKind::None ? ggufFallback : fallback;
+  }
 };
 
 /// `[rope.NAME]`: numbers as expressions; `type` is the name of a symbol of type "word".

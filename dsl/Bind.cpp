@@ -171,9 +171,10 @@ private:
     if (decl.fallback.kind != ExprKind::None) {
       if (brokenSymbol) // its default may need a symbol that has already been reported
         return;
-      std::optional<double> value = evaluate(decl.fallback, out.hyper, diags);
+      const Expr &fallback = decl.defaultOf(facts.kind == ModelFacts::Kind::Gguf);
+      std::optional<double> value = evaluate(fallback, out.hyper, diags);
       if (value)
-        value = typed(decl, {*value, decl.fallback.range, decl.name});
+        value = typed(decl, {*value, fallback.range, decl.name});
       if (value)
         out.hyper[decl.name] = *value;
       else
@@ -266,13 +267,39 @@ private:
     return a == b || number(a) == number(b);
   }
 
+  /// Heads that divide as attention needs them; else the model's file is to blame, and not the
+  /// graph that finds it out.
+  bool areHeads() {
+    const auto of = [&](const char *name) {
+      const auto it = out.hyper.find(name);
+      return it == out.hyper.end() ? 0 : static_cast<int64_t>(it->second);
+    };
+    const int64_t heads = of("n_heads"), shared = of("n_kv_heads");
+    if (heads <= 0 || shared <= 0 || heads % shared == 0)
+      return true;
+    diags.error(placeOf("n_kv_heads"),
+                nameOf("n_kv_heads") + " = " + std::to_string(shared) + " must divide " +
+                    nameOf("n_heads") + " = " + std::to_string(heads) +
+                    ": so many heads of keys are shared by those of queries");
+    return false;
+  }
+
+  /// What the model's own file calls a symbol.
+  std::string nameOf(const char *symbol) const {
+    for (const HyperDecl &decl : architecture.hyper)
+      if (decl.name == symbol)
+        if (std::optional<Found> found = find(decl))
+          return "'" + printable(found->name) + "'";
+    return std::string("'") + symbol + "'";
+  }
+
   // The symbols that lorac itself goes by.
   bool common() {
     auto get = [&](const char *name, double fallback) {
       auto it = out.hyper.find(name);
       return it == out.hyper.end() ? fallback : it->second;
     };
-    bool good = true;
+    bool good = areHeads();
     for (const char *name : {"layers", "hidden_size", "vocab_size"}) {
       if (out.hyper.count(name))
         continue;

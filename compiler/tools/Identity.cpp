@@ -128,11 +128,14 @@ formats::ModelIdentity identityOf(const dsl::Architecture &architecture,
     if (decl.fallback.kind != dsl::ExprKind::None)
       if (auto value = dsl::evaluate(decl.fallback, model.hyper, ignored))
         symbol.otherwise = typed(decl.type, *value);
+    if (decl.ggufFallback.kind != dsl::ExprKind::None)
+      if (auto value = dsl::evaluate(decl.ggufFallback, model.hyper, ignored))
+        symbol.ggufOtherwise = typed(decl.type, *value);
     if (decl.type == dsl::HyperType::Word)
       symbol.otherwise = decl.words.front();
     std::optional<formats::HyperValue> stated;
     if (source && !(stated = formats::statedValue(*source, symbol)))
-      stated = symbol.otherwise;
+      stated = symbol.unsaid(source->gguf() != nullptr);
     symbol.value = stated ? *stated
                    : decl.type == dsl::HyperType::Word
                        ? model.words.at(decl.name)

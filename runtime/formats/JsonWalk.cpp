@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <unordered_set>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Level {
 
 class Walker : public nlohmann::json_sax<nlohmann::json> {
 public:
-  Walker(const JsonVisitor &visit) : visit(visit) {}
+  Walker(std::string_view text, const JsonVisitor &visit) : text(text), visit(visit) {}
   std::string complaint;
 
   bool null() override { return value({JsonEvent::Null}); }
@@ -67,7 +68,17 @@ public:
   }
   bool parse_error(size_t position, const std::string &,
                    const nlohmann::detail::exception &) override {
-    complaint = fmt::format("not JSON at byte {}", position);
+    // It counts from 1, up to the byte that fits no longer.
+    const size_t at = std::min(text.size(), position > 0 ? position - 1 : 0);
+    const std::string_view before = text.substr(0, at);
+    const size_t line = std::count(before.begin(), before.end(), '\n');
+    const size_t begin = line ? before.rfind('\n') + 1 : 0;
+    complaint =
+        fmt::format("not JSON at byte {} (line {}, column {})", position, line + 1, at - begin + 1);
+    for (std::string_view word : {"NaN", "Infinity", "-Infinity"})
+      if (const size_t from = at - std::min<size_t>(at, 1);
+          text.substr(from).starts_with(word) || text.substr(at).starts_with(word))
+        complaint += fmt::format(": {} is no number there", word);
     return false;
   }
 
@@ -107,6 +118,7 @@ private:
     return show(event);
   }
 
+  const std::string_view text;
   const JsonVisitor &visit;
   std::vector<Level> levels;
   std::vector<std::string> path;
@@ -118,7 +130,7 @@ Result<void> walkJson(const std::string &file, std::string_view text, const Json
   const FileKind kind = fileKind({reinterpret_cast<const uint8_t *>(text.data()), text.size()});
   if (kind != FileKind::Json && kind != FileKind::Text && !describe(kind).empty())
     return Error{fmt::format("'{}' {}", file, describe(kind)), Exit::ForeignFile};
-  Walker walker(visit);
+  Walker walker(text, visit);
   try {
     if (nlohmann::json::sax_parse(text, &walker))
       return {};

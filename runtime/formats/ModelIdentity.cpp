@@ -76,7 +76,7 @@ private:
   void compare(const ModelSymbol &symbol) {
     contradiction(symbol);
     const std::optional<HyperValue> stated = statedValue(model, symbol);
-    const std::optional<HyperValue> &value = stated ? stated : symbol.otherwise;
+    const std::optional<HyperValue> &value = stated ? stated : symbol.unsaid(isGguf);
     if (!value)
       add(fmt::format("it does not say '{}', which was {}", symbol.name, valueText(symbol.value)));
     else if (!sameValue(*value, symbol.value))

@@ -26,6 +26,11 @@ struct ModelSymbol {
   bool nullIsZero = false; ///< null in config.json says 0: there is none
   /// It only says how rotary frequencies are scaled: files say that in different ways.
   bool ofFrequencies = false;
+  std::optional<HyperValue> ggufOtherwise; ///< where a GGUF does not say, if it is another
+
+  const std::optional<HyperValue> &unsaid(bool isGguf) const {
+    return isGguf && ggufOtherwise ? ggufOtherwise : otherwise;
+  }
 };
 
 /// What files must say where they say anything.

@@ -65,6 +65,8 @@ std::string toJson(const ModelIdentity &identity) {
     entry = {{"value", valueJson(symbol.value)}, {"hf", symbol.hf}, {"gguf", symbol.gguf}};
     if (symbol.otherwise)
       entry["otherwise"] = valueJson(*symbol.otherwise);
+    if (symbol.ggufOtherwise)
+      entry["gguf_otherwise"] = valueJson(*symbol.ggufOtherwise);
     if (symbol.nullIsZero)
       entry["null_is_zero"] = true;
     if (!symbol.ggufAbsentTensor.empty())
@@ -117,6 +119,8 @@ Result<ModelIdentity> parseModelIdentity(std::string_view text) {
                        *value};
     if (entry.contains("otherwise"))
       symbol.otherwise = valueOf(entry["otherwise"]);
+    if (entry.contains("gguf_otherwise"))
+      symbol.ggufOtherwise = valueOf(entry["gguf_otherwise"]);
     symbol.nullIsZero = entry.contains("null_is_zero");
     symbol.ofFrequencies = entry.contains("of_frequencies");
     identity.symbols.push_back(std::move(symbol));

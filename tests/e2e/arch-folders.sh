@@ -113,3 +113,16 @@ cp -L "$arch/llama_llama3/model.safetensors" "$work/word/"
 sed 's/"rope_parameters": {/"rope_scaling": "yarn",\n  "rope_parameters": {/' "$arch/llama_llama3/config.json" >"$work/word/config.json"
 expect 5 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$work/word\""
 says "the key 'rope_scaling' = \"yarn\", which this version does not know"
+# What config.json leaves out is transformers' default, not the GGUF's: 256 here, there the size of a head (24).
+other unsaid_scale '/"query_pre_attn_scalar"/d'
+expect 0 "$lorac" compile "$work/spec.toml" -o "$work/generated" --set "model.source=\"$work/unsaid_scale\""
+grep -q 'lora.attention .* scale 6.250000e-02' "$work/generated/10-model.mlir" || fail "not 1 / sqrt(256)"
+# A model's own heads, and what is no JSON, are said of its file.
+other heads 's/"num_key_value_heads": 2/"num_key_value_heads": 3/'
+expect 5 "$lorac" check "$work/spec.toml" --set "model.source=\"$work/heads\""
+says "'num_key_value_heads' = 3 must divide 'num_attention_heads' = 4"
+other nan 's/"rms_norm_eps": [^,]*/"rms_norm_eps": NaN/'
+expect 5 "$lorac" check "$work/spec.toml" --set "model.source=\"$work/nan\""
+line=$(grep -n NaN "$work/nan/config.json" | cut -d: -f1)
+says "(line $line, column "
+says "NaN is no number there"
