@@ -1,0 +1,65 @@
+# combine.sh: one adapter from several, against those that PEFT made (tests/golden/merge), and what is refused.
+source "$(dirname "$0")/common.sh"
+golden=$source/tests/golden
+helper() { python3 "$source/tests/e2e/combine.py" "$@"; }
+in=$work/in
+helper adapters "$golden" "$in"
+
+for combo in m0_cat m3_linear m4_linear m9_svd ada_cat; do
+  mapfile -t arguments < <(helper arguments "$golden" "$in" "$combo")
+  [[ $combo != m9_svd ]] || arguments=("$in/b8" --method linear --weights 0.5)
+  expect 0 "$lorac" combine "${arguments[@]}" -o "$work/$combo"
+  helper compare "$golden" "$in" "$combo" "$work/$combo" || fail "another adapter than PEFT's '$combo'"
+  expect 0 "$lorac" verify "$work/$combo"
+done
+
+# Words may be joined by commas, and the first number may be negative either way.
+expect 0 "$lorac" combine "$in/a4" "$in/d4" --weights -0.5,0.8 --method linear -o "$work/commas"
+prints "commas: 4 modules, rank 4"
+same "$work/commas/adapter_model.safetensors" "$work/m3_linear/adapter_model.safetensors"
+# One adapter: scaled, whatever the method.
+expect 0 "$lorac" combine "$in/b8" --method cat --weights 0.5 -o "$work/one"
+says "note: there is one adapter"
+same "$work/one/adapter_model.safetensors" "$work/m9_svd/adapter_model.safetensors"
+# rsLoRA's scale is alpha / sqrt(r), and the sum's is 1.
+cp -r "$in/a4" "$work/rs"
+helper edit "$work/rs/adapter_config.json" use_rslora true
+helper edit "$work/rs/adapter_config.json" lora_alpha 4
+expect 0 "$lorac" combine "$work/rs" "$in/b8" "$in/c2" --method cat --weights 0.5 -0.7 1.2 -o "$work/rslora"
+same "$work/rslora/adapter_model.safetensors" "$work/m0_cat/adapter_model.safetensors"
+same "$work/rslora/adapter_config.json" "$work/m0_cat/adapter_config.json"
+# A module that one adapter lacks is the others' sum.
+expect 0 "$lorac" combine "$in/a4" "$in/other" --method cat --weights 1 1 -o "$work/some"
+prints "some: 12 modules, rank 7"
+
+# What PEFT refuses.
+refused() {
+  local code=$1 words=$2
+  shift 2
+  expect "$code" "$lorac" combine "$@" -o "$work/none"
+  says "$words"
+  [[ ! -e $work/none ]] || fail "something was written"
+}
+refused 3 "module 'model.layers.0.self_attn.q_proj' has rank 4 in '$in/a4' and 8 in '$in/b8', and 'linear' adds A to A" \
+  "$in/a4" "$in/b8" --method linear --weights 0.5 0.5
+refused 2 "--method 'nonsense' is none of linear, cat" "$in/a4" "$in/d4" --method nonsense --weights 0.5 0.5
+refused 1 "'$in/zz'" "$in/a4" "$in/zz" --method linear --weights 0.5 0.5
+# And what it does not see.
+refused 3 "the adapter '$golden/tiny/tied/dora_init' is DoRA's" "$golden/tiny/tied/lora_init" "$golden/tiny/tied/dora_init" --method linear --weights 1 1
+refused 2 "--weights has 1 for 2 adapters" "$in/a4" "$in/d4" --method linear --weights 0.5
+refused 2 "--weights must be finite" "$in/a4" "$in/d4" --method linear --weights 0.5 inf
+refused 2 "--weights is missing" "$in/a4" "$in/d4" --method linear
+refused 2 "ADAPTER is missing" --method linear --weights 1
+helper narrow "$in/d4" "$work/narrow"
+refused 5 "module 'model.layers.0.self_attn.v_proj' is [32, 64] in '$in/a4' and [32, 63] in '$work/narrow'" \
+  "$in/a4" "$work/narrow" --method cat --weights 1 1
+helper based "$in/a4" "$work/llama" '{"architecture": "llama", "rope_theta": "10000"}'
+helper based "$in/d4" "$work/other" '{"architecture": "llama", "rope_theta": "500000"}'
+refused 5 "adapters of different base models: 'rope_theta' was 10000 and is 500000" "$work/llama" "$work/other" --method linear --weights 1 1
+# What is there stays.
+mkdir "$work/mine"
+echo mine >"$work/mine/file"
+expect 2 "$lorac" combine "$in/a4" "$in/d4" --method linear --weights 1 1 -o "$work/mine"
+says "is there already"
+[[ $(cat "$work/mine/file") == mine && $(ls "$work/mine") == file ]] || fail "a folder of somebody else was touched"
+expect 2 "$lorac" combine "$in/a4" "$in/d4" --method linear --weights 1 1 -o "$work/commas"
