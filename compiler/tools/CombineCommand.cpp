@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <initializer_list>
+#include <optional>
 
 namespace fs = std::filesystem;
 
@@ -18,8 +20,11 @@ namespace {
 
 struct CombineOptions {
   std::vector<std::string> adapters;
-  std::string method, out;
+  std::string method, out, majority;
   std::vector<double> weights;
+  std::optional<double> density;
+  std::optional<int64_t> svdRank;
+  std::optional<uint64_t> seed;
 };
 
 Error usage(const std::string &message) { return {message, Exit::Usage}; }
@@ -56,6 +61,27 @@ Result<void> checkWeights(const CombineOptions &options, size_t count) {
   return {};
 }
 
+/// A flag that says nothing to a method is a mistake.
+struct Flag {
+  const char *name;
+  bool given, used;
+};
+Result<void> checkFlags(const std::string &method, std::initializer_list<Flag> flags) {
+  for (const Flag &flag : flags)
+    if (flag.given && !flag.used)
+      return usage(std::string(flag.name) + " says nothing to '" + method + "'; leave it out");
+  return {};
+}
+
+Result<void> checkDensity(const CombineOptions &options, bool used) {
+  if (used && !options.density)
+    return usage("--density is missing: the part of each tensor that '" + options.method +
+                 "' keeps, above 0 and at most 1");
+  if (options.density && !(*options.density > 0 && *options.density <= 1))
+    return usage("--density must be above 0 and at most 1");
+  return {};
+}
+
 /// Nothing has the name, or an empty folder.
 Result<void> checkFree(const std::string &out) {
   std::error_code code;
@@ -83,12 +109,31 @@ Result<std::vector<combine::NamedAdapter>> readAdapters(const std::vector<std::s
   return adapters;
 }
 
-Result<void> combineInto(const CombineOptions &options, const std::string &out) {
+Result<combine::AdapterSum> sumOf(const CombineOptions &options) {
+  using combine::Pruning;
   combine::AdapterSum sum;
   LORAC_TRY_ASSIGN(sum.method, methodOf(options.method, combine::adapterMethods()));
+  const bool prunes = sum.method.pruning != Pruning::None;
+  LORAC_TRY(checkFlags(
+      options.method,
+      {{"--density", options.density.has_value(), prunes},
+       {"--majority-sign-method", !options.majority.empty(), sum.method.elects},
+       {"--svd-rank", options.svdRank.has_value(), sum.method.form == combine::AdapterForm::Update},
+       {"--seed", options.seed.has_value(), sum.method.pruning == Pruning::Random}}));
+  LORAC_TRY(checkDensity(options, prunes));
   LORAC_TRY(checkWeights(options, options.adapters.size()));
-  LORAC_TRY(checkFree(out));
   sum.weights = options.weights;
+  sum.density = options.density.value_or(1);
+  sum.svdRank = options.svdRank.value_or(0);
+  sum.seed = options.seed.value_or(0);
+  if (options.majority == "frequency")
+    sum.majority = combine::MajoritySign::Frequency;
+  return sum;
+}
+
+Result<void> combineInto(const CombineOptions &options, const std::string &out) {
+  LORAC_TRY_ASSIGN(const combine::AdapterSum sum, sumOf(options));
+  LORAC_TRY(checkFree(out));
   LORAC_TRY_ASSIGN(auto adapters, readAdapters(options.adapters));
   if (adapters.size() == 1 && sum.method.name != "linear")
     sayLine("note: there is one adapter, which is scaled by its weight: '" + options.method +
@@ -121,17 +166,32 @@ static std::string missing(const CombineOptions &options) {
 static Action add(CLI::App &app) {
   auto options = std::make_shared<CombineOptions>();
   app.add_option("ADAPTER", options->adapters, "adapters in PEFT's layout")->type_name("");
-  app.add_option("--method", options->method, "linear or cat")->type_name("NAME");
+  std::string methods;
+  for (const combine::AdapterMethod &method : combine::adapterMethods())
+    methods += (methods.empty() ? "" : ", ") + std::string(method.name);
+  app.add_option("--method", options->method, methods)->type_name("NAME");
   app.add_option("--weights", options->weights, "a number for each adapter; less than 0 subtracts")
       ->type_name("W...")
       ->delimiter(',');
+  app.add_option("--density", options->density,
+                 "the part of each tensor that ties, dare and magnitude_prune keep")
+      ->type_name("D");
+  app.add_option("--majority-sign-method", options->majority,
+                 "what decides on a sign of ties: the sum (total) or the count (frequency) [total]")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"total", "frequency"}));
+  app.add_option("--svd-rank", options->svdRank,
+                 "rank that the methods ending in svd make [the adapters' largest]")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 31));
+  app.add_option("--seed", options->seed, "of what dare draws [0]")->type_name("N");
   app.add_option("-o,--out", options->out, "folder to write")->type_name("DIR");
   return {[options] { return missing(*options); }, [options] { return runCombine(*options); }};
 }
 
 const Command commandCombine = {
     "combine", "one adapter from several: a weighted sum",
-    R"(| `combine ADAPTER... --method linear\|cat --weights W... -o DIR` | one adapter from several, as PEFT's `add_weighted_adapter` makes it ([combine.md](combine.md)) |)",
+    R"(| `combine ADAPTER... --method NAME --weights W... -o DIR` | one adapter from several, as PEFT's `add_weighted_adapter` makes it, by any of its combination types ([combine.md](combine.md)) |)",
     add,
     /*readsSpec=*/false};
 

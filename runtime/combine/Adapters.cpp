@@ -1,5 +1,6 @@
 #include "runtime/combine/Adapters.h"
 
+#include "runtime/combine/Factors.h"
 #include "runtime/formats/Checked.h"
 #include "runtime/formats/ModelIdentity.h"
 
@@ -16,9 +17,19 @@ using formats::Adapter;
 using formats::AdapterModule;
 using formats::shown;
 
+constexpr AdapterMethod linear = {"linear", AdapterForm::Factors};
 constexpr AdapterMethod methods[] = {
-    {"linear", AdapterForm::Factors},
+    {"svd", AdapterForm::Update},
+    linear,
     {"cat", AdapterForm::Concatenated},
+    {"ties", AdapterForm::Factors, Pruning::Magnitude, true},
+    {"ties_svd", AdapterForm::Update, Pruning::Magnitude, true},
+    {"dare_ties", AdapterForm::Factors, Pruning::Random, true},
+    {"dare_linear", AdapterForm::Factors, Pruning::Random},
+    {"dare_ties_svd", AdapterForm::Update, Pruning::Random, true},
+    {"dare_linear_svd", AdapterForm::Update, Pruning::Random},
+    {"magnitude_prune", AdapterForm::Factors, Pruning::Magnitude},
+    {"magnitude_prune_svd", AdapterForm::Update, Pruning::Magnitude},
 };
 
 /// One adapter's part of a module.
@@ -83,29 +94,60 @@ Result<std::map<std::string, Parts>> partsOf(std::span<const NamedAdapter> adapt
 Result<void> checkRanks(const Parts &parts, const AdapterMethod &method) {
   for (const Part &part : parts)
     if (part.module->rank != parts.front().module->rank)
-      return Error{fmt::format("module '{}' has rank {} in '{}' and {} in '{}', and '{}' adds A to "
-                               "A and B to B, which takes one rank; 'cat' and the methods that end "
-                               "in 'svd' take different ones",
-                               shown(part.module->module), parts.front().module->rank,
-                               parts.front().from->path, part.module->rank, part.from->path,
-                               method.name),
-                   Exit::Refused};
+      return Error{
+          fmt::format("its rank is {} in '{}' and {} in '{}', and '{}' adds A to A and B "
+                      "to B, which takes one rank; 'cat' and the methods that end in 'svd' "
+                      "take different ones",
+                      parts.front().module->rank, parts.front().from->path, part.module->rank,
+                      part.from->path, method.name),
+          Exit::Refused};
   return {};
 }
 
-using Tasks = std::vector<std::vector<float>>;
+int signOf(float value) { return value > 0 ? 1 : value < 0 ? -1 : 0; }
 
-/// sum of weights[i] · tasks[i]
-std::vector<float> weightedSum(const Tasks &tasks, std::span<const float> weights) {
-  std::vector<float> sum(tasks.front().size(), 0.0f);
-  for (size_t task = 0; task < tasks.size(); ++task)
-    for (size_t i = 0; i < sum.size(); ++i)
-      sum[i] += weights[task] * tasks[task][i];
-  return sum;
+/// Of each element the mean of the weighted values whose sign is the majority's, before weights; a
+/// tie is positive.
+std::vector<float> agreeingMean(const Tasks &tasks, std::span<const float> weights,
+                                MajoritySign majority) {
+  std::vector<float> out(tasks.front().size());
+  for (size_t i = 0; i < out.size(); ++i) {
+    float votes = 0, sum = 0;
+    for (const std::vector<float> &task : tasks)
+      votes += majority == MajoritySign::Total ? task[i] : float(signOf(task[i]));
+    const int sign = votes >= 0 ? 1 : -1;
+    int agreeing = 0;
+    for (size_t task = 0; task < tasks.size(); ++task)
+      if (signOf(tasks[task][i]) == sign) {
+        sum += weights[task] * tasks[task][i];
+        ++agreeing;
+      }
+    out[i] = sum / float(std::max(agreeing, 1));
+  }
+  return out;
+}
+
+/// One tensor of each adapter, thinned out and added. `tensor` tells one draw from another.
+std::vector<float> mix(Tasks tasks, std::span<const float> weights, const AdapterSum &sum,
+                       const std::string &tensor) {
+  for (size_t task = 0; task < tasks.size() && sum.density < 1; ++task) {
+    std::vector<float> &values = tasks[task];
+    if (sum.method.pruning == Pruning::Magnitude)
+      keepByMagnitude(values, 0, int64_t(sum.density * double(values.size())));
+    if (sum.method.pruning == Pruning::Random) {
+      const std::vector<uint8_t> mask =
+          drawn(int64_t(values.size()), sum.density,
+                train::RandomStream(sum.seed, fmt::format("combine {} {}", task, tensor)));
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] = mask[i] ? values[i] / float(sum.density) : 0.0f;
+    }
+  }
+  return sum.method.elects ? agreeingMean(tasks, weights, sum.majority)
+                           : weightedSum(tasks, weights);
 }
 
 /// A and B apart: the root of an adapter's strength goes to each, its sign to A.
-Result<AdapterModule> addFactors(const Parts &parts, const AdapterSum &sum) {
+Result<Factors> addFactors(const Parts &parts, const AdapterSum &sum) {
   LORAC_TRY(checkRanks(parts, sum.method));
   Tasks a, b;
   std::vector<float> ofA, ofB;
@@ -116,16 +158,17 @@ Result<AdapterModule> addFactors(const Parts &parts, const AdapterSum &sum) {
     a.push_back(part.module->a);
     b.push_back(part.module->b);
   }
-  AdapterModule out;
+  Factors out;
   out.rank = parts.front().module->rank;
-  out.a = weightedSum(a, ofA);
-  out.b = weightedSum(b, ofB);
+  const std::string &name = parts.front().module->module;
+  out.a = mix(std::move(a), ofA, sum, name + ".lora_A");
+  out.b = mix(std::move(b), ofB, sum, name + ".lora_B");
   return out;
 }
 
 /// A under A, times its strength, and B beside B.
-AdapterModule concatenate(const Parts &parts) {
-  AdapterModule out;
+Factors concatenate(const Parts &parts) {
+  Factors out;
   for (const Part &part : parts) {
     out.rank += part.module->rank;
     for (const float value : part.module->a)
@@ -139,8 +182,33 @@ AdapterModule concatenate(const Parts &parts) {
   return out;
 }
 
-Result<AdapterModule> combineModule(const Parts &parts, const AdapterSum &sum) {
-  return sum.method.form == AdapterForm::Factors ? addFactors(parts, sum) : concatenate(parts);
+/// The updates themselves, each with its scale, and of their sum what an SVD keeps.
+Result<Factors> addUpdates(const Parts &parts, const AdapterSum &sum) {
+  const AdapterModule &first = *parts.front().module;
+  if (sum.method.pruning == Pruning::None)
+    return nearest(concatenate(parts), first.out, first.in, sum.svdRank);
+  Tasks updates;
+  std::vector<float> weights;
+  for (const Part &part : parts) {
+    const AdapterModule &module = *part.module;
+    updates.push_back(
+        product({module.rank, module.a, module.b}, module.out, module.in, module.scale));
+    weights.push_back(float(part.weight));
+  }
+  return nearest(mix(std::move(updates), weights, sum, first.module), first.out, first.in,
+                 sum.svdRank);
+}
+
+Result<Factors> combineModule(const Parts &parts, const AdapterSum &sum) {
+  switch (sum.method.form) {
+  case AdapterForm::Factors:
+    return addFactors(parts, sum);
+  case AdapterForm::Concatenated:
+    return concatenate(parts);
+  case AdapterForm::Update:
+    return addUpdates(parts, sum);
+  }
+  return Error{fmt::format("'{}' has no form", sum.method.name), Exit::Bug};
 }
 
 } // namespace
@@ -150,12 +218,16 @@ std::span<const AdapterMethod> adapterMethods() { return methods; }
 Result<Adapter> combineAdapters(std::vector<NamedAdapter> adapters, const AdapterSum &given) {
   AdapterSum sum = given;
   if (adapters.size() == 1)
-    sum.method = methods[0];
+    sum.method = linear;
   for (NamedAdapter &from : adapters) {
     LORAC_TRY(checkDora(from));
     from.adapter = formats::foldTriplets(std::move(from.adapter));
   }
   LORAC_TRY(checkBases(adapters));
+  if (sum.svdRank == 0)
+    for (const NamedAdapter &from : adapters)
+      for (const AdapterModule &module : from.adapter.modules)
+        sum.svdRank = std::max(sum.svdRank, module.rank);
   LORAC_TRY_ASSIGN(auto modules, partsOf(adapters, sum.weights));
   Adapter out;
   out.r = 0;
@@ -165,13 +237,18 @@ Result<Adapter> combineAdapters(std::vector<NamedAdapter> adapters, const Adapte
     if (out.base.empty())
       out.base = from.adapter.base;
   for (const auto &[name, parts] : modules) {
-    LORAC_TRY_ASSIGN(AdapterModule module, combineModule(parts, sum));
-    module.module = name;
-    module.in = parts.front().module->in;
-    module.out = parts.front().module->out;
-    module.scale = 1;
-    out.r = std::max(out.r, module.rank);
-    out.modules.push_back(std::move(module));
+    Result<Factors> factors = combineModule(parts, sum);
+    if (!factors)
+      return Error{fmt::format("module '{}': {}", shown(name), factors.error().message),
+                   factors.error().code};
+    out.r = std::max(out.r, factors->rank);
+    out.modules.push_back({.module = name,
+                           .rank = factors->rank,
+                           .in = parts.front().module->in,
+                           .out = parts.front().module->out,
+                           .scale = 1,
+                           .a = std::move(factors->a),
+                           .b = std::move(factors->b)});
   }
   out.alpha = double(out.r);
   return out;

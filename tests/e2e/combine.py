@@ -4,6 +4,9 @@ adapters GOLDEN DIR          the adapters that PEFT combined, as folders of DIR
 combos GOLDEN                the names of the combinations
 arguments GOLDEN DIR COMBO   what combine takes for one of them, a word a line
 compare GOLDEN DIR COMBO OUT fails where the adapter OUT is another one than PEFT's
+signs GOLDEN DIR OUT         OUT is 'ties' of a4 and d4 at density 0.6, weights 0.9 and -0.4, where counts elect the signs
+draws DIR A D OUT            what dare_linear drew of a4 (A, weights 1 and 0) and of d4 (D, weights 0 and 1) at density 0.5 is a half
+                             of the elements, doubled; and dare_ties (OUT, weights 1 and 1) is the mean of what agrees
 edit FILE KEY VALUE          a key of a JSON file as VALUE, which is JSON
 narrow ADAPTER COPY          a copy whose A of v_proj have a column less
 based ADAPTER COPY FACTS     a copy that says which model it is for, in JSON
@@ -135,6 +138,59 @@ def edit(path, key, value):
     config = json.loads(path.read_text())
     config[key] = json.loads(value)
     path.write_text(json.dumps(config))
+
+
+def sign(x):
+    return (x > 0) - (x < 0)
+
+
+def agreeing_mean(tasks, weights, vote):
+    out = []
+    for values in zip(*tasks):
+        elected = 1 if sum(map(vote, values)) >= 0 else -1
+        agreeing = [weight * value for weight, value in zip(weights, values) if sign(value) == elected]
+        out.append(sum(agreeing) / max(len(agreeing), 1))
+    return out
+
+
+def pruned(values, density):
+    largest = sorted(range(len(values)), key=lambda i: -abs(values[i]))[:int(density * len(values))]
+    return [value if i in set(largest) else 0.0 for i, value in enumerate(values)]
+
+
+def signs(golden, folder, out):
+    facts, _ = weighted(golden)
+    names, weights = ("a4", "d4"), (0.9, -0.4)
+    inputs = [modules_of(pathlib.Path(folder) / name / "adapter_model.safetensors") for name in names]
+    strengths = [weight * facts["adapters"][name]["alpha"] / facts["adapters"][name]["r"] for name, weight in zip(names, weights)]
+    ours, worst = modules_of(pathlib.Path(out) / "adapter_model.safetensors"), 0.0
+    for module, tensors in ours.items():
+        for part in (0, 1):
+            roots = [math.sqrt(abs(s)) * (sign(s) if part == 0 else 1) for s in strengths]
+            wanted = agreeing_mean([pruned(adapter[module][part], 0.6) for adapter in inputs], roots, sign)
+            worst = max(worst, largest_difference(tensors[part], wanted))
+    print(f"signs by their count: largest difference {worst:.2g}")
+    sys.exit(not worst < TOLERANCE)
+
+
+def draws(folder, of_a, of_d, out):
+    def read(path):
+        return modules_of(pathlib.Path(path) / "adapter_model.safetensors")
+    inputs, drawn, ties = [read(f"{folder}/{name}") for name in ("a4", "d4")], [read(of_a), read(of_d)], read(out)
+    scales, kept, count, worst = (2, 0.75), [0, 0], 0, 0.0
+    for module, tensors in ties.items():
+        for part in (0, 1):
+            roots = [math.sqrt(scale) for scale in scales]
+            for i, (adapter, made) in enumerate(zip(inputs, drawn)):
+                for value, left in zip(adapter[module][part], made[module][part]):
+                    assert left == 0 or math.isclose(left, 2 * roots[i] * value, rel_tol=1e-6), (module, left, value)
+                    kept[i] += left != 0
+            count += len(tensors[part])
+            tasks = [[x / root for x in made[module][part]] for root, made in zip(roots, drawn)]
+            worst = max(worst, largest_difference(tensors[part], agreeing_mean(tasks, roots, float)))
+    print(f"kept {kept} of {count}; dare_ties: largest difference {worst:.2g}")
+    assert all(abs(n - count / 2) < 4 * math.sqrt(count / 4) for n in kept)
+    sys.exit(not worst < TOLERANCE)
 
 
 def copy_of(adapter, copy, change, metadata=None):
