@@ -18,6 +18,7 @@ enum class Pruning {
   None,
   Magnitude, ///< the largest stay (TIES)
   Random,    ///< each stays with one probability, and what is left is scaled up (DARE)
+  Outliers,  ///< the very largest go, of the rest the largest stay (Model Breadcrumbs)
 };
 
 /// The elements by magnitude, the largest first, of equal ones the earlier first: the first `skip`
