@@ -110,11 +110,12 @@ Result<std::vector<combine::NamedAdapter>> readAdapters(const std::vector<std::s
       sayLine("note: '" + path +
               "' has no adapter_config.json beside it: lora_alpha is taken to be the rank, a scale "
               "of 1");
-    if (!adapters.empty() && adapter.baseModel != adapters.front().adapter.baseModel)
-      sayLine("note: '" + adapters.front().path + "' calls its base model '" +
-              dsl::printable(adapters.front().adapter.baseModel) + "' and '" + path + "' '" +
-              dsl::printable(adapter.baseModel) + "'; they are taken for one");
     adapters.push_back({path, std::move(adapter)});
+    const combine::NamedAdapter &first = adapters.front(), &last = adapters.back();
+    const std::string &base = first.adapter.baseModel, &other = last.adapter.baseModel;
+    if (!base.empty() && !other.empty() && base != other)
+      sayLine("note: '" + first.path + "' calls its base model '" + dsl::printable(base) +
+              "' and '" + last.path + "' '" + dsl::printable(other) + "'; they are taken for one");
   }
   return adapters;
 }

@@ -49,6 +49,14 @@ helper edit "$work/rs/adapter_config.json" lora_alpha 4
 expect 0 "$lorac" combine "$work/rs" "$in/b8" "$in/c2" --method cat --weights 0.5 -0.7 1.2 -o "$work/rslora"
 same "$work/rslora/adapter_model.safetensors" "$work/m0_cat/adapter_model.safetensors"
 same "$work/rslora/adapter_config.json" "$work/m0_cat/adapter_config.json"
+# Names of bases are words: they may differ, and that is said.
+cp -r "$in/d4" "$work/named"
+helper edit "$work/named/adapter_config.json" base_model_name_or_path '"m/one"'
+expect 0 "$lorac" combine "$in/a4" "$work/named" --method linear --weights -0.5 0.8 -o "$work/one-name"
+[[ ! -s $work/stderr ]] || fail "words about a base that only one adapter names"
+helper edit "$work/rs/adapter_config.json" base_model_name_or_path '"m/other"'
+expect 0 "$lorac" combine "$work/named" "$work/rs" --method linear --weights 1 1 -o "$work/two-names"
+says "note: '$work/named' calls its base model 'm/one' and '$work/rs' 'm/other'"
 # A module that one adapter lacks is the others' sum.
 expect 0 "$lorac" combine "$in/a4" "$in/other" --method cat --weights 1 1 -o "$work/some"
 prints "some: 12 modules, rank 7"
