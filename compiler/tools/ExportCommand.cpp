@@ -6,7 +6,7 @@
 #include "dsl/Diagnostics.h"
 #include "dsl/Parse.h"
 #include "nlohmann/json.hpp"
-#include "runtime/formats/Adapter.h"
+#include "runtime/formats/AdapterFolder.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/Gguf.h"
@@ -130,20 +130,10 @@ Result<void> write(const ExportOptions &options, const std::string &source, cons
                    const formats::Adapter &adapter, const Base &base) {
   if (options.format == "gguf")
     return formats::writeGgufAdapter(out, adapter, base.architecture, base.modules);
-  formats::Adapter triplets;
-  if (options.format == "peft-adalora") {
-    LORAC_TRY_ASSIGN(triplets, tripletsOf(source, adapter));
-  }
-  // Whole or not at all, also over an older one: no new weights beside an old configuration.
-  LORAC_TRY_ASSIGN(formats::DurableDirectory folder, formats::DurableDirectory::create(out));
-  formats::FolderManifest manifest;
-  LORAC_TRY(triplets.adaLora
-                ? formats::writePeftAdaLora(folder.workPath(), triplets, &manifest.files)
-                : formats::writePeftAdapter(folder.workPath(), adapter, &manifest.files));
-  LORAC_TRY(manifest.write(folder.workPath()));
-  if (Result<formats::Adapter> readBack = formats::readAdapter(folder.workPath()); !readBack)
-    return Error{"what was written does not read back: " + readBack.error().message};
-  return folder.commit();
+  if (options.format == "peft")
+    return formats::writeAdapterFolder(out, adapter);
+  LORAC_TRY_ASSIGN(formats::Adapter triplets, tripletsOf(source, adapter));
+  return formats::writeAdapterFolder(out, triplets, formats::writePeftAdaLora);
 }
 
 bool isGgufAdapter(const fs::path &path) {

@@ -87,6 +87,7 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       diags.error(spec.model.source.range, whole.error().message);
       return whole.error().code;
     }
+  out.source = source.source;
   out.identity = identityOf(*described, model, source.source.get());
   if (source.source)
     if (Result<void> known = formats::checkIdentity(*source.source, out.identity); !known) {
