@@ -12,7 +12,8 @@ namespace lorac::dsl {
 
 namespace {
 
-/// A visitor (Spec.h): numbers that were given lie within their bounds, or are refused.
+/// A visitor (Spec.h): numbers that were given lie within their bounds, or are refused; a key that
+/// is for another name of its table is refused too.
 class BoundsCheck {
 public:
   BoundsCheck(std::string name, Diagnostics &diags) : name(std::move(name)), diags(diags) {}
@@ -23,7 +24,7 @@ public:
   void operator()(const char *key, Field<double> &field, const About &about) {
     check(key, field, about);
   }
-  void operator()(const char *, auto &, const About &) {}
+  void operator()(const char *key, auto &field, const About &about) { isFor(key, field, about); }
   void pair(const char *key, Field<double> &first, Field<double> &second, const About &about) {
     check(key, first, about);
     check(key, second, about);
@@ -49,10 +50,19 @@ public:
 private:
   std::string full(const char *key) const { return (name.empty() ? "" : name + ".") + key; }
 
+  bool isFor(const char *key, auto &field, const About &about) {
+    if (about.written || about.of.empty() || !field.given() || field.refused)
+      return about.written;
+    field.refused = true;
+    diags.error(field.range, "'" + full(key) + "' is for name = \"" + std::string(about.of) +
+                                 "\": leave it out");
+    return false;
+  }
+
   template <class T>
   void check(const char *key, Field<T> &field, const About &about) {
     const Bounds &b = about.bounds;
-    if (!about.written || !field.given() || field.refused || b.fit(*field))
+    if (!isFor(key, field, about) || !field.given() || field.refused || b.fit(*field))
       return;
     field.refused = true;
     auto number = [](double bound) { return shown(static_cast<T>(bound)); };
@@ -192,9 +202,12 @@ private:
         diags.error(field.range, "'optimizer." + key + "' says nothing to " +
                                      std::string(toString(*o.name)) + ", " + it + ": leave it out");
     };
-    has(defaults.hasBetas(), o.beta1, "betas", "which keeps no average");
+    has(defaults.hasBetas(), o.beta1, "betas", "which has none");
     has(defaults.eps > 0, o.eps, "eps", "which divides by no root");
     has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32");
+    if (*o.nesterov && *o.momentum == 0 && !o.momentum.refused && !o.nesterov.refused)
+      diags.error(o.nesterov.range, "'optimizer.nesterov' looks ahead by the momentum, and there "
+                                    "is none: give 'momentum', as in 0.9");
   }
 
   void train() {

@@ -51,6 +51,8 @@ struct About {
   /// Whether the effective spec has it, by the keys that stand before it in its table (a reader has
   /// not read more). What is not written is not checked either, and has no default.
   bool written = true;
+  /// The value of `name` of its table that the key is for; "": all.
+  std::string_view of{};
   bool inToml = true, inJson = true; ///< of those that are written
   std::string_view otherwise{};      ///< the default in words, where it depends on other keys
   std::string_view since{};          ///< the version that brought it; "": 0.1, as all others
@@ -375,6 +377,8 @@ struct OptimizerSpec {
   Field<double> weightDecay{0.0};
   Field<double> maxGradNorm{1.0};
   Field<int64_t> min8bitSize{adamw.min8bitSize};
+  Field<double> momentum{0.0};
+  Field<bool> nesterov{false};
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
@@ -393,7 +397,8 @@ struct OptimizerSpec {
        .bounds = above(0),
        .written = has.eps > 0,
        .otherwise = byName});
-    v("weight_decay", t.weightDecay, {.means = "decoupled, as in AdamW", .bounds = atLeast(0)});
+    v("weight_decay", t.weightDecay,
+      {.means = "decoupled, as in AdamW; of sgd added to the gradient", .bounds = atLeast(0)});
     v("max_grad_norm", t.maxGradNorm,
       {.means = "the gradient's norm is clipped to it; 0: no clipping", .bounds = atLeast(0)});
     v("min_8bit_size", t.min8bitSize,
@@ -401,6 +406,20 @@ struct OptimizerSpec {
        .bounds = within(1, MaxCount),
        .written = has.min8bitSize > 0,
        .otherwise = byName});
+    const bool isSgd = *t.name == OptimizerName::Sgd;
+    v("momentum", t.momentum,
+      {.means = "part of the last direction that is added to the gradient; 0: there is no state",
+       .bounds = upTo(0, 1),
+       .written = isSgd,
+       .of = "sgd",
+       .otherwise = "0",
+       .since = "0.2"});
+    v("nesterov", t.nesterov,
+      {.means = "the step looks ahead by the momentum",
+       .written = isSgd,
+       .of = "sgd",
+       .otherwise = "false",
+       .since = "0.2"});
   }
 };
 

@@ -210,7 +210,6 @@ bool isLaterValue(std::string_view key, std::string_view value) {
       {"adapter.method", "ia3"},
       {"optimizer.name", "paged_adamw"},
       {"optimizer.name", "paged_adamw_32bit"},
-      {"optimizer.name", "sgd"},
       {"optimizer.name", "adafactor"},
       {"schedule.name", "cosine_with_restarts"},
       {"schedule.name", "polynomial"},

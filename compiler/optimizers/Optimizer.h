@@ -16,6 +16,8 @@ struct State {
   llvm::StringRef name;
   /// What it lies in; of codes only where the parameter has `min_8bit_size` elements, else float32.
   lora::Storage storage = lora::Storage::Floats;
+  /// There only where this key is not 0.
+  double Keys::*needs = nullptr;
 };
 
 struct Optimizer {
@@ -29,5 +31,7 @@ struct Optimizer {
 llvm::ArrayRef<const Optimizer *> allOptimizers();
 /// Null where none has the name.
 const Optimizer *findOptimizer(llvm::StringRef name);
+/// Its states with these keys.
+std::vector<State> statesOf(const Optimizer &optimizer, const Keys &keys);
 
 } // namespace lorac::optimizers

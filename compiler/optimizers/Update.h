@@ -12,6 +12,8 @@ namespace lorac::optimizers {
 /// The numbers of `[optimizer]` that an update may use.
 struct Keys {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0;
+  double momentum = 0;   ///< 0: there is no state
+  bool nesterov = false; ///< sgd
 };
 
 /// A number of the host that the kernel reads.

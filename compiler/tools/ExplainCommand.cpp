@@ -239,10 +239,12 @@ std::string tensorText(const Project &project, const Explanation &all) {
          rate(*project.spec.optimizer.weightDecay)});
   text += table(rows, 1);
 
-  text += fmt::format(
-      "\nTensors, float32; bytes of parameters, gradients, optimizer states{}{}:\n",
-      all.min8bitSize > 0 ? fmt::format(" (8 bits from {} numbers on)", all.min8bitSize) : "",
-      all.adalora ? ", importance (two averages) and, of lora_B, one more copy" : "");
+  text +=
+      fmt::format("\nTensors, float32; bytes of parameters, gradients, optimizer states{}{}:\n",
+                  *all.optimizer.min8bitSize > 0
+                      ? fmt::format(" (8 bits from {} numbers on)", *all.optimizer.min8bitSize)
+                      : "",
+                  all.adalora ? ", importance (two averages) and, of lora_B, one more copy" : "");
   rows = {
       {"tensor", "shape", "rank", "scale", "learning rate", "weight decay", "parameters", "bytes"}};
   for (const TensorGroup &group : all.grouped()) {

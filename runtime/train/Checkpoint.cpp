@@ -164,12 +164,14 @@ std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &t
   return tensors;
 }
 
-/// Whether the checkpoint's states are of other names or storage by the spec: that names it better
-/// than the tensors which then differ.
+/// Whether the checkpoint's states are others by the spec: that names it better than the tensors
+/// which then differ.
 bool hasOtherStates(const Fields &root, const RunIdentity &identity) {
+  constexpr std::string_view deciding[] = {"optimizer.name", "optimizer.min_8bit_size",
+                                           "optimizer.momentum"};
   return std::any_of(identity.spec.begin(), identity.spec.end(), [&](const auto &setting) {
     const auto &[key, value] = setting;
-    return (key == "optimizer.name" || key == "optimizer.min_8bit_size") &&
+    return std::find(std::begin(deciding), std::end(deciding), key) != std::end(deciding) &&
            root.maybe("spec").textOr(key.c_str(), value) != value;
   });
 }

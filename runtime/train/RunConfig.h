@@ -54,6 +54,7 @@ struct RunConfig {
   double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
+  std::string optimizerKeys; ///< those that it alone has, in words: "momentum 0.9; "
   ScheduleCurve schedule = ScheduleName::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;

@@ -10,11 +10,13 @@ import array, json, math, pathlib, struct, sys
 
 NAMES = {"torch.optim.AdamW": "adamw", "bitsandbytes Lion32bit": "lion", "bitsandbytes AdamW8bit": "adamw_8bit",
          "bitsandbytes Lion8bit": "lion_8bit", "PEFT create_loraplus_optimizer(bitsandbytes Adam8bit)": "adamw_8bit",
-         "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw"}
+         "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw", "torch.optim.SGD": "sgd"}
+# Keys that an optimizer has for itself: written into the spec where the golden has them.
+OWN = ("momentum", "nesterov")
 # The golden's name of a state: ours. Bytes of states are no numbers to hold after 20 steps (tests/golden/optim8bit has them), their absmax are.
 STATES = {"adamw": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}, "lion": {"state1": "exp_avg"},
           "adamw_8bit": {"state1": "exp_avg", "state2": "exp_avg_sq", "absmax1": "exp_avg_absmax", "absmax2": "exp_avg_sq_absmax"},
-          "lion_8bit": {"state1": "exp_avg", "absmax1": "exp_avg_absmax"}}
+          "lion_8bit": {"state1": "exp_avg", "absmax1": "exp_avg_absmax"}, "sgd": {"momentum_buffer": "momentum_buffer"}}
 PEFT = "base_model.model."
 
 
@@ -77,13 +79,11 @@ init_from = "{start}"
 [optimizer]
 name = "{ours}"
 learning_rate = {optimizer["lr"]}
-betas = {optimizer["betas"]}
 weight_decay = {decay}
 max_grad_norm = {run.get("clip", {}).get("max_norm", 0.0)}""")
-    if "min_8bit_size" in optimizer:
-        print(f"min_8bit_size = {optimizer['min_8bit_size']}")
-    if "eps" in optimizer:
-        print(f"eps = {optimizer['eps']}")
+    for key in ("betas", "min_8bit_size", "eps") + OWN:
+        if key in optimizer:
+            print(f"{key} = {json.dumps(optimizer[key])}")
     if "loraplus_lr_ratio" in optimizer:
         print(f"[adapter.loraplus]\nloraplus_lr_ratio = {optimizer['loraplus_lr_ratio']}")
     print(steps_of(golden, 20, save_steps=1))

@@ -167,7 +167,7 @@ const Case cases[] = {
      {"8:17: error: 'optimizer.learning_rate' must be greater than 0, got inf"}},
     {"OptimizerWord",
      "[optimizer]\nname = 'lino'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
       "\"lino\"; did you mean 'lion'?"}},
     {"LionEps",
      "[optimizer]\nname = 'lion'\neps = 1e-8",
@@ -179,24 +179,40 @@ const Case cases[] = {
      "[optimizer]\neps = 0",
      {"8:7: error: 'optimizer.eps' must be greater than 0, got 0"}},
     {"LaterOptimizer",
-     "[optimizer]\nname = 'sgd'",
-     {"8:8: error: optimizer.name = \"sgd\" is known, not in this version"}},
+     "[optimizer]\nname = 'adafactor'",
+     {"8:8: error: optimizer.name = \"adafactor\" is known, not in this version"}},
     {"OptimizerOfBitsandbytes",
      "[optimizer]\nname = 'paged_adamw_8bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
       "\"paged_adamw_8bit\"; did you mean 'adamw_8bit'?"}},
     {"OptimizerOfTorch",
      "[optimizer]\nname = 'adamw_torch'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
       "\"adamw_torch\"; did you mean 'adamw'?"}},
     {"PagedLion",
      "[optimizer]\nname = 'paged_lion_32bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
       "\"paged_lion_32bit\"; did you mean 'lion'?"}},
     {"SizeOf8BitStatesOfLion",
      "[optimizer]\nname = 'lion'\nmin_8bit_size = 128",
      {"9:17: error: 'optimizer.min_8bit_size' says nothing to lion, whose states are float32: "
       "leave it out"}},
+    {"MomentumOfAdamW",
+     "[optimizer]\nmomentum = 0.9",
+     {"8:12: error: 'optimizer.momentum' is for name = \"sgd\": leave it out"}},
+    {"NesterovOfLion",
+     "[optimizer]\nname = 'lion'\nnesterov = true",
+     {"9:12: error: 'optimizer.nesterov' is for name = \"sgd\": leave it out"}},
+    {"Momentum",
+     "[optimizer]\nname = 'sgd'\nmomentum = 1.0",
+     {"9:12: error: 'optimizer.momentum' must be in [0, 1), got 1"}},
+    {"NesterovWithoutMomentum",
+     "[optimizer]\nname = 'sgd'\nnesterov = true",
+     {"9:12: error: 'optimizer.nesterov' looks ahead by the momentum, and there is none: give "
+      "'momentum', as in 0.9"}},
+    {"BetasOfSgd",
+     "[optimizer]\nname = 'sgd'\nbetas = [0.9, 0.99]",
+     {"9:10: error: 'optimizer.betas' says nothing to sgd, which has none: leave it out"}},
     {"SizeOf8BitStatesZero",
      "[optimizer]\nname = 'lion_8bit'\nmin_8bit_size = 0",
      {"9:17: error: 'optimizer.min_8bit_size' must be at least 1, got 0"}},

@@ -236,6 +236,12 @@ TEST(SpecJson, KeysOfTheOptimizer) {
                                                        {"betas", {0.9, 0.99}},
                                                        {"weight_decay", 0.0},
                                                        {"max_grad_norm", 1.0}}));
+  EXPECT_EQ(json("sgd")["optimizer"], nlohmann::json({{"name", "sgd"},
+                                                      {"learning_rate", 1e-3},
+                                                      {"weight_decay", 0.0},
+                                                      {"max_grad_norm", 1.0},
+                                                      {"momentum", 0.0},
+                                                      {"nesterov", false}}));
 }
 
 // Absent at its default: run.json is that of before this key.
