@@ -237,10 +237,18 @@ private:
     if (s.warmupSteps.given() && s.warmupRatio.given())
       diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
           .note(s.warmupSteps.range, "'warmup_steps' is here");
-    if (*s.name == ScheduleName::Constant && s.minLrRatio.given())
-      diags.error(s.minLrRatio.range,
-                  "'schedule.min_lr_ratio' says nothing to name = \"constant\", "
-                  "whose rate does not fall: leave it out");
+    if (!s.hasFloor() && s.minLrRatio.given())
+      diags.error(s.minLrRatio.range, "'schedule.min_lr_ratio' says nothing to name = \"" +
+                                          std::string(toString(*s.name)) + "\", whose rate " +
+                                          (*s.name == ScheduleName::Constant
+                                               ? "does not fall"
+                                               : "falls more and more slowly, to no end") +
+                                          ": leave it out");
+    if (s.decaySteps.given() && !s.decaySteps.refused && t.steps.given() && !t.steps.refused &&
+        *s.decaySteps > *t.steps)
+      diags.error(s.decaySteps.range, "'schedule.decay_steps' = " + shown(*s.decaySteps) +
+                                          " is more than the " + shown(*t.steps) +
+                                          " steps of the run: lower it, or train longer");
     bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
     if (!s.warmupSteps.given()) {
       if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)

@@ -124,10 +124,18 @@ struct Words<OptimizerName> {
   };
 };
 
-enum class ScheduleName { Constant, Linear, Cosine };
+enum class ScheduleName { Constant, Linear, Cosine, Polynomial, InverseSqrt, WarmupStableDecay };
 template <>
 struct Words<ScheduleName> {
-  static constexpr std::string_view list[] = {"constant", "linear", "cosine"};
+  static constexpr std::string_view list[] = {"constant",   "linear",       "cosine",
+                                              "polynomial", "inverse_sqrt", "warmup_stable_decay"};
+};
+
+/// How warmup_stable_decay falls at its end.
+enum class DecayType { Cosine, Linear, OneMinusSqrt };
+template <>
+struct Words<DecayType> {
+  static constexpr std::string_view list[] = {"cosine", "linear", "1-sqrt"};
 };
 
 /// One for each line of DataFormats.def.
@@ -428,7 +436,16 @@ struct ScheduleSpec {
   Field<int64_t> warmupSteps{10};
   Field<double> warmupRatio{0.0};
   Field<double> minLrRatio{0.0};
+  Field<double> power{1.0};
+  Field<int64_t> timescale{0};  ///< 0: the warm-up's steps, or 10000
+  Field<int64_t> decaySteps{0}; ///< 0: a tenth of all
+  Field<DecayType> decayType{DecayType::Cosine};
   SourceRange range;
+
+  /// Whether its rate falls to some part of itself.
+  bool hasFloor() const {
+    return *name != ScheduleName::Constant && *name != ScheduleName::InverseSqrt;
+  }
 
   static void keys(auto &v, auto &t) {
     v("name", t.name, {.means = "how the learning rate falls after the warm-up"});
@@ -443,11 +460,40 @@ struct ScheduleSpec {
        .otherwise = "10; 0 with name = \"constant\", with warmup_ratio, and in a run of at most 10 "
                     "steps"});
     v("min_lr_ratio", t.minLrRatio,
-      {.means = "the part of the learning rate to which linear and cosine fall",
+      {.means = "the part of the learning rate to which it falls; constant and inverse_sqrt have "
+                "none. The warm-up of warmup_stable_decay begins with it",
        .bounds = within(0, 1),
-       .written = *t.name != ScheduleName::Constant,
+       .written = t.hasFloor(),
        .inJson =
            *t.minLrRatio != 0, // checkpoints of before this key are still those of the same run
+       .since = "0.2"});
+    v("power", t.power,
+      {.means = "of the part that is left of the way down",
+       .bounds = above(0),
+       .written = *t.name == ScheduleName::Polynomial,
+       .of = "polynomial",
+       .otherwise = "1.0",
+       .since = "0.2"});
+    v("timescale", t.timescale,
+      {.means = "the rate is 1 / sqrt(1 + steps after the warm-up / timescale) of itself",
+       .bounds = within(1, MaxCount),
+       .written = *t.name == ScheduleName::InverseSqrt && t.timescale.given(),
+       .of = "inverse_sqrt",
+       .otherwise = "the steps of the warm-up; 10000 without one",
+       .since = "0.2"});
+    const bool decays = *t.name == ScheduleName::WarmupStableDecay;
+    v("decay_steps", t.decaySteps,
+      {.means = "steps at the end in which the rate falls",
+       .bounds = within(1, MaxCount),
+       .written = decays && t.decaySteps.given(),
+       .of = "warmup_stable_decay",
+       .otherwise = "a tenth of all steps, rounded up",
+       .since = "0.2"});
+    v("decay_type", t.decayType,
+      {.means = "how it falls there",
+       .written = decays,
+       .of = "warmup_stable_decay",
+       .otherwise = "\"cosine\"",
        .since = "0.2"});
   }
 };

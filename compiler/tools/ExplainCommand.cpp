@@ -64,7 +64,7 @@ std::string methodOf(const dsl::Spec &spec) {
 
 std::string scheduleOf(const dsl::Spec &spec) {
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  std::string text(toString(*schedule.name));
+  std::string text = train::ScheduleCurve(schedule).shown();
   if (*schedule.minLrRatio > 0)
     text += fmt::format(" to {:g} of the rate", *schedule.minLrRatio);
   int64_t warmup = *schedule.warmupSteps;

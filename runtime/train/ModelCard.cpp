@@ -13,8 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string scheduleText(const ScheduleCurve &curve) {
-  const std::string name(toString(curve.kind));
-  return curve.floor > 0 ? fmt::format("{} to {} of it", name, curve.floor) : name;
+  return curve.floor > 0 ? fmt::format("{} to {} of it", curve.shown(), curve.floor)
+                         : curve.shown();
 }
 
 /// A YAML string in double quotes.

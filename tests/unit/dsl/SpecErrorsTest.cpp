@@ -237,8 +237,27 @@ const Case cases[] = {
      {"8:1: error: unknown key 'min_lr' in [schedule]; did you mean 'min_lr_ratio'?"}},
     {"MinLrOfTransformers",
      "[schedule]\nname = 'cosine_with_min_lr'",
-     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine; got "
-      "\"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
+     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine, polynomial, "
+      "inverse_sqrt, "
+      "warmup_stable_decay; got \"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
+    {"MinLrOfInverseSqrt",
+     "[schedule]\nname = 'inverse_sqrt'\nmin_lr_ratio = 0.1",
+     {"9:16: error: 'schedule.min_lr_ratio' says nothing to name = \"inverse_sqrt\", whose rate "
+      "falls more and more slowly, to no end: leave it out"}},
+    {"PowerOfCosine",
+     "[schedule]\npower = 2.0",
+     {"8:9: error: 'schedule.power' is for name = \"polynomial\": leave it out"}},
+    {"DecayTypeOfLinear",
+     "[schedule]\nname = 'linear'\ndecay_type = 'linear'",
+     {"9:14: error: 'schedule.decay_type' is for name = \"warmup_stable_decay\": leave it out"}},
+    {"DecayLongerThanTheRun",
+     "[schedule]\nname = 'warmup_stable_decay'\ndecay_steps = 30",
+     {"9:15: error: 'schedule.decay_steps' = 30 is more than the 20 steps of the run: lower it, or "
+      "train longer"}},
+    {"ScheduleOfOthers",
+     "[schedule]\nname = 'wsd'",
+     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine, polynomial, "
+      "inverse_sqrt, warmup_stable_decay; got \"wsd\"; did you mean 'warmup_stable_decay'?"}},
     {"StepsAndEpochs",
      "epochs = 2",
      {"7:10: error: 'steps' and 'epochs' are both given: keep one"}},

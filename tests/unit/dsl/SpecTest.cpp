@@ -252,6 +252,27 @@ TEST(SpecJson, MinLrRatio) {
   EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
 }
 
+// Those of another schedule are not written; what follows from other keys only where it was given.
+TEST(SpecJson, KeysOfTheSchedule) {
+  auto json = [](const std::string &body) {
+    return nlohmann::json::parse(toJson(parsed(good("[schedule]\n" + body))))["schedule"];
+  };
+  EXPECT_EQ(
+      json("name = 'polynomial'\nmin_lr_ratio = 0.1\n"),
+      nlohmann::json(
+          {{"name", "polynomial"}, {"warmup_steps", 10}, {"min_lr_ratio", 0.1}, {"power", 1.0}}));
+  EXPECT_EQ(json("name = 'inverse_sqrt'\n"),
+            nlohmann::json({{"name", "inverse_sqrt"}, {"warmup_steps", 10}}));
+  EXPECT_EQ(json("name = 'inverse_sqrt'\ntimescale = 30\n")["timescale"], 30);
+  EXPECT_EQ(json("name = 'warmup_stable_decay'\n"),
+            nlohmann::json(
+                {{"name", "warmup_stable_decay"}, {"warmup_steps", 10}, {"decay_type", "cosine"}}));
+  Spec spec = parsed(good("[schedule]\nname = 'warmup_stable_decay'\ndecay_steps = 5\n"
+                          "decay_type = '1-sqrt'\n"));
+  EXPECT_EQ(toJson(parsed(toToml(spec))), toJson(spec));
+  EXPECT_EQ(*parsed(toToml(spec)).schedule.decayType, DecayType::OneMinusSqrt);
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");
