@@ -2,6 +2,7 @@
 
 #include "dsl/ModulePattern.h"
 #include "dsl/Text.h"
+#include "dsl/Words.h"
 #include "runtime/formats/DataName.h"
 
 #include <algorithm>
@@ -54,8 +55,11 @@ private:
     if (about.written || about.of.empty() || !field.given() || field.refused)
       return about.written;
     field.refused = true;
-    diags.error(field.range, "'" + full(key) + "' is for name = \"" + std::string(about.of) +
-                                 "\": leave it out");
+    const ForeignWord *other = foreignKey(key);
+    diags.error(field.range,
+                "'" + full(key) + "' is for name = \"" + std::string(about.of) +
+                    "\": leave it out" +
+                    (other ? "; did you mean '" + std::string(other->ours) + "'?" : std::string()));
     return false;
   }
 
@@ -195,6 +199,8 @@ private:
                                 {&o.eps, defaults.eps}})
       if (!field->given())
         field->value = value;
+    if (o.hasOwnRate())
+      o.learningRate.value = 0;
     if (!o.min8bitSize.given())
       o.min8bitSize.value = defaults.min8bitSize;
     auto has = [&](bool itHas, const auto &field, const std::string &key, const std::string &it) {
@@ -205,6 +211,16 @@ private:
     has(defaults.hasBetas(), o.beta1, "betas", "which has none");
     has(defaults.eps > 0, o.eps, "eps", "which divides by no root");
     has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32");
+    const LoraPlusSpec *loraplus = spec.adapter.loraplus ? &*spec.adapter.loraplus : nullptr;
+    if (o.hasOwnRate() && o.learningRate.given())
+      diags.error(o.learningRate.range,
+                  "'optimizer.learning_rate' says nothing to relative_step = true, whose rate "
+                  "follows from the number of the update: leave one of them out");
+    if (o.hasOwnRate() && loraplus)
+      diags
+          .error(loraplus->range, "LoRA+ is a ratio of two learning rates, and with relative_step "
+                                  "= true there is none: leave one of them out")
+          .note(o.relativeStep.range, "'relative_step' is here");
     if (*o.nesterov && *o.momentum == 0 && !o.momentum.refused && !o.nesterov.refused)
       diags.error(o.nesterov.range, "'optimizer.nesterov' looks ahead by the momentum, and there "
                                     "is none: give 'momentum', as in 0.9");
@@ -231,9 +247,24 @@ private:
       t.outputDir.value = "out/" + spec.name;
   }
 
+  /// Why the rate has no schedule but the constant one; "": it may have any.
+  std::string_view constantRate() const {
+    if (spec.optimizer.hasOwnRate())
+      return "relative_step = true has a rate of its own, which falls";
+    return "";
+  }
+
   void schedule() {
     ScheduleSpec &s = spec.schedule;
     const TrainSpec &t = spec.train;
+    if (const std::string_view why = constantRate(); !why.empty()) {
+      for (const SourceRange *given : {*s.name == ScheduleName::Constant ? nullptr : &s.name.range,
+                                       &s.warmupSteps.range, &s.warmupRatio.range})
+        if (given && *given)
+          diags.error(*given, std::string(why) + ": leave [schedule] out");
+      if (!s.name.given())
+        s.name.value = ScheduleName::Constant;
+    }
     if (s.warmupSteps.given() && s.warmupRatio.given())
       diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
           .note(s.warmupSteps.range, "'warmup_steps' is here");

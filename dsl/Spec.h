@@ -387,21 +387,37 @@ struct OptimizerSpec {
   Field<int64_t> min8bitSize{adamw.min8bitSize};
   Field<double> momentum{0.0};
   Field<bool> nesterov{false};
+  Field<bool> relativeStep{false}, scaleParameter{false};
+  Field<double> clipThreshold{1.0}, decayRate{-0.8};
+  Field<double> firstBeta{0.0}; ///< "beta1"; 0: there is no average
   SourceRange range;
+
+  /// Whether its rate follows from the number of the update alone.
+  bool hasOwnRate() const { return *name == OptimizerName::Adafactor && *relativeStep; }
 
   static void keys(auto &v, auto &t) {
     constexpr std::string_view byName = "by the optimizer";
     v("name", t.name, {.means = "with states in float32, or of large tensors in 8 bits"});
     const OptimizerDefaults &has = defaultsOf(*t.name);
+    const bool isAdafactor = *t.name == OptimizerName::Adafactor;
+    v("relative_step", t.relativeStep,
+      {.means = "the rate is 1 / sqrt(update), at most 0.01; there is no learning_rate then",
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "false",
+       .since = "0.2"});
     v("learning_rate", t.learningRate,
-      {.means = "the rate that the schedule scales", .bounds = above(0), .otherwise = byName});
+      {.means = "the rate that the schedule scales",
+       .bounds = above(0),
+       .written = !t.hasOwnRate(),
+       .otherwise = byName});
     v.pair("betas", t.beta1, t.beta2,
            {.means = "of its averages",
             .bounds = upTo(0, 1),
             .written = has.hasBetas(),
             .otherwise = byName});
     v("eps", t.eps,
-      {.means = "added to the root that it divides by",
+      {.means = "added to the root that it divides by; of adafactor to squares",
        .bounds = above(0),
        .written = has.eps > 0,
        .otherwise = byName});
@@ -427,6 +443,33 @@ struct OptimizerSpec {
        .written = isSgd,
        .of = "sgd",
        .otherwise = "false",
+       .since = "0.2"});
+    v("scale_parameter", t.scaleParameter,
+      {.means = "the rate is multiplied by the parameter's root mean square, at least 0.001",
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "false",
+       .since = "0.2"});
+    v("clip_threshold", t.clipThreshold,
+      {.means = "the root mean square of a parameter's step, before the rate, is at most this",
+       .bounds = above(0),
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "1.0",
+       .since = "0.2"});
+    v("decay_rate", t.decayRate,
+      {.means = "1 - update ^ decay_rate is the part of its averages that is kept",
+       .bounds = within(-1, 0),
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "-0.8",
+       .since = "0.2"});
+    v("beta1", t.firstBeta,
+      {.means = "of an average of its steps, a state more",
+       .bounds = between(0, 1),
+       .written = isAdafactor && t.firstBeta.given(),
+       .of = "adafactor",
+       .otherwise = "there is no average",
        .since = "0.2"});
   }
 };

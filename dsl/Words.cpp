@@ -214,7 +214,6 @@ bool isLaterValue(std::string_view key, std::string_view value) {
       {"adapter.method", "ia3"},
       {"optimizer.name", "paged_adamw"},
       {"optimizer.name", "paged_adamw_32bit"},
-      {"optimizer.name", "adafactor"},
       {"schedule.name", "cosine_with_restarts"},
       {"quantization.format", "int8"},
       {"quantization.format", "gptq"},

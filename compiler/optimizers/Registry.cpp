@@ -37,8 +37,9 @@ std::vector<State> lorac::optimizers::statesOf(const Optimizer &optimizer, const
 }
 
 static std::vector<State> statesOf(const dsl::OptimizerSpec &spec) {
-  Keys keys;
+  Keys keys; // those that some state needs
   keys.momentum = *spec.momentum;
+  keys.firstBeta = *spec.firstBeta;
   return statesOf(*findOptimizer(toString(*spec.name)), keys);
 }
 
@@ -60,7 +61,11 @@ int64_t lorac::optimizers::stateBytes(const dsl::OptimizerSpec &spec,
   for (int64_t size : shape)
     elements *= size;
   for (const State &state : ::statesOf(spec))
-    if (!lora::isCode(state.storage))
+    if (state.storage == lora::Storage::Rows)
+      sum += 4 * shape[0];
+    else if (state.storage == lora::Storage::Columns)
+      sum += 4 * (elements / std::max<int64_t>(shape[0], 1));
+    else if (!lora::isCode(state.storage))
       sum += 4 * elements;
     else
       sum += (codesOfAll ? elements : 0) +

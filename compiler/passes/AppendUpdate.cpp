@@ -81,6 +81,8 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     OpBuilder b(&getContext());
     optimizers::Keys keys{beta1, beta2, eps, weightDecay};
     keys.momentum = momentum, keys.nesterov = nesterov;
+    keys.firstBeta = firstBeta, keys.clipThreshold = clipThreshold, keys.decayRate = decayRate;
+    keys.scaleParameter = scaleParameter, keys.relativeStep = relativeStep;
     const std::vector<optimizers::State> states = statesOf(*optimizer, keys);
     const SmallVector<RegionPrograms::Part> parts =
         declareStates(programs, optimizer->name.str(), states);
@@ -92,12 +94,18 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       static_assert(sizeof(LoracStep) % 4 == 0);
       programs.io("step", {sizeof(LoracStep) / 4}, /*integers=*/true);
     }
+    if (optimizer->steps) {
+      optimizers::Steps steps(b, b.getUnknownLoc(), keys);
+      optimizer->steps(steps);
+      return programs.launch(optimizer->name, steps);
+    }
     SmallVector<StringRef> names;
     for (const optimizers::State &state : states)
       names.push_back(state.name);
     optimizers::Update update(b, b.getUnknownLoc(), names, keys);
     optimizer->update(update);
-    programs.launch(optimizer->name, update, "update", parts);
+    RegionPrograms::Told told{programs.toldOf(update)};
+    programs.launch(optimizer->name, update, told, parts);
   }
 
   // Their regions, and the launches that they are updated by: where states lie in 8 bits, one over
@@ -115,7 +123,7 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
         programs.declare(RegionRole::State, (state.name + suffix).str(), count, storage);
       };
       if (!isCode(state.storage)) {
-        declare("", state.storage, programs.floats());
+        declare("", state.storage, programs.countOf(state.storage));
         continue;
       }
       declare("", state.storage, large.spans > 0 ? programs.floats() : 0);

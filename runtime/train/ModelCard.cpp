@@ -90,7 +90,9 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
-  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule)));
+  row("learning rate", run.learningRate > 0
+                           ? fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule))
+                           : "the optimizer's own");
   row("optimizer",
       fmt::format("{}: {}{}{}weight decay {}", run.optimizer,
                   run.betas.empty() ? "" : fmt::format("betas {}; ", fmt::join(run.betas, ", ")),

@@ -401,6 +401,19 @@ std::vector<StatePlace> Plan::statePlaces() const {
   return places;
 }
 
+std::vector<LoracMatrix> Plan::matrices() const {
+  std::vector<LoracMatrix> out;
+  LoracMatrix next{};
+  for (const PlanParam &param : params) {
+    next.offset = int32_t(param.offset);
+    next.rows = int32_t(param.shape[0]);
+    next.columns = int32_t(param.count() / std::max<int64_t>(param.shape[0], 1));
+    out.push_back(next);
+    next.row += next.rows, next.column += next.columns;
+  }
+  return out;
+}
+
 std::vector<PlanSpan> Plan::spans() const {
   std::vector<PlanSpan> out;
   const std::vector<AdapterPart> groups = this->groups();
@@ -416,7 +429,9 @@ std::vector<PlanSpan> Plan::spans() const {
       for (int64_t done = 0; done < param.count(); done += formats::spanFloats)
         out.push_back({int32_t(param.offset + done),
                        int32_t(std::min(formats::spanFloats, param.count() - done)), group,
-                       int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
+                       hasMatrices
+                           ? int32_t(p)
+                           : int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
     }
   return out;
 }
@@ -532,10 +547,11 @@ Result<Plan> parsePlan(std::string_view text) {
     if (plan.ranks)
       plan.importanceScalars = readScalars(root.at("importance"), plan);
   }
+  Fields io = root.at("io");
+  plan.hasMatrices = !plan.params.empty() && io.has("update_matrices");
   if (error.empty())
     checkStoredStates(arena, plan);
 
-  Fields io = root.at("io");
   auto offset = [&](const char *key) { return io.integer(key, 0, maxBytes); };
   plan.io = {offset("ids"),      offset("positions"), offset("labels"),  offset("segment_starts"),
              offset("row_loss"), offset("hidden"),    offset("head_in"), offset("logits")};
@@ -552,6 +568,8 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.io.update = offset("update");
     plan.io.norm = offset("norm");
     plan.io.updateSpans = offset("update_spans");
+    if (plan.hasMatrices)
+      plan.io.updateMatrices = offset("update_matrices");
     if (plan.ranks)
       plan.io.importance = offset("importance");
   }

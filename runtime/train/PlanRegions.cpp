@@ -36,11 +36,13 @@ Storage readStorage(const Fields &in) {
                           {"compact", Storage::Compact},
                           {"dynamic8_signed", Storage::DynamicSigned},
                           {"dynamic8_unsigned", Storage::DynamicUnsigned},
-                          {"absmax", Storage::Absmax}})
+                          {"absmax", Storage::Absmax},
+                          {"rows", Storage::Rows},
+                          {"columns", Storage::Columns}})
     if (storage == word)
       return of;
   in.fail("has the storage '" + storage +
-          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax");
+          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax, rows, columns");
   return Storage::Floats;
 }
 
@@ -99,6 +101,9 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
     else
       compact += count;
   }
+  int64_t rows = 0, columns = 0;
+  for (const LoracMatrix &matrix : plan.matrices())
+    rows += matrix.rows, columns += matrix.columns;
   for (const PlanRegion &region : plan.regions) {
     auto require = [&](const std::string &name, Storage storage, int64_t count) {
       const PlanRegion &found = plan.region(name);
@@ -106,6 +111,14 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
         arena.fail("has no region '" + name + "' of " + std::to_string(count) +
                    ", as its states of 8 bits ask for");
     };
+    if (isOfLines(region.storage)) {
+      const int64_t lines = region.storage == Storage::Rows ? rows : columns;
+      if (!plan.hasMatrices || plan.hasCodes() || region.count != lines)
+        arena.fail("has " + shown(region) + ", all parameters have " + std::to_string(lines) +
+                   " of its storage, and the plan " + (plan.hasMatrices ? "" : "no ") +
+                   "'io.update_matrices'");
+      continue;
+    }
     if (region.storage != Storage::Floats && !plan.hasCodes())
       arena.fail("has '" + region.name +
                  "' in another storage than floats, and the optimizer no "
@@ -158,6 +171,9 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+    if (plan.hasMatrices)
+      own.push_back({"io.update_matrices", plan.io.updateMatrices,
+                     int64_t(plan.params.size() * sizeof(LoracMatrix))});
   }
   if (plan.ranks) { // a norm a factor; a module at rank 0 has none
     const auto factors =

@@ -19,7 +19,7 @@ std::vector<PlanRegion> readRegions(const Fields &in);
 void checkRankRegions(const Fields &arena, const Plan &plan);
 
 /// An error at `arena` unless each state of 8 bits has its regions, as long as its parameters ask
-/// for (Plan::statePlaces).
+/// for (Plan::statePlaces), and states of rows and columns are as many.
 void checkStoredStates(const Fields &arena, const Plan &plan);
 
 /// An error at `root` unless every buffer that the runtime itself touches lies inside the arena and

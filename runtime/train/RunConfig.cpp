@@ -226,7 +226,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   const dsl::OptimizerSpec &optimizer = spec.optimizer;
   const dsl::OptimizerDefaults &has = defaultsOf(*optimizer.name);
   run.optimizer = toString(*optimizer.name);
-  run.learningRate = *optimizer.learningRate;
+  run.learningRate = optimizer.hasOwnRate() ? 0 : *optimizer.learningRate;
   if (has.hasBetas())
     run.betas = {*optimizer.beta1, *optimizer.beta2};
   run.eps = has.eps > 0 ? *optimizer.eps : 0;

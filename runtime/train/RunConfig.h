@@ -50,8 +50,9 @@ struct RunConfig {
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
-  std::string optimizer; ///< its word in a spec
-  double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
+  std::string optimizer;   ///< its word in a spec
+  double learningRate = 0; ///< 0: the optimizer has its own
+  double weightDecay = 0, maxGradNorm = 0;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
   std::string optimizerKeys; ///< those that it alone has, in words: "momentum 0.9; "

@@ -167,7 +167,8 @@ const Case cases[] = {
      {"8:17: error: 'optimizer.learning_rate' must be greater than 0, got inf"}},
     {"OptimizerWord",
      "[optimizer]\nname = 'lino'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"lino\"; did you mean 'lion'?"}},
     {"LionEps",
      "[optimizer]\nname = 'lion'\neps = 1e-8",
@@ -178,20 +179,20 @@ const Case cases[] = {
     {"AdamWEpsZero",
      "[optimizer]\neps = 0",
      {"8:7: error: 'optimizer.eps' must be greater than 0, got 0"}},
-    {"LaterOptimizer",
-     "[optimizer]\nname = 'adafactor'",
-     {"8:8: error: optimizer.name = \"adafactor\" is known, not in this version"}},
     {"OptimizerOfBitsandbytes",
      "[optimizer]\nname = 'paged_adamw_8bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"paged_adamw_8bit\"; did you mean 'adamw_8bit'?"}},
     {"OptimizerOfTorch",
      "[optimizer]\nname = 'adamw_torch'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"adamw_torch\"; did you mean 'adamw'?"}},
     {"PagedLion",
      "[optimizer]\nname = 'paged_lion_32bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"paged_lion_32bit\"; did you mean 'lion'?"}},
     {"SizeOf8BitStatesOfLion",
      "[optimizer]\nname = 'lion'\nmin_8bit_size = 128",
@@ -213,6 +214,34 @@ const Case cases[] = {
     {"BetasOfSgd",
      "[optimizer]\nname = 'sgd'\nbetas = [0.9, 0.99]",
      {"9:10: error: 'optimizer.betas' says nothing to sgd, which has none: leave it out"}},
+    {"Beta1OfAdamW",
+     "[optimizer]\nbeta1 = 0.9",
+     {"8:9: error: 'optimizer.beta1' is for name = \"adafactor\": leave it out; did you mean "
+      "'optimizer.betas'?"}},
+    {"Beta1OfAdafactor",
+     "[optimizer]\nname = 'adafactor'\nbeta1 = 1.0",
+     {"9:9: error: 'optimizer.beta1' must be in (0, 1), got 1"}},
+    {"RelativeStepWithARate",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\nlearning_rate = 1e-3",
+     {"10:17: error: 'optimizer.learning_rate' says nothing to relative_step = true, whose rate "
+      "follows from the number of the update: leave one of them out"}},
+    {"RelativeStepWithASchedule",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[schedule]\nname = 'linear'",
+     {"11:8: error: relative_step = true has a rate of its own, which falls: leave [schedule] "
+      "out"}},
+    {"RelativeStepWithAWarmup",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[schedule]\nwarmup_steps = 5",
+     {"11:16: error: relative_step = true has a rate of its own, which falls: leave [schedule] "
+      "out"}},
+    {"RelativeStepWithLoraPlus",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[adapter.loraplus]\n",
+     {"10:1: error: LoRA+ is a ratio of two learning rates, and with relative_step = true there is "
+      "none: leave one of them out"}},
+    {"AdafactorOfAdaLora",
+     "[optimizer]\nname = 'adafactor'\n[adapter]\nmethod = 'adalora'",
+     {"8:8: error: method = \"adalora\" is refused with adafactor: it keeps means over the rows "
+      "and "
+      "columns of A and B"}},
     {"SizeOf8BitStatesZero",
      "[optimizer]\nname = 'lion_8bit'\nmin_8bit_size = 0",
      {"9:17: error: 'optimizer.min_8bit_size' must be at least 1, got 0"}},

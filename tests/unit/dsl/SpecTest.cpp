@@ -242,6 +242,21 @@ TEST(SpecJson, KeysOfTheOptimizer) {
                                                       {"max_grad_norm", 1.0},
                                                       {"momentum", 0.0},
                                                       {"nesterov", false}}));
+  EXPECT_EQ(json("adafactor")["optimizer"], nlohmann::json({{"name", "adafactor"},
+                                                            {"relative_step", false},
+                                                            {"learning_rate", 1e-3},
+                                                            {"eps", 1e-30},
+                                                            {"weight_decay", 0.0},
+                                                            {"max_grad_norm", 1.0},
+                                                            {"scale_parameter", false},
+                                                            {"clip_threshold", 1.0},
+                                                            {"decay_rate", -0.8}}));
+  Spec own = parsed(good("[optimizer]\nname = 'adafactor'\nrelative_step = true\nbeta1 = 0.9\n"));
+  const auto written = nlohmann::json::parse(toJson(own));
+  EXPECT_FALSE(written["optimizer"].contains("learning_rate"));
+  EXPECT_EQ(written["optimizer"]["beta1"], 0.9);
+  EXPECT_EQ(written["schedule"], nlohmann::json({{"name", "constant"}, {"warmup_steps", 0}}));
+  EXPECT_EQ(toJson(parsed(toToml(own))), toJson(own));
 }
 
 // Absent at its default: run.json is that of before this key.
