@@ -58,6 +58,13 @@ private:
       diags.error(a.useDora.range,
                   "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
                   "and PEFT's files of it no place for them; leave it out");
+    const Field<OptimizerName> &optimizer = spec.optimizer.name;
+    if (*optimizer == OptimizerName::Adafactor)
+      diags.error(
+          optimizer.range,
+          "method = \"adalora\" is refused with adafactor: it keeps means over the rows and "
+          "columns of A and B, of which triplets that died would be a part until a smaller "
+          "program takes over; write another optimizer, as in \"adamw\"");
   }
 
   void ranks() {

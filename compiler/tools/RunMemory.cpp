@@ -60,7 +60,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
   if (Result<std::string> found = trainRuntime())
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
-  facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
+  facts.states = optimizers::stateRegions(project.spec.optimizer);
   facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;

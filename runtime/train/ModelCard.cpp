@@ -13,8 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string scheduleText(const ScheduleCurve &curve) {
-  const std::string name(toString(curve.kind));
-  return curve.floor > 0 ? fmt::format("{} to {} of it", name, curve.floor) : name;
+  return curve.floor > 0 ? fmt::format("{} to {} of it", curve.shown(), curve.floor)
+                         : curve.shown();
 }
 
 /// A YAML string in double quotes.
@@ -90,11 +90,14 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
-  row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule)));
+  row("learning rate", run.learningRate > 0
+                           ? fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule))
+                           : "the optimizer's own");
   row("optimizer",
-      fmt::format("{}: {}{}weight decay {}", run.optimizer,
+      fmt::format("{}: {}{}{}weight decay {}", run.optimizer,
                   run.betas.empty() ? "" : fmt::format("betas {}; ", fmt::join(run.betas, ", ")),
-                  run.eps > 0 ? fmt::format("eps {}; ", run.eps) : "", run.weightDecay));
+                  run.eps > 0 ? fmt::format("eps {}; ", run.eps) : "", run.optimizerKeys,
+                  run.weightDecay));
   row("gradient norm at most",
       run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
   row("seed", std::to_string(run.seed));

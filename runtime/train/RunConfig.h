@@ -50,10 +50,12 @@ struct RunConfig {
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
-  std::string optimizer; ///< its word in a spec
-  double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
+  std::string optimizer;   ///< its word in a spec
+  double learningRate = 0; ///< 0: the optimizer has its own
+  double weightDecay = 0, maxGradNorm = 0;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
+  std::string optimizerKeys; ///< those that it alone has, in words: "momentum 0.9; "
   ScheduleCurve schedule = ScheduleName::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;
