@@ -38,7 +38,7 @@ else
   printf '[target]\ndevice = "cpu"\n'
 fi >"$work/golden.toml"
 
-cudaCompiled "$work/golden.toml" "$work/cuda" "$compute"
+cudaCompiled "$work/golden.toml" "$work/cuda" "$compute" --set "quantization.format=$format"
 expect 0 "$lorac" compile "$work/golden.toml" -o "$work/cpu" --target cpu # float32
 
 begin=$EPOCHREALTIME

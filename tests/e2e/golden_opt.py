@@ -39,12 +39,13 @@ def tensors_of(path):
     return out
 
 
-def steps_of(golden, steps, save_steps):
+def steps_of(golden, steps, save_steps, has_schedule=True):
     """What the runs' specs say of schedule, data and steps."""
-    return f"""[schedule]
+    schedule = """[schedule]
 name = "constant"
 warmup_steps = 0
-[[data]]
+"""
+    return f"""{schedule if has_schedule else ""}[[data]]
 path = "{golden}/tiny/train_data.safetensors"
 format = "tokens"
 [train]
@@ -90,7 +91,7 @@ max_grad_norm = {run.get("clip", {}).get("max_norm", 0.0)}""")
             print(f"{key} = {json.dumps(value[0] if ours == 'adafactor' and key == 'eps' else value)}")
     if "loraplus_lr_ratio" in optimizer:
         print(f"[adapter.loraplus]\nloraplus_lr_ratio = {optimizer['loraplus_lr_ratio']}")
-    print(steps_of(golden, 20, save_steps=1))
+    print(steps_of(golden, 20, save_steps=1, has_schedule=not optimizer.get("relative_step")))
 
 
 def losses(golden, name):
