@@ -259,7 +259,8 @@ private:
     const TrainSpec &t = spec.train;
     if (const std::string_view why = constantRate(); !why.empty()) {
       for (const SourceRange *given : {*s.name == ScheduleName::Constant ? nullptr : &s.name.range,
-                                       &s.warmupSteps.range, &s.warmupRatio.range})
+                                       *s.warmupSteps == 0 ? nullptr : &s.warmupSteps.range,
+                                       *s.warmupRatio == 0 ? nullptr : &s.warmupRatio.range})
         if (given && *given)
           diags.error(*given, std::string(why) + ": leave [schedule] out");
       if (!s.name.given())

@@ -132,9 +132,8 @@ inline constexpr auto planWords<RegionKind> =
 /// `Rows`, `Columns`: float32, one for each row or column of each parameter (Plan::matrices).
 enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax, Rows, Columns };
 template <>
-inline constexpr auto planWords<Storage> =
-    std::to_array<std::string_view>({"floats", "compact", "dynamic8_signed", "dynamic8_unsigned",
-                                     "absmax", "rows", "columns"});
+inline constexpr auto planWords<Storage> = std::to_array<std::string_view>(
+    {"floats", "compact", "dynamic8_signed", "dynamic8_unsigned", "absmax", "rows", "columns"});
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }

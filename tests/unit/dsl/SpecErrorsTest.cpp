@@ -240,8 +240,8 @@ const Case cases[] = {
     {"AdafactorOfAdaLora",
      "[optimizer]\nname = 'adafactor'\n[adapter]\nmethod = 'adalora'",
      {"8:8: error: method = \"adalora\" is refused with adafactor: it keeps means over the rows "
-      "and "
-      "columns of A and B"}},
+      "and columns of A and B, of which triplets that died would be a part until a smaller program "
+      "takes over; write another optimizer, as in \"adamw\""}},
     {"SizeOf8BitStatesZero",
      "[optimizer]\nname = 'lion_8bit'\nmin_8bit_size = 0",
      {"9:17: error: 'optimizer.min_8bit_size' must be at least 1, got 0"}},
