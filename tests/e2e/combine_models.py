@@ -142,10 +142,10 @@ def equal(a, b):
         out = {}
         for path in sorted(pathlib.Path(folder).glob("model*.safetensors")):
             header, data = header_of(path)
-            out |= {name: (info["dtype"], info["shape"], data[slice(*info["data_offsets"])]) for name, info in header.items()}
+            out.update({name: (info["dtype"], info["shape"], data[slice(*info["data_offsets"])]) for name, info in header.items()})
         return out
     a, b = all_of(a), all_of(b)
-    assert a and a == b, set(a) ^ set(b)
+    assert a and a == b, [name for name in a.keys() | b.keys() if a.get(name) != b.get(name)]
 
 
 def poison(folder, out):
