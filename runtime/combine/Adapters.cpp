@@ -43,13 +43,14 @@ struct Part {
 };
 using Parts = std::vector<Part>;
 
-Result<void> checkDora(const NamedAdapter &from) {
-  if (!from.adapter.useDora)
+Result<void> checkMethod(const NamedAdapter &from) {
+  const formats::AdapterLayout &method = from.adapter.layout();
+  if (method.foldsToLora)
     return {};
-  return Error{fmt::format("the adapter '{}' is DoRA's: its magnitudes scale rows of W + B·A, so "
-                           "what it changes depends on W and is no product of A and B that could "
-                           "be added; combine adapters of plain LoRA or AdaLoRA",
-                           from.path),
+  return Error{fmt::format("the adapter '{}' is {}'s: its {} scale rows of W + B·A, so what it "
+                           "changes depends on W and is no product of A and B that could be "
+                           "added; combine adapters of plain LoRA or AdaLoRA",
+                           from.path, method.name, method.own()->words),
                Exit::Refused};
 }
 
@@ -220,7 +221,7 @@ Result<Adapter> combineAdapters(std::vector<NamedAdapter> adapters, const Adapte
   if (adapters.size() == 1)
     sum.method = linear;
   for (NamedAdapter &from : adapters) {
-    LORAC_TRY(checkDora(from));
+    LORAC_TRY(checkMethod(from));
     from.adapter = formats::foldTriplets(std::move(from.adapter));
   }
   LORAC_TRY(checkBases(adapters));
