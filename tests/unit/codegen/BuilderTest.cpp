@@ -101,6 +101,10 @@ TEST_P(Builder, ExpIsAccurateAndNeverInfinite) {
   call(written.load("exponential"), {x.data(), y.data()}, x.size());
   double worst = 0;
   for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i])) { // what is no number is not hidden
+      EXPECT_TRUE(std::isnan(y[i])) << y[i];
+      continue;
+    }
     ASSERT_TRUE(std::isfinite(y[i]) && y[i] > 0) << x[i];
     if (std::fabs(x[i]) < 87)
       worst = std::max(worst, std::fabs(y[i] / std::exp(double(x[i])) - 1));
