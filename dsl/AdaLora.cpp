@@ -65,6 +65,11 @@ private:
           "method = \"adalora\" is refused with adafactor: it keeps means over the rows and "
           "columns of A and B, of which triplets that died would be a part until a smaller "
           "program takes over; write another optimizer, as in \"adamw\"");
+    if (*optimizer == OptimizerName::ScheduleFreeAdamW)
+      diags.error(optimizer.range,
+                  "method = \"adalora\" is refused with schedule_free_adamw: triplets are masked "
+                  "where it trains, and the average that it saves would have them still; write "
+                  "another optimizer, as in \"adamw\"");
   }
 
   void ranks() {

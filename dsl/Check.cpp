@@ -221,6 +221,15 @@ private:
           .error(loraplus->range, "LoRA+ is a ratio of two learning rates, and with relative_step "
                                   "= true there is none: leave one of them out")
           .note(o.relativeStep.range, "'relative_step' is here");
+    if (*o.name == OptimizerName::Prodigy && loraplus)
+      diags
+          .error(loraplus->range, "LoRA+ is a ratio of two learning rates, and prodigy estimates "
+                                  "one rate for all parameters: leave one of them out")
+          .note(o.name.range, "the optimizer is given here");
+    if (*o.name == OptimizerName::ScheduleFreeAdamW && *o.beta1 == 0 && !o.beta1.refused)
+      diags.error(o.beta1.range, "'optimizer.betas' must have a first above 0 for "
+                                 "schedule_free_adamw: it trains a point between its average and "
+                                 "what it steps with, and 0 leaves no average");
     if (*o.nesterov && *o.momentum == 0 && !o.momentum.refused && !o.nesterov.refused)
       diags.error(o.nesterov.range, "'optimizer.nesterov' looks ahead by the momentum, and there "
                                     "is none: give 'momentum', as in 0.9");
@@ -251,6 +260,9 @@ private:
   std::string_view constantRate() const {
     if (spec.optimizer.hasOwnRate())
       return "relative_step = true has a rate of its own, which falls";
+    if (*spec.optimizer.name == OptimizerName::ScheduleFreeAdamW)
+      return "schedule_free_adamw averages in place of a schedule, and its warm-up is "
+             "'optimizer.warmup_steps'";
     return "";
   }
 

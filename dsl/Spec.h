@@ -390,6 +390,11 @@ struct OptimizerSpec {
   Field<bool> relativeStep{false}, scaleParameter{false};
   Field<double> clipThreshold{1.0}, decayRate{-0.8};
   Field<double> firstBeta{0.0}; ///< "beta1"; 0: there is no average
+  Field<int64_t> warmupSteps{0};
+  Field<double> d0{1e-6}, dCoef{1.0};
+  Field<double> beta3{0.0};      ///< 0: the root of the second of the betas
+  Field<double> growthRate{0.0}; ///< 0: no bound
+  Field<bool> useBiasCorrection{false}, safeguardWarmup{false};
   SourceRange range;
 
   /// Whether its rate follows from the number of the update alone.
@@ -470,6 +475,54 @@ struct OptimizerSpec {
        .written = isAdafactor && t.firstBeta.given(),
        .of = "adafactor",
        .otherwise = "there is no average",
+       .since = "0.2"});
+    v("warmup_steps", t.warmupSteps,
+      {.means = "updates in which the rate rises, in place of the schedule's warm-up",
+       .bounds = within(0, MaxCount),
+       .written = *t.name == OptimizerName::ScheduleFreeAdamW,
+       .of = "schedule_free_adamw",
+       .otherwise = "0",
+       .since = "0.2"});
+    const bool isProdigy = *t.name == OptimizerName::Prodigy;
+    v("d0", t.d0,
+      {.means = "the estimate of the rate that it begins with, too small by far",
+       .bounds = above(0),
+       .written = isProdigy,
+       .of = "prodigy",
+       .otherwise = "1e-06",
+       .since = "0.2"});
+    v("d_coef", t.dCoef,
+      {.means = "the estimate is multiplied by it",
+       .bounds = above(0),
+       .written = isProdigy,
+       .of = "prodigy",
+       .otherwise = "1.0",
+       .since = "0.2"});
+    v("beta3", t.beta3,
+      {.means = "of the sums that the estimate is made of",
+       .bounds = between(0, 1),
+       .written = isProdigy && t.beta3.given(),
+       .of = "prodigy",
+       .otherwise = "the root of the second of the betas",
+       .since = "0.2"});
+    v("growth_rate", t.growthRate,
+      {.means = "the estimate grows by it at most in an update",
+       .bounds = atLeast(1),
+       .written = isProdigy && t.growthRate.given(),
+       .of = "prodigy",
+       .otherwise = "no bound",
+       .since = "0.2"});
+    v("use_bias_correction", t.useBiasCorrection,
+      {.means = "its averages are corrected for having begun at 0, as Adam's",
+       .written = isProdigy,
+       .of = "prodigy",
+       .otherwise = "false",
+       .since = "0.2"});
+    v("safeguard_warmup", t.safeguardWarmup,
+      {.means = "the estimate is divided by sums that do not see the schedule's rate",
+       .written = isProdigy,
+       .of = "prodigy",
+       .otherwise = "false",
        .since = "0.2"});
   }
 };

@@ -27,7 +27,7 @@ def Lora_Storage : I32EnumAttr<"Storage", "how the numbers of a region lie in me
     I32EnumAttrCase<"Floats", 0, "floats">, I32EnumAttrCase<"Compact", 1, "compact">,
     I32EnumAttrCase<"DynamicSigned", 2, "dynamic8_signed">, I32EnumAttrCase<"DynamicUnsigned", 3, "dynamic8_unsigned">,
     I32EnumAttrCase<"Absmax", 4, "absmax">, I32EnumAttrCase<"Rows", 5, "rows">, I32EnumAttrCase<"Columns", 6, "columns">,
-    I32EnumAttrCase<"Parameters", 7, "parameters">]> {
+    I32EnumAttrCase<"Parameters", 7, "parameters">, I32EnumAttrCase<"One", 8, "one">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -40,14 +40,21 @@ def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
     - `dynamic8_signed`, `dynamic8_unsigned`: a byte each, bitsandbytes' dynamic 8-bit numbers in blocks of 256 of one parameter;
       `absmax`: float32, one for each block of the region that its name begins with.
     - `rows`, `columns`: float32, one for each row or column of each parameter; one of one dimension is a column. `parameters`: one for
-      each parameter; no region, but what a program keeps in between.
+      each parameter; no region, but what a program keeps in between. `one`: one number of all parameters.
+
+    A state is 0 before the first step, or what `begins` says: a number, or the parameters.
     - (C1) it has no negative number of them.
     ```mlir
     lora.region @exp_avg state floats 4096 at 32768
+    lora.region @d state one 1 at 49152 begins 1.0e-6 : f64
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, Lora_RegionRole:$role, Lora_Storage:$storage, I64Attr:$count, I64Attr:$offset);
-  let assemblyFormat = "$sym_name $role $storage $count `at` $offset attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, Lora_RegionRole:$role, Lora_Storage:$storage, I64Attr:$count, I64Attr:$offset,
+                       OptionalAttr<AnyAttrOf<[F64Attr, StrAttr]>>:$begins);
+  let assemblyFormat = "$sym_name $role $storage $count `at` $offset (`begins` $begins^)? attr-dict";
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::lorac::lora::RegionRole":$role, "::lorac::lora::Storage":$storage,
+                                 "int64_t":$count, "int64_t":$offset, CArg<"::mlir::Attribute", "{}">:$begins),
+                            [{ build($_builder, $_state, name, role, storage, uint64_t(count), uint64_t(offset), begins); }]>];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     int64_t bytes();

@@ -41,7 +41,7 @@ def Lora_When : I32EnumAttr<"When", "when a program runs", [
     I32EnumAttrCase<"MicroBatch", 0, "micro_batch">, I32EnumAttrCase<"WindowEnd", 1, "window_end">,
     I32EnumAttrCase<"Update", 2, "update">, I32EnumAttrCase<"Allocation", 3, "allocation">,
     I32EnumAttrCase<"Inference", 4, "inference">, I32EnumAttrCase<"Start", 5, "start">,
-    I32EnumAttrCase<"WindowBegin", 6, "window_begin">]> {
+    I32EnumAttrCase<"WindowBegin", 6, "window_begin">, I32EnumAttrCase<"BetweenSteps", 7, "between_steps">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -50,7 +50,7 @@ def Lora_ProgramOp : Lora_Op<"program", [FunctionOpInterface, IsolatedFromAbove]
   let description = [{
     `start`: once, before the first step. `window_begin`: before the micro-batches of a step, whose gradients add up; `micro_batch`: each
     of them; `window_end`: when the gradients are there. `update`: behind that, if they are finite. `allocation`: where AdaLoRA gives ranks.
-    `inference`: for evaluation and text; a step in between finds nothing that it needs, and leaves nothing. What it reads and writes of the arena's regions are its `lora.buffer`s of the role `region`.
+    `between_steps`: where what is trained is evaluated or saved. `inference`: for evaluation and text; a step in between finds nothing that it needs, and leaves nothing. What it reads and writes of the arena's regions are its `lora.buffer`s of the role `region`.
     - (C1) it has a body, and what `lora.return` gives has the types that it states.
     ```mlir
     lora.program inference @head(%h: tensor<?x64xf32>) -> tensor<?x512xf32> {

@@ -62,9 +62,10 @@ static void steps(Steps &step) {
   update.give(p - decay - taken, average);
 }
 
-static constexpr State states[] = {{.name = "exp_avg", .needs = &Keys::firstBeta},
-                                   {"exp_avg_sq_row", Storage::Rows},
-                                   {"exp_avg_sq_col", Storage::Columns}};
+static constexpr State states[] = {
+    {.name = "exp_avg", .needs = [](const Keys &keys) { return keys.firstBeta != 0; }},
+    {"exp_avg_sq_row", Storage::Rows},
+    {"exp_avg_sq_col", Storage::Columns}};
 
 namespace lorac::optimizers {
 extern const Optimizer optimizerAdafactor;

@@ -15,10 +15,14 @@ struct State {
   /// Of its region and, before ".<parameter>", of its tensors in a checkpoint.
   llvm::StringRef name;
   /// What it lies in; of codes only where the parameter has `min_8bit_size` elements, else float32.
-  /// `Rows` and `Columns`: one number of each row or column of each parameter.
+  /// `Rows` and `Columns`: one number of each row or column of each parameter; `One`: of all
+  /// parameters together, and the tensor in a checkpoint is `name`.
   lora::Storage storage = lora::Storage::Floats;
-  /// There only where this key is not 0.
-  double Keys::*needs = nullptr;
+  /// There only with such keys.
+  bool (*needs)(const Keys &keys) = nullptr;
+  /// What it is before the first update: 0, this key, or the parameter.
+  double Keys::*begin = nullptr;
+  bool beginsAsParam = false;
 };
 
 struct Optimizer {
@@ -28,6 +32,9 @@ struct Optimizer {
   void (*update)(Update &u);
   /// In its place where once over the parameters is not enough.
   void (*steps)(Steps &steps) = nullptr;
+  /// Yields of one element, from its parameter and states, what is evaluated and saved in the
+  /// parameter's place.
+  void (*average)(Terms &of, const Keys &keys) = nullptr;
 };
 
 /// In the order of dsl/Optimizers.def.

@@ -31,7 +31,7 @@ const Optimizer *lorac::optimizers::findOptimizer(llvm::StringRef name) {
 std::vector<State> lorac::optimizers::statesOf(const Optimizer &optimizer, const Keys &keys) {
   std::vector<State> out;
   for (const State &state : optimizer.states)
-    if (!state.needs || keys.*state.needs != 0)
+    if (!state.needs || state.needs(keys))
       out.push_back(state);
   return out;
 }
@@ -40,6 +40,7 @@ static std::vector<State> statesOf(const dsl::OptimizerSpec &spec) {
   Keys keys; // those that some state needs
   keys.momentum = *spec.momentum;
   keys.firstBeta = *spec.firstBeta;
+  keys.useBiasCorrection = *spec.useBiasCorrection;
   return statesOf(*findOptimizer(toString(*spec.name)), keys);
 }
 
@@ -54,6 +55,10 @@ std::vector<std::string> lorac::optimizers::stateRegions(const dsl::OptimizerSpe
   return out;
 }
 
+bool lorac::optimizers::savesAverage(const dsl::OptimizerSpec &spec) {
+  return findOptimizer(toString(*spec.name))->average != nullptr;
+}
+
 int64_t lorac::optimizers::stateBytes(const dsl::OptimizerSpec &spec,
                                       const std::vector<int64_t> &shape, bool codesOfAll) {
   constexpr int64_t block = formats::dynamicBlock;
@@ -61,7 +66,9 @@ int64_t lorac::optimizers::stateBytes(const dsl::OptimizerSpec &spec,
   for (int64_t size : shape)
     elements *= size;
   for (const State &state : ::statesOf(spec))
-    if (state.storage == lora::Storage::Rows)
+    if (state.storage == lora::Storage::One)
+      continue; // a few bytes of all tensors together
+    else if (state.storage == lora::Storage::Rows)
       sum += 4 * shape[0];
     else if (state.storage == lora::Storage::Columns)
       sum += 4 * (elements / std::max<int64_t>(shape[0], 1));

@@ -17,7 +17,8 @@ static void update(Update &u) {
   u.give(p + minusRate * step, {buffer});
 }
 
-static constexpr State states[] = {{.name = "momentum_buffer", .needs = &Keys::momentum}};
+static constexpr State states[] = {
+    {.name = "momentum_buffer", .needs = [](const Keys &keys) { return keys.momentum != 0; }}};
 
 namespace lorac::optimizers {
 extern const Optimizer optimizerSgd;

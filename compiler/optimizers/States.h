@@ -13,6 +13,9 @@ namespace lorac::optimizers {
 /// their absmax, and float32 of small parameters.
 std::vector<std::string> stateRegions(const dsl::OptimizerSpec &optimizer);
 
+/// Whether an average is saved in place of what is trained.
+bool savesAverage(const dsl::OptimizerSpec &optimizer);
+
 /// Bytes of all states of a parameter of this shape. `codesOfAll`: some parameter has states of 8
 /// bits, so that each has a byte in the region of codes.
 int64_t stateBytes(const dsl::OptimizerSpec &optimizer, const std::vector<int64_t> &shape,

@@ -18,6 +18,12 @@ struct Keys {
   double firstBeta = 0; ///< 0: there is no average
   double clipThreshold = 1, decayRate = -0.8;
   bool scaleParameter = false, relativeStep = false;
+  double warmupSteps = 0; ///< schedule_free_adamw
+  // prodigy
+  double d0 = 1e-6, dCoef = 1;
+  double beta3 = 0;      ///< 0: the root of beta2
+  double growthRate = 0; ///< 0: no bound
+  bool useBiasCorrection = false, safeguardWarmup = false;
 };
 
 /// A number of the host that the kernel reads.

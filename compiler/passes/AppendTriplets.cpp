@@ -56,7 +56,8 @@ struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTriplets
     RegionPrograms programs(getOperation(), "triplets");
     SmallVector<RegionOp> states; // of the optimizer: where one has numbers of parameters
     for (RegionOp region : getOperation().getOps<RegionOp>())
-      if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax)
+      if (region.getRole() == RegionRole::State && region.getStorage() != Storage::Absmax &&
+          region.getStorage() != Storage::One)
         states.push_back(region);
     for (StringRef name : averages)
       programs.declare(RegionRole::Importance, name, programs.floats());

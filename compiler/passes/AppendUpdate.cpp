@@ -66,6 +66,23 @@ void appendNorm(RegionPrograms &programs, OpBuilder &b, Location loc) {
                   {sums, memory, memory, memory}, programs.spans());
 }
 
+// What is evaluated and saved, into the gradients' place, which no step needs then; and what
+// exchanges it with the parameters, so that these come back as they were.
+void appendAverage(RegionPrograms &programs, OpBuilder &b, Location loc,
+                   const optimizers::Optimizer &optimizer, const optimizers::Keys &keys) {
+  optimizers::Terms average(b, loc);
+  optimizer.average(average, keys);
+  average.read("grads");
+  programs.open("average", When::BetweenSteps);
+  programs.launch("average", average, {"grads"});
+
+  optimizers::Terms swap(b, loc);
+  optimizers::Element p = swap.read("params"), g = swap.read("grads");
+  swap.yield({g, p});
+  programs.open("swap", When::BetweenSteps);
+  programs.launch("swap", swap, {"params", "grads"});
+}
+
 struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> {
   using Base::Base;
 
@@ -83,9 +100,12 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     keys.momentum = momentum, keys.nesterov = nesterov;
     keys.firstBeta = firstBeta, keys.clipThreshold = clipThreshold, keys.decayRate = decayRate;
     keys.scaleParameter = scaleParameter, keys.relativeStep = relativeStep;
+    keys.warmupSteps = double(warmupSteps);
+    keys.d0 = d0, keys.dCoef = dCoef, keys.beta3 = beta3, keys.growthRate = growthRate;
+    keys.useBiasCorrection = useBiasCorrection, keys.safeguardWarmup = safeguardWarmup;
     const std::vector<optimizers::State> states = statesOf(*optimizer, keys);
     const SmallVector<RegionPrograms::Part> parts =
-        declareStates(programs, optimizer->name.str(), states);
+        declareStates(programs, optimizer->name.str(), states, keys);
     appendBegin(programs, b, b.getUnknownLoc());
     appendNorm(programs, b, b.getUnknownLoc());
 
@@ -97,30 +117,47 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     if (optimizer->steps) {
       optimizers::Steps steps(b, b.getUnknownLoc(), keys);
       optimizer->steps(steps);
-      return programs.launch(optimizer->name, steps);
+      programs.launch(optimizer->name, steps);
+    } else {
+      appendMap(programs, b, *optimizer, keys, states, parts);
     }
+    if (optimizer->average)
+      appendAverage(programs, b, b.getUnknownLoc(), *optimizer, keys);
+  }
+
+  // One launch over all parameters, or one a part.
+  static void appendMap(RegionPrograms &programs, OpBuilder &b,
+                        const optimizers::Optimizer &optimizer, const optimizers::Keys &keys,
+                        ArrayRef<optimizers::State> states, ArrayRef<RegionPrograms::Part> parts) {
     SmallVector<StringRef> names;
     for (const optimizers::State &state : states)
       names.push_back(state.name);
     optimizers::Update update(b, b.getUnknownLoc(), names, keys);
-    optimizer->update(update);
+    optimizer.update(update);
     RegionPrograms::Told told{programs.toldOf(update)};
-    programs.launch(optimizer->name, update, told, parts);
+    programs.launch(optimizer.name, update, told, parts);
   }
 
   // Their regions, and the launches that they are updated by: where states lie in 8 bits, one over
   // the parameters that are large enough, and one over the others, which keep float32. The regions
   // are the same ones whatever the ranks.
   SmallVector<RegionPrograms::Part> declareStates(RegionPrograms &programs, const std::string &name,
-                                                  ArrayRef<optimizers::State> states) {
+                                                  ArrayRef<optimizers::State> states,
+                                                  const optimizers::Keys &keys) {
     const RegionPrograms::Share large = programs.shareFrom(min8bitSize);
     RegionPrograms::Part ofLarge{name, 0, large.spans, {}},
         ofOthers{name + "_f32", large.spans, programs.spans() - large.spans, {}};
     for (const optimizers::State &state : states) {
       ofLarge.storage.push_back(state.storage);
       ofOthers.storage.push_back(isCode(state.storage) ? Storage::Compact : state.storage);
+      Builder b(&getContext());
+      Attribute begins;
+      if (state.begin)
+        begins = b.getF64FloatAttr(keys.*state.begin);
+      else if (state.beginsAsParam)
+        begins = b.getStringAttr("params");
       auto declare = [&](StringRef suffix, Storage storage, int64_t count) {
-        programs.declare(RegionRole::State, (state.name + suffix).str(), count, storage);
+        programs.declare(RegionRole::State, (state.name + suffix).str(), count, storage, begins);
       };
       if (!isCode(state.storage)) {
         declare("", state.storage, programs.countOf(state.storage));

@@ -166,6 +166,13 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
                  Option<"decayRate", "decay-rate", "double", "-0.8", "adafactor: power of the update's number">,
                  Option<"scaleParameter", "scale-parameter", "bool", "false", "adafactor: the rate grows with the parameter">,
                  Option<"relativeStep", "relative-step", "bool", "false", "adafactor: the rate falls by itself">,
+                 Option<"warmupSteps", "warmup-steps", "int64_t", "0", "schedule_free_adamw: updates in which its rate rises">,
+                 Option<"d0", "d0", "double", "1e-6", "prodigy: the rate that it begins with">,
+                 Option<"dCoef", "d-coef", "double", "1", "prodigy: of the rate that it estimates">,
+                 Option<"beta3", "beta3", "double", "0", "prodigy: of the sums of its estimate; 0: the root of the second beta">,
+                 Option<"growthRate", "growth-rate", "double", "0", "prodigy: by which its rate grows at most in a step; 0: no bound">,
+                 Option<"useBiasCorrection", "use-bias-correction", "bool", "false", "prodigy: its averages count as Adam's">,
+                 Option<"safeguardWarmup", "safeguard-warmup", "bool", "false", "prodigy: the estimate does not see the schedule's rate">,
                  Option<"min8bitSize", "min-8bit-size", "int64_t", "4096", "elements from which on a parameter has states of 8 bits">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];

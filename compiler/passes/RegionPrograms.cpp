@@ -51,6 +51,8 @@ RegionPrograms::Share RegionPrograms::shareFrom(int64_t elements) const {
 }
 
 int64_t RegionPrograms::countOf(Storage storage) const {
+  if (storage == Storage::One)
+    return 1;
   if (storage == Storage::Parameters)
     return int64_t(sizes.size());
   if (storage != Storage::Rows && storage != Storage::Columns)
@@ -90,12 +92,13 @@ Value RegionPrograms::local(StringRef label, int64_t count, Type element) {
   return buffer(BufferRole::Local, label, {count}, element);
 }
 
-void RegionPrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage) {
+void RegionPrograms::declare(RegionRole kind, StringRef name, int64_t count, Storage storage,
+                             Attribute begins) {
   OpBuilder at(module.getContext());
   at.setInsertionPointToEnd(module.getBody());
   if (auto functions = module.getOps<ProgramOp>(); !functions.empty())
     at.setInsertionPoint(*functions.begin());
-  RegionOp::create(at, module.getLoc(), name, kind, storage, count, -1);
+  RegionOp::create(at, module.getLoc(), name, kind, storage, count, -1, begins);
 }
 
 void RegionPrograms::launch(KernelKey key, ValueRange operands, int64_t rows,
@@ -230,20 +233,40 @@ void RegionPrograms::launch(StringRef name, optimizers::Update &update, Told &to
   }
 }
 
+int64_t RegionPrograms::toldOf(ArrayRef<optimizers::One> ones) {
+  return llvm::count_if(ones, [](const optimizers::One &one) { return one.formula.has_value(); });
+}
+
+void RegionPrograms::launch(StringRef what, optimizers::Terms &terms, ArrayRef<StringRef> to) {
+  Told told{toldOf(terms.ones)};
+  SmallVector<Value> operands{spanTable()};
+  SmallVector<Place> ones;
+  for (const optimizers::One &one : terms.ones)
+    ones.push_back(placeOf(one, told));
+  NamedAttribute placesOfOnes = addOnes(operands, ones);
+  SmallVector<int64_t> writes;
+  for (const std::string &name : terms.regions)
+    operands.push_back(region(name));
+  for (StringRef name : to)
+    writes.push_back(llvm::find(terms.regions, name) - terms.regions.begin());
+  launch({"each",
+          {param("what", what), param("regions", int64_t(terms.regions.size())),
+           param("uniform", 0), param("by_group", 0), placesOfOnes, places("writes", writes)},
+          &terms.region},
+         operands, pieces);
+}
+
 // What steps are told lies one behind the other.
 void RegionPrograms::launch(StringRef what, optimizers::Steps &steps) {
   using namespace optimizers;
-  auto toldByOnes = [](ArrayRef<One> ones) {
-    return llvm::count_if(ones, [](const One &one) { return one.formula.has_value(); });
-  };
   int64_t floats = 0;
   for (const Step &step : steps.list) {
     if (auto *map = std::get_if<MapStep>(&step))
       floats += toldOf(*map->update);
     else if (auto *mean = std::get_if<MeanStep>(&step))
-      floats += toldByOnes(mean->terms->ones) + (mean->keep ? 2 : 0);
+      floats += toldOf(mean->terms->ones) + (mean->keep ? 2 : 0);
     else
-      floats += toldByOnes(std::get<SumStep>(step).whole->ones);
+      floats += toldOf(std::get<SumStep>(step).whole->ones);
   }
   Told told{floats};
   for (Step &step : steps.list) {

@@ -32,7 +32,7 @@ public:
 
   /// A region of the arena that outlives programs; PlanMemory declares params and grads.
   void declare(RegionRole kind, llvm::StringRef name, int64_t count,
-               Storage storage = Storage::Floats);
+               Storage storage = Storage::Floats, mlir::Attribute begins = {});
   /// One that is declared, or params or grads; `floats` of f32 where it is one of those.
   mlir::Value region(llvm::StringRef name, int64_t floats);
   mlir::Value region(llvm::StringRef name) { return region(name, count); }
@@ -75,6 +75,8 @@ public:
   /// `each`, by what `update` wrote. A launch a part; without, one over all spans.
   void launch(llvm::StringRef what, optimizers::Update &update, Told &told,
               llvm::ArrayRef<Part> parts = {});
+  /// `each`, by what `terms` yields for the regions `to`, which it reads too.
+  void launch(llvm::StringRef what, optimizers::Terms &terms, llvm::ArrayRef<llvm::StringRef> to);
   /// All steps in their order; the kernels' names begin with `what`.
   void launch(llvm::StringRef what, optimizers::Steps &steps);
 
@@ -101,6 +103,7 @@ private:
   mlir::NamedAttribute addOnes(llvm::SmallVectorImpl<mlir::Value> &operands,
                                llvm::ArrayRef<Place> ones);
   mlir::Value memoryOf(Told &told);
+  static int64_t toldOf(llvm::ArrayRef<optimizers::One> ones);
   /// The table of LoracMatrix.
   mlir::Value matrixTable();
 

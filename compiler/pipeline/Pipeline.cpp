@@ -183,6 +183,13 @@ private:
                                    .decayRate = *optimizer.decayRate,
                                    .scaleParameter = *optimizer.scaleParameter,
                                    .relativeStep = *optimizer.relativeStep,
+                                   .warmupSteps = *optimizer.warmupSteps,
+                                   .d0 = *optimizer.d0,
+                                   .dCoef = *optimizer.dCoef,
+                                   .beta3 = *optimizer.beta3,
+                                   .growthRate = *optimizer.growthRate,
+                                   .useBiasCorrection = *optimizer.useBiasCorrection,
+                                   .safeguardWarmup = *optimizer.safeguardWarmup,
                                    .min8bitSize = *optimizer.min8bitSize}};
     if (const auto &adalora = request.spec->adapter.adalora)
       choices.triplets.beta1 = *adalora->beta1, choices.triplets.beta2 = *adalora->beta2;

@@ -169,6 +169,10 @@ private:
             json.attribute("count", int64_t(region.getCount()));
             if (region.getStorage() != Storage::Floats)
               json.attribute("storage", stringifyStorage(region.getStorage()));
+            if (auto number = dyn_cast_or_null<FloatAttr>(region.getBeginsAttr()))
+              json.attribute("begins", number.getValueAsDouble());
+            else if (auto word = dyn_cast_or_null<StringAttr>(region.getBeginsAttr()))
+              json.attribute("begins", word.getValue());
           });
       });
     });
@@ -215,8 +219,9 @@ private:
         json.attribute("min_8bit_size", *optimizer.min8bitSize);
       writeScalars(update);
     });
-    if (auto importance = module.lookupSymbol<ProgramOp>("importance"))
-      json.attributeObject("importance", [&] { writeScalars(importance); });
+    for (StringRef name : {"importance", "average"})
+      if (auto program = module.lookupSymbol<ProgramOp>(name))
+        json.attributeObject(name, [&] { writeScalars(program); });
   }
 
   // What the host computes before each run of a program, in the io buffer of its name.

@@ -61,6 +61,7 @@ Result<RunFacts> readRunFacts(const Project &project) {
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
   facts.states = optimizers::stateRegions(project.spec.optimizer);
+  facts.savesAverage = optimizers::savesAverage(project.spec.optimizer);
   facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
@@ -85,6 +86,7 @@ uint64_t memoryBesides(const RunFacts &facts) {
     for (const char *average : {"sensitivity", "uncertainty"})
       plan.regions.push_back({average, train::RegionKind::Importance});
   plan.params.resize(facts.tensors);
+  plan.average.resize(facts.savesAverage);
   Result<train::ProgramImage> image = imageFor(facts, "");
   const train::MemoryPlan lines =
       train::planMemory({plan, facts.run, facts.threads, image ? *image : train::ProgramImage{},

@@ -21,6 +21,7 @@ struct RunFacts {
   int64_t parameters = 0;                ///< trainable
   size_t tensors = 0;                    ///< that they lie in: A, B, of AdaLoRA E
   std::vector<std::string> states;       ///< of the optimizer: its regions
+  bool savesAverage = false;             ///< in place of what is trained
 };
 
 /// Reads the data of the spec as its trainer will.

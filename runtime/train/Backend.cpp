@@ -1,6 +1,7 @@
 #include "runtime/train/Backend.h"
 
 #include "runtime/train/StateStorage.h"
+#include "runtime/train/StepScalars.h"
 #include "runtime/train/Weights.h"
 
 #include <algorithm>
@@ -46,6 +47,8 @@ Result<void> Backend::fill(const Plan &of) {
   Result<void> done = put(of.io.updateSpans, of.spans());
   if (done && of.hasMatrices)
     done = put(of.io.updateMatrices, of.matrices());
+  if (done && of.hasAverage()) // its formulas have no rate and no update
+    done = put(of.io.average, stepScalars(of.averageScalars, {}, 0, 0));
   if (done && of.hasTriplets())
     done = put(of.io.triplets, tableOf(triplets));
   if (done && of.hasTriplets() && of.hasCodes())
@@ -113,6 +116,27 @@ Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
   LORAC_TRY_ASSIGN(float *logits,
                    at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab)));
   return static_cast<const float *>(logits);
+}
+
+Result<void> Backend::beginStates() {
+  const PlanRegion &params = plan.region(RegionKind::Params);
+  for (const PlanRegion &region : plan.regions) {
+    if (region.beginsAsParams)
+      LORAC_TRY(on->copy(region.offset, params.offset, region.bytes()));
+    if (region.begin == 0)
+      continue;
+    const std::vector<float> numbers(size_t(region.count), float(region.begin));
+    LORAC_TRY(on->write(region.offset, numbers.data(), region.bytes()));
+  }
+  return {};
+}
+
+Result<void> Backend::holdAverage(bool held) {
+  if (!plan.hasAverage())
+    return {};
+  if (held)
+    LORAC_TRY(on->run(Program::Average, {}));
+  return on->run(Program::Swap, {});
 }
 
 Result<void> Backend::zeroGrads() {
@@ -224,6 +248,11 @@ Result<TrainedFloats> Backend::read() {
   LORAC_TRY(unfold());
   trained.clear();
   TrainedFloats out;
+  if (plan.hasAverage()) {
+    LORAC_TRY(on->run(Program::Average, {}));
+    const PlanRegion &grads = plan.region(RegionKind::Grads);
+    LORAC_TRY_ASSIGN(out.average, at<float>(grads.offset, grads.count));
+  }
   for (const PlanRegion &region : plan.trained()) {
     LORAC_TRY_ASSIGN(auto *bytes, on->read(region.offset, region.bytes()));
     trained.push_back(bytes);

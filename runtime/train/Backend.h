@@ -32,6 +32,12 @@ public:
   /// i start at i * Plan::leadingDim(vocab). Valid until the next call of anything.
   Result<const float *> logits(int64_t begin, const LoracStep &step);
 
+  /// A fresh run, whose parameters stand: states that do not begin as 0.
+  Result<void> beginStates();
+  /// What is evaluated is in the parameters' place, where it is something else than what is trained
+  /// (Plan::hasAverage); until `held` is false, which gives these back as they were.
+  Result<void> holdAverage(bool held);
+
   Result<void> zeroGrads();
   /// AdaLoRA, once a step: adds the gradients of the orthogonality term and answers the mean of
   /// its norms; 0 elsewhere.
@@ -57,7 +63,8 @@ public:
   /// See Device::adopt; `kept`: places of the triplets that stay, by module.
   Result<void> adopt(const Payload &program, const Plan &next, const TripletSets *kept);
 
-  /// What is trained, as it is now; valid until the next call of anything but `write`.
+  /// What is trained, as it is now; valid until the next call of anything but `write`. Gradients
+  /// are lost where the plan has an average.
   Result<TrainedFloats> read();
   /// Takes over what was changed in what `read` gave.
   Result<void> write();

@@ -160,7 +160,7 @@ std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &t
   std::vector<StateTensor> tensors;
   for (const PlanParam &param : plan.params)
     tensors.push_back(
-        {prefix + param.name, formats::DType::F32, param.shape, trained.params + param.offset});
+        {prefix + param.name, formats::DType::F32, param.shape, trained.saved() + param.offset});
   return tensors;
 }
 
@@ -168,7 +168,8 @@ std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &t
 /// which then differ.
 bool hasOtherStates(const Fields &root, const RunIdentity &identity) {
   constexpr const char *deciding[] = {"optimizer.name", "optimizer.min_8bit_size",
-                                      "optimizer.momentum", "optimizer.beta1"};
+                                      "optimizer.momentum", "optimizer.beta1",
+                                      "optimizer.use_bias_correction"};
   return std::any_of(std::begin(deciding), std::end(deciding), [&](const char *key) {
     auto now = std::find_if(identity.spec.begin(), identity.spec.end(),
                             [&](const auto &setting) { return setting.first == key; });

@@ -3,8 +3,9 @@
 //
 // - adapter_config.json, adapter_model.safetensors: PEFT's layout, usable as it is
 // - optimizer.safetensors: <state>.<parameter> of each of the optimizer's states, U8 where it lies
-//   in 8 bits, with <state>_absmax.<parameter> then; of AdaLoRA, whose adapter has the live
-//   triplets alone, also param., sensitivity., uncertainty.
+//   in 8 bits, with <state>_absmax.<parameter> then, <state> where it is one number; where the
+//   adapter is an average also param.; of AdaLoRA, whose adapter has the live triplets alone,
+//   param., sensitivity., uncertainty.
 // - trainer_state.json: step, position in the data, what the run is, hashes of the other files
 //
 // Random numbers are counter-based, so there is no generator to save. The folder is written aside,

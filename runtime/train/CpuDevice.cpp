@@ -92,8 +92,8 @@ Result<void> CpuDevice::adopt(const Payload &program, const Plan &next,
   int64_t end = 0;
   for (size_t i = 0; i < from.size(); ++i) {
     const int64_t endOfRegion = to[i].offset + to[i].bytes();
-    const bool moves = to[i].storage == Storage::Floats;
-    if (moves)
+    const bool moves = to[i].storage == Storage::Floats || to[i].storage == Storage::One;
+    if (to[i].storage == Storage::Floats)
       gatherTriplets(floats(from[i]), to[i].count, *tensors);
     std::memset(arena.at<std::byte>(end), 0, size_t((moves ? to[i].offset : endOfRegion) - end));
     if (moves)

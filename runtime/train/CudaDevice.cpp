@@ -163,7 +163,7 @@ void CudaDevice::gather(const Plan &next, const std::vector<TripletTensor> &tens
   for (size_t i = 0; i < to.size(); ++i) {
     if (to[i].storage == Storage::Floats)
       gatherTriplets(reinterpret_cast<float *>(trained[i].data()), count, tensors);
-    else
+    else if (to[i].storage != Storage::One)
       std::fill(trained[i].begin(), trained[i].end(), std::byte(0));
     trained[i].resize(size_t(to[i].bytes()));
   }

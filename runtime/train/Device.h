@@ -20,7 +20,7 @@
 
 namespace lorac::train {
 
-/// Those from Regularize on are AdaLoRA's.
+/// Those from Regularize to ZeroTriplets are AdaLoRA's.
 enum class Program {
   Train,
   Hidden,
@@ -36,7 +36,9 @@ enum class Program {
   Unfold,
   UnfoldGrads,
   Scores,
-  ZeroTriplets
+  ZeroTriplets,
+  Average,
+  Swap
 };
 
 /// A program's name and where a plan has its launches.
@@ -59,7 +61,9 @@ constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
                                             {"unfold", &Plan::unfold},
                                             {"unfold_grads", &Plan::unfoldGrads},
                                             {"scores", &Plan::scores},
-                                            {"zero_triplets", &Plan::zeroTriplets}};
+                                            {"zero_triplets", &Plan::zeroTriplets},
+                                            {"average", &Plan::average},
+                                            {"swap", &Plan::swap}};
 constexpr size_t programCount = std::size(programsOfPlan);
 
 /// What one launch of a program cost since profiling began. Plan and kernel are not owned.

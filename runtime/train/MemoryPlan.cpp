@@ -113,7 +113,8 @@ private:
     // A checkpoint: the buffer of a file as it grows, and the names and places of the tensors that
     // are read back; of AdaLoRA what is written is cut to the live triplets, and folded.
     const uint64_t tensors =
-        plan.params.size() * (plan.trained().size() + (input.run.adalora ? 1 : 0));
+        plan.params.size() *
+        (plan.trained().size() + (input.run.adalora || plan.hasAverage() ? 1 : 0));
     const uint64_t copies =
         input.run.adalora ? 2 * 4 * uint64_t(plan.region(RegionKind::Params).count) : 0;
     // States of 8 bits are float32 while they move to a smaller program.

@@ -460,7 +460,8 @@ uint64_t heapOf(const Plan &plan) {
     words(region.name);
   if (plan.optimizer)
     words(plan.optimizer->name);
-  for (const PlanScalars *told : {&plan.updateScalars, &plan.importanceScalars}) {
+  for (const PlanScalars *told :
+       {&plan.updateScalars, &plan.importanceScalars, &plan.averageScalars}) {
     list(told->list);
     for (const PlanScalar &scalar : told->list)
       words(scalar.name), block(scalar.formula.bytes());
@@ -546,6 +547,8 @@ Result<Plan> parsePlan(std::string_view text) {
     plan.updateScalars = readScalars(root.at("optimizer"), plan);
     if (plan.ranks)
       plan.importanceScalars = readScalars(root.at("importance"), plan);
+    if (root.has("average"))
+      plan.averageScalars = readScalars(root.at("average"), plan);
   }
   Fields io = root.at("io");
   plan.hasMatrices = !plan.params.empty() && io.has("update_matrices");
@@ -572,6 +575,8 @@ Result<Plan> parsePlan(std::string_view text) {
       plan.io.updateMatrices = offset("update_matrices");
     if (plan.ranks)
       plan.io.importance = offset("importance");
+    if (root.has("average"))
+      plan.io.average = offset("average");
   }
   if (plan.onGpu()) {
     plan.io.step = offset("step");
@@ -623,6 +628,12 @@ Result<Plan> parsePlan(std::string_view text) {
     read("update", 0, plan.update);
     if (plan.begin.empty() || plan.norm.empty() || plan.update.empty())
       programs.fail("has no launches of 'begin', 'norm' or 'update'");
+    if (root.has("average")) {
+      read("average", 0, plan.average);
+      read("swap", 0, plan.swap);
+      if (plan.average.empty() || plan.swap.empty() || plan.ranks)
+        programs.fail("has no launches of 'average' or 'swap', or 'ranks' beside them");
+    }
     if (plan.ranks)
       read("importance", 0, plan.importance);
   }

@@ -108,7 +108,8 @@ enum class RegionKind { Params, Grads, State, Importance, Unfolded };
 /// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own, both named as
 /// formats/StateLayout.h has it.
 /// `Rows`, `Columns`: float32, one for each row or column of each parameter (Plan::matrices).
-enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax, Rows, Columns };
+/// `One`: one number of all parameters.
+enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax, Rows, Columns, One };
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
@@ -119,6 +120,8 @@ struct PlanRegion {
   RegionKind kind = RegionKind::Params;
   int64_t offset = 0, count = 0; ///< bytes from the arena's start; numbers
   Storage storage = Storage::Floats;
+  double begin = 0; ///< each number before the first step
+  bool beginsAsParams = false;
   int64_t bytes() const { return isCode(storage) ? count : 4 * count; }
 };
 
@@ -191,6 +194,7 @@ struct PlanIo {
   int64_t norm = 0;           ///< LoracNorm
   int64_t updateSpans = 0;    ///< PlanSpan of spans()
   int64_t updateMatrices = 0; ///< LoracMatrix of matrices(), where the plan has them
+  int64_t average = 0;        ///< Plan::averageScalars
   // cuda
   int64_t step = 0;    ///< LoracStep
   int64_t rowEnds = 0; ///< int32 [max_tokens]
@@ -216,16 +220,19 @@ struct Plan {
   int64_t persistentBytes = 0;            ///< of the arena: all but the activations
   std::vector<PlanRegion> regions;        ///< in the order in which they lie
   std::optional<PlanOptimizer> optimizer; ///< where there are params
-  PlanScalars updateScalars, importanceScalars;
+  PlanScalars updateScalars, importanceScalars, averageScalars;
   std::optional<PlanRanks> ranks; ///< AdaLoRA
   bool hasMatrices = false;       ///< the optimizer goes over rows and columns
   PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
   std::vector<PlanLaunch> train, hidden, loss, head;
-  std::vector<PlanLaunch> begin;      ///< of a window: no gradients
-  std::vector<PlanLaunch> norm;       ///< the gradient's
-  std::vector<PlanLaunch> update;     ///< the optimizer's
+  std::vector<PlanLaunch> begin;  ///< of a window: no gradients
+  std::vector<PlanLaunch> norm;   ///< the gradient's
+  std::vector<PlanLaunch> update; ///< the optimizer's
+  /// Where others than the trained parameters are evaluated and saved: those, into the gradients'
+  /// place, and what exchanges them with the parameters.
+  std::vector<PlanLaunch> average, swap;
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
   std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
   std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
@@ -257,6 +264,10 @@ struct Plan {
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool isDora() const { return !initialize.empty(); }
+  bool hasAverage() const { return !average.empty(); }
+  /// Whether a checkpoint has the parameters beside its adapter: that is AdaLoRA's live triplets,
+  /// or an average.
+  bool savesParams() const { return ranks || hasAverage(); }
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.

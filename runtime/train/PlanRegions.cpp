@@ -38,11 +38,13 @@ Storage readStorage(const Fields &in) {
                           {"dynamic8_unsigned", Storage::DynamicUnsigned},
                           {"absmax", Storage::Absmax},
                           {"rows", Storage::Rows},
-                          {"columns", Storage::Columns}})
+                          {"columns", Storage::Columns},
+                          {"one", Storage::One}})
     if (storage == word)
       return of;
   in.fail("has the storage '" + storage +
-          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax, rows, columns");
+          "'; known: floats, compact, dynamic8_signed, dynamic8_unsigned, absmax, rows, columns, "
+          "one");
   return Storage::Floats;
 }
 
@@ -63,6 +65,14 @@ std::vector<PlanRegion> readRegions(const Fields &in) {
                       each.integer("count", 0, int64_t(1) << 40), readStorage(each)};
     if (region.storage != Storage::Floats && region.kind != RegionKind::State)
       each.fail("has '" + region.name + "' in another storage than floats, and it is no state");
+    if (Fields begin = each.maybe("begins"); each.has("begins") && begin.json().is_string())
+      region.beginsAsParams = begin.asText() == "params";
+    else if (each.has("begins"))
+      region.begin = begin.asNumber();
+    if (each.has("begins") && region.begin == 0 && !region.beginsAsParams)
+      each.fail("has '" + region.name + "' begin as neither a number but 0 nor the params");
+    if (region.beginsAsParams && region.storage != Storage::Floats)
+      each.fail("has '" + region.name + "' begin as the params, and it is none of their storage");
     if (!names.insert(region.name).second)
       return each.fail("has the name '" + region.name + "', which is taken");
     if (region.offset < end)
@@ -119,6 +129,11 @@ void checkStoredStates(const Fields &arena, const Plan &plan) {
                    "'io.update_matrices'");
       continue;
     }
+    if (region.storage == Storage::One) {
+      if (region.count != 1)
+        arena.fail("has " + shown(region) + ", which is to be one number");
+      continue;
+    }
     if (region.storage != Storage::Floats && !plan.hasCodes())
       arena.fail("has '" + region.name +
                  "' in another storage than floats, and the optimizer no "
@@ -171,6 +186,8 @@ void checkExtents(const Plan &plan, const Fields &root) {
     own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+    if (plan.hasAverage())
+      own.push_back({"io.average", plan.io.average, 4 * plan.averageScalars.floats});
     if (plan.hasMatrices)
       own.push_back({"io.update_matrices", plan.io.updateMatrices,
                      int64_t(plan.params.size() * sizeof(LoracMatrix))});

@@ -107,8 +107,8 @@ uint64_t RunKeeper::adapterBytes() const {
 }
 
 uint64_t RunKeeper::checkpointBytes() const {
-  // Of AdaLoRA the parameters are in both files.
-  uint64_t sum = ranks.isOn() ? adapterBytes() : 0;
+  // Where the adapter is not what is trained, the parameters are in both files.
+  uint64_t sum = session.plan.savesParams() ? adapterBytes() : 0;
   for (const PlanRegion &region : session.plan.trained())
     sum += uint64_t(region.bytes());
   return sum + headers;
@@ -164,7 +164,8 @@ void RunKeeper::finish() {
 
 formats::Adapter RunKeeper::adapter(const TrainedFloats &trained) const {
   const std::optional<TripletSets> live = ranks.livePlaces();
-  return takeAdapter(session.plan, trained.params, run, session.modelPath, live ? &*live : nullptr);
+  return takeAdapter(session.plan, trained.saved(), run, session.modelPath,
+                     live ? &*live : nullptr);
 }
 
 /// Error: what may not be saved.

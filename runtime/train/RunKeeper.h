@@ -50,7 +50,9 @@ private:
   formats::Adapter adapter(const TrainedFloats &trained) const;
   std::optional<std::string> rankPicture();
   /// Regions whose floats a checkpoint has, that of the adapter among them.
-  uint64_t savedRegions() const { return session.plan.trained().size() + (ranks.isOn() ? 1 : 0); }
+  uint64_t savedRegions() const {
+    return session.plan.trained().size() + (session.plan.savesParams() ? 1 : 0);
+  }
   uint64_t adapterBytes() const;
   uint64_t checkpointBytes() const;
 

@@ -76,12 +76,15 @@ std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &tra
           state.absmax + place.own);
       tensors.back().isAbsmax = true;
     }
-    if (plan.ranks)
+    if (plan.savesParams())
       addFloats("param", trained.params);
     for (const PlanRegion &region : plan.regions)
       if (region.kind == RegionKind::Importance)
         addFloats(region.name, trained.find(region.name));
   }
+  for (const PlanRegion &region : plan.regions)
+    if (region.storage == Storage::One)
+      tensors.push_back({region.name, DType::F32, {1}, trained.find(region.name)});
   return tensors;
 }
 

@@ -27,8 +27,8 @@ struct StateTensor {
 
 /// What optimizer.safetensors holds, parameter by parameter: "<state>.<param>" of each of the
 /// optimizer's states, as bytes where it lies in 8 bits, and then also "<state>_absmax.<param>", a
-/// number of each row or column where it has no more;
-/// of AdaLoRA the parameter itself and its importance.
+/// number of each row or column where it has no more, "<state>" where it has one in all;
+/// of AdaLoRA the parameter itself and its importance; the parameter too where an average is saved.
 std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &trained);
 
 /// The state `of` (Plan::trained(), its codes) as float32 in the order of the params.

@@ -17,6 +17,9 @@ struct TrainedFloats {
   };
   float *params = nullptr;
   std::vector<Region> others; ///< those of Plan::trained() behind the params, in its order
+  float *average = nullptr;   ///< what is saved in place of the params (Plan::hasAverage)
+
+  float *saved() const { return average ? average : params; }
 
   /// Null: none of `others` has this name.
   float *find(std::string_view name) const {

@@ -51,6 +51,8 @@ private:
     const bool isFresh = state.step == 0;
     if (done && isFresh)
       done = session.edit([this](const TrainedFloats &trained) { return beginAdapter(trained); });
+    if (done && isFresh)
+      done = session.backend->beginStates();
     if (done)
       done = keeper.begin(state);
     if (done && isFresh)
@@ -207,7 +209,9 @@ private:
     const bool done = !state.evals.empty() && state.evals.back().first == state.step;
     if (corpus.eval.empty() || !due || done)
       return {};
+    LORAC_TRY(session.backend->holdAverage(true));
     LORAC_TRY_ASSIGN(std::optional<double> measured, evalLoss(session, corpus, corpus.eval));
+    LORAC_TRY(session.backend->holdAverage(false));
     evalStopped = !measured;
     if (evalStopped)
       return {};

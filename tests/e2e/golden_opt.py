@@ -11,14 +11,20 @@ import array, json, math, pathlib, struct, sys
 NAMES = {"torch.optim.AdamW": "adamw", "bitsandbytes Lion32bit": "lion", "bitsandbytes AdamW8bit": "adamw_8bit",
          "bitsandbytes Lion8bit": "lion_8bit", "PEFT create_loraplus_optimizer(bitsandbytes Adam8bit)": "adamw_8bit",
          "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw", "torch.optim.SGD": "sgd",
-         "transformers Adafactor": "adafactor"}
+         "transformers Adafactor": "adafactor", "schedulefree AdamWScheduleFree": "schedule_free_adamw",
+         "prodigyopt Prodigy": "prodigy"}
 # Keys that an optimizer has for itself: written into the spec where the golden has them.
-OWN = ("momentum", "nesterov", "clip_threshold", "decay_rate", "beta1", "scale_parameter", "relative_step")
+OWN = ("momentum", "nesterov", "clip_threshold", "decay_rate", "beta1", "scale_parameter", "relative_step",
+       "warmup_steps", "d0", "d_coef", "growth_rate", "use_bias_correction", "safeguard_warmup")
 # The golden's name of a state: ours. Bytes of states are no numbers to hold after 20 steps (tests/golden/optim8bit has them), their absmax are.
 STATES = {"adamw": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}, "lion": {"state1": "exp_avg"},
           "adamw_8bit": {"state1": "exp_avg", "state2": "exp_avg_sq", "absmax1": "exp_avg_absmax", "absmax2": "exp_avg_sq_absmax"},
           "lion_8bit": {"state1": "exp_avg", "absmax1": "exp_avg_absmax"}, "sgd": {"momentum_buffer": "momentum_buffer"},
-          "adafactor": {state: state for state in ("exp_avg", "exp_avg_sq_row", "exp_avg_sq_col")}}
+          "adafactor": {state: state for state in ("exp_avg", "exp_avg_sq_row", "exp_avg_sq_col")},
+          "schedule_free_adamw": {"exp_avg_sq": "exp_avg_sq", "z": "z"},
+          "prodigy": {state: state for state in ("exp_avg", "exp_avg_sq", "s")}}
+# What a checkpoint has besides: the point of schedule_free_adamw, where prodigy's parameters began, and its numbers of all of them.
+BESIDES = ("param", "p0", "d", "d_max", "d_numerator", "correction1", "correction2")
 PEFT = "base_model.model."
 
 
@@ -136,6 +142,16 @@ def compare(golden, name, out):
     places = {"after1": tensors_of(out / "checkpoint-1/adapter_model.safetensors"),
               "final": tensors_of(out / "adapter_model.safetensors")}
     saved = tensors_of(out / "checkpoint-20/optimizer.safetensors")
+    if "final_eval" in {tensor.partition(".")[0] for tensor in theirs}:
+        # The average is what is saved; the golden's others are the point at which gradients are taken.
+        point = {"after1": tensors_of(out / "checkpoint-1/optimizer.safetensors"), "final": saved}
+        places["final_eval"] = places["final"]
+        for place, tensors in point.items():
+            places[place] = {PEFT + n[len("param."):]: t for n, t in tensors.items() if n.startswith("param.")}
+    if "d" in run:
+        mine = [tensors_of(out / f"checkpoint-{step}/optimizer.safetensors")["d"][0] for step in range(1, 21)]
+        held.holds("d, relative", relative(mine, run["d"]), 1e-4)
+    saved = {name: tensor for name, tensor in saved.items() if name.partition(".")[0] not in BESIDES}
     kept = [dtype.partition(":")[0] for dtype in run["state_dtypes"]]
     for state, word in STATES[ours].items():
         if state not in kept:

@@ -168,7 +168,7 @@ const Case cases[] = {
     {"OptimizerWord",
      "[optimizer]\nname = 'lino'",
      {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
-      "adafactor; got "
+      "adafactor, schedule_free_adamw, prodigy; got "
       "\"lino\"; did you mean 'lion'?"}},
     {"LionEps",
      "[optimizer]\nname = 'lion'\neps = 1e-8",
@@ -182,17 +182,17 @@ const Case cases[] = {
     {"OptimizerOfBitsandbytes",
      "[optimizer]\nname = 'paged_adamw_8bit'",
      {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
-      "adafactor; got "
+      "adafactor, schedule_free_adamw, prodigy; got "
       "\"paged_adamw_8bit\"; did you mean 'adamw_8bit'?"}},
     {"OptimizerOfTorch",
      "[optimizer]\nname = 'adamw_torch'",
      {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
-      "adafactor; got "
+      "adafactor, schedule_free_adamw, prodigy; got "
       "\"adamw_torch\"; did you mean 'adamw'?"}},
     {"PagedLion",
      "[optimizer]\nname = 'paged_lion_32bit'",
      {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
-      "adafactor; got "
+      "adafactor, schedule_free_adamw, prodigy; got "
       "\"paged_lion_32bit\"; did you mean 'lion'?"}},
     {"SizeOf8BitStatesOfLion",
      "[optimizer]\nname = 'lion'\nmin_8bit_size = 128",
@@ -242,6 +242,36 @@ const Case cases[] = {
      {"8:8: error: method = \"adalora\" is refused with adafactor: it keeps means over the rows "
       "and "
       "columns of A and B"}},
+    {"LoraPlusOfProdigy",
+     "[optimizer]\nname = 'prodigy'\n[adapter.loraplus]",
+     {"9:1: error: LoRA+ is a ratio of two learning rates, and prodigy estimates one rate for all "
+      "parameters: leave one of them out"}},
+    {"GrowthRate",
+     "[optimizer]\nname = 'prodigy'\ngrowth_rate = 0.5",
+     {"9:15: error: 'optimizer.growth_rate' must be at least 1, got 0.5"}},
+    {"DCoefOfAdamW",
+     "[optimizer]\nd_coef = 2.0",
+     {"8:10: error: 'optimizer.d_coef' is for name = \"prodigy\": leave it out"}},
+    {"ScheduleOfScheduleFree",
+     "[optimizer]\nname = 'schedule_free_adamw'\n[schedule]\nname = 'cosine'",
+     {"10:8: error: schedule_free_adamw averages in place of a schedule, and its warm-up is "
+      "'optimizer.warmup_steps': leave [schedule] out"}},
+    {"WarmupOfScheduleFree",
+     "[optimizer]\nname = 'schedule_free_adamw'\n[schedule]\nwarmup_ratio = 0.1",
+     {"10:16: error: schedule_free_adamw averages in place of a schedule, and its warm-up is "
+      "'optimizer.warmup_steps': leave [schedule] out"}},
+    {"WarmupOfTheOptimizer",
+     "[optimizer]\nwarmup_steps = 5",
+     {"8:16: error: 'optimizer.warmup_steps' is for name = \"schedule_free_adamw\": leave it out"}},
+    {"ScheduleFreeWithoutAnAverage",
+     "[optimizer]\nname = 'schedule_free_adamw'\nbetas = [0.0, 0.99]",
+     {"9:10: error: 'optimizer.betas' must have a first above 0 for schedule_free_adamw: it trains "
+      "a point between its average and what it steps with, and 0 leaves no average"}},
+    {"ScheduleFreeOfAdaLora",
+     "[optimizer]\nname = 'schedule_free_adamw'\n[adapter]\nmethod = 'adalora'",
+     {"8:8: error: method = \"adalora\" is refused with schedule_free_adamw: triplets are masked "
+      "where it trains, and the average that it saves would have them still; write another "
+      "optimizer, as in \"adamw\""}},
     {"SizeOf8BitStatesZero",
      "[optimizer]\nname = 'lion_8bit'\nmin_8bit_size = 0",
      {"9:17: error: 'optimizer.min_8bit_size' must be at least 1, got 0"}},

@@ -257,6 +257,27 @@ TEST(SpecJson, KeysOfTheOptimizer) {
   EXPECT_EQ(written["optimizer"]["beta1"], 0.9);
   EXPECT_EQ(written["schedule"], nlohmann::json({{"name", "constant"}, {"warmup_steps", 0}}));
   EXPECT_EQ(toJson(parsed(toToml(own))), toJson(own));
+  EXPECT_EQ(json("schedule_free_adamw")["optimizer"],
+            nlohmann::json({{"name", "schedule_free_adamw"},
+                            {"learning_rate", 2.5e-3},
+                            {"betas", {0.9, 0.999}},
+                            {"eps", 1e-8},
+                            {"weight_decay", 0.0},
+                            {"max_grad_norm", 1.0},
+                            {"warmup_steps", 0}}));
+  EXPECT_EQ(json("schedule_free_adamw")["schedule"],
+            nlohmann::json({{"name", "constant"}, {"warmup_steps", 0}}));
+  EXPECT_EQ(json("prodigy")["optimizer"], nlohmann::json({{"name", "prodigy"},
+                                                          {"learning_rate", 1.0},
+                                                          {"betas", {0.9, 0.999}},
+                                                          {"eps", 1e-8},
+                                                          {"weight_decay", 0.0},
+                                                          {"max_grad_norm", 1.0},
+                                                          {"d0", 1e-6},
+                                                          {"d_coef", 1.0},
+                                                          {"use_bias_correction", false},
+                                                          {"safeguard_warmup", false}}));
+  EXPECT_EQ(json("prodigy")["schedule"]["name"], "cosine");
 }
 
 // Absent at its default: run.json is that of before this key.
