@@ -148,11 +148,13 @@ def StackLaunches : Pass<"lora-stack-launches", "::mlir::ModuleOp"> {
 def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
   let summary = "50-planned: the optimizer's step as the programs @begin, @norm and @update";
   let description = [{
-    One launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span belongs to. Its body
+    Of most optimizers one launch of the family `each` over all parameters, by the table `update_spans`, which says which group each span
+    belongs to; of others several steps: means over rows, columns and parameters, sums, maps. A body
     is what compiler/optimizers/<name>.cpp writes for one element; its states become a `lora.region` each, and the numbers that the host computes
     before each update a `lora.scalar` each. States of 8 bits make two launches of one body: over the parameters that are large enough, whose
     spans come first in the table, and over the others, whose states lie in a compact region. @begin writes 0
-    into the gradients. @norm is their norm and the clip factor, summed in one order on all targets. On devices the place of the step's scalars comes with it.
+    into the gradients. @norm is their norm and the clip factor, summed in one order on all targets. On devices the place of the step's scalars comes with it. Where an average is
+    evaluated and saved in place of what is trained, @average writes it into the gradients' place, and @swap exchanges the two.
   }];
   let options = [Option<"optimizer", "optimizer", "std::string", "\"adamw\"", "its word in a spec">,
                  Option<"beta1", "beta1", "double", "0.9", "first of the betas">,
