@@ -27,6 +27,12 @@ lora.region @exp_avg state floats 256 at 1024
 lora.region @exp_avg_sq state dynamic8_unsigned 256 at 2048
 // CHECK: lora.region @exp_avg_sq_absmax state absmax 1 at 2304
 lora.region @exp_avg_sq_absmax state absmax 1 at 2304
+// CHECK: lora.region @exp_avg_sq_row state rows 20 at 2432
+lora.region @exp_avg_sq_row state rows 20 at 2432
+// CHECK: lora.region @d state one 1 at 2560 begins 5.000000e-01 : f64
+lora.region @d state one 1 at 2560 begins 0.5 : f64
+// CHECK: lora.region @z state floats 256 at 3072 begins "params"
+lora.region @z state floats 256 at 3072 begins "params"
 
 // CHECK-LABEL: lora.program update @update
 lora.program update @update() {
