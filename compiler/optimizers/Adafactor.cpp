@@ -11,9 +11,10 @@ using lora::Storage;
 // g / sqrt(v), where v is the product of what is kept of rows and columns.
 template <typename Body>
 static Element scaled(Body &of) {
-  Element ofRow = of.read("exp_avg_sq_row") / of.read("row_mean");
-  Element ofColumn = of.read("exp_avg_sq_col");
-  return of.grad() / sqrt(ofRow) / sqrt(ofColumn);
+  Element row = of.read("exp_avg_sq_row"), mean = of.read("row_mean"),
+          column = of.read("exp_avg_sq_col"), g = of.grad();
+  Element ofRow = sqrt(row / mean), ofColumn = sqrt(column);
+  return g / ofRow / ofColumn;
 }
 
 static void steps(Steps &step) {
