@@ -5,6 +5,7 @@
 #include "runtime/formats/Blocks.h"
 #include "runtime/formats/MappedFile.h"
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 #include <vector>
 
 namespace lorac::formats {
+
+class DurableFile;
 
 /// Types of values; the numbers are those in the file.
 enum class GgufType : uint32_t {
@@ -116,6 +119,8 @@ public:
   void texts(std::string key, std::span<const std::string> values);
   void floats(std::string key, std::span<const float> values);
   void integers(std::string key, std::span<const int32_t> values);
+  /// A key of another file, as it is there.
+  void copy(const Gguf &file, const GgufKey &key);
   /// `shape` row-major; `data` holds whole blocks and is copied.
   void tensor(std::string name, GgmlType type, std::vector<int64_t> shape,
               std::span<const uint8_t> data);
@@ -123,16 +128,24 @@ public:
   void tensor(std::string name, GgmlType type, std::vector<int64_t> shape,
               std::span<const float> values);
 
+  /// A tensor whose bytes, those of whole rows, are made while the file is written.
+  using Stream = std::function<Result<void>(DurableFile &file)>;
+  void tensor(std::string name, GgmlType type, std::vector<int64_t> shape, Stream stream);
+
+  /// Of a file without streams.
   std::vector<uint8_t> bytes() const;
   Result<void> write(const std::string &path) const;
 
 private:
   void head(std::string_view key, GgufType type);
+  std::vector<uint8_t> header() const;
   struct Pending {
     std::string name;
     GgmlType type;
     std::vector<int64_t> shape;
-    std::vector<uint8_t> data;
+    uint64_t size;
+    std::vector<uint8_t> data; ///< empty where `stream` gives it
+    Stream stream = {};
   };
   std::vector<uint8_t> keyBytes;
   uint64_t keyCount = 0;

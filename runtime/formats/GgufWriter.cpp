@@ -96,11 +96,22 @@ void GgufWriter::integers(std::string key, std::span<const int32_t> values) {
     put(keyBytes, value);
 }
 
+void GgufWriter::copy(const Gguf &file, const GgufKey &key) {
+  head(key.name, key.type);
+  if (key.type == GgufType::Array) {
+    put(keyBytes, uint32_t(key.element));
+    put(keyBytes, key.count);
+  }
+  const std::span<const uint8_t> value = file.mapped()->bytes().subspan(key.offset, key.size);
+  keyBytes.insert(keyBytes.end(), value.begin(), value.end());
+}
+
 void GgufWriter::tensor(std::string name, GgmlType type, std::vector<int64_t> shape,
                         std::span<const uint8_t> data) {
   assert(int64_t(data.size()) == rowBytes(type, int64_t(valuesOf(shape))) &&
          "whole blocks of the shape");
-  pending.push_back({std::move(name), type, std::move(shape), {data.begin(), data.end()}});
+  pending.push_back(
+      {std::move(name), type, std::move(shape), data.size(), {data.begin(), data.end()}});
 }
 
 void GgufWriter::tensor(std::string name, GgmlType type, std::vector<int64_t> shape,
@@ -108,10 +119,18 @@ void GgufWriter::tensor(std::string name, GgmlType type, std::vector<int64_t> sh
   assert(values.size() == valuesOf(shape) && "one value for each element of the shape");
   std::vector<uint8_t> data(size_t(rowBytes(type, int64_t(values.size()))));
   encodeRow(type, values.data(), data.data(), int64_t(values.size()));
-  pending.push_back({std::move(name), type, std::move(shape), std::move(data)});
+  const uint64_t size = data.size();
+  pending.push_back({std::move(name), type, std::move(shape), size, std::move(data)});
 }
 
-std::vector<uint8_t> GgufWriter::bytes() const {
+void GgufWriter::tensor(std::string name, GgmlType type, std::vector<int64_t> shape,
+                        Stream stream) {
+  const auto size = uint64_t(rowBytes(type, int64_t(valuesOf(shape))));
+  pending.push_back({std::move(name), type, std::move(shape), size, {}, std::move(stream)});
+}
+
+/// What stands before the tensors' data, padded.
+std::vector<uint8_t> GgufWriter::header() const {
   std::vector<uint8_t> out = {'G', 'G', 'U', 'F'};
   put(out, uint32_t(3));
   put(out, uint64_t(pending.size()));
@@ -125,19 +144,33 @@ std::vector<uint8_t> GgufWriter::bytes() const {
       put(out, uint64_t(*dim));
     put(out, uint32_t(tensor.type));
     put(out, offset);
-    checkedAlignUp(offset + tensor.data.size(), alignment, offset);
-  }
-  for (const Pending &tensor : pending) {
-    pad(out);
-    out.insert(out.end(), tensor.data.begin(), tensor.data.end());
+    checkedAlignUp(offset + tensor.size, alignment, offset);
   }
   pad(out);
   return out;
 }
 
+std::vector<uint8_t> GgufWriter::bytes() const {
+  std::vector<uint8_t> out = header();
+  for (const Pending &tensor : pending) {
+    assert(!tensor.stream && "nothing streams into memory");
+    out.insert(out.end(), tensor.data.begin(), tensor.data.end());
+    pad(out);
+  }
+  return out;
+}
+
 Result<void> GgufWriter::write(const std::string &path) const {
-  const std::vector<uint8_t> all = bytes();
-  return writeDurably(path, {reinterpret_cast<const char *>(all.data()), all.size()});
+  LORAC_TRY_ASSIGN(DurableFile file, DurableFile::create(path));
+  const std::vector<uint8_t> head = header();
+  LORAC_TRY(file.write(head.data(), head.size()));
+  for (const Pending &tensor : pending) {
+    LORAC_TRY(tensor.stream ? tensor.stream(file)
+                            : file.write(tensor.data.data(), tensor.data.size()));
+    const std::vector<uint8_t> rest(size_t(-tensor.size % alignment));
+    LORAC_TRY(file.write(rest.data(), rest.size()));
+  }
+  return file.commit();
 }
 
 } // namespace lorac::formats

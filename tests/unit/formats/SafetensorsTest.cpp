@@ -2,6 +2,7 @@
 #include "runtime/formats/Safetensors.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/HfConfig.h"
+#include "runtime/formats/SafetensorsWriter.h"
 #include "tests/unit/formats/Support.h"
 
 #include <sys/stat.h>
@@ -54,6 +55,31 @@ TEST(Safetensors, writesWhatItReads) {
   EXPECT_EQ(take(file.floats("one \"quoted\" Ünï")), std::vector<float>{1.5f});
   for (const TensorInfo &tensor : file.tensors())
     EXPECT_EQ(tensor.offset % uint64_t(dtypeSize(tensor.dtype)), 0u) << tensor.name;
+}
+
+TEST(Safetensors, shardsAreOneModel) {
+  const auto tensor = [](const std::string &name, float value) {
+    return StreamedTensor{name, DType::F32, {2}, [value](DurableFile &file) {
+                            const float values[] = {value, -value};
+                            return file.write(values, sizeof values);
+                          }};
+  };
+  for (const uint64_t shardBytes : {16, 1000}) {
+    TempFolder folder;
+    ShardWriter writer(folder.path, shardBytes);
+    take(writer.add({tensor("a", 1), tensor("b", 2), tensor("c", 3)})); // larger than a shard
+    take(writer.add({tensor("d", 4)}));
+    take(writer.add({tensor("e", 5)}));
+    std::map<std::string, std::string> hashes;
+    take(writer.finish(hashes));
+    EXPECT_EQ(hashes.size(), shardBytes == 16 ? 3u : 1u); // the index too
+    for (const auto &[name, hash] : hashes)
+      EXPECT_EQ(take(hashFile(folder / name)), hash) << name;
+    const std::vector<Safetensors> shards = take(openSafetensorsFolder(folder.path));
+    ASSERT_EQ(shards.size(), shardBytes == 16 ? 2u : 1u);
+    EXPECT_EQ(take(shards.front().floats("b")), (std::vector<float>{2, -2}));
+    EXPECT_EQ(take(shards.back().floats("e")), (std::vector<float>{5, -5}));
+  }
 }
 
 /// Two shards and their index.
