@@ -39,16 +39,19 @@ Result<void> applyNeighbours(const fs::path &folder, VocabularyData &data) {
   return {};
 }
 
-Result<Tokenizer> loadJson(const fs::path &path, const formats::MappedFile &file) {
-  auto data = readTokenizerJson(textOf(file));
-  if (!data)
-    return inFile(path.string(), data.error());
-  if (Result<void> done = applyNeighbours(path.parent_path(), *data); !done)
-    return done.error();
-  return Tokenizer::fromData(std::move(*data));
-}
-
 } // namespace
+
+Result<VocabularyData> tok::loadTokenizerJson(const std::string &path) {
+  auto file = formats::MappedFile::open(path);
+  if (!file)
+    return file.error();
+  auto data = readTokenizerJson(textOf(**file));
+  if (!data)
+    return inFile(path, data.error());
+  if (Result<void> done = applyNeighbours(fs::path(path).parent_path(), *data); !done)
+    return done.error();
+  return data;
+}
 
 Result<Tokenizer> Tokenizer::load(const std::string &path) {
   std::error_code ignored;
@@ -76,7 +79,8 @@ Result<Tokenizer> Tokenizer::load(const std::string &path) {
                             ? "is neither a GGUF file nor a tokenizer.json"
                             : what + ", where a tokenizer.json or a GGUF file was expected"),
                    Exit::ForeignFile};
-    return loadJson(path, **file);
+    auto data = loadTokenizerJson(path);
+    return data ? Result<Tokenizer>(fromData(std::move(*data))) : data.error();
   }
   auto gguf = formats::Gguf::parse(*file, formats::GgufParts::Keys);
   if (!gguf)

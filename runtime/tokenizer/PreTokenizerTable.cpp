@@ -156,6 +156,13 @@ Result<PreTokenizer> splitStep(const char *pattern) {
 
 } // namespace
 
+std::vector<std::string_view> preTokenizerNames() {
+  std::vector<std::string_view> names;
+  for (const Row &row : rows())
+    names.push_back(row.names.front());
+  return names;
+}
+
 Result<void> applyPreTokenizer(std::string_view name, VocabularyData &data) {
   std::string known;
   for (const Row &row : rows()) {

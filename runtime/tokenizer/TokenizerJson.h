@@ -3,6 +3,7 @@
 
 #include "runtime/tokenizer/Vocabulary.h"
 
+#include <string>
 #include <string_view>
 
 namespace lorac::tok {
@@ -11,6 +12,8 @@ namespace lorac::tok {
 /// "added_tokens" together, and merges must join tokens to a token. Messages name the field;
 /// the caller adds the file. Exit::ForeignFile.
 Result<VocabularyData> readTokenizerJson(std::string_view text);
+/// The same of a file, with what lies beside it: special_tokens_map.json and tokenizer_config.json.
+Result<VocabularyData> loadTokenizerJson(const std::string &path);
 
 /// Takes bos_token, eos_token, add_bos_token and add_eos_token from a tokenizer_config.json (the
 /// first two also from a special_tokens_map.json) that lies beside it; absent keys change nothing.
