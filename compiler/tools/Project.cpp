@@ -77,6 +77,7 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       diags.error(spec.model.source.range, whole.error().message);
       return whole.error().code;
     }
+  out.source = source.source;
   out.identity = identityOf(*described, model, source.source.get());
   if (source.source)
     if (Result<void> known = formats::checkIdentity(*source.source, out.identity); !known) {
@@ -166,6 +167,18 @@ Exit loadSpecModel(const std::string &specPath, BaseModel &out, dsl::Diagnostics
     return Exit::Refused;
   SourceFacts source;
   return bindModel(specPath, spec, source, out, diags);
+}
+
+Exit loadSpecModel(const SpecInput &input, dsl::Spec &spec, BaseModel &out,
+                   dsl::Diagnostics &diags) {
+  const std::vector<dsl::Override> changes = overrides(input, diags);
+  if (diags.hasErrors())
+    return Exit::Usage;
+  spec = dsl::loadSpec(input.path, changes, diags);
+  if (diags.hasErrors())
+    return Exit::Refused;
+  SourceFacts source;
+  return bindModel(input.path, spec, source, out, diags);
 }
 
 } // namespace lorac::tools

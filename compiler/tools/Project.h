@@ -9,6 +9,7 @@
 #include "runtime/formats/WeightFormat.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,11 +45,16 @@ struct BaseModel {
   dsl::BoundModel model;
   formats::ModelIdentity identity;
   std::string ggufArchitecture; ///< general.architecture
+  /// Its files; null: the spec draws its weights.
+  std::shared_ptr<const formats::ModelSource> source;
 };
 
 /// A model alone, from its files.
 Exit loadModel(const std::string &path, BaseModel &out, dsl::Diagnostics &diags);
 /// The model of a spec, without its data.
 Exit loadSpecModel(const std::string &specPath, BaseModel &out, dsl::Diagnostics &diags);
+/// The same of a spec that is changed from outside; `spec` is what it then says.
+Exit loadSpecModel(const SpecInput &input, dsl::Spec &spec, BaseModel &out,
+                   dsl::Diagnostics &diags);
 
 } // namespace lorac::tools
