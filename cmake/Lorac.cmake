@@ -24,7 +24,6 @@ find_package(GTest REQUIRED)
 # Imported targets are seen below the list that finds them: those that several folders link are found here.
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
-pkg_check_modules(LORAC_DSL_PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
 # Warnings are for our own code; libraries come in as SYSTEM.
 add_library(LoracFlags INTERFACE)

@@ -58,6 +58,14 @@ private:
       diags.error(a.useDora.range,
                   "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
                   "and PEFT's files of it no place for them; leave it out");
+    auto ruled = [&](const SourceRange &range, const char *key) {
+      if (range)
+        diags.error(range, std::string("'") + key +
+                               "' is for method = \"lora\": give modules values of their own by "
+                               "[[adapter.rule]]");
+    };
+    ruled(a.rankPattern.range, "rank_pattern");
+    ruled(a.alphaPattern.range, "alpha_pattern");
   }
 
   void ranks() {

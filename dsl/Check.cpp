@@ -1,8 +1,8 @@
 #include "dsl/Check.h"
 
-#include "dsl/ModulePattern.h"
 #include "dsl/Text.h"
 #include "runtime/formats/DataName.h"
+#include "runtime/formats/ModulePattern.h"
 
 #include <algorithm>
 #include <cctype>
@@ -22,6 +22,15 @@ public:
   }
   void operator()(const char *key, Field<double> &field, const About &about) {
     check(key, field, about);
+  }
+  void operator()(const char *key, Field<std::vector<Field<int64_t>>> &field, const About &about) {
+    for (Field<int64_t> &each : field.value)
+      check(key, each, about);
+  }
+  template <class T>
+  void operator()(const char *key, Field<Patterns<T>> &field, const About &about) {
+    for (PatternEntry<T> &entry : field.value)
+      check(key + ("." + printable(entry.pattern)), entry.value, about);
   }
   void operator()(const char *, auto &, const About &) {}
   void pair(const char *key, Field<double> &first, Field<double> &second, const About &about) {
@@ -47,10 +56,10 @@ public:
   }
 
 private:
-  std::string full(const char *key) const { return (name.empty() ? "" : name + ".") + key; }
+  std::string full(const std::string &key) const { return (name.empty() ? "" : name + ".") + key; }
 
   template <class T>
-  void check(const char *key, Field<T> &field, const About &about) {
+  void check(const std::string &key, Field<T> &field, const About &about) {
     const Bounds &b = about.bounds;
     if (!about.written || !field.given() || field.refused || b.fit(*field))
       return;
@@ -148,19 +157,57 @@ private:
                       "round; write \"auto\" or \"f32\"");
   }
 
-  void patterns(const std::string &key, const std::vector<Field<std::string>> &list) {
-    for (const Field<std::string> &text : list) {
-      std::string error;
-      if (text->empty())
-        diags.error(text.range, "'" + key + "' has an empty pattern");
-      else if (!ModulePattern::compile(*text, error))
-        diags.error(text.range, "'" + printable(*text) + "' is not a regular expression: " + error);
-    }
+  using Kind = formats::ModulePattern::Kind;
+
+  void pattern(const std::string &key, const std::string &text, const SourceRange &range,
+               Kind kind) {
+    if (text.empty())
+      diags.error(range, "'" + key + "' has an empty pattern");
+    else if (auto pattern = formats::ModulePattern::compile(text, kind); !pattern)
+      diags.error(range, "'" + printable(text) + "' is not " +
+                             (kind == Kind::Name ? "a module's name: " : "a regular expression: ") +
+                             pattern.error().message);
+  }
+  void patterns(const std::string &key, const std::vector<Field<std::string>> &list, Kind kind) {
+    for (const Field<std::string> &text : list)
+      pattern(key, *text, text.range, kind);
+  }
+  void names(const std::string &key, const ModuleNames &names) {
+    patterns(key, names.texts, names.isList ? Kind::Name : Kind::Whole);
+  }
+
+  /// Which layers are asked for, as PEFT takes it.
+  void layers() {
+    const AdapterSpec &a = spec.adapter;
+    const auto &layers = a.layersToTransform;
+    if (a.layersPattern.given() && !layers.given())
+      diags.error(a.layersPattern.range,
+                  "'layers_pattern' says nothing without 'layers_to_transform': name the layers "
+                  "there, or leave it out");
+    const ModuleNames &targets = *a.targetModules;
+    const bool isAll = std::any_of(targets.texts.begin(), targets.texts.end(),
+                                   [](const auto &text) { return *text == "all-linear"; });
+    if (layers.given() && !a.targetModules.refused && (!targets.isList || isAll))
+      diags
+          .error(layers.range,
+                 "'layers_to_transform' is for a list of names in 'target_modules', as in "
+                 "[\"q_proj\", \"v_proj\"]: write such a list, or a regular expression that says "
+                 "the layers itself, as in '.*\\.layers\\.[01]\\..*'")
+          .note(a.targetModules.range ? a.targetModules.range : a.range,
+                a.targetModules.given() ? "'target_modules' is here"
+                                        : "'target_modules' is \"all-linear\", its default");
+    patterns("adapter.layers_pattern", *a.layersPattern, Kind::Ending);
   }
 
   void adapter() {
     const AdapterSpec &a = spec.adapter;
-    patterns("adapter.target_modules", *a.targetModules);
+    names("adapter.target_modules", *a.targetModules);
+    names("adapter.exclude_modules", *a.excludeModules);
+    layers();
+    for (const auto &entry : *a.rankPattern)
+      pattern("adapter.rank_pattern", entry.pattern, entry.keyRange, Kind::Ending);
+    for (const auto &entry : *a.alphaPattern)
+      pattern("adapter.alpha_pattern", entry.pattern, entry.keyRange, Kind::Ending);
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
       diags.error(a.initFrom.range,
                   "'adapter.init_from' is empty: name an adapter's folder or leave it out");
@@ -172,7 +219,7 @@ private:
                !rule.minR.given() && !rule.maxR.given())
         diags.error(rule.range,
                     "a rule that changes nothing: give it 'r', 'lora_alpha' or 'lora_dropout'");
-      patterns("adapter.rule.modules", *rule.modules);
+      patterns("adapter.rule.modules", *rule.modules, Kind::Ending);
     }
   }
 

@@ -32,14 +32,14 @@ struct AdapterChoice {
   double alpha = 0;
   double dropout = 0;
   double scale = 0;  ///< alpha/r, alpha/sqrt(r) with use_rslora, alpha/(r + 1e-5) of AdaLoRA
-  SourceRange range; ///< what chose it: the pattern of target_modules, or the rule's modules
+  SourceRange range; ///< what chose it: target_modules, or what refined it last
   Field<int64_t> minR, maxR; ///< AdaLoRA: bounds of the live rank; maxR not given: r
   int64_t most() const { return maxR.given() ? *maxR : r; }
 };
 
-/// Which of `modules` (BoundModel::adaptableModules) get an adapter, in their order. Patterns are
-/// regular expressions that must match as `(.*\.)?(PATTERN)$` does; one that matches nothing is an
-/// error. Modules with r = 0 are left out.
+/// Which of `modules` (BoundModel::adaptableModules) get an adapter, in their order: as PEFT has it
+/// (runtime/formats/ModulePattern.h), and then by the rules. A name, a pattern or a layer that
+/// chooses nothing is an error; what refines nothing is a warning. Modules with r = 0 are left out.
 std::vector<AdapterChoice>
 resolveAdapters(const Spec &spec, const std::vector<std::string> &modules, Diagnostics &diags);
 

@@ -55,6 +55,44 @@ public:
   void operator()(const char *key, Field<std::vector<Field<std::string>>> &field, const About &) {
     toml.strings(key, field);
   }
+  void operator()(const char *key, Field<std::vector<Field<int64_t>>> &field, const About &) {
+    toml.integers(key, field);
+  }
+  void operator()(const char *key, Field<ModuleNames> &field, const About &) {
+    Field<std::vector<Field<std::string>>> texts;
+    toml.strings(key, texts);
+    if (!texts.given())
+      return;
+    const bool isList = !toml.any(key)->value.isString();
+    field = {{std::move(texts.value), isList}, texts.range, texts.refused};
+  }
+  template <class T>
+  void operator()(const char *key, Field<Patterns<T>> &field, const About &) {
+    const TomlValue *table = toml.table(key);
+    if (!table)
+      return;
+    field.range = table->range;
+    for (const TomlEntry &entry : table->entries) {
+      const TomlValue &value = entry.value;
+      const bool isInteger = value.kind == TomlValue::Kind::Integer;
+      PatternEntry<T> read{entry.key, entry.keyRange, {}};
+      if (isInteger)
+        read.value = {static_cast<T>(value.integer), value.range};
+      else if (value.kind == TomlValue::Kind::Float && std::is_floating_point_v<T>)
+        read.value = {static_cast<T>(value.number), value.range};
+      else if (value.isTable()) {
+        context.diags.error(entry.keyRange, "'" + printable(entry.key) + "' in '" + toml.full(key) +
+                                                "' is a table: put quotes around a pattern that "
+                                                "has dots, as in \"mlp.up_proj\" = 4");
+        continue;
+      } else {
+        mustBe(key + ("." + printable(entry.key)), value,
+               std::is_floating_point_v<T> ? "a number" : "an integer");
+        continue;
+      }
+      field.value.push_back(std::move(read));
+    }
+  }
   template <class E>
   void operator()(const char *key, Field<E> &field, const About &) {
     E values[std::size(Words<E>::list)];

@@ -43,8 +43,21 @@ public:
                   const About &about) {
     add(key, Type::Texts, field, about);
   }
+  void operator()(const char *key, const Field<std::vector<Field<int64_t>>> &field,
+                  const About &about) {
+    add(key, Type::Integers, field, about);
+  }
+  void operator()(const char *key, const Field<ModuleNames> &field, const About &about) {
+    add(key, Type::Texts, field, about);
+  }
   void operator()(const char *key, const Field<uint64_t> &field, const About &about) {
     add(key, Type::Bytes, field, about);
+  }
+  void operator()(const char *key, const Field<Patterns<int64_t>> &, const About &about) {
+    own.keys.push_back({key, Type::IntegersByPattern, {}, "", about});
+  }
+  void operator()(const char *key, const Field<Patterns<double>> &, const About &about) {
+    own.keys.push_back({key, Type::NumbersByPattern, {}, "", about});
   }
   void operator()(const char *key, const Field<std::vector<ShapeEntry>> &, const About &about) {
     own.keys.push_back({key, Type::Shape, {}, "", about});
@@ -114,8 +127,14 @@ std::string typeText(const SchemaKey &key) {
     return "true or false";
   case Type::Integer:
     return "integer";
+  case Type::Integers:
+    return "integer, or a list";
+  case Type::IntegersByPattern:
+    return "table of integers";
   case Type::Number:
     return "number";
+  case Type::NumbersByPattern:
+    return "table of numbers";
   case Type::Text:
     return "text";
   case Type::Texts:
@@ -143,7 +162,9 @@ std::string defaultText(const SchemaKey &key) {
 
 Json typeJson(const SchemaKey &key) {
   const Json text = {{"type", "string"}};
-  Json number = {{"type", key.type == Type::Integer ? "integer" : "number"}};
+  const bool isInteger = key.type == Type::Integer || key.type == Type::Integers ||
+                         key.type == Type::IntegersByPattern;
+  Json number = {{"type", isInteger ? "integer" : "number"}};
   const Bounds &b = key.about.bounds;
   if (std::isfinite(b.low))
     number[b.lowIn ? "minimum" : "exclusiveMinimum"] = Json::parse(dsl::number(b.low));
@@ -164,6 +185,11 @@ Json typeJson(const SchemaKey &key) {
     return text;
   case Type::Texts:
     return {{"anyOf", {text, {{"type", "array"}, {"items", text}, {"minItems", 1}}}}};
+  case Type::Integers:
+    return {{"anyOf", {number, {{"type", "array"}, {"items", number}, {"minItems", 1}}}}};
+  case Type::IntegersByPattern:
+  case Type::NumbersByPattern:
+    return {{"type", "object"}, {"additionalProperties", number}};
   case Type::Pair:
     return {{"type", "array"}, {"items", number}, {"minItems", 2}, {"maxItems", 2}};
   case Type::Bytes:

@@ -10,7 +10,20 @@
 namespace lorac::dsl {
 
 struct SchemaKey {
-  enum class Type { Truth, Integer, Number, Text, Texts, Word, Pair, Bytes, Shape };
+  enum class Type {
+    Truth,
+    Integer,
+    Integers,
+    IntegersByPattern,
+    Number,
+    NumbersByPattern,
+    Text,
+    Texts,
+    Word,
+    Pair,
+    Bytes,
+    Shape
+  };
   std::string name;
   Type type = Type::Text;
   std::vector<std::string> words; ///< of Type::Word

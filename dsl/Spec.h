@@ -7,7 +7,8 @@
 // visitor of `keys`: Parse.cpp, Check.cpp, SpecToml.cpp, SpecJson.cpp, Schema.cpp (docs/spec.md and
 // the JSON Schema), and runtime/train/RunConfig.cpp, which reads run.json. A visitor has
 //   v(name, field, about)       for Field<T> of bool, int64_t, double, string, an enum with Words,
-//                               uint64_t (bytes), a list of texts, the entries of a shape
+//                               uint64_t (bytes), a list of texts or integers, names of modules,
+//                               numbers by pattern, the entries of a shape
 //   v.pair(name, first, second, about)
 //   v.table(name, table, about) for a table and for std::optional of one
 //   v.tables(name, list, about)
@@ -164,6 +165,24 @@ struct ShapeEntry {
   SourceRange keyRange, range;
 };
 
+/// Modules as PEFT names them: a list of names, each a module's whole or its end behind a dot; or
+/// one regular expression that matches whole names, or "all-linear".
+struct ModuleNames {
+  std::vector<Field<std::string>> texts;
+  bool isList = true; ///< else there is one text
+};
+
+/// Numbers by pattern: a regular expression that matches the end of a module's name. Of several the
+/// first that matches counts, so their order stays.
+template <class T>
+struct PatternEntry {
+  std::string pattern;
+  SourceRange keyRange;
+  Field<T> value;
+};
+template <class T>
+using Patterns = std::vector<PatternEntry<T>>;
+
 /// `[model]`: `source`, or `architecture` and `shape` (then weights are drawn from `train.seed`).
 struct ModelSpec {
   Field<std::string> source;
@@ -219,7 +238,9 @@ struct AdapterRule {
 
   static void keys(auto &v, auto &t) {
     v("modules", t.modules,
-      {.means = "the modules that the rule is for, as in target_modules", .required = true});
+      {.means = "the modules that the rule is for: \"all-linear\", or regular expressions as the "
+                "keys of rank_pattern",
+       .required = true});
     v("r", t.r,
       {.means = "their rank, of AdaLoRA the initial one; 0: no adapter",
        .bounds = rank(0),
@@ -313,8 +334,13 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   Field<bool> useDora{false};
-  /// "all-linear" or patterns; resolveAdapters (Check.h) says which modules they are.
-  Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
+  /// resolveAdapters (Check.h) says which modules they are.
+  Field<ModuleNames> targetModules{{{{"all-linear"}}, false}};
+  Field<ModuleNames> excludeModules;
+  Field<std::vector<Field<int64_t>>> layersToTransform;
+  Field<std::vector<Field<std::string>>> layersPattern;
+  Field<Patterns<int64_t>> rankPattern;
+  Field<Patterns<double>> alphaPattern;
   Field<std::string> initFrom;
   std::vector<AdapterRule> rules;
   std::optional<AdaLoraSpec> adalora; ///< there with method = "adalora"
@@ -337,13 +363,36 @@ struct AdapterSpec {
       {.means = "DoRA: a trained norm for each row of W + s·B·A",
        .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
     v("target_modules", t.targetModules,
-      {.means = "\"all-linear\", or regular expressions that match the end of a module's name"});
+      {.means = "which modules get an adapter: \"all-linear\"; names, each a module's whole or its "
+                "end behind a dot; or one regular expression that matches whole names"});
+    v("exclude_modules", t.excludeModules,
+      {.means = "which of them get none: names or a regular expression, as in target_modules",
+       .written = t.excludeModules.given()});
+    v("layers_to_transform", t.layersToTransform,
+      {.means = "the layers, from 0 on, in which target_modules' list counts",
+       .bounds = within(0, MaxCount),
+       .written = t.layersToTransform.given()});
+    v("layers_pattern", t.layersPattern,
+      {.means =
+           "what stands before the number of a layer in a module's name, as \"layers\", where a "
+           "name has several numbers",
+       .written = t.layersPattern.given()});
+    v("rank_pattern", t.rankPattern,
+      {.means = "ranks of some modules, by regular expressions that match the end of a name; the "
+                "first that matches counts",
+       .bounds = rank(1),
+       .written = t.rankPattern.given()});
+    v("alpha_pattern", t.alphaPattern,
+      {.means = "lora_alpha of some modules, in the same way",
+       .bounds = above(0),
+       .written = t.alphaPattern.given()});
     v("init_from", t.initFrom,
       {.means = "go on with this adapter: a folder in PEFT's layout or a safetensors file",
        .written = t.initFrom.given(),
        .isPath = true});
     v.tables("rule", t.rules,
-             {.means = "other values for some modules; of several rules the last wins, key by key",
+             {.means = "other values for some modules, whatever the patterns say; of several rules "
+                       "the last wins, key by key",
               .written = !t.rules.empty()});
     v.table("loraplus", t.loraplus,
             {.means = "LoRA+: B learns faster than A", .written = t.loraplus.has_value()});

@@ -34,9 +34,6 @@ public:
       out[key] = about.isPath ? spec.resolve(*field) : *field;
     else
       set(out[key], *field, about);
-    // As PEFT writes it; the modules of a rule are a list whatever they are.
-    if (std::string_view(key) == "target_modules" && out[key] == Json::array({"all-linear"}))
-      out[key] = "all-linear";
     if (about.stated && !field.given())
       out[key + std::string("_stated")] = false;
   }
@@ -69,6 +66,23 @@ private:
   static void set(Json &to, const std::vector<ShapeEntry> &entries, const About &) {
     for (const ShapeEntry &entry : entries)
       std::visit([&](const auto &value) { to[entry.key] = value; }, entry.value);
+  }
+  static void set(Json &to, const std::vector<Field<int64_t>> &integers, const About &) {
+    to = Json::array();
+    for (const Field<int64_t> &integer : integers)
+      to.push_back(*integer);
+  }
+  void set(Json &to, const ModuleNames &names, const About &about) const {
+    set(to, names.texts, about);
+    if (!names.isList || to == Json::array({"all-linear"})) // as PEFT writes it
+      to = Json(to.at(0));
+  }
+  /// Pairs, in which the order counts for the fingerprint too.
+  template <class T>
+  static void set(Json &to, const Patterns<T> &patterns, const About &) {
+    to = Json::array();
+    for (const PatternEntry<T> &entry : patterns)
+      to.push_back(Json::array({entry.pattern, *entry.value}));
   }
   void set(Json &to, const std::vector<Field<std::string>> &texts, const About &about) const {
     to = Json::array();

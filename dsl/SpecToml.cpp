@@ -35,11 +35,19 @@ std::string tomlText(std::string_view value) {
   return out + "\"";
 }
 
-std::string tomlText(const std::vector<Field<std::string>> &values) {
+template <class T>
+static std::string listText(const std::vector<Field<T>> &values) {
   std::string out;
-  for (const Field<std::string> &value : values)
+  for (const Field<T> &value : values)
     out += (out.empty() ? "" : ", ") + tomlText(*value);
   return "[" + out + "]";
+}
+
+std::string tomlText(const std::vector<Field<std::string>> &values) { return listText(values); }
+std::string tomlText(const std::vector<Field<int64_t>> &values) { return listText(values); }
+
+std::string tomlText(const ModuleNames &names) {
+  return names.isList || names.texts.empty() ? listText(names.texts) : tomlText(*names.texts[0]);
 }
 
 namespace {
@@ -76,6 +84,14 @@ public:
     } else {
       out += line(key, tomlText(*field), field.range);
     }
+  }
+  template <class T>
+  void operator()(const char *key, const Field<Patterns<T>> &field, const About &about) {
+    if (!isWritten(about))
+      return;
+    inner += "\n[" + name + "." + key + "]\n";
+    for (const PatternEntry<T> &entry : *field)
+      inner += line(tomlText(entry.pattern), tomlText(*entry.value), entry.value.range);
   }
   void pair(const char *key, const Field<double> &first, const Field<double> &second,
             const About &about) {

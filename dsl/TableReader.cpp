@@ -80,27 +80,38 @@ void TableReader::string(std::string_view key, Field<std::string> &field) {
   field = {entry->value.text, entry->value.range};
 }
 
-void TableReader::strings(std::string_view key, Field<std::vector<Field<std::string>>> &field) {
+template <class T>
+void TableReader::list(std::string_view key, Field<std::vector<Field<T>>> &field,
+                       TomlValue::Kind kind, T TomlValue::*member, std::string_view expected) {
   const TomlEntry *entry = any(key);
   if (!entry)
     return;
   const TomlValue &value = entry->value;
   field.value.clear();
   field.range = value.range;
-  if (value.isString()) {
-    field.value.push_back({value.text, value.range});
+  if (value.kind == kind) {
+    field.value.push_back({value.*member, value.range});
     return;
   }
   if (value.kind != TomlValue::Kind::Array)
-    return refuse(key, value, "a string or an array of strings", field);
+    return refuse(key, value, expected, field);
   if (value.elements.empty())
     context.diags.error(value.range, "'" + full(key) + "' is an empty array: name at least one");
   for (const TomlValue &element : value.elements) {
-    if (element.isString())
-      field.value.push_back({element.text, element.range});
+    if (element.kind == kind)
+      field.value.push_back({element.*member, element.range});
     else
-      wrongType(key, element, "a string or an array of strings");
+      wrongType(key, element, expected);
   }
+}
+
+void TableReader::strings(std::string_view key, Field<std::vector<Field<std::string>>> &field) {
+  list(key, field, TomlValue::Kind::String, &TomlValue::text, "a string or an array of strings");
+}
+
+void TableReader::integers(std::string_view key, Field<std::vector<Field<int64_t>>> &field) {
+  list(key, field, TomlValue::Kind::Integer, &TomlValue::integer,
+       "an integer or an array of integers");
 }
 
 const TomlValue *TableReader::table(std::string_view key) {

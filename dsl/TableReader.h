@@ -28,6 +28,8 @@ public:
   void string(std::string_view key, Field<std::string> &field);
   /// A string or an array of strings.
   void strings(std::string_view key, Field<std::vector<Field<std::string>>> &field);
+  /// An integer or an array of integers.
+  void integers(std::string_view key, Field<std::vector<Field<int64_t>>> &field);
 
   /// One of the words that `toString` knows.
   template <class E>
@@ -61,6 +63,9 @@ public:
   SourceRange range() const { return source ? source->range : SourceRange{}; }
 
 private:
+  template <class T>
+  void list(std::string_view key, Field<std::vector<Field<T>>> &field, TomlValue::Kind kind,
+            T TomlValue::*member, std::string_view expected);
   int indexOf(std::string_view key, const Field<std::string> &text,
               std::span<const std::string> words);
   std::string elsewhere(const std::string &key) const;

@@ -15,6 +15,8 @@ std::string tomlText(double value);
 std::string tomlText(std::string_view value);
 inline std::string tomlText(const std::string &value) { return tomlText(std::string_view(value)); }
 std::string tomlText(const std::vector<Field<std::string>> &values);
+std::string tomlText(const std::vector<Field<int64_t>> &values);
+std::string tomlText(const ModuleNames &names);
 template <class E>
   requires requires { Words<E>::list; }
 std::string tomlText(E value) {

@@ -64,10 +64,9 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   const formats::AdapterModule &first = adapter.modules.front();
   spec.r = {first.rank, range};
   spec.loraAlpha = {alphaOf(first), range};
-  spec.targetModules.value.clear();
-  spec.targetModules.range = range;
+  spec.targetModules = {{}, range};
   for (const formats::AdapterModule &module : adapter.modules) {
-    spec.targetModules.value.push_back({module.module, range});
+    spec.targetModules.value.texts.push_back({module.module, range});
     if (module.rank == *spec.r && alphaOf(module) == *spec.loraAlpha)
       continue;
     dsl::AdapterRule &rule = spec.rules.emplace_back();

@@ -14,6 +14,8 @@ namespace lorac::formats {
 namespace {
 
 constexpr uint64_t longestConfig = 16 << 20;
+/// Each module is asked of each: regular expressions are few, however long the file.
+constexpr size_t mostRegexes = 100;
 constexpr int64_t latestStep = int64_t(1) << 53;
 
 /// Keys that change the result when they are set to anything, and that this version does not know.
@@ -155,7 +157,7 @@ std::string ConfigWalk::take(JsonPath path, const JsonEvent &event) {
     }
     if (path.size() > 2 || !isNumber(event))
       return fmt::format("'{}' gives '{}' no number", key, shown(path[1]));
-    config.alphas.emplace_back(path[1], event.number);
+    config.alphas.push_back({path[1], event.number});
     return "";
   }
   if (path.size() > 1)
@@ -218,24 +220,17 @@ std::string ConfigWalk::takeStart(const JsonEvent &event) {
   return fmt::format("'init_lora_weights' is '{}', which this version does not know", shown(start));
 }
 
-/// PEFT's rule `(.*\.)?(KEY)$` for keys that are paths: dots match any character. Other regular
-/// expressions are refused by `isPath` first: a foreign file brings no pattern of its own.
-bool isPath(std::string_view key) {
-  return key.find_first_of("*+?()[]{}|^$\\") == std::string_view::npos && !key.empty();
-}
-bool matches(std::string_view key, std::string_view module) {
-  if (module.size() < key.size() ||
-      (module.size() > key.size() && module[module.size() - key.size() - 1] != '.'))
-    return false;
-  const std::string_view tail = module.substr(module.size() - key.size());
-  return std::equal(key.begin(), key.end(), tail.begin(),
-                    [](char k, char m) { return k == '.' || k == m; });
-}
-double patternValue(const std::vector<std::pair<std::string, double>> &patterns,
-                    const std::string &module, double otherwise) {
-  for (const auto &[key, value] : patterns)
-    if (matches(key, module))
-      return value;
+Result<double> patternValue(const std::vector<PatternValue> &patterns, const std::string &module,
+                            double otherwise, const std::string &path) {
+  for (const PatternValue &each : patterns) {
+    Result<bool> matches = each.pattern.matches(module);
+    if (!matches)
+      return Error{fmt::format("'{}': the pattern '{}' fails: {}", path, shown(each.key),
+                               matches.error().message),
+                   Exit::ForeignFile};
+    if (*matches)
+      return each.value;
+  }
   return otherwise;
 }
 
@@ -276,13 +271,21 @@ std::string ConfigWalk::finish() {
   if (!wrongForLora.empty())
     return wrongForLora;
   for (auto &[key, rank] : ranks)
-    config.ranks.emplace_back(std::move(key), double(rank.count));
-  for (const auto *patterns : {&config.ranks, &config.alphas})
-    for (const auto &[key, value] : *patterns)
-      if (!isPath(key))
-        return fmt::format("the pattern '{}' is a regular expression; only module paths are in "
-                           "this version",
-                           shown(key));
+    config.ranks.push_back({std::move(key), double(rank.count)});
+  size_t regexes = 0;
+  for (auto *patterns : {&config.ranks, &config.alphas})
+    for (PatternValue &each : *patterns) {
+      Result<ModulePattern> pattern = ModulePattern::compile(each.key, ModulePattern::Kind::Ending);
+      if (!pattern)
+        return fmt::format("the pattern '{}' is no regular expression: {}", shown(each.key),
+                           pattern.error().message);
+      regexes += pattern->isRegex();
+      if (regexes > mostRegexes)
+        return fmt::format("its patterns are more than {} regular expressions: name the modules "
+                           "by their paths",
+                           mostRegexes);
+      each.pattern = std::move(*pattern);
+    }
   return "";
 }
 
@@ -292,21 +295,25 @@ std::vector<std::string> PeftConfig::unmatchedPatterns(std::span<const std::stri
   std::vector<std::string> unmatched;
   for (const auto &[patterns, name] :
        {std::pair(&ranks, "rank_pattern"), {&alphas, "alpha_pattern"}})
-    for (const auto &[key, value] : *patterns)
-      if (std::none_of(modules.begin(), modules.end(),
-                       [&, &key = key](const std::string &module) { return matches(key, module); }))
+    for (const PatternValue &each : *patterns) {
+      const auto isAsked = [&](const std::string &module) {
+        Result<bool> matches = each.pattern.matches(module);
+        return !matches || *matches; // what fails is the reader's to say
+      };
+      if (std::none_of(modules.begin(), modules.end(), isAsked))
         unmatched.push_back(fmt::format("'{}' has '{}', which matches no module of the adapter: "
                                         "it changes nothing",
-                                        name, shown(key)));
+                                        name, shown(each.key)));
+    }
   return unmatched;
 }
 
-double PeftConfig::rankOf(const std::string &module) const {
-  return patternValue(ranks, module, double(adapter.r));
+Result<double> PeftConfig::rankOf(const std::string &module, const std::string &path) const {
+  return patternValue(ranks, module, double(adapter.r), path);
 }
 
-double PeftConfig::alphaOf(const std::string &module) const {
-  return patternValue(alphas, module, adapter.alpha);
+Result<double> PeftConfig::alphaOf(const std::string &module, const std::string &path) const {
+  return patternValue(alphas, module, adapter.alpha, path);
 }
 
 Result<PeftConfig> readPeftConfig(const std::string &path) {

@@ -2,6 +2,7 @@
 // adapter_config.json as far as it bears on the update: LoRA's and AdaLoRA's.
 
 #include "runtime/formats/Adapter.h"
+#include "runtime/formats/ModulePattern.h"
 
 #include <map>
 #include <optional>
@@ -19,14 +20,22 @@ struct LiveRank {
   int64_t count = 0;
 };
 
+/// A key of LoRA's rank_pattern or alpha_pattern, and what the modules have that it matches.
+struct PatternValue {
+  std::string key;
+  double value = 0;
+  ModulePattern pattern{};
+};
+
 struct PeftConfig {
   Adapter adapter; ///< without modules; `adaLora` where peft_type is ADALORA
-  std::vector<std::pair<std::string, double>> ranks, alphas; ///< LoRA's patterns, in their order
-  std::map<std::string, LiveRank> live;                      ///< AdaLoRA's, by module
+  std::vector<PatternValue> ranks, alphas; ///< in their order: the first that matches counts
+  std::map<std::string, LiveRank> live;    ///< AdaLoRA's, by module
 
-  /// Of plain LoRA: what the patterns say of the module, else r and lora_alpha.
-  double rankOf(const std::string &module) const;
-  double alphaOf(const std::string &module) const;
+  /// Of plain LoRA: what the patterns say of the module, else r and lora_alpha. The error: a
+  /// pattern that takes too much effort, with `path`.
+  Result<double> rankOf(const std::string &module, const std::string &path) const;
+  Result<double> alphaOf(const std::string &module, const std::string &path) const;
   /// Of plain LoRA: patterns that none of these modules fits, in words.
   std::vector<std::string> unmatchedPatterns(std::span<const std::string> modules) const;
 };

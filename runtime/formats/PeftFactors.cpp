@@ -97,11 +97,11 @@ Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
     module.out = parts[AdapterPart::B]->shape[0];
     double alpha = double(module.rank); // of a lone file: scale 1
     if (!configPath.empty()) {
-      const double stated = config.rankOf(name);
+      LORAC_TRY_ASSIGN(const double stated, config.rankOf(name, configPath));
       if (stated != double(module.rank))
         return refuse(
             fmt::format("its rank is {}, but '{}' says {:.0f}", module.rank, configPath, stated));
-      alpha = config.alphaOf(name);
+      LORAC_TRY_ASSIGN(alpha, config.alphaOf(name, configPath));
     }
     module.scale =
         alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));

@@ -1,7 +1,8 @@
 #pragma once
-// A pattern of a tokenizer file, run by PCRE2 under limits.
+// A pattern of a tokenizer file, in the dialect of those files.
 
 #include "runtime/Result.h"
+#include "runtime/regex/Pcre.h"
 
 #include <memory>
 #include <string>
@@ -12,8 +13,7 @@ namespace lorac::tok {
 /// Immutable and shared between copies; usable from several threads, each with its own Searcher.
 class Regex {
 public:
-  /// `pattern` is UTF-8 in Oniguruma's syntax. The error's message has the pattern and the place in
-  /// it.
+  /// `pattern` is UTF-8 in Oniguruma's syntax. The error's message has the pattern.
   static Result<Regex> compile(std::string_view pattern);
 
   const std::string &pattern() const;
@@ -37,9 +37,6 @@ class Searcher {
 public:
   /// `bytes`: the size of all subjects together, which the limit of steps grows with.
   Searcher(const Regex &regex, size_t bytes);
-  ~Searcher();
-  Searcher(const Searcher &) = delete;
-  Searcher &operator=(const Searcher &) = delete;
 
   /// `text` is well-formed UTF-8 and outlives the search.
   void start(std::string_view text);
@@ -49,13 +46,12 @@ public:
   Result<bool> next(Span &span);
 
 private:
-  const Regex::Code &code;
+  std::shared_ptr<const Regex::Code> code;
+  PcreMatcher matcher;
   std::string_view subject;
   size_t from = 0;
   size_t lastEnd = 0;
   bool matched = false;
-  struct Match;
-  std::unique_ptr<Match> match;
 };
 
 } // namespace lorac::tok

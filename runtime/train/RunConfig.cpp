@@ -101,7 +101,12 @@ private:
     else
       list.forEach([&](const Fields &one) { to.push_back({one.asText(), given()}); });
   }
+  // What chooses modules and sizes is the compiler's: the plan has what came of it.
   void set(const char *, std::vector<dsl::ShapeEntry> &, const dsl::About &) const {}
+  void set(const char *, dsl::ModuleNames &, const dsl::About &) const {}
+  void set(const char *, std::vector<dsl::Field<int64_t>> &, const dsl::About &) const {}
+  template <class T>
+  void set(const char *, dsl::Patterns<T> &, const dsl::About &) const {}
   template <class E>
   void set(const char *key, E &to, const dsl::About &) const {
     const std::string text = in.text(key);

@@ -35,6 +35,15 @@ def tensors_of(path):
     return out
 
 
+def toml(value):
+    """A value of JSON as TOML has it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
+
+
 def steps_of(golden, steps, save_steps):
     """What the runs' specs say of schedule, data and steps."""
     return f"""[schedule]

@@ -76,17 +76,21 @@ for path, entry in all_keys.items():
     if (said := checked(path, wrong)) is not None:
         must(said[0] == 3 and "must be" in said[1], f"{name} = {wrong}: lorac says {said}")
     # Just outside of the bounds, and on them.
-    number = entry["items"] if entry.get("type") == "array" else entry
+    number, at = entry["items"] if entry.get("type") == "array" else entry, path
+    if "anyOf" in entry:
+        number = next((one for one in entry["anyOf"] if "minimum" in one), entry)
+    elif entry.get("type") == "object":  # numbers by key
+        number, at = entry["additionalProperties"], path + ("q_proj",)
     step = 1 if number.get("type") == "integer" else 1e-3
     for bound, out in (("minimum", -step), ("exclusiveMinimum", 0), ("maximum", step), ("exclusiveMaximum", 0)):
         if bound not in number or "enum" in number:
             continue
         value = number[bound] + out
-        value = [value, value] if entry is not number else value
-        must(not fits(with_key(path, value)), f"{name} = {value} fits the schema")
+        value = [value, value] if entry.get("type") == "array" else value
+        must(not fits(with_key(at, value)), f"{name} = {value} fits the schema")
         if path[1] == "adalora" or path[-1] == "min_8bit_size":
             continue  # checked with their method, their optimizer
-        if (said := checked(path, value)) is not None:
+        if (said := checked(at, value)) is not None:
             must(said[0] == 3 and "must be" in said[1], f"{name} = {value}: lorac says {said}")
             tried += 1
     for word in entry.get("enum", []):

@@ -131,6 +131,13 @@ TEST_F(HostileKeys, nameFilesThatNobodyOpens) { // 36
   EXPECT_FALSE(watch.quiet()) << "the watch works";
 }
 
+std::string hundredPatterns() {
+  std::string patterns;
+  for (int i = 0; i < 100; ++i)
+    patterns += "\"q+" + std::to_string(i) + "\": 1, ";
+  return patterns;
+}
+
 TEST(HostileAdapter, configs) {
   AdapterFolder folder;
   EXPECT_TRUE(readAdapter(folder.path));
@@ -154,8 +161,13 @@ TEST(HostileAdapter, configs) {
            {R"({"peft_type": "LORA", "r": 2, "bias": "all"})", "'bias' is 'all'"},
            {R"({"peft_type": "LORA", "r": 2, "modules_to_save": ["lm_head"]})",
             "'modules_to_save' asks for"},
-           {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"(a+)+$": 2}})",
-            "is a regular expression"},
+           {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"(a+": 2}})",
+            "the pattern '(a+' is no regular expression: missing closing parenthesis"},
+           {R"({"peft_type": "LORA", "r": 2, "alpha_pattern": {"(|q|){30}[xy]": 2}})",
+            "the pattern '(|q|){30}[xy]' fails: match limit exceeded at 'q'"},
+           {R"({"peft_type": "LORA", "r": 2, "alpha_pattern": {)" + hundredPatterns() +
+                R"("q+": 2}})",
+            "more than 100 regular expressions"},
            {R"({"peft_type": "LORA", "r": 2, "rank_pattern": {"q": 0}})",
             "'rank_pattern' gives 'q' no positive whole number"},
            {R"({"rank_pattern": {"q.lora_E": [true, true]}, "peft_type": "LORA", "r": 2})",

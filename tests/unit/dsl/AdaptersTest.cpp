@@ -1,4 +1,4 @@
-// Which modules get adapters: patterns by PEFT's rule, the last rule wins.
+// Which modules get adapters: by PEFT's rules, and the last rule wins.
 
 #include "SpecText.h"
 
@@ -38,17 +38,56 @@ TEST(Adapters, AllLinearIsEveryLinearOfTheBlocks) {
   EXPECT_EQ(all.front(), "0.self_attn.q_proj:16");
 }
 
-TEST(Adapters, PatternsMatchAsPeftMatchesThem) {
+TEST(Adapters, NamesMatchAsPeftMatchesThem) {
   Diagnostics diags;
   EXPECT_EQ(chosen("[adapter]\ntarget_modules = ['q_proj', 'v_proj']\n", diags).size(), 24u);
-  // The whole name, not a part of it: PEFT's list ["proj"] would find nothing either.
-  EXPECT_THAT(chosen("[adapter]\ntarget_modules = 'layers.1.mlp.down_proj'\n", diags),
+  EXPECT_THAT(chosen("[adapter]\ntarget_modules = ['layers.1.mlp.down_proj']\n", diags),
               ElementsAre("1.mlp.down_proj:16"));
   EXPECT_THAT(chosen("[adapter]\ntarget_modules = 'model.layers.1.self_attn.(q|k)_proj'\n", diags),
               ElementsAre("1.self_attn.q_proj:16", "1.self_attn.k_proj:16"));
-  EXPECT_THAT(chosen("[adapter]\ntarget_modules = 'layers.\\d\\d.mlp.up_proj'\n", diags),
+  EXPECT_THAT(chosen("[adapter]\ntarget_modules = '.*layers.\\d\\d.mlp.up_proj'\n", diags),
               ElementsAre("10.mlp.up_proj:16", "11.mlp.up_proj:16"));
+  EXPECT_THAT(chosen("[adapter]\ntarget_modules = ['up_proj', 'q_proj']\nexclude_modules = "
+                     "'.*(layers.\\d\\d|[2-9]).*'\n",
+                     diags),
+              ElementsAre("0.self_attn.q_proj:16", "0.mlp.up_proj:16", "1.self_attn.q_proj:16",
+                          "1.mlp.up_proj:16"));
   EXPECT_EQ(diags.text(), "");
+}
+
+TEST(Adapters, LayersAreThoseOfTheList) {
+  Diagnostics diags;
+  EXPECT_THAT(chosen("[adapter]\ntarget_modules = ['q_proj', 'model.layers.9.mlp.up_proj']\n"
+                     "layers_to_transform = [1, 11]\nlayers_pattern = 'layers'\n",
+                     diags),
+              ElementsAre("1.self_attn.q_proj:16", "9.mlp.up_proj:16", "11.self_attn.q_proj:16"));
+  EXPECT_EQ(diags.text(), "");
+  chosen("[adapter]\ntarget_modules = ['q_proj']\nlayers_to_transform = [1, 12]\n", diags);
+  EXPECT_THAT(messages(diags),
+              ElementsAre("9:27: error: no module of 'target_modules' is in layer 12: they are in "
+                          "layers from 0 to 11"));
+  // Of a name with several numbers the pattern says which is the layer's.
+  Spec spec = parse(good("[adapter]\ntarget_modules = ['up_proj']\nlayers_to_transform = 0\n"
+                         "layers_pattern = 'layers'\n"),
+                    diags);
+  const std::vector<std::string> experts = {"model.layers.0.mlp.experts.3.up_proj",
+                                            "model.layers.3.mlp.experts.0.up_proj"};
+  EXPECT_EQ(resolveAdapters(spec, experts, diags).at(0).module, experts[0]);
+}
+
+TEST(Adapters, TheFirstPatternThatMatchesTheEndCounts) {
+  Diagnostics diags;
+  std::vector<std::string> all =
+      chosen("[adapter]\ntarget_modules = ['up_proj', 'q_proj']\nexclude_modules = "
+             "'.*(layers.\\d\\d|[2-9]).*'\n"
+             "rank_pattern = { 'layers\\.1\\..*_proj' = 3, q_proj = 2, 'layers.0' = 7 }\n"
+             "[[adapter.rule]]\nmodules = 'layers.1.mlp.*'\nr = 5\n",
+             diags);
+  EXPECT_THAT(all, ElementsAre("0.self_attn.q_proj:2", "0.mlp.up_proj:16", "1.self_attn.q_proj:3",
+                               "1.mlp.up_proj:5"));
+  EXPECT_THAT(messages(diags),
+              ElementsAre("10:57: warning: 'layers.0' in 'adapter.rank_pattern' matches the end of "
+                          "no adapted module's name: it changes nothing"));
 }
 
 TEST(Adapters, RulesRefineAndTheLastMatchWins) {
@@ -98,13 +137,32 @@ TEST(Adapters, Unmatched) {
   EXPECT_THAT(messages(more),
               ElementsAre("8:19: error: no module is named 'proj'; did you mean 'q_proj'?",
                           "8:27: error: an adapter on 'lm_head' is known, not in this version",
-                          "8:38: error: no module matches 'layers.99.*'",
+                          "8:38: error: no module is named 'layers.99.*'",
                           "10:11: error: no module is named 'c_attn'"));
+  // What means something in the other form is said so.
+  Diagnostics forms;
+  chosen("[adapter]\ntarget_modules = ['.*_proj']\nexclude_modules = ['up_proj', 'lm_head']\n",
+         forms);
+  chosen("[adapter]\ntarget_modules = 'q_proj'\n", forms);
+  chosen("[adapter]\ntarget_modules = 'layers.1.*|up_proj'\n", forms);
+  EXPECT_THAT(
+      messages(forms),
+      ElementsAre(
+          "8:19: error: '.*_proj' names no module: an entry of a list is a name or its end, "
+          "no regular expression; did you mean '.*\\.(.*_proj)'?",
+          "8:18: error: 'q_proj' names no module: a string is a regular expression that "
+          "matches whole names; did you mean '[\"q_proj\"]'?",
+          "8:18: error: 'layers.1.*|up_proj' names no module: a string is a regular "
+          "expression that matches whole names; did you mean '.*\\.(layers.1.*|up_proj)'?",
+          "9:20: warning: 'up_proj' leaves nothing out: 'target_modules' names no such "
+          "module",
+          "9:31: warning: 'lm_head' leaves nothing out: 'target_modules' names no such "
+          "module"));
 }
 
 TEST(Adapters, NothingLeft) {
   Diagnostics diags;
-  chosen("[adapter]\ntarget_modules = 'q_proj'\n[[adapter.rule]]\nmodules = 'q_proj'\nr = "
+  chosen("[adapter]\ntarget_modules = ['q_proj']\n[[adapter.rule]]\nmodules = 'q_proj'\nr = "
          "0\n[[adapter.rule]]\nmodules = "
          "'k_proj'\nr = 3\n",
          diags);
@@ -113,6 +171,11 @@ TEST(Adapters, NothingLeft) {
       ElementsAre("8:18: error: no module has an adapter: there is nothing to train",
                   "13:11: warning: the rule changes nothing: 'target_modules' names none of its "
                   "modules"));
+  Diagnostics excluded;
+  chosen("[adapter]\ntarget_modules = ['q_proj']\nexclude_modules = ['q_proj']\n", excluded);
+  EXPECT_THAT(messages(excluded),
+              ElementsAre("9:19: error: no module has an adapter: 'exclude_modules' leaves out all "
+                          "that 'target_modules' names"));
 }
 
 } // namespace

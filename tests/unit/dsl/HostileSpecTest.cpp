@@ -103,6 +103,13 @@ TEST(HostileSpec, RunawayPatternsEnd) {
   Spec spec = parse(good("[adapter]\ntarget_modules = '(a+)+$'"), diags);
   resolveAdapters(spec, {"model." + std::string(2000, 'a') + "!"}, diags);
   EXPECT_THAT(messages(diags), ElementsAre("8:18: error: no module matches '(a+)+$'"));
+  Diagnostics more;
+  Spec ranks = parse(good("[adapter]\nrank_pattern = { '(a+)+$' = 2 }"), more);
+  resolveAdapters(ranks, {"model." + std::string(2000, 'a') + "!"}, more);
+  ASSERT_EQ(more.errors(), 1u);
+  EXPECT_THAT(messages(more)[0],
+              testing::StartsWith("8:18: error: the pattern '(a+)+$' takes too much effort: match "
+                                  "limit exceeded at 'model.aaa"));
 }
 
 TEST(HostileSpec, TruncatedAnywhere) {

@@ -103,9 +103,45 @@ const Case cases[] = {
      "[adapter]\nlora_alpha = -1",
      {"8:14: error: 'adapter.lora_alpha' must be greater than 0, got -1"}},
     {"Pattern",
-     "[adapter]\ntarget_modules = ['q_proj', 'v_(proj']",
-     {"8:29: error: 'v_(proj' is not a regular expression: missing closing parenthesis (at "
+     "[adapter]\ntarget_modules = 'v_(proj'",
+     {"8:18: error: 'v_(proj' is not a regular expression: missing closing parenthesis (at "
       "character 8)"}},
+    {"ExcludePattern",
+     "[adapter]\nexclude_modules = '['",
+     {"8:19: error: '[' is not a regular expression: missing terminating ] for character class (at "
+      "character 2)"}},
+    {"PatternKey",
+     "[adapter]\nrank_pattern = { 'v_(proj' = 2 }",
+     {"8:18: error: 'v_(proj' is not a regular expression: missing closing parenthesis (at "
+      "character 8)"}},
+    {"PatternRank",
+     "[adapter]\nrank_pattern = { q_proj = 0, v_proj = 2.5 }",
+     {"8:27: error: rank must be positive, got 0",
+      "8:39: error: 'adapter.rank_pattern.v_proj' must be an integer, got 2.5"}},
+    {"PatternAlpha",
+     "[adapter]\nalpha_pattern = { q_proj = -1 }",
+     {"8:28: error: 'adapter.alpha_pattern.q_proj' must be greater than 0, got -1"}},
+    {"PatternDots",
+     "[adapter]\nalpha_pattern = { mlp.up_proj = 1 }",
+     {"8:19: error: 'mlp' in 'adapter.alpha_pattern' is a table: put quotes around a pattern that "
+      "has dots, as in \"mlp.up_proj\" = 4"}},
+    {"PatternType",
+     "[adapter]\nrank_pattern = 3",
+     {"8:16: error: 'adapter.rank_pattern' must be a table, got 3"}},
+    {"LayersType",
+     "[adapter]\ntarget_modules = ['q_proj']\nlayers_to_transform = ['a', -1]",
+     {"9:24: error: 'adapter.layers_to_transform' must be an integer or an array of integers, got "
+      "the string \"a\"",
+      "9:29: error: 'adapter.layers_to_transform' must be at least 0, got -1"}},
+    {"LayersOfAll",
+     "[adapter]\nlayers_to_transform = 1",
+     {"8:23: error: 'layers_to_transform' is for a list of names in 'target_modules', as in "
+      "[\"q_proj\", \"v_proj\"]: write such a list, or a regular expression that says the layers "
+      "itself, as in '.*\\.layers\\.[01]\\..*'"}},
+    {"LayersPatternAlone",
+     "[adapter]\nlayers_pattern = 'layers'",
+     {"8:18: error: 'layers_pattern' says nothing without 'layers_to_transform': name the layers "
+      "there, or leave it out"}},
     {"NoTargets",
      "[adapter]\ntarget_modules = []",
      {"8:18: error: 'adapter.target_modules' is an empty array: name at least one"}},
@@ -366,8 +402,8 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
             "a.toml:9:1: note: keys of [adapter]: method, adalora, r, lora_alpha, lora_dropout, "
-            "use_rslora, use_dora, target_modules, "
-            "init_from, rule, loraplus\n");
+            "use_rslora, use_dora, target_modules, exclude_modules, layers_to_transform, "
+            "layers_pattern, rank_pattern, alpha_pattern, init_from, rule, loraplus\n");
 }
 
 } // namespace

@@ -29,7 +29,7 @@ TEST(Spec, Defaults) {
   EXPECT_EQ(*spec.quantization.format, BaseFormat::None);
   EXPECT_EQ(*spec.adapter.r, 16);
   EXPECT_EQ(*spec.adapter.loraAlpha, 32);
-  EXPECT_EQ(spec.adapter.targetModules->at(0).value, "all-linear");
+  EXPECT_EQ(spec.adapter.targetModules->texts.at(0).value, "all-linear");
   EXPECT_FALSE(*spec.adapter.useDora);
   EXPECT_FALSE(spec.adapter.loraplus);
   EXPECT_EQ(*spec.optimizer.learningRate, 2e-4);
@@ -113,7 +113,7 @@ TEST(Override, TypedAndCheckedLikeToml) {
   EXPECT_EQ(*spec.quantization.format, BaseFormat::Keep);
   EXPECT_EQ(*spec.train.outputDir, "out/x y");
   EXPECT_EQ(*spec.optimizer.beta1, 0.8);
-  EXPECT_EQ(spec.adapter.targetModules->at(0).value, "q_proj");
+  EXPECT_EQ(spec.adapter.targetModules->texts.at(0).value, "q_proj");
   EXPECT_EQ(spec.data[0].path->at(0).value, "other.txt");
   EXPECT_EQ(*spec.adapter.loraplus->lrRatio, 2);
   EXPECT_EQ(std::get<double>(spec.model.shape->at(0).value), 1e6);
@@ -190,6 +190,30 @@ TEST(Override, EnvironmentLosesToFlagAndBeatsSpec) {
   EXPECT_EQ(spec.train.steps.range.str(), "LORAC_TRAIN_STEPS");
   EXPECT_EQ(spec.train.steps.origin(), Origin::Environment);
   EXPECT_EQ(*spec.adapter.r, 8);
+}
+
+// Order and kind of what chooses modules are as they were written.
+TEST(Spec, WordsThatChooseModules) {
+  Spec spec = parsed(good("[adapter]\ntarget_modules = ['q_proj', 'mlp.up_proj']\n"
+                          "exclude_modules = '.*\\.0\\..*'\nlayers_to_transform = 3\n"
+                          "layers_pattern = ['layers', 'h']\n"
+                          "rank_pattern = { z = 2, 'a\\..*' = 3 }\n"
+                          "[adapter.alpha_pattern]\n'mlp.up_proj' = 1.5\nq_proj = 4\n"));
+  auto json = nlohmann::ordered_json::parse(toJson(spec))["adapter"];
+  EXPECT_EQ(json["target_modules"], nlohmann::ordered_json({"q_proj", "mlp.up_proj"}));
+  EXPECT_EQ(json["exclude_modules"], ".*\\.0\\..*");
+  EXPECT_EQ(json["layers_to_transform"], nlohmann::ordered_json({3}));
+  EXPECT_EQ(json["layers_pattern"], nlohmann::ordered_json({"layers", "h"}));
+  EXPECT_EQ(json["rank_pattern"].dump(), R"([["z",2],["a\\..*",3]])");
+  EXPECT_EQ(json["alpha_pattern"].dump(), R"([["mlp.up_proj",1.5],["q_proj",4.0]])");
+  const std::string toml = toToml(spec);
+  Spec again = parsed(toml);
+  EXPECT_EQ(toJson(again), toJson(spec)) << toml;
+  EXPECT_FALSE(nlohmann::json::parse(toJson(parsed(good())))["adapter"].contains("rank_pattern"));
+  EXPECT_EQ(
+      *parsed(good(), {"adapter.rank_pattern={'q_proj' = 5}"}).adapter.rankPattern->at(0).value, 5);
+  EXPECT_EQ(*parsed(good(), {"adapter.alpha_pattern.q_proj=5"}).adapter.alphaPattern->at(0).value,
+            5);
 }
 
 TEST(SpecJson, EffectiveSpec) {
