@@ -86,7 +86,7 @@ TEST(Adapters, TheFirstPatternThatMatchesTheEndCounts) {
   EXPECT_THAT(all, ElementsAre("0.self_attn.q_proj:2", "0.mlp.up_proj:16", "1.self_attn.q_proj:3",
                                "1.mlp.up_proj:5"));
   EXPECT_THAT(messages(diags),
-              ElementsAre("10:57: warning: 'layers.0' in 'adapter.rank_pattern' matches the end of "
+              ElementsAre("10:56: warning: 'layers.0' in 'adapter.rank_pattern' matches the end of "
                           "no adapted module's name: it changes nothing"));
 }
 
@@ -140,24 +140,27 @@ TEST(Adapters, Unmatched) {
                           "8:38: error: no module is named 'layers.99.*'",
                           "10:11: error: no module is named 'c_attn'"));
   // What means something in the other form is said so.
-  Diagnostics forms;
-  chosen("[adapter]\ntarget_modules = ['.*_proj']\nexclude_modules = ['up_proj', 'lm_head']\n",
-         forms);
-  chosen("[adapter]\ntarget_modules = 'q_proj'\n", forms);
-  chosen("[adapter]\ntarget_modules = 'layers.1.*|up_proj'\n", forms);
+  auto said = [](const std::string &adapter) {
+    Diagnostics diags;
+    chosen("[adapter]\n" + adapter, diags);
+    return messages(diags);
+  };
+  EXPECT_THAT(said("target_modules = ['.*_proj']\n"),
+              ElementsAre("8:19: error: '.*_proj' names no module: an entry of a list is a name or "
+                          "its end, no regular expression; did you mean '.*\\.(.*_proj)'?"));
+  EXPECT_THAT(said("target_modules = 'q_proj'\n"),
+              ElementsAre("8:18: error: 'q_proj' names no module: a string is a regular expression "
+                          "that matches whole names; did you mean '[\"q_proj\"]'?"));
   EXPECT_THAT(
-      messages(forms),
-      ElementsAre(
-          "8:19: error: '.*_proj' names no module: an entry of a list is a name or its end, "
-          "no regular expression; did you mean '.*\\.(.*_proj)'?",
-          "8:18: error: 'q_proj' names no module: a string is a regular expression that "
-          "matches whole names; did you mean '[\"q_proj\"]'?",
-          "8:18: error: 'layers.1.*|up_proj' names no module: a string is a regular "
-          "expression that matches whole names; did you mean '.*\\.(layers.1.*|up_proj)'?",
-          "9:20: warning: 'up_proj' leaves nothing out: 'target_modules' names no such "
-          "module",
-          "9:31: warning: 'lm_head' leaves nothing out: 'target_modules' names no such "
-          "module"));
+      said("target_modules = 'layers.1.*|up_proj'\n"),
+      ElementsAre("8:18: error: 'layers.1.*|up_proj' names no module: a string is a regular "
+                  "expression that matches whole names; did you mean "
+                  "'.*\\.(layers.1.*|up_proj)'?"));
+  EXPECT_THAT(said("target_modules = ['q_proj']\nexclude_modules = ['up_proj', 'lm_head']\n"),
+              ElementsAre("9:20: warning: 'up_proj' leaves nothing out: 'target_modules' names no "
+                          "such module",
+                          "9:31: warning: 'lm_head' leaves nothing out: 'target_modules' names no "
+                          "such module"));
 }
 
 TEST(Adapters, NothingLeft) {

@@ -208,7 +208,7 @@ TEST(Spec, WordsThatChooseModules) {
   EXPECT_EQ(json["alpha_pattern"].dump(), R"([["mlp.up_proj",1.5],["q_proj",4.0]])");
   const std::string toml = toToml(spec);
   Spec again = parsed(toml);
-  EXPECT_EQ(toJson(again), toJson(spec)) << toml;
+  EXPECT_EQ(nlohmann::ordered_json::parse(toJson(again))["adapter"], json) << toml;
   EXPECT_FALSE(nlohmann::json::parse(toJson(parsed(good())))["adapter"].contains("rank_pattern"));
   EXPECT_EQ(
       *parsed(good(), {"adapter.rank_pattern={'q_proj' = 5}"}).adapter.rankPattern->at(0).value, 5);
