@@ -1,6 +1,7 @@
 #include "dsl/Check.h"
 
 #include "dsl/Text.h"
+#include "dsl/Words.h"
 #include "runtime/formats/DataName.h"
 #include "runtime/formats/ModulePattern.h"
 
@@ -12,7 +13,8 @@ namespace lorac::dsl {
 
 namespace {
 
-/// A visitor (Spec.h): numbers that were given lie within their bounds, or are refused.
+/// A visitor (Spec.h): numbers that were given lie within their bounds, or are refused; a key that
+/// is for another name of its table is refused too.
 class BoundsCheck {
 public:
   BoundsCheck(std::string name, Diagnostics &diags) : name(std::move(name)), diags(diags) {}
@@ -23,6 +25,7 @@ public:
   void operator()(const char *key, Field<double> &field, const About &about) {
     check(key, field, about);
   }
+  void operator()(const char *key, auto &field, const About &about) { isFor(key, field, about); }
   void operator()(const char *key, Field<std::vector<Field<int64_t>>> &field, const About &about) {
     for (Field<int64_t> &each : field.value)
       check(key, each, about);
@@ -32,7 +35,6 @@ public:
     for (PatternEntry<T> &entry : field.value)
       check(key + ("." + printable(entry.pattern)), entry.value, about);
   }
-  void operator()(const char *, auto &, const About &) {}
   void pair(const char *key, Field<double> &first, Field<double> &second, const About &about) {
     check(key, first, about);
     check(key, second, about);
@@ -58,10 +60,22 @@ public:
 private:
   std::string full(const std::string &key) const { return (name.empty() ? "" : name + ".") + key; }
 
+  bool isFor(const std::string &key, auto &field, const About &about) {
+    if (about.written || about.of.empty() || !field.given() || field.refused)
+      return about.written;
+    field.refused = true;
+    const ForeignWord *other = foreignKey(key);
+    diags.error(field.range,
+                "'" + full(key) + "' is for name = \"" + std::string(about.of) +
+                    "\": leave it out" +
+                    (other ? "; did you mean '" + std::string(other->ours) + "'?" : std::string()));
+    return false;
+  }
+
   template <class T>
   void check(const std::string &key, Field<T> &field, const About &about) {
     const Bounds &b = about.bounds;
-    if (!about.written || !field.given() || field.refused || b.fit(*field))
+    if (!isFor(key, field, about) || !field.given() || field.refused || b.fit(*field))
       return;
     field.refused = true;
     auto number = [](double bound) { return shown(static_cast<T>(bound)); };
@@ -211,6 +225,10 @@ private:
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
       diags.error(a.initFrom.range,
                   "'adapter.init_from' is empty: name an adapter's folder or leave it out");
+    for (const auto &[layout, field, means] : AdapterSpec::methodKeys)
+      if (*(a.*field) && *a.method == AdapterMethod::Lora && &layout != &a.layout())
+        diags.error((a.*field).range, "'" + std::string(layout.key) + "' and '" + a.layout().key +
+                                          "' are both true: keep one");
     for (const AdapterRule &rule : a.rules) {
       if (!rule.modules.given())
         diags.error(rule.range,
@@ -232,6 +250,8 @@ private:
                                 {&o.eps, defaults.eps}})
       if (!field->given())
         field->value = value;
+    if (o.hasOwnRate())
+      o.learningRate.value = 0;
     if (!o.min8bitSize.given())
       o.min8bitSize.value = defaults.min8bitSize;
     auto has = [&](bool itHas, const auto &field, const std::string &key, const std::string &it) {
@@ -239,9 +259,22 @@ private:
         diags.error(field.range, "'optimizer." + key + "' says nothing to " +
                                      std::string(toString(*o.name)) + ", " + it + ": leave it out");
     };
-    has(defaults.hasBetas(), o.beta1, "betas", "which keeps no average");
+    has(defaults.hasBetas(), o.beta1, "betas", "which has none");
     has(defaults.eps > 0, o.eps, "eps", "which divides by no root");
     has(defaults.min8bitSize > 0, o.min8bitSize, "min_8bit_size", "whose states are float32");
+    const LoraPlusSpec *loraplus = spec.adapter.loraplus ? &*spec.adapter.loraplus : nullptr;
+    if (o.hasOwnRate() && o.learningRate.given())
+      diags.error(o.learningRate.range,
+                  "'optimizer.learning_rate' says nothing to relative_step = true, whose rate "
+                  "follows from the number of the update: leave one of them out");
+    if (o.hasOwnRate() && loraplus)
+      diags
+          .error(loraplus->range, "LoRA+ is a ratio of two learning rates, and with relative_step "
+                                  "= true there is none: leave one of them out")
+          .note(o.relativeStep.range, "'relative_step' is here");
+    if (*o.nesterov && *o.momentum == 0 && !o.momentum.refused && !o.nesterov.refused)
+      diags.error(o.nesterov.range, "'optimizer.nesterov' looks ahead by the momentum, and there "
+                                    "is none: give 'momentum', as in 0.9");
   }
 
   void train() {
@@ -265,16 +298,40 @@ private:
       t.outputDir.value = "out/" + spec.name;
   }
 
+  /// Why the rate has no schedule but the constant one; "": it may have any.
+  std::string_view constantRate() const {
+    if (spec.optimizer.hasOwnRate())
+      return "relative_step = true has a rate of its own, which falls";
+    return "";
+  }
+
   void schedule() {
     ScheduleSpec &s = spec.schedule;
     const TrainSpec &t = spec.train;
+    if (const std::string_view why = constantRate(); !why.empty()) {
+      for (const SourceRange *given : {*s.name == ScheduleName::Constant ? nullptr : &s.name.range,
+                                       *s.warmupSteps == 0 ? nullptr : &s.warmupSteps.range,
+                                       *s.warmupRatio == 0 ? nullptr : &s.warmupRatio.range})
+        if (given && *given)
+          diags.error(*given, std::string(why) + ": leave [schedule] out");
+      if (!s.name.given())
+        s.name.value = ScheduleName::Constant;
+    }
     if (s.warmupSteps.given() && s.warmupRatio.given())
       diags.error(s.warmupRatio.range, "'warmup_steps' and 'warmup_ratio' are both given: keep one")
           .note(s.warmupSteps.range, "'warmup_steps' is here");
-    if (*s.name == ScheduleName::Constant && s.minLrRatio.given())
-      diags.error(s.minLrRatio.range,
-                  "'schedule.min_lr_ratio' says nothing to name = \"constant\", "
-                  "whose rate does not fall: leave it out");
+    if (!s.hasFloor() && s.minLrRatio.given())
+      diags.error(s.minLrRatio.range, "'schedule.min_lr_ratio' says nothing to name = \"" +
+                                          std::string(toString(*s.name)) + "\", whose rate " +
+                                          (*s.name == ScheduleName::Constant
+                                               ? "does not fall"
+                                               : "falls more and more slowly, to no end") +
+                                          ": leave it out");
+    if (s.decaySteps.given() && !s.decaySteps.refused && t.steps.given() && !t.steps.refused &&
+        *s.decaySteps > *t.steps)
+      diags.error(s.decaySteps.range, "'schedule.decay_steps' = " + shown(*s.decaySteps) +
+                                          " is more than the " + shown(*t.steps) +
+                                          " steps of the run: lower it, or train longer");
     bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
     if (!s.warmupSteps.given()) {
       if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)

@@ -120,6 +120,12 @@ std::string boundsText(const Bounds &b) {
                                      : ", without either");
 }
 
+/// What it means, behind the name that it is for.
+std::string meaningOf(const SchemaKey &key) {
+  const std::string means(key.about.means);
+  return key.about.of.empty() ? means : std::string(key.about.of) + ": " + means;
+}
+
 std::string typeText(const SchemaKey &key) {
   std::string words;
   switch (key.type) {
@@ -228,7 +234,7 @@ std::string schemaMarkdown() {
     for (const SchemaKey &key : table.keys) {
       const std::string bounds = boundsText(key.about.bounds);
       out += "| `" + key.name + "` | " + typeText(key) + (bounds.empty() ? "" : ", " + bounds) +
-             " | " + defaultText(key) + " | " + std::string(key.about.means) +
+             " | " + defaultText(key) + " | " + meaningOf(key) +
              (key.about.since.empty() ? "" : " (since " + std::string(key.about.since) + ")") +
              " |\n";
     }
@@ -260,12 +266,11 @@ std::string schemaJson() {
     Json properties = Json::object(), required = Json::array();
     for (const SchemaKey &key : table.keys) {
       Json &entry = properties[key.name] = typeJson(key);
-      entry["description"] = key.about.means;
+      entry["description"] = meaningOf(key);
       if (!key.fallback.empty())
         entry["default"] = Json::parse(key.fallback);
       else if (!key.about.otherwise.empty())
-        entry["description"] =
-            std::string(key.about.means) + ". Default: " + std::string(key.about.otherwise);
+        entry["description"] = meaningOf(key) + ". Default: " + std::string(key.about.otherwise);
       if (key.about.required)
         required.push_back(key.name);
     }

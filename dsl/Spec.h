@@ -19,6 +19,7 @@
 
 #include "dsl/Bounds.h"
 #include "dsl/Source.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/formats/Codebooks.h"
 
 #include <concepts>
@@ -52,6 +53,8 @@ struct About {
   /// Whether the effective spec has it, by the keys that stand before it in its table (a reader has
   /// not read more). What is not written is not checked either, and has no default.
   bool written = true;
+  /// The value of `name` of its table that the key is for; "": all.
+  std::string_view of{};
   bool inToml = true, inJson = true; ///< of those that are written
   std::string_view otherwise{};      ///< the default in words, where it depends on other keys
   std::string_view since{};          ///< the version that brought it; "": 0.1, as all others
@@ -123,10 +126,18 @@ struct Words<OptimizerName> {
   };
 };
 
-enum class ScheduleName { Constant, Linear, Cosine };
+enum class ScheduleName { Constant, Linear, Cosine, Polynomial, InverseSqrt, WarmupStableDecay };
 template <>
 struct Words<ScheduleName> {
-  static constexpr std::string_view list[] = {"constant", "linear", "cosine"};
+  static constexpr std::string_view list[] = {"constant",   "linear",       "cosine",
+                                              "polynomial", "inverse_sqrt", "warmup_stable_decay"};
+};
+
+/// How warmup_stable_decay falls at its end.
+enum class DecayType { Cosine, Linear, OneMinusSqrt };
+template <>
+struct Words<DecayType> {
+  static constexpr std::string_view list[] = {"cosine", "linear", "1-sqrt"};
 };
 
 /// One for each line of DataFormats.def.
@@ -347,6 +358,22 @@ struct AdapterSpec {
   std::optional<LoraPlusSpec> loraplus;
   SourceRange range;
 
+  /// The keys that ask for a method of LoRA's family, of which one at most is true.
+  struct MethodKey {
+    const formats::AdapterLayout &layout;
+    Field<bool> AdapterSpec::*field;
+    std::string_view means;
+  };
+  static constexpr MethodKey methodKeys[] = {{formats::doraLayout, &AdapterSpec::useDora,
+                                              "DoRA: a trained norm for each row of W + s·B·A"}};
+  /// The method that is asked for.
+  const formats::AdapterLayout &layout() const {
+    for (const MethodKey &key : methodKeys)
+      if (*(this->*key.field))
+        return key.layout;
+    return *method == AdapterMethod::AdaLora ? formats::adaLoraLayout : formats::loraLayout;
+  }
+
   static void keys(auto &v, auto &t) {
     v("method", t.method,
       {.means = "lora, or adalora: ranks fall by importance (docs/adalora.md)"});
@@ -359,9 +386,8 @@ struct AdapterSpec {
     v("lora_dropout", t.loraDropout,
       {.means = "of the adapter's input, in training", .bounds = upTo(0, 1)});
     v("use_rslora", t.useRslora, {.means = "the scale is lora_alpha / sqrt(r)"});
-    v("use_dora", t.useDora,
-      {.means = "DoRA: a trained norm for each row of W + s·B·A",
-       .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
+    for (const MethodKey &key : methodKeys) // checkpoints of before one are of the same run
+      v(key.layout.key, t.*key.field, {.means = key.means, .inJson = *(t.*key.field)});
     v("target_modules", t.targetModules,
       {.means = "which modules get an adapter: \"all-linear\"; names, each a module's whole or its "
                 "end behind a dot; or one regular expression that matches whole names"});
@@ -424,25 +450,44 @@ struct OptimizerSpec {
   Field<double> weightDecay{0.0};
   Field<double> maxGradNorm{1.0};
   Field<int64_t> min8bitSize{adamw.min8bitSize};
+  Field<double> momentum{0.0};
+  Field<bool> nesterov{false};
+  Field<bool> relativeStep{false}, scaleParameter{false};
+  Field<double> clipThreshold{1.0}, decayRate{-0.8};
+  Field<double> firstBeta{0.0}; ///< "beta1"; 0: there is no average
   SourceRange range;
+
+  /// Whether its rate follows from the number of the update alone.
+  bool hasOwnRate() const { return *name == OptimizerName::Adafactor && *relativeStep; }
 
   static void keys(auto &v, auto &t) {
     constexpr std::string_view byName = "by the optimizer";
     v("name", t.name, {.means = "with states in float32, or of large tensors in 8 bits"});
     const OptimizerDefaults &has = defaultsOf(*t.name);
+    const bool isAdafactor = *t.name == OptimizerName::Adafactor;
+    v("relative_step", t.relativeStep,
+      {.means = "the rate is 1 / sqrt(update), at most 0.01; there is no learning_rate then",
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "false",
+       .since = "0.2"});
     v("learning_rate", t.learningRate,
-      {.means = "the rate that the schedule scales", .bounds = above(0), .otherwise = byName});
+      {.means = "the rate that the schedule scales",
+       .bounds = above(0),
+       .written = !t.hasOwnRate(),
+       .otherwise = byName});
     v.pair("betas", t.beta1, t.beta2,
            {.means = "of its averages",
             .bounds = upTo(0, 1),
             .written = has.hasBetas(),
             .otherwise = byName});
     v("eps", t.eps,
-      {.means = "added to the root that it divides by",
+      {.means = "added to the root that it divides by; of adafactor to squares",
        .bounds = above(0),
        .written = has.eps > 0,
        .otherwise = byName});
-    v("weight_decay", t.weightDecay, {.means = "decoupled, as in AdamW", .bounds = atLeast(0)});
+    v("weight_decay", t.weightDecay,
+      {.means = "decoupled, as in AdamW; of sgd added to the gradient", .bounds = atLeast(0)});
     v("max_grad_norm", t.maxGradNorm,
       {.means = "the gradient's norm is clipped to it; 0: no clipping", .bounds = atLeast(0)});
     v("min_8bit_size", t.min8bitSize,
@@ -450,6 +495,47 @@ struct OptimizerSpec {
        .bounds = within(1, MaxCount),
        .written = has.min8bitSize > 0,
        .otherwise = byName});
+    const bool isSgd = *t.name == OptimizerName::Sgd;
+    v("momentum", t.momentum,
+      {.means = "part of the last direction that is added to the gradient; 0: there is no state",
+       .bounds = upTo(0, 1),
+       .written = isSgd,
+       .of = "sgd",
+       .otherwise = "0",
+       .since = "0.2"});
+    v("nesterov", t.nesterov,
+      {.means = "the step looks ahead by the momentum",
+       .written = isSgd,
+       .of = "sgd",
+       .otherwise = "false",
+       .since = "0.2"});
+    v("scale_parameter", t.scaleParameter,
+      {.means = "the rate is multiplied by the parameter's root mean square, at least 0.001",
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "false",
+       .since = "0.2"});
+    v("clip_threshold", t.clipThreshold,
+      {.means = "the root mean square of a parameter's step, before the rate, is at most this",
+       .bounds = above(0),
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "1.0",
+       .since = "0.2"});
+    v("decay_rate", t.decayRate,
+      {.means = "1 - update ^ decay_rate is the part of its averages that is kept",
+       .bounds = within(-1, 0),
+       .written = isAdafactor,
+       .of = "adafactor",
+       .otherwise = "-0.8",
+       .since = "0.2"});
+    v("beta1", t.firstBeta,
+      {.means = "of an average of its steps, a state more",
+       .bounds = between(0, 1),
+       .written = isAdafactor && t.firstBeta.given(),
+       .of = "adafactor",
+       .otherwise = "there is no average",
+       .since = "0.2"});
   }
 };
 
@@ -458,7 +544,16 @@ struct ScheduleSpec {
   Field<int64_t> warmupSteps{10};
   Field<double> warmupRatio{0.0};
   Field<double> minLrRatio{0.0};
+  Field<double> power{1.0};
+  Field<int64_t> timescale{0};  ///< 0: the warm-up's steps, or 10000
+  Field<int64_t> decaySteps{0}; ///< 0: a tenth of all
+  Field<DecayType> decayType{DecayType::Cosine};
   SourceRange range;
+
+  /// Whether its rate falls to some part of itself.
+  bool hasFloor() const {
+    return *name != ScheduleName::Constant && *name != ScheduleName::InverseSqrt;
+  }
 
   static void keys(auto &v, auto &t) {
     v("name", t.name, {.means = "how the learning rate falls after the warm-up"});
@@ -473,11 +568,40 @@ struct ScheduleSpec {
        .otherwise = "10; 0 with name = \"constant\", with warmup_ratio, and in a run of at most 10 "
                     "steps"});
     v("min_lr_ratio", t.minLrRatio,
-      {.means = "the part of the learning rate to which linear and cosine fall",
+      {.means = "the part of the learning rate to which it falls; constant and inverse_sqrt have "
+                "none. The warm-up of warmup_stable_decay begins with it",
        .bounds = within(0, 1),
-       .written = *t.name != ScheduleName::Constant,
+       .written = t.hasFloor(),
        .inJson =
            *t.minLrRatio != 0, // checkpoints of before this key are still those of the same run
+       .since = "0.2"});
+    v("power", t.power,
+      {.means = "of the part that is left of the way down",
+       .bounds = above(0),
+       .written = *t.name == ScheduleName::Polynomial,
+       .of = "polynomial",
+       .otherwise = "1.0",
+       .since = "0.2"});
+    v("timescale", t.timescale,
+      {.means = "the rate is 1 / sqrt(1 + steps after the warm-up / timescale) of itself",
+       .bounds = within(1, MaxCount),
+       .written = *t.name == ScheduleName::InverseSqrt && t.timescale.given(),
+       .of = "inverse_sqrt",
+       .otherwise = "the steps of the warm-up; 10000 without one",
+       .since = "0.2"});
+    const bool decays = *t.name == ScheduleName::WarmupStableDecay;
+    v("decay_steps", t.decaySteps,
+      {.means = "steps at the end in which the rate falls",
+       .bounds = within(1, MaxCount),
+       .written = decays && t.decaySteps.given(),
+       .of = "warmup_stable_decay",
+       .otherwise = "a tenth of all steps, rounded up",
+       .since = "0.2"});
+    v("decay_type", t.decayType,
+      {.means = "how it falls there",
+       .written = decays,
+       .of = "warmup_stable_decay",
+       .otherwise = "\"cosine\"",
        .since = "0.2"});
   }
 };

@@ -1,5 +1,7 @@
 #include "dsl/Words.h"
 
+#include "dsl/Spec.h"
+
 #include <algorithm>
 #include <iterator>
 
@@ -94,6 +96,8 @@ static constexpr ForeignWord keys[] = {
     {"min_lr", "schedule.min_lr_ratio"},
     {"min_lr_rate", "schedule.min_lr_ratio"},
     {"cosine_min_lr_ratio", "schedule.min_lr_ratio"},
+    {"lr_end", "schedule.min_lr_ratio"},
+    {"num_decay_steps", "schedule.decay_steps"},
     // data
     {"datasets", "[[data]]"},
     {"dataset", "[[data]]"},
@@ -173,17 +177,18 @@ const ForeignWord *foreignKey(std::string_view key) {
   return it == std::end(keys) ? nullptr : it;
 }
 
-std::string_view ourValue(std::string_view key, std::string_view value) {
+std::string ourValue(std::string_view key, std::string_view value) {
   struct Theirs {
     std::string_view key, value, ours;
   };
   static constexpr Theirs theirs[] = {
-      {"adapter.method", "dora", "use_dora = true"},
       {"target.device", "gpu", "cuda"},
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},
       {"target.device", "cuda:0", "cuda"},
       {"schedule.name", "cosine_with_min_lr", "min_lr_ratio = 0.1"},
+      {"schedule.name", "constant_with_warmup", "constant"},
+      {"schedule.name", "wsd", "warmup_stable_decay"},
       {"optimizer.name", "adamw_torch", "adamw"},
       {"optimizer.name", "adamw_torch_fused", "adamw"},
       {"optimizer.name", "adamw_bnb_8bit", "adamw_8bit"},
@@ -192,9 +197,12 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
       {"optimizer.name", "paged_lion_32bit", "lion"},
       {"optimizer.name", "paged_lion_8bit", "lion_8bit"},
   };
+  for (const auto &[layout, field, means] : AdapterSpec::methodKeys)
+    if (key == "adapter.method" && value == layout.word)
+      return std::string(layout.key) + " = true";
   auto it = std::find_if(std::begin(theirs), std::end(theirs),
                          [&](const Theirs &t) { return t.key == key && t.value == value; });
-  return it == std::end(theirs) ? std::string_view() : it->ours;
+  return it == std::end(theirs) ? "" : std::string(it->ours);
 }
 
 bool isLaterValue(std::string_view key, std::string_view value) {
@@ -205,12 +213,7 @@ bool isLaterValue(std::string_view key, std::string_view value) {
       {"adapter.method", "ia3"},
       {"optimizer.name", "paged_adamw"},
       {"optimizer.name", "paged_adamw_32bit"},
-      {"optimizer.name", "sgd"},
-      {"optimizer.name", "adafactor"},
       {"schedule.name", "cosine_with_restarts"},
-      {"schedule.name", "polynomial"},
-      {"schedule.name", "inverse_sqrt"},
-      {"schedule.name", "wsd"},
       {"quantization.format", "int8"},
       {"quantization.format", "gptq"},
       {"quantization.format", "awq"},

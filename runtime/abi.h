@@ -70,6 +70,16 @@ typedef struct LoracTriplets {
 LORAC_AT(LoracTriplets, rank, 12)
 LORAC_AT(LoracTriplets, first, 28)
 
+/* Optimizers with states of rows and columns: where one parameter lies, as a matrix. A parameter of
+ * one dimension is a column. */
+typedef struct LoracMatrix {
+  int32_t offset;        /* of its elements, in the regions that have the layout of the params */
+  int32_t rows, columns; /* how many it has */
+  int32_t row, column;   /* its first ones among those of all parameters */
+} LoracMatrix;
+LORAC_AT(LoracMatrix, rows, 4)
+LORAC_AT(LoracMatrix, column, 16)
+
 /* What the program `zero_triplets` is told of each triplet. */
 #define LORAC_TRIPLET_DEAD 0   /* all of it becomes zero */
 #define LORAC_TRIPLET_MASKED 1 /* E becomes zero */

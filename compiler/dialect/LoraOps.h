@@ -39,6 +39,10 @@ namespace lorac::lora {
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
+/// Numbers of rows, columns or parameters: where those lie says the table of LoracMatrix.
+inline bool isOfLines(Storage storage) {
+  return storage == Storage::Rows || storage == Storage::Columns || storage == Storage::Parameters;
+}
 
 /// Leading dimension of an activation with `n` columns, in floats (docs/plan.md,
 /// "Activations").

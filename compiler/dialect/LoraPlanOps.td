@@ -26,7 +26,8 @@ def Lora_RegionRole : I32EnumAttr<"RegionRole", "what a region of the arena hold
 def Lora_Storage : I32EnumAttr<"Storage", "how the numbers of a region lie in memory", [
     I32EnumAttrCase<"Floats", 0, "floats">, I32EnumAttrCase<"Compact", 1, "compact">,
     I32EnumAttrCase<"DynamicSigned", 2, "dynamic8_signed">, I32EnumAttrCase<"DynamicUnsigned", 3, "dynamic8_unsigned">,
-    I32EnumAttrCase<"Absmax", 4, "absmax">]> {
+    I32EnumAttrCase<"Absmax", 4, "absmax">, I32EnumAttrCase<"Rows", 5, "rows">, I32EnumAttrCase<"Columns", 6, "columns">,
+    I32EnumAttrCase<"Parameters", 7, "parameters">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -38,6 +39,8 @@ def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
     - `floats`: float32. `compact`: float32 of some parameters alone, one after the other.
     - `dynamic8_signed`, `dynamic8_unsigned`: a byte each, bitsandbytes' dynamic 8-bit numbers in blocks of 256 of one parameter;
       `absmax`: float32, one for each block of the region that its name begins with.
+    - `rows`, `columns`: float32, one for each row or column of each parameter; one of one dimension is a column. `parameters`: one for
+      each parameter; no region, but what a program keeps in between.
     - (C1) it has no negative number of them.
     ```mlir
     lora.region @exp_avg state floats 4096 at 32768

@@ -37,6 +37,9 @@ Element optimizers::sign(Element x) {
 Element optimizers::min(Element x, Element y) {
   return make<arith::MinimumFOp>(x, x.value, y.value);
 }
+Element optimizers::max(Element x, Element y) {
+  return make<arith::MaximumFOp>(x, x.value, y.value);
+}
 Element optimizers::select(Element condition, Element x, Element y) {
   return make<arith::SelectOp>(x, condition.value, x.value, y.value);
 }

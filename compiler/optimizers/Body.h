@@ -23,6 +23,8 @@ Element abs(Element x);
 Element sign(Element x);
 /// `x < y ? x : y`.
 Element min(Element x, Element y);
+/// `x > y ? x : y`.
+Element max(Element x, Element y);
 Element select(Element condition, Element x, Element y);
 Element operator<(Element x, Element y); ///< a condition; false where either is NaN
 Element widened(Element x);              ///< float32 to float64

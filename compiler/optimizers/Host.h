@@ -23,6 +23,7 @@ public:
   friend Host operator*(const Host &x, const Host &y) { return Host(x, y, "*"); }
   friend Host operator/(const Host &x, const Host &y) { return Host(x, y, "/"); }
   friend Host pow(const Host &x, const Host &y) { return Host(x, y, "pow"); }
+  friend Host min(const Host &x, const Host &y) { return Host(x, y, "min"); }
   friend Host sqrt(const Host &x) { return Host(x, "sqrt"); }
   friend Host operator-(const Host &x) { return Host(x, "neg"); }
 

@@ -4,7 +4,7 @@
 // from it (docs/design.md, "A step is programs"; docs/adding.md).
 
 #include "compiler/dialect/LoraOps.h"
-#include "compiler/optimizers/Update.h"
+#include "compiler/optimizers/Steps.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 
@@ -15,7 +15,10 @@ struct State {
   /// Of its region and, before ".<parameter>", of its tensors in a checkpoint.
   llvm::StringRef name;
   /// What it lies in; of codes only where the parameter has `min_8bit_size` elements, else float32.
+  /// `Rows` and `Columns`: one number of each row or column of each parameter.
   lora::Storage storage = lora::Storage::Floats;
+  /// There only where this key is not 0.
+  double Keys::*needs = nullptr;
 };
 
 struct Optimizer {
@@ -23,11 +26,15 @@ struct Optimizer {
   llvm::ArrayRef<State> states;
   /// Writes one element's update; ends with Update::give.
   void (*update)(Update &u);
+  /// In its place where once over the parameters is not enough.
+  void (*steps)(Steps &steps) = nullptr;
 };
 
 /// In the order of dsl/Optimizers.def.
 llvm::ArrayRef<const Optimizer *> allOptimizers();
 /// Null where none has the name.
 const Optimizer *findOptimizer(llvm::StringRef name);
+/// Its states with these keys.
+std::vector<State> statesOf(const Optimizer &optimizer, const Keys &keys);
 
 } // namespace lorac::optimizers

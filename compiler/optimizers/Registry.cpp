@@ -28,28 +28,47 @@ const Optimizer *lorac::optimizers::findOptimizer(llvm::StringRef name) {
   return nullptr;
 }
 
-std::vector<std::string> lorac::optimizers::stateRegions(std::string_view name) {
-  std::vector<std::string> out;
-  if (const Optimizer *optimizer = findOptimizer(name))
-    for (const State &state : optimizer->states) {
-      out.push_back(state.name.str());
-      if (lora::isCode(state.storage))
-        for (const char *suffix : {formats::absmaxSuffix, formats::compactSuffix})
-          out.push_back(state.name.str() + suffix);
-    }
+std::vector<State> lorac::optimizers::statesOf(const Optimizer &optimizer, const Keys &keys) {
+  std::vector<State> out;
+  for (const State &state : optimizer.states)
+    if (!state.needs || keys.*state.needs != 0)
+      out.push_back(state);
   return out;
 }
 
-int64_t lorac::optimizers::stateBytes(std::string_view name, int64_t elements, int64_t min8bitSize,
-                                      bool codesOfAll) {
+static std::vector<State> statesOf(const dsl::OptimizerSpec &spec) {
+  Keys keys; // those that some state needs
+  keys.momentum = *spec.momentum;
+  keys.firstBeta = *spec.firstBeta;
+  return statesOf(*findOptimizer(toString(*spec.name)), keys);
+}
+
+std::vector<std::string> lorac::optimizers::stateRegions(const dsl::OptimizerSpec &spec) {
+  std::vector<std::string> out;
+  for (const State &state : ::statesOf(spec)) {
+    out.push_back(state.name.str());
+    if (lora::isCode(state.storage))
+      for (const char *suffix : {formats::absmaxSuffix, formats::compactSuffix})
+        out.push_back(state.name.str() + suffix);
+  }
+  return out;
+}
+
+int64_t lorac::optimizers::stateBytes(const dsl::OptimizerSpec &spec,
+                                      const std::vector<int64_t> &shape, bool codesOfAll) {
   constexpr int64_t block = formats::dynamicBlock;
-  int64_t sum = 0;
-  if (const Optimizer *optimizer = findOptimizer(name))
-    for (const State &state : optimizer->states)
-      if (!lora::isCode(state.storage))
-        sum += 4 * elements;
-      else
-        sum += (codesOfAll ? elements : 0) +
-               4 * (elements >= min8bitSize ? (elements + block - 1) / block : elements);
+  int64_t sum = 0, elements = 1;
+  for (int64_t size : shape)
+    elements *= size;
+  for (const State &state : ::statesOf(spec))
+    if (state.storage == lora::Storage::Rows)
+      sum += 4 * shape[0];
+    else if (state.storage == lora::Storage::Columns)
+      sum += 4 * (elements / std::max<int64_t>(shape[0], 1));
+    else if (!lora::isCode(state.storage))
+      sum += 4 * elements;
+    else
+      sum += (codesOfAll ? elements : 0) +
+             4 * (elements >= *spec.min8bitSize ? (elements + block - 1) / block : elements);
   return sum;
 }

@@ -8,24 +8,39 @@ Update::Update(OpBuilder &builder, Location loc, ArrayRef<StringRef> states, con
   argument("param"), argument("grad");
   for (StringRef state : states)
     argument(state);
-  Element clip = argument("clip");
-  gradient = element(1) * clip;
+  gradient = element(1) * one("clip");
 }
 
+Element Update::read(StringRef state) {
+  auto found = llvm::find(states, state);
+  assert(found != states.end() && "what an update reads is told when it begins");
+  return this->state(unsigned(found - states.begin()));
+}
+
+Element Update::insert(StringRef name, size_t at) {
+  return {this,
+          block->insertArgument(unsigned(2 + states.size() + at), b.getF32Type(), called(name))};
+}
+Element Update::one(StringRef name) {
+  asked.push_back(name.str());
+  return insert(name, asked.size() - 1);
+}
 Element Update::scalar(StringRef name, const Host &formula) {
-  return ask(name, formula, uniform, uniform.size());
+  uniform.push_back({name.str(), formula});
+  return insert(name, asked.size() + uniform.size() - 1);
 }
 Element Update::byGroup(StringRef name, const Host &formula) {
-  return ask(name, formula, grouped, uniform.size() + grouped.size());
-}
-Element Update::ask(StringRef name, const Host &formula, std::vector<Scalar> &list, size_t at) {
-  list.push_back({name.str(), formula});
-  const unsigned argument = unsigned(2 + states.size() + 1 + at);
-  return {this, block->insertArgument(argument, b.getF32Type(), called(name))};
+  grouped.push_back({name.str(), formula});
+  return insert(name, asked.size() + uniform.size() + grouped.size() - 1);
 }
 
 void Update::give(Element param, ArrayRef<Element> states) {
   SmallVector<Element> results{param};
   results.append(states.begin(), states.end());
-  yield(results);
+  give(results);
+  writesParam = true, writtenStates = unsigned(states.size());
+}
+void Update::give(ArrayRef<Element> states) {
+  writtenStates = unsigned(states.size());
+  yield(states);
 }

@@ -36,7 +36,8 @@ void appendImportance(RegionPrograms &programs, OpBuilder &b, double beta1, doub
   Element keptMean = keep1 * step.state(0), mean = keptMean + take1 * now;
   Element off = abs(now - mean), keptOff = keep2 * step.state(1);
   step.give({mean, keptOff + take2 * off});
-  programs.launch("importance", step, "importance");
+  RegionPrograms::Told told{programs.toldOf(step)};
+  programs.launch("importance", step, told);
 }
 
 struct AppendTripletsPass : lorac::lora::impl::AppendTripletsBase<AppendTripletsPass> {

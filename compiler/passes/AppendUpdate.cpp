@@ -79,7 +79,13 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     if (programs.floats() == 0)
       return;
     OpBuilder b(&getContext());
-    const SmallVector<RegionPrograms::Part> parts = declareStates(programs, *optimizer);
+    optimizers::Keys keys{beta1, beta2, eps, weightDecay};
+    keys.momentum = momentum, keys.nesterov = nesterov;
+    keys.firstBeta = firstBeta, keys.clipThreshold = clipThreshold, keys.decayRate = decayRate;
+    keys.scaleParameter = scaleParameter, keys.relativeStep = relativeStep;
+    const std::vector<optimizers::State> states = statesOf(*optimizer, keys);
+    const SmallVector<RegionPrograms::Part> parts =
+        declareStates(programs, optimizer->name.str(), states);
     appendBegin(programs, b, b.getUnknownLoc());
     appendNorm(programs, b, b.getUnknownLoc());
 
@@ -88,31 +94,36 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
       static_assert(sizeof(LoracStep) % 4 == 0);
       programs.io("step", {sizeof(LoracStep) / 4}, /*integers=*/true);
     }
-    SmallVector<StringRef> states;
-    for (const optimizers::State &state : optimizer->states)
-      states.push_back(state.name);
-    optimizers::Update update(b, b.getUnknownLoc(), states, {beta1, beta2, eps, weightDecay});
+    if (optimizer->steps) {
+      optimizers::Steps steps(b, b.getUnknownLoc(), keys);
+      optimizer->steps(steps);
+      return programs.launch(optimizer->name, steps);
+    }
+    SmallVector<StringRef> names;
+    for (const optimizers::State &state : states)
+      names.push_back(state.name);
+    optimizers::Update update(b, b.getUnknownLoc(), names, keys);
     optimizer->update(update);
-    programs.launch(optimizer->name, update, "update", parts);
+    RegionPrograms::Told told{programs.toldOf(update)};
+    programs.launch(optimizer->name, update, told, parts);
   }
 
   // Their regions, and the launches that they are updated by: where states lie in 8 bits, one over
   // the parameters that are large enough, and one over the others, which keep float32. The regions
   // are the same ones whatever the ranks.
-  SmallVector<RegionPrograms::Part> declareStates(RegionPrograms &programs,
-                                                  const optimizers::Optimizer &optimizer) {
+  SmallVector<RegionPrograms::Part> declareStates(RegionPrograms &programs, const std::string &name,
+                                                  ArrayRef<optimizers::State> states) {
     const RegionPrograms::Share large = programs.shareFrom(min8bitSize);
-    const std::string name = optimizer.name.str();
     RegionPrograms::Part ofLarge{name, 0, large.spans, {}},
         ofOthers{name + "_f32", large.spans, programs.spans() - large.spans, {}};
-    for (const optimizers::State &state : optimizer.states) {
+    for (const optimizers::State &state : states) {
       ofLarge.storage.push_back(state.storage);
       ofOthers.storage.push_back(isCode(state.storage) ? Storage::Compact : state.storage);
       auto declare = [&](StringRef suffix, Storage storage, int64_t count) {
         programs.declare(RegionRole::State, (state.name + suffix).str(), count, storage);
       };
       if (!isCode(state.storage)) {
-        declare("", state.storage, programs.floats());
+        declare("", state.storage, programs.countOf(state.storage));
         continue;
       }
       declare("", state.storage, large.spans > 0 ? programs.floats() : 0);

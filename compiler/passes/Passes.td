@@ -159,6 +159,13 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
                  Option<"beta2", "beta2", "double", "0.999", "second of the betas">,
                  Option<"eps", "eps", "double", "1e-8", "what the denominator has beside the root">,
                  Option<"weightDecay", "weight-decay", "double", "0", "decoupled from the gradient">,
+                 Option<"momentum", "momentum", "double", "0", "sgd: part of the last direction; 0: no state">,
+                 Option<"nesterov", "nesterov", "bool", "false", "sgd: looks ahead by the momentum">,
+                 Option<"firstBeta", "first-beta", "double", "0", "adafactor: of an average of its steps; 0: no state">,
+                 Option<"clipThreshold", "clip-threshold", "double", "1", "adafactor: of the root mean square of a step">,
+                 Option<"decayRate", "decay-rate", "double", "-0.8", "adafactor: power of the update's number">,
+                 Option<"scaleParameter", "scale-parameter", "bool", "false", "adafactor: the rate grows with the parameter">,
+                 Option<"relativeStep", "relative-step", "bool", "false", "adafactor: the rate falls by itself">,
                  Option<"min8bitSize", "min-8bit-size", "int64_t", "4096", "elements from which on a parameter has states of 8 bits">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];

@@ -176,6 +176,13 @@ private:
                                    .beta2 = *optimizer.beta2,
                                    .eps = *optimizer.eps,
                                    .weightDecay = *optimizer.weightDecay,
+                                   .momentum = *optimizer.momentum,
+                                   .nesterov = *optimizer.nesterov,
+                                   .firstBeta = *optimizer.firstBeta,
+                                   .clipThreshold = *optimizer.clipThreshold,
+                                   .decayRate = *optimizer.decayRate,
+                                   .scaleParameter = *optimizer.scaleParameter,
+                                   .relativeStep = *optimizer.relativeStep,
                                    .min8bitSize = *optimizer.min8bitSize}};
     if (const auto &adalora = request.spec->adapter.adalora)
       choices.triplets.beta1 = *adalora->beta1, choices.triplets.beta2 = *adalora->beta2;

@@ -48,13 +48,15 @@ std::string table(const std::vector<std::vector<std::string>> &rows, size_t numb
 }
 
 std::string rate(double value) { return fmt::format("{:.6g}", value); }
+/// 0: the optimizer has a rate of its own.
+std::string learningRate(double value) { return value > 0 ? rate(value) : "its own"; }
+Json learningRateJson(double value) { return value > 0 ? Json(value) : Json(nullptr); }
 
 std::string methodOf(const dsl::Spec &spec) {
   const dsl::AdapterSpec &adapter = spec.adapter;
-  std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
-                     : *adapter.useDora                             ? "DoRA"
-                     : *adapter.useRslora                           ? "rsLoRA"
-                                                                    : "LoRA";
+  std::string name(adapter.layout().name);
+  if (&adapter.layout() == &formats::loraLayout && *adapter.useRslora)
+    name = "rsLoRA";
   if (adapter.loraplus)
     name += name == "LoRA" ? "+" : ", rates as in LoRA+";
   return codebookOf(*spec.quantization.format)
@@ -64,7 +66,7 @@ std::string methodOf(const dsl::Spec &spec) {
 
 std::string scheduleOf(const dsl::Spec &spec) {
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  std::string text(toString(*schedule.name));
+  std::string text = train::ScheduleCurve(schedule).shown();
   if (*schedule.minLrRatio > 0)
     text += fmt::format(" to {:g} of the rate", *schedule.minLrRatio);
   int64_t warmup = *schedule.warmupSteps;
@@ -219,7 +221,7 @@ std::string shape(const std::vector<int64_t> &sizes) {
 }
 
 std::string rankOf(const TrainedTensor &tensor) {
-  if (tensor.part == formats::AdapterPart::Magnitude)
+  if (formats::layoutOf(tensor.part).rankAt() < 0)
     return "";
   std::string text = std::to_string(tensor.rank);
   if (tensor.least > 0 || tensor.most < tensor.rank)
@@ -233,23 +235,25 @@ std::string tensorText(const Project &project, const Explanation &all) {
                                  scheduleOf(project.spec));
   std::vector<std::vector<std::string>> rows = {{"group", "learning rate", "weight decay"}};
   for (const RateGroup &group : all.groups)
-    rows.push_back(
-        {std::string(toString(group.part)),
-         rate(group.learningRate) + (group.ratio == 1 ? "" : fmt::format(" ({:g} x)", group.ratio)),
-         rate(*project.spec.optimizer.weightDecay)});
+    rows.push_back({std::string(toString(group.part)),
+                    learningRate(group.learningRate) +
+                        (group.ratio == 1 ? "" : fmt::format(" ({:g} x)", group.ratio)),
+                    rate(*project.spec.optimizer.weightDecay)});
   text += table(rows, 1);
 
-  text += fmt::format(
-      "\nTensors, float32; bytes of parameters, gradients, optimizer states{}{}:\n",
-      all.min8bitSize > 0 ? fmt::format(" (8 bits from {} numbers on)", all.min8bitSize) : "",
-      all.adalora ? ", importance (two averages) and, of lora_B, one more copy" : "");
+  text +=
+      fmt::format("\nTensors, float32; bytes of parameters, gradients, optimizer states{}{}:\n",
+                  *all.optimizer.min8bitSize > 0
+                      ? fmt::format(" (8 bits from {} numbers on)", *all.optimizer.min8bitSize)
+                      : "",
+                  all.adalora ? ", importance (two averages) and, of lora_B, one more copy" : "");
   rows = {
       {"tensor", "shape", "rank", "scale", "learning rate", "weight decay", "parameters", "bytes"}};
   for (const TensorGroup &group : all.grouped()) {
     const TrainedTensor &tensor = group.first;
     rows.push_back({group.name(), shape(tensor.shape), rankOf(tensor),
-                    tensor.part == formats::AdapterPart::Magnitude ? "" : rate(tensor.scale),
-                    rate(tensor.learningRate), rate(tensor.weightDecay),
+                    rankOf(tensor).empty() ? "" : rate(tensor.scale),
+                    learningRate(tensor.learningRate), rate(tensor.weightDecay),
                     tools::grouped(group.count()),
                     tools::grouped(all.bytes(tensor).total() * group.tensors())});
   }
@@ -307,14 +311,14 @@ std::string jsonText(const Project &project, const Explanation &all,
                {"method", toString(*project.spec.adapter.method)},
                {"modules", project.adapters.size()},
                {"steps", *project.spec.train.steps}};
-  if (*project.spec.adapter.useDora)
-    json["use_dora"] = true;
+  if (const char *key = project.spec.adapter.layout().key)
+    json[key] = true;
   if (project.ranks)
     json["ranks"] = ranksJson(project);
   json["groups"] = Json::array();
   for (const RateGroup &group : all.groups)
     json["groups"].push_back({{"name", toString(group.part)},
-                              {"learning_rate", group.learningRate},
+                              {"learning_rate", learningRateJson(group.learningRate)},
                               {"ratio", group.ratio},
                               {"weight_decay", *project.spec.optimizer.weightDecay}});
   json["tensors"] = Json::array();
@@ -328,7 +332,7 @@ std::string jsonText(const Project &project, const Explanation &all,
     }
     entry["lora_alpha"] = tensor.alpha;
     entry["scale"] = tensor.scale;
-    entry["learning_rate"] = tensor.learningRate;
+    entry["learning_rate"] = learningRateJson(tensor.learningRate);
     entry["weight_decay"] = tensor.weightDecay;
     entry["bytes"] = asJson(all.bytes(tensor), all.adalora);
     json["tensors"].push_back(std::move(entry));

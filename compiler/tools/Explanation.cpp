@@ -112,10 +112,10 @@ std::vector<TensorGroup> Explanation::grouped() const {
 TrainedBytes Explanation::bytes(const TrainedTensor &tensor) const {
   const int64_t floats = 4 * tensor.count();
   const bool codes = std::any_of(tensors.begin(), tensors.end(), [&](const TrainedTensor &of) {
-    return of.count() >= min8bitSize;
+    return of.count() >= *optimizer.min8bitSize;
   });
   // AdaLoRA: two averages of importance; B is kept as it is beside B·diag(E), which the step reads.
-  return {floats, floats, optimizers::stateBytes(optimizer, tensor.count(), min8bitSize, codes),
+  return {floats, floats, optimizers::stateBytes(optimizer, tensor.shape, codes),
           adalora ? 2 * floats : 0, adalora && tensor.part == formats::AdapterPart::B ? floats : 0};
 }
 
@@ -136,8 +136,7 @@ Explanation explain(const Project &project) {
   const dsl::Spec &spec = project.spec;
   Explanation out;
   out.adalora = project.ranks.has_value();
-  out.optimizer = toString(*spec.optimizer.name);
-  out.min8bitSize = *spec.optimizer.min8bitSize;
+  out.optimizer = spec.optimizer;
   const std::map<std::string, Place> places = tools::places(project.model);
   for (const dsl::AdapterChoice &choice : project.adapters) {
     const Place &place = places.at(choice.module);
@@ -152,17 +151,13 @@ Explanation explain(const Project &project) {
     tensor.alpha = choice.alpha;
     tensor.scale = choice.scale;
     tensor.weightDecay = *spec.optimizer.weightDecay;
-    auto add = [&](formats::AdapterPart part, std::vector<int64_t> shape) {
+    for (const formats::AdapterPart part : spec.adapter.layout().parts) {
       tensor.part = part;
-      tensor.shape = std::move(shape);
+      tensor.shape = formats::shapeOf(part, r, columns, rows);
+      if (part == formats::AdapterPart::E)
+        tensor.shape.pop_back(); // of one column
       out.tensors.push_back(tensor);
-    };
-    add(formats::AdapterPart::A, {r, columns});
-    add(formats::AdapterPart::B, {rows, r});
-    if (out.adalora)
-      add(formats::AdapterPart::E, {r});
-    if (*spec.adapter.useDora)
-      add(formats::AdapterPart::Magnitude, {rows});
+    }
   }
   out.groups = ratesOf(spec, out.tensors);
   for (TrainedTensor &tensor : out.tensors)

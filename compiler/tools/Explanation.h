@@ -50,11 +50,10 @@ struct TrainedBytes {
 };
 
 struct Explanation {
-  std::vector<TrainedTensor> tensors; ///< module by module, A, B, E or magnitude
+  std::vector<TrainedTensor> tensors; ///< module by module, in the method's order
   std::vector<RateGroup> groups;
   bool adalora = false;
-  std::string optimizer;   ///< its word
-  int64_t min8bitSize = 0; ///< elements from which on a tensor has states of 8 bits
+  dsl::OptimizerSpec optimizer;
 
   int64_t parameters() const;
   std::vector<TensorGroup> grouped() const;

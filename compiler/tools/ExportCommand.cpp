@@ -6,12 +6,14 @@
 #include "dsl/Diagnostics.h"
 #include "dsl/Parse.h"
 #include "nlohmann/json.hpp"
-#include "runtime/formats/Adapter.h"
+#include "runtime/formats/AdapterFolder.h"
 #include "runtime/formats/DurableFile.h"
 #include "runtime/formats/FolderManifest.h"
 #include "runtime/formats/Gguf.h"
 #include "runtime/formats/Hash.h"
 #include "runtime/train/CheckpointTriplets.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -105,10 +107,10 @@ void takeKeys(const std::string &path, formats::Adapter &adapter) {
 Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Adapter &adapter) {
   if (adapter.adaLora)
     return adapter;
-  if (adapter.useDora)
-    return Error{"'" + folder +
-                     "' is DoRA's, and AdaLoRA has no place for its magnitudes; --format "
-                     "peft keeps them",
+  if (const formats::AdapterLayout &method = *adapter.method; !method.foldsToLora)
+    return Error{fmt::format("'{}' is {}'s, and AdaLoRA has no place for its {}; --format peft "
+                             "keeps them",
+                             folder, method.name, method.own()->words),
                  Exit::Refused};
   LORAC_TRY_ASSIGN(std::optional<formats::Adapter> trained,
                    train::checkpointTriplets(folder, adapter));
@@ -130,20 +132,10 @@ Result<void> write(const ExportOptions &options, const std::string &source, cons
                    const formats::Adapter &adapter, const Base &base) {
   if (options.format == "gguf")
     return formats::writeGgufAdapter(out, adapter, base.architecture, base.modules);
-  formats::Adapter triplets;
-  if (options.format == "peft-adalora") {
-    LORAC_TRY_ASSIGN(triplets, tripletsOf(source, adapter));
-  }
-  // Whole or not at all, also over an older one: no new weights beside an old configuration.
-  LORAC_TRY_ASSIGN(formats::DurableDirectory folder, formats::DurableDirectory::create(out));
-  formats::FolderManifest manifest;
-  LORAC_TRY(triplets.adaLora
-                ? formats::writePeftAdaLora(folder.workPath(), triplets, &manifest.files)
-                : formats::writePeftAdapter(folder.workPath(), adapter, &manifest.files));
-  LORAC_TRY(manifest.write(folder.workPath()));
-  if (Result<formats::Adapter> readBack = formats::readAdapter(folder.workPath()); !readBack)
-    return Error{"what was written does not read back: " + readBack.error().message};
-  return folder.commit();
+  if (options.format == "peft")
+    return formats::writeAdapterFolder(out, adapter);
+  LORAC_TRY_ASSIGN(formats::Adapter triplets, tripletsOf(source, adapter));
+  return formats::writeAdapterFolder(out, triplets, formats::writePeftAdaLora);
 }
 
 bool isGgufAdapter(const fs::path &path) {

@@ -70,13 +70,24 @@ Exit bindModel(const std::string &specPath, const dsl::Spec &spec, SourceFacts &
       diags.warning(path.range, note);
   }
   auto described = architecture(specPath, spec, source.modelType, diags);
-  if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags))
-    return blamesFiles(spec, source, diags) ? Exit::ForeignFile : Exit::Refused;
+  if (!described || !dsl::bind(*described, spec.model, source.facts, model, diags)) {
+    if (blamesFiles(spec, source, diags))
+      return Exit::ForeignFile;
+    // A graph that lorac carries is right: numbers that it cannot take are the file's.
+    const bool areItsNumbers =
+        described && source.source && spec.model.architecture->empty() && !spec.model.shape.given();
+    if (!areItsNumbers)
+      return Exit::Refused;
+    diags.error(spec.model.source.range, "the model '" + source.facts.path + "' says sizes that '" +
+                                             described->name + "' cannot compute with");
+    return Exit::ForeignFile;
+  }
   if (source.checkWeights)
     if (Result<void> whole = source.checkWeights(model); !whole) {
       diags.error(spec.model.source.range, whole.error().message);
       return whole.error().code;
     }
+  out.source = source.source;
   out.identity = identityOf(*described, model, source.source.get());
   if (source.source)
     if (Result<void> known = formats::checkIdentity(*source.source, out.identity); !known) {

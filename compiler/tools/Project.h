@@ -9,6 +9,7 @@
 #include "runtime/formats/WeightFormat.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,8 @@ struct BaseModel {
   dsl::BoundModel model;
   formats::ModelIdentity identity;
   std::string ggufArchitecture; ///< general.architecture
+  /// Its files; null: the spec draws its weights.
+  std::shared_ptr<const formats::ModelSource> source;
 };
 
 /// A model alone, from its files.

@@ -1,11 +1,9 @@
-// Sharded models, and the writer.
+// Sharded models.
 #include "runtime/formats/Checked.h"
-#include "runtime/formats/DurableFile.h"
 #include "runtime/formats/JsonWalk.h"
 #include "runtime/formats/Safetensors.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -90,53 +88,6 @@ Result<std::vector<Safetensors>> openSafetensorsFolder(const std::string &folder
                                  shown(name), shown(tensor.name), index),
                      Exit::ForeignFile};
   return shards;
-}
-
-Result<void> writeSafetensors(const std::string &path, std::span<const TensorToWrite> tensors,
-                              const std::map<std::string, std::string> &metadata,
-                              std::string *hash) {
-  // The reference writer's order keeps every tensor aligned to its type.
-  std::vector<const TensorToWrite *> order;
-  for (const TensorToWrite &tensor : tensors)
-    order.push_back(&tensor);
-  std::stable_sort(order.begin(), order.end(), [](const TensorToWrite *a, const TensorToWrite *b) {
-    const int64_t sa = dtypeSize(a->dtype), sb = dtypeSize(b->dtype);
-    return sa != sb ? sa > sb : a->name < b->name;
-  });
-  std::vector<uint64_t> sizes;
-  std::string header;
-  try {
-    nlohmann::ordered_json json = nlohmann::ordered_json::object();
-    if (!metadata.empty())
-      json["__metadata__"] = metadata;
-    uint64_t offset = 0;
-    for (const TensorToWrite *tensor : order) {
-      uint64_t size = uint64_t(dtypeSize(tensor->dtype));
-      for (const int64_t dim : tensor->shape)
-        size *= uint64_t(dim);
-      json[tensor->name] = {{"dtype", toString(tensor->dtype)},
-                            {"shape", tensor->shape},
-                            {"data_offsets", {offset, offset + size}}};
-      offset += size;
-      sizes.push_back(size);
-    }
-    header = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::strict);
-  } catch (const std::exception &error) {
-    return Error{fmt::format("cannot write '{}': {}", path, error.what()), Exit::Failed};
-  }
-  header.resize((header.size() + 7) / 8 * 8, ' ');
-  LORAC_TRY_ASSIGN(DurableFile file, DurableFile::create(path));
-  const uint64_t length = header.size();
-  Result<void> written = file.write(&length, 8);
-  if (written)
-    written = file.write(header);
-  for (size_t i = 0; written && i < order.size(); ++i)
-    written = file.write(order[i]->data, sizes[i]);
-  if (!written)
-    return written;
-  if (hash)
-    *hash = file.hash();
-  return file.commit();
 }
 
 } // namespace lorac::formats

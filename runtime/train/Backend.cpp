@@ -44,6 +44,8 @@ Result<void> Backend::fill(const Plan &of) {
     return on->write(offset, values.data(), int64_t(values.size() * sizeof(values[0])));
   };
   Result<void> done = put(of.io.updateSpans, of.spans());
+  if (done && of.hasMatrices())
+    done = put(of.io.updateMatrices, of.matrices());
   if (done && of.hasTriplets())
     done = put(of.io.triplets, tableOf(triplets));
   if (done && of.hasTriplets() && of.hasCodes())

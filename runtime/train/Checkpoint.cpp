@@ -164,13 +164,15 @@ std::vector<StateTensor> adapterTensors(const Plan &plan, const TrainedFloats &t
   return tensors;
 }
 
-/// Whether the checkpoint's states are of other names or storage by the spec: that names it better
-/// than the tensors which then differ.
+/// Whether the checkpoint's states are others by the spec: that names it better than the tensors
+/// which then differ.
 bool hasOtherStates(const Fields &root, const RunIdentity &identity) {
-  return std::any_of(identity.spec.begin(), identity.spec.end(), [&](const auto &setting) {
-    const auto &[key, value] = setting;
-    return (key == "optimizer.name" || key == "optimizer.min_8bit_size") &&
-           root.maybe("spec").textOr(key.c_str(), value) != value;
+  constexpr const char *deciding[] = {"optimizer.name", "optimizer.min_8bit_size",
+                                      "optimizer.momentum", "optimizer.beta1"};
+  return std::any_of(std::begin(deciding), std::end(deciding), [&](const char *key) {
+    auto now = std::find_if(identity.spec.begin(), identity.spec.end(),
+                            [&](const auto &setting) { return setting.first == key; });
+    return root.maybe("spec").textOr(key, "") != (now == identity.spec.end() ? "" : now->second);
   });
 }
 

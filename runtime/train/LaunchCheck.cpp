@@ -44,6 +44,8 @@ std::vector<TableOfFamily> tablesOf(const Plan &plan) {
   std::vector<TableOfFamily> tables;
   for (const char *family : {"each", "sum_spans"})
     tables.push_back({family, 0, "update_spans", plan.io.updateSpans, spans, sizeof(PlanSpan)});
+  tables.push_back({"mean_lines", 0, "update_matrices", plan.io.updateMatrices,
+                    plan.hasMatrices() ? int64_t(plan.params.size()) : 0, 0});
   for (const char *family :
        {"fold_triplets", "unfold_triplets", "unfold_gradients", "triplet_scores", "triplet_zeros"})
     tables.push_back({family, 0, "triplets", plan.io.triplets, modules, 0});

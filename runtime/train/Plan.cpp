@@ -75,6 +75,13 @@ std::vector<AdapterPart> Plan::groups() const {
   return out;
 }
 
+const formats::AdapterLayout &Plan::method() const {
+  return hasRanks() ? formats::adaLoraLayout : formats::layoutWith([&](AdapterPart part) {
+    return std::any_of(params.begin(), params.end(),
+                       [&](const PlanParam &param) { return param.part == part; });
+  });
+}
+
 std::vector<StatePlace> Plan::statePlaces() const {
   std::vector<StatePlace> places(params.size());
   int64_t blocks = 0, compact = 0;
@@ -93,6 +100,24 @@ std::vector<StatePlace> Plan::statePlaces() const {
   return places;
 }
 
+bool Plan::hasMatrices() const {
+  return std::any_of(regions.begin(), regions.end(),
+                     [](const PlanRegion &region) { return isOfLines(region.storage); });
+}
+
+std::vector<LoracMatrix> Plan::matrices() const {
+  std::vector<LoracMatrix> out;
+  LoracMatrix next{};
+  for (const PlanParam &param : params) {
+    next.offset = int32_t(param.offset);
+    next.rows = int32_t(param.shape[0]);
+    next.columns = int32_t(param.count() / std::max<int64_t>(param.shape[0], 1));
+    out.push_back(next);
+    next.row += next.rows, next.column += next.columns;
+  }
+  return out;
+}
+
 std::vector<PlanSpan> Plan::spans() const {
   std::vector<PlanSpan> out;
   const std::vector<AdapterPart> groups = this->groups();
@@ -108,7 +133,9 @@ std::vector<PlanSpan> Plan::spans() const {
       for (int64_t done = 0; done < param.count(); done += formats::spanFloats)
         out.push_back({int32_t(param.offset + done),
                        int32_t(std::min(formats::spanFloats, param.count() - done)), group,
-                       int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
+                       hasMatrices()
+                           ? int32_t(p)
+                           : int32_t(places[p].own + (ownOfNumbers ? done / ownOfNumbers : 0))});
     }
   return out;
 }

@@ -129,10 +129,11 @@ inline constexpr auto planWords<RegionKind> =
 /// How a region's numbers lie in memory: float32, of some parameters alone if `Compact`; codes of 8
 /// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own, both named as
 /// formats/StateLayout.h has it.
-enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax };
+/// `Rows`, `Columns`: float32, one for each row or column of each parameter (Plan::matrices).
+enum class Storage { Floats, Compact, DynamicSigned, DynamicUnsigned, Absmax, Rows, Columns };
 template <>
 inline constexpr auto planWords<Storage> = std::to_array<std::string_view>(
-    {"floats", "compact", "dynamic8_signed", "dynamic8_unsigned", "absmax"});
+    {"floats", "compact", "dynamic8_signed", "dynamic8_unsigned", "absmax", "rows", "columns"});
 inline bool isCode(Storage storage) {
   return storage == Storage::DynamicSigned || storage == Storage::DynamicUnsigned;
 }
@@ -145,6 +146,10 @@ struct PlanRegion {
   Storage storage = Storage::Floats;
   int64_t bytes() const { return isCode(storage) ? count : 4 * count; }
 };
+
+inline bool isOfLines(Storage storage) {
+  return storage == Storage::Rows || storage == Storage::Columns;
+}
 
 /// Where a parameter's states lie that have 8 bits in some region: the first block, or the place in
 /// compact regions.
@@ -194,7 +199,7 @@ struct PlanRanks {
 };
 
 /// Floats of the regions of params that one tile or block of a kernel over elements takes, at most
-/// formats::spanFloats; `own` is its own StatePlace.
+/// formats::spanFloats; `own` is its own StatePlace, or its parameter where the plan has matrices.
 struct PlanSpan {
   int32_t offset, count, group, own;
 };
@@ -205,11 +210,12 @@ struct PlanIo {
   int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
   int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
   int64_t logits = 0;                                            ///< float32, padded rows
-  int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
-  int64_t importance = 0;    ///< AdaLoRA: Plan::importanceScalars
-  int64_t update = 0;        ///< Plan::updateScalars
-  int64_t norm = 0;          ///< LoracNorm
-  int64_t updateSpans = 0;   ///< PlanSpan of spans()
+  int64_t orthogonality = 0;  ///< AdaLoRA: float32, a norm a factor
+  int64_t importance = 0;     ///< AdaLoRA: Plan::importanceScalars
+  int64_t update = 0;         ///< Plan::updateScalars
+  int64_t norm = 0;           ///< LoracNorm
+  int64_t updateSpans = 0;    ///< PlanSpan of spans()
+  int64_t updateMatrices = 0; ///< LoracMatrix of matrices(), where the plan has them
   // cuda
   int64_t step = 0;    ///< LoracStep
   int64_t rowEnds = 0; ///< int32 [max_tokens]
@@ -247,7 +253,7 @@ struct Plan {
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
-  std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
+  std::vector<PlanLaunch> initialize; ///< params that begin by a program, as DoRA's magnitudes
   std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
@@ -270,6 +276,10 @@ struct Plan {
   /// The params in order, each cut, those with states of 8 bits first; groups are numbered as they
   /// first appear.
   std::vector<PlanSpan> spans() const;
+  /// Where each parameter, its rows and its columns lie.
+  std::vector<LoracMatrix> matrices() const;
+  /// Whether some states are of rows or columns: the optimizer goes over them.
+  bool hasMatrices() const;
   /// Whether some states lie in 8 bits.
   bool hasCodes() const { return optimizer && optimizer->min8bitSize > 0; }
   /// Beside the params. One has 8 bits by its size before AdaLoRA's ranks fell.
@@ -277,7 +287,8 @@ struct Plan {
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
-  bool isDora() const { return !initialize.empty(); }
+  /// The method of its adapters, by its params.
+  const formats::AdapterLayout &method() const;
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.
@@ -307,6 +318,7 @@ constexpr PlaceOfIo placesOfIo[] = {
     {"update", &PlanIo::update, &Plan::hasParams},
     {"norm", &PlanIo::norm, &Plan::hasParams},
     {"update_spans", &PlanIo::updateSpans, &Plan::hasParams},
+    {"update_matrices", &PlanIo::updateMatrices, &Plan::hasMatrices},
     {"importance", &PlanIo::importance, &Plan::hasTriplets},
     {"step", &PlanIo::step, &Plan::onGpu},
     {"row_ends", &PlanIo::rowEnds, &Plan::onGpu},

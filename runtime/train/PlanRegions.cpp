@@ -60,6 +60,9 @@ void checkStoredStates(const Fields &root, const Plan &plan) {
     else
       compact += count;
   }
+  int64_t rows = 0, columns = 0;
+  for (const LoracMatrix &matrix : plan.matrices())
+    rows += matrix.rows, columns += matrix.columns;
   for (const PlanRegion &region : plan.regions) {
     auto require = [&](const std::string &name, Storage storage, int64_t count) {
       const PlanRegion &found = plan.region(name);
@@ -67,6 +70,13 @@ void checkStoredStates(const Fields &root, const Plan &plan) {
         root.fail("has no region '" + name + "' of " + std::to_string(count) +
                   ", as its states of 8 bits ask for");
     };
+    if (isOfLines(region.storage)) {
+      const int64_t lines = region.storage == Storage::Rows ? rows : columns;
+      if (plan.hasCodes() || region.count != lines)
+        root.fail("has " + shown(region) + "; all parameters have " + std::to_string(lines) +
+                  " of its storage, and no state has 8 bits beside it");
+      continue;
+    }
     if (region.storage != Storage::Floats && !plan.hasCodes())
       root.fail("has '" + region.name +
                 "' in another storage than floats, and the optimizer no "
@@ -119,6 +129,9 @@ void checkExtents(const Fields &root, const Plan &plan) {
     own.push_back({"io.norm", plan.io.norm, sizeof(LoracNorm)});
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
+    if (plan.hasMatrices())
+      own.push_back({"io.update_matrices", plan.io.updateMatrices,
+                     int64_t(plan.params.size() * sizeof(LoracMatrix))});
   }
   if (plan.ranks) { // a norm a factor; a module at rank 0 has none
     const auto factors =

@@ -3,6 +3,8 @@
 #include "dsl/Spec.h"
 #include "runtime/train/JsonFields.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -125,6 +127,22 @@ private:
   Fields in;
 };
 
+/// A visitor (dsl/Spec.h): the keys of a table that are for its name alone, in words.
+struct OwnKeys {
+  std::string text;
+
+  template <class T>
+  void operator()(const char *key, const dsl::Field<T> &field, const dsl::About &about) {
+    if (about.of.empty() || !about.written)
+      return;
+    if constexpr (std::is_enum_v<T>)
+      text += fmt::format("{} {}; ", key, toString(*field));
+    else
+      text += fmt::format("{} {}; ", key, *field);
+  }
+  void pair(const char *, const auto &, const auto &, const dsl::About &) {}
+};
+
 AdaLoraConfig adaLoraOf(const dsl::AdaLoraSpec &spec) {
   AdaLoraConfig out;
   out.tinit = *spec.tinit;
@@ -204,7 +222,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.loraAlpha = *adapter.loraAlpha;
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
-  run.useDora = *adapter.useDora;
+  run.method = &adapter.layout();
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;
   if (isAdaLora)
@@ -213,15 +231,18 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   const dsl::OptimizerSpec &optimizer = spec.optimizer;
   const dsl::OptimizerDefaults &has = defaultsOf(*optimizer.name);
   run.optimizer = toString(*optimizer.name);
-  run.learningRate = *optimizer.learningRate;
+  run.learningRate = optimizer.hasOwnRate() ? 0 : *optimizer.learningRate;
   if (has.hasBetas())
     run.betas = {*optimizer.beta1, *optimizer.beta2};
   run.eps = has.eps > 0 ? *optimizer.eps : 0;
+  OwnKeys own;
+  dsl::OptimizerSpec::keys(own, optimizer);
+  run.optimizerKeys = own.text;
   run.weightDecay = *optimizer.weightDecay;
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  run.schedule = {*schedule.name, *schedule.minLrRatio};
+  run.schedule = ScheduleCurve(schedule);
   run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
   run.warmupRatio = *schedule.warmupRatio;
 

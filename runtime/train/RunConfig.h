@@ -3,6 +3,7 @@
 // dsl/Spec.h. What only the compiler needs is kept as JSON for the fingerprint.
 
 #include "runtime/Result.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/formats/ModelIdentity.h"
 #include "runtime/train/Schedule.h"
 #include "runtime/train/ranks/PruningPace.h"
@@ -46,14 +47,17 @@ struct RunConfig {
   std::string adapterMethod, initFrom;
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
-  bool useRslora = false, useDora = false;
+  bool useRslora = false;
+  const formats::AdapterLayout *method = &formats::loraLayout;
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
-  std::string optimizer; ///< its word in a spec
-  double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
+  std::string optimizer;   ///< its word in a spec
+  double learningRate = 0; ///< 0: the optimizer has its own
+  double weightDecay = 0, maxGradNorm = 0;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
+  std::string optimizerKeys; ///< those that it alone has, in words: "momentum 0.9; "
   ScheduleCurve schedule = ScheduleName::Cosine;
   int64_t warmupSteps = 0;
   double warmupRatio = 0;

@@ -21,7 +21,7 @@ RunKeeper::RunKeeper(const TrainInput &in, RankDirector &ranks, int64_t total)
               corpus.hash,
               fingerprint(run),
               total,
-              run.schedule != ScheduleName::Constant};
+              run.schedule.needsTotal()};
   if (run.identity)
     identity.base = run.identity->facts();
 }

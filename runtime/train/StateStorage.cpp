@@ -43,6 +43,7 @@ std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &tra
   using formats::DType;
   std::vector<StateTensor> tensors;
   const std::vector<StatePlace> places = plan.statePlaces();
+  const std::vector<LoracMatrix> matrices = plan.matrices();
   for (size_t p = 0; p < plan.params.size(); ++p) {
     const PlanParam &param = plan.params[p];
     const StatePlace &place = places[p];
@@ -57,6 +58,12 @@ std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &tra
         continue;
       if (region.storage == Storage::Floats)
         addFloats(region.name, trained.find(region.name));
+      if (region.storage == Storage::Rows)
+        add(region.name, DType::F32, {matrices[p].rows},
+            trained.find(region.name) + matrices[p].row);
+      if (region.storage == Storage::Columns)
+        add(region.name, DType::F32, {matrices[p].columns},
+            trained.find(region.name) + matrices[p].column);
       if (!isCode(region.storage))
         continue;
       const Stored state(region, trained);

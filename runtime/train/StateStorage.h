@@ -26,7 +26,8 @@ struct StateTensor {
 };
 
 /// What optimizer.safetensors holds, parameter by parameter: "<state>.<param>" of each of the
-/// optimizer's states, as bytes where it lies in 8 bits, and then also "<state>_absmax.<param>";
+/// optimizer's states, as bytes where it lies in 8 bits, and then also "<state>_absmax.<param>", a
+/// number of each row or column where it has no more;
 /// of AdaLoRA the parameter itself and its importance.
 std::vector<StateTensor> stateTensors(const Plan &plan, const TrainedFloats &trained);
 

@@ -176,9 +176,8 @@ private:
       MetricsLine line;
       line.add("step", state.step);
       line.add("loss", facts.loss);
-      line.add("learning_rate", facts.rate);
-      for (const ParamGroup &group : session.groups)
-        line.add(fmt::format("learning_rate/{}", toString(group.part)), facts.rate * group.lrRatio);
+      if (run.learningRate > 0)
+        addRates(line, facts.rate);
       line.add("grad_norm", facts.gradNorm);
       if (ranks.isOn())
         line.add("orthogonality", facts.orthogonality);
@@ -193,6 +192,12 @@ private:
       keeper.write(line);
     }
     progress.update({state.step, total, facts.loss, tokensPerSecond, memory.peak});
+  }
+
+  void addRates(MetricsLine &line, double rate) {
+    line.add("learning_rate", rate);
+    for (const ParamGroup &group : session.groups)
+      line.add(fmt::format("learning_rate/{}", toString(group.part)), rate * group.lrRatio);
   }
 
   /// Where an evaluation is due and not done yet.

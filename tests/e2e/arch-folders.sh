@@ -121,6 +121,9 @@ grep -q 'lora.attention .* scale 6.250000e-02' "$work/generated/10-model.mlir" |
 other heads 's/"num_key_value_heads": 2/"num_key_value_heads": 3/'
 expect 5 "$lorac" check "$work/spec.toml" --set "model.source=\"$work/heads\""
 says "'num_key_value_heads' = 3 must divide 'num_attention_heads' = 4"
+other odd 's/"head_dim": [0-9]*/"head_dim": 15/'
+expect 5 "$lorac" check "$work/spec.toml" --set "model.source=\"$work/odd\""
+says "the model '$work/odd' says sizes that 'gemma2' cannot compute with"
 other nan 's/"rms_norm_eps": [^,]*/"rms_norm_eps": NaN/'
 expect 5 "$lorac" check "$work/spec.toml" --set "model.source=\"$work/nan\""
 line=$(grep -n NaN "$work/nan/config.json" | cut -d: -f1)

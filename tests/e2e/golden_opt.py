@@ -10,11 +10,15 @@ import array, json, math, pathlib, struct, sys
 
 NAMES = {"torch.optim.AdamW": "adamw", "bitsandbytes Lion32bit": "lion", "bitsandbytes AdamW8bit": "adamw_8bit",
          "bitsandbytes Lion8bit": "lion_8bit", "PEFT create_loraplus_optimizer(bitsandbytes Adam8bit)": "adamw_8bit",
-         "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw"}
+         "PEFT create_loraplus_optimizer(torch.optim.AdamW)": "adamw", "torch.optim.SGD": "sgd",
+         "transformers Adafactor": "adafactor"}
+# Keys that an optimizer has for itself: written into the spec where the golden has them.
+OWN = ("momentum", "nesterov", "clip_threshold", "decay_rate", "beta1", "scale_parameter", "relative_step")
 # The golden's name of a state: ours. Bytes of states are no numbers to hold after 20 steps (tests/golden/optim8bit has them), their absmax are.
 STATES = {"adamw": {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}, "lion": {"state1": "exp_avg"},
           "adamw_8bit": {"state1": "exp_avg", "state2": "exp_avg_sq", "absmax1": "exp_avg_absmax", "absmax2": "exp_avg_sq_absmax"},
-          "lion_8bit": {"state1": "exp_avg", "absmax1": "exp_avg_absmax"}}
+          "lion_8bit": {"state1": "exp_avg", "absmax1": "exp_avg_absmax"}, "sgd": {"momentum_buffer": "momentum_buffer"},
+          "adafactor": {state: state for state in ("exp_avg", "exp_avg_sq_row", "exp_avg_sq_col")}}
 PEFT = "base_model.model."
 
 
@@ -44,12 +48,13 @@ def toml(value):
     return json.dumps(value)
 
 
-def steps_of(golden, steps, save_steps):
+def steps_of(golden, steps, save_steps, has_schedule=True):
     """What the runs' specs say of schedule, data and steps."""
-    return f"""[schedule]
+    schedule = """[schedule]
 name = "constant"
 warmup_steps = 0
-[[data]]
+"""
+    return f"""{schedule if has_schedule else ""}[[data]]
 path = "{golden}/tiny/train_data.safetensors"
 format = "tokens"
 [train]
@@ -74,7 +79,7 @@ def spec(golden, name):
     start = (pathlib.Path(golden) / "opt" / run["initial_adapter"]).resolve()
     adapter = json.loads((start / "adapter_config.json").read_text())
     modules = sorted(adapter["target_modules"])
-    decay = optimizer["loraplus_weight_decay" if "loraplus_lr_ratio" in optimizer else "weight_decay"]
+    decay = optimizer.get("loraplus_weight_decay" if "loraplus_lr_ratio" in optimizer else "weight_decay", 0.0)
     print(f"""[model]
 source = "{golden}/tiny/tied"
 [adapter]
@@ -85,17 +90,17 @@ target_modules = {'"all-linear"' if len(modules) == 7 else json.dumps(modules)}
 init_from = "{start}"
 [optimizer]
 name = "{ours}"
-learning_rate = {optimizer["lr"]}
-betas = {optimizer["betas"]}
 weight_decay = {decay}
 max_grad_norm = {run.get("clip", {}).get("max_norm", 0.0)}""")
-    if "min_8bit_size" in optimizer:
-        print(f"min_8bit_size = {optimizer['min_8bit_size']}")
-    if "eps" in optimizer:
-        print(f"eps = {optimizer['eps']}")
+    if optimizer["lr"] is not None:
+        print(f"learning_rate = {optimizer['lr']}")
+    for key in ("betas", "min_8bit_size", "eps") + OWN:
+        if key in optimizer:
+            value = optimizer[key]
+            print(f"{key} = {json.dumps(value[0] if ours == 'adafactor' and key == 'eps' else value)}")
     if "loraplus_lr_ratio" in optimizer:
         print(f"[adapter.loraplus]\nloraplus_lr_ratio = {optimizer['loraplus_lr_ratio']}")
-    print(steps_of(golden, 20, save_steps=1))
+    print(steps_of(golden, 20, save_steps=1, has_schedule=not optimizer.get("relative_step")))
 
 
 def losses(golden, name):
@@ -141,7 +146,10 @@ def compare(golden, name, out):
     places = {"after1": tensors_of(out / "checkpoint-1/adapter_model.safetensors"),
               "final": tensors_of(out / "adapter_model.safetensors")}
     saved = tensors_of(out / "checkpoint-20/optimizer.safetensors")
+    kept = [dtype.partition(":")[0] for dtype in run["state_dtypes"]]
     for state, word in STATES[ours].items():
+        if state not in kept:
+            continue  # one that a key needs
         places["state." + state] = {PEFT + n[len(word) + 1:]: t for n, t in saved.items() if n.startswith(word + ".")}
     # Each state of each tensor, and absmax of those of bytes; where the golden has bytes there are some.
     factors = len(places["final"])

@@ -58,8 +58,12 @@ def checked(path, value):
     """What `lorac check` says of the key: the messages that name it."""
     if "rule" in path:
         return None  # no flag makes a table of a list
+    # "sgd: …" is for that name of its table.
+    owner = all_keys[path]["description"].partition(": ")[0]
+    names = all_keys.get((path[0], "name"), {}).get("enum", [])
+    named = ["--set", f"{path[0]}.name={owner}"] if owner in names else []
     flag = ".".join(str(part) for part in path) + "=" + json.dumps(value)
-    run = subprocess.run([lorac, "check", source / "specs/tiny_lora.toml", "--set", "schedule.name=cosine", "--set", flag],
+    run = subprocess.run([lorac, "check", source / "specs/tiny_lora.toml", "--set", "schedule.name=cosine", *named, "--set", flag],
                          capture_output=True, text=True)
     return run.returncode, run.stderr
 

@@ -76,6 +76,8 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
     }
     if (llvm::any_of(storage, lora::isCode))
       out.push_back({false, std::to_string(2 * formats::dynamicTableFloats), "1", "1"});
+    if (llvm::any_of(storage, lora::isOfLines))
+      out.push_back({false, "all", "5", "5"}); // LoracMatrix
     return out;
   }
   if (kernel.getFamily() == "triplet_zeros") {
@@ -96,7 +98,13 @@ std::vector<ArgumentText> lorac::cpu::argumentsOf(lora::KernelOp kernel) {
   if (kernel.getFamily() == "sum_whole") {
     out = {sums};
     addOnes();
-    out.push_back(all);
+    out.resize(out.size() + (kernel.hasParam("results") ? kernel.intParam("results") : 1), all);
+    return out;
+  }
+  if (kernel.getFamily() == "mean_lines") {
+    out = {{false, "rows", "5", "5"}};
+    addOnes();
+    out.resize(out.size() + lora::KernelOp::storageOf(kernel.getParams()).size() + 1, all);
     return out;
   }
   const Entry *entry =

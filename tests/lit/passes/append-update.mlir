@@ -1,5 +1,7 @@
 // RUN: lorac-opt %s --lora-append-update="weight-decay=0.01" | FileCheck %s
 // RUN: lorac-opt %s --lora-append-update="optimizer=lion device=cuda" | FileCheck %s --check-prefix=LION
+// RUN: lorac-opt %s --lora-append-update="optimizer=sgd momentum=0.9 nesterov=true" | FileCheck %s --check-prefix=SGD
+// RUN: lorac-opt %s --lora-append-update="optimizer=sgd" | FileCheck %s --check-prefix=PLAIN
 // RUN: lorac-opt %s --lora-append-update --lora-plan-memory --lora-check-memory | FileCheck %s --check-prefix=PLAN
 // RUN: lorac-opt %s --mlir-print-debuginfo --lora-append-update="weight-decay=0.01" --strip-debuginfo | FileCheck %s
 // The update is one launch over all parameters, whatever the optimizer; numbers of the spec are formulas of the host.
@@ -62,6 +64,19 @@ module {
 // LION-LABEL: lora.program window_end @norm()
 // LION-LABEL: lora.program update @update()
 // LION: lora.buffer io "step"
+
+// SGD: lora.region @momentum_buffer state floats 8256 at -1
+// SGD-NOT: lora.region
+// SGD: lora.kernel @each_sgd family "each"
+// SGD-SAME: by_group = 1 : i64, {{.*}} regions = 3 : i64, uniform = 2 : i64, what = "sgd", writes = array<i64: 0, 2>
+// SGD: %[[G:.*]] = arith.mulf %arg1, %arg3 : f32
+// SGD: lora.scalar %{{.*}}[1] "momentum" [{{9.0*e-01}}]
+// SGD: lora.scalar %{{.*}}[2] "minus_rate" ["rate", "neg"] by_group 1
+
+// Without momentum there is no state.
+// PLAIN-NOT: lora.region
+// PLAIN: lora.kernel @each_sgd family "each"
+// PLAIN-SAME: regions = 2 : i64, uniform = 1 : i64, what = "sgd", writes = array<i64: 0>
 
 // PLAN: lora.region @params params floats 8256 at 0
 // PLAN: lora.region @exp_avg state floats 8256 at [[M:[0-9]+]]

@@ -63,6 +63,8 @@ TEST_F(Each, Importance) { check(importance()); }
 
 TEST_F(Each, Lion) { check(lion()); }
 
+TEST_F(Each, Sgd) { check(sgd()); }
+
 TEST_F(Each, AdamWInOtherStorages) {
   for (const StoredCase &of : storedAdamw())
     check(of);

@@ -28,7 +28,8 @@ public:
   template <typename T>
   size_t add(const std::vector<T> &values, const std::string &row) {
     const size_t bytes = values.size() * sizeof(T);
-    const std::map<std::string, size_t> bytesOf{{"4xi32", 16}, {"f32", 4}, {"f64", 8}, {"i8", 1}};
+    const std::map<std::string, size_t> bytesOf{
+        {"4xi32", 16}, {"5xi32", 20}, {"f32", 4}, {"f64", 8}, {"i8", 1}};
     buffers.push_back({Simulator::get().allocate(std::max<size_t>(bytes, 4)), bytes,
                        "memref<" + std::to_string(bytes / bytesOf.at(row)) + "x" + row + ">"});
     if (bytes > 0)

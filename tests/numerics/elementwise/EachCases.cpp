@@ -41,6 +41,13 @@ Floats lionOfOne(const float *x, const float *u, const float *ofGroup) {
   return {p1, m1};
 }
 
+Floats sgdOfOne(const float *x, const float *u, const float *ofGroup) {
+  const float p = x[0], g = x[1] * u[0], b = x[2], wd = u[1], momentum = u[2];
+  const float decay = wd * p, d = g + decay, kept = momentum * b, b1 = kept + d;
+  const float ahead = momentum * b1, step = d + ahead, st = ofGroup[0] * step;
+  return {p + st, b1};
+}
+
 Floats importanceOfOne(const float *x, const float *u, const float *) {
   const float p = x[0], g = x[1] * u[0], s = x[2], doubt = x[3];
   const float now = std::fabs(p * g), kept = u[1] * s, taken = u[2] * now, mean = kept + taken;
@@ -103,6 +110,19 @@ constexpr const char *kLion = R"(
   %g2 = arith.mulf %g, %o2 : f32
   %m1 = arith.addf %m2, %g2 : f32
   lora.yield %p1, %m1 : f32, f32)";
+
+constexpr const char *kSgd = R"(
+^bb0(%p: f32, %grad: f32, %b: f32, %clip: f32, %wd: f32, %momentum: f32, %minus_rate: f32):
+  %g = arith.mulf %grad, %clip : f32
+  %decay = arith.mulf %wd, %p : f32
+  %d = arith.addf %g, %decay : f32
+  %kept = arith.mulf %momentum, %b : f32
+  %b1 = arith.addf %kept, %d : f32
+  %ahead = arith.mulf %momentum, %b1 : f32
+  %step = arith.addf %d, %ahead : f32
+  %st = arith.mulf %minus_rate, %step : f32
+  %p1 = arith.addf %p, %st : f32
+  lora.yield %p1, %b1 : f32, f32)";
 
 constexpr const char *kImportance = R"(
 ^bb0(%p: f32, %grad: f32, %s: f32, %u: f32, %clip: f32, %keep1: f32, %take1: f32, %keep2: f32,
@@ -175,6 +195,8 @@ EachCase adamw() { return {"adamw", kAdamw, 4, {3}, 5, 2, {0, 2, 3}, adamwOfOne}
 EachCase importance() { return {"importance", kImportance, 4, {3}, 4, 0, {2, 3}, importanceOfOne}; }
 
 EachCase lion() { return {"lion", kLion, 3, {3, 0}, 3, 2, {0, 2}, lionOfOne}; }
+
+EachCase sgd() { return {"sgd", kSgd, 3, {3}, 2, 1, {0, 2}, sgdOfOne}; }
 
 EachCase everyOp() {
   const float nothing[2] = {};

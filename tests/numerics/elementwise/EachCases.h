@@ -31,6 +31,8 @@ struct EachCase {
 /// from another buffer than the scalars; of lion beta1 too, from a third.
 EachCase adamw();
 EachCase lion();
+/// With momentum, which looks ahead.
+EachCase sgd();
 /// AdaLoRA's averages, as AppendTriplets writes them; no scalar is of a group.
 EachCase importance();
 /// Two regions x and y read, and a region for the result of each op that a body may have. The last

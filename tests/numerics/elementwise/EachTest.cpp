@@ -70,6 +70,8 @@ TEST_P(Each, Importance) { check(importance()); }
 
 TEST_P(Each, Lion) { check(lion()); }
 
+TEST_P(Each, Sgd) { check(sgd()); }
+
 TEST_P(Each, EveryOpOfABody) {
   const EachCase of = everyOp();
   const Kernel kernel = compile("each", of.params(), of.body);

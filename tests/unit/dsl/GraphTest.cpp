@@ -278,10 +278,10 @@ TEST(Llama, BadShapes) {
             "a.toml:3:97: error: 'n_head' is no symbol of 'llama'; did you mean 'n_heads'?");
   EXPECT_EQ(shape(rest + "n_heads = 4, num_attention_heads = 3"),
             "a.toml:3:97: error: 'n_heads' is given twice, here as 'num_attention_heads'");
-  EXPECT_EQ(shape(rest + "n_heads = 4, n_kv_heads = 3"),
-            folder + "/llama.toml:62:16: error: 4 heads of q cannot share 3 heads of k and v: the "
-                     "first must be a multiple "
-                     "of the second");
+  EXPECT_EQ(
+      shape(rest + "n_heads = 4, n_kv_heads = 3"),
+      "a.toml:3:110: error: 'n_kv_heads' = 3 must divide 'n_heads' = 4: so many heads of keys "
+      "are shared by those of queries");
   EXPECT_EQ(shape(rest + "n_heads = 4, head_dim = 15"),
             folder +
                 "/llama.toml:30:1: error: the 60 rows of 'q_proj' are not 4 heads of an even size");

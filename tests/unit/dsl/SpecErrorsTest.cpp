@@ -203,7 +203,8 @@ const Case cases[] = {
      {"8:17: error: 'optimizer.learning_rate' must be greater than 0, got inf"}},
     {"OptimizerWord",
      "[optimizer]\nname = 'lino'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"lino\"; did you mean 'lion'?"}},
     {"LionEps",
      "[optimizer]\nname = 'lion'\neps = 1e-8",
@@ -214,25 +215,69 @@ const Case cases[] = {
     {"AdamWEpsZero",
      "[optimizer]\neps = 0",
      {"8:7: error: 'optimizer.eps' must be greater than 0, got 0"}},
-    {"LaterOptimizer",
-     "[optimizer]\nname = 'sgd'",
-     {"8:8: error: optimizer.name = \"sgd\" is known, not in this version"}},
     {"OptimizerOfBitsandbytes",
      "[optimizer]\nname = 'paged_adamw_8bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"paged_adamw_8bit\"; did you mean 'adamw_8bit'?"}},
     {"OptimizerOfTorch",
      "[optimizer]\nname = 'adamw_torch'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"adamw_torch\"; did you mean 'adamw'?"}},
     {"PagedLion",
      "[optimizer]\nname = 'paged_lion_32bit'",
-     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit; got "
+     {"8:8: error: 'optimizer.name' must be one of adamw, adamw_8bit, lion, lion_8bit, sgd, "
+      "adafactor; got "
       "\"paged_lion_32bit\"; did you mean 'lion'?"}},
     {"SizeOf8BitStatesOfLion",
      "[optimizer]\nname = 'lion'\nmin_8bit_size = 128",
      {"9:17: error: 'optimizer.min_8bit_size' says nothing to lion, whose states are float32: "
       "leave it out"}},
+    {"MomentumOfAdamW",
+     "[optimizer]\nmomentum = 0.9",
+     {"8:12: error: 'optimizer.momentum' is for name = \"sgd\": leave it out"}},
+    {"NesterovOfLion",
+     "[optimizer]\nname = 'lion'\nnesterov = true",
+     {"9:12: error: 'optimizer.nesterov' is for name = \"sgd\": leave it out"}},
+    {"Momentum",
+     "[optimizer]\nname = 'sgd'\nmomentum = 1.0",
+     {"9:12: error: 'optimizer.momentum' must be in [0, 1), got 1"}},
+    {"NesterovWithoutMomentum",
+     "[optimizer]\nname = 'sgd'\nnesterov = true",
+     {"9:12: error: 'optimizer.nesterov' looks ahead by the momentum, and there is none: give "
+      "'momentum', as in 0.9"}},
+    {"BetasOfSgd",
+     "[optimizer]\nname = 'sgd'\nbetas = [0.9, 0.99]",
+     {"9:10: error: 'optimizer.betas' says nothing to sgd, which has none: leave it out"}},
+    {"Beta1OfAdamW",
+     "[optimizer]\nbeta1 = 0.9",
+     {"8:9: error: 'optimizer.beta1' is for name = \"adafactor\": leave it out; did you mean "
+      "'optimizer.betas'?"}},
+    {"Beta1OfAdafactor",
+     "[optimizer]\nname = 'adafactor'\nbeta1 = 1.0",
+     {"9:9: error: 'optimizer.beta1' must be in (0, 1), got 1"}},
+    {"RelativeStepWithARate",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\nlearning_rate = 1e-3",
+     {"10:17: error: 'optimizer.learning_rate' says nothing to relative_step = true, whose rate "
+      "follows from the number of the update: leave one of them out"}},
+    {"RelativeStepWithASchedule",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[schedule]\nname = 'linear'",
+     {"11:8: error: relative_step = true has a rate of its own, which falls: leave [schedule] "
+      "out"}},
+    {"RelativeStepWithAWarmup",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[schedule]\nwarmup_steps = 5",
+     {"11:16: error: relative_step = true has a rate of its own, which falls: leave [schedule] "
+      "out"}},
+    {"RelativeStepWithLoraPlus",
+     "[optimizer]\nname = 'adafactor'\nrelative_step = true\n[adapter.loraplus]\n",
+     {"10:1: error: LoRA+ is a ratio of two learning rates, and with relative_step = true there is "
+      "none: leave one of them out"}},
+    {"AdafactorOfAdaLora",
+     "[optimizer]\nname = 'adafactor'\n[adapter]\nmethod = 'adalora'",
+     {"8:8: error: method = \"adalora\" is refused with adafactor: it keeps means over the rows "
+      "and columns of A and B, of which triplets that died would be a part until a smaller program "
+      "takes over; write another optimizer, as in \"adamw\""}},
     {"SizeOf8BitStatesZero",
      "[optimizer]\nname = 'lion_8bit'\nmin_8bit_size = 0",
      {"9:17: error: 'optimizer.min_8bit_size' must be at least 1, got 0"}},
@@ -257,8 +302,27 @@ const Case cases[] = {
      {"8:1: error: unknown key 'min_lr' in [schedule]; did you mean 'min_lr_ratio'?"}},
     {"MinLrOfTransformers",
      "[schedule]\nname = 'cosine_with_min_lr'",
-     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine; got "
-      "\"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
+     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine, polynomial, "
+      "inverse_sqrt, "
+      "warmup_stable_decay; got \"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
+    {"MinLrOfInverseSqrt",
+     "[schedule]\nname = 'inverse_sqrt'\nmin_lr_ratio = 0.1",
+     {"9:16: error: 'schedule.min_lr_ratio' says nothing to name = \"inverse_sqrt\", whose rate "
+      "falls more and more slowly, to no end: leave it out"}},
+    {"PowerOfCosine",
+     "[schedule]\npower = 2.0",
+     {"8:9: error: 'schedule.power' is for name = \"polynomial\": leave it out"}},
+    {"DecayTypeOfLinear",
+     "[schedule]\nname = 'linear'\ndecay_type = 'linear'",
+     {"9:14: error: 'schedule.decay_type' is for name = \"warmup_stable_decay\": leave it out"}},
+    {"DecayLongerThanTheRun",
+     "[schedule]\nname = 'warmup_stable_decay'\ndecay_steps = 30",
+     {"9:15: error: 'schedule.decay_steps' = 30 is more than the 20 steps of the run: lower it, or "
+      "train longer"}},
+    {"ScheduleOfOthers",
+     "[schedule]\nname = 'wsd'",
+     {"8:8: error: 'schedule.name' must be one of constant, linear, cosine, polynomial, "
+      "inverse_sqrt, warmup_stable_decay; got \"wsd\"; did you mean 'warmup_stable_decay'?"}},
     {"StepsAndEpochs",
      "epochs = 2",
      {"7:10: error: 'steps' and 'epochs' are both given: keep one"}},

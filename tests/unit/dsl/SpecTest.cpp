@@ -260,6 +260,29 @@ TEST(SpecJson, KeysOfTheOptimizer) {
                                                        {"betas", {0.9, 0.99}},
                                                        {"weight_decay", 0.0},
                                                        {"max_grad_norm", 1.0}}));
+  EXPECT_EQ(json("sgd")["optimizer"], nlohmann::json({{"name", "sgd"},
+                                                      {"learning_rate", 1e-3},
+                                                      {"weight_decay", 0.0},
+                                                      {"max_grad_norm", 1.0},
+                                                      {"momentum", 0.0},
+                                                      {"nesterov", false}}));
+  EXPECT_EQ(json("adafactor")["optimizer"], nlohmann::json({{"name", "adafactor"},
+                                                            {"relative_step", false},
+                                                            {"learning_rate", 1e-3},
+                                                            {"eps", 1e-30},
+                                                            {"weight_decay", 0.0},
+                                                            {"max_grad_norm", 1.0},
+                                                            {"scale_parameter", false},
+                                                            {"clip_threshold", 1.0},
+                                                            {"decay_rate", -0.8}}));
+  Spec own = parsed(good("[optimizer]\nname = 'adafactor'\nrelative_step = true\nbeta1 = 0.9\n"));
+  const auto written = nlohmann::json::parse(toJson(own));
+  EXPECT_FALSE(written["optimizer"].contains("learning_rate"));
+  EXPECT_EQ(written["optimizer"]["beta1"], 0.9);
+  EXPECT_EQ(written["schedule"], nlohmann::json({{"name", "constant"}, {"warmup_steps", 0}}));
+  const auto again = nlohmann::json::parse(toJson(parsed(toToml(own))));
+  EXPECT_EQ(again["optimizer"], written["optimizer"]);
+  EXPECT_EQ(again["schedule"], written["schedule"]);
 }
 
 // Absent at its default: run.json is that of before this key.
@@ -268,6 +291,28 @@ TEST(SpecJson, MinLrRatio) {
   EXPECT_EQ(nlohmann::json::parse(toJson(spec))["schedule"]["min_lr_ratio"], 0.1);
   EXPECT_EQ(*parsed(toToml(spec)).schedule.minLrRatio, 0.1);
   EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
+}
+
+// Those of another schedule are not written; what follows from other keys only where it was given.
+TEST(SpecJson, KeysOfTheSchedule) {
+  auto json = [](const std::string &body) {
+    return nlohmann::json::parse(toJson(parsed(good("[schedule]\n" + body))))["schedule"];
+  };
+  EXPECT_EQ(
+      json("name = 'polynomial'\nmin_lr_ratio = 0.1\n"),
+      nlohmann::json(
+          {{"name", "polynomial"}, {"warmup_steps", 10}, {"min_lr_ratio", 0.1}, {"power", 1.0}}));
+  EXPECT_EQ(json("name = 'inverse_sqrt'\n"),
+            nlohmann::json({{"name", "inverse_sqrt"}, {"warmup_steps", 10}}));
+  EXPECT_EQ(json("name = 'inverse_sqrt'\ntimescale = 30\n")["timescale"], 30);
+  EXPECT_EQ(json("name = 'warmup_stable_decay'\n"),
+            nlohmann::json(
+                {{"name", "warmup_stable_decay"}, {"warmup_steps", 10}, {"decay_type", "cosine"}}));
+  Spec spec = parsed(good("[schedule]\nname = 'warmup_stable_decay'\ndecay_steps = 5\n"
+                          "decay_type = '1-sqrt'\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(parsed(toToml(spec))))["schedule"],
+            nlohmann::json::parse(toJson(spec))["schedule"]);
+  EXPECT_EQ(*parsed(toToml(spec)).schedule.decayType, DecayType::OneMinusSqrt);
 }
 
 TEST(SpecJson, Dora) {

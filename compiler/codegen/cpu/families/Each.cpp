@@ -65,8 +65,7 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
       auto vector = [&](Value i, Value mask) { // all lanes where there is no mask
         Values arguments;
         for (const EachPlace &of : places)
-          arguments.push_back(mask ? k.vloadMasked(of.memory, k.add(of.from, i), mask)
-                                   : k.vload(of.memory, k.add(of.from, i)));
+          arguments.push_back(loadPlace(k, of, i, mask));
         arguments.append(ofSpan);
         for (auto [region, value] : llvm::zip(writes, vectoriseMapBody(k, body, arguments))) {
           const EachPlace &to = places[region];

@@ -1,5 +1,6 @@
 // Regions of codes go block by block through the worker's scratch: decoded before the body, encoded
-// behind it (formats::quantizeDynamic has the formula and its order).
+// behind it (formats::quantizeDynamic has the formula and its order). Where there are numbers of
+// rows, a span goes row by row.
 
 #include "compiler/codegen/cpu/families/EachRegions.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -22,12 +23,15 @@ SmallVector<MemRefType> EachRegions::buffers(lora::KernelOp kernel) {
   Builder b(kernel.getContext());
   auto flat = [](Type element) { return KernelBuilder::dense({manyRows << 16}, element); };
   SmallVector<MemRefType> types;
-  bool hasCodes = false;
+  bool hasCodes = false, hasLines = false;
   for (Storage storage : lora::KernelOp::storageOf(kernel.getParams())) {
+    hasLines |= lora::isOfLines(storage);
     if (lora::isCode(storage))
       types.push_back(flat(b.getI8Type())), hasCodes = true;
     types.push_back(flat(b.getF32Type()));
   }
+  if (hasLines)
+    types.push_back(Matrices::type(b.getI32Type()));
   if (hasCodes)
     types.push_back(KernelBuilder::dense({2 * tableFloats}, b.getF32Type()));
   return types;
@@ -49,12 +53,19 @@ EachRegions::EachRegions(KernelBuilder &k, lora::KernelOp kernel, unsigned first
   }
   if (!codes.empty())
     table = k.buffer(first);
-  assert((codes.empty() || !llvm::is_contained(storage, Storage::Compact)) &&
-         "a span says one place of its own: of blocks, or in compact regions");
+  if (llvm::any_of(storage, lora::isOfLines))
+    matrices = k.buffer(first);
+  assert(bool(matrices) + llvm::is_contained(storage, Storage::Compact) + !codes.empty() <= 1 &&
+         "a span says one place of its own: of blocks, in compact regions, or its parameter");
+  assert((!matrices ||
+          llvm::all_of(writes, [&](int64_t of) { return storage[of] == Storage::Floats; })) &&
+         "a map writes numbers of elements");
 }
 
 void EachRegions::over(Value offset, Value count, Value own,
                        llvm::function_ref<void(ArrayRef<EachPlace>, Value)> part) {
+  if (matrices)
+    return overRows(offset, count, own, part);
   auto places = [&](Value at) {
     SmallVector<EachPlace> all;
     for (auto [stored, memory] : llvm::zip(storage, floats))
@@ -77,6 +88,24 @@ void EachRegions::over(Value offset, Value count, Value own,
     for (const Codes &of : codes)
       if (of.isWritten)
         encode(of, at, ofBlock, live);
+  });
+}
+
+void EachRegions::overRows(Value offset, Value count, Value parameter,
+                           llvm::function_ref<void(ArrayRef<EachPlace>, Value)> part) {
+  const Matrices of(k, matrices, parameter);
+  Value begin = k.sub(offset, of.offset), end = k.add(begin, count); // in the parameter
+  auto rowOf = [&](Value element) {
+    return arith::DivUIOp::create(k.builder(), k.location(), element, of.columns);
+  };
+  k.forLoop(rowOf(begin), k.add(rowOf(k.sub(end, 1)), 1), 1, [&](Value row) {
+    Value ofRow = k.mul(row, of.columns);
+    Value first = k.max(begin, ofRow), last = k.min(end, k.add(ofRow, of.columns));
+    SmallVector<EachPlace> all;
+    for (auto [stored, memory] : llvm::zip(storage, floats))
+      all.push_back(placeInMatrix(k, stored, memory, of, parameter, k.add(of.offset, first), row,
+                                  k.sub(first, ofRow)));
+    part(all, k.sub(last, first));
   });
 }
 

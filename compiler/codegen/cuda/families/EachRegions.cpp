@@ -25,20 +25,24 @@ std::vector<EachArgument> EachRegions::arguments(lora::KernelOp kernel,
   }
   if (llvm::any_of(storage, lora::isCode))
     all.push_back({"maps", false});
+  if (llvm::any_of(storage, lora::isOfLines))
+    all.push_back({"matrices", false});
   return all;
 }
 
 EachRegions::EachRegions(DeviceBuilder &d, lora::KernelOp kernel, ArrayRef<std::string> names)
     : d(d), writes(kernel.integers("writes")) {
-  bool hasCodes = false;
+  bool hasCodes = false, hasLines = false;
   for (auto [name, storage] : llvm::zip(names, lora::KernelOp::storageOf(kernel.getParams()))) {
     Value memory = d.next();
     const bool isCode = lora::isCode(storage);
     regions.push_back({name, storage, memory, isCode ? d.next() : Value()});
-    hasCodes |= isCode;
+    hasCodes |= isCode, hasLines |= lora::isOfLines(storage);
   }
   if (hasCodes)
     table = d.next();
+  if (hasLines)
+    matrices = d.next();
 }
 
 void EachRegions::over(Int offset, Int end, llvm::function_ref<Int()> own, Body body) {
@@ -47,8 +51,19 @@ void EachRegions::over(Int offset, Int end, llvm::function_ref<Int()> own, Body 
   const bool isCompact = llvm::any_of(
       regions, [](const Region &region) { return region.storage == Storage::Compact; });
   Int shift = isCompact ? d.named("to_compact", own() - offset) : d.constant(0);
+  Matrix of{};
+  if (matrices)
+    of = matrixOf(d, matrices, own());
   d.loop("i", offset + d.thread(), end, eachThreads, [&](Int i) {
+    Int row = i, column = i;
+    if (matrices) {
+      Int element = d.named("element", i - of.offset);
+      row = d.named("row", element / of.columns);
+      column = d.named("column", element - row * of.columns);
+    }
     auto place = [&](const Region &region) {
+      if (matrices)
+        return placeInMatrix(region.storage, of, i, row, column);
       return region.storage == Storage::Compact ? i + shift : i;
     };
     SmallVector<Value> values;

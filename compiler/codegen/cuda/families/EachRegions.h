@@ -3,7 +3,7 @@
 // kernel's param `storage`). A block of threads goes through a span by as many elements as it has
 // threads, which are those of a block of codes.
 
-#include "compiler/codegen/cuda/Families.h"
+#include "compiler/codegen/cuda/families/Matrices.h"
 #include "runtime/formats/Dynamic8.h"
 
 #include <string>
@@ -22,8 +22,8 @@ struct EachArgument {
 class EachRegions {
 public:
   /// What the regions bring, in order: floats; or codes, then their absmax. Where there are codes,
-  /// the table of both maps (formats::DynamicTable, signed first) comes last. `names` are the
-  /// regions'.
+  /// the table of both maps (formats::DynamicTable, signed first) comes last; where there are
+  /// numbers of rows, columns or parameters, that of LoracMatrix. `names` are the regions'.
   static std::vector<EachArgument> arguments(lora::KernelOp kernel,
                                              llvm::ArrayRef<std::string> names);
 
@@ -31,8 +31,8 @@ public:
   EachRegions(DeviceBuilder &d, lora::KernelOp kernel, llvm::ArrayRef<std::string> names);
 
   /// For this thread's elements of the span from `offset` to `end`: loads them, calls `body` for
-  /// their new values, stores those. `own` is the span's own place: of compact regions, or the
-  /// first of its blocks.
+  /// their new values, stores those. `own` is the span's own place: of compact regions, the
+  /// first of its blocks, or its parameter.
   using Body = llvm::function_ref<llvm::SmallVector<mlir::Value>(llvm::ArrayRef<mlir::Value>)>;
   void over(Int offset, Int end, llvm::function_ref<Int()> own, Body body);
 
@@ -53,7 +53,7 @@ private:
   DeviceBuilder &d;
   llvm::ArrayRef<int64_t> writes;
   std::vector<Region> regions;
-  mlir::Value table;
+  mlir::Value table, matrices;
 };
 
 } // namespace lorac::cuda

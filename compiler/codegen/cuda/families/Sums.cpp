@@ -70,7 +70,10 @@ static LogicalResult buildWhole(Kernel &kernel) {
   SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("numbers", 0)};
   for (size_t i = 0; i < ones.size(); ++i)
     arguments.push_back(kernel.argument("one", unsigned(1 + i)));
-  arguments.push_back(kernel.argument("result", unsigned(1 + ones.size()), true));
+  // One result for all that is written, or one for each.
+  const bool hasResults = kernel.has("results");
+  for (int64_t i = 0; i < (hasResults ? kernel.integer("results") : 1); ++i)
+    arguments.push_back(kernel.argument("result", unsigned(1 + ones.size() + i), true));
   DeviceBuilder d(kernel.builder, kernel.op.getLoc(), kernel.op.getSymName(), threads,
                   kernel.compute(), arguments);
   Value numbers = d.next();
@@ -81,8 +84,12 @@ static LogicalResult buildWhole(Kernel &kernel) {
         for (auto [i, place] : llvm::enumerate(ones))
           values.push_back(d.named(nameOf(body.getArgument(unsigned(1 + i))),
                                    d.loadNum(d.next(), {d.constant(place)})));
-        Value result = d.next();
-        for (auto [place, value] : llvm::zip(writes, cloneMapBody(d, body, values)))
+        SmallVector<Value> results(writes.size(), hasResults ? Value() : d.next());
+        for (Value &result : results)
+          if (hasResults)
+            result = d.next();
+        for (auto [result, place, value] :
+             llvm::zip(results, writes, cloneMapBody(d, body, values)))
           d.store(value, result, {d.constant(place)});
       });
   return success();

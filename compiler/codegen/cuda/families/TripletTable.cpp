@@ -20,19 +20,29 @@ Triplets lorac::cuda::tripletsOfBlock(DeviceBuilder &d, Value table) {
 void lorac::cuda::sumColumns(DeviceBuilder &d, const Triplets &of,
                              llvm::function_ref<Num(Int, Int)> term,
                              llvm::function_ref<void(Int, Num)> use) {
+  sumColumns(
+      d, of.out, of.rank,
+      [&](Int row, Int column) {
+        return term(d.named("at", of.b + row * of.rank + column), column);
+      },
+      use);
+}
+
+void lorac::cuda::sumColumns(DeviceBuilder &d, Int rows, Int columns,
+                             llvm::function_ref<Num(Int, Int)> term,
+                             llvm::function_ref<void(Int, Num)> use) {
   Type f64 = d.builder().getF64Type();
   Value sums = d.shared("sums_of_threads", tripletThreads, f64);
-  // Once, where no module has more triplets than a block threads.
-  d.loop("first_column", d.constant(0), of.rank, tripletThreads, [&](Int firstColumn) {
-    Int width = d.named("width", min(of.rank - firstColumn, d.constant(tripletThreads)));
+  // Once, where no matrix has more columns than a block threads.
+  d.loop("first_column", d.constant(0), columns, tripletThreads, [&](Int firstColumn) {
+    Int width = d.named("width", min(columns - firstColumn, d.constant(tripletThreads)));
     Int groups = d.named("groups", d.constant(tripletThreads) / width);
     Int group = d.named("group", d.thread() / width),
         column = d.named("column", firstColumn + d.thread() % width);
     Value sum = d.variable("sum", d.number(0, f64));
     d.where(group < groups, [&] {
-      d.loopBy("row", group, of.out, groups, [&](Int row) {
-        d.set(sum, d.get(sum) + term(d.named("at", of.b + row * of.rank + column), column));
-      });
+      d.loopBy("row", group, rows, groups,
+               [&](Int row) { d.set(sum, d.get(sum) + term(row, column)); });
     });
     d.store(d.get(sum), sums, {d.thread()});
     d.barrier();
