@@ -393,25 +393,30 @@ struct AdapterSpec {
                 "end behind a dot; or one regular expression that matches whole names"});
     v("exclude_modules", t.excludeModules,
       {.means = "which of them get none: names or a regular expression, as in target_modules",
-       .written = t.excludeModules.given()});
+       .written = t.excludeModules.given(),
+       .since = "0.2"});
     v("layers_to_transform", t.layersToTransform,
       {.means = "the layers, from 0 on, in which target_modules' list counts",
        .bounds = within(0, MaxCount),
-       .written = t.layersToTransform.given()});
+       .written = t.layersToTransform.given(),
+       .since = "0.2"});
     v("layers_pattern", t.layersPattern,
       {.means =
            "what stands before the number of a layer in a module's name, as \"layers\", where a "
            "name has several numbers",
-       .written = t.layersPattern.given()});
+       .written = t.layersPattern.given(),
+       .since = "0.2"});
     v("rank_pattern", t.rankPattern,
       {.means = "ranks of some modules, by regular expressions that match the end of a name; the "
                 "first that matches counts",
        .bounds = rank(1),
-       .written = t.rankPattern.given()});
+       .written = t.rankPattern.given(),
+       .since = "0.2"});
     v("alpha_pattern", t.alphaPattern,
       {.means = "lora_alpha of some modules, in the same way",
        .bounds = above(0),
-       .written = t.alphaPattern.given()});
+       .written = t.alphaPattern.given(),
+       .since = "0.2"});
     v("init_from", t.initFrom,
       {.means = "go on with this adapter: a folder in PEFT's layout or a safetensors file",
        .written = t.initFrom.given(),
