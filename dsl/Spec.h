@@ -472,6 +472,7 @@ struct TrainSpec {
   Field<bool> packing{true};
   Field<int64_t> gradientAccumulationSteps{1};
   Field<int64_t> seed{7};
+  Field<double> labelSmoothingFactor{0.0};
   Field<int64_t> evalSteps{20};
   Field<int64_t> saveSteps{20};
   Field<int64_t> saveTotalLimit{0};
@@ -499,6 +500,11 @@ struct TrainSpec {
       {.means = "micro-batches of an update", .bounds = within(1, MaxCount)});
     v("seed", t.seed,
       {.means = "of order, dropout, held-out samples and first weights", .bounds = atLeast(0)});
+    v("label_smoothing_factor", t.labelSmoothingFactor,
+      {.means = "part of each label that is spread evenly over the vocabulary, in training",
+       .bounds = upTo(0, 1),
+       .inJson = *t.labelSmoothingFactor != 0, // as of adapter.use_dora
+       .since = "0.2"});
     v("eval_steps", t.evalSteps,
       {.means = "updates between evaluations; 0: only before the first and at the end",
        .bounds = within(0, MaxCount)});

@@ -154,6 +154,7 @@ static constexpr ForeignWord keys[] = {
     {"accumulation_steps", "train.gradient_accumulation_steps"},
     {"random_seed", "train.seed"},
     {"random_state", "train.seed"},
+    {"label_smoothing", "train.label_smoothing_factor"},
     {"evals_per_epoch", "train.eval_steps"},
     {"eval_interval", "train.eval_steps"},
     {"save_interval", "train.save_steps"},

@@ -253,7 +253,12 @@ static LogicalResult verifyLoss(Op op) {
 }
 
 LogicalResult CrossEntropyOp::verify() { return verifyLoss(*this); }
-LogicalResult CrossEntropyBackwardOp::verify() { return verifyLoss(*this); }
+LogicalResult CrossEntropyBackwardOp::verify() {
+  const double smoothing = getSmoothing() ? getSmoothing()->convertToDouble() : 0;
+  if (!(smoothing >= 0 && smoothing < 1)) // cross_entropy_c3
+    return emitOpError("needs a smoothing in [0, 1), got ") << smoothing;
+  return verifyLoss(*this);
+}
 
 LogicalResult LowRankOp::verify() {
   int64_t rankOfA = dim(getA(), 0), rankOfB = dim(getB(), 1);

@@ -361,17 +361,19 @@ def Lora_CrossEntropyOp : Lora_Op<"cross_entropy", [Pure, IsolatedFromAbove]> {
 def Lora_CrossEntropyBackwardOp : Lora_Op<"cross_entropy_backward", [Pure, IsolatedFromAbove]> {
   let summary = "loss of each row, and the gradient of the step's loss by h, chunk by chunk";
   let description = [{
-    `dh = loss_scale · (softmax(h·Wᵀ) - onehot(label))·W`; `loss_scale` (1 / labels in the accumulation window) is a value of the
-    step, not of the program. A body's derivative is part of it.
+    `dh = loss_scale · (softmax(h·Wᵀ) - target)·W`; `loss_scale` (1 / labels in the accumulation window) is a value of the
+    step, not of the program. A body's derivative is part of it. The target is `onehot(label)`; with `smoothing` ε (Szegedy et al. 2016) it
+    is `(1 - ε)·onehot(label) + ε/vocab`, and `row_loss[m] = logsumexp(z) - Σ target·z` of the logits z.
+    - (C3) `smoothing` is at least 0 and less than 1.
     ```mlir
-    %loss, %dh = lora.cross_entropy_backward %h, %w, %labels
+    %loss, %dh = lora.cross_entropy_backward %h, %w, %labels smoothing 1.0e-01
         : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
     ```
   }];
-  let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels);
+  let arguments = (ins Lora_Tensor:$h, Lora_WeightType:$weight, Lora_Ints:$labels, OptionalAttr<F64Attr>:$smoothing);
   let results = (outs Lora_Tensor:$row_loss, Lora_Tensor:$dh);
   let regions = (region MaxSizedRegion<1>:$body);
-  let assemblyFormat = "$h `,` $weight `,` $labels attr-dict `:` functional-type(operands, results) (`logits` $body^)?";
+  let assemblyFormat = "$h `,` $weight `,` $labels (`smoothing` $smoothing^)? attr-dict `:` functional-type(operands, results) (`logits` $body^)?";
   let hasVerifier = 1;
 }
 

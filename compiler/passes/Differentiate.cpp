@@ -17,6 +17,7 @@ using namespace lorac::lora;
 namespace {
 
 struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePass> {
+  using Base::Base;
   llvm::DenseMap<Value, Value> gradient;
   llvm::DenseSet<Value> reached; // depends on a trainable
 
@@ -65,7 +66,8 @@ struct DifferentiatePass : lorac::lora::impl::DifferentiateBase<DifferentiatePas
     auto use = cast<UseOp>(b.clone(*entropy.getWeight().getDefiningOp()));
     auto seed = CrossEntropyBackwardOp::create(
         b, entropy.getLoc(), TypeRange{entropy.getRowLoss().getType(), h.getType()}, h,
-        use.getValue(), block->getArguments().back());
+        use.getValue(), block->getArguments().back(),
+        labelSmoothing != 0 ? b.getF64FloatAttr(labelSmoothing) : FloatAttr());
     if (!entropy.getBody().empty()) {
       IRMapping body;
       entropy.getBody().cloneInto(&seed.getBody(), body);

@@ -32,6 +32,7 @@ def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
   let description = [{
     Copies `@hidden` into `@train`, puts the loss behind it and walks back by the op interface. A gradient is formed only where
     a trainable is reached, so nothing below the lowest adapter; `lora.weight_norm` is a constant. Fails if a `lora.param` gets no gradient.
+    Labels are smoothed in `@train` alone: `@loss` stays what the model is measured by.
     ```mlir
     %y = lora.low_rank %x, %a, %b scale 2.0
     ==>
@@ -40,6 +41,7 @@ def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
     lora.gradient @B, %db
     ```
   }];
+  let options = [Option<"labelSmoothing", "label-smoothing", "double", "0", "part of a label that is spread over the vocabulary">];
 }
 
 def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {

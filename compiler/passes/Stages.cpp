@@ -6,9 +6,9 @@
 using namespace mlir;
 using namespace lorac::lora;
 
-void lorac::lora::addBackward(OpPassManager &pm) {
+void lorac::lora::addBackward(OpPassManager &pm, const DifferentiateOptions &loss) {
   pm.addPass(createFuseElementwise());
-  pm.addPass(createDifferentiate());
+  pm.addPass(createDifferentiate(loss));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
@@ -60,7 +60,8 @@ struct OfPlan : PassPipelineOptions<OfPlan> {
 } // namespace
 
 void lorac::lora::registerLoraStages() {
-  PassPipelineRegistration<>("lora-backward", "20-adapted -> 30-backward", addBackward);
+  PassPipelineRegistration<>("lora-backward", "20-adapted -> 30-backward",
+                             [](OpPassManager &pm) { addBackward(pm, {}); });
   PassPipelineRegistration<OfDevice>("lora-fusion", "35-ordered -> 40-fused",
                                      [](OpPassManager &pm, const OfDevice &options) {
                                        pm.addPass(createFuseKernels());

@@ -7,7 +7,7 @@
 namespace lorac::lora {
 
 /// 20-adapted -> 30-backward.
-void addBackward(mlir::OpPassManager &pm);
+void addBackward(mlir::OpPassManager &pm, const DifferentiateOptions &loss);
 
 /// 35-ordered, after FuseKernels -> 40-fused.
 void addFusion(mlir::OpPassManager &pm, const PlanRecomputeOptions &recompute);

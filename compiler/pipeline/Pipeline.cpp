@@ -35,7 +35,10 @@ public:
       return failure();
     dump("10-model");
     if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
-        failed(stage("30-backward", [](PassManager &pm) { addBackward(pm); })) ||
+        failed(stage("30-backward",
+                     [&](PassManager &pm) {
+                       addBackward(pm, {*request.spec->train.labelSmoothingFactor});
+                     })) ||
         failed(stage("35-ordered", [](PassManager &pm) { pm.addPass(createOrderProducts()); })) ||
         failed(planStep()))
       return failure();

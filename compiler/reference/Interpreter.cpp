@@ -312,7 +312,8 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
       .Case([&](CrossEntropyBackwardOp o) -> Answer {
         return loss(o, [&](const LogitOf &logit) {
           auto [row, dh] = crossEntropyBackward(at(o.getH()), at(o.getWeight()), at(o.getLabels()),
-                                                environment.lossScale, logit);
+                                                environment.lossScale, logit,
+                                                o.getSmoothing() ? number(*o.getSmoothing()) : 0);
           return Tensors{row, dh};
         });
       })

@@ -18,11 +18,20 @@ static double logSumExp(const HostTensor &logits, int64_t m) {
   return largest + std::log(sum);
 }
 
-static HostTensor rowLoss(const HostTensor &logits, const HostTensor &labels) {
+// What the probability of v should be.
+static double target(int64_t v, int64_t label, int64_t vocab, double smoothing) {
+  return smoothing / double(vocab) + (v == label ? 1 - smoothing : 0);
+}
+
+static HostTensor rowLoss(const HostTensor &logits, const HostTensor &labels, double smoothing) {
   HostTensor loss = HostTensor::zeros({logits.rows()});
   for (int64_t m = 0; m < logits.rows(); ++m)
-    if (int64_t label = labels.data[m]; label != noLabel)
-      loss.data[m] = logSumExp(logits, m) - logits.at(m, label);
+    if (int64_t label = labels.data[m]; label != noLabel) {
+      loss.data[m] = logSumExp(logits, m);
+      for (int64_t v = 0; v < logits.columns(); ++v)
+        if (double t = target(v, label, logits.columns(), smoothing); t != 0)
+          loss.data[m] -= t * logits.at(m, v);
+    }
   return loss;
 }
 
@@ -31,12 +40,12 @@ HostTensor lorac::reference::crossEntropy(const HostTensor &h, const HostTensor 
   HostTensor logits = linear(h, w);
   for (double &z : logits.data)
     z = logit(z).value;
-  return rowLoss(logits, labels);
+  return rowLoss(logits, labels, 0);
 }
 
 LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const HostTensor &w,
                                                     const HostTensor &labels, double lossScale,
-                                                    const LogitOf &logit) {
+                                                    const LogitOf &logit, double smoothing) {
   HostTensor logits = linear(h, w), slopes = logits;
   for (int64_t i = 0; i < logits.size(); ++i) {
     Logit made = logit(logits.data[i]);
@@ -50,7 +59,8 @@ LossGradient lorac::reference::crossEntropyBackward(const HostTensor &h, const H
     double lse = logSumExp(logits, m);
     for (int64_t v = 0; v < logits.columns(); ++v)
       dlogits.at(m, v) =
-          lossScale * slopes.at(m, v) * (std::exp(logits.at(m, v) - lse) - (v == label ? 1 : 0));
+          lossScale * slopes.at(m, v) *
+          (std::exp(logits.at(m, v) - lse) - target(v, label, logits.columns(), smoothing));
   }
-  return {rowLoss(logits, labels), linearBackward(dlogits, w)};
+  return {rowLoss(logits, labels, smoothing), linearBackward(dlogits, w)};
 }

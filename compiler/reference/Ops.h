@@ -47,10 +47,11 @@ HostTensor crossEntropy(const HostTensor &h, const HostTensor &w, const HostTens
 struct LossGradient {
   HostTensor rowLoss, dh;
 };
-/// `dh = lossScale · (softmax(z) - onehot(label))·logit'·W`, 0 where the label is -100
+/// `dh = lossScale · (softmax(z) - t)·logit'·W`, 0 where the label is -100, by the target `t = (1 -
+/// smoothing)·onehot(label) + smoothing/vocab`; `row_loss[m] = logsumexp(z[m]) - Σ t·z[m]`
 LossGradient crossEntropyBackward(const HostTensor &h, const HostTensor &w,
                                   const HostTensor &labels, double lossScale,
-                                  const LogitOf &logit = theProduct);
+                                  const LogitOf &logit = theProduct, double smoothing = 0);
 
 // Attention.
 

@@ -214,6 +214,16 @@ std::string scaleText(const Project &project) {
   return text + table(rows, 4);
 }
 
+/// What training minimizes, where that is more than the cross entropy.
+std::string lossText(const dsl::Spec &spec) {
+  std::string text;
+  if (double smoothing = *spec.train.labelSmoothingFactor; smoothing > 0)
+    text += fmt::format(", of each label {:g} spread over the vocabulary; held-out losses are of "
+                        "the labels as they are",
+                        smoothing);
+  return text.empty() ? "" : "\nLoss: cross entropy" + text + "\n";
+}
+
 std::string shape(const std::vector<int64_t> &sizes) {
   return fmt::format("[{}]", fmt::join(sizes, ", "));
 }
@@ -311,6 +321,8 @@ std::string jsonText(const Project &project, const Explanation &all,
     json["use_dora"] = true;
   if (project.ranks)
     json["ranks"] = ranksJson(project);
+  if (double smoothing = *project.spec.train.labelSmoothingFactor; smoothing > 0)
+    json["label_smoothing_factor"] = smoothing;
   json["groups"] = Json::array();
   for (const RateGroup &group : all.groups)
     json["groups"].push_back({{"name", toString(group.part)},
@@ -358,7 +370,7 @@ static Exit runExplain(const ExplainOptions &options) {
     print(jsonText(project, all, diags));
   else
     print(heading(project) + (project.ranks ? budgetText(project) : "") + scaleText(project) +
-          tensorText(project, all));
+          lossText(project.spec) + tensorText(project, all));
   return Exit::Done;
 }
 

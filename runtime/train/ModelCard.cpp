@@ -87,6 +87,8 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   if (run.loraPlusRatio != 1)
     row(run.useDora ? "learning rate of B and magnitudes over A" : "learning rate of B over A",
         fmt::format("{}", run.loraPlusRatio));
+  if (run.labelSmoothing > 0)
+    row("labels smoothed by", fmt::format("{}", run.labelSmoothing));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));

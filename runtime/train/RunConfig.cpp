@@ -236,6 +236,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.accumulation = *train.gradientAccumulationSteps;
   run.packing = *train.packing;
   run.seed = uint64_t(*train.seed);
+  run.labelSmoothing = *train.labelSmoothingFactor;
   run.evalSteps = *train.evalSteps;
   run.saveSteps = *train.saveSteps;
   run.saveTotalLimit = *train.saveTotalLimit;

@@ -66,6 +66,7 @@ struct RunConfig {
   int64_t batchSize = 1, maxLength = 1, accumulation = 1;
   bool packing = true;
   uint64_t seed = 0;
+  double labelSmoothing = 0;
   int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
   int64_t saveTotalLimit = 0; ///< checkpoints that stay; 0: all
   int64_t threads = 0;        ///< 0: all cores

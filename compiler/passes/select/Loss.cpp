@@ -41,6 +41,9 @@ void Selector::selectLoss(Op op, Value losses, Value dh) {
                                   integer("ldr", 0), flag("residual", false)})};
   KernelKey entropy{"cross_entropy",
                     {integer("vocab", vocab), integer("ld", ldl), flag("backward", bool(dh))}};
+  if constexpr (std::is_same_v<Op, CrossEntropyBackwardOp>)
+    if (op.getSmoothing())
+      entropy.params.push_back(number("smoothing", op.getSmoothing()->convertToDouble()));
   Region logit; // of a product: the logit, and its derivative
   if (!op.getBody().empty()) {
     Block &both = logit.emplaceBlock();

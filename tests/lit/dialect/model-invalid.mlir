@@ -338,3 +338,12 @@ lora.program micro_batch @f(%h: tensor<?x4xf32>, %w: !lora.weight<9x5, f32>, %la
   %l = lora.cross_entropy %h, %w, %labels : (tensor<?x4xf32>, !lora.weight<9x5, f32>, tensor<?xi32>) -> tensor<?xf32>
   lora.return
 }
+
+// -----
+
+// cross_entropy_c3: a whole label
+lora.program micro_batch @f(%h: tensor<?x4xf32>, %w: !lora.weight<9x4, f32>, %labels: tensor<?xi32>) {
+  // expected-error@+1 {{needs a smoothing in [0, 1), got 1.000000e+00}}
+  %l, %dh = lora.cross_entropy_backward %h, %w, %labels smoothing 1.0 : (tensor<?x4xf32>, !lora.weight<9x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>)
+  lora.return
+}

@@ -69,5 +69,11 @@ lora.program inference @loss(%h: tensor<?x64xf32>, %labels: tensor<?xi32>) -> te
   // CHECK-SAME: (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
   %both, %dh = lora.cross_entropy_backward %h, %w, %labels
       : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
+  // CHECK: lora.cross_entropy_backward %{{.*}}, %{{.*}}, %{{.*}} smoothing 1.000000e-01 : (
+  %smoothed, %ds = lora.cross_entropy_backward %h, %w, %labels smoothing 0.1
+      : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
+  // CHECK: lora.cross_entropy_backward %{{.*}}, %{{.*}}, %{{.*}} smoothing 1.000000e-01 : (
+  %smoothed, %ds = lora.cross_entropy_backward %h, %w, %labels smoothing 0.1
+      : (tensor<?x64xf32>, !lora.weight<512x64, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x64xf32>)
   lora.return %l : tensor<?xf32>
 }

@@ -1,4 +1,5 @@
 // RUN: lorac-opt %s --lora-differentiate --canonicalize | FileCheck %s
+// RUN: lorac-opt %s --lora-differentiate=label-smoothing=0.1 | FileCheck %s --check-prefix=SMOOTHED
 // Two linears, the upper one adapted: gradients of its factors, none of what lies below.
 
 lora.frozen @embed : !lora.weight<16x8, f32>
@@ -50,3 +51,9 @@ lora.program inference @loss(%h: tensor<?x8xf32>, %labels: tensor<?xi32>) -> ten
 // CHECK-NEXT: lora.gradient @b, %[[DB]]
 // CHECK-NEXT: lora.gradient @a, %[[DA]]
 // CHECK-NEXT: lora.return %[[LOSS]]
+
+// The loss that a model is measured by has whole labels.
+// SMOOTHED-LABEL: lora.program inference @loss
+// SMOOTHED-NOT: smoothing
+// SMOOTHED-LABEL: lora.program micro_batch @train
+// SMOOTHED: lora.cross_entropy_backward %{{.*}}, %{{.*}}, %{{.*}} smoothing 1.000000e-01

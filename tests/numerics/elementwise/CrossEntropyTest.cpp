@@ -10,10 +10,12 @@ namespace {
 
 class CrossEntropyKernel : public KernelTest {
 protected:
-  Kernel kernel(int64_t vocab, bool backward) {
-    return compile("cross_entropy",
-                   llvm::formatv("vocab = {0} : i64, ld = {1} : i64, backward = {2}", vocab,
-                                 padded(vocab), backward ? "true" : "false"));
+  Kernel kernel(int64_t vocab, bool backward, double smoothing = 0) {
+    std::string params = llvm::formatv("vocab = {0} : i64, ld = {1} : i64, backward = {2}", vocab,
+                                       padded(vocab), backward ? "true" : "false");
+    if (smoothing > 0)
+      params += llvm::formatv(", smoothing = {0:f} : f64", smoothing).str();
+    return compile("cross_entropy", params);
   }
 };
 LORAC_ON_EACH_CPU(CrossEntropyKernel);
@@ -56,6 +58,31 @@ TEST_P(CrossEntropyKernel, LossAndGradient) {
             ASSERT_EQ(logits.at(m, i), 0) << "padding of the vocabulary";
       }
     }
+}
+
+TEST_P(CrossEntropyKernel, SmoothedLabels) {
+  constexpr double smoothing = 0.1;
+  LoracStep step{};
+  step.loss_scale = 0.0625f;
+  for (int64_t vocab : {1, 7, 64, 1000}) {
+    std::mt19937 random(vocab);
+    Padded logits(50, vocab, random, 4), cut(50, vocab);
+    cut.assign(logits);
+    Array<int32_t> labels(someLabels(50, vocab, random));
+    Array<float> loss(std::vector<float>(50, NAN)), cutLoss(std::vector<float>(50, NAN));
+    CrossEntropy expected =
+        crossEntropy(logits.doubles(), labels.values(), vocab, step.loss_scale, smoothing);
+    Kernel run = kernel(vocab, true, smoothing);
+    run.run({logits.data(), labels.data(), loss.data()}, 50, step);
+    run.runInPieces({cut.data(), labels.data(), cutLoss.data()}, 50, step);
+    EXPECT_LT(worst(loss.values(), expected.loss, 1), 2e-6) << vocab << " words";
+    EXPECT_LT(worst(logits.dense(), expected.dlogits, 1e-2), 2e-6) << vocab << " words";
+    EXPECT_EQ(loss.values(), cutLoss.values());
+    EXPECT_EQ(logits.dense(), cut.dense());
+    for (int64_t m = 0; m < 50; ++m)
+      for (int64_t i = vocab; i < logits.ld; ++i)
+        ASSERT_EQ(logits.at(m, i), 0) << "padding of the vocabulary";
+  }
 }
 
 TEST_P(CrossEntropyKernel, LargeLogits) {

@@ -53,7 +53,7 @@ Doubles rotate(const Doubles &x, const std::vector<int32_t> &positions, int64_t 
 }
 
 CrossEntropy crossEntropy(const Doubles &logits, const std::vector<int32_t> &labels, int64_t vocab,
-                          double lossScale) {
+                          double lossScale, double smoothing) {
   CrossEntropy result{Doubles(labels.size()), Doubles(logits.size())};
   for (size_t m = 0; m < labels.size(); ++m) {
     if (labels[m] == -100)
@@ -62,10 +62,12 @@ CrossEntropy crossEntropy(const Doubles &logits, const std::vector<int32_t> &lab
     double largest = *std::max_element(row, row + vocab), sum = 0;
     for (int64_t i = 0; i < vocab; ++i)
       sum += std::exp(row[i] - largest);
-    result.loss[m] = largest + std::log(sum) - row[labels[m]];
-    for (int64_t i = 0; i < vocab; ++i)
-      result.dlogits[m * vocab + i] =
-          (std::exp(row[i] - largest) / sum - (i == labels[m] ? 1 : 0)) * lossScale;
+    result.loss[m] = largest + std::log(sum);
+    for (int64_t i = 0; i < vocab; ++i) {
+      const double target = smoothing / vocab + (i == labels[m] ? 1 - smoothing : 0);
+      result.loss[m] -= target * row[i];
+      result.dlogits[m * vocab + i] = (std::exp(row[i] - largest) / sum - target) * lossScale;
+    }
   }
   return result;
 }

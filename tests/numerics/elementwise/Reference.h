@@ -25,7 +25,7 @@ struct CrossEntropy {
   Doubles dlogits;
 };
 CrossEntropy crossEntropy(const Doubles &logits, const std::vector<int32_t> &labels, int64_t vocab,
-                          double lossScale);
+                          double lossScale, double smoothing = 0);
 
 struct AttentionShape {
   int64_t heads, kvHeads, dim;

@@ -232,12 +232,24 @@ TEST(Differences, MapOfTwoResults) {
 }
 
 // dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has
-// none.
-// As the model's head gives the logits, and capped.
-class CrossEntropy : public testing::TestWithParam<const char *> {};
+// none. With smoothing ε a row's loss is (1 - ε)·that of its label + ε·the mean of those of all
+// labels.
+struct Loss {
+  const char *logits; ///< as the model's head gives them, or capped
+  double smoothing;
+};
+constexpr const char *capped = R"(logits {
+      ^bb0(%z: f32):
+        %cap = arith.constant 1.5 : f32
+        %part = arith.divf %z, %cap : f32
+        %tanh = math.tanh %part : f32
+        %s = arith.mulf %cap, %tanh : f32
+        lora.yield %s : f32
+      })";
+class CrossEntropy : public testing::TestWithParam<Loss> {};
 
 TEST_P(CrossEntropy, Differences) {
-  const std::string logits = GetParam();
+  const auto [logits, smoothing] = GetParam();
   Program program(std::string(R"(
     lora.frozen @w : !lora.weight<7x4, f32>
     lora.program inference @loss(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> tensor<?xf32> {
@@ -248,7 +260,8 @@ TEST_P(CrossEntropy, Differences) {
     }
     lora.program micro_batch @both(%h: tensor<?x4xf32>, %labels: tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) {
       %w = lora.use @w : !lora.weight<7x4, f32>
-      %l, %dh = lora.cross_entropy_backward %h, %w, %labels
+      %l, %dh = lora.cross_entropy_backward %h, %w, %labels )" +
+                  (smoothing > 0 ? "smoothing " + std::to_string(smoothing) : "") + R"(
           : (tensor<?x4xf32>, !lora.weight<7x4, f32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?x4xf32>) )" +
                   logits + R"(
       lora.return %l, %dh : tensor<?xf32>, tensor<?x4xf32>
@@ -257,16 +270,31 @@ TEST_P(CrossEntropy, Differences) {
   environment.symbols["w"] = randomTensor({7, 4}, 1, 2);
   environment.lossScale = 0.125;
   HostTensor h = randomTensor({5, 4}, 2, 2), labels{{5}, {6, -100, 0, 3, 3}};
+  auto lossBy = [&](const HostTensor &labels) {
+    return run(program.function("loss"), {h, labels}, environment).results[0];
+  };
+  auto losses = [&, smoothing = smoothing] {
+    HostTensor rows = lossBy(labels);
+    for (double &row : rows.data)
+      row *= 1 - smoothing;
+    for (int label = 0; label < 7 && smoothing > 0; ++label) {
+      HostTensor others = labels;
+      for (double &other : others.data)
+        other = other == -100 ? -100 : label;
+      const HostTensor of = lossBy(others);
+      for (size_t m = 0; m < rows.data.size(); ++m)
+        rows.data[m] += smoothing / 7 * of.data[m];
+    }
+    return rows;
+  };
   Outcome both = run(program.function("both"), {h, labels}, environment);
-  Outcome loss = run(program.function("loss"), {h, labels}, environment);
-  expectClose(both.results[0], loss.results[0], 0, "row losses");
-  EXPECT_EQ(loss.results[0].data[1], 0);
+  expectClose(both.results[0], losses(), smoothing > 0 ? 1e-12 : 0, "row losses");
+  EXPECT_EQ(both.results[0].data[1], 0);
 
   HostTensor slope = HostTensor::zeros(h.shape);
   auto total = [&] {
     double sum = 0;
-    Outcome rows = run(program.function("loss"), {h, labels}, environment);
-    for (double row : rows.results[0].data)
+    for (double row : losses().data)
       sum += environment.lossScale * row;
     return sum;
   };
@@ -282,11 +310,6 @@ TEST_P(CrossEntropy, Differences) {
   expectClose(both.results[1], slope, 1e-6, "dh");
 }
 
-INSTANTIATE_TEST_SUITE_P(Logits, CrossEntropy, testing::Values("", R"(logits {
-      ^bb0(%z: f32):
-        %cap = arith.constant 1.5 : f32
-        %part = arith.divf %z, %cap : f32
-        %tanh = math.tanh %part : f32
-        %s = arith.mulf %cap, %tanh : f32
-        lora.yield %s : f32
-      })"));
+INSTANTIATE_TEST_SUITE_P(Logits, CrossEntropy,
+                         testing::Values(Loss{"", 0}, Loss{capped, 0}, Loss{"", 0.3},
+                                         Loss{capped, 0.3}));

@@ -609,7 +609,7 @@ TEST(OneOp, CrossEntropy) {
     std::string w = std::string("!lora.weight<37x20, ") + format + ">",
                 declare = "lora.frozen @w : " + w + "\n";
     std::string use = "%w = lora.use @w : " + w + "\n",
-                operands = " %h, %w, %labels : (tensor<?x20xf32>, " + w + ", tensor<?xi32>) -> ";
+                types = " : (tensor<?x20xf32>, " + w + ", tensor<?xi32>) -> ";
     const std::string capped = R"( logits {
     ^bb0(%z: f32):
       %cap = arith.constant 0.75 : f32
@@ -620,13 +620,17 @@ TEST(OneOp, CrossEntropy) {
     })";
     for (const std::string &logits : {std::string(), capped}) {
       SCOPED_TRACE(logits);
-      expectMatch(oneOp({{"h", 20}}, declare,
-                        use + "%l = lora.cross_entropy" + operands + "tensor<?xf32>" + logits, "%l",
-                        "tensor<?xf32>"));
-      std::string backward = use + "%l, %dh = lora.cross_entropy_backward" + operands +
-                             "(tensor<?xf32>, tensor<?x20xf32>)" + logits + "\n";
-      expectMatch(oneOp({{"h", 20}}, declare, backward, "%l", "tensor<?xf32>"));
-      expectMatch(oneOp({{"h", 20}}, declare, backward + twice("%dh", 20), "%out", rows(20)));
+      expectMatch(
+          oneOp({{"h", 20}}, declare,
+                use + "%l = lora.cross_entropy %h, %w, %labels" + types + "tensor<?xf32>" + logits,
+                "%l", "tensor<?xf32>"));
+      for (const char *smoothing : {"", " smoothing 0.3"}) {
+        std::string backward = use + "%l, %dh = lora.cross_entropy_backward %h, %w, %labels" +
+                               smoothing + types + "(tensor<?xf32>, tensor<?x20xf32>)" + logits +
+                               "\n";
+        expectMatch(oneOp({{"h", 20}}, declare, backward, "%l", "tensor<?xf32>"));
+        expectMatch(oneOp({{"h", 20}}, declare, backward + twice("%dh", 20), "%out", rows(20)));
+      }
     }
   }
 }

@@ -212,6 +212,13 @@ const Case cases[] = {
     {"MinLrRatio",
      "[schedule]\nmin_lr_ratio = 2",
      {"8:16: error: 'schedule.min_lr_ratio' must be at most 1, got 2"}},
+    {"LabelSmoothing",
+     "label_smoothing_factor = 1.0",
+     {"7:26: error: 'train.label_smoothing_factor' must be in [0, 1), got 1"}},
+    {"LabelSmoothingElsewhere",
+     "label_smoothing = 0.1",
+     {"7:1: error: unknown key 'label_smoothing' in [train]; did you mean "
+      "'label_smoothing_factor'?"}},
     {"MinLrOfConstant",
      "[schedule]\nname = 'constant'\nmin_lr_ratio = 0.1",
      {"9:16: error: 'schedule.min_lr_ratio' says nothing to name = \"constant\", whose rate does "

@@ -246,6 +246,13 @@ TEST(SpecJson, MinLrRatio) {
   EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
 }
 
+TEST(SpecJson, LabelSmoothing) {
+  Spec spec = parsed(good("label_smoothing_factor = 0.1\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["train"]["label_smoothing_factor"], 0.1);
+  EXPECT_EQ(*parsed(toToml(spec)).train.labelSmoothingFactor, 0.1);
+  EXPECT_EQ(toJson(parsed(good("label_smoothing_factor = 0\n"))), toJson(parsed(good())));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

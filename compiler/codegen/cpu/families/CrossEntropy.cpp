@@ -1,6 +1,7 @@
 // row_loss = log Σ exp(z) - z[label]; backward: z becomes (softmax(z) - onehot(label))·loss_scale.
 // A row without label has loss 0 and gradient 0. Rows of logits pass three times through the cache:
 // maximum, sum, scale. A body makes z of the products first, and leaves its derivative in scratch.
+// With smoothing ε the target is (1 - ε)·onehot(label) + ε/vocab; Σ z passes once more.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/families/Columns.h"
@@ -29,10 +30,10 @@ namespace {
 class CrossEntropyRow {
 public:
   /// `derivatives` of a row, where `body` makes the logits.
-  CrossEntropyRow(KernelBuilder &k, Value m, int64_t vocab, int64_t ld, bool backward, Block *body,
-                  Value derivatives)
-      : k(k), m(m), vocab(vocab), ld(ld), backward(backward), body(body), derivatives(derivatives),
-        logits(k.buffer(0)) {}
+  CrossEntropyRow(KernelBuilder &k, Value m, int64_t vocab, int64_t ld, bool backward,
+                  double smoothing, Block *body, Value derivatives)
+      : k(k), m(m), vocab(vocab), ld(ld), backward(backward), smoothing(smoothing), body(body),
+        derivatives(derivatives), logits(k.buffer(0)) {}
 
   void emit() {
     Value label = k.load(k.buffer(1), m);
@@ -55,17 +56,27 @@ private:
       makeLogits();
     Value atLabel = k.load(logits, {m, label});
     Value largest = maximum();
+    Value below = k.subf(largest, atLabel); // largest - Σ target·z
+    if (smoothing != 0)
+      below = k.addf(k.mulf(k.constF32(1 - smoothing), below),
+                     k.mulf(k.constF32(smoothing / double(vocab)), sumBelow(k.broadcast(largest))));
     Value sum = sumOfExponentials(k.broadcast(largest));
-    Value loss = k.addf(k.subf(largest, atLabel), logOf(k, sum));
+    Value loss = k.addf(below, logOf(k, sum));
     if (!backward)
       return loss;
-    Value scale = k.broadcast(k.divf(k.lossScale(), sum));
+    Value scale = k.broadcast(k.divf(k.lossScale(), sum)), hit = k.lossScale(), even;
+    if (smoothing != 0) {
+      even = k.broadcast(k.mulf(k.constF32(smoothing / double(vocab)), k.lossScale()));
+      hit = k.mulf(k.constF32(1 - smoothing), k.lossScale());
+    }
     overColumns(k, vocab, [&](Value column, int64_t live) {
       Value gradient = k.mulf(k.vload(logits, {m, column}), scale);
+      if (even)
+        gradient = k.subf(gradient, even);
       k.vstore(keepLive(k, gradient, live, k.splatF32(0)), logits, {m, column});
     });
     zero((vocab + k.lanes() - 1) / k.lanes() * k.lanes());
-    k.store(k.subf(k.load(logits, {m, label}), k.lossScale()), logits, {m, label});
+    k.store(k.subf(k.load(logits, {m, label}), hit), logits, {m, label});
     if (body)
       overColumns(k, vocab, [&](Value column, int64_t live) {
         Value slope = keepLive(k, k.vload(derivatives, column), live, k.splatF32(0));
@@ -94,6 +105,15 @@ private:
     return k.reduceMax(best);
   }
 
+  /// Σ (largest - z).
+  Value sumBelow(Value largest) {
+    return sumOf(k, overColumns(k, vocab, KernelBuilder::Values(accumulators, k.splatF32(0)),
+                                [&](Value column, int64_t live, Value sum) {
+                                  Value below = k.subf(largest, k.vload(logits, {m, column}));
+                                  return k.addf(sum, keepLive(k, below, live, k.splatF32(0)));
+                                }));
+  }
+
   /// In the backward pass the exponentials stay where the logits were.
   Value sumOfExponentials(Value largest) {
     auto parts = overColumns(k, vocab, KernelBuilder::Values(accumulators, k.splatF32(0)),
@@ -118,6 +138,7 @@ private:
   Value m;
   int64_t vocab, ld;
   bool backward;
+  double smoothing;
   Block *body;
   Value derivatives, logits;
 };
@@ -137,8 +158,10 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
   Value derivatives;
   if (kernel.hasParam("derivative"))
     derivatives = k.scratchF32(0, {paddedVocab(kernel.getParams())});
+  const double smoothing = kernel.hasParam("smoothing") ? kernel.floatParam("smoothing") : 0;
   forEachRow(k, kernel.getTile(), [&](Value m) {
-    CrossEntropyRow(k, m, vocab, ld, kernel.intParam("backward"), body, derivatives).emit();
+    CrossEntropyRow(k, m, vocab, ld, kernel.intParam("backward"), smoothing, body, derivatives)
+        .emit();
   });
   return success();
 }

@@ -2,7 +2,7 @@
 // A row without label has loss 0 and gradient 0. A block a row of logits, which pass once for the
 // maximum and the sum, and once more for the gradient: each thread keeps the sum of exp(z - m) for
 // the largest z = m that it met (Milakov and Gimelshein 2018). A body makes z of each product as it
-// is read.
+// is read. With smoothing ε the target is (1 - ε)·onehot(label) + ε/vocab.
 
 #include "compiler/codegen/cuda/Families.h"
 #include "compiler/codegen/cuda/families/MapBody.h"
@@ -35,6 +35,7 @@ static Num overBlock(DeviceBuilder &d, StringRef name, Value scratch, Num value,
 static LogicalResult build(Kernel &kernel) {
   int64_t vocab = kernel.integer("vocab"), ld = kernel.integer("ld");
   bool backward = kernel.flag("backward");
+  const double smoothing = kernel.has("smoothing") ? kernel.number("smoothing") : 0;
   SmallVector<DeviceBuilder::Argument> arguments{kernel.argument("logits", 0),
                                                  kernel.argument("labels", 1),
                                                  kernel.argument("row_loss", 2, true)};
@@ -47,7 +48,9 @@ static LogicalResult build(Kernel &kernel) {
   Int row = d.named("row", d.blockX());
   d.returnIf(d.rows() <= row);
   Value largestOfWarps = d.shared("largest_of_warps", threads / 32, d.f32()),
-        sumsOfWarps = d.shared("sums_of_warps", threads / 32, d.f32());
+        sumsOfWarps = d.shared("sums_of_warps", threads / 32, d.f32()),
+        logitsOfWarps =
+            smoothing != 0 ? d.shared("logits_of_warps", threads / 32, d.f32()) : Value();
   Int label = d.named("label", d.loadInt(labels, {row}));
   Int begin = d.named("row_begin", row * ld);
   Pieces pieces(d, vocab);
@@ -79,13 +82,16 @@ static LogicalResult build(Kernel &kernel) {
       },
       [&] {
         Num least = d.number(-std::numeric_limits<float>::max());
-        Value best = d.variable("best", least), part = d.variable("part", d.number(0));
+        Value best = d.variable("best", least), part = d.variable("part", d.number(0)),
+              own = smoothing != 0 ? d.variable("own_logits", d.number(0)) : Value();
         columns(vocab, [&](Int col) {
           Value z = pieces.load("z", logits, begin, col), most = d.variable("most", d.get(best));
           if (body)
             eight([&](Int e) { d.store(logit(d.loadNum(z, {e})).first, z, {e}); });
           eight([&](Int e) {
             d.set(most, max(d.get(most), d.select(there(col, e), d.loadNum(z, {e}), least)));
+            if (own)
+              d.set(own, d.get(own) + d.select(there(col, e), d.loadNum(z, {e}), d.number(0)));
           });
           Num now = d.named("now", d.get(most));
           d.set(part, d.get(part) * d.exp(d.get(best) - now));
@@ -98,23 +104,37 @@ static LogicalResult build(Kernel &kernel) {
         Num largest = overBlock(
             d, "largest", largestOfWarps, d.get(best), [&](Num x) { return d.warpMax(x); },
             [](Num x, Num y) { return max(x, y); });
-        Num sum = overBlock(
-            d, "sum", sumsOfWarps, d.get(part) * d.exp(d.get(best) - largest),
-            [&](Num x) { return d.warpSum(x); }, [](Num x, Num y) { return x + y; });
+        auto summed = [&](StringRef name, Value scratch, Num value) {
+          return overBlock(
+              d, name, scratch, value, [&](Num x) { return d.warpSum(x); },
+              [](Num x, Num y) { return x + y; });
+        };
+        Num sum = summed("sum", sumsOfWarps, d.get(part) * d.exp(d.get(best) - largest));
+        Num logitSum = own ? summed("logit_sum", logitsOfWarps, d.get(own)) : sum;
         d.where(d.thread() == 0, [&] {
           Num atLabel = logit(d.loadNum(logits, {begin + label})).first;
-          d.store(d.log(sum) + (largest - atLabel), rowLoss, {row});
+          Num below = largest - atLabel; // largest - Σ target·z
+          if (own)
+            below = below * (1 - smoothing) +
+                    (largest - logitSum / d.number(double(vocab))) * smoothing;
+          d.store(d.log(sum) + below, rowLoss, {row});
         });
         if (!backward)
           return;
         Num scale = d.stepNum("loss_scale");
-        Num share = d.named("share", scale / sum);
+        Num share = d.named("share", scale / sum), atHit = scale, even = scale;
+        if (own) {
+          atHit = d.named("at_hit", scale * (1 - smoothing));
+          even = d.named("even", scale * (smoothing / double(vocab)));
+        }
         columns(vocab, [&](Int col) {
           Value z = pieces.load("z", logits, begin, col);
           eight([&](Int e) {
-            Num hit = d.select(col + e == label, scale, d.number(0));
+            Num hit = d.select(col + e == label, atHit, d.number(0));
             auto [value, slope] = logit(d.loadNum(z, {e}));
             Num gradient = d.exp(value - largest) * share - hit;
+            if (own)
+              gradient = gradient - even;
             d.store(body ? gradient * slope : gradient, written, {e});
           });
           pieces.store(written, dlogits, begin, col);
