@@ -58,6 +58,10 @@ private:
       diags.error(a.useDora.range,
                   "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
                   "and PEFT's files of it no place for them; leave it out");
+    if (a.l2SpWeight.given())
+      diags.error(a.l2SpWeight.range,
+                  "'l2_sp_weight' is for method = \"lora\": triplets that AdaLoRA masks begin "
+                  "anew, far from where they began; leave it out");
   }
 
   void ranks() {

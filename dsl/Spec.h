@@ -313,6 +313,7 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   Field<bool> useDora{false};
+  Field<double> l2SpWeight{0.0};
   /// "all-linear" or patterns; resolveAdapters (Check.h) says which modules they are.
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom;
@@ -336,6 +337,13 @@ struct AdapterSpec {
     v("use_dora", t.useDora,
       {.means = "DoRA: a trained norm for each row of W + s·B·A",
        .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
+    v("l2_sp_weight", t.l2SpWeight,
+      {.means = "L2-SP: the loss gets half of it times the squared distance of the adapter from "
+                "where it began",
+       .bounds = atLeast(0),
+       .written = !isAdaLora,
+       .inJson = *t.l2SpWeight != 0, // as use_dora
+       .since = "0.2"});
     v("target_modules", t.targetModules,
       {.means = "\"all-linear\", or regular expressions that match the end of a module's name"});
     v("init_from", t.initFrom,

@@ -179,6 +179,16 @@ def AppendTriplets : Pass<"lora-append-triplets", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
+def AppendPull : Pass<"lora-append-pull", "::mlir::ModuleOp"> {
+  let summary = "50-planned: the pull to the first adapter as the program @pull";
+  let description = [{
+    L2-SP (Li et al. 2018): the region `start` holds the parameters as they were when the run began. @pull gives ½·Σ (p - start)², by the sums
+    that @norm has, and adds weight·(p - start) to the gradients: one launch of `each`. Nothing where the weight is 0.
+  }];
+  let options = [Option<"weight", "weight", "double", "0", "of the term">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
 def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let summary = "50-planned: lifetimes -> one arena with offsets";
   let description = [{

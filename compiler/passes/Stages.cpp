@@ -35,6 +35,7 @@ void lorac::lora::addPlan(OpPassManager &pm, const PlanChoices &choices,
   update.device = choices.device;
   pm.addPass(createAppendUpdate(update));
   pm.addPass(createAppendTriplets(choices.triplets));
+  pm.addPass(createAppendPull(choices.pull));
   if (describe)
     describe(pm);
   PlanMemoryOptions memory;

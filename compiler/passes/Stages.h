@@ -19,6 +19,7 @@ struct PlanChoices {
   bool rankPerKernel = false;
   AppendUpdateOptions update; ///< its device is `device`
   AppendTripletsOptions triplets;
+  AppendPullOptions pull;
 };
 
 /// 40-fused -> 50-planned. `describe` adds the pass that asks the target's families for tiles and

@@ -180,6 +180,7 @@ private:
                                    .eps = *optimizer.eps,
                                    .weightDecay = *optimizer.weightDecay,
                                    .min8bitSize = *optimizer.min8bitSize}};
+    choices.pull.weight = *request.spec->adapter.l2SpWeight;
     if (const auto &adalora = request.spec->adapter.adalora)
       choices.triplets.beta1 = *adalora->beta1, choices.triplets.beta2 = *adalora->beta2;
     return choices;

@@ -221,6 +221,10 @@ std::string lossText(const dsl::Spec &spec) {
     text += fmt::format(", of each label {:g} spread over the vocabulary; held-out losses are of "
                         "the labels as they are",
                         smoothing);
+  if (double weight = *spec.adapter.l2SpWeight; weight > 0)
+    text += fmt::format(", and {:g} / 2 x the squared distance of all parameters from where they "
+                        "began",
+                        weight);
   return text.empty() ? "" : "\nLoss: cross entropy" + text + "\n";
 }
 
@@ -323,6 +327,8 @@ std::string jsonText(const Project &project, const Explanation &all,
     json["ranks"] = ranksJson(project);
   if (double smoothing = *project.spec.train.labelSmoothingFactor; smoothing > 0)
     json["label_smoothing_factor"] = smoothing;
+  if (double weight = *project.spec.adapter.l2SpWeight; weight > 0)
+    json["l2_sp_weight"] = weight;
   json["groups"] = Json::array();
   for (const RateGroup &group : all.groups)
     json["groups"].push_back({{"name", toString(group.part)},

@@ -115,7 +115,9 @@ TrainedBytes Explanation::bytes(const TrainedTensor &tensor) const {
     return of.count() >= min8bitSize;
   });
   // AdaLoRA: two averages of importance; B is kept as it is beside B·diag(E), which the step reads.
-  return {floats, floats, optimizers::stateBytes(optimizer, tensor.count(), min8bitSize, codes),
+  return {floats, floats,
+          optimizers::stateBytes(optimizer, tensor.count(), min8bitSize, codes) +
+              (keepsStart ? floats : 0),
           adalora ? 2 * floats : 0, adalora && tensor.part == formats::AdapterPart::B ? floats : 0};
 }
 
@@ -138,6 +140,7 @@ Explanation explain(const Project &project) {
   out.adalora = project.ranks.has_value();
   out.optimizer = toString(*spec.optimizer.name);
   out.min8bitSize = *spec.optimizer.min8bitSize;
+  out.keepsStart = *spec.adapter.l2SpWeight > 0;
   const std::map<std::string, Place> places = tools::places(project.model);
   for (const dsl::AdapterChoice &choice : project.adapters) {
     const Place &place = places.at(choice.module);

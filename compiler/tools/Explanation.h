@@ -55,6 +55,7 @@ struct Explanation {
   bool adalora = false;
   std::string optimizer;   ///< its word
   int64_t min8bitSize = 0; ///< elements from which on a tensor has states of 8 bits
+  bool keepsStart = false; ///< L2-SP: a state that the first parameters are
 
   int64_t parameters() const;
   std::vector<TensorGroup> grouped() const;

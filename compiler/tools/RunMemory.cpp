@@ -5,6 +5,7 @@
 #include "compiler/tools/Resources.h"
 #include "dsl/SpecJson.h"
 #include "nlohmann/json.hpp"
+#include "runtime/formats/StateLayout.h"
 #include "runtime/train/DataTokenizer.h"
 #include "runtime/train/Limits.h"
 
@@ -61,6 +62,8 @@ Result<RunFacts> readRunFacts(const Project &project) {
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
   facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
+  if (facts.run.l2SpWeight > 0)
+    facts.states.push_back(formats::startRegion);
   facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;

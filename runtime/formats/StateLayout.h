@@ -13,4 +13,7 @@ inline constexpr int64_t spanFloats = 4096;
 /// its blocks, and float32 of the parameters that have no codes.
 inline constexpr const char *absmaxSuffix = "_absmax", *compactSuffix = "_compact";
 
+/// The state that holds the parameters as they were when the run began (L2-SP).
+inline constexpr const char *startRegion = "start";
+
 } // namespace lorac::formats

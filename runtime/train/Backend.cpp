@@ -118,17 +118,22 @@ Result<void> Backend::zeroGrads() {
   return plan.optimizer ? on->run(Program::Begin, {}) : Result<void>();
 }
 
-Result<double> Backend::regularize() {
+Result<Backend::Terms> Backend::regularize() {
+  Terms terms;
+  LORAC_TRY(unfold());
+  if (plan.hasPull()) {
+    const LoracNorm told = {0, gradientScale, 0, 0};
+    LORAC_TRY(on->write(plan.io.norm, &told, sizeof told));
+    LORAC_TRY(on->run(Program::Pull, {}));
+    LORAC_TRY_ASSIGN(const float *pull, at<float>(plan.io.pull, 1));
+    terms.pull = double(*pull);
+  }
   if (triplets.empty())
-    return 0.0;
-  Result<void> done = unfold();
+    return terms;
   // The term counts once a step; its gradients are raised as those that they are added to.
   LoracStep once{};
   once.loss_scale = 1 / gradientScale;
-  if (done)
-    done = on->run(Program::Regularize, once);
-  if (!done)
-    return done.error();
+  LORAC_TRY(on->run(Program::Regularize, once));
   // A module at rank 0 has no factors and counts in the mean.
   const auto have = 2 * std::count_if(triplets.begin(), triplets.end(),
                                       [](const TripletLayout &at) { return at.rank > 0; });
@@ -136,7 +141,8 @@ Result<double> Backend::regularize() {
   double sum = 0;
   for (int64_t i = 0; i < have; ++i)
     sum += double(norms[i]);
-  return sum / double(2 * triplets.size());
+  terms.orthogonality = sum / double(2 * triplets.size());
+  return terms;
 }
 
 Result<float> Backend::gradNorm(double maxNorm) {

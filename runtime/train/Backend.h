@@ -33,9 +33,13 @@ public:
   Result<const float *> logits(int64_t begin, const LoracStep &step);
 
   Result<void> zeroGrads();
-  /// AdaLoRA, once a step: adds the gradients of the orthogonality term and answers the mean of
-  /// its norms; 0 elsewhere.
-  Result<double> regularize();
+  /// What the loss has beside the rows' losses, before its weights.
+  struct Terms {
+    double orthogonality = 0; ///< AdaLoRA: the mean of the norms
+    double pull = 0;          ///< L2-SP: half the squared distance from the start
+  };
+  /// Once a step: adds the gradients of the terms that the plan has.
+  Result<Terms> regularize();
   /// The gradient's norm. It and the clipping factor, by `maxNorm` (0: no clipping), lie where the
   /// program `update` reads them.
   Result<float> gradNorm(double maxNorm);

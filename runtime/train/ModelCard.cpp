@@ -87,6 +87,8 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   if (run.loraPlusRatio != 1)
     row(run.useDora ? "learning rate of B and magnitudes over A" : "learning rate of B over A",
         fmt::format("{}", run.loraPlusRatio));
+  if (run.l2SpWeight > 0)
+    row("L2-SP", fmt::format("{}", run.l2SpWeight));
   if (run.labelSmoothing > 0)
     row("labels smoothed by", fmt::format("{}", run.labelSmoothing));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));

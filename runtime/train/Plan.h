@@ -5,6 +5,7 @@
 #include "runtime/Result.h"
 #include "runtime/abi.h"
 #include "runtime/formats/AdapterLayout.h"
+#include "runtime/formats/StateLayout.h"
 #include "runtime/train/Formula.h"
 
 #include <array>
@@ -208,6 +209,7 @@ struct PlanIo {
   int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
   int64_t importance = 0;    ///< AdaLoRA: Plan::importanceScalars
   int64_t update = 0;        ///< Plan::updateScalars
+  int64_t pull = 0;          ///< L2-SP: float32, the term before its weight
   int64_t norm = 0;          ///< LoracNorm
   int64_t updateSpans = 0;   ///< PlanSpan of spans()
   // cuda
@@ -248,6 +250,7 @@ struct Plan {
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
   std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
+  std::vector<PlanLaunch> pull;       ///< L2-SP: the term and its gradients
   std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
@@ -278,6 +281,8 @@ struct Plan {
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
   bool isDora() const { return !initialize.empty(); }
+  /// L2-SP: whether it keeps where the parameters began.
+  bool hasPull() const { return region(formats::startRegion).count > 0; }
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.
@@ -307,12 +312,13 @@ constexpr PlaceOfIo placesOfIo[] = {
     {"update", &PlanIo::update, &Plan::hasParams},
     {"norm", &PlanIo::norm, &Plan::hasParams},
     {"update_spans", &PlanIo::updateSpans, &Plan::hasParams},
+    {"pull", &PlanIo::pull, &Plan::hasPull},
     {"importance", &PlanIo::importance, &Plan::hasTriplets},
     {"step", &PlanIo::step, &Plan::onGpu},
     {"row_ends", &PlanIo::rowEnds, &Plan::onGpu},
 };
 
-/// Those from Regularize on are AdaLoRA's.
+/// Those from Importance on are AdaLoRA's.
 enum class Program {
   Train,
   Hidden,
@@ -323,6 +329,7 @@ enum class Program {
   Update,
   Initialize,
   Regularize,
+  Pull,
   Importance,
   Fold,
   Unfold,
@@ -346,6 +353,7 @@ constexpr ProgramOfPlan programsOfPlan[] = {{"train", &Plan::train},
                                             {"update", &Plan::update},
                                             {"initialize", &Plan::initialize},
                                             {"regularize", &Plan::regularize},
+                                            {"pull", &Plan::pull},
                                             {"importance", &Plan::importance},
                                             {"fold", &Plan::fold},
                                             {"unfold", &Plan::unfold},

@@ -120,6 +120,8 @@ void checkExtents(const Fields &root, const Plan &plan) {
     own.push_back(
         {"io.update_spans", plan.io.updateSpans, int64_t(plan.spans().size() * sizeof(PlanSpan))});
   }
+  if (plan.hasPull())
+    own.push_back({"io.pull", plan.io.pull, 4});
   if (plan.ranks) { // a norm a factor; a module at rank 0 has none
     const auto factors =
         std::count_if(plan.params.begin(), plan.params.end(),

@@ -180,6 +180,13 @@ void programs(auto &v, Plan &plan) {
         in.fail("has no launches of 'begin', 'norm' or 'update'");
     });
   }
+  if (plan.hasPull()) {
+    program(Program::Pull);
+    v.check([&](const Fields &in) {
+      if (plan.pull.empty())
+        in.fail("has no launches of 'pull', which the region 'start' is for");
+    });
+  }
   if (plan.hasTriplets())
     for (Program each : {Program::Importance, Program::Fold, Program::Unfold, Program::UnfoldGrads,
                          Program::Scores, Program::ZeroTriplets})

@@ -47,6 +47,7 @@ struct RunConfig {
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
   bool useRslora = false, useDora = false;
+  double l2SpWeight = 0; ///< of ½·Σ (p - start)²
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 

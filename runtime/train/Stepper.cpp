@@ -52,12 +52,13 @@ Result<std::optional<StepFacts>> Stepper::step(TrainerState &state, bool mustEnd
                      windowLoss(window, facts.labels, state.step, mustEnd));
     if (!loss)
       return std::optional<StepFacts>();
-    LORAC_TRY_ASSIGN(double orthogonality, session.backend->regularize());
+    LORAC_TRY_ASSIGN(Backend::Terms terms, session.backend->regularize());
     LORAC_TRY_ASSIGN(float norm, session.backend->gradNorm(run.maxGradNorm));
-    facts.loss = *loss;
+    facts.loss = *loss + run.l2SpWeight * terms.pull;
     if (run.adalora)
-      facts.loss += run.adalora->orthRegWeight * orthogonality;
-    facts.orthogonality = orthogonality;
+      facts.loss += run.adalora->orthRegWeight * terms.orthogonality;
+    facts.orthogonality = terms.orthogonality;
+    facts.pull = terms.pull;
     facts.gradNorm = norm;
     if (!facts.isFinite())
       return std::optional(facts);

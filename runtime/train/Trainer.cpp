@@ -1,6 +1,7 @@
 #include "runtime/train/Trainer.h"
 
 #include "runtime/formats/Finite.h"
+#include "runtime/formats/StateLayout.h"
 #include "runtime/train/AdapterState.h"
 #include "runtime/train/Arena.h"
 #include "runtime/train/Profile.h"
@@ -12,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace lorac::train {
@@ -50,7 +52,12 @@ private:
       done = resume();
     const bool isFresh = state.step == 0;
     if (done && isFresh)
-      done = session.edit([this](const TrainedFloats &trained) { return beginAdapter(trained); });
+      done = session.edit([this](const TrainedFloats &trained) -> Result<void> {
+        LORAC_TRY(beginAdapter(trained));
+        if (float *start = trained.find(formats::startRegion))
+          std::copy_n(trained.params, session.plan.region(RegionKind::Params).count, start);
+        return {};
+      });
     if (done)
       done = keeper.begin(state);
     if (done && isFresh)
@@ -182,6 +189,8 @@ private:
       line.add("grad_norm", facts.gradNorm);
       if (ranks.isOn())
         line.add("orthogonality", facts.orthogonality);
+      if (session.plan.hasPull())
+        line.add("l2_sp", facts.pull);
       line.add("epoch", stepper.epochs());
       line.add("num_input_tokens_seen", state.tokensSeen);
       line.add("tokens_per_second", std::round(tokensPerSecond * 10) / 10);

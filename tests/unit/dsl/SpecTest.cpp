@@ -253,6 +253,13 @@ TEST(SpecJson, LabelSmoothing) {
   EXPECT_EQ(toJson(parsed(good("label_smoothing_factor = 0\n"))), toJson(parsed(good())));
 }
 
+TEST(SpecJson, PullToTheStart) {
+  Spec spec = parsed(good("[adapter]\nl2_sp_weight = 2\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["adapter"]["l2_sp_weight"], 2.0);
+  EXPECT_EQ(*parsed(toToml(spec)).adapter.l2SpWeight, 2);
+  EXPECT_EQ(toJson(parsed(good("[adapter]\nl2_sp_weight = 0\n"))), toJson(parsed(good())));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

@@ -61,6 +61,13 @@ TEST(ExplanationTest, EqualLayersAreOneGroup) {
   EXPECT_EQ(lora.bytes().importance, 0);
 }
 
+// L2-SP keeps the first parameters beside the optimizer's states.
+TEST(ExplanationTest, TheStartIsAState) {
+  const Explanation plain = explain(load("tiny_lora")),
+                    pulled = explain(load("tiny_lora", {"adapter.l2_sp_weight=0.5"}));
+  EXPECT_EQ(pulled.bytes().states, plain.bytes().states + plain.bytes().params);
+}
+
 TEST(ExplanationTest, ARuleParts) {
   const std::vector<TensorGroup> groups = explain(load("tiny_qlora")).grouped();
   const TensorGroup *ruled = named(groups, "model.layers.0.mlp.up_proj.lora_B"),

@@ -221,6 +221,25 @@ TEST(Plan, Dora) {
                                 "has a program 'initialize', and no magnitudes"}});
 }
 
+// L2-SP is there where the region of its start is.
+TEST(Plan, Pull) {
+  Json plan = Json::parse(fakePlanJson());
+  plan["arena"]["regions"].push_back(
+      {{"name", "start"}, {"kind", "state"}, {"offset", 5120}, {"count", 8}});
+  plan["io"]["pull"] = 5184;
+  plan["programs"]["pull"] = plan["programs"]["update"];
+  Result<Plan> read = parsePlan(plan.dump());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->hasPull());
+  EXPECT_EQ(read->trained().back().name, "start");
+  EXPECT_FALSE(parsePlan(fakePlanJson())->hasPull());
+  refused(plan.dump(), {{[](Json &json) { json["io"].erase("pull"); }, "has no 'pull'"},
+                        {[](Json &json) { json["io"]["pull"] = 5148; }, "overlapping"},
+                        {[](Json &json) { json["programs"].erase("pull"); }, "has no 'pull'"},
+                        {[](Json &json) { json["programs"]["pull"] = Json::array(); },
+                         "has no launches of 'pull', which the region 'start' is for"}});
+}
+
 std::function<void(Json &)> region(size_t index, const char *key, const Json &value) {
   return [=](Json &json) { json["arena"]["regions"][index][key] = value; };
 }
