@@ -58,6 +58,9 @@ private:
       diags.error(a.useDora.range,
                   "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
                   "and PEFT's files of it no place for them; leave it out");
+    if (a.orthRegWeight.given())
+      diags.error(a.orthRegWeight.range, "'adapter.orth_reg_weight' is for method = \"lora\": "
+                                         "write it in [adapter.adalora]");
     if (a.l2SpWeight.given())
       diags.error(a.l2SpWeight.range,
                   "'l2_sp_weight' is for method = \"lora\": triplets that AdaLoRA masks begin "

@@ -313,6 +313,7 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   Field<bool> useDora{false};
+  Field<double> orthRegWeight{0.0};
   Field<double> l2SpWeight{0.0};
   /// "all-linear" or patterns; resolveAdapters (Check.h) says which modules they are.
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
@@ -337,6 +338,12 @@ struct AdapterSpec {
     v("use_dora", t.useDora,
       {.means = "DoRA: a trained norm for each row of W + s·B·A",
        .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
+    v("orth_reg_weight", t.orthRegWeight,
+      {.means = "weight of the term that keeps A and B orthogonal, as AdaLoRA has it",
+       .bounds = atLeast(0),
+       .written = !isAdaLora,
+       .inJson = *t.orthRegWeight != 0, // as use_dora
+       .since = "0.2"});
     v("l2_sp_weight", t.l2SpWeight,
       {.means = "L2-SP: the loss gets half of it times the squared distance of the adapter from "
                 "where it began",

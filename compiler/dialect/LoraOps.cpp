@@ -299,6 +299,12 @@ LogicalResult DropoutOp::verify() {
   return success();
 }
 
+LogicalResult OrthogonalityOp::verify() {
+  if (double weight = getWeight().convertToDouble(); !(weight > 0)) // orthogonality_c1
+    return emitOpError("needs a positive weight, got ") << weight;
+  return success();
+}
+
 LogicalResult OrthogonalTermOp::verify() {
   auto gram = cast<RankedTensorType>(getGram().getType()),
        norm = cast<RankedTensorType>(getNorm().getType());

@@ -71,6 +71,21 @@ def Lora_AdaLoraOp : Lora_Op<"adalora"> {
   let assemblyFormat = "`initial` $initial `target` $target `orth_reg_weight` $orth_reg_weight attr-dict";
 }
 
+def Lora_OrthogonalityOp : Lora_Op<"orthogonality"> {
+  let summary = "the loss has the orthogonality term over all adapters of LoRA or DoRA";
+  let description = [{
+    `weight · mean over all lora_A and lora_B of ‖A·Aᵀ - I‖ and ‖Bᵀ·B - I‖`: AttachAdapters adds the program @regularize for it. AdaLoRA's
+    is part of `lora.adalora`.
+    - (C1) the weight is above 0.
+    ```mlir
+    lora.orthogonality weight 1.0e-01
+    ```
+  }];
+  let arguments = (ins F64Attr:$weight);
+  let assemblyFormat = "`weight` $weight attr-dict";
+  let hasVerifier = 1;
+}
+
 def Lora_ParamRole : I32EnumAttr<"ParamRole", "what a trainable tensor is to its adapter", [
     I32EnumAttrCase<"LoraA", 0, "lora_A">, I32EnumAttrCase<"LoraB", 1, "lora_B">, I32EnumAttrCase<"LoraE", 2, "lora_E">,
     I32EnumAttrCase<"LoraMagnitude", 3, "lora_magnitude_vector">]> {
@@ -481,15 +496,16 @@ def Lora_OrthogonalTermOp : Lora_Op<"orthogonal_term", [Pure]> {
   let summary = "how far a Gram matrix is from the identity, and the gradient of that";
   let description = [{
     `norm = ‖G - I‖` (Frobenius), `gradient = scale/norm·(G - I)`, 0 where the norm is 0. `I` has a 1 where G's diagonal is not 0: a triplet
-    that is gone is a row of zeros and no part of the term. (AdaLoRA, section 3.1; PEFT takes the norm, not its square.)
+    that is gone is a row of zeros and no part of the term; `whole`: it has all of them. (AdaLoRA, section 3.1; PEFT takes the norm, not its
+    square.)
     - (C1) G is square, the gradient of its type, the norm one number.
     ```mlir
     %d, %n = lora.orthogonal_term %g scale 5.0e-01 : tensor<8x8xf32> -> tensor<8x8xf32>, tensor<1xf32>
     ```
   }];
-  let arguments = (ins Lora_Tensor:$gram, F64Attr:$scale);
+  let arguments = (ins Lora_Tensor:$gram, F64Attr:$scale, UnitAttr:$whole);
   let results = (outs Lora_Tensor:$gradient, Lora_Tensor:$norm);
-  let assemblyFormat = "$gram `scale` $scale attr-dict `:` type($gram) `->` type($gradient) `,` type($norm)";
+  let assemblyFormat = "$gram `scale` $scale (`whole` $whole^)? attr-dict `:` type($gram) `->` type($gradient) `,` type($norm)";
   let hasVerifier = 1;
 }
 

@@ -89,6 +89,8 @@ private:
     if (input.ranks)
       AdaLoraOp::create(builder, module->getLoc(), input.ranks->initial, input.ranks->target,
                         llvm::APFloat(*input.spec.adapter.adalora->orthRegWeight));
+    else if (double weight = *input.spec.adapter.orthRegWeight; weight > 0)
+      OrthogonalityOp::create(builder, module->getLoc(), llvm::APFloat(weight));
   }
 
   // The storage of one frozen weight: what the spec asks for linears of a block, the file's own

@@ -3,7 +3,7 @@
 //   y = x·Wᵀ + (m/n - 1)·d·Wᵀ + m/n·up(d) = (x - d)·Wᵀ + m/n·(d·Wᵀ + up(d))
 // The first term is not there without dropout. n is a constant in the backward pass (section 4.3).
 
-#include "compiler/methods/Method.h"
+#include "compiler/methods/Orthogonality.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
@@ -53,4 +53,4 @@ static Value rewrite(Site &s) {
 namespace lorac::methods {
 extern const Method methodDoRA;
 }
-const Method lorac::methods::methodDoRA = {"dora", rewrite, nullptr};
+const Method lorac::methods::methodDoRA = {"dora", rewrite, addAskedOrthogonality};

@@ -47,13 +47,12 @@ private:
     half.yield(narrowed(total) * half.number(0.5));
 
     Value sums = programs.local("sums of squares", programs.spans(), b.getF64Type());
-    programs.launch(
-        {"sum_spans",
-         {programs.param("what", "distances"), programs.param("regions", 2)},
-         &square.region},
-        {programs.spanTable(), programs.region("params"), programs.region(formats::startRegion),
-         sums},
-        programs.spans());
+    programs.launch({"sum_spans",
+                     {programs.param("what", "distances"), programs.param("regions", 2)},
+                     &square.region},
+                    {programs.spanTable(), programs.region("params"),
+                     programs.region(formats::startRegion), sums},
+                    programs.spans());
     programs.launch({"sum_whole",
                      {programs.param("what", "half"), programs.places("ones", {}),
                       programs.places("writes", {0})},
@@ -76,8 +75,8 @@ private:
           programs.places("ones", {offsetof(LoracNorm, gradient_scale) / sizeof(float)}),
           programs.places("writes", {0})},
          &pull.region},
-        {programs.spanTable(), programs.norm(), programs.region("grads"),
-         programs.region("params"), programs.region(formats::startRegion)},
+        {programs.spanTable(), programs.norm(), programs.region("grads"), programs.region("params"),
+         programs.region(formats::startRegion)},
         programs.spans());
   }
 };

@@ -41,6 +41,7 @@ public:
     addWeights();
     addParams();
     addRanks();
+    plan.isOrthogonal = !plan.ranks && module.lookupSymbol<ProgramOp>("regularize");
     addArena();
     addBuffers();
     addOptimizer(spec.optimizer);

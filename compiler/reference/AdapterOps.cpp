@@ -49,11 +49,11 @@ HostTensor lorac::reference::matmulTN(const HostTensor &a, const HostTensor &b, 
   return c;
 }
 
-OrthogonalTerm lorac::reference::orthogonalTerm(const HostTensor &gram, double scale) {
+OrthogonalTerm lorac::reference::orthogonalTerm(const HostTensor &gram, double scale, bool whole) {
   HostTensor gradient = gram, norm = HostTensor::zeros({1});
   double squares = 0;
   for (int64_t i = 0; i < gram.rows(); ++i) {
-    if (gram.at(i, i) != 0)
+    if (whole || gram.at(i, i) != 0)
       gradient.at(i, i) -= 1;
     for (int64_t j = 0; j < gram.columns(); ++j)
       squares += gradient.at(i, j) * gradient.at(i, j);

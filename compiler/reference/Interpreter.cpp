@@ -334,7 +334,7 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
       })
       .Case([&](SumRowsOp o) -> Answer { return Tensors{sumRows(at(o.getX()))}; })
       .Case([&](OrthogonalTermOp o) -> Answer {
-        OrthogonalTerm term = orthogonalTerm(at(o.getGram()), number(o.getScale()));
+        OrthogonalTerm term = orthogonalTerm(at(o.getGram()), number(o.getScale()), o.getWhole());
         return Tensors{term.gradient, term.norm};
       })
       .Case([&](MatmulOp o) -> Answer {

@@ -87,8 +87,9 @@ HostTensor lowRank(const HostTensor &x, const HostTensor &a, const HostTensor &b
 struct OrthogonalTerm {
   HostTensor gradient, norm;
 };
-/// `norm = ‖G - I‖_F`, `gradient = scale/norm·(G - I)`; I has no 1 where G's diagonal is 0.
-OrthogonalTerm orthogonalTerm(const HostTensor &gram, double scale);
+/// `norm = ‖G - I‖_F`, `gradient = scale/norm·(G - I)`; I has no 1 where G's diagonal is 0, unless
+/// it is `whole`.
+OrthogonalTerm orthogonalTerm(const HostTensor &gram, double scale, bool whole);
 
 struct LowRankGradient {
   HostTensor da, db, dx;

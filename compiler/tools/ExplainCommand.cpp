@@ -215,12 +215,16 @@ std::string scaleText(const Project &project) {
 }
 
 /// What training minimizes, where that is more than the cross entropy.
-std::string lossText(const dsl::Spec &spec) {
+std::string lossText(const Project &project) {
+  const dsl::Spec &spec = project.spec;
   std::string text;
   if (double smoothing = *spec.train.labelSmoothingFactor; smoothing > 0)
     text += fmt::format(", of each label {:g} spread over the vocabulary; held-out losses are of "
                         "the labels as they are",
                         smoothing);
+  if (double weight = *spec.adapter.orthRegWeight; weight > 0)
+    text += fmt::format(", and {:g} x the mean of {} norms of what keeps A and B from orthogonal",
+                        weight, 2 * project.adapters.size());
   if (double weight = *spec.adapter.l2SpWeight; weight > 0)
     text += fmt::format(", and {:g} / 2 x the squared distance of all parameters from where they "
                         "began",
@@ -327,6 +331,8 @@ std::string jsonText(const Project &project, const Explanation &all,
     json["ranks"] = ranksJson(project);
   if (double smoothing = *project.spec.train.labelSmoothingFactor; smoothing > 0)
     json["label_smoothing_factor"] = smoothing;
+  if (double weight = *project.spec.adapter.orthRegWeight; weight > 0)
+    json["orth_reg_weight"] = weight;
   if (double weight = *project.spec.adapter.l2SpWeight; weight > 0)
     json["l2_sp_weight"] = weight;
   json["groups"] = Json::array();
@@ -376,7 +382,7 @@ static Exit runExplain(const ExplainOptions &options) {
     print(jsonText(project, all, diags));
   else
     print(heading(project) + (project.ranks ? budgetText(project) : "") + scaleText(project) +
-          lossText(project.spec) + tensorText(project, all));
+          lossText(project) + tensorText(project, all));
   return Exit::Done;
 }
 

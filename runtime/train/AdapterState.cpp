@@ -212,7 +212,7 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
                        .totalStep = run.steps,
                        .beta1 = run.adalora->beta1,
                        .beta2 = run.adalora->beta2,
-                       .orthRegWeight = run.adalora->orthRegWeight};
+                       .orthRegWeight = run.orthRegWeight};
   for (const Pair &pair : pairs(plan)) {
     if (pair.e) {
       size_t index = 0;

@@ -128,20 +128,19 @@ Result<Backend::Terms> Backend::regularize() {
     LORAC_TRY_ASSIGN(const float *pull, at<float>(plan.io.pull, 1));
     terms.pull = double(*pull);
   }
-  if (triplets.empty())
+  if (!plan.hasOrthogonality())
     return terms;
   // The term counts once a step; its gradients are raised as those that they are added to.
   LoracStep once{};
   once.loss_scale = 1 / gradientScale;
   LORAC_TRY(on->run(Program::Regularize, once));
   // A module at rank 0 has no factors and counts in the mean.
-  const auto have = 2 * std::count_if(triplets.begin(), triplets.end(),
-                                      [](const TripletLayout &at) { return at.rank > 0; });
+  const int64_t have = plan.factors(), all = plan.ranks ? 2 * int64_t(triplets.size()) : have;
   LORAC_TRY_ASSIGN(float *norms, at<float>(plan.io.orthogonality, have));
   double sum = 0;
   for (int64_t i = 0; i < have; ++i)
     sum += double(norms[i]);
-  terms.orthogonality = sum / double(2 * triplets.size());
+  terms.orthogonality = all > 0 ? sum / double(all) : 0;
   return terms;
 }
 

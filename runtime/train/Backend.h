@@ -35,7 +35,7 @@ public:
   Result<void> zeroGrads();
   /// What the loss has beside the rows' losses, before its weights.
   struct Terms {
-    double orthogonality = 0; ///< AdaLoRA: the mean of the norms
+    double orthogonality = 0; ///< the mean of the norms
     double pull = 0;          ///< L2-SP: half the squared distance from the start
   };
   /// Once a step: adds the gradients of the terms that the plan has.

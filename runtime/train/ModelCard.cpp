@@ -87,6 +87,8 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   if (run.loraPlusRatio != 1)
     row(run.useDora ? "learning rate of B and magnitudes over A" : "learning rate of B over A",
         fmt::format("{}", run.loraPlusRatio));
+  if (run.orthRegWeight > 0 && !run.adalora)
+    row("weight of orthogonality", fmt::format("{}", run.orthRegWeight));
   if (run.l2SpWeight > 0)
     row("L2-SP", fmt::format("{}", run.l2SpWeight));
   if (run.labelSmoothing > 0)

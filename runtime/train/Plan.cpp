@@ -67,6 +67,12 @@ std::vector<PlanRegion> Plan::trained() const {
   return out;
 }
 
+int64_t Plan::factors() const {
+  return std::count_if(params.begin(), params.end(), [](const PlanParam &param) {
+    return param.part == AdapterPart::A || param.part == AdapterPart::B;
+  });
+}
+
 std::vector<AdapterPart> Plan::groups() const {
   std::vector<AdapterPart> out;
   for (const PlanParam &param : params)

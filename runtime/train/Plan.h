@@ -206,7 +206,7 @@ struct PlanIo {
   int64_t rowLoss = 0;                                           ///< float32 [max_tokens]
   int64_t hidden = 0, headIn = 0;                                ///< padded rows of activations
   int64_t logits = 0;                                            ///< float32, padded rows
-  int64_t orthogonality = 0; ///< AdaLoRA: float32, a norm a factor
+  int64_t orthogonality = 0; ///< Plan::hasOrthogonality: float32, a norm a factor
   int64_t importance = 0;    ///< AdaLoRA: Plan::importanceScalars
   int64_t update = 0;        ///< Plan::updateScalars
   int64_t pull = 0;          ///< L2-SP: float32, the term before its weight
@@ -241,6 +241,7 @@ struct Plan {
   std::optional<PlanOptimizer> optimizer; ///< where there are params
   PlanScalars updateScalars, importanceScalars;
   std::optional<PlanRanks> ranks; ///< AdaLoRA
+  bool isOrthogonal = false;      ///< of LoRA or DoRA: the loss has the orthogonality term
   PlanIo io;
   std::vector<PlanTable> tables;
   std::vector<PlanKernel> kernels;
@@ -248,7 +249,7 @@ struct Plan {
   std::vector<PlanLaunch> begin;      ///< of a window: no gradients
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
-  std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
+  std::vector<PlanLaunch> regularize; ///< gradients of the orthogonality term
   std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
   std::vector<PlanLaunch> pull;       ///< L2-SP: the term and its gradients
   std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
@@ -281,6 +282,10 @@ struct Plan {
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
   bool isDora() const { return !initialize.empty(); }
+  /// Whether the loss has the orthogonality term, as AdaLoRA's always has.
+  bool hasOrthogonality() const { return hasRanks() || isOrthogonal; }
+  /// Of A and B that are stored; each has a norm of its own in the orthogonality term.
+  int64_t factors() const;
   /// L2-SP: whether it keeps where the parameters began.
   bool hasPull() const { return region(formats::startRegion).count > 0; }
   /// AdaLoRA: ranks that are stored.
@@ -304,7 +309,7 @@ constexpr PlaceOfIo placesOfIo[] = {
     {"hidden", &PlanIo::hidden},
     {"head_in", &PlanIo::headIn},
     {"logits", &PlanIo::logits},
-    {"orthogonality", &PlanIo::orthogonality, &Plan::hasRanks},
+    {"orthogonality", &PlanIo::orthogonality, &Plan::hasOrthogonality},
     {"triplets", &PlanIo::triplets, &Plan::hasTriplets},
     {"triplet_scores", &PlanIo::tripletScores, &Plan::hasTriplets},
     {"triplet_states", &PlanIo::tripletStates, &Plan::hasTriplets},

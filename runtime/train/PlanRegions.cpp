@@ -122,12 +122,8 @@ void checkExtents(const Fields &root, const Plan &plan) {
   }
   if (plan.hasPull())
     own.push_back({"io.pull", plan.io.pull, 4});
-  if (plan.ranks) { // a norm a factor; a module at rank 0 has none
-    const auto factors =
-        std::count_if(plan.params.begin(), plan.params.end(),
-                      [](const auto &param) { return param.part != AdapterPart::E; });
-    own.push_back({"io.orthogonality", plan.io.orthogonality, 4 * int64_t(factors)});
-  }
+  if (plan.hasOrthogonality()) // a norm a factor; a module at rank 0 has none
+    own.push_back({"io.orthogonality", plan.io.orthogonality, 4 * plan.factors()});
   for (const PlanTable &table : plan.tables)
     own.push_back({"tables", table.offset, 4 * table.positions * table.dim});
   if (plan.onGpu()) {

@@ -170,8 +170,12 @@ void programs(auto &v, Plan &plan) {
     program(each, plan.maxTokens);
   program(Program::Head, plan.headRows);
   v.unlessDefault(programsOfPlan[size_t(Program::Initialize)].name, plan.initialize, plan, 0);
-  if (plan.hasRanks())
+  if (plan.hasOrthogonality())
     program(Program::Regularize);
+  v.check([&](const Fields &in) {
+    if (plan.isOrthogonal && plan.regularize.empty())
+      in.fail("has no launches of 'regularize', and is 'orthogonal'");
+  });
   if (plan.hasParams()) {
     for (Program each : {Program::Begin, Program::Norm, Program::Update})
       program(each);
@@ -249,6 +253,7 @@ void fields(auto &v, Plan &plan) {
   v.check(checkParams, plan);
   v.unlessDefault("ranks", plan.ranks);
   v.check(checkRanks, plan);
+  v.unlessDefault("orthogonal", plan.isOrthogonal);
   v.check(checkRankRegions, plan);
   if (plan.hasParams())
     v.object("optimizer", [&](auto &v) {

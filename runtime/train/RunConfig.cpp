@@ -127,7 +127,6 @@ AdaLoraConfig adaLoraOf(const dsl::AdaLoraSpec &spec) {
   out.deltaT = *spec.deltaT;
   out.beta1 = *spec.beta1;
   out.beta2 = *spec.beta2;
-  out.orthRegWeight = *spec.orthRegWeight;
   out.rebuildAlways = *spec.rebuild == dsl::RebuildMode::Always;
   out.prune = *spec.prune;
   if (spec.plateau)
@@ -200,6 +199,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
   run.useDora = *adapter.useDora;
+  run.orthRegWeight = isAdaLora ? *adapter.adalora->orthRegWeight : *adapter.orthRegWeight;
   run.l2SpWeight = *adapter.l2SpWeight;
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;

@@ -30,7 +30,7 @@ struct DataConfig {
 /// `[adapter.adalora]`; budgets and bounds are numbers of the model, so they are not here.
 struct AdaLoraConfig {
   int64_t tinit = 0, tfinal = 0, deltaT = 1;
-  double beta1 = 0, beta2 = 0, orthRegWeight = 0;
+  double beta1 = 0, beta2 = 0;
   PruneMode prune = PruneMode::Bucketed;
   bool rebuildAlways = false; ///< a program for each allocation where something died
   std::optional<PlateauSettings> plateau;
@@ -47,7 +47,8 @@ struct RunConfig {
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
   bool useRslora = false, useDora = false;
-  double l2SpWeight = 0; ///< of ½·Σ (p - start)²
+  double orthRegWeight = 0; ///< of the orthogonality term, with every method
+  double l2SpWeight = 0;    ///< of ½·Σ (p - start)²
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 

@@ -13,7 +13,7 @@ struct StepFacts {
   int64_t tokens = 0, labels = 0; ///< of its window
   double rate = 0;                ///< learning rate, before the groups' ratios
   double loss = 0;                ///< mean over the labels, before the update; terms added
-  double orthogonality = 0;       ///< AdaLoRA: this term before its weight
+  double orthogonality = 0;       ///< this term before its weight
   double pull = 0;                ///< L2-SP: this term before its weight
   float gradNorm = 0;             ///< before clipping
   int64_t zeroNorms = 0;          ///< steps in a row, up to this one, whose gradient was exactly 0

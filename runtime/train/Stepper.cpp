@@ -54,9 +54,7 @@ Result<std::optional<StepFacts>> Stepper::step(TrainerState &state, bool mustEnd
       return std::optional<StepFacts>();
     LORAC_TRY_ASSIGN(Backend::Terms terms, session.backend->regularize());
     LORAC_TRY_ASSIGN(float norm, session.backend->gradNorm(run.maxGradNorm));
-    facts.loss = *loss + run.l2SpWeight * terms.pull;
-    if (run.adalora)
-      facts.loss += run.adalora->orthRegWeight * terms.orthogonality;
+    facts.loss = *loss + run.l2SpWeight * terms.pull + run.orthRegWeight * terms.orthogonality;
     facts.orthogonality = terms.orthogonality;
     facts.pull = terms.pull;
     facts.gradNorm = norm;

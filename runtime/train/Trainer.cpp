@@ -187,7 +187,7 @@ private:
       for (const ParamGroup &group : session.groups)
         line.add(fmt::format("learning_rate/{}", toString(group.part)), facts.rate * group.lrRatio);
       line.add("grad_norm", facts.gradNorm);
-      if (ranks.isOn())
+      if (session.plan.hasOrthogonality())
         line.add("orthogonality", facts.orthogonality);
       if (session.plan.hasPull())
         line.add("l2_sp", facts.pull);

@@ -50,6 +50,8 @@ void Selector::selectOp(OrthogonalTermOp op) {
   sizes.add("n", r, rankColumns(op.getGram()));
   SmallVector<NamedAttribute> params = sizesOf(sizes);
   params.push_back(number("scale", op.getScale().convertToDouble()));
+  if (op.getWhole())
+    params.push_back(flag("whole", true));
   launch(op.getLoc(), {"orthogonal_term", params}, {gram, norm}, 4 * r * r, 0, r, scalarsOf(sizes))
       .setFixed(true);
   buffers[op.getGradient()] = gram, buffers[op.getNorm()] = norm;

@@ -318,3 +318,9 @@ lora.program micro_batch @f(%g: tensor<4x4xf32>) {
   %d, %n = lora.orthogonal_term %g scale 1.0 : tensor<4x4xf32> -> tensor<4x4xf32>, tensor<2xf32>
   lora.return
 }
+
+// -----
+
+// orthogonality_c1
+// expected-error@+1 {{needs a positive weight, got 0.0}}
+lora.orthogonality weight 0.0

@@ -16,6 +16,8 @@ lora.adapter @k of @layered rank 2 scale 1.0
 lora.adapter @v of @layered rank 2 scale 1.0 dropout 0.1 method "dora"
 // CHECK: lora.adalora initial 8 target 4 orth_reg_weight 5.000000e-01
 lora.adalora initial 8 target 4 orth_reg_weight 0.5
+// CHECK: lora.orthogonality weight 1.000000e-01
+lora.orthogonality weight 0.1
 // CHECK: lora.param @q.lora_A.weight lora_A of @q : tensor<4x64xf32> {offset = 0 : i64}
 lora.param @q.lora_A.weight lora_A of @q : tensor<4x64xf32> {offset = 0 : i64}
 lora.param @q.lora_B.weight : tensor<32x4xf32>

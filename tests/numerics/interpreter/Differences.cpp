@@ -231,6 +231,44 @@ TEST(Differences, MapOfTwoResults) {
                                   {});
 }
 
+// What @regularize adds to the gradient of A is that of scale/2·‖A·Aᵀ - I‖. A row of zeros counts
+// where the identity is whole, and has no gradient.
+TEST(Differences, OrthogonalTerm) {
+  Program program(R"(
+    lora.program micro_batch @f(%a: tensor<3x5xf32>) -> (tensor<3x5xf32>, tensor<1xf32>) {
+      %g = lora.matmul nt %a, %a scale 1.0 : (tensor<3x5xf32>, tensor<3x5xf32>) -> tensor<3x3xf32>
+      %d, %n = lora.orthogonal_term %g scale 0.75 whole : tensor<3x3xf32> -> tensor<3x3xf32>, tensor<1xf32>
+      %da = lora.matmul nn %d, %a scale 1.0 : (tensor<3x3xf32>, tensor<3x5xf32>) -> tensor<3x5xf32>
+      lora.return %da, %n : tensor<3x5xf32>, tensor<1xf32>
+    })");
+  HostTensor a = randomTensor({3, 5}, 1);
+  for (int j = 0; j < 5; ++j)
+    a.at(1, j) = 0;
+  auto norm = [&] { return run(program.function("f"), {a}, {}).results[1].data[0]; };
+  double squares = 1; // of the row of zeros
+  for (int i : {0, 2})
+    for (int j : {0, 2}) {
+      double dot = i == j ? -1 : 0;
+      for (int k = 0; k < 5; ++k)
+        dot += a.at(i, k) * a.at(j, k);
+      squares += dot * dot;
+    }
+  EXPECT_NEAR(norm(), std::sqrt(squares), 1e-12);
+
+  const HostTensor made = run(program.function("f"), {a}, {}).results[0];
+  HostTensor slope = HostTensor::zeros(a.shape);
+  for (int64_t e = 0; e < a.size(); ++e) {
+    constexpr double step = 1e-5;
+    const double before = a.data[e];
+    a.data[e] = before + step;
+    const double above = norm();
+    a.data[e] = before - step;
+    slope.data[e] = 0.75 * (above - norm()) / (2 * step) / 2;
+    a.data[e] = before;
+  }
+  expectClose(made, slope, 1e-8, "da");
+}
+
 // dh of cross_entropy_backward is the gradient of lossScale · Σ row_loss; a row without label has
 // none. With smoothing ε a row's loss is (1 - ε)·that of its label + ε·the mean of those of all
 // labels.

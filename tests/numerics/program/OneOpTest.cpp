@@ -394,7 +394,8 @@ TEST(OneOp, GradientsThroughW) {
   }
 }
 
-// The term of A and of B, behind which A begins where no 16 bytes are one load.
+// The term of A and of B, behind which A begins where no 16 bytes are one load; of a B of zeros
+// too, whose identity is whole or nothing.
 TEST(OneOp, OrthogonalTerm) {
   for (auto [in, out, r] : {std::tuple(20, 37, 1),
                             {20, 37, 5},
@@ -405,6 +406,7 @@ TEST(OneOp, OrthogonalTerm) {
     auto matrix = [](int m, int n) {
       return "tensor<" + std::to_string(m) + "x" + std::to_string(n) + "xf32>";
     };
+    const bool whole = r % 2; // of a Gram matrix of zeros
     const std::string a = matrix(r, in), b = matrix(out, r), g = matrix(r, r);
     std::unique_ptr<PlannedProgram> program = makeProgram(oneOp(
         {{"x", in}}, factor("lora_B", "b", r, b) + factor("lora_A", "a", r, a),
@@ -412,8 +414,9 @@ TEST(OneOp, OrthogonalTerm) {
             "\n%ga = lora.matmul nt %a, %a scale 1.0 : (" + a + ", " + a + ") -> " + g +
             "\n%da, %na = lora.orthogonal_term %ga scale 2.0 : " + g + " -> " + g +
             ", tensor<1xf32>\n%ma = lora.matmul nn %da, %a scale 1.0 : (" + g + ", " + a + ") -> " +
-            a + "\nlora.gradient @a, %ma : " + a + "\n%gb = lora.matmul tn %b, %b scale 1.0 : (" +
-            b + ", " + b + ") -> " + g + "\n%db, %nb = lora.orthogonal_term %gb scale 0.5 : " + g +
+            a + "\nlora.gradient @a, %ma : " + a + "\n%gb = lora.matmul tn %b, %b scale " +
+            (whole ? "0.0" : "1.0") + " : (" + b + ", " + b + ") -> " + g +
+            "\n%db, %nb = lora.orthogonal_term %gb scale 0.5 " + (whole ? "whole : " : ": ") + g +
             " -> " + g + ", tensor<1xf32>\n%mb = lora.matmul nn %b, %db scale 1.0 : (" + b + ", " +
             g + ") -> " + b + "\nlora.gradient @b, %mb : " + b + "\n" + twice("%x", in),
         "%out", rows(in)));

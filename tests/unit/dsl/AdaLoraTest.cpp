@@ -154,7 +154,7 @@ TEST(AdaLora, StepsAreCounted) {
 TEST(AdaLora, KeysOfOtherMethods) {
   Diagnostics refused, diags;
   checkAdaLora(parse(good("[adapter]\nmethod = 'adalora'\nr = 8\nuse_rslora = true\n"
-                          "use_dora = true\nl2_sp_weight = 1\n"),
+                          "use_dora = true\nl2_sp_weight = 1\north_reg_weight = 1\n"),
                      refused),
                diags);
   EXPECT_THAT(messages(diags),
@@ -164,6 +164,8 @@ TEST(AdaLora, KeysOfOtherMethods) {
                           "lora_alpha / (init_r + 1e-5) to the end; leave it out",
                           "11:12: error: 'use_dora' is for method = \"lora\": AdaLoRA has no "
                           "magnitudes, and PEFT's files of it no place for them; leave it out",
+                          "13:19: error: 'adapter.orth_reg_weight' is for method = \"lora\": "
+                          "write it in [adapter.adalora]",
                           "12:16: error: 'l2_sp_weight' is for method = \"lora\": triplets that "
                           "AdaLoRA masks begin anew, far from where they began; leave it out"));
   EXPECT_THAT(messages(good("[[adapter.rule]]\nmodules = 'q_proj'\nmin_r = 2\nmax_r = 4\n")),

@@ -373,7 +373,7 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
             "a.toml:9:1: note: keys of [adapter]: method, adalora, r, lora_alpha, lora_dropout, "
-            "use_rslora, use_dora, l2_sp_weight, target_modules, "
+            "use_rslora, use_dora, orth_reg_weight, l2_sp_weight, target_modules, "
             "init_from, rule, loraplus\n");
 }
 

@@ -260,6 +260,13 @@ TEST(SpecJson, PullToTheStart) {
   EXPECT_EQ(toJson(parsed(good("[adapter]\nl2_sp_weight = 0\n"))), toJson(parsed(good())));
 }
 
+TEST(SpecJson, Orthogonality) {
+  Spec spec = parsed(good("[adapter]\north_reg_weight = 0.1\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["adapter"]["orth_reg_weight"], 0.1);
+  EXPECT_EQ(*parsed(toToml(spec)).adapter.orthRegWeight, 0.1);
+  EXPECT_EQ(toJson(parsed(good("[adapter]\north_reg_weight = 0\n"))), toJson(parsed(good())));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

@@ -221,6 +221,26 @@ TEST(Plan, Dora) {
                                 "has a program 'initialize', and no magnitudes"}});
 }
 
+// Of LoRA the orthogonality term is there where the plan says so.
+TEST(Plan, Orthogonality) {
+  Json plan = Json::parse(fakePlanJson());
+  plan["orthogonal"] = true;
+  plan["io"]["orthogonality"] = 5120;
+  plan["programs"]["regularize"] = plan["programs"]["update"];
+  Result<Plan> read = parsePlan(plan.dump());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->hasOrthogonality());
+  EXPECT_EQ(read->factors(), 2);
+  EXPECT_EQ(Json::parse(planJson(*read))["orthogonal"], true);
+  EXPECT_FALSE(parsePlan(fakePlanJson())->hasOrthogonality());
+  refused(plan.dump(),
+          {{[](Json &json) { json["io"].erase("orthogonality"); }, "has no 'orthogonality'"},
+           {[](Json &json) { json["io"]["orthogonality"] = 8188; }, "outside of the arena"},
+           {[](Json &json) { json["programs"].erase("regularize"); }, "has no 'regularize'"},
+           {[](Json &json) { json["programs"]["regularize"] = Json::array(); },
+            "has no launches of 'regularize', and is 'orthogonal'"}});
+}
+
 // L2-SP is there where the region of its start is.
 TEST(Plan, Pull) {
   Json plan = Json::parse(fakePlanJson());

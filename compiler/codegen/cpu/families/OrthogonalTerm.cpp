@@ -27,7 +27,9 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
     auto squares = k.forLoop(first, last, 1, {zero}, [&](Value i, ValueRange rowSums) {
       return k.forLoop(first, last, 1, rowSums, [&](Value j, ValueRange sums) {
         Value g = k.load(gram.memory, k.at(gram, i, j));
-        Value isThere = k.andi(k.equal(i, j), k.cmpf(arith::CmpFPredicate::UNE, g, zero));
+        Value isThere = k.equal(i, j);
+        if (!kernel.hasParam("whole"))
+          isThere = k.andi(isThere, k.cmpf(arith::CmpFPredicate::UNE, g, zero));
         Value off = k.subf(g, k.select(isThere, k.constF32(1), zero));
         k.store(off, gram.memory, k.at(gram, i, j));
         return KernelBuilder::Values{k.fma(off, off, sums[0])};

@@ -27,10 +27,11 @@ static LogicalResult build(Kernel &kernel) {
   everyNumber([&](Int e) {
     Num g = d.named("g", d.loadNum(gram, {e}));
     Bool isDiagonal = e / r == e % r;
-    Num one = d.select(
-        isDiagonal,
-        d.select(g < d.number(0), d.number(1), d.select(d.number(0) < g, d.number(1), d.number(0))),
-        d.number(0));
+    Num there = d.number(1);
+    if (!kernel.has("whole"))
+      there = d.select(g < d.number(0), d.number(1),
+                       d.select(d.number(0) < g, d.number(1), d.number(0)));
+    Num one = d.select(isDiagonal, there, d.number(0));
     Num off = d.named("off", g - one);
     d.store(off, gram, {e});
     d.set(squares, d.fma(off, off, d.get(squares)));
