@@ -177,7 +177,22 @@ private:
   }
 
   void optimizer() {
+  /// With LoRA+ PEFT has one decay of all groups, under a name of its own.
+  void loraPlusDecay() {
+    if (!spec.adapter.loraplus || !spec.adapter.loraplus->weightDecay.given())
+      return;
+    const Field<double> &theirs = spec.adapter.loraplus->weightDecay;
+    Field<double> &ours = spec.optimizer.weightDecay;
+    if (ours.given() && *ours != *theirs)
+      diags
+          .error(theirs.range, "'loraplus_weight_decay' and 'optimizer.weight_decay' differ: keep "
+                               "one; another decay of B alone is 'optimizer.weight_decay_lora_B'")
+          .note(ours.range, "'weight_decay' is here");
+    ours.value = *theirs;
+  }
+
     OptimizerSpec &o = spec.optimizer;
+    loraPlusDecay();
     const OptimizerDefaults &defaults = defaultsOf(*o.name);
     for (auto [field, value] : {std::pair(&o.learningRate, defaults.learningRate),
                                 {&o.beta1, defaults.beta1},

@@ -299,10 +299,16 @@ struct AdaLoraSpec {
 /// `[adapter.loraplus]`.
 struct LoraPlusSpec {
   Field<double> lrRatio{16.0};
+  Field<double> weightDecay{0.0};
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
     v("loraplus_lr_ratio", t.lrRatio, {.means = "B's learning rate over A's", .bounds = above(0)});
+    v("loraplus_weight_decay", t.weightDecay,
+      {.means = "PEFT's name of optimizer.weight_decay with LoRA+: of A and of B",
+       .bounds = atLeast(0),
+       .written = t.weightDecay.given(),
+       .since = "0.2"});
   }
 };
 
@@ -388,9 +394,13 @@ struct OptimizerSpec {
   Field<double> beta1{adamw.beta1}, beta2{adamw.beta2};
   Field<double> eps{adamw.eps};
   Field<double> weightDecay{0.0};
+  Field<double> weightDecayB{0.0};
   Field<double> maxGradNorm{1.0};
   Field<int64_t> min8bitSize{adamw.min8bitSize};
   SourceRange range;
+
+  /// Of lora_B and DoRA's magnitudes.
+  double decayOfB() const { return weightDecayB.given() ? *weightDecayB : *weightDecay; }
 
   static void keys(auto &v, auto &t) {
     constexpr std::string_view byName = "by the optimizer";
@@ -409,6 +419,11 @@ struct OptimizerSpec {
        .written = has.eps > 0,
        .otherwise = byName});
     v("weight_decay", t.weightDecay, {.means = "decoupled, as in AdamW", .bounds = atLeast(0)});
+    v("weight_decay_lora_B", t.weightDecayB,
+      {.means = "the same of lora_B and of DoRA's magnitudes, where it is another one",
+       .bounds = atLeast(0),
+       .written = t.weightDecayB.given(),
+       .since = "0.2"});
     v("max_grad_norm", t.maxGradNorm,
       {.means = "the gradient's norm is clipped to it; 0: no clipping", .bounds = atLeast(0)});
     v("min_8bit_size", t.min8bitSize,

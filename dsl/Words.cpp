@@ -56,7 +56,7 @@ static constexpr ForeignWord keys[] = {
     {"loraplus_lr_ratio", "adapter.loraplus.loraplus_lr_ratio"},
     {"lr_ratio", "adapter.loraplus.loraplus_lr_ratio"},
     {"loraplus_lr_embedding", ""},
-    {"loraplus_weight_decay", ""},
+    {"loraplus_weight_decay", "adapter.loraplus.loraplus_weight_decay"},
     {"init_r", "adapter.adalora.init_r"},
     {"target_r", "adapter.adalora.target_r"},
     {"target_rank", "adapter.adalora.target_r"},

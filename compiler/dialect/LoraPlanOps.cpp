@@ -32,13 +32,17 @@ LogicalResult ScalarOp::verify() {
       continue;
     }
     auto word = dyn_cast<StringAttr>(term);
-    const bool isInput = word && llvm::is_contained({"rate", "update"}, word.getValue());
+    const bool isOfGroup = word && word.getValue() == "weight_decay";
+    const bool isInput =
+        isOfGroup || (word && llvm::is_contained({"rate", "update"}, word.getValue()));
     const bool isUnary = word && llvm::is_contained({"sqrt", "neg"}, word.getValue());
     const bool isBinary =
         word && llvm::is_contained({"+", "-", "*", "/", "pow", "min", "max"}, word.getValue());
     if (!isInput && !isUnary && !isBinary) // scalar_c1
       return emitOpError("has a formula with ")
-             << term << ", neither a number, rate, update nor an operator";
+             << term << ", neither a number, rate, update, weight_decay nor an operator";
+    if (isOfGroup && !getByGroup()) // scalar_c3
+      return emitOpError("has a formula with ") << term << ", which is of a group, and no by_group";
     if (depth < (isInput ? 0 : isUnary ? 1 : 2))
       return emitOpError("has a formula with too few numbers before ") << term;
     depth += isInput ? 1 : isUnary ? 0 : -1;

@@ -56,10 +56,11 @@ def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
 def Lora_ScalarOp : Lora_Op<"scalar"> {
   let summary = "a number that the host puts into a buffer before the program runs";
   let description = [{
-    `formula` is postfix: numbers, `rate` (the learning rate), `update` (counts from 1), and `+ - * / pow sqrt neg min max`; computed in
+    `formula` is postfix: numbers, `rate` (the learning rate), `update` (counts from 1), `weight_decay` (of a group), and `+ - * / pow sqrt neg min max`; computed in
     float64 and rounded once. With `by_group` n there is one for each rate group, n floats apart, and `rate` is that group's.
     - (C1) the formula leaves one number.
     - (C2) its place is in the buffer, a vector of f32.
+    - (C3) `weight_decay` stands only in one `by_group`.
     ```mlir
     lora.scalar %update[9] "decay" [1.0, "rate", 0.01, "*", "-"] by_group 2 : memref<13xf32>
     ```

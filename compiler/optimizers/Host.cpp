@@ -3,6 +3,13 @@
 using namespace mlir;
 using namespace lorac::optimizers;
 
+bool Host::isOfGroup() const {
+  return llvm::any_of(terms, [](const Term &term) {
+    const char *const *word = std::get_if<const char *>(&term);
+    return word && StringRef(*word) == "weight_decay";
+  });
+}
+
 ArrayAttr Host::attribute(Builder &b) const {
   SmallVector<Attribute> out;
   for (const Term &term : terms)

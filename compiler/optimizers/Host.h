@@ -1,7 +1,8 @@
 #pragma once
 // A number that the host computes before each update, as a formula in postfix: numbers, `rate` (the
-// learning rate of the step, of the parameter's group) and `update` (which counts from 1). It is
-// computed in float64 and rounded to float32 once, so no number of a spec is in a kernel.
+// learning rate of the step, of the parameter's group), `weight_decay` (of that group) and `update`
+// (which counts from 1). It is computed in float64 and rounded to float32 once, so no number of a
+// spec is in a kernel.
 
 #include "mlir/IR/Builders.h"
 
@@ -14,7 +15,10 @@ public:
   Host(double number) : terms{number} {}
   static Host rate() { return Host("rate"); }
   static Host update() { return Host("update"); }
+  static Host weightDecay() { return Host("weight_decay"); } ///< of the parameter's group
 
+  /// Whether it has another value in each group at one rate.
+  bool isOfGroup() const;
   /// The terms as `lora.scalar` has them: f64 numbers and words.
   mlir::ArrayAttr attribute(mlir::Builder &b) const;
 

@@ -13,7 +13,7 @@ Update::Update(OpBuilder &builder, Location loc, ArrayRef<StringRef> states, con
 }
 
 Element Update::scalar(StringRef name, const Host &formula) {
-  return ask(name, formula, uniform, uniform.size());
+  return formula.isOfGroup() ? byGroup(name, formula) : ask(name, formula, uniform, uniform.size());
 }
 Element Update::byGroup(StringRef name, const Host &formula) {
   return ask(name, formula, grouped, uniform.size() + grouped.size());

@@ -11,7 +11,8 @@ namespace lorac::optimizers {
 
 /// The numbers of `[optimizer]` that an update may use.
 struct Keys {
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  Host weightDecay = 0; ///< a number, or each group's
 };
 
 /// A number of the host that the kernel reads.
@@ -34,6 +35,7 @@ public:
   Element grad() { return gradient; } ///< after clipping
   Element state(unsigned i) { return element(2 + i); }
 
+  /// One for all parameters; `byGroup` where it is of the group.
   Element scalar(llvm::StringRef name, const Host &formula);
   /// `Host::rate()` is the rate of the element's group here.
   Element byGroup(llvm::StringRef name, const Host &formula);

@@ -91,7 +91,9 @@ struct AppendUpdatePass : lorac::lora::impl::AppendUpdateBase<AppendUpdatePass> 
     SmallVector<StringRef> states;
     for (const optimizers::State &state : optimizer->states)
       states.push_back(state.name);
-    optimizers::Update update(b, b.getUnknownLoc(), states, {beta1, beta2, eps, weightDecay});
+    using optimizers::Host;
+    const Host decay = decayByGroup ? Host::weightDecay() : Host(weightDecay);
+    optimizers::Update update(b, b.getUnknownLoc(), states, {beta1, beta2, eps, decay});
     optimizer->update(update);
     programs.launch(optimizer->name, update, "update", parts);
   }

@@ -161,6 +161,7 @@ def AppendUpdate : Pass<"lora-append-update", "::mlir::ModuleOp"> {
                  Option<"beta2", "beta2", "double", "0.999", "second of the betas">,
                  Option<"eps", "eps", "double", "1e-8", "what the denominator has beside the root">,
                  Option<"weightDecay", "weight-decay", "double", "0", "decoupled from the gradient">,
+                 Option<"decayByGroup", "decay-by-group", "bool", "false", "the host says a weight decay for each group instead">,
                  Option<"min8bitSize", "min-8bit-size", "int64_t", "4096", "elements from which on a parameter has states of 8 bits">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">];
   let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];

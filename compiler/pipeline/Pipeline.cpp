@@ -179,6 +179,7 @@ private:
                                    .beta2 = *optimizer.beta2,
                                    .eps = *optimizer.eps,
                                    .weightDecay = *optimizer.weightDecay,
+                                   .decayByGroup = *optimizer.weightDecay != optimizer.decayOfB(),
                                    .min8bitSize = *optimizer.min8bitSize}};
     choices.pull.weight = *request.spec->adapter.l2SpWeight;
     if (const auto &adalora = request.spec->adapter.adalora)

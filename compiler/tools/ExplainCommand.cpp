@@ -254,7 +254,7 @@ std::string tensorText(const Project &project, const Explanation &all) {
     rows.push_back(
         {std::string(toString(group.part)),
          rate(group.learningRate) + (group.ratio == 1 ? "" : fmt::format(" ({:g} x)", group.ratio)),
-         rate(*project.spec.optimizer.weightDecay)});
+         rate(group.weightDecay)});
   text += table(rows, 1);
 
   text += fmt::format(
@@ -340,7 +340,7 @@ std::string jsonText(const Project &project, const Explanation &all,
     json["groups"].push_back({{"name", toString(group.part)},
                               {"learning_rate", group.learningRate},
                               {"ratio", group.ratio},
-                              {"weight_decay", *project.spec.optimizer.weightDecay}});
+                              {"weight_decay", group.weightDecay}});
   json["tensors"] = Json::array();
   for (const TrainedTensor &tensor : all.tensors) {
     Json entry = {{"name", fmt::format("{}.{}", tensor.module, toString(tensor.part))},

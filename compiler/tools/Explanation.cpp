@@ -45,8 +45,10 @@ std::vector<RateGroup> ratesOf(const dsl::Spec &spec, const std::vector<TrainedT
   }
   const double ratio = spec.adapter.loraplus ? *spec.adapter.loraplus->lrRatio : 1;
   std::vector<RateGroup> out;
-  for (const train::ParamGroup &group : train::makeGroups(plan, ratio))
-    out.push_back({group.part, group.lrRatio, *spec.optimizer.learningRate * group.lrRatio});
+  const train::WeightDecays decays{*spec.optimizer.weightDecay, spec.optimizer.decayOfB()};
+  for (const train::ParamGroup &group : train::makeGroups(plan, ratio, decays))
+    out.push_back({group.part, group.lrRatio, *spec.optimizer.learningRate * group.lrRatio,
+                   group.weightDecay});
   return out;
 }
 
@@ -154,7 +156,6 @@ Explanation explain(const Project &project) {
     tensor.most = out.adalora ? choice.most() : r;
     tensor.alpha = choice.alpha;
     tensor.scale = choice.scale;
-    tensor.weightDecay = *spec.optimizer.weightDecay;
     auto add = [&](formats::AdapterPart part, std::vector<int64_t> shape) {
       tensor.part = part;
       tensor.shape = std::move(shape);
@@ -168,11 +169,13 @@ Explanation explain(const Project &project) {
       add(formats::AdapterPart::Magnitude, {rows});
   }
   out.groups = ratesOf(spec, out.tensors);
-  for (TrainedTensor &tensor : out.tensors)
-    tensor.learningRate =
-        std::find_if(out.groups.begin(), out.groups.end(), [&](const RateGroup &group) {
-          return group.part == tensor.part;
-        })->learningRate;
+  for (TrainedTensor &tensor : out.tensors) {
+    const RateGroup &of =
+        *std::find_if(out.groups.begin(), out.groups.end(),
+                      [&](const RateGroup &group) { return group.part == tensor.part; });
+    tensor.learningRate = of.learningRate;
+    tensor.weightDecay = of.weightDecay;
+  }
   return out;
 }
 

@@ -37,10 +37,10 @@ struct TensorGroup {
   std::string name() const;
 };
 
-/// A kind of tensors with one learning rate.
+/// A kind of tensors with one learning rate and one weight decay.
 struct RateGroup {
   formats::AdapterPart part{};
-  double ratio = 1, learningRate = 0;
+  double ratio = 1, learningRate = 0, weightDecay = 0;
 };
 
 /// Bytes of what is trained; importance and unfolded are AdaLoRA's.

@@ -21,11 +21,18 @@ struct Formula::Word {
 
   /// In the order of `Kind`, which has numbers before them.
   static std::span<const Word> all() {
-    static constexpr Word words[] = {
-        {"rate", Kind::Rate, 0},  {"update", Kind::Update, 0}, {"+", Kind::Add, 2},
-        {"-", Kind::Subtract, 2}, {"*", Kind::Multiply, 2},    {"/", Kind::Divide, 2},
-        {"pow", Kind::Pow, 2},    {"sqrt", Kind::Sqrt, 1},     {"neg", Kind::Neg, 1},
-        {"min", Kind::Min, 2},    {"max", Kind::Max, 2}};
+    static constexpr Word words[] = {{"rate", Kind::Rate, 0},
+                                     {"update", Kind::Update, 0},
+                                     {"weight_decay", Kind::WeightDecay, 0},
+                                     {"+", Kind::Add, 2},
+                                     {"-", Kind::Subtract, 2},
+                                     {"*", Kind::Multiply, 2},
+                                     {"/", Kind::Divide, 2},
+                                     {"pow", Kind::Pow, 2},
+                                     {"sqrt", Kind::Sqrt, 1},
+                                     {"neg", Kind::Neg, 1},
+                                     {"min", Kind::Min, 2},
+                                     {"max", Kind::Max, 2}};
     return words;
   }
   static const Word *find(std::string_view text) {
@@ -63,8 +70,9 @@ Formula Formula::read(const Fields &in) {
       const std::string text = term.asText();
       const Word *word = Word::find(text);
       if (!word)
-        return term.fail("is '" + text +
-                         "'; known: rate, update, + - * / pow sqrt neg min max and numbers");
+        return term.fail(
+            "is '" + text +
+            "'; known: rate, update, weight_decay, + - * / pow sqrt neg min max and numbers");
       operands = word->operands;
       if (depth < operands)
         return term.fail("lacks operands of '" + text + "'");
@@ -81,7 +89,7 @@ Formula Formula::read(const Fields &in) {
   return formula;
 }
 
-double Formula::evaluate(double rate, double update) const {
+double Formula::evaluate(double rate, double update, double weightDecay) const {
   std::array<double, mostAtOnce> stack{};
   size_t depth = 0;
   for (const Term &term : terms) {
@@ -93,6 +101,8 @@ double Formula::evaluate(double rate, double update) const {
         return rate;
       case Kind::Update:
         return update;
+      case Kind::WeightDecay:
+        return weightDecay;
       default:
         break;
       }

@@ -14,9 +14,9 @@ class Fields;
 /// [1, "rate", 0.01, "*", "-"] is 1 - rate·0.01.
 class Formula {
 public:
-  /// Reads numbers, the words `rate` and `update`, and the operators + - * / pow sqrt neg min max.
-  /// An error at `in`: another word, an operator that lacks operands, more or less than one value
-  /// at the end, more than 16 values at once.
+  /// Reads numbers, the words `rate`, `update` and `weight_decay`, and the operators + - * / pow
+  /// sqrt neg min max. An error at `in`: another word, an operator that lacks operands, more or
+  /// less than one value at the end, more than 16 values at once.
   static Formula read(const Fields &in);
   void add(double number);
   /// Whether there is such a word.
@@ -25,8 +25,8 @@ public:
   std::vector<std::variant<double, std::string_view>> text() const;
 
   /// In float64, one operation after another. `rate` is that of the step, times the ratio of the
-  /// group where it has one; `update` counts from 1.
-  double evaluate(double rate, double update) const;
+  /// group where it has one; `update` counts from 1; `weightDecay` is of the group.
+  double evaluate(double rate, double update, double weightDecay = 0) const;
 
   /// What it takes of the heap.
   uint64_t bytes() const { return terms.capacity() * sizeof(Term); }
@@ -36,6 +36,7 @@ private:
     Number,
     Rate,
     Update,
+    WeightDecay,
     Add,
     Subtract,
     Multiply,

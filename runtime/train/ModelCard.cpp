@@ -98,9 +98,11 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
   row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule)));
   row("optimizer",
-      fmt::format("{}: {}{}weight decay {}", run.optimizer,
+      fmt::format("{}: {}{}weight decay {}{}", run.optimizer,
                   run.betas.empty() ? "" : fmt::format("betas {}; ", fmt::join(run.betas, ", ")),
-                  run.eps > 0 ? fmt::format("eps {}; ", run.eps) : "", run.weightDecay));
+  const auto [decay, decayOfB] = run.weightDecays;
+                  run.eps > 0 ? fmt::format("eps {}; ", run.eps) : "", decay,
+                  decayOfB == decay ? "" : fmt::format(", {} of B", decayOfB)));
   row("gradient norm at most",
       run.maxGradNorm > 0 ? fmt::format("{}", run.maxGradNorm) : "not clipped");
   row("seed", std::to_string(run.seed));

@@ -213,7 +213,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   if (has.hasBetas())
     run.betas = {*optimizer.beta1, *optimizer.beta2};
   run.eps = has.eps > 0 ? *optimizer.eps : 0;
-  run.weightDecay = *optimizer.weightDecay;
+  run.weightDecays = {*optimizer.weightDecay, optimizer.decayOfB()};
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;

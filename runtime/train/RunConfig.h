@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/formats/ModelIdentity.h"
+#include "runtime/train/ParamGroups.h"
 #include "runtime/train/Schedule.h"
 #include "runtime/train/ranks/PruningPace.h"
 #include "runtime/train/ranks/RankAllocator.h"
@@ -53,7 +54,8 @@ struct RunConfig {
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 
   std::string optimizer; ///< its word in a spec
-  double learningRate = 0, weightDecay = 0, maxGradNorm = 0;
+  double learningRate = 0, maxGradNorm = 0;
+  WeightDecays weightDecays;
   std::vector<double> betas; ///< two; none where the optimizer has none
   double eps = 0;            ///< 0: the optimizer has none
   ScheduleCurve schedule = ScheduleName::Cosine;

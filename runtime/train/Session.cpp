@@ -36,7 +36,8 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
   std::unique_ptr<Session> session(new Session);
   LORAC_TRY_ASSIGN(session->plan, parsePlan(payload.file("plan.json")));
   session->run = std::move(run);
-  session->groups = makeGroups(session->plan, session->run.loraPlusRatio);
+  session->groups =
+      makeGroups(session->plan, session->run.loraPlusRatio, session->run.weightDecays);
   int threads = options.threads > 0        ? options.threads
                 : session->run.threads > 0 ? int(session->run.threads)
                                            : availableThreads();
@@ -103,7 +104,7 @@ Result<void> Session::adopt(const Payload &program, const TripletSets *kept) {
   if (!fits)
     return Error{"the new program is of another model or target", Exit::Bug};
   LORAC_TRY(backend->adopt(program, next, kept));
-  groups = makeGroups(next, run.loraPlusRatio);
+  groups = makeGroups(next, run.loraPlusRatio, run.weightDecays);
   plan = std::move(next); // what points at its launches still does: vectors move as they are
   return {};
 }

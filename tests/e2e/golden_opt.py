@@ -65,7 +65,6 @@ def spec(golden, name):
     start = (pathlib.Path(golden) / "opt" / run["initial_adapter"]).resolve()
     adapter = json.loads((start / "adapter_config.json").read_text())
     modules = sorted(adapter["target_modules"])
-    decay = optimizer["loraplus_weight_decay" if "loraplus_lr_ratio" in optimizer else "weight_decay"]
     print(f"""[model]
 source = "{golden}/tiny/tied"
 [adapter]
@@ -78,14 +77,16 @@ init_from = "{start}"
 name = "{ours}"
 learning_rate = {optimizer["lr"]}
 betas = {optimizer["betas"]}
-weight_decay = {decay}
 max_grad_norm = {run.get("clip", {}).get("max_norm", 0.0)}""")
     if "min_8bit_size" in optimizer:
         print(f"min_8bit_size = {optimizer['min_8bit_size']}")
     if "eps" in optimizer:
         print(f"eps = {optimizer['eps']}")
+    if "weight_decay" in optimizer:
+        print(f"weight_decay = {optimizer['weight_decay']}")
     if "loraplus_lr_ratio" in optimizer:
         print(f"[adapter.loraplus]\nloraplus_lr_ratio = {optimizer['loraplus_lr_ratio']}")
+        print(f"loraplus_weight_decay = {optimizer['loraplus_weight_decay']}")
     print(steps_of(golden, 20, save_steps=1))
 
 

@@ -34,7 +34,7 @@ lora.program update @update() {
 
 lora.program update @update() {
   %u = lora.buffer io "update" at 0 : memref<8xf32>
-  // expected-error@+1 {{neither a number, rate, update nor an operator}}
+  // expected-error@+1 {{neither a number, rate, update, weight_decay nor an operator}}
   lora.scalar %u[4] "decay" ["lr"] : memref<8xf32>
   lora.return
 }
@@ -54,5 +54,15 @@ lora.program update @update() {
   %u = lora.buffer io "update" at 0 : memref<8xi32>
   // expected-error@+1 {{has no place among the f32 of 'memref<8xi32>'}}
   lora.scalar %u[4] "decay" [1.0] by_group 2 : memref<8xi32>
+  lora.return
+}
+
+// -----
+
+// scalar_c3
+lora.program update @update() {
+  %u = lora.buffer io "update" at 0 : memref<8xf32>
+  // expected-error@+1 {{"weight_decay", which is of a group, and no by_group}}
+  lora.scalar %u[4] "decay" ["weight_decay"] : memref<8xf32>
   lora.return
 }

@@ -1,5 +1,6 @@
 // RUN: lorac-opt %s --lora-append-update="weight-decay=0.01" | FileCheck %s
 // RUN: lorac-opt %s --lora-append-update="optimizer=lion device=cuda" | FileCheck %s --check-prefix=LION
+// RUN: lorac-opt %s --lora-append-update="weight-decay=0.01 decay-by-group=true" | FileCheck %s --check-prefix=GROUPS
 // RUN: lorac-opt %s --lora-append-update --lora-plan-memory --lora-check-memory | FileCheck %s --check-prefix=PLAN
 // RUN: lorac-opt %s --mlir-print-debuginfo --lora-append-update="weight-decay=0.01" --strip-debuginfo | FileCheck %s
 // The update is one launch over all parameters, whatever the optimizer; numbers of the spec are formulas of the host.
@@ -67,3 +68,5 @@ module {
 // PLAN: lora.region @exp_avg state floats 8256 at [[M:[0-9]+]]
 // PLAN-LABEL: lora.program update @update()
 // PLAN: lora.buffer region "exp_avg" at [[M]]
+
+// GROUPS: lora.scalar %{{.*}}[5] "decay" [1.000000e+00, "rate", "weight_decay", "*", "-"] by_group 2

@@ -93,6 +93,15 @@ TEST(ExplanationTest, RatesOfLoraPlus) {
   }
 }
 
+TEST(ExplanationTest, DecaysByGroup) {
+  const Explanation all =
+      explain(load("tiny_lora", {"optimizer.weight_decay=0.2", "optimizer.weight_decay_lora_B=0"}));
+  EXPECT_EQ(all.groups[0].weightDecay, 0.2);
+  EXPECT_EQ(all.groups[1].weightDecay, 0);
+  for (const TrainedTensor &tensor : all.tensors)
+    EXPECT_EQ(tensor.weightDecay, tensor.part == formats::AdapterPart::B ? 0 : 0.2);
+}
+
 TEST(ExplanationTest, TripletsOfAdaLora) {
   const Project project = load("tiny_adalora");
   const Explanation ada = explain(project);

@@ -15,11 +15,11 @@ Formula read(const std::string &json, std::string &error) {
   return Formula::read(Fields(value, "formula", error));
 }
 
-double value(const std::string &json, double rate = 0, double update = 1) {
+double value(const std::string &json, double rate = 0, double update = 1, double decay = 0) {
   std::string error;
   const Formula formula = read(json, error);
   EXPECT_EQ(error, "") << json;
-  return formula.evaluate(rate, update);
+  return formula.evaluate(rate, update, decay);
 }
 
 TEST(Formula, OperandsAreInTheOrderOfTheText) {
@@ -41,6 +41,7 @@ TEST(Formula, OperandsAreInTheOrderOfTheText) {
   EXPECT_EQ(value(R"([1, 2, "-", 3, "*"])"), -3);
   EXPECT_EQ(value(R"(["rate"])", 0.25, 3), 0.25);
   EXPECT_EQ(value(R"(["update"])", 0.25, 3), 3);
+  EXPECT_EQ(value(R"(["weight_decay"])", 0.25, 3, 0.5), 0.5);
 }
 
 TEST(Formula, IsComputedInDouble) {

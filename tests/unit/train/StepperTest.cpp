@@ -95,6 +95,20 @@ TEST_F(StepperTest, TheUpdateIsToldRateAndCount) {
   EXPECT_EQ(script.updateScalars.size(), 3u);
 }
 
+/// Decays of A and of B, where the program asks for them by group.
+TEST_F(StepperTest, TheUpdateIsToldEachGroupsDecay) {
+  Json plan = Json::parse(planJson);
+  plan["optimizer"]["scalars"][5]["formula"] = {1, "rate", "weight_decay", "*", "-"};
+  planJson = plan.dump();
+  config["optimizer"]["weight_decay"] = 0.5;
+  config["optimizer"]["weight_decay_lora_B"] = 0.25;
+  config["adapter"]["loraplus"] = {{"loraplus_lr_ratio", 2}};
+  begin();
+  step();
+  EXPECT_EQ(script.updateScalars.back().at(5), 1 - 0.25f * 0.5f);
+  EXPECT_EQ(script.updateScalars.back().at(7), 1 - 0.5f * 0.25f);
+}
+
 TEST_F(StepperTest, AWindowWithoutLabelsIsSkipped) {
   begin(fakeCorpus(8, {0, 1, 2, 3}));
   const StepFacts facts = step();
