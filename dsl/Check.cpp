@@ -102,6 +102,7 @@ public:
     train();
     schedule();
     data();
+    best();
     target();
     checkAdaLora(spec, diags); // behind train and data: it needs what they fill in
   }
@@ -176,7 +177,6 @@ private:
     }
   }
 
-  void optimizer() {
   /// With LoRA+ PEFT has one decay of all groups, under a name of its own.
   void loraPlusDecay() {
     if (!spec.adapter.loraplus || !spec.adapter.loraplus->weightDecay.given())
@@ -191,8 +191,9 @@ private:
     ours.value = *theirs;
   }
 
-    OptimizerSpec &o = spec.optimizer;
+  void optimizer() {
     loraPlusDecay();
+    OptimizerSpec &o = spec.optimizer;
     const OptimizerDefaults &defaults = defaultsOf(*o.name);
     for (auto [field, value] : {std::pair(&o.learningRate, defaults.learningRate),
                                 {&o.beta1, defaults.beta1},
@@ -260,6 +261,31 @@ private:
           .note("one table may list several files: path = [\"a\", \"b\"]");
     for (DataSpec &d : spec.data)
       oneData(d);
+  }
+
+  /// What goes by the held-out loss needs one.
+  void best() {
+    TrainSpec &t = spec.train;
+    if (t.earlyStopping && !t.loadBest.given())
+      t.loadBest.value = true;
+    if (!t.earlyStopping && !*t.loadBest)
+      return;
+    const SourceRange &at = t.earlyStopping ? t.earlyStopping->range : t.loadBest.range;
+    const std::string what = t.earlyStopping ? "[train.early_stopping]" : "'train.load_best'";
+    if (*spec.adapter.method == AdapterMethod::AdaLora)
+      diags.error(at, what + " is for method = \"lora\": AdaLoRA's ranks reach their budget only "
+                             "at the end of its schedule; leave it out");
+    if (!spec.data.empty() &&
+        std::none_of(spec.data.begin(), spec.data.end(), [](const DataSpec &d) {
+          return d.evalFraction.refused || *d.evalFraction > 0;
+        }))
+      diags.error(at, what + " goes by the held-out loss, and nothing is held out: set "
+                             "'data.eval_fraction'");
+    if (t.earlyStopping && !t.evalSteps.refused && *t.evalSteps == 0)
+      diags
+          .error(t.evalSteps.range, "'train.eval_steps' = 0 leaves [train.early_stopping] nothing "
+                                    "to go by: set the updates between evaluations")
+          .note(at, "the table is here");
   }
 
   void oneData(DataSpec &d) {

@@ -493,6 +493,24 @@ struct DataSpec {
   }
 };
 
+/// `[train.early_stopping]`, by the rule of transformers' EarlyStoppingCallback.
+struct EarlyStoppingSpec {
+  Field<int64_t> patience{1};
+  Field<double> minDelta{0.0};
+  SourceRange range;
+
+  static void keys(auto &v, auto &t) {
+    v("patience", t.patience,
+      {.means = "evaluations in a row without progress, after which the run ends",
+       .bounds = within(1, MaxCount),
+       .since = "0.2"});
+    v("min_delta", t.minDelta,
+      {.means = "progress is a held-out loss that is lower than the best by more than this",
+       .bounds = atLeast(0),
+       .since = "0.2"});
+  }
+};
+
 struct TrainSpec {
   Field<std::string> outputDir;
   Field<int64_t> steps{0};   ///< 0: by epochs
@@ -507,6 +525,8 @@ struct TrainSpec {
   Field<int64_t> saveSteps{20};
   Field<int64_t> saveTotalLimit{0};
   Field<int64_t> loggingSteps{1};
+  Field<bool> loadBest{false};
+  std::optional<EarlyStoppingSpec> earlyStopping;
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
@@ -545,6 +565,14 @@ struct TrainSpec {
        .bounds = within(0, MaxCount)});
     v("logging_steps", t.loggingSteps,
       {.means = "updates between lines of the log", .bounds = within(1, MaxCount)});
+    v("load_best", t.loadBest,
+      {.means = "the run ends with the adapter of the least held-out loss, not with the last one",
+       .inJson = *t.loadBest, // as of adapter.use_dora
+       .otherwise = "false; true with [train.early_stopping]",
+       .since = "0.2"});
+    v.table("early_stopping", t.earlyStopping,
+            {.means = "the run ends where the held-out loss falls no more",
+             .written = t.earlyStopping.has_value()});
   }
 };
 

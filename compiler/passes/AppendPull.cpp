@@ -40,7 +40,7 @@ private:
     using optimizers::Element;
     optimizers::Body square(b, b.getUnknownLoc());
     Element p = square.argument("param"), start = square.argument("start");
-    Element off = widened(p) - widened(start);
+    Element now = widened(p), off = now - widened(start);
     square.yield(off * off);
     optimizers::Body half(b, b.getUnknownLoc());
     Element total = half.argument("total", b.getF64Type());

@@ -94,13 +94,16 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   if (run.labelSmoothing > 0)
     row("labels smoothed by", fmt::format("{}", run.labelSmoothing));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
+  if (facts.adapterOf != state.step)
+    row("adapter of step",
+        fmt::format("{}, whose loss on held-out samples is the least", facts.adapterOf));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,
                            run.maxLength, run.accumulation, run.packing ? ", packed" : ""));
   row("learning rate", fmt::format("{} ({})", run.learningRate, scheduleText(run.schedule)));
+  const auto [decay, decayOfB] = run.weightDecays;
   row("optimizer",
       fmt::format("{}: {}{}weight decay {}{}", run.optimizer,
                   run.betas.empty() ? "" : fmt::format("betas {}; ", fmt::join(run.betas, ", ")),
-  const auto [decay, decayOfB] = run.weightDecays;
                   run.eps > 0 ? fmt::format("eps {}; ", run.eps) : "", decay,
                   decayOfB == decay ? "" : fmt::format(", {} of B", decayOfB)));
   row("gradient norm at most",

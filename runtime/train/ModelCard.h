@@ -15,6 +15,7 @@ struct CardFacts {
   std::vector<std::string> dataNotes;
   int64_t trainable = 0;
   double seconds = 0;
+  int64_t adapterOf = 0; ///< step
 };
 
 std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,

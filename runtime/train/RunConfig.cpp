@@ -242,6 +242,9 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.saveSteps = *train.saveSteps;
   run.saveTotalLimit = *train.saveTotalLimit;
   run.loggingSteps = *train.loggingSteps;
+  run.loadBest = *train.loadBest;
+  if (train.earlyStopping)
+    run.earlyStopping = {*train.earlyStopping->patience, *train.earlyStopping->minDelta};
   run.threads = *spec.target.threads;
   run.memory = *spec.target.memory;
   if (run.adalora && (run.steps == 0 || run.adalora->tinit >= run.steps - run.adalora->tfinal))
@@ -263,6 +266,8 @@ std::vector<std::pair<std::string, std::string>> fingerprint(const RunConfig &co
       "train.save_steps",
       "train.save_total_limit",
       "train.logging_steps",
+      "train.load_best",
+      "train.early_stopping",
       "train.steps",
       "train.epochs",
       "target",

@@ -4,6 +4,7 @@
 
 #include "runtime/Result.h"
 #include "runtime/formats/ModelIdentity.h"
+#include "runtime/train/EarlyStopping.h"
 #include "runtime/train/ParamGroups.h"
 #include "runtime/train/Schedule.h"
 #include "runtime/train/ranks/PruningPace.h"
@@ -73,8 +74,10 @@ struct RunConfig {
   double labelSmoothing = 0;
   int64_t evalSteps = 0, saveSteps = 0, loggingSteps = 1;
   int64_t saveTotalLimit = 0; ///< checkpoints that stay; 0: all
-  int64_t threads = 0;        ///< 0: all cores
-  uint64_t memory = 0;        ///< bytes that the run may take; 0: no limit
+  bool loadBest = false;      ///< the adapter is that of the least held-out loss
+  std::optional<EarlyStoppingSettings> earlyStopping;
+  int64_t threads = 0; ///< 0: all cores
+  uint64_t memory = 0; ///< bytes that the run may take; 0: no limit
 };
 
 Result<RunConfig> parseRunConfig(std::string_view json);

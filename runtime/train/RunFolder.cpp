@@ -201,7 +201,7 @@ FolderManifest::Hashes RunFolder::surplus(const TrainerState &state, int64_t lim
   double least = INFINITY;
   for (const auto &[step, name] : all)
     for (const auto &[at, loss] : state.evals)
-      if (at == step && loss < least) {
+      if (at == step && loss <= least) { // of equal ones the first
         least = loss;
         best = step;
       }

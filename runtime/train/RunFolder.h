@@ -61,6 +61,10 @@ public:
   virtual Result<void> publish(const formats::Adapter &adapter,
                                const std::map<std::string, std::string> &texts);
 
+  /// Whether the checkpoint of a step is this run's.
+  bool hasCheckpoint(int64_t step) const {
+    return manifest.files.contains("checkpoint-" + std::to_string(step));
+  }
   /// "'out/checkpoint-5' stands", or that none does.
   std::string standing() const;
   bool metricsLackLines() const { return metrics.lacksLines(); }

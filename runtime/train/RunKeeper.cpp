@@ -122,6 +122,8 @@ Result<void> RunKeeper::checkSpace(int64_t step) {
   const uint64_t one = checkpointBytes(), adapter = adapterBytes() + headers / savedRegions();
   const int64_t left = total - step;
   int64_t kept = left <= 0 ? 0 : run.saveSteps > 0 ? (left + run.saveSteps - 1) / run.saveSteps : 1;
+  if (run.loadBest && run.evalSteps > 0)
+    kept += left / run.evalSteps; // each evaluation may be the best
   if (run.saveTotalLimit > 0)
     kept = std::min(kept, run.saveTotalLimit + 2); // the best, and the one that is being written
   const auto tell = [&](int64_t count) {
@@ -227,10 +229,46 @@ Result<void> RunKeeper::saveLast(TrainerState &state, bool isDone) {
   }
 }
 
+bool RunKeeper::isBest(const TrainerState &state) {
+  const auto &evals = state.evals;
+  return state.step > 0 && !evals.empty() && evals.back().first == state.step &&
+         std::none_of(evals.begin(), evals.end() - 1, [&](const auto &earlier) {
+           return earlier.first > 0 && earlier.second <= evals.back().second;
+         });
+}
+
+/// The adapter of the least held-out loss that a checkpoint has; the last one where none is whole.
+void RunKeeper::takeBest(const TrainerState &state) {
+  publishedOf = state.step;
+  if (!run.loadBest)
+    return;
+  auto evals = state.evals;
+  std::stable_sort(evals.begin(), evals.end(),
+                   [](const auto &x, const auto &y) { return x.second < y.second; });
+  for (const auto &[step, loss] : evals) {
+    if (step == state.step)
+      return;
+    if (step == 0 || !folder.hasCheckpoint(step))
+      continue;
+    Result<void> taken = session.edit([&](const TrainedFloats &trained) -> Result<void> {
+      LORAC_TRY(
+          readCheckpoint(checkpointPath(folder.path(), step), session.plan, trained, identity));
+      return {};
+    });
+    if (taken) {
+      publishedOf = step;
+      return;
+    }
+    progress.warn(taken.error().message + "; the adapter is that of another step");
+  }
+}
+
 Result<void> RunKeeper::publish(const TrainerState &state) {
+  takeBest(state);
   CardFacts facts{session.modelPath.empty() ? "weights drawn from seed " + std::to_string(run.seed)
                                             : session.modelPath,
-                  corpus.notes, session.plan.region(RegionKind::Params).count, clock.now() - begun};
+                  corpus.notes, session.plan.region(RegionKind::Params).count, clock.now() - begun,
+                  publishedOf};
   LORAC_TRY_ASSIGN(TrainedFloats trained, session.backend->read());
   const formats::Adapter taken = adapter(trained);
   std::map<std::string, std::string> texts = {{"spec.toml", options.specToml},

@@ -33,6 +33,11 @@ public:
   Result<void> trySave(TrainerState &state, bool goesOn);
   /// Checkpoint and, where the run is done, adapter; waited for while they cannot be written.
   Result<void> saveLast(TrainerState &state, bool isDone);
+  /// Whether `state` has the least held-out loss so far of those that count: before the first
+  /// update there is nothing to keep.
+  static bool isBest(const TrainerState &state);
+  /// The step whose adapter saveLast has published.
+  int64_t publishedStep() const { return publishedOf; }
   /// Says which metrics lack lines for good.
   void finish();
 
@@ -47,6 +52,7 @@ private:
   Result<void> checkState(const TrainerState &state);
   Result<void> save(TrainerState &state);
   Result<void> publish(const TrainerState &state);
+  void takeBest(const TrainerState &state);
   formats::Adapter adapter(const TrainedFloats &trained) const;
   std::optional<std::string> rankPicture();
   /// Regions whose floats a checkpoint has, that of the adapter among them.
@@ -66,7 +72,7 @@ private:
   RunIdentity identity;
   MetricsFile extraMetrics;
   bool extraFailed = false;
-  int64_t savedStep = -1;
+  int64_t savedStep = -1, publishedOf = -1;
   double begun; ///< by the clock
 };
 

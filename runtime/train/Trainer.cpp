@@ -35,7 +35,7 @@ public:
     if (!done)
       return done.error();
     progress.begin(state.step, total);
-    while (state.step < total && !stopSignal())
+    while (state.step < total && !stopSignal() && !hasStalled())
       if (done = turn(); !done)
         return done.error();
     progress.finish();
@@ -48,6 +48,10 @@ private:
   Result<void> prepare() {
     state.totalSteps = total;
     Result<void> done = stepper.requireLabels();
+    if (done && run.loadBest && corpus.eval.empty())
+      done = Error{"'train.load_best' and [train.early_stopping] go by the held-out loss, and no "
+                   "sample is held out: raise data.eval_fraction",
+                   Exit::Refused};
     if (done && options.resume)
       done = resume();
     const bool isFresh = state.step == 0;
@@ -231,11 +235,22 @@ private:
     return {};
   }
 
+  /// Whether early stopping ends the run here, by the evaluations that there are.
+  bool hasStalled() const {
+    if (!run.earlyStopping)
+      return false;
+    EarlyStopping stopping(*run.earlyStopping);
+    for (const auto &[step, loss] : state.evals)
+      if (step > 0) // before the first update nothing is trained
+        stopping.observe(loss);
+    return stopping.isOver();
+  }
+
   Result<void> saveWhereDue() {
     const bool isLast = state.step == total || stopSignal() != 0;
-    if (!isLast && (run.saveSteps == 0 || state.step % run.saveSteps != 0))
-      return {};
-    return keeper.trySave(state, !isLast);
+    const bool isDue = (run.saveSteps > 0 && state.step % run.saveSteps == 0) ||
+                       (run.loadBest && RunKeeper::isBest(state));
+    return isLast || isDue ? keeper.trySave(state, !isLast) : Result<void>();
   }
 
   void tell(const RankNews &news) {
@@ -260,9 +275,21 @@ private:
                                state.step, total, checkpointPath(keeper.path(), state.step),
                                options.resumeCommand));
     else
-      progress.say(fmt::format("done: step {}, loss {:.4f} -> {:.4f}; adapter in '{}'", state.step,
-                               state.firstLoss, state.lastLoss, keeper.path()));
+      sayDone();
     return TrainOutcome{state.step, signal};
+  }
+
+  void sayDone() {
+    if (hasStalled() && state.step < total)
+      progress.say(fmt::format("step {}: the loss on held-out samples has made no progress in {} "
+                               "evaluations: the run ends",
+                               state.step, run.earlyStopping->patience));
+    const int64_t best = keeper.publishedStep();
+    progress.say(fmt::format(
+        "done: step {}, loss {:.4f} -> {:.4f}; adapter {}in '{}'", state.step, state.firstLoss,
+        state.lastLoss,
+        best == state.step ? "" : fmt::format("of step {}, the best on held-out samples, ", best),
+        keeper.path()));
   }
 
   void sayMemory() {

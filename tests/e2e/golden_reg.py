@@ -4,6 +4,7 @@ more term of the loss or another decay.
 spec GOLDEN              what all runs share, as a spec; its own keys are --set
 compare GOLDEN RUN OUT   fails where the output folder OUT of a run has other numbers (after the first update the goldens
                          hold one module)
+losses GOLDEN RUN OUT TOLERANCE  the losses alone, of a run in 16 bits
 """
 import json, pathlib, sys
 
@@ -32,6 +33,12 @@ eps = {optimizer["eps"]}
 weight_decay = {optimizer["weight_decay"]}
 max_grad_norm = 0.0
 {steps_of(golden, 10, save_steps=1)}""")
+
+
+def losses(golden, name, out, tolerance):
+    held = Comparison()
+    held.holds("losses, relative", relative([line["loss"] for line in losses_of(out)], read(golden)["runs"][name]["losses"]), float(tolerance))
+    sys.exit(not held.good)
 
 
 def compare(golden, name, out):

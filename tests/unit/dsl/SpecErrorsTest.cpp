@@ -212,6 +212,30 @@ const Case cases[] = {
     {"MinLrRatio",
      "[schedule]\nmin_lr_ratio = 2",
      {"8:16: error: 'schedule.min_lr_ratio' must be at most 1, got 2"}},
+    {"DecaysThatDiffer",
+     "[optimizer]\nweight_decay = 0.1\n[adapter.loraplus]\nloraplus_weight_decay = 0.2",
+     {"10:25: error: 'loraplus_weight_decay' and 'optimizer.weight_decay' differ: keep one; "
+      "another decay of B alone is 'optimizer.weight_decay_lora_B'"}},
+    {"DecayOfLoraPlusElsewhere",
+     "[optimizer]\nloraplus_weight_decay = 0.2",
+     {"8:1: error: unknown key 'loraplus_weight_decay' in [optimizer]; did you mean "
+      "'adapter.loraplus.loraplus_weight_decay'?"}},
+    {"StoppingWithoutEvaluations",
+     "eval_steps = 0\n[train.early_stopping]\npatience = 2",
+     {"7:14: error: 'train.eval_steps' = 0 leaves [train.early_stopping] nothing to go by: set the "
+      "updates between evaluations"}},
+    {"StoppingOfTransformers",
+     "early_stopping_patience = 2",
+     {"7:1: error: unknown key 'early_stopping_patience' in [train]; did you mean "
+      "'early_stopping.patience'?"}},
+    {"BestOfTransformers",
+     "load_best_model_at_end = true",
+     {"7:1: error: unknown key 'load_best_model_at_end' in [train]; did you mean 'load_best'?"}},
+    {"BestOfAdaLora",
+     "load_best = true\n[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 8\ntarget_r = "
+     "4\ntinit = 2\ntfinal = 2\n",
+     {"7:13: error: 'train.load_best' is for method = \"lora\": AdaLoRA's ranks reach their budget "
+      "only at the end of its schedule; leave it out"}},
     {"LabelSmoothing",
      "label_smoothing_factor = 1.0",
      {"7:26: error: 'train.label_smoothing_factor' must be in [0, 1), got 1"}},
@@ -359,6 +383,17 @@ TEST(SpecErrorsMany, AllInOneRun) {
   EXPECT_EQ(all.size(), 12u);
   EXPECT_EQ(all.front(), "2:10: error: 'model.source' must be a string, got 3");
   EXPECT_EQ(all.back(), "17:10: error: 'steps' and 'epochs' are both given: keep one");
+}
+
+TEST(SpecErrorsBest, NothingIsHeldOut) {
+  EXPECT_THAT(
+      messages(std::string(Model) + Data + "eval_fraction = 0\n" + Train + "load_best = true\n"),
+      ElementsAre("8:13: error: 'train.load_best' goes by the held-out loss, and nothing is "
+                  "held out: set 'data.eval_fraction'"));
+  EXPECT_THAT(messages(good("[train.early_stopping]\npatience = 0\nmin_delta = -1\n")),
+              ElementsAre("8:12: error: 'train.early_stopping.patience' must be at least 1, got 0",
+                          "9:13: error: 'train.early_stopping.min_delta' must be at least 0, got "
+                          "-1"));
 }
 
 TEST(SpecErrorsRendered, WithCaretAndNotes) {

@@ -267,6 +267,31 @@ TEST(SpecJson, Orthogonality) {
   EXPECT_EQ(toJson(parsed(good("[adapter]\north_reg_weight = 0\n"))), toJson(parsed(good())));
 }
 
+// Early stopping ends with the best adapter, unless the spec says otherwise.
+TEST(SpecJson, EarlyStopping) {
+  Spec spec = parsed(good("[train.early_stopping]\npatience = 3\n"));
+  EXPECT_TRUE(*spec.train.loadBest);
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["train"]["early_stopping"],
+            nlohmann::json({{"patience", 3}, {"min_delta", 0.0}}));
+  Spec again = parsed(toToml(spec));
+  ASSERT_TRUE(again.train.earlyStopping);
+  EXPECT_EQ(*again.train.earlyStopping->patience, 3);
+  EXPECT_FALSE(*parsed(good("load_best = false\n[train.early_stopping]\n")).train.loadBest);
+  EXPECT_EQ(toJson(parsed(good("load_best = false\n"))), toJson(parsed(good())));
+}
+
+// PEFT's name of the decay with LoRA+ is that of all groups; B may have another one.
+TEST(SpecJson, DecaysByGroup) {
+  Spec plus = parsed(good("[adapter.loraplus]\nloraplus_weight_decay = 0.1\n"));
+  EXPECT_EQ(*plus.optimizer.weightDecay, 0.1);
+  EXPECT_EQ(plus.optimizer.decayOfB(), 0.1);
+  EXPECT_EQ(*parsed(toToml(plus)).optimizer.weightDecay, 0.1);
+  Spec apart = parsed(good("[optimizer]\nweight_decay = 0.2\nweight_decay_lora_B = 0\n"));
+  EXPECT_EQ(apart.optimizer.decayOfB(), 0);
+  EXPECT_EQ(nlohmann::json::parse(toJson(apart))["optimizer"]["weight_decay_lora_B"], 0.0);
+  EXPECT_FALSE(nlohmann::json::parse(toJson(plus))["optimizer"].contains("weight_decay_lora_B"));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

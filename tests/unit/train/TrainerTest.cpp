@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <map>
 
 namespace lorac::train {
 namespace {
@@ -93,6 +94,65 @@ TEST_F(TrainerTest, EvaluatesStepsAndSavesInTheirOrder) {
   EXPECT_TRUE(contains(words, "step 3: loss on held-out samples 2.0000\n")) << words;
   EXPECT_TRUE(words.ends_with("done: step 8, loss 10.0000 -> 3.0000; adapter in '" + out + "'\n"))
       << words;
+}
+
+/// Of equal held-out losses the first is the best; that of step 0 is of nothing trained.
+TEST_F(TrainerTest, TheBestAdapterIsKept) {
+  config["train"]["load_best"] = true;
+  config["train"]["save_total_limit"] = 1;
+  std::map<int64_t, float> losses = {{0, 0.5f}, {3, 2.0f}, {6, 1.5f}, {8, 1.5f}};
+  script.heldOutLoss = [&] { return losses.at(script.count(Program::Update)); };
+  const std::string words = said([&] { EXPECT_TRUE(go()); });
+  EXPECT_EQ(checkpoints(), (Names{"checkpoint-6", "checkpoint-8"})) << "the best, and the newest";
+  const std::string adapter = fileBytes(out + "/adapter_model.safetensors");
+  EXPECT_EQ(adapter, fileBytes(out + "/checkpoint-6/adapter_model.safetensors"));
+  EXPECT_NE(adapter, fileBytes(out + "/checkpoint-8/adapter_model.safetensors"));
+  EXPECT_TRUE(contains(words, "adapter of step 6, the best on held-out samples, in '")) << words;
+  EXPECT_TRUE(contains(fileBytes(out + "/README.md"),
+                       "| adapter of step | 6, whose loss on held-out samples is the least |"));
+  // A run that is at its end publishes the same.
+  said([&] { EXPECT_TRUE(go(RunStart::Resume)); });
+  EXPECT_EQ(adapter, fileBytes(out + "/adapter_model.safetensors"));
+  // One that is damaged is passed over.
+  fs::resize_file(out + "/checkpoint-6/optimizer.safetensors", 40);
+  const std::string warned = said([&] { EXPECT_TRUE(go(RunStart::Resume)); });
+  EXPECT_TRUE(contains(warned, "; the adapter is that of another step")) << warned;
+  EXPECT_EQ(fileBytes(out + "/adapter_model.safetensors"),
+            fileBytes(out + "/checkpoint-8/adapter_model.safetensors"));
+}
+
+TEST_F(TrainerTest, StopsWhereTheHeldOutLossFallsNoMore) {
+  config["train"]["eval_steps"] = 1;
+  config["train"]["early_stopping"] = {{"patience", 2}, {"min_delta", 0.25}};
+  std::map<int64_t, float> losses = {{0, 0.5f}, {1, 3.0f}, {2, 2.0f}, {3, 1.875f}, {4, 1.75f}};
+  script.heldOutLoss = [&] { return losses.at(script.count(Program::Update)); };
+  Result<TrainOutcome> outcome = TrainOutcome();
+  const std::string words = said([&] { outcome = go(); });
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(outcome->step, 4);
+  EXPECT_EQ(events().back(), "eval 4");
+  EXPECT_EQ(checkpoints(), (Names{"checkpoint-4"}));
+  EXPECT_TRUE(contains(words, "step 4: the loss on held-out samples has made no progress in 2 "
+                              "evaluations: the run ends\ndone: step 4"))
+      << words;
+  const size_t updates = script.updateScalars.size();
+  said([&] { EXPECT_TRUE(go(RunStart::Resume)); });
+  EXPECT_EQ(script.updateScalars.size(), updates) << "it has ended";
+  // With more patience it goes on: its steps are those of the same run.
+  config["train"]["early_stopping"]["patience"] = 3;
+  losses = {{4, 1.75f}, {5, 1.75f}, {6, 9.0f}};
+  said([&] { outcome = go(RunStart::Resume); });
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(outcome->step, 5);
+}
+
+TEST_F(TrainerTest, NothingHeldOutHasNoBest) {
+  config["train"]["load_best"] = true;
+  corpus.eval.clear();
+  Result<TrainOutcome> outcome = go();
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Exit::Refused);
+  EXPECT_TRUE(contains(outcome.error().message, "raise data.eval_fraction"));
 }
 
 /// In a process of its own: a signal is for ever. What it leaves goes on to the same bytes.
