@@ -195,14 +195,31 @@ static LogicalResult verifyScores(Op op) {
 
 LogicalResult AttentionBackwardOp::verify() { return verifyScores(*this); }
 
+// Of an attention, cached or not.
+template <typename Op>
+static LogicalResult verifyHeads(Op op) {
+  int64_t heads = dim(op.getQ(), 1), kvHeads = dim(op.getK(), 1), d = dim(op.getQ(), 2);
+  if (kvHeads <= 0 || heads % kvHeads != 0 || dim(op.getK(), 2) != d ||
+      op.getK().getType() != op.getV().getType()) // attention_c1, cached_attention_c1
+    return op.emitOpError("needs heads a multiple of kv heads and one head size, got ")
+           << op.getQ().getType() << " and " << op.getK().getType();
+  return success();
+}
+
 LogicalResult AttentionOp::verify() {
-  int64_t heads = dim(getQ(), 1), kvHeads = dim(getK(), 1), d = dim(getQ(), 2);
-  if (kvHeads <= 0 || heads % kvHeads != 0 || dim(getK(), 2) != d ||
-      getK().getType() != getV().getType()) // attention_c1
-    return emitOpError("needs heads a multiple of kv heads and one head size, got ")
-           << getQ().getType() << " and " << getK().getType();
+  if (failed(verifyHeads(*this)))
+    return failure();
+  int64_t heads = dim(getQ(), 1), d = dim(getQ(), 2);
   if (dim(getO(), 1) != heads * d || dim(getLse(), 1) != heads) // attention_c2
     return emitOpError("needs results [tokens, ") << heads * d << "] and [tokens, " << heads << "]";
+  return verifyScores(*this);
+}
+
+LogicalResult CachedAttentionOp::verify() {
+  if (failed(verifyHeads(*this)))
+    return failure();
+  if (const int64_t n = dim(getQ(), 1) * dim(getQ(), 2); dim(getO(), 1) != n) // cached_attention_c2
+    return emitOpError("needs a result [tokens, ") << n << "]";
   return verifyScores(*this);
 }
 

@@ -278,6 +278,29 @@ def Lora_AttentionOp : Lora_Op<"attention", [Pure, DeclareOpInterfaceMethods<Lor
   let hasVerifier = 1;
 }
 
+def Lora_CachedAttentionOp : Lora_Op<"cached_attention", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "causal attention over the keys and values of each sequence, which stay in a cache";
+  let description = [{
+    Segment i holds the new rows of sequence i, none or some: they stand at `positions` p, p+1, … of it, where p of its rows are in the cache.
+    Their keys and values go to these positions of the `cache` of this attention. Then each query is `lora.attention`'s over the keys of its
+    sequence up to its own position.
+    - (C1) `q` is `[tokens, heads, d]`, `k` and `v` are `[tokens, kv_heads, d]`, `heads` a multiple of `kv_heads`.
+    - (C2) `o` is `[tokens, heads*d]`.
+    - (C3) a window and a cap are positive.
+    ```mlir
+    %o = lora.cached_attention %q, %k, %v, %segments, %positions cache 0 scale 2.5e-01
+        : (tensor<?x4x16xf32>, tensor<?x2x16xf32>, tensor<?x2x16xf32>, tensor<?xi32>, tensor<?xi32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Lora_Tensor:$q, Lora_Tensor:$k, Lora_Tensor:$v, Lora_Ints:$segments, Lora_Ints:$positions, I64Attr:$cache,
+                       F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
+  let results = (outs Lora_Tensor:$o);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `,` $segments `,` $positions `cache` $cache `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
 def Lora_AttentionBackwardOp : Lora_Op<"attention_backward", [Pure]> {
   let summary = "gradients of attention by q, k and v";
   let description = [{

@@ -19,7 +19,7 @@ def Lora_BufferRole : I32EnumAttr<"BufferRole", "whose a place in the arena is",
 
 def Lora_RegionRole : I32EnumAttr<"RegionRole", "what a region of the arena holds", [
     I32EnumAttrCase<"Params", 0, "params">, I32EnumAttrCase<"Grads", 1, "grads">, I32EnumAttrCase<"State", 2, "state">,
-    I32EnumAttrCase<"Importance", 3, "importance">, I32EnumAttrCase<"Unfolded", 4, "unfolded">]> {
+    I32EnumAttrCase<"Importance", 3, "importance">, I32EnumAttrCase<"Unfolded", 4, "unfolded">, I32EnumAttrCase<"KvCache", 5, "kv_cache">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -31,10 +31,10 @@ def Lora_Storage : I32EnumAttr<"Storage", "how the numbers of a region lie in me
 }
 
 def Lora_RegionOp : Lora_Op<"region", [Symbol]> {
-  let summary = "a place of the arena that outlives programs: a number of each element of each parameter";
+  let summary = "a place of the arena that outlives programs";
   let description = [{
-    Parameters, gradients, an optimizer's states, AdaLoRA's importance: regions of one order, parameter after parameter. `unfolded` holds
-    lora_B alone. `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). Storages:
+    Parameters, gradients, an optimizer's states, AdaLoRA's importance: regions of one order, a number of each element, parameter after
+    parameter. `unfolded` holds lora_B alone, `kv_cache` the keys and values of a program for text. `offset` counts bytes from the arena's start; PlanMemory sets it (-1 before). Storages:
     - `floats`: float32. `compact`: float32 of some parameters alone, one after the other.
     - `dynamic8_signed`, `dynamic8_unsigned`: a byte each, bitsandbytes' dynamic 8-bit numbers in blocks of 256 of one parameter;
       `absmax`: float32, one for each block of the region that its name begins with.

@@ -11,7 +11,7 @@ LogicalResult LimitsOp::verify() {
   for (std::optional<int64_t> number :
        {std::optional<int64_t>(getTokens()), std::optional<int64_t>(getLength()),
         std::optional<int64_t>(getHeadRows()), std::optional<int64_t>(getMemory()),
-        std::optional<int64_t>(getWorkers())})
+        std::optional<int64_t>(getWorkers()), std::optional<int64_t>(getSequences())})
     if (number && *number < 1) // limits_c1
       return emitOpError("has a limit of ") << *number << ", expected a positive number";
   return success();

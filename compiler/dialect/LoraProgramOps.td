@@ -25,16 +25,24 @@ def Lora_LimitsOp : Lora_Op<"limits"> {
   let description = [{
     `tokens` of a micro-batch and `length` of a sample. `head_rows` of the logits exist at a time: chosen by PlanRecompute where memory
     asks for it, else by SelectKernels. `memory`, if there is a limit, is what weights, arena and scratch of `workers` threads may take, in bytes.
+    A program for text has `sequences` with a cache, of `length` positions each; elsewhere a micro-batch has at most as many samples as tokens.
     - (C1) all are positive.
     ```mlir
     lora.limits tokens 128 length 32
     lora.limits tokens 128 length 32 head_rows 128 memory 4194304 workers 2
+    lora.limits tokens 64 length 2048 head_rows 1 sequences 1
     ```
   }];
   let arguments = (ins I64Attr:$tokens, I64Attr:$length, OptionalAttr<I64Attr>:$head_rows, OptionalAttr<I64Attr>:$memory,
-                       OptionalAttr<I64Attr>:$workers);
-  let assemblyFormat = "`tokens` $tokens `length` $length (`head_rows` $head_rows^)? (`memory` $memory^)? (`workers` $workers^)? attr-dict";
+                       OptionalAttr<I64Attr>:$workers, OptionalAttr<I64Attr>:$sequences);
+  let assemblyFormat = [{
+    `tokens` $tokens `length` $length (`head_rows` $head_rows^)? (`memory` $memory^)? (`workers` $workers^)? (`sequences` $sequences^)? attr-dict
+  }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Segments that a run has at most.
+    int64_t segments() { return getSequences().value_or(getTokens()); }
+  }];
 }
 
 def Lora_When : I32EnumAttr<"When", "when a program runs", [

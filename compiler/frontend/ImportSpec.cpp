@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Builders.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -32,7 +33,8 @@ public:
     declareAdapters();
     buildHidden();
     buildHead();
-    buildLoss();
+    if (input.sequences == 0)
+      buildLoss();
     return std::move(module);
   }
 
@@ -70,8 +72,25 @@ private:
     module->setSymName(input.spec.name);
     ModelOp::create(builder, module->getLoc(), input.model.architecture,
                     builder.getDictionaryAttr(hyper));
-    LimitsOp::create(builder, module->getLoc(), length * *input.spec.train.batchSize, length,
-                     IntegerAttr(), IntegerAttr(), IntegerAttr());
+    const IntegerAttr none, sequences = builder.getI64IntegerAttr(input.sequences);
+    if (input.sequences == 0)
+      LimitsOp::create(builder, module->getLoc(), length * *input.spec.train.batchSize, length,
+                       none, none, none, none);
+    else
+      LimitsOp::create(builder, module->getLoc(), rowsOfText(length), length, sequences, none, none,
+                       sequences);
+  }
+
+  // Rows that a prompt goes in at a time: activations of about 8 MiB, which live beside each other
+  // as a few values of the hidden size and of the widest.
+  int64_t rowsOfText(int64_t length) const {
+    int64_t widest = 0;
+    for (const dsl::BoundWeight &weight : input.model.weights)
+      if (weight.perLayer)
+        widest = std::max(widest, weight.shape.front());
+    const int64_t bytesOfRow = 4 * (6 * input.model.hiddenSize + 3 * widest);
+    const int64_t rows = std::clamp<int64_t>((8 << 20) / bytesOfRow / 16 * 16, 16, 512);
+    return std::max(input.sequences, std::min(rows, length * input.sequences));
   }
 
   // One for each module that the spec adapts, in the spec's order.

@@ -22,6 +22,7 @@ struct ImportInput {
   const std::vector<dsl::AdapterChoice> &adapters;
   const std::map<std::string, formats::WeightFormat> &sourceFormats;
   std::optional<dsl::RankBudget> ranks = std::nullopt; ///< AdaLoRA
+  int64_t sequences = 0; ///< of a program for text, which has no @loss; 0: it is one that trains
 };
 
 /// A module with the symbols of all frozen weights and three functions:

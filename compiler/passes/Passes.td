@@ -42,6 +42,18 @@ def Differentiate : Pass<"lora-differentiate", "::mlir::ModuleOp"> {
   }];
 }
 
+def CacheAttention : Pass<"lora-cache-attention", "::mlir::ModuleOp"> {
+  let summary = "20-adapted -> 30-cached: for text, attention over a cache of keys and values";
+  let description = [{
+    In the place of Differentiate, in a module of @hidden and @head alone. Each attention has a cache of its own, in their order.
+    ```mlir
+    %o, %lse = lora.attention %q, %k, %v, %segments scale 2.5e-01
+    ==>
+    %o = lora.cached_attention %q, %k, %v, %segments, %positions cache 0 scale 2.5e-01
+    ```
+  }];
+}
+
 def OrderProducts : Pass<"lora-order-products", "::mlir::ModuleOp"> {
   let summary = "30-backward -> 35-ordered: low-rank updates become products in the cheapest order, stacked where they share x";
   let description = [{
@@ -128,6 +140,8 @@ def SelectKernels : Pass<"lora-select-kernels", "::mlir::ModuleOp"> {
     A result takes over the buffer of an operand that dies there where the family allows it. For `device=cuda` activations have 16 bits
     and a kernel's parameters name the element types of its buffers (docs/cuda.md). A chunk of the loss has 128 rows; on a GPU, where each
     chunk reads the head's weight anew, as many hundreds as 256 MiB of logits allow; where `lora.limits` has `head_rows`, so many.
+    Of a program for text the region `kv_cache` is declared, as large as its `sequences` and `length` ask, and a product over one row has a
+    path of its own.
   }];
   let options = [Option<"headRows", "head-rows", "int64_t", "0", "rows of logits that exist at a time; 0: chosen for the device">,
                  Option<"device", "device", "std::string", "\"cpu\"", "cpu or cuda">,
@@ -181,7 +195,7 @@ def PlanMemory : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
   let summary = "50-planned: lifetimes -> one arena with offsets";
   let description = [{
     Inputs and outputs, tables and regions have places of their own; everything else shares by lifetime, largest first. Declares the
-    regions of parameters and gradients; each `lora.region` then has its offset. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the
+    regions of parameters and, but for text, of gradients; each `lora.region` then has its offset. What @hidden, @loss and @head hand to one another lies where a step has its locals. The peak stands in the
     `lora.arena` and is what the runtime allocates.
   }];
   let options = [Option<"alignment", "alignment", "int64_t", "64", "bytes that every buffer's offset is a multiple of">];

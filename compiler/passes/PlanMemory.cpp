@@ -66,8 +66,12 @@ struct PlanMemoryPass : lorac::lora::impl::PlanMemoryBase<PlanMemoryPass> {
       count += param.count();
     }
     auto first = OpBuilder::atBlockBegin(module.getBody());
+    auto limits = findOnly<LimitsOp>(module);
+    const bool isText = limits && limits.getSequences(); // it has no gradients
     for (auto [name, kind, prefix] : {std::tuple("params", RegionRole::Params, "param/"),
                                       std::tuple("grads", RegionRole::Grads, "grad/")}) {
+      if (isText && kind == RegionRole::Grads)
+        continue;
       place(RegionOp::create(first, module.getLoc(), name, kind, Storage::Floats, count, -1));
       const int64_t begin = fixed[("region/" + Twine(name)).str()];
       for (ParamOp param : module.getOps<ParamOp>())

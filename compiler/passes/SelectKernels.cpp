@@ -30,6 +30,28 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
     return chooseHeadRows(vocab, tokens, device == "cuda");
   }
 
+  // One region for the keys and values of all attentions, if they have a cache.
+  static LogicalResult declareCache(ModuleOp module, int64_t sequences, int64_t length,
+                                    bool isCuda) {
+    int64_t floats = 0;
+    WalkResult all = module.walk([&](CachedAttentionOp op) {
+      if (isCuda || sequences == 0) {
+        op.emitOpError(isCuda ? "has no kernel on cuda"
+                              : "needs the 'sequences' of lora.limits, which have the cache");
+        return WalkResult::interrupt();
+      }
+      const CachePlan plan(op, sequences, length);
+      floats += plan.keys + plan.values;
+      return WalkResult::advance();
+    });
+    if (all.wasInterrupted() || floats == 0)
+      return failure(all.wasInterrupted());
+    auto first = OpBuilder::atBlockBegin(module.getBody());
+    RegionOp::create(first, module.getLoc(), "kv_cache", RegionRole::KvCache, Storage::Floats,
+                     floats, -1);
+    return success();
+  }
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto limits = findOnly<LimitsOp>(module);
@@ -48,6 +70,9 @@ struct SelectKernelsPass : lorac::lora::impl::SelectKernelsBase<SelectKernelsPas
       target.isCuda = true;
       target.activation = compute == "f16" ? Type(b.getF16Type()) : Type(b.getBF16Type());
     }
+    target.sequences = limits.getSequences().value_or(0);
+    if (failed(declareCache(module, target.sequences, length, target.isCuda)))
+      return signalPassFailure();
     KernelTable kernels(module);
     for (auto program : module.getOps<ProgramOp>())
       if (failed(Selector(program, kernels, target, tokens, length, headRows).run()))

@@ -13,6 +13,13 @@ void lorac::lora::addBackward(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
+void lorac::lora::addCached(OpPassManager &pm) {
+  pm.addPass(createFuseElementwise());
+  pm.addPass(createCacheAttention());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
 void lorac::lora::addFusion(OpPassManager &pm, const PlanRecomputeOptions &recompute) {
   pm.addPass(createPlanRecompute(recompute));
   pm.addPass(createFuseElementwise());
@@ -31,10 +38,12 @@ void lorac::lora::addPlan(OpPassManager &pm, const PlanChoices &choices,
   pm.addPass(createSelectKernels(select));
   if (isCuda)
     pm.addPass(createStackLaunches());
-  AppendUpdateOptions update = choices.update;
-  update.device = choices.device;
-  pm.addPass(createAppendUpdate(update));
-  pm.addPass(createAppendTriplets(choices.triplets));
+  if (choices.trains) {
+    AppendUpdateOptions update = choices.update;
+    update.device = choices.device;
+    pm.addPass(createAppendUpdate(update));
+    pm.addPass(createAppendTriplets(choices.triplets));
+  }
   if (describe)
     describe(pm);
   PlanMemoryOptions memory;
@@ -53,7 +62,8 @@ struct OfPlan : PassPipelineOptions<OfPlan> {
   Option<std::string> device{*this, "device", llvm::cl::desc("cpu or cuda"), llvm::cl::init("cpu")};
   Option<std::string> compute{*this, "compute", llvm::cl::desc("type of activations on cuda"),
                               llvm::cl::init("bf16")};
-  Option<std::string> optimizer{*this, "optimizer", llvm::cl::desc("its word in a spec"),
+  Option<std::string> optimizer{*this, "optimizer",
+                                llvm::cl::desc("its word in a spec; \"\": none"),
                                 llvm::cl::init("adamw")};
 };
 
@@ -61,6 +71,7 @@ struct OfPlan : PassPipelineOptions<OfPlan> {
 
 void lorac::lora::registerLoraStages() {
   PassPipelineRegistration<>("lora-backward", "20-adapted -> 30-backward", addBackward);
+  PassPipelineRegistration<>("lora-cached", "20-adapted -> 30-cached", addCached);
   PassPipelineRegistration<OfDevice>("lora-fusion", "35-ordered -> 40-fused",
                                      [](OpPassManager &pm, const OfDevice &options) {
                                        pm.addPass(createFuseKernels());
@@ -71,6 +82,7 @@ void lorac::lora::registerLoraStages() {
         PlanChoices choices;
         choices.device = options.device, choices.compute = options.compute;
         choices.update.optimizer = options.optimizer;
+        choices.trains = !options.optimizer.empty();
         addPlan(pm, choices);
       });
 }

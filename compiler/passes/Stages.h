@@ -9,6 +9,9 @@ namespace lorac::lora {
 /// 20-adapted -> 30-backward.
 void addBackward(mlir::OpPassManager &pm);
 
+/// 20-adapted -> 30-cached, for text.
+void addCached(mlir::OpPassManager &pm);
+
 /// 35-ordered, after FuseKernels -> 40-fused.
 void addFusion(mlir::OpPassManager &pm, const PlanRecomputeOptions &recompute);
 
@@ -17,6 +20,7 @@ struct PlanChoices {
   std::string device = "cpu"; ///< cpu or cuda
   std::string compute;        ///< cuda: type of activations, bf16 or f16
   bool rankPerKernel = false;
+  bool trains = true;         ///< false: there is no optimizer (text)
   AppendUpdateOptions update; ///< its device is `device`
   AppendTripletsOptions triplets;
 };
@@ -26,7 +30,7 @@ struct PlanChoices {
 void addPlan(mlir::OpPassManager &pm, const PlanChoices &choices,
              llvm::function_ref<void(mlir::OpPassManager &)> describe = {});
 
-/// The above by name: lora-backward, lora-fusion, lora-plan.
+/// The above by name: lora-backward, lora-cached, lora-fusion, lora-plan.
 void registerLoraStages();
 
 } // namespace lorac::lora

@@ -43,6 +43,8 @@ train::LaunchSize sizeOf(const std::string &text, KernelOp kernel) {
     return {train::LaunchSize::Rows};
   if (text == "starts")
     return {train::LaunchSize::Starts};
+  if (text == "cached")
+    return {train::LaunchSize::Cached};
   if (llvm::isDigit(text[0]))
     return {train::LaunchSize::Number, std::stoll(text)};
   if (text.back() == '^') // whole panels are stored
@@ -101,13 +103,15 @@ KernelArguments seenIn(LaunchOp launch, const std::vector<Passed> &first) {
 }
 
 /// Bytes from a buffer's start that the kernel goes to in this launch.
-int64_t reach(const train::PlanBuffer &argument, LaunchOp launch, int64_t starts) {
+int64_t reach(const train::PlanBuffer &argument, LaunchOp launch, LimitsOp limits) {
   auto value = [&](const train::LaunchSize &size) -> int64_t {
     switch (size.kind) {
     case train::LaunchSize::Rows:
       return launch.getCount();
     case train::LaunchSize::Starts:
-      return starts;
+      return limits.segments() + 1;
+    case train::LaunchSize::Cached:
+      return limits.segments() * train::Plan::leadingDim(int64_t(limits.getLength()));
     case train::LaunchSize::Scalar:
       return (*launch.getScalars())[size.value];
     default:
@@ -121,7 +125,7 @@ int64_t reach(const train::PlanBuffer &argument, LaunchOp launch, int64_t starts
 }
 
 LogicalResult check(LaunchOp launch, const KernelArguments &taken,
-                    const std::vector<Passed> &passed, int64_t starts) {
+                    const std::vector<Passed> &passed, LimitsOp limits) {
   const size_t scalars = launch.getScalars() ? launch.getScalars()->size() : 0;
   if (passed.size() != taken.buffers.size() || scalars != taken.mostScalar.size())
     return launch.emitOpError("brings ")
@@ -138,7 +142,7 @@ LogicalResult check(LaunchOp launch, const KernelArguments &taken,
              << i << " of another kind, or a weight of another size";
     if (argument.element == 0)
       continue;
-    if (const int64_t bytes = reach(argument, launch, starts);
+    if (const int64_t bytes = reach(argument, launch, limits);
         argument.element != buffer.element || bytes > buffer.bytes)
       return launch.emitOpError("brings a buffer ")
              << i << " with " << buffer.bytes << " bytes to its end, the kernel goes to " << bytes;
@@ -151,7 +155,7 @@ LogicalResult check(LaunchOp launch, const KernelArguments &taken,
 FailureOr<llvm::StringMap<KernelArguments>> lorac::kernelArguments(ModuleOp planned,
                                                                    WeightLayout layout) {
   llvm::StringMap<KernelArguments> all;
-  const int64_t starts = int64_t(findOnly<LimitsOp>(planned).getTokens()) + 1;
+  auto limits = findOnly<LimitsOp>(planned);
   for (auto program : planned.getOps<ProgramOp>())
     for (LaunchOp launch : program.getOps<LaunchOp>()) {
       const std::vector<Passed> passed = passedBy(launch, layout);
@@ -160,7 +164,7 @@ FailureOr<llvm::StringMap<KernelArguments>> lorac::kernelArguments(ModuleOp plan
         entry->second = layout == WeightLayout::Panels
                             ? statedBy(planned.lookupSymbol<KernelOp>(launch.getKernel()), passed)
                             : seenIn(launch, passed);
-      if (failed(check(launch, entry->second, passed, starts)))
+      if (failed(check(launch, entry->second, passed, limits)))
         return failure();
     }
   return all;

@@ -35,7 +35,8 @@ public:
       return failure();
     dump("10-model");
     if (failed(stage("20-adapted", [](PassManager &pm) { pm.addPass(createAttachAdapters()); })) ||
-        failed(stage("30-backward", [](PassManager &pm) { addBackward(pm); })) ||
+        failed(isText() ? stage("30-cached", [](PassManager &pm) { addCached(pm); })
+                        : stage("30-backward", [](PassManager &pm) { addBackward(pm); })) ||
         failed(stage("35-ordered", [](PassManager &pm) { pm.addPass(createOrderProducts()); })) ||
         failed(planStep()))
       return failure();
@@ -68,14 +69,16 @@ private:
   CompileResult result;
 
   bool isCuda() const { return !request.cudaArchs.empty(); }
+  bool isText() const { return request.sequences > 0; }
   WeightLayout layout() const { return isCuda() ? WeightLayout::Rows : WeightLayout::Panels; }
 
   LogicalResult importModel() {
     module = importSpec(context, {*request.spec, *request.model, request.adapters,
-                                  request.sourceFormats, request.ranks});
+                                  request.sourceFormats, request.ranks, request.sequences});
     if (failed(verify(*module)))
       return failure();
-    setMemory();
+    if (!isText()) // whose memory nothing can make less
+      setMemory();
     if (!request.ranks)
       return success();
     llvm::raw_string_ostream os(result.base);
@@ -171,6 +174,7 @@ private:
     PlanChoices choices{.device = device,
                         .compute = cudaCompute(*request.spec),
                         .rankPerKernel = request.rankPerKernel,
+                        .trains = !isText(),
                         .update = {.optimizer = std::string(toString(*optimizer.name)),
                                    .beta1 = *optimizer.beta1,
                                    .beta2 = *optimizer.beta2,

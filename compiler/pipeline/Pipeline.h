@@ -35,6 +35,7 @@ struct CompileRequest {
   bool dumps = true;                  ///< false: only what a program is made of
   bool onlyLeast = false;     ///< stop with CompileResult::needed of the least plan, and no files
   bool rankPerKernel = false; ///< CPU kernels each made for one rank
+  int64_t sequences = 0;      ///< a program for text, of so many at once; 0: one that trains
   /// `[target] memory` is for all of a run: what of it weights, arena and scratch do not get, and
   /// the threads that have scratch.
   uint64_t otherMemory = 0;

@@ -60,7 +60,8 @@ private:
 
   void addModel() {
     auto limits = findOnly<LimitsOp>(module);
-    plan.maxTokens = plan.maxSegments = int64_t(limits.getTokens());
+    plan.isText = limits.getSequences().has_value();
+    plan.maxTokens = int64_t(limits.getTokens()), plan.maxSegments = limits.segments();
     plan.maxLength = int64_t(limits.getLength());
     plan.headRows = int64_t(*limits.getHeadRows());
     auto model = findOnly<ModelOp>(module);

@@ -68,13 +68,15 @@ static void reportKernels(ModuleOp module, raw_ostream &os) {
   llvm::MapVector<StringRef, Work> byKernel;
   int64_t total = 0;
   auto train = module.lookupSymbol<ProgramOp>("train");
-  for (LaunchOp launch : train.getOps<LaunchOp>()) {
+  auto program = train ? train : module.lookupSymbol<ProgramOp>("hidden"); // of text
+  for (LaunchOp launch : program.getOps<LaunchOp>()) {
     int64_t flops = launch.getFlops();
     byKernel[launch.getKernel()].launches += 1;
     byKernel[launch.getKernel()].flops += flops;
     total += flops;
   }
-  os << "\n## A step of " << int64_t(findOnly<LimitsOp>(module).getTokens())
+  os << (train ? "\n## A step of " : "\n## A run of `@hidden` over ")
+     << int64_t(findOnly<LimitsOp>(module).getTokens())
      << " tokens\n\nGFLOP count a multiply-add as two; attention counts half of the causal "
         "square.\n\n"
      << "| kernel | launches | GFLOP |\n|---|---:|---:|\n";
@@ -88,11 +90,16 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
   std::string text;
   llvm::raw_string_ostream os(text);
   auto arena = findOnly<ArenaOp>(module);
-  int64_t count = 0, trained = 0, scratch = 0; // parameters; bytes of them and what goes with them
+  // Parameters; bytes of them and what goes with them; of a cache of keys and values.
+  int64_t count = 0, trained = 0, cache = 0, scratch = 0;
   std::string names;
   for (RegionOp region : module.getOps<RegionOp>()) {
     if (region.getRole() == RegionRole::Params)
       count = region.getCount();
+    if (region.getRole() == RegionRole::KvCache) {
+      cache = region.bytes();
+      continue;
+    }
     trained += region.bytes();
     names += (names.empty() ? "" : ", ") + region.getSymName().str();
   }
@@ -104,8 +111,10 @@ std::string lorac::planReport(ModuleOp module, const dsl::Spec &spec, WeightLayo
      << "| what | size |\n|---|---:|\n";
   reportWeights(module, layout, os);
   os << llvm::formatv("| {0} parameters: {1} | {2} |\n", count, names, mib(trained));
+  if (cache > 0)
+    os << llvm::formatv("| cache of keys and values | {0} |\n", mib(cache));
   os << llvm::formatv("| inputs, outputs and tables | {0} |\n",
-                      mib(arena.getPersistent() - trained));
+                      mib(arena.getPersistent() - trained - cache));
   os << llvm::formatv("| activations, shared by lifetime | {0} |\n",
                       mib(arena.getBytes() - arena.getPersistent()));
   os << llvm::formatv("| sum | {0} |\n", mib(frozenBytes(module, layout) + arena.getBytes()));

@@ -51,6 +51,48 @@ AttentionResult lorac::reference::attention(const HostTensor &q, const HostTenso
   return {o, lse};
 }
 
+// `tail` as the rows behind those of `head`.
+static HostTensor appended(const HostTensor &head, const HostTensor &tail) {
+  HostTensor both = tail;
+  both.shape[0] += head.shape.empty() ? 0 : head.rows();
+  both.data.insert(both.data.begin(), head.data.begin(), head.data.end());
+  return both;
+}
+
+// Rows [from, to) of [tokens, heads, d].
+static HostTensor someRows(const HostTensor &x, int64_t from, int64_t to) {
+  HostTensor some = HostTensor::zeros({to - from, x.shape[1], x.shape[2]});
+  const int64_t row = x.shape[1] * x.shape[2];
+  std::copy(x.data.begin() + from * row, x.data.begin() + to * row, some.data.begin());
+  return some;
+}
+
+HostTensor lorac::reference::cachedAttention(const HostTensor &q, const HostTensor &k,
+                                             const HostTensor &v, const HostTensor &starts,
+                                             std::vector<CachedSequence> &cache,
+                                             const Scores &scores) {
+  const int64_t columns = q.shape[1] * q.shape[2];
+  HostTensor o = HostTensor::zeros({q.rows(), columns});
+  for (int64_t i = 0; i + 1 < starts.rows(); ++i) {
+    const int64_t from = starts.data[i], to = starts.data[i + 1];
+    if (from == to)
+      continue;
+    CachedSequence &sequence = cache[i];
+    const int64_t past = sequence.k.shape.empty() ? 0 : sequence.k.rows();
+    sequence.k = appended(sequence.k, someRows(k, from, to));
+    sequence.v = appended(sequence.v, someRows(v, from, to));
+    // The whole sequence, of which the old rows ask nothing.
+    HostTensor queries = HostTensor::zeros({past + to - from, q.shape[1], q.shape[2]});
+    std::copy(q.data.begin() + from * columns, q.data.begin() + to * columns,
+              queries.data.begin() + past * columns);
+    HostTensor bounds = HostTensor::zeros({2});
+    bounds.data[1] = double(past + to - from);
+    const HostTensor all = attention(queries, sequence.k, sequence.v, bounds, scores).o;
+    std::copy(all.data.begin() + past * columns, all.data.end(), o.data.begin() + from * columns);
+  }
+  return o;
+}
+
 AttentionGradient lorac::reference::attentionBackward(const HostTensor &q, const HostTensor &k,
                                                       const HostTensor &v, const HostTensor &starts,
                                                       const HostTensor &o, const HostTensor &lse,

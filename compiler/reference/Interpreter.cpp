@@ -65,6 +65,7 @@ struct Machine {
   FailureOr<Tensors> map(MapOp op);
   FailureOr<Tensors> elementwise(Operation &op);
   FailureOr<Tensors> fused(FusedOp op);
+  FailureOr<Tensors> cached(CachedAttentionOp op);
   template <typename Op>
   FailureOr<Tensors> loss(Op op, llvm::function_ref<Tensors(const LogitOf &)> compute);
   HostTensor view(ViewOp op);
@@ -134,6 +135,23 @@ template <typename Op>
 static Scores scoresOf(Op op) {
   return {number(op.getScale()), int64_t(op.getWindow().value_or(0)),
           op.getSoftcap() ? number(*op.getSoftcap()) : 0};
+}
+
+FailureOr<Tensors> Machine::cached(CachedAttentionOp op) {
+  if (!environment.cache)
+    return op.emitOpError("needs a cache in the environment");
+  const HostTensor &starts = at(op.getSegments()), &positions = at(op.getPositions());
+  std::vector<CachedSequence> &sequences = (*environment.cache)[int64_t(op.getCache())];
+  sequences.resize(std::max<size_t>(sequences.size(), size_t(starts.rows() - 1)));
+  for (int64_t i = 0; i + 1 < starts.rows(); ++i) {
+    const HostTensor &keys = sequences[size_t(i)].k;
+    int64_t position = keys.shape.empty() ? 0 : keys.rows();
+    for (int64_t m = starts.data[i]; m < int64_t(starts.data[i + 1]); ++m)
+      if (positions.data[m] != double(position++))
+        return op.emitOpError("row ") << m << " does not follow what its sequence has in the cache";
+  }
+  return Tensors{cachedAttention(at(op.getQ()), at(op.getK()), at(op.getV()), starts, sequences,
+                                 scoresOf(op))};
 }
 
 // What the block yields for these arguments; an error at an op that it does not know.
@@ -255,7 +273,7 @@ LogicalResult Machine::checkIndices(Operation &op) {
           return o.emitOpError("labels must be -100 or from 0 to ") << at(o.getWeight()).rows() - 1;
         return success();
       })
-      .Case<AttentionOp, AttentionBackwardOp>([&](auto o) -> LogicalResult {
+      .Case<AttentionOp, AttentionBackwardOp, CachedAttentionOp>([&](auto o) -> LogicalResult {
         if (!cutsTokens(at(o.getSegments()), at(o.getQ()).rows()))
           return o.emitOpError("segments must ascend from 0 to ") << at(o.getQ()).rows();
         return success();
@@ -298,6 +316,7 @@ FailureOr<Tensors> Machine::evaluate(Operation &op) {
             attention(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()), scoresOf(o));
         return Tensors{out, lse};
       })
+      .Case([&](CachedAttentionOp o) { return cached(o); })
       .Case([&](AttentionBackwardOp o) -> Answer {
         auto [dq, dk, dv] =
             attentionBackward(at(o.getQ()), at(o.getK()), at(o.getV()), at(o.getSegments()),

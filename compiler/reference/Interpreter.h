@@ -15,6 +15,9 @@ struct Environment {
   std::map<std::string, HostTensor> symbols; ///< by the name of the `lora.frozen` or `lora.param`
   double lossScale = 1;                      ///< 1 / labels of the accumulation window
   DropoutKey dropout{};
+  /// What outlives a run of a program for text: by the attention's `cache`, then by sequence. Null:
+  /// the program has no `lora.cached_attention`.
+  std::map<int64_t, std::vector<CachedSequence>> *cache = nullptr;
 };
 
 struct Outcome {

@@ -68,6 +68,16 @@ struct AttentionResult {
 AttentionResult attention(const HostTensor &q, const HostTensor &k, const HostTensor &v,
                           const HostTensor &starts, const Scores &scores);
 
+/// Keys and values of one sequence, `[positions, kv_heads, d]`.
+struct CachedSequence {
+  HostTensor k, v;
+};
+/// Segment i holds the new rows of `cache[i]`, which stand at `positions` behind those that it has:
+/// their keys and values are added to it, and they see all up to themselves.
+HostTensor cachedAttention(const HostTensor &q, const HostTensor &k, const HostTensor &v,
+                           const HostTensor &starts, std::vector<CachedSequence> &cache,
+                           const Scores &scores);
+
 struct AttentionGradient {
   HostTensor dq, dk, dv;
 };

@@ -85,6 +85,25 @@ Result<void> checkMagnitudes(const formats::Adapter &adapter, const Project &pro
   return formats::checkMagnitudes(adapter, *spec.useDora, spec.adalora.has_value(), path);
 }
 
+/// The project's adapters become those of the file, as plain LoRA or DoRA.
+Exit takeModules(formats::Adapter adapter, const std::string &path, Project &project) {
+  std::vector<WantedAdapter> anyRank;
+  for (auto &[name, module] : modulesOf(project.model))
+    anyRank.push_back(module);
+  if (Result<void> fits = formats::checkAdapter(adapter, anyRank, path, ""); !fits)
+    return fail(fits.error());
+  const formats::Adapter plain = formats::foldTriplets(std::move(adapter));
+  dsl::Spec &spec = project.spec;
+  const dsl::SourceRange range = spec.adapter.range ? spec.adapter.range : spec.model.range;
+  spec.adapter = specOf(plain, spec.adapter, range);
+  project.ranks.reset();
+  dsl::Diagnostics diags;
+  project.adapters = dsl::resolveAdapters(spec, project.model.adaptableModules(), diags);
+  if (std::string text = diags.text(); !text.empty())
+    sayLine(text);
+  return diags.hasErrors() ? Exit::ForeignFile : Exit::Done;
+}
+
 } // namespace
 
 Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
@@ -116,22 +135,22 @@ Exit fitAdapter(const std::string &path, Project &project, bool &isOther) {
   if (checkMagnitudes(*adapter, project, path) &&
       formats::checkAdapter(*adapter, programOf(project), path, ""))
     return Exit::Done;
-  std::vector<WantedAdapter> anyRank;
-  for (auto &[name, module] : modulesOf(project.model))
-    anyRank.push_back(module);
-  if (Result<void> fits = formats::checkAdapter(*adapter, anyRank, path, ""); !fits)
-    return fail(fits.error());
   isOther = true;
-  const formats::Adapter plain = formats::foldTriplets(std::move(*adapter));
-  dsl::Spec &spec = project.spec;
-  const dsl::SourceRange range = spec.adapter.range ? spec.adapter.range : spec.model.range;
-  spec.adapter = specOf(plain, spec.adapter, range);
-  project.ranks.reset();
-  dsl::Diagnostics diags;
-  project.adapters = dsl::resolveAdapters(spec, project.model.adaptableModules(), diags);
-  if (std::string text = diags.text(); !text.empty())
-    sayLine(text);
-  return diags.hasErrors() ? Exit::ForeignFile : Exit::Done;
+  return takeModules(std::move(*adapter), path, project);
+}
+
+Exit takeAdapter(const std::string &path, Project &project, bool &isDora) {
+  isDora = false;
+  if (path.empty()) {
+    project.adapters.clear();
+    project.ranks.reset();
+    return Exit::Done;
+  }
+  Result<formats::Adapter> adapter = formats::readAdapter(path);
+  if (!adapter)
+    return fail(adapter.error());
+  isDora = adapter->useDora;
+  return isDora ? Exit::Done : takeModules(std::move(*adapter), path, project);
 }
 
 } // namespace lorac::tools

@@ -16,4 +16,9 @@ Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags);
 /// LoRA, and `isOther` true. Errors have been said.
 Exit fitAdapter(const std::string &path, Project &project, bool &isOther);
 
+/// For a program for text: the project's adapters become those of the file, of its own modules,
+/// ranks and scales, as plain LoRA; none where `path` is "". An adapter of DoRA leaves the project
+/// as it is, and `isDora` true. Errors have been said.
+Exit takeAdapter(const std::string &path, Project &project, bool &isDora);
+
 } // namespace lorac::tools

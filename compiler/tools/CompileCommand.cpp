@@ -23,13 +23,13 @@ std::string seconds(std::chrono::steady_clock::time_point start) {
 static Exit runCompile(const CompileOptions &options) {
   const auto start = std::chrono::steady_clock::now();
   Project project;
-  std::string folder;
-  std::map<std::string, std::string> files;
-  Exit code = compileToFolder(options, project, folder, files);
+  ProgramFolder folder;
+  Exit code = compileToFolder(options, project, folder);
   if (code != Exit::Done)
     return code;
+  const auto &files = folder.files;
   std::error_code absent;
-  const uint64_t binary = std::filesystem::file_size(folder + "/train", absent);
+  const uint64_t binary = std::filesystem::file_size(folder.program(), absent);
 
   if (options.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -37,7 +37,8 @@ static Exit runCompile(const CompileOptions &options) {
       list.push_back({{"name", name}, {"bytes", bytes.size()}});
     if (!absent)
       list.push_back({{"name", "train"}, {"bytes", binary}});
-    print(nlohmann::ordered_json{{"spec", project.spec.path}, {"folder", folder}, {"files", list}}
+    print(nlohmann::ordered_json{
+              {"spec", project.spec.path}, {"folder", folder.path}, {"files", list}}
               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
           "\n");
     return Exit::Done;
@@ -47,7 +48,7 @@ static Exit runCompile(const CompileOptions &options) {
     kernels += name.compare(0, 8, "kernels/") == 0;
     stages += name.size() > 3 && name[2] == '-';
   }
-  print(folder + ": " + (absent ? "" : "train (" + binaryBytes(double(binary)) + "), ") +
+  print(folder.path + ": " + (absent ? "" : "train (" + binaryBytes(double(binary)) + "), ") +
         std::to_string(stages) + " stages, " + std::to_string(kernels) + " kernels\n");
   sayLine("compiled " + project.spec.path + " in " + seconds(start));
   return Exit::Done;

@@ -51,6 +51,7 @@ CompileRequest requestFor(const Project &project, const CompileSettings &setting
   request.threads = train::availableThreads();
   request.kernels = settings.kernels;
   request.rankPerKernel = settings.rankPerKernel;
+  request.sequences = settings.sequences;
   request.otherMemory = settings.otherMemory;
   request.workers = workersOf(project, settings);
   return request;
@@ -91,7 +92,7 @@ std::vector<train::PayloadFile> programFiles(const std::map<std::string, std::st
 Exit compileProject(const Project &project, const CompileSettings &given, Compiled &out) {
   if (Result<void> known = checkCpuName(given.cpu); !known)
     return fail(known.error());
-  Result<RunFacts> facts = readRunFacts(project);
+  Result<RunFacts> facts = readRunFacts(project, /*withData=*/given.sequences == 0);
   if (!facts)
     return fail(facts.error());
   out.facts = std::move(*facts);
@@ -190,8 +191,7 @@ std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec
   return options.out.empty() ? "generated/" + spec.name : options.out;
 }
 
-Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
-                     std::map<std::string, std::string> &files) {
+Exit compileToFolder(const CompileOptions &options, Project &project, ProgramFolder &out) {
   Compiled compiledFiles;
   SpecInput input = options.spec;
   if (!options.target.empty())
@@ -201,11 +201,16 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
     return loaded;
   if (!options.archs.empty() && *project.spec.target.device == dsl::Device::Cpu)
     return fail({"--arch is for CUDA, and the target is the CPU; add --target cuda", Exit::Usage});
-  bool isOther = false;
-  if (!options.adapter.empty())
+  CompileSettings settings = settingsFor(options, project.spec);
+  bool isDora = false, isOther = false;
+  if (options.sequences > 0 && settings.archs.empty()) {
+    if (Exit taken = takeAdapter(options.adapter, project, isDora); taken != Exit::Done)
+      return taken;
+    settings.sequences = isDora ? 0 : options.sequences;
+  }
+  if (settings.sequences == 0 && !options.adapter.empty())
     if (Exit fits = fitAdapter(options.adapter, project, isOther); fits != Exit::Done)
       return fits;
-  const CompileSettings settings = settingsFor(options, project.spec);
   if (settings.rankPerKernel && !settings.archs.empty())
     return fail({"--rank-per-kernel is for the CPU, and the target is CUDA; add --target cpu",
                  Exit::Usage});
@@ -213,20 +218,22 @@ Exit compileToFolder(const CompileOptions &options, Project &project, std::strin
   if (!runtime)
     return fail(runtime.error());
   Exit compiled = compileProject(project, settings, compiledFiles);
-  files = std::move(compiledFiles.files);
+  out.files = std::move(compiledFiles.files);
   if (compiled != Exit::Done)
     return compiled;
-  folder = generatedFolder(options, project.spec);
-  if (isOther && options.out.empty()) // the spec's own program stays
-    folder += "-adapter";
+  const bool isText = settings.sequences > 0;
+  out.binary = isText ? "generate" : "train";
+  out.path = generatedFolder(options, project.spec);
+  if (options.out.empty()) // the spec's own program stays
+    out.path += isText ? "-text" : isOther ? "-adapter" : "";
   Result<void> written =
-      writeGenerated(folder, files, [&](const std::string &aside) -> Result<void> {
-        std::vector<train::PayloadFile> payload = programFiles(files);
-        payload.push_back({"run.json", files.at("run.json")});
+      writeGenerated(out.path, out.files, [&](const std::string &aside) -> Result<void> {
+        std::vector<train::PayloadFile> payload = programFiles(out.files);
+        payload.push_back({"run.json", out.files.at("run.json")});
         payload.push_back({"spec.toml", dsl::toToml(project.spec)});
         if (!compiledFiles.base.empty())
           payload.push_back({train::baseFile, compiledFiles.base});
-        return train::writeTrainBinary(*runtime, payload, aside + "/train");
+        return train::writeTrainBinary(*runtime, payload, aside + "/" + out.binary);
       });
   return written ? Exit::Done : fail(written.error());
 }

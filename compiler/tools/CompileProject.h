@@ -20,6 +20,7 @@ struct CompileOptions {
   std::vector<std::string> archs; ///< for cuda: sm_80
   bool rankPerKernel = false;     ///< CPU kernels each made for one rank, to compare with
   std::string adapter;            ///< eval, generate: one that the program must serve
+  int64_t sequences = 0;          ///< generate: texts at once, of a program for text; 0: no text
   bool json = false;
 };
 
@@ -28,6 +29,7 @@ struct CompileSettings {
   std::vector<std::string> archs; ///< not empty: kernels for CUDA instead of the CPU's
   bool kernels = true;            ///< false: only as far as the plan
   bool rankPerKernel = false;     ///< CPU kernels each made for one rank
+  int64_t sequences = 0;          ///< a program for text, of so many at once; 0: one that trains
   uint64_t otherMemory = 0;       ///< of a run beside weights, arena and scratch
 };
 
@@ -62,8 +64,16 @@ CompileSettings settingsFor(const CompileOptions &options, const dsl::Spec &spec
 /// generated/<spec>, or what `-o` says.
 std::string generatedFolder(const CompileOptions &options, const dsl::Spec &spec);
 
-/// Loads, compiles and writes the folder, the training binary included.
-Exit compileToFolder(const CompileOptions &options, Project &project, std::string &folder,
-                     std::map<std::string, std::string> &files);
+/// A folder that was written: its binary ("train", or "generate" of a program for text), and its
+/// other files.
+struct ProgramFolder {
+  std::string path, binary;
+  std::map<std::string, std::string> files;
+  std::string program() const { return path + "/" + binary; }
+};
+
+/// Loads, compiles and writes the folder. The program is for text where the options ask for that,
+/// the target is a CPU and the adapter no DoRA.
+Exit compileToFolder(const CompileOptions &options, Project &project, ProgramFolder &out);
 
 } // namespace lorac::tools

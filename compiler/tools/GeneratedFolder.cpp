@@ -189,7 +189,7 @@ Result<void> putInPlace(const std::string &aside, const std::string &folder) {
 
 bool isGeneratedName(const std::string &name) {
   for (const char *known : {"kernels", "kernels.json", "kernels.md", "memory.json", "plan.json",
-                            "plan.md", "run.json", "module.so", "train"})
+                            "plan.md", "run.json", "module.so", "train", "generate"})
     if (name == known)
       return true;
   return name.size() > 3 && std::isdigit(static_cast<unsigned char>(name[0])) &&

@@ -50,7 +50,7 @@ const char *when(unsigned phases) {
 
 } // namespace
 
-Result<RunFacts> readRunFacts(const Project &project) {
+Result<RunFacts> readRunFacts(const Project &project, bool withData) {
   RunFacts facts;
   Result<train::RunConfig> run = train::parseRunConfig(dsl::toJson(project.spec));
   if (!run)
@@ -63,6 +63,8 @@ Result<RunFacts> readRunFacts(const Project &project) {
   facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
   facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
+  if (!withData)
+    return facts;
   const int64_t length = facts.run.maxLength;
   Result<train::Corpus> corpus = train::readCorpus(
       facts.run.data, facts.run.modelSource,

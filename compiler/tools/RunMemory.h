@@ -23,8 +23,8 @@ struct RunFacts {
   std::vector<std::string> states;       ///< of the optimizer: its regions
 };
 
-/// Reads the data of the spec as its trainer will.
-Result<RunFacts> readRunFacts(const Project &project);
+/// Reads the data of the spec as its trainer will, if the run has some.
+Result<RunFacts> readRunFacts(const Project &project, bool withData = true);
 
 /// Bytes of the host that a step needs besides weights, arena and scratch: data and program. The
 /// same before a plan is known and after.

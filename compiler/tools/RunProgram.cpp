@@ -38,19 +38,18 @@ Error become(const std::string &program, const std::vector<std::string> &argumen
 
 static Exit compileAndRun(CompileOptions compile, std::vector<std::string> arguments) {
   Project project;
-  std::string folder;
-  std::map<std::string, std::string> files;
+  ProgramFolder folder;
   const auto given = std::find(arguments.begin(), arguments.end(), "--adapter");
   if (given != arguments.end() && given + 1 != arguments.end())
     compile.adapter = given[1];
-  Exit code = compileToFolder(compile, project, folder, files);
+  Exit code = compileToFolder(compile, project, folder);
   if (code != Exit::Done)
     return code;
   auto has = [&](const char *word) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
   };
   if (!has("--quiet"))
-    sayLine("compiled " + project.spec.path + " to " + folder);
+    sayLine("compiled " + project.spec.path + " to " + folder.path);
   if (Exit written = flushOutput(); written != Exit::Done)
     return written;
   const bool ranksChange = *project.spec.adapter.method == dsl::AdapterMethod::AdaLora;
@@ -59,17 +58,19 @@ static Exit compileAndRun(CompileOptions compile, std::vector<std::string> argum
     arguments.push_back("--lorac");
     arguments.push_back(std::filesystem::read_symlink("/proc/self/exe", ignored));
   }
-  return fail(become(folder + "/train", arguments));
+  return fail(become(folder.program(), arguments));
 }
 
 Action addRun(CLI::App &app, const char *mode, const std::vector<ForwardedFlag> &flags,
-              const char *required) {
+              const char *required, void (*addMore)(CLI::App &, CompileOptions &)) {
   struct State {
     CompileOptions compile;
     ForwardedFlags flags;
   };
   auto state = std::make_shared<State>();
   addCompile(app, state->compile, "--generated");
+  if (addMore)
+    addMore(app, state->compile);
   state->flags.add(app, flags);
   state->flags.add(app, commonFlags);
   return {[state, &app, required]() -> std::string {

@@ -13,8 +13,10 @@ inline constexpr ForwardedFlag adapterFlag = {"--adapter", "DIR",
 inline constexpr ForwardedFlag jsonFlag = {"--json", nullptr, "print JSON"};
 
 /// The words of such a command: those of `compile`, and `flags`, which are handed on behind `mode`
-/// ("--eval"; "": none). `required`: the flag that must be there; null: none.
+/// ("--eval"; "": none). `required`: the flag that must be there; null: none. `addMore` declares
+/// what else decides on the program.
 Action addRun(CLI::App &app, const char *mode, const std::vector<ForwardedFlag> &flags,
-              const char *required = nullptr);
+              const char *required = nullptr,
+              void (*addMore)(CLI::App &app, CompileOptions &compile) = nullptr);
 
 } // namespace lorac::tools

@@ -94,6 +94,20 @@ void addServing(CLI::App &app, Arguments &args, bool &eval, bool &generate) {
                    "sample from the likeliest tokens that make up P [1]")
       ->check(numberWithin(0, 1))
       ->type_name("P");
+  group
+      ->add_option("--min-p", args.sampler.minP,
+                   "sample from tokens with at least P of the likeliest's probability [0]")
+      ->check(numberWithin(0, 1))
+      ->type_name("P");
+  group
+      ->add_option("--repetition-penalty", args.sampler.repetitionPenalty,
+                   "make tokens that the text holds less likely by this factor [1]")
+      ->check(numberWithin(0.01, 100))
+      ->type_name("X");
+  group->add_option("--stop", args.stops, "end a text before this string (repeatable)")
+      ->type_name("TEXT")
+      ->type_size(1)
+      ->allow_extra_args(false);
   group->add_option("--seed", args.sampler.seed, "of the sampling [0]")->type_name("N");
   group->add_flag("--json", args.json, "print JSON");
 }

@@ -24,7 +24,7 @@ struct Arguments {
   bool allowFixedRanks = false;
   std::vector<std::pair<std::string, std::string>> data; ///< name, path
   int64_t samples = 0;                                   ///< eval: 0: all
-  std::vector<std::string> prompts;
+  std::vector<std::string> prompts, stops;
   int64_t maxNewTokens = 64;
   SamplerConfig sampler;
 };

@@ -43,7 +43,9 @@ Result<void> Backend::fill(const Plan &of) {
   auto put = [&](int64_t offset, const auto &values) {
     return on->write(offset, values.data(), int64_t(values.size() * sizeof(values[0])));
   };
-  Result<void> done = put(of.io.updateSpans, of.spans());
+  Result<void> done;
+  if (of.trains())
+    done = put(of.io.updateSpans, of.spans());
   if (done && of.hasTriplets())
     done = put(of.io.triplets, tableOf(triplets));
   if (done && of.hasTriplets() && of.hasCodes())
@@ -101,16 +103,28 @@ Result<const float *> Backend::rowLoss(int64_t tokens) {
   return static_cast<const float *>(losses);
 }
 
-Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
-  const int64_t row = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize);
-  Result<void> done = on->copy(plan.io.headIn, plan.io.hidden + begin * row, step.tokens * row);
-  if (done)
-    done = run(Program::Head, step);
-  if (!done)
-    return done.error();
+// Hidden rows [row, row + count) to the rows of head_in from `place` on.
+Result<void> Backend::copyToHead(int64_t place, int64_t row, int64_t count) {
+  const int64_t bytes = plan.activationBytes() * Plan::leadingDim(plan.hiddenSize);
+  return on->copy(plan.io.headIn + place * bytes, plan.io.hidden + row * bytes, count * bytes);
+}
+
+Result<const float *> Backend::runHead(const LoracStep &step) {
+  LORAC_TRY(run(Program::Head, step));
   LORAC_TRY_ASSIGN(float *logits,
                    at<float>(plan.io.logits, step.tokens * Plan::leadingDim(plan.vocab)));
   return static_cast<const float *>(logits);
+}
+
+Result<const float *> Backend::logits(int64_t begin, const LoracStep &step) {
+  LORAC_TRY(copyToHead(0, begin, step.tokens));
+  return runHead(step);
+}
+
+Result<const float *> Backend::logits(std::span<const int64_t> rows, const LoracStep &step) {
+  for (size_t i = 0; i < rows.size(); ++i)
+    LORAC_TRY(copyToHead(int64_t(i), rows[i], 1));
+  return runHead(step);
 }
 
 Result<void> Backend::zeroGrads() {

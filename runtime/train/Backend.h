@@ -9,6 +9,7 @@
 #include "runtime/train/ranks/TripletParams.h"
 
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace lorac::train {
@@ -31,6 +32,8 @@ public:
   /// Copies hidden rows [begin, begin + step.tokens) to head_in and runs `head`; the logits of row
   /// i start at i * Plan::leadingDim(vocab). Valid until the next call of anything.
   Result<const float *> logits(int64_t begin, const LoracStep &step);
+  /// The same of step.tokens rows that lie apart.
+  Result<const float *> logits(std::span<const int64_t> rows, const LoracStep &step);
 
   Result<void> zeroGrads();
   /// AdaLoRA, once a step: adds the gradients of the orthogonality term and answers the mean of
@@ -70,6 +73,8 @@ private:
   Result<void> fill(const Plan &of);
   Result<void> fold();
   Result<void> unfold();
+  Result<void> copyToHead(int64_t place, int64_t row, int64_t count);
+  Result<const float *> runHead(const LoracStep &step);
   template <typename T>
   Result<T *> at(int64_t offset, int64_t count);
 

@@ -115,7 +115,8 @@ Result<void> CpuDevice::feed(const MicroBatch &batch) {
   };
   put(plan.io.ids, batch.ids);
   put(plan.io.positions, batch.positions);
-  put(plan.io.labels, batch.targets);
+  if (plan.hasLoss())
+    put(plan.io.labels, batch.targets);
   put(plan.io.segmentStarts, batch.segmentStarts);
   return {};
 }
@@ -154,7 +155,7 @@ MemoryUse CpuDevice::memory() const {
       {{"weights", "frozen weights", {"weights"}, weights.data(), weights.bytes()},
        {"adapters",
         "adapters, gradients, states, inputs",
-        {"adapters", "gradients", "optimizer", "importance", "io"},
+        {"adapters", "gradients", "optimizer", "importance", "kv_cache", "io"},
         arena.data(),
         persistent},
        {"activations", "activations", {"activations"}, arena.data() + persistent, all - persistent},

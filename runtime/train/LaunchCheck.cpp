@@ -12,6 +12,8 @@ __int128 reach(const PlanBuffer &buffer, const PlanLaunch &launch, const Plan &p
       return launch.rowCount;
     case LaunchSize::Starts:
       return plan.maxSegments + 1;
+    case LaunchSize::Cached:
+      return plan.maxSegments * plan.cachedPositions();
     case LaunchSize::Scalar:
       return launch.scalars[size_t(size.value)];
     default:
@@ -28,6 +30,24 @@ int64_t tilesOf(const PlanKernel &kernel, const PlanLaunch &launch) {
   return kernel.tiles.space == PlanTiles::Rows
              ? (launch.rowCount + kernel.tiles.tile - 1) / kernel.tiles.tile
              : kernel.tiles.count;
+}
+
+/// A cache's part lies inside the region of caches, and the kernel is told its positions.
+void checkCache(const Fields &in, const PlanLaunch &launch, const Plan &plan) {
+  const PlanKernel &kernel = plan.kernels[size_t(launch.kernel)];
+  const PlanRegion &cache = plan.region(RegionKind::KvCache);
+  for (size_t i = 0; i < launch.args.size(); ++i) {
+    const PlanBuffer &buffer = kernel.buffers[i];
+    if (buffer.outer.kind != LaunchSize::Cached)
+      continue;
+    if (launch.scalars.size() != 1 || launch.scalars[0] != plan.cachedPositions())
+      return in.fail("tells '" + kernel.name + "' other than the " +
+                     std::to_string(plan.cachedPositions()) + " positions of a sequence's cache");
+    const int64_t begin = launch.args[i].offset - cache.offset;
+    if (begin < 0 || begin + reach(buffer, launch, plan) > cache.bytes())
+      return in.fail("has args[" + std::to_string(i) + "] at " +
+                     std::to_string(launch.args[i].offset) + ", outside of the region of kv_cache");
+  }
 }
 
 /// An argument that is a table, of so many entries.
@@ -87,6 +107,7 @@ void checkLaunch(const Fields &in, const PlanLaunch &launch, const Plan &plan) {
                      " bytes");
     }
   }
+  checkCache(in, launch, plan);
   if (const int64_t made = tilesOf(kernel, launch); !plan.onGpu() && launch.tiles != made)
     in.fail("has " + std::to_string(launch.tiles) + " tiles, its kernel '" + kernel.name +
             "' makes " + std::to_string(made));

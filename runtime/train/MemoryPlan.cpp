@@ -93,14 +93,18 @@ private:
     };
     const uint64_t adapters = bytes(RegionKind::Params), gradients = bytes(RegionKind::Grads),
                    states = bytes(RegionKind::State),
-                   ranks = bytes(RegionKind::Importance) + bytes(RegionKind::Unfolded);
+                   ranks = bytes(RegionKind::Importance) + bytes(RegionKind::Unfolded),
+                   cache = bytes(RegionKind::KvCache);
     add("adapters", fmt::format("adapters: {} parameters", plan.region(RegionKind::Params).count),
         adapters, InSteps, true);
     add("gradients", "gradients", gradients, InSteps, true);
     add("optimizer", "optimizer states", states, InSteps, true);
     add("importance", "AdaLoRA's importance, and B without E", ranks, InSteps, true);
+    add("kv_cache",
+        fmt::format("keys and values: {} x {} positions", plan.maxSegments, plan.maxLength), cache,
+        InSteps, true);
     const auto persistent = uint64_t(plan.persistentBytes);
-    const uint64_t parts = adapters + gradients + states + ranks;
+    const uint64_t parts = adapters + gradients + states + ranks + cache;
     add("io", "inputs, outputs, tables", persistent - std::min(persistent, parts), InSteps, true);
     add("activations", "activations, shared by lifetime", uint64_t(plan.arenaBytes) - persistent,
         InSteps, true);
@@ -108,6 +112,8 @@ private:
 
   void batches() {
     const uint64_t micro = 3 * 4 * uint64_t(plan.maxTokens) + 4 * uint64_t(plan.maxSegments + 1);
+    if (plan.isText)
+      return add("batches", "rows of a run", micro, InSteps);
     add("batches", fmt::format("{} micro-batches of a step", input.run.accumulation),
         micro * uint64_t(input.run.accumulation), InSteps);
     // A checkpoint: the buffer of a file as it grows, and the names and places of the tensors that
@@ -130,6 +136,8 @@ private:
     if (!input.data)
       return;
     const DataMemory &data = *input.data;
+    if (plan.isText)
+      return add("tokenizer", "tokenizer", data.tokenizerBytes, Throughout);
     add("tokens", fmt::format("{} tokens of the data", data.tokens), data.tokenBytes, Throughout);
     add("samples", fmt::format("order of {} samples", data.samples), data.listBytes, Throughout);
     add("tokenizer", "tokenizer, while the data is read", data.tokenizerBytes, WhileReading);
@@ -192,8 +200,8 @@ uint64_t MemoryPlan::bytesOf(std::string_view key) const {
 
 uint64_t MemoryPlan::ofBackend() const {
   uint64_t sum = 0;
-  for (const char *key : {"weights", "adapters", "gradients", "optimizer", "importance", "io",
-                          "activations", "scratch"})
+  for (const char *key : {"weights", "adapters", "gradients", "optimizer", "importance", "kv_cache",
+                          "io", "activations", "scratch"})
     sum += bytesOf(key);
   return sum;
 }
@@ -241,7 +249,9 @@ std::optional<Error> checkLimit(const MemoryPlan &memory, uint64_t limit, const 
   const uint64_t ofData = memory.bytesOf("tokens") + memory.bytesOf("samples");
   if (!memory.onGpu() && ofData > need - limit)
     mends.push_back("less data fits");
-  mends.push_back("compile with a smaller batch_size, max_length or r");
+  mends.push_back(memory.bytesOf("kv_cache")
+                      ? "compile with a smaller train.max_length or --batch"
+                      : "compile with a smaller batch_size, max_length or r");
   return Error{fmt::format("the run needs {}, {} more than {} = {}: {}; {}", formatBytes(need),
                            formatBytes(need - limit), what, formatBytes(limit), most,
                            fmt::join(mends, ", or ")),

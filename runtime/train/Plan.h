@@ -42,9 +42,9 @@ inline constexpr auto planWords<PlanTiles::Space> =
     std::to_array<std::string_view>({"rows", "const", "segments"});
 
 /// A size that a kernel goes to: a number, the launch's rows, the samples of a micro-batch and one
-/// more, or a scalar of the launch.
+/// more, a scalar of the launch, or the positions of all sequences in the cache.
 struct LaunchSize {
-  enum Kind { Number, Rows, Starts, Scalar } kind = Number;
+  enum Kind { Number, Rows, Starts, Scalar, Cached } kind = Number;
   int64_t value = 0; ///< the number, or the scalar's index
 };
 
@@ -119,12 +119,12 @@ struct PlanParam {
   int64_t count() const;
 };
 
-/// `unfolded` holds AdaLoRA's lora_B, one by one; the others one float for each of the params, in
-/// their order.
-enum class RegionKind { Params, Grads, State, Importance, Unfolded };
+/// `unfolded` holds AdaLoRA's lora_B, one by one, `kv_cache` the keys and values of a program for
+/// text; the others one float for each of the params, in their order.
+enum class RegionKind { Params, Grads, State, Importance, Unfolded, KvCache };
 template <>
-inline constexpr auto planWords<RegionKind> =
-    std::to_array<std::string_view>({"params", "grads", "state", "importance", "unfolded"});
+inline constexpr auto planWords<RegionKind> = std::to_array<std::string_view>(
+    {"params", "grads", "state", "importance", "unfolded", "kv_cache"});
 
 /// How a region's numbers lie in memory: float32, of some parameters alone if `Compact`; codes of 8
 /// bits (formats::Dynamic8) with the absmax of their blocks in a region of its own, both named as
@@ -228,6 +228,9 @@ struct Plan {
   std::vector<std::string> features;                 ///< cpu
   std::string compute;         ///< cuda: the type of activations, "bf16" or "f16"
   std::vector<PlanArch> archs; ///< cuda
+  /// A program for text: `hidden` takes the new rows of each sequence, over a cache; there is no
+  /// loss and nothing is trained.
+  bool isText = false;
   int64_t maxTokens = 0, maxSegments = 0, maxLength = 0, headRows = 0, vocab = 0;
   /// From the weight of shape [vocab, hidden] that comes first: the embedding.
   int64_t hiddenSize = 0;
@@ -236,7 +239,7 @@ struct Plan {
   int64_t arenaBytes = 0, scratchBytes = 0;
   int64_t persistentBytes = 0;            ///< of the arena: all but the activations
   std::vector<PlanRegion> regions;        ///< in the order in which they lie
-  std::optional<PlanOptimizer> optimizer; ///< where there are params
+  std::optional<PlanOptimizer> optimizer; ///< where it trains
   PlanScalars updateScalars, importanceScalars;
   std::optional<PlanRanks> ranks; ///< AdaLoRA
   PlanIo io;
@@ -252,7 +255,9 @@ struct Plan {
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
   bool onGpu() const { return device == "cuda"; }
-  bool hasParams() const { return !params.empty(); }
+  bool hasLoss() const { return !isText; }
+  /// Whether there is an optimizer.
+  bool trains() const { return !isText && !params.empty(); }
   bool hasRanks() const { return ranks.has_value(); }
   /// Of an element of an activation.
   int64_t activationBytes() const { return onGpu() ? 2 : 4; }
@@ -276,6 +281,8 @@ struct Plan {
   std::vector<StatePlace> statePlaces() const;
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
+  /// Of a sequence in the cache: whole panels of keys.
+  int64_t cachedPositions() const { return leadingDim(maxLength); }
   bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
   bool isDora() const { return !initialize.empty(); }
   /// AdaLoRA: ranks that are stored.
@@ -293,9 +300,9 @@ struct PlaceOfIo {
 constexpr PlaceOfIo placesOfIo[] = {
     {"ids", &PlanIo::ids},
     {"positions", &PlanIo::positions},
-    {"labels", &PlanIo::labels},
+    {"labels", &PlanIo::labels, &Plan::hasLoss},
     {"segment_starts", &PlanIo::segmentStarts},
-    {"row_loss", &PlanIo::rowLoss},
+    {"row_loss", &PlanIo::rowLoss, &Plan::hasLoss},
     {"hidden", &PlanIo::hidden},
     {"head_in", &PlanIo::headIn},
     {"logits", &PlanIo::logits},
@@ -304,9 +311,9 @@ constexpr PlaceOfIo placesOfIo[] = {
     {"triplet_scores", &PlanIo::tripletScores, &Plan::hasTriplets},
     {"triplet_states", &PlanIo::tripletStates, &Plan::hasTriplets},
     {"triplet_owns", &PlanIo::tripletOwns, &Plan::hasTripletCodes},
-    {"update", &PlanIo::update, &Plan::hasParams},
-    {"norm", &PlanIo::norm, &Plan::hasParams},
-    {"update_spans", &PlanIo::updateSpans, &Plan::hasParams},
+    {"update", &PlanIo::update, &Plan::trains},
+    {"norm", &PlanIo::norm, &Plan::trains},
+    {"update_spans", &PlanIo::updateSpans, &Plan::trains},
     {"importance", &PlanIo::importance, &Plan::hasTriplets},
     {"step", &PlanIo::step, &Plan::onGpu},
     {"row_ends", &PlanIo::rowEnds, &Plan::onGpu},

@@ -40,8 +40,14 @@ void checkRegions(const Fields &arena, const Plan &plan) {
     return std::count_if(plan.regions.begin(), plan.regions.end(),
                          [&](const PlanRegion &region) { return region.kind == kind; });
   };
+  if (plan.isText) {
+    if (countOf(RegionKind::Params) != 1 || countOf(RegionKind::KvCache) > 1 ||
+        plan.regions.size() != size_t(1 + countOf(RegionKind::KvCache)))
+      arena.fail("is for text, and has not one region of params and at most one of kv_cache");
+    return;
+  }
   if (countOf(RegionKind::Params) != 1 || countOf(RegionKind::Grads) != 1 ||
-      countOf(RegionKind::Unfolded) > 1)
+      countOf(RegionKind::Unfolded) > 1 || countOf(RegionKind::KvCache) > 0)
     return arena.fail("has not one region of params, one of grads and at most one of unfolded");
   const int64_t params = plan.region(RegionKind::Params).count;
   for (const PlanRegion &region : plan.regions)
@@ -106,10 +112,12 @@ void checkExtents(const Fields &root, const Plan &plan) {
   std::vector<Extent> own = {
       {"io.ids", plan.io.ids, 4 * tokens},
       {"io.positions", plan.io.positions, 4 * tokens},
-      {"io.labels", plan.io.labels, 4 * tokens},
       {"io.segment_starts", plan.io.segmentStarts, 4 * (plan.maxSegments + 1)},
-      {"io.row_loss", plan.io.rowLoss, 4 * tokens},
   };
+  if (plan.hasLoss()) {
+    own.push_back({"io.labels", plan.io.labels, 4 * tokens});
+    own.push_back({"io.row_loss", plan.io.rowLoss, 4 * tokens});
+  }
   for (const PlanRegion &region : plan.regions)
     own.push_back({"arena." + region.name, region.offset, region.bytes()});
   if (plan.optimizer) {

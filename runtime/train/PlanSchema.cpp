@@ -79,25 +79,27 @@ static Json write(const Formula &formula) {
   return out;
 }
 
-/// A number, "rows", "starts", "s0".
+/// A number, "rows", "starts", "cached", "s0".
 static void read(const Fields &in, LaunchSize &size, size_t scalars) {
   if (!in.json().is_string()) {
     size.value = in.asInteger(0, maxCount);
     return;
   }
   const std::string text = in.asText();
-  size.kind = text == "rows" ? LaunchSize::Rows : LaunchSize::Starts;
-  if (text == "rows" || text == "starts")
+  size.kind = text == "rows"     ? LaunchSize::Rows
+              : text == "starts" ? LaunchSize::Starts
+                                 : LaunchSize::Cached;
+  if (text == "rows" || text == "starts" || text == "cached")
     return;
   for (size_t i = 0; i < scalars; ++i)
     if (text == "s" + std::to_string(i)) {
       size = {LaunchSize::Scalar, int64_t(i)};
       return;
     }
-  in.fail("is '" + text + "', neither a number, rows, starts nor a scalar of the kernel");
+  in.fail("is '" + text + "', neither a number, rows, starts, cached nor a scalar of the kernel");
 }
 static Json write(const LaunchSize &size) {
-  const std::string words[] = {"", "rows", "starts", "s" + std::to_string(size.value)};
+  const std::string words[] = {"", "rows", "starts", "s" + std::to_string(size.value), "cached"};
   return size.kind == LaunchSize::Number ? Json(size.value) : Json(words[size.kind]);
 }
 

@@ -166,13 +166,15 @@ void programs(auto &v, Plan &plan) {
     const ProgramOfPlan &of = programsOfPlan[size_t(which)];
     v(of.name, plan.*of.launches, plan, maxRows);
   };
-  for (Program each : {Program::Train, Program::Hidden, Program::Loss})
-    program(each, plan.maxTokens);
+  if (plan.hasLoss())
+    for (Program each : {Program::Train, Program::Loss})
+      program(each, plan.maxTokens);
+  program(Program::Hidden, plan.maxTokens);
   program(Program::Head, plan.headRows);
   v.unlessDefault(programsOfPlan[size_t(Program::Initialize)].name, plan.initialize, plan, 0);
   if (plan.hasRanks())
     program(Program::Regularize);
-  if (plan.hasParams()) {
+  if (plan.trains()) {
     for (Program each : {Program::Begin, Program::Norm, Program::Update})
       program(each);
     v.check([&](const Fields &in) {
@@ -196,6 +198,7 @@ void fields(auto &v, Plan &plan) {
               std::to_string(LORAC_ABI_VERSION));
   });
   v("spec", plan.spec);
+  v.unlessDefault("text", plan.isText);
   v.object("target", [&](auto &v) {
     v("device", plan.device);
     v.unlessDefault("cpu", plan.cpu);
@@ -214,7 +217,7 @@ void fields(auto &v, Plan &plan) {
   v.object("limits", [&](auto &v) {
     v("max_tokens", plan.maxTokens, 1, maxTokens);
     v("max_segments", plan.maxSegments, 1, maxTokens);
-    v("max_length", plan.maxLength, 1, plan.maxTokens);
+    v("max_length", plan.maxLength, 1, plan.isText ? maxTokens : plan.maxTokens);
     v("head_rows", plan.headRows, 1, plan.maxTokens);
     v("vocab", plan.vocab, 1, maxTokens);
   });
@@ -243,7 +246,7 @@ void fields(auto &v, Plan &plan) {
   v.unlessDefault("ranks", plan.ranks);
   v.check(checkRanks, plan);
   v.check(checkRankRegions, plan);
-  if (plan.hasParams())
+  if (plan.trains())
     v.object("optimizer", [&](auto &v) {
       PlanOptimizer &optimizer = plan.optimizer ? *plan.optimizer : plan.optimizer.emplace();
       v("name", optimizer.name);

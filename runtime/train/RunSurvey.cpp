@@ -60,7 +60,7 @@ public:
                        "'): an adapter beside it would be taken for part of it; name another "
                        "folder with --out",
                    Exit::Refused};
-    if (found.manifest.knows("train"))
+    if (found.manifest.knows("train") || found.manifest.knows("generate"))
       return Error{"output folder '" + folder +
                        "' is where a program is compiled to; name another folder with --out",
                    Exit::Usage};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <vector>
 
 namespace lorac::train {
 
@@ -36,6 +37,11 @@ int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &con
       within += weights[count++];
     weights.resize(count);
   }
+  if (config.minP > 0) {
+    while (weights.back() < config.minP) // the likeliest's is 1
+      weights.pop_back();
+    within = std::accumulate(weights.begin(), weights.end(), 0.0);
+  }
   double draw = double(RandomStream(config.seed, "generate").uniform(index)) * within;
   for (size_t i = 0; i < weights.size(); ++i) {
     draw -= weights[i];
@@ -43,6 +49,17 @@ int32_t sampleToken(const float *logits, int64_t vocab, const SamplerConfig &con
       return order[i];
   }
   return order[weights.size() - 1];
+}
+
+void penalizeRepeats(std::span<float> logits, std::span<const int32_t> text, double penalty) {
+  std::vector<bool> seen(logits.size());
+  for (int32_t id : text) {
+    if (seen[size_t(id)])
+      continue;
+    seen[size_t(id)] = true;
+    float &logit = logits[size_t(id)];
+    logit = float(logit < 0 ? double(logit) * penalty : double(logit) / penalty);
+  }
 }
 
 } // namespace lorac::train

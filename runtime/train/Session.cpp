@@ -126,6 +126,10 @@ Result<const float *> Session::logits(int64_t begin, int64_t count) {
   return backend->logits(begin, {count, 1, 0, uint32_t(run.seed), 0, 0});
 }
 
+Result<const float *> Session::logits(std::span<const int64_t> rows) {
+  return backend->logits(rows, {int64_t(rows.size()), 1, 0, uint32_t(run.seed), 0, 0});
+}
+
 Result<std::optional<double>> evalLoss(Session &session, const Corpus &corpus,
                                        const std::vector<uint32_t> &pieces) {
   double sum = 0;

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,8 @@ public:
   /// Logits of the hidden rows [begin, begin + count); those of row i start at i *
   /// Plan::leadingDim(vocab).
   Result<const float *> logits(int64_t begin, int64_t count);
+  /// Those of some hidden rows, at most head_rows, one after another.
+  Result<const float *> logits(std::span<const int64_t> rows);
 
 private:
   Session() = default;

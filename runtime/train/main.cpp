@@ -80,6 +80,21 @@ Result<void> replaceData(RunConfig &run, const Arguments &args) {
   return {};
 }
 
+/// Plans the memory of the whole run and checks its limits.
+Result<void> checkRunMemory(Session &session, const Payload &payload, const DataMemory &data) {
+  const int threads = session.pool->threads();
+  session.memory = planMemory({session.plan, session.run, threads, imageHere(payload), data});
+  if (std::optional<Error> tooMuch =
+          checkLimit(session.memory, session.run.memory, "target.memory", threads))
+    return *tooMuch;
+  if (session.plan.onGpu()) // what a GPU has is looked at where it is opened
+    return {};
+  const Limit<uint64_t> most = machineMemory().mostBy();
+  if (std::optional<Error> tooMuch = checkLimit(session.memory, most.value, most.by, threads))
+    return *tooMuch;
+  return {};
+}
+
 /// Reads the data, plans the memory of the whole run with it and checks the limit.
 Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus,
                         const std::function<void(const std::string &)> &tell) {
@@ -91,18 +106,7 @@ Result<void> prepareRun(Session &session, const Payload &payload, Corpus &corpus
     tell(note);
   for (const std::string &warning : corpus.warnings)
     tell("warning: " + warning);
-  session.memory = planMemory(
-      {session.plan, session.run, session.pool->threads(), imageHere(payload), dataMemory(corpus)});
-  const int threads = session.pool->threads();
-  if (std::optional<Error> tooMuch =
-          checkLimit(session.memory, session.run.memory, "target.memory", threads))
-    return *tooMuch;
-  if (session.plan.onGpu()) // what a GPU has is looked at where it is opened
-    return {};
-  const Limit<uint64_t> most = machineMemory().mostBy();
-  if (std::optional<Error> tooMuch = checkLimit(session.memory, most.value, most.by, threads))
-    return *tooMuch;
-  return {};
+  return checkRunMemory(session, payload, dataMemory(corpus));
 }
 
 int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
@@ -145,38 +149,38 @@ int runEval(Session &session, const Corpus &corpus, const Arguments &args) {
   return printed();
 }
 
-int runGenerate(Session &session, const Arguments &args) {
-  Result<Tokenizer> tokenizer = loadTokenizer(session.modelPath);
-  if (!tokenizer)
-    return fail(tokenizer.error());
+int runGenerate(Session &session, const Tokenizer &tokenizer, const Arguments &args) {
   Json list = Json::array();
-  for (const std::string &prompt : args.prompts) {
-    Result<Generated> made =
-        generate(session, *tokenizer, {prompt, args.maxNewTokens, args.sampler},
-                 [&](const std::string &text) {
-                   if (!args.json) {
-                     std::fwrite(text.data(), 1, text.size(), stdout);
-                     std::fflush(stdout);
-                   }
-                 });
-    if (!made)
-      return fail(made.error());
-    if (args.json)
-      list.push_back({{"prompt", prompt},
-                      {"text", made->text},
-                      {"prompt_ids", made->promptIds},
-                      {"ids", made->ids},
-                      {"finish_reason", made->finish}});
-    else
-      print("\n");
-    std::fflush(stdout); // before words on stderr
-    if (made->finish == "context" && !args.quiet)
-      say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
-                      "compile with a greater one for more",
-                      session.plan.maxLength));
-    if (int signal = stopSignal())
-      return 128 + signal;
-  }
+  size_t ended = 0;
+  const GenerateListener listener = {
+      [&](const std::string &text) {
+        if (args.json)
+          return;
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        std::fflush(stdout);
+      },
+      [&](const Generated &made) {
+        if (args.json)
+          list.push_back({{"prompt", args.prompts[ended]},
+                          {"text", made.text},
+                          {"prompt_ids", made.promptIds},
+                          {"ids", made.ids},
+                          {"finish_reason", made.finish}});
+        else
+          print("\n");
+        ++ended;
+        std::fflush(stdout); // before words on stderr
+        if (made.finish == "context" && !args.quiet)
+          say(fmt::format("warning: the text ends at the program's train.max_length of {} tokens; "
+                          "compile with a greater one for more",
+                          session.plan.maxLength));
+      }};
+  Result<void> done = generate(session, tokenizer, args.prompts,
+                               {args.maxNewTokens, args.stops, args.sampler}, listener);
+  if (!done)
+    return fail(done.error());
+  if (int signal = stopSignal())
+    return 128 + signal;
   if (args.json)
     print("{}\n", list.dump(1, ' ', false, Json::error_handler_t::replace));
   return printed();
@@ -264,10 +268,19 @@ int run(int argc, const char *const *argv) {
   auto tell = [&](const std::string &line) { progress.say(line); };
   Corpus corpus;
   SessionOptions sessionOptions{args.model, args.threads};
-  if (args.mode != Mode::Generate)
-    sessionOptions.prepare = [&](Session &session) {
+  std::optional<Tokenizer> tokenizer;
+  sessionOptions.prepare = [&](Session &session) -> Result<void> {
+    if (args.mode != Mode::Generate && session.plan.isText)
+      return Error{"this program makes text alone: add --generate", Exit::Usage};
+    if (args.mode != Mode::Generate)
       return prepareRun(session, *payload, corpus, tell);
-    };
+    const uint64_t before = heapInUse();
+    LORAC_TRY_ASSIGN(tokenizer, loadTokenizer(session.modelPath));
+    trimHeap();
+    DataMemory data;
+    data.tokenizerBytes = heapInUse() - std::min(before, heapInUse());
+    return session.plan.isText ? checkRunMemory(session, *payload, data) : Result<void>();
+  };
   auto opened = Session::open(*payload, *config, sessionOptions, tell);
   if (!opened)
     return fail(opened.error());
@@ -286,7 +299,7 @@ int run(int argc, const char *const *argv) {
       return fail(loaded.error());
   if (args.mode == Mode::Generate) {
     stopWhenAsked();
-    return runGenerate(session, args);
+    return runGenerate(session, *tokenizer, args);
   }
 
   stopWhenAsked();

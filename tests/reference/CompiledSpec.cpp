@@ -54,13 +54,12 @@ void CompiledSpec::open(const std::string &name, const std::string &toml) {
   options.spec.path = spec;
   options.out = root / "generated";
   tools::Project project;
-  std::string folder;
-  std::map<std::string, std::string> files;
-  if (tools::compileToFolder(options, project, folder, files) != Exit::Done) {
+  tools::ProgramFolder folder;
+  if (tools::compileToFolder(options, project, folder) != Exit::Done) {
     ADD_FAILURE() << "does not compile: " << toml;
     return;
   }
-  auto payload = train::Payload::read(folder + "/train");
+  auto payload = train::Payload::read(folder.program());
   ASSERT_TRUE(payload) << payload.error().message;
   auto run = train::parseRunConfig(payload->file("run.json"));
   ASSERT_TRUE(run) << run.error().message;

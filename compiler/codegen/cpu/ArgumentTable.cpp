@@ -25,6 +25,10 @@ const Entry table[] = {
      "rows:ldq:heads*head_dim rows:ldk:kv_heads*head_dim rows:ldv:kv_heads*head_dim starts:1:1 "
      "rows:ldo:heads*head_dim rows:ldl:heads rows:lddo:heads*head_dim rows:lddq:heads*head_dim "
      "rows:lddk:kv_heads*head_dim rows:lddv:kv_heads*head_dim"},
+    {"cache_rows", "rows:ldk:kv_heads*head_dim rows:ldv:kv_heads*head_dim starts:1:1 rows:1:1 "
+                   "cached:kv_heads*head_dim:kv_heads*head_dim cached:ldc:ldc"},
+    {"cached_attention", "rows:ldq:heads*head_dim cached:kv_heads*head_dim:kv_heads*head_dim "
+                         "cached:ldc:ldc starts:1:1 rows:1:1 rows:ldo:heads*head_dim"},
     {"rms_norm_forward", "rows:ldx:heads*n W rows:ldy:heads*n"},
     {"rms_norm_backward", "rows:ldx:heads*n W rows:lddy:heads*n rows:lddx:heads*n"},
     {"rope", "rows:ldx:heads*head_dim rows:1:1 all:head_dim:head_dim rows:ldy:heads*head_dim"},

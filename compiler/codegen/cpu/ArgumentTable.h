@@ -11,8 +11,8 @@ namespace lorac::cpu {
 
 /// A weight (all its parts), or `outer` rows that begin `stride` elements after each other and of
 /// which `columns` are used. Sizes are numbers, `rows`, `all` that the buffer has,
-/// `starts` (samples and one more), params of the kernel or products of two; `n^` is n rounded up
-/// to a panel.
+/// `starts` (samples and one more), `cached` (positions of all sequences in the cache), params of
+/// the kernel or products of two; `n^` is n rounded up to a panel.
 struct ArgumentText {
   bool isWeight = false;
   std::string outer, stride, columns;

@@ -92,8 +92,10 @@ LogicalResult BufferPlacement::bindArguments() {
             "has more arguments of i32 than ids, positions, segments, labels; "
             "their names are missing");
       bool starts = name == "segments";
-      buffers[argument] = place(BufferRole::IO, starts ? "segment_starts" : name,
-                                MemRefType::get({maxTokens + (starts ? 1 : 0)}, b.getI32Type()));
+      const int64_t segments = target.sequences ? target.sequences : maxTokens;
+      buffers[argument] =
+          place(BufferRole::IO, starts ? "segment_starts" : name,
+                MemRefType::get({starts ? segments + 1 : maxTokens}, b.getI32Type()));
     } else {
       buffers[argument] =
           place(BufferRole::IO, isHead ? "head_in" : "hidden",

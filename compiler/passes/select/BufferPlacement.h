@@ -19,6 +19,7 @@ struct TargetChoices {
   /// Kernels know their buffers' element types; attention's backward is three launches.
   bool isCuda = false;
   bool rankPerKernel = false; ///< a kernel is made for one rank
+  int64_t sequences = 0;      ///< of a program for text; 0: it is none
 };
 
 /// Base of `Selector`: it says which op is selected (`now`), and enters what a value became

@@ -87,15 +87,18 @@ Selector::Product Selector::productOf(AdaptedLinearOp op) {
     operands.append({in(op.getT()), in(op.getB())});
   if (op.getResidual())
     operands.push_back(in(op.getResidual()));
-  return {
-      {"linear_forward", linearParams(op.getWeight(), op.getT(),
-                                      {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
-                                       number("scale", op.getScale().convertToDouble()),
-                                       integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
-                                       flag("residual", bool(op.getResidual()))})},
-      operands,
-      2 * tokens() * shape[0] * (shape[1] + rank),
-      rankScalars(op.getT())};
+  SmallVector<NamedAttribute> params =
+      linearParams(op.getWeight(), op.getT(),
+                   {integer("ldx", ld(op.getX())), integer("ldy", ld(op.getY())),
+                    number("scale", op.getScale().convertToDouble()),
+                    integer("ldr", op.getResidual() ? ld(op.getResidual()) : 0),
+                    flag("residual", bool(op.getResidual()))});
+  if (target.sequences && !target.isCuda)
+    params.push_back(flag("one_row", true));
+  return {{"linear_forward", params},
+          operands,
+          2 * tokens() * shape[0] * (shape[1] + rank),
+          rankScalars(op.getT())};
 }
 
 Selector::Product Selector::productOf(AdaptedLinearBackwardOp op) {

@@ -35,13 +35,14 @@ LogicalResult Selector::select(Operation *op) {
     if (!cast<RankedTensorType>(map.getOutputs().front().getType()).isDynamicDim(0))
       return map.emitOpError("has no kernel: its results are no rows of tokens");
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
-      .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp, MapOp,
-            SumRowsOp, DropoutOp, MatmulOp, OrthogonalTermOp, WeightNormOp, AdaptedLinearOp,
-            AdaptedLinearBackwardOp, CrossEntropyOp, CrossEntropyBackwardOp, GradientOp, FusedOp,
-            UseOp, ViewOp, ColumnsOp, ConcatOp>([&](auto typed) {
-        selectOp(typed);
-        return success();
-      })
+      .Case<EmbedOp, RmsNormOp, RmsNormBackwardOp, RopeOp, AttentionOp, AttentionBackwardOp,
+            CachedAttentionOp, MapOp, SumRowsOp, DropoutOp, MatmulOp, OrthogonalTermOp,
+            WeightNormOp, AdaptedLinearOp, AdaptedLinearBackwardOp, CrossEntropyOp,
+            CrossEntropyBackwardOp, GradientOp, FusedOp, UseOp, ViewOp, ColumnsOp, ConcatOp>(
+          [&](auto typed) {
+            selectOp(typed);
+            return success();
+          })
       .Case([&](SetOp set) { return checkSet(set); })
       .Case([](ReturnOp) { return success(); })
       .Default([](Operation *other) {

@@ -6,6 +6,13 @@
 
 namespace lorac::lora {
 
+/// The places of one attention in the cache: positions of a sequence, in whole panels, and floats
+/// of all keys and of all values.
+struct CachePlan {
+  CachePlan(CachedAttentionOp op, int64_t sequences, int64_t length);
+  int64_t positions, valueColumns, keys, values;
+};
+
 /// `kernels` are those of the module, in which every function's are declared. Its select() takes
 /// one op; what ops have become is in BufferPlacement::buffers.
 class Selector : BufferPlacement {
@@ -19,7 +26,7 @@ public:
 
 private:
   KernelTable &kernels;
-  int64_t maxLength, terms = 0;
+  int64_t maxLength, terms = 0, cached = 0; // floats of the cache that have been given out
   mlir::SymbolTableCollection symbols;
 
   mlir::LogicalResult select(mlir::Operation *op);
@@ -52,9 +59,12 @@ private:
   mlir::Value ropeTable(RopeOp op);
   void selectOp(RopeOp op);
   template <typename Op>
+  void addMasks(Op op, llvm::SmallVectorImpl<mlir::NamedAttribute> &params);
+  template <typename Op>
   llvm::SmallVector<mlir::NamedAttribute> attentionParams(Op op);
   void selectOp(AttentionOp op);
   void selectOp(AttentionBackwardOp op);
+  void selectOp(CachedAttentionOp op);
   mlir::Value segments(mlir::Value starts);
   mlir::Value positions();
   void selectAttentionBackwardCuda(AttentionBackwardOp op,

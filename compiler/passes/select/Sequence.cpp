@@ -73,6 +73,15 @@ void Selector::selectOp(RopeOp op) {
   buffers[op.getY()] = y;
 }
 
+// A window that no sample leaves is none.
+template <typename Op>
+void Selector::addMasks(Op op, SmallVectorImpl<NamedAttribute> &params) {
+  if (op.getWindow() && int64_t(*op.getWindow()) < maxLength)
+    params.push_back(integer("window", *op.getWindow()));
+  if (op.getSoftcap())
+    params.push_back(number("softcap", op.getSoftcap()->convertToDouble()));
+}
+
 template <typename Op>
 SmallVector<NamedAttribute> Selector::attentionParams(Op op) {
   Value q = op.getQ(), k = op.getK();
@@ -88,11 +97,7 @@ SmallVector<NamedAttribute> Selector::attentionParams(Op op) {
                                      integer("ldl", leadingDimension(heads)),
                                      number("scale", op.getScale().convertToDouble()),
                                      integer("max_segment", maxLength)};
-  // A window that no sample leaves is none.
-  if (op.getWindow() && int64_t(*op.getWindow()) < maxLength)
-    params.push_back(integer("window", *op.getWindow()));
-  if (op.getSoftcap())
-    params.push_back(number("softcap", op.getSoftcap()->convertToDouble()));
+  addMasks(op, params);
   return params;
 }
 
@@ -119,6 +124,51 @@ void Selector::selectOp(AttentionBackwardOp op) {
           in(op.getLse()), in(op.getDout()), dq, dk, dv},
          5 * tokens() * maxLength * cols(op.getO()));
   buffers[op.getDq()] = dq, buffers[op.getDk()] = dk, buffers[op.getDv()] = dv;
+}
+
+CachePlan::CachePlan(CachedAttentionOp op, int64_t sequences, int64_t length) {
+  auto type = cast<RankedTensorType>(op.getK().getType());
+  const int64_t heads = type.getDimSize(1), dim = type.getDimSize(2);
+  positions = llvm::alignTo(length, 16); // a panel of keys
+  valueColumns = heads * llvm::alignTo(dim, 8);
+  keys = sequences * positions * heads * dim;
+  values = sequences * positions * valueColumns;
+}
+
+// The new rows' keys and values first, then their queries.
+void Selector::selectOp(CachedAttentionOp op) {
+  const CachePlan plan(op, target.sequences, maxLength);
+  auto region = program->getParentOfType<ModuleOp>().lookupSymbol<RegionOp>("kv_cache");
+  auto part = [&](int64_t floats) -> Value {
+    Value whole = place(BufferRole::Region, region.getSymName(),
+                        MemRefType::get({int64_t(region.getCount())}, b.getF32Type()));
+    Value memory = SliceOp::create(b, op.getLoc(), MemRefType::get({floats}, b.getF32Type()), whole,
+                                   4 * cached);
+    cached += floats;
+    return memory;
+  };
+  Value keys = part(plan.keys), values = part(plan.values);
+  Value o = fresh(op.getO(), op.getLoc(), "attention");
+  auto kType = cast<RankedTensorType>(op.getK().getType());
+  const SmallVector<NamedAttribute> ofCache{
+      integer("kv_heads", kType.getDimSize(1)), integer("head_dim", kType.getDimSize(2)),
+      integer("ldc", plan.valueColumns),
+      b.getNamedAttr("scalars", b.getStrArrayAttr({"positions"}))};
+  const DenseI64ArrayAttr scalars = b.getDenseI64ArrayAttr({plan.positions});
+  SmallVector<NamedAttribute> ofRows(ofCache);
+  ofRows.append({integer("ldk", ld(op.getK())), integer("ldv", ld(op.getV()))});
+  launch(op.getLoc(), {"cache_rows", ofRows},
+         {in(op.getK()), in(op.getV()), in(op.getSegments()), in(op.getPositions()), keys, values},
+         0, scalars);
+  SmallVector<NamedAttribute> ofQueries(ofCache);
+  ofQueries.append({integer("heads", cast<RankedTensorType>(op.getQ().getType()).getDimSize(1)),
+                    integer("ldq", ld(op.getQ())), integer("ldo", ld(op.getO())),
+                    number("scale", op.getScale().convertToDouble())});
+  addMasks(op, ofQueries);
+  launch(op.getLoc(), {"cached_attention", ofQueries},
+         {in(op.getQ()), keys, values, in(op.getSegments()), in(op.getPositions()), o},
+         2 * tokens() * maxLength * cols(op.getO()), scalars);
+  buffers[op.getO()] = o;
 }
 
 // Where samples lie: the CPU's tiles are samples, a GPU's are rows that ask for the ends of

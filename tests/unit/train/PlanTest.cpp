@@ -165,7 +165,7 @@ TEST(Plan, RefusesMisfits) {
        R"(["w", 257], [4, 1, 4, 4], [4, "rows", 16, 4])",
        "has args[1] of 256 bytes, its kernel 'fake_embed' takes 257"},
       {R"([4, "rows", 16, 4]], "scalars": [])", R"([4, "s0", 16, 4]], "scalars": [])",
-       "is 's0', neither a number, rows, starts nor a scalar of the kernel"},
+       "is 's0', neither a number, rows, starts, cached nor a scalar of the kernel"},
       {R"([4, "rows", 16, 4]], "scalars": [])", R"([4, "rows", 1099511627776, 4]], "scalars": [])",
        "goes beyond the arena"},
       {R"("bytes": 256})", R"("bytes": 192})", "has 192 bytes as 'panels', its shape has 256"},

@@ -15,7 +15,7 @@ constexpr int64_t scoreColumns = 64;
 struct AttentionSizes {
   int64_t heads, kvHeads, dim;
   int64_t paddedDim; ///< of rows in scratch
-  int64_t panels;    ///< panels of 16 keys that hold the longest segment
+  int64_t panels;    ///< panels of 16 keys that hold the longest segment (not over a cache)
   int64_t longest;   ///< the longest segment, in whole blocks
   double scale;
   int64_t window; ///< keys that a query sees, its own among them; 0: all before
@@ -43,10 +43,34 @@ private:
   int64_t bytes = 0;
 };
 
+/// Keys in panels of 16 positions, `[panel][dim][16]`: those of one head are `stride` panels apart,
+/// its first is `first` (null: 0).
+struct KeyPanels {
+  mlir::Value memory;
+  mlir::Value first = {};
+  int64_t stride = 1;
+  mlir::Value panelOf(KernelBuilder &k, mlir::Value position) const;
+};
+
 /// One segment and one of `count` heads: tile = segment·count + head.
 struct SegmentTile {
-  mlir::Value start, length, head;
+  mlir::Value segment, start, length, head;
   SegmentTile(KernelBuilder &k, mlir::Value tile, mlir::Value starts, int64_t count);
+};
+
+/// One key head of one sequence in the cache of an attention (docs/plan.md, "The cache").
+struct CachedHead {
+  KeyPanels keys;
+  Submatrix values;
+  mlir::Value past; ///< position of the segment's first row
+
+  /// Buffers `keys` and `keys` + 1 of the kernel are the cache, buffer `positions` says where rows
+  /// stand. `segment` has at least one row; its heads are `group` to a key head.
+  CachedHead(KernelBuilder &k, const SegmentTile &segment, unsigned keys, unsigned positions,
+             mlir::DictionaryAttr params, int64_t group);
+  /// The two buffers.
+  static mlir::SmallVector<mlir::MemRefType> types(mlir::MLIRContext *context,
+                                                   mlir::DictionaryAttr params);
 };
 
 /// Where a block of queries meets a block of keys, as positions in the segment.
@@ -69,11 +93,11 @@ int64_t mostKeys(mlir::DictionaryAttr params, int64_t rows);
 
 /// scores[m, n] = Σ a[m, c]·packed[key + n][c] for pairs at or below the diagonal and some above
 /// it; `a` holds the queries. `columns` are summed. Everything else in `scores` keeps what it held.
-void blockScores(KernelBuilder &k, const BlockPair &pair, mlir::Value a, mlir::Value packed,
+void blockScores(KernelBuilder &k, const BlockPair &pair, mlir::Value a, const KeyPanels &packed,
                  int64_t columns, mlir::Value scores);
 
 /// For each tile of rows: target[m] += Σ_{keys seen} weights[m, n]·keyRows[key + n].
-void weighKeys(KernelBuilder &k, const BlockPair &pair, mlir::Value weights, mlir::Value keyRows,
-               int64_t columns, mlir::Value target);
+void weighKeys(KernelBuilder &k, const BlockPair &pair, mlir::Value weights,
+               const Submatrix &keyRows, int64_t columns, mlir::Value target);
 
 } // namespace lorac::cpu

@@ -97,15 +97,15 @@ private:
     k.forLoop(first, k.add(query, pair.queries), blockRows, [&](Value key) {
       pair.key = key;
       pair.keys = k.min(k.sub(k.add(query, pair.queries), key), k.index(blockRows));
-      blockScores(k, pair, queries, packedKeys, sizes.dim, weights);
-      blockScores(k, pair, dOutput, packedValues, sizes.dim, dScores);
+      blockScores(k, pair, queries, {packedKeys}, sizes.dim, weights);
+      blockScores(k, pair, dOutput, {packedValues}, sizes.dim, dScores);
       k.forLoop(zero, pair.queries, 1, [&](Value r) {
         Value lse = k.load(k.buffer(Lse), {k.add(row, r), head});
         weightsAndGradients(pair, r, k.broadcast(k.negf(lse)), k.broadcast(k.load(deltas, r)));
       });
       weighQueries(pair, weights, dOutput, dValues);
       weighQueries(pair, dScores, queries, dKeys);
-      weighKeys(k, pair, dScores, keys, sizes.paddedDim, dQueries);
+      weighKeys(k, pair, dScores, top(keys), sizes.paddedDim, dQueries);
     });
     copyRows(k, top(dQueries), {k.buffer(DQ), row, column}, pair.queries, sizes.dim, sizes.dim);
   }

@@ -1,9 +1,11 @@
 // y = [res +] x·Wᵀ + scale·t·bᵀ: panels of W are decoded to scratch, the low-rank update rides
-// along as extra steps.
+// along as extra steps. With `one_row` a launch over one row multiplies panels as it decodes them.
 
 #include "compiler/codegen/cpu/Families.h"
 #include "compiler/codegen/cpu/PanelDecoder.h"
 #include "compiler/codegen/cpu/PanelGemm.h"
+
+#include <numeric>
 
 using namespace mlir;
 using namespace lorac;
@@ -28,6 +30,54 @@ struct ForwardTiling {
     bytes = copy + blocks.copyOfA(lda) * 4;
   }
 };
+
+// Each packed weight is read once and nothing of it is stored. Every element is the chain that a
+// tile makes of it.
+void buildOneRow(KernelBuilder &k, PanelGemm &gemm, PanelDecoder &decoder, int64_t panels) {
+  const int64_t depth = gemm.steps, block = gemm.blocks.depth,
+                vectors = gemm.tile.vectors; // of a panel
+  // Columns that share their scales, a whole number of turns of the loop over them.
+  const int64_t turns = std::gcd(decoder.groupSize(), depth);
+  Value zero = k.index(0);
+  Value first = k.mul(k.begin(), gemm.blocks.panelsOfTile);
+  Value last = k.min(k.mul(k.end(), gemm.blocks.panelsOfTile), k.index(panels));
+  k.forLoop(first, last, 1, [&](Value panel) {
+    auto at = [&](const Matrix &matrix, int64_t v) {
+      return k.at(matrix, zero, k.add(k.mul(panel, panelRows), v * k.lanes()));
+    };
+    if (gemm.extraSteps)
+      gemm.packExtra(panel, k.add(panel, 1));
+    TileValues y;
+    for (int64_t v = 0; v < vectors; ++v)
+      y.push_back(gemm.start.memory ? k.vload(gemm.start.memory, at(gemm.start, v))
+                                    : k.splatF32(0));
+    y = k.forLoop(zero, k.index(depth), block, y, [&](Value from, ValueRange ofBlock) {
+      Value to = k.min(k.add(from, block), k.index(depth));
+      decoder.loadScales(panel, from, to);
+      return k.forLoop(from, to, decoder.groupSize(), ofBlock, [&](Value group, ValueRange sums) {
+        PanelDecoder::Scales scales =
+            decoder.scales(k.div(k.sub(group, from), decoder.groupSize()));
+        KernelBuilder::Values column;
+        return accumulate(
+            k, 1, vectors, group, k.min(k.add(group, decoder.groupSize()), to), turns,
+            TileValues(sums),
+            [&](int64_t, Value s) { return k.load(gemm.a.memory, k.at(gemm.a, zero, s)); },
+            [&](int64_t v, Value s) {
+              if (v == 0)
+                column = decoder.decode(panel, s, scales);
+              return column[v];
+            });
+      });
+    });
+    if (gemm.extraSteps)
+      y = accumulate(
+          k, 1, vectors, zero, gemm.extraSteps, 0, y,
+          [&](int64_t, Value s) { return k.load(gemm.extraA.memory, k.at(gemm.extraA, zero, s)); },
+          [&](int64_t v, Value s) { return gemm.extraAt(panel, panel, s, v); });
+    for (int64_t v = 0; v < vectors; ++v)
+      k.vstore(y[v], gemm.c.memory, at(gemm.c, v));
+  });
+}
 
 FailureOr<KernelShape> describe(Location loc, DictionaryAttr params, const CpuTarget &) {
   FailureOr<WeightFormat> format = parseFormat(loc, stringParam(params, "format"));
@@ -118,7 +168,14 @@ LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuTarget &
     };
     gemm.extraFrom(k, steps, k.matrix(low, "ldt"), panels);
   }
-  gemm.buildTiles(k, ceilDiv(n, panelRows));
+  const int64_t panels = ceilDiv(n, panelRows);
+  if (!kernel.hasParam("one_row")) {
+    gemm.buildTiles(k, panels);
+    return success();
+  }
+  Value isOne = k.equal(k.rows(), k.index(1));
+  k.ifThen(isOne, [&] { buildOneRow(k, gemm, decoder, panels); });
+  k.ifThen(k.less(k.index(1), k.rows()), [&] { gemm.buildTiles(k, panels); });
   return success();
 }
 
