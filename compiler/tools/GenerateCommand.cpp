@@ -29,7 +29,7 @@ static Action add(CLI::App &app) { return addRun(app, "--generate", flags, "--pr
 
 const Command commandGenerate = {
     "generate", "text from the model, with or without an adapter",
-    R"(| `generate SPEC [--adapter DIR] --prompt TEXT` | greedy, or sampled with `--temperature`, `--top-k`, `--top-p`, `--min-p`, `--repetition-penalty`, `--seed`; up to a `--stop` string; `--batch` prompts at once |)",
+    R"(| `generate SPEC [--adapter DIR] --prompt TEXT` | greedy, or sampled with `--temperature`, `--top-k`, `--top-p`, `--min-p`, `--repetition-penalty`, `--seed`; up to a `--stop` string; `--batch` prompts at once (below) |)",
     add};
 
 } // namespace lorac::tools

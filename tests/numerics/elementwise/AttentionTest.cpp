@@ -158,6 +158,87 @@ TEST_P(AttentionKernel, NaNIsNotHidden) {
     }
 }
 
+/// New rows of each sequence in one run; what all runs together give stands where the whole has it.
+struct CachedRun {
+  CachedRun(const Problem &whole, const Case &c, int64_t positions)
+      : whole(whole), positions(positions), past(c.lengths.size()),
+        keys(std::vector<float>(c.lengths.size() * positions * c.kvHeads * c.dim, NAN)),
+        values(std::vector<float>(c.lengths.size() * positions * valueColumns(c), NAN)),
+        o(whole.tokens, whole.o.n) {}
+
+  static int64_t valueColumns(const Case &c) { return c.kvHeads * ((c.dim + 7) / 8 * 8); }
+
+  void feed(const Kernel &cacheRows, const Kernel &attention, const std::vector<int64_t> &counts) {
+    std::vector<int32_t> starts{0}, at;
+    std::vector<int64_t> rows; // of the whole
+    for (size_t i = 0; i < counts.size(); ++i) {
+      for (int64_t n = 0; n < counts[i]; ++n, ++past[i]) {
+        rows.push_back(whole.shape.starts[i] + past[i]);
+        at.push_back(int32_t(past[i]));
+      }
+      starts.push_back(int32_t(rows.size()));
+    }
+    const auto count = int64_t(rows.size());
+    Padded q(count, whole.q.n), k(count, whole.k.n), v(count, whole.v.n), out(count, o.n);
+    for (auto [to, from] : {std::pair(&q, &whole.q), {&k, &whole.k}, {&v, &whole.v}})
+      for (int64_t m = 0; m < count; ++m)
+        std::copy_n(&from->at(rows[m], 0), from->n, &to->at(m, 0));
+    Array<int32_t> startsOf(starts), positionsOf(at);
+    LoracStep step{};
+    step.tokens = count, step.segments = counts.size();
+    cacheRows.runInPieces(
+        {k.data(), v.data(), startsOf.data(), positionsOf.data(), keys.data(), values.data()},
+        count, step);
+    attention.runInPieces(
+        {q.data(), keys.data(), values.data(), startsOf.data(), positionsOf.data(), out.data()},
+        count, step);
+    for (int64_t m = 0; m < count; ++m)
+      std::copy_n(&out.at(m, 0), o.n, &o.at(rows[m], 0));
+  }
+
+  const Problem &whole;
+  int64_t positions;
+  std::vector<int64_t> past;
+  Array<float> keys, values;
+  Padded o;
+};
+
+// However the rows of a sequence are cut, a cache gives the bits that the whole sequence has.
+TEST_P(AttentionKernel, CacheOfKeysAndValues) {
+  const std::vector<std::vector<int64_t>> runs = {{47, 0, 61}, {1, 1, 1}, {3, 0, 0},
+                                                  {48, 0, 1},  {1, 0, 0}, {0, 0, 35}};
+  for (const Case &c : {Case{9, 3, 64, {100, 1, 98}}, Case{4, 2, 12, {100, 1, 98}},
+                        Case{2, 1, 24, {100, 1, 98}}, Case{3, 3, 6, {100, 1, 98}}})
+    for (const char *mask : {"", ", window = 20 : i64", ", window = 48 : i64, softcap = 5.0 : f64",
+                             ", softcap = 2.0 : f64"}) {
+      Problem whole(c, 1.5, 6);
+      compile("attention_forward", whole.params() + mask)
+          .run(whole.forward(), whole.tokens, whole.step());
+      constexpr int64_t positions = 112;
+      std::string common;
+      llvm::raw_string_ostream(common) << llvm::formatv(
+          "kv_heads = {0} : i64, head_dim = {1} : i64, ldc = {2} : i64, positions = {3} : i64",
+          c.kvHeads, c.dim, CachedRun::valueColumns(c), positions);
+      std::string scale;
+      llvm::raw_string_ostream(scale) << llvm::format("%.17e", whole.shape.scale);
+      const Kernel rows =
+          compile("cache_rows",
+                  common + llvm::formatv(", ldk = {0} : i64, ldv = {0} : i64", whole.k.ld).str());
+      const Kernel attention = compile(
+          "cached_attention",
+          common +
+              llvm::formatv(
+                  ", heads = {0} : i64, ldq = {1} : i64, ldo = {1} : i64, scale = {2} : f64{3}",
+                  c.heads, whole.q.ld, scale, mask)
+                  .str());
+      CachedRun run(whole, c, positions);
+      for (const std::vector<int64_t> &counts : runs)
+        run.feed(rows, attention, counts);
+      EXPECT_EQ(run.past, c.lengths);
+      EXPECT_EQ(run.o.dense(), whole.o.dense()) << c << mask;
+    }
+}
+
 TEST_P(AttentionKernel, LargeScores) {
   for (float scale : {8.f, 60.f}) {
     Problem problem({4, 2, 64, {3, 130}}, scale, 4);

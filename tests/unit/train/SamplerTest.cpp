@@ -37,6 +37,24 @@ TEST(Sampler, TopKAndTopP) {
   EXPECT_EQ(histogram({1.0, 0, 1e-9, 7}).size(), 1u) << "at least one stays";
 }
 
+TEST(Sampler, MinP) {
+  // Parts of the likeliest's: exp(-2), 1, exp(-1), 1.
+  SamplerConfig config{1.0, 0, 1.0, 7};
+  config.minP = 0.3;
+  EXPECT_EQ(histogram(config).size(), 3u);
+  config.minP = 0.4;
+  EXPECT_EQ(histogram(config).size(), 2u);
+  config.topK = 1;
+  EXPECT_EQ(histogram(config).size(), 1u);
+}
+
+TEST(Sampler, RepetitionPenalty) {
+  std::vector<float> changed = {1, -2, 3, -4, 0};
+  const std::vector<int32_t> text = {1, 2, 1, 4};
+  penalizeRepeats(changed, text, 2);
+  EXPECT_EQ(changed, (std::vector<float>{1, -4, 1.5f, -4, 0}));
+}
+
 TEST(Sampler, IsAFunctionOfSeedAndIndex) {
   SamplerConfig config{1.0, 0, 1.0, 3};
   EXPECT_EQ(sampleToken(logits, 5, config, 9), sampleToken(logits, 5, config, 9));

@@ -27,8 +27,7 @@ static LogicalResult build(lora::KernelOp kernel, OpBuilder &builder, const CpuT
   const MemRefType integers = KernelBuilder::dense({manyRows}, IntegerType::get(context, 32));
   SmallVector<MemRefType> buffers{KernelBuilder::activation(context, kernel.intParam("ldq"))};
   llvm::append_range(buffers, CachedHead::types(context, params));
-  buffers.append(
-      {integers, integers, KernelBuilder::activation(context, kernel.intParam("ldo"))});
+  buffers.append({integers, integers, KernelBuilder::activation(context, kernel.intParam("ldo"))});
   enum { Q, Keys, Values, Starts, Positions, O };
   KernelBuilder k(kernel, builder, target, buffers);
   AttentionSizes sizes(params);

@@ -7,9 +7,9 @@ using namespace lorac::cpu;
 using Values = KernelBuilder::Values;
 
 ForwardTile::Scratch::Scratch(ScratchPlan &plan, const AttentionSizes &sizes)
-    : queries(plan.take(blockRows * sizes.paddedDim)),
-      scores(plan.take(blockRows * scoreColumns)), sums(plan.take(blockRows * sizes.paddedDim)),
-      maxima(plan.take(blockRows)), totals(plan.take(blockRows)), shrinks(plan.take(blockRows)) {}
+    : queries(plan.take(blockRows * sizes.paddedDim)), scores(plan.take(blockRows * scoreColumns)),
+      sums(plan.take(blockRows * sizes.paddedDim)), maxima(plan.take(blockRows)),
+      totals(plan.take(blockRows)), shrinks(plan.take(blockRows)) {}
 
 ForwardTile::ForwardTile(KernelBuilder &k, const AttentionSizes &sizes, const Scratch &at)
     : k(k), sizes(sizes) {
@@ -23,8 +23,7 @@ ForwardTile::ForwardTile(KernelBuilder &k, const AttentionSizes &sizes, const Sc
 
 void ForwardTile::emit(const HeadPlace &at) {
   place = at;
-  Value zero = k.index(0), past = place.past,
-        length = past ? k.add(past, place.rows) : place.rows;
+  Value zero = k.index(0), past = place.past, length = past ? k.add(past, place.rows) : place.rows;
   Value firstBlock = past ? k.mul(k.div(past, blockRows), blockRows) : zero;
   k.forLoop(firstBlock, length, blockRows, [&](Value block) {
     Value query = past ? k.max(block, past) : block;
@@ -60,7 +59,9 @@ void ForwardTile::beginBlock(const BlockPair &pair, Value row) {
 
 // A maximum of no key. Finite where a block may hold none that a row sees, for the difference of
 // two of them is taken.
-double ForwardTile::least() const { return sizes.window ? -1e30 : -std::numeric_limits<double>::infinity(); }
+double ForwardTile::least() const {
+  return sizes.window ? -1e30 : -std::numeric_limits<double>::infinity();
+}
 
 // Row r of the scores capped, and -infinity before its window.
 void ForwardTile::capAndBlank(const BlockPair &pair, Value r) {
@@ -69,8 +70,7 @@ void ForwardTile::capAndBlank(const BlockPair &pair, Value r) {
   k.forLoop(k.index(0), end, k.lanes(), [&](Value n) {
     Value score = k.vload(scores, {r, n});
     if (sizes.softcap > 0)
-      score =
-          k.mulf(k.vtanh(k.divf(score, k.splatF32(sizes.softcap))), k.splatF32(sizes.softcap));
+      score = k.mulf(k.vtanh(k.divf(score, k.splatF32(sizes.softcap))), k.splatF32(sizes.softcap));
     if (before)
       score = k.select(k.mask(k.sub(before, n)), none, score);
     k.vstore(score, scores, {r, n});
@@ -127,12 +127,11 @@ Value ForwardTile::maximum(const BlockPair &pair, Value r) {
 
 void ForwardTile::addExponentials(const BlockPair &pair, Value r) {
   Value largest = k.broadcast(k.load(maxima, r)), end = seenColumns(pair, r);
-  Value added =
-      k.forLoop(k.index(0), end, k.lanes(), k.splatF32(0), [&](Value n, ValueRange sum) {
-        Value weight = expOf(k, k.subf(k.vload(scores, {r, n}), largest), ExpRange::NotPositive);
-        k.vstore(weight, scores, {r, n});
-        return Values{k.addf(sum[0], weight)};
-      })[0];
+  Value added = k.forLoop(k.index(0), end, k.lanes(), k.splatF32(0), [&](Value n, ValueRange sum) {
+    Value weight = expOf(k, k.subf(k.vload(scores, {r, n}), largest), ExpRange::NotPositive);
+    k.vstore(weight, scores, {r, n});
+    return Values{k.addf(sum[0], weight)};
+  })[0];
   k.store(k.addf(k.load(totals, r), k.reduceAdd(added)), totals, r);
 }
 
@@ -148,7 +147,6 @@ void ForwardTile::endBlock(const BlockPair &pair, Value row) {
     return;
   k.forLoop(zero, pair.queries, 1, [&](Value r) {
     Value lse = k.addf(k.load(maxima, r), logOf(k, k.load(totals, r)));
-    k.store(lse, place.lse.memory,
-            {k.add(k.add(place.lse.row, row), r), place.lse.column});
+    k.store(lse, place.lse.memory, {k.add(k.add(place.lse.row, row), r), place.lse.column});
   });
 }
