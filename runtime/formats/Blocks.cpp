@@ -41,7 +41,7 @@ void readQ8_0(const uint8_t *block, uint8_t *codes, float *scales, float *) {
   memcpy(codes, block + 2, 32);
 }
 
-// d; nibbles.
+// d; nibbles. So is IQ4_NL.
 void readQ4_0(const uint8_t *block, uint8_t *codes, float *scales, float *) {
   scales[0] = half(block);
   loadNibbles(block + 2, 16, codes);
@@ -188,7 +188,7 @@ constexpr struct {
     {17, {"IQ2_XS", 256, 74}},
     {18, {"IQ3_XXS", 256, 98}},
     {19, {"IQ1_S", 256, 50}},
-    {20, {"IQ4_NL", 32, 18}},
+    {20, {"IQ4_NL", 32, 18, WeightFormat::codes(FourBit::Iq4nl, 32), readQ4_0}},
     {21, {"IQ3_S", 256, 110}},
     {22, {"IQ2_S", 256, 82}},
     {23, {"IQ4_XS", 256, 136}},

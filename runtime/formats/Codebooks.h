@@ -29,12 +29,17 @@ inline constexpr float fp4Codes[16] = {
     0.0f,  0.0625f / 12,  8.0f / 12,  12.0f / 12,  4.0f / 12,  6.0f / 12,  2.0f / 12,  3.0f / 12,
     -0.0f, -0.0625f / 12, -8.0f / 12, -12.0f / 12, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12};
 
+/// ggml's IQ4_NL and IQ4_XS by code.
+inline constexpr float iq4nlCodes[16] = {-127.0f, -104.0f, -83.0f, -65.0f, -49.0f, -35.0f,
+                                         -22.0f,  -10.0f,  1.0f,   13.0f,  25.0f,  38.0f,
+                                         53.0f,   69.0f,   89.0f,  113.0f};
+
 /// Rows of the table below.
-enum class FourBit { Nf4, Fp4 };
+enum class FourBit { Nf4, Fp4, Iq4nl };
 inline constexpr struct {
   std::string_view name;
   const float (&values)[16];
   bool quantized; ///< weights can be quantized to it; others are as a file has them
-} codebooks[] = {{"nf4", nf4Codes, true}, {"fp4", fp4Codes, true}};
+} codebooks[] = {{"nf4", nf4Codes, true}, {"fp4", fp4Codes, true}, {"iq4nl", iq4nlCodes, false}};
 
 } // namespace lorac::formats

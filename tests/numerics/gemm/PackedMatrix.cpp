@@ -40,6 +40,9 @@ static const float nf4[16] = {-1.0f,
                               1.0f};
 static const float fp4[8] = {0.0f,      0.0625f / 12, 8.0f / 12, 12.0f / 12,
                              4.0f / 12, 6.0f / 12,    2.0f / 12, 3.0f / 12};
+// ggml's IQ4_NL.
+static const float iq4nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                1,    13,   25,  38,  53,  69,  89,  113};
 
 PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsigned seed)
     : n(n), k(k), values(n * k) {
@@ -71,7 +74,7 @@ PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsi
     return;
   }
 
-  bool bytes = name == "int8", flat = name == "nf4" || name == "fp4";
+  bool bytes = name == "int8", flat = name == "nf4" || name == "fp4" || name == "iq4nl";
   int64_t block = std::stoll(format.substr(format.find('<') + 1));
   auto *codes = static_cast<uint8_t *>(part(panels * k * (bytes ? 16 : 8)));
   std::vector<int> code(n * k);
@@ -132,7 +135,7 @@ PackedMatrix::PackedMatrix(const std::string &format, int64_t n, int64_t k, unsi
   }
   forEach([&](int64_t row, int64_t kk, float &value, int64_t) {
     int c = code[row * k + kk];
-    float unit = name == "nf4" ? nf4[c] : c < 8 ? fp4[c] : -fp4[c - 8];
+    float unit = name == "nf4" ? nf4[c] : name == "iq4nl" ? iq4nl[c] : c < 8 ? fp4[c] : -fp4[c - 8];
     value = unit * scale[(row * k + kk) / block];
   });
 }

@@ -100,9 +100,10 @@ TEST_P(WeightNorm, LengthsOfRows) {
 static std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char *cpu : {"x86-64-v3", "x86-64"})
-    for (const char *format : {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>",
-                               "int4<32, f16, min>", "int8<32, f16, min>", "int4<32, f32, min>",
-                               "int8<16, f32>", "nf4<64>", "nf4<64, dq256>", "fp4<32, dq256>"})
+    for (const char *format :
+         {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>", "int4<32, f16, min>",
+          "int8<32, f16, min>", "int4<32, f32, min>", "int8<16, f32>", "nf4<64>", "nf4<64, dq256>",
+          "fp4<32, dq256>", "iq4nl<32>"})
       all.push_back({cpu, format});
   return all;
 }

@@ -25,10 +25,11 @@ struct OneOpOfFormat : testing::TestWithParam<const char *> {
   std::string type(int n, int k) {
     return "!lora.weight<" + std::to_string(n) + "x" + std::to_string(k) + ", " + GetParam() + ">";
   }
-  // Columns that the format can have, about as many: blocks of integers are whole.
+  // Columns that the format can have, about as many: a file's blocks are whole.
   int columns(int k) {
     const std::string format = GetParam();
-    const int block = format.starts_with("int") ? std::stoi(format.substr(5)) : 1;
+    const bool isWhole = format.starts_with("int") || format.starts_with("iq4nl");
+    const int block = isWhole ? std::stoi(format.substr(format.find('<') + 1)) : 1;
     return (k + block - 1) / block * block;
   }
 };
@@ -37,7 +38,8 @@ INSTANTIATE_TEST_SUITE_P(, OneOpOfFormat,
                                          "fp4<32>", "fp4<128, dq256>", "int8<32, f16>",
                                          "int4<32, f16>", "int4<32, f16, min>",
                                          "int8<32, f16, min>", "int4<32, f32, min>",
-                                         "int8<32, f32, min>", "int8<16, f32>", "int4<64, f32>"));
+                                         "int8<32, f32, min>", "int8<16, f32>", "int4<64, f32>",
+                                         "iq4nl<32>"));
 
 TEST_P(OneOpOfFormat, AdaptedLinear) {
   const int columns = this->columns(44);
@@ -145,7 +147,8 @@ TEST(OneOp, Embed) {
                            {"int4<32, f32, min>", 96},
                            {"int8<16, f32>", 48},
                            {"int4<32, f16>", 96},
-                           {"nf4<64>", 37}}) {
+                           {"nf4<64>", 37},
+                           {"iq4nl<32>", 96}}) {
     std::string w = "!lora.weight<24x" + std::to_string(k) + ", " + format + ">";
     expectMatch(oneOp({}, "lora.frozen @w : " + w + "\n",
                       "%w = lora.use @w : " + w + "\n%y = lora.embed %ids, %w : (tensor<?xi32>, " +

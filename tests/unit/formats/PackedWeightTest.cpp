@@ -216,9 +216,9 @@ TEST(PackedWeight, refusesWhatItCannotHold) {
 }
 
 TEST(PackedWeight, formatStrings) {
-  for (const char *text :
-       {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>", "int4<32, f16, min>",
-        "int8<16, f32>", "int8<64, f32, min>", "vector", "nf4<64>", "nf4<64, dq256>", "fp4<4096>"})
+  for (const char *text : {"f32", "f16", "bf16", "int8<32, f16>", "int4<32, f16>",
+                           "int4<32, f16, min>", "int8<16, f32>", "int8<64, f32, min>", "vector",
+                           "nf4<64>", "nf4<64, dq256>", "fp4<4096>", "iq4nl<32>"})
     EXPECT_EQ(toString(*parseWeightFormat(text)), text);
   EXPECT_EQ(parseWeightFormat("nf4<64,dq256>"), parseWeightFormat("nf4<64, dq256>"));
   for (const char *text :
