@@ -228,6 +228,10 @@ private:
       diags.error(s.minLrRatio.range,
                   "'schedule.min_lr_ratio' says nothing to name = \"constant\", "
                   "whose rate does not fall: leave it out");
+    if (*s.name != ScheduleName::Cosine && s.cycles.given())
+      diags.error(s.cycles.range, "'schedule.cycles' says nothing to name = \"" +
+                                      std::string(toString(*s.name)) +
+                                      "\", which is no cosine: leave it out");
     bool isShort = t.steps.given() && !t.steps.refused && t.steps.value <= s.warmupSteps.value;
     if (!s.warmupSteps.given()) {
       if (*s.name == ScheduleName::Constant || s.warmupRatio.given() || isShort)

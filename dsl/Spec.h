@@ -409,6 +409,7 @@ struct ScheduleSpec {
   Field<int64_t> warmupSteps{10};
   Field<double> warmupRatio{0.0};
   Field<double> minLrRatio{0.0};
+  Field<double> cycles{0.5};
   SourceRange range;
 
   static void keys(auto &v, auto &t) {
@@ -429,6 +430,12 @@ struct ScheduleSpec {
        .written = *t.name != ScheduleName::Constant,
        .inJson =
            *t.minLrRatio != 0, // checkpoints of before this key are still those of the same run
+       .since = "0.2"});
+    v("cycles", t.cycles,
+      {.means = "how many waves of the cosine the steps after the warm-up take: 0.5 falls once",
+       .bounds = above(0),
+       .written = *t.name == ScheduleName::Cosine,
+       .inJson = *t.cycles != 0.5,
        .since = "0.2"});
   }
 };

@@ -99,6 +99,8 @@ static constexpr ForeignWord keys[] = {
     {"min_lr", "schedule.min_lr_ratio"},
     {"min_lr_rate", "schedule.min_lr_ratio"},
     {"cosine_min_lr_ratio", "schedule.min_lr_ratio"},
+    {"num_cycles", "schedule.cycles"},
+    {"lr_num_cycles", "schedule.cycles"},
     // data
     {"datasets", "[[data]]"},
     {"dataset", "[[data]]"},

@@ -65,6 +65,8 @@ std::string methodOf(const dsl::Spec &spec) {
 std::string scheduleOf(const dsl::Spec &spec) {
   const dsl::ScheduleSpec &schedule = spec.schedule;
   std::string text(toString(*schedule.name));
+  if (*schedule.cycles != 0.5)
+    text += fmt::format(" of {:g} cycles", *schedule.cycles);
   if (*schedule.minLrRatio > 0)
     text += fmt::format(" to {:g} of the rate", *schedule.minLrRatio);
   int64_t warmup = *schedule.warmupSteps;

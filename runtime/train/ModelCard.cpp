@@ -13,7 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string scheduleText(const ScheduleCurve &curve) {
-  const std::string name(toString(curve.kind));
+  std::string name(toString(curve.kind));
+  if (curve.cycles != 0.5)
+    name += fmt::format(" of {} cycles", curve.cycles);
   return curve.floor > 0 ? fmt::format("{} to {} of it", name, curve.floor) : name;
 }
 

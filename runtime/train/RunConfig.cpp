@@ -216,7 +216,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.maxGradNorm = *optimizer.maxGradNorm;
 
   const dsl::ScheduleSpec &schedule = spec.schedule;
-  run.schedule = {*schedule.name, *schedule.minLrRatio};
+  run.schedule = {*schedule.name, *schedule.minLrRatio, *schedule.cycles};
   run.warmupSteps = schedule.warmupRatio.given() ? 0 : *schedule.warmupSteps;
   run.warmupRatio = *schedule.warmupRatio;
 

@@ -13,7 +13,8 @@ double Schedule::factor(int64_t step) const {
   if (curve.kind == ScheduleName::Linear)
     factor = std::max(0.0, double(totalSteps - step) / rest);
   else if (curve.kind == ScheduleName::Cosine)
-    factor = std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * (double(step - warmupSteps) / rest))));
+    factor = std::max(
+        0.0, 0.5 * (1.0 + std::cos(M_PI * curve.cycles * 2 * (double(step - warmupSteps) / rest))));
   return curve.floor > 0 ? factor * (1 - curve.floor) + curve.floor : factor;
 }
 

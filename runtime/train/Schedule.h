@@ -9,11 +9,14 @@ namespace lorac::train {
 
 using dsl::ScheduleName;
 
-/// How the rate falls, and which part of it stays at the end (transformers' min_lr_rate).
+/// How the rate falls, which part of it stays at the end (transformers' min_lr_rate), and how many
+/// waves a cosine has (transformers' num_cycles).
 struct ScheduleCurve {
   ScheduleName kind;
   double floor;
-  ScheduleCurve(ScheduleName kind, double floor = 0) : kind(kind), floor(floor) {}
+  double cycles;
+  ScheduleCurve(ScheduleName kind, double floor = 0, double cycles = 0.5)
+      : kind(kind), floor(floor), cycles(cycles) {}
   bool operator==(const ScheduleCurve &) const = default;
 };
 

@@ -223,6 +223,16 @@ const Case cases[] = {
      "[schedule]\nname = 'cosine_with_min_lr'",
      {"8:8: error: 'schedule.name' must be one of constant, linear, cosine; got "
       "\"cosine_with_min_lr\"; did you mean 'min_lr_ratio = 0.1'?"}},
+    {"Cycles",
+     "[schedule]\ncycles = 0",
+     {"8:10: error: 'schedule.cycles' must be greater than 0, got 0"}},
+    {"CyclesOfLinear",
+     "[schedule]\nname = 'linear'\ncycles = 1.5",
+     {"9:10: error: 'schedule.cycles' says nothing to name = \"linear\", which is no cosine: leave "
+      "it out"}},
+    {"CyclesElsewhere",
+     "[schedule]\nnum_cycles = 1",
+     {"8:1: error: unknown key 'num_cycles' in [schedule]; did you mean 'cycles'?"}},
     {"StepsAndEpochs",
      "epochs = 2",
      {"7:10: error: 'steps' and 'epochs' are both given: keep one"}},

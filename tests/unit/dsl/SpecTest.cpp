@@ -246,6 +246,13 @@ TEST(SpecJson, MinLrRatio) {
   EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
 }
 
+TEST(SpecJson, Cycles) {
+  Spec spec = parsed(good("[schedule]\ncycles = 1.5\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(spec))["schedule"]["cycles"], 1.5);
+  EXPECT_EQ(*parsed(toToml(spec)).schedule.cycles, 1.5);
+  EXPECT_EQ(toJson(parsed(good("[schedule]\ncycles = 0.5\n"))), toJson(parsed(good())));
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

@@ -63,6 +63,30 @@ TEST(Schedule, AFloor) {
   EXPECT_TRUE(cosine.curve != ScheduleName::Constant);
 }
 
+// transformers' num_cycles: 0.5 (1 + cos(2 pi c p)), by Python's math at c = 1.5; and above a
+// floor.
+TEST(Schedule, Cycles) {
+  Schedule cosine{{ScheduleName::Cosine, 0, 1.5}, 2, 10}, above = cosine;
+  above.curve.floor = 0.1;
+  const double waves[] = {0.0,
+                          0.5,
+                          1.0,
+                          0.6913417161825449,
+                          0.14644660940672627,
+                          0.038060233744356575,
+                          0.4999999999999999,
+                          0.9619397662556433,
+                          0.8535533905932738,
+                          0.3086582838174551,
+                          0};
+  for (int step = 0; step <= 10; ++step) {
+    EXPECT_NEAR(cosine.factor(step), waves[step], 1e-15) << step;
+    EXPECT_NEAR(above.factor(step), step < 2 ? waves[step] : waves[step] * 0.9 + 0.1, 1e-15)
+        << step;
+  }
+  EXPECT_TRUE(cosine.curve != ScheduleName::Cosine);
+}
+
 TEST(Schedule, WarmupLongerThanTheRun) {
   Schedule schedule{ScheduleName::Linear, 10, 5};
   EXPECT_EQ(schedule.factor(4), 0.4);
