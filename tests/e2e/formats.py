@@ -77,6 +77,14 @@ same_labels(samples, "a.jsonl")
 must(any(length(index) > 1 for index in samples[0]["ids"][:-1]), "no token of several letters")
 must(sum(label >= 0 for label in samples[2]["labels"]) == 1, "of an empty answer eos alone is trained")
 
+# A question, a newline, an answer.
+for name in "qa.jsonl", "qa.json":
+    code, said = check(name, "question-answer")
+    must(code == 0, said)
+    rows = said["data"][0]["samples"]
+    must([[(segment["text"], segment["train"]) for segment in sample["segments"]] for sample in rows] == [[("1+1?\n", False), ("2", True)], [("é?\n", False), ("\nno", True)]], rows)
+    same_labels(rows, name)
+
 # Broken rows: file and line, the key and what is wrong.
 facts = {
     "missing_output.jsonl": ['"output"'],

@@ -31,6 +31,9 @@ TOML
 printf '{"prompt": "the ker", "completion": "nel"}\n{"prompt": "", "completion": "rows"}\n{"prompt": "é", "completion": ""}\n' >a.jsonl
 printf '{"prompt": "unseen unseen unseen unseen, ", "completion": "the rows are read"}\n' >>a.jsonl
 
+printf '{"question": "1+1?", "answer": "2", "source": 3}\n{"question": "é?", "answer": "\\nno"}\n' >qa.jsonl
+(echo '['; sed '1s/$/,/' qa.jsonl; echo ']') >qa.json
+
 expect 0 "$lorac" check s.toml --samples 4
 prints "a.jsonl, line 1: "
 prints "  | the ker"
@@ -74,6 +77,12 @@ expect 0 timeout 60 "$lorac" check s.toml --set data.path=long.jsonl --set train
 printf '{"prompt": "p", "completion": "c"}\n' >plain.jsonl
 expect 3 "$lorac" check s.toml --set data.path=plain.jsonl --set data.format=jsonl
 says 'plain.jsonl'"'"', line 1: needs an object with the string "text"; it has "prompt", "completion"; format = "prompt-completion" reads such rows'
+printf '{"question": "q", "answer": 7}\n' >number.jsonl
+expect 3 "$lorac" check s.toml --set data.path=number.jsonl --set data.format=question-answer
+says 'line 1: needs an object with the strings "question" and "answer"; its "answer" is number'
+printf '{"question": "q", "response": "a"}\n' >other.jsonl
+expect 3 "$lorac" check s.toml --set data.path=other.jsonl --set data.format=question-answer
+says 'it has no "answer" but "question", "response"'
 
 # Training goes on over a checkpoint; another answer is another data set.
 expect 0 "$lorac" train s.toml --generated gen --steps 1

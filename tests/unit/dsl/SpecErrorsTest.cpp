@@ -281,9 +281,11 @@ TEST(SpecErrorsData, Messages) {
   };
   EXPECT_THAT(data("path = 'd'\nformat = 'chat'\n"),
               ElementsAre("5:10: error: data.format = \"chat\" is known, not in this version"));
-  EXPECT_THAT(data("path = 'd'\nformat = 'alpaka'\n"),
-              ElementsAre("5:10: error: 'data.format' must be one of text, jsonl, tokens, "
-                          "prompt-completion, alpaca; got \"alpaka\"; did you mean 'alpaca'?"));
+  EXPECT_THAT(
+      data("path = 'd'\nformat = 'alpaka'\n"),
+      ElementsAre(
+          "5:10: error: 'data.format' must be one of text, jsonl, tokens, "
+          "prompt-completion, alpaca, question-answer; got \"alpaka\"; did you mean 'alpaca'?"));
   EXPECT_THAT(data("path = 'd'\nformat = 'alpaca'\n"), testing::IsEmpty());
   EXPECT_THAT(data("format = 'text'\n"),
               ElementsAre("3:1: error: [[data]] needs 'path': a file, a pattern or a list"));
