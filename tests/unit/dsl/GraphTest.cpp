@@ -3,6 +3,7 @@
 #include "SpecText.h"
 
 #include "dsl/Architecture.h"
+#include "dsl/Functions.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -343,6 +344,13 @@ TEST(FindArchitecture, ByNameByPathAndByType) {
                   "2:10: error: the model is of type 'gemma', which no architecture describes",
                   "--set model.architecture=lama: error: no architecture is named 'lama'; did you "
                   "mean 'llama'?"));
+}
+
+// A row of dsl/Functions.def that is a formula is what its name says.
+TEST(Functions, Softplus) {
+  for (double x : {-30.0, -2.5, -0.01, 0.0, 0.3, 4.0, 80.0})
+    EXPECT_NEAR(valueOf(*findFunction("softplus"), x), std::log1p(std::exp(x)), 1e-13 * (1 + x * x))
+        << x;
 }
 
 TEST(CheckModel, LengthWithinPositions) {
