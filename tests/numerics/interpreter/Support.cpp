@@ -2,11 +2,13 @@
 
 #include "tests/numerics/interpreter/Support.h"
 #include "compiler/dialect/LoraOps.h"
+#include "dsl/Functions.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
@@ -26,6 +28,50 @@ Program::Program(StringRef text) : context(dialects(), MLIRContext::Threading::D
   context.loadAllAvailableDialects();
   module = parseSourceString<ModuleOp>(text, &context);
   EXPECT_TRUE(module) << text.str();
+}
+
+static std::string write(const lorac::dsl::Expr &expr, const std::string &x, std::string &ops) {
+  using lorac::dsl::ExprKind;
+  auto line = [&](const std::string &op) {
+    const std::string name = "%f" + std::to_string(llvm::count(ops, '\n'));
+    ops += name + " = " + op + " : f32\n";
+    return name;
+  };
+  auto both = [&](const char *op) {
+    const std::string left = write(expr.args[0], x, ops), right = write(expr.args[1], x, ops);
+    return line("arith." + std::string(op) + " " + left + ", " + right);
+  };
+  switch (expr.kind) {
+  case ExprKind::Number:
+    return line(llvm::formatv("arith.constant {0:e17}", expr.number));
+  case ExprKind::Name:
+    return x;
+  case ExprKind::Call: {
+    const lorac::dsl::Function &function = *lorac::dsl::findFunction(expr.name);
+    const std::string argument = write(expr.args[0], x, ops);
+    return function.value ? line("math." + expr.name + " " + argument)
+                          : write(function.formula, argument, ops);
+  }
+  case ExprKind::Neg:
+    return line("arith.negf " + write(expr.args[0], x, ops));
+  case ExprKind::Add:
+    return both("addf");
+  case ExprKind::Sub:
+    return both("subf");
+  case ExprKind::Mul:
+    return both("mulf");
+  default:
+    return both("divf");
+  }
+}
+
+FunctionText lorac::test::functionText(const std::string &name, const std::string &x) {
+  lorac::dsl::Expr call, argument;
+  argument.kind = lorac::dsl::ExprKind::Name;
+  call.kind = lorac::dsl::ExprKind::Call, call.name = name, call.args = {argument};
+  FunctionText text;
+  text.result = write(call, x, text.ops);
+  return text;
 }
 
 HostTensor lorac::test::randomTensor(std::vector<int64_t> shape, unsigned seed, double scale) {

@@ -20,6 +20,12 @@ struct Program {
   }
 };
 
+/// A row of dsl/Functions.def over `x`, as ops: its own, or those of its formula.
+struct FunctionText {
+  std::string ops, result;
+};
+FunctionText functionText(const std::string &name, const std::string &x);
+
 /// Values spread evenly over (-scale, scale), the same for the same seed everywhere.
 reference::HostTensor randomTensor(std::vector<int64_t> shape, unsigned seed, double scale = 1);
 

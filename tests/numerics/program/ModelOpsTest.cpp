@@ -1,6 +1,8 @@
 // Ops of models against the interpreter, where models differ: windows and caps of attention, norms
 // of heads, frozen rows, elementwise functions.
 
+#include "dsl/Functions.h"
+#include "tests/numerics/interpreter/Support.h"
 #include "tests/numerics/program/OneOp.h"
 #include <gtest/gtest.h>
 
@@ -110,6 +112,25 @@ TEST(OneOp, Functions) {
     })",
                       "%y", rows(37)));
   }
+}
+
+// Each row that is a formula, and where exp overflows in float32.
+TEST(OneOp, Formulas) {
+  for (const std::string &name : lorac::dsl::functionNames())
+    for (const char *scale : {"2.5", "100.0"}) {
+      if (lorac::dsl::findFunction(name)->value)
+        continue;
+      SCOPED_TRACE(name + ", times " + scale);
+      const FunctionText text = functionText(name, "%wide");
+      expectMatch(oneOp({{"x", 37}}, "",
+                        std::string(R"(
+    %y = lora.map %x : (tensor<?x37xf32>) -> tensor<?x37xf32> {
+    ^bb0(%a: f32):
+      %scale = arith.constant )") +
+                            scale + " : f32\n%wide = arith.mulf %a, %scale : f32\n" + text.ops +
+                            "lora.yield " + text.result + " : f32\n}",
+                        "%y", rows(37)));
+    }
 }
 
 // A frozen row beside a tensor: a bias.
