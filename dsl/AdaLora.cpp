@@ -54,10 +54,12 @@ private:
     if (*a.useRslora)
       diags.error(a.useRslora.range, "'use_rslora' is for method = \"lora\": AdaLoRA's scale is "
                                      "lora_alpha / (init_r + 1e-5) to the end; leave it out");
-    if (*a.useDora)
-      diags.error(a.useDora.range,
-                  "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
-                  "and PEFT's files of it no place for them; leave it out");
+    for (const auto &[layout, field, means] : AdapterSpec::methodKeys)
+      if (*(a.*field))
+        diags.error((a.*field).range,
+                    "'" + std::string(layout.key) + "' is for method = \"lora\": AdaLoRA has no " +
+                        std::string(layout.own()->words) +
+                        ", and PEFT's files of it no place for them; leave it out");
   }
 
   void ranks() {

@@ -164,6 +164,10 @@ private:
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
       diags.error(a.initFrom.range,
                   "'adapter.init_from' is empty: name an adapter's folder or leave it out");
+    for (const auto &[layout, field, means] : AdapterSpec::methodKeys)
+      if (*(a.*field) && *a.method == AdapterMethod::Lora && &layout != &a.layout())
+        diags.error((a.*field).range, "'" + std::string(layout.key) + "' and '" + a.layout().key +
+                                          "' are both true: keep one");
     for (const AdapterRule &rule : a.rules) {
       if (!rule.modules.given())
         diags.error(rule.range,

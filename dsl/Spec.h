@@ -18,6 +18,7 @@
 
 #include "dsl/Bounds.h"
 #include "dsl/Source.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/formats/Codebooks.h"
 
 #include <concepts>
@@ -321,6 +322,22 @@ struct AdapterSpec {
   std::optional<LoraPlusSpec> loraplus;
   SourceRange range;
 
+  /// The keys that ask for a method of LoRA's family, of which one at most is true.
+  struct MethodKey {
+    const formats::AdapterLayout &layout;
+    Field<bool> AdapterSpec::*field;
+    std::string_view means;
+  };
+  static constexpr MethodKey methodKeys[] = {{formats::doraLayout, &AdapterSpec::useDora,
+                                              "DoRA: a trained norm for each row of W + s·B·A"}};
+  /// The method that is asked for.
+  const formats::AdapterLayout &layout() const {
+    for (const MethodKey &key : methodKeys)
+      if (*(this->*key.field))
+        return key.layout;
+    return *method == AdapterMethod::AdaLora ? formats::adaLoraLayout : formats::loraLayout;
+  }
+
   static void keys(auto &v, auto &t) {
     v("method", t.method,
       {.means = "lora, or adalora: ranks fall by importance (docs/adalora.md)"});
@@ -333,9 +350,8 @@ struct AdapterSpec {
     v("lora_dropout", t.loraDropout,
       {.means = "of the adapter's input, in training", .bounds = upTo(0, 1)});
     v("use_rslora", t.useRslora, {.means = "the scale is lora_alpha / sqrt(r)"});
-    v("use_dora", t.useDora,
-      {.means = "DoRA: a trained norm for each row of W + s·B·A",
-       .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
+    for (const MethodKey &key : methodKeys) // checkpoints of before one are of the same run
+      v(key.layout.key, t.*key.field, {.means = key.means, .inJson = *(t.*key.field)});
     v("target_modules", t.targetModules,
       {.means = "\"all-linear\", or regular expressions that match the end of a module's name"});
     v("init_from", t.initFrom,

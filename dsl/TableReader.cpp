@@ -145,11 +145,11 @@ int TableReader::indexOf(std::string_view key, const Field<std::string> &text,
   std::string list;
   for (const std::string &word : words)
     list += (list.empty() ? "" : ", ") + word;
-  const std::string_view ours = ourValue(full(key), text.value);
+  const std::string ours = ourValue(full(key), text.value);
   context.diags
       .error(text.range, "'" + full(key) + "' must be one of " + list + "; got \"" +
                              printable(text.value) + "\"")
-      .suggest(ours.empty() ? nearest(text.value, words) : std::string(ours));
+      .suggest(ours.empty() ? nearest(text.value, words) : ours);
   return -1;
 }
 

@@ -1,5 +1,7 @@
 #include "dsl/Words.h"
 
+#include "dsl/Spec.h"
+
 #include <algorithm>
 #include <iterator>
 
@@ -178,12 +180,11 @@ const ForeignWord *foreignKey(std::string_view key) {
   return it == std::end(keys) ? nullptr : it;
 }
 
-std::string_view ourValue(std::string_view key, std::string_view value) {
+std::string ourValue(std::string_view key, std::string_view value) {
   struct Theirs {
     std::string_view key, value, ours;
   };
   static constexpr Theirs theirs[] = {
-      {"adapter.method", "dora", "use_dora = true"},
       {"target.device", "gpu", "cuda"},
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},
@@ -197,9 +198,12 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
       {"optimizer.name", "paged_lion_32bit", "lion"},
       {"optimizer.name", "paged_lion_8bit", "lion_8bit"},
   };
+  for (const auto &[layout, field, means] : AdapterSpec::methodKeys)
+    if (key == "adapter.method" && value == layout.word)
+      return std::string(layout.key) + " = true";
   auto it = std::find_if(std::begin(theirs), std::end(theirs),
                          [&](const Theirs &t) { return t.key == key && t.value == value; });
-  return it == std::end(theirs) ? std::string_view() : it->ours;
+  return it == std::end(theirs) ? "" : std::string(it->ours);
 }
 
 bool isLaterValue(std::string_view key, std::string_view value) {

@@ -18,7 +18,7 @@ const ForeignWord *foreignKey(std::string_view key);
 
 /// What a value of `key` ("target.device") from elsewhere is called here, perhaps by another key:
 /// `use_dora = true`; empty if unknown.
-std::string_view ourValue(std::string_view key, std::string_view value);
+std::string ourValue(std::string_view key, std::string_view value);
 
 /// Whether a value of `key` ("optimizer.name") is known from elsewhere, but not in this version.
 bool isLaterValue(std::string_view key, std::string_view value);

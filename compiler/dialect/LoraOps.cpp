@@ -2,6 +2,7 @@
 
 #include "compiler/dialect/LoraOps.h"
 #include "mlir/IR/Builders.h"
+#include "runtime/formats/AdapterLayout.h"
 
 using namespace mlir;
 using namespace lorac::lora;
@@ -44,7 +45,8 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!adapter) // param_c1
     return emitOpError("no adapter is named ") << getAdapterAttr();
   auto type = cast<RankedTensorType>(getType());
-  if (is(ParamRole::LoraMagnitude)) {
+  const StringRef role = stringifyParamRole(*getRole());
+  if (formats::layoutOf(*formats::parseAdapterPart(role)).rankAt() < 0) {
     auto frozen = symbols.lookupNearestSymbolFrom<FrozenOp>(*this, adapter.getWeightAttr());
     if (type.getRank() == 1 &&
         (!frozen || cast<WeightType>(frozen.getType()).getShape()[0] == type.getDimSize(0)))
@@ -55,8 +57,8 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   const bool isB = is(ParamRole::LoraB);
   if (type.getRank() != 2 || type.getDimSize(isB ? 1 : 0) != int64_t(adapter.getRank()) ||
       (is(ParamRole::LoraE) && type.getDimSize(1) != 1)) // param_c1
-    return emitOpError("of type ") << type << " is no " << stringifyParamRole(*getRole())
-                                   << " of an adapter of rank " << int64_t(adapter.getRank());
+    return emitOpError("of type ")
+           << type << " is no " << role << " of an adapter of rank " << int64_t(adapter.getRank());
   return success();
 }
 

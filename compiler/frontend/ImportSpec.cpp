@@ -76,8 +76,8 @@ private:
 
   // One for each module that the spec adapts, in the spec's order.
   void declareAdapters() {
-    const StringAttr method =
-        *input.spec.adapter.useDora ? builder.getStringAttr("dora") : StringAttr();
+    const formats::AdapterLayout &layout = input.spec.adapter.layout();
+    const StringAttr method = layout.key ? builder.getStringAttr(layout.word) : StringAttr();
     for (const dsl::AdapterChoice &choice : input.adapters) {
       DenseI64ArrayAttr falls; // AdaLoRA: the run chooses the rank
       if (input.ranks)

@@ -55,7 +55,8 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   spec.loraDropout = written.loraDropout; // has no part in evaluation
   // A file alone does not tell its scale: the spec's alpha counts.
   spec.useRslora = adapter.isAlone ? written.useRslora : dsl::Field<bool>{adapter.useRslora, range};
-  spec.useDora = {adapter.useDora, range};
+  for (const auto &[layout, field, means] : dsl::AdapterSpec::methodKeys)
+    spec.*field = {adapter.method == &layout, range};
   const auto alphaOf = [&](const formats::AdapterModule &module) {
     if (adapter.isAlone)
       return *written.loraAlpha;
@@ -79,12 +80,6 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   return spec;
 }
 
-Result<void> checkMagnitudes(const formats::Adapter &adapter, const Project &project,
-                             const std::string &path) {
-  const dsl::AdapterSpec &spec = project.spec.adapter;
-  return formats::checkMagnitudes(adapter, *spec.useDora, spec.adalora.has_value(), path);
-}
-
 } // namespace
 
 Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
@@ -97,7 +92,7 @@ Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
     diags.error(from.range, adapter.error().message);
     return adapter.error().code;
   }
-  Result<void> fits = checkMagnitudes(*adapter, project, path);
+  Result<void> fits = formats::checkMethod(*adapter, project.spec.adapter.layout(), path);
   if (fits)
     fits = formats::checkAdapter(
         *adapter, programOf(project), path,
@@ -113,7 +108,7 @@ Exit fitAdapter(const std::string &path, Project &project, bool &isOther) {
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
     return fail(adapter.error());
-  if (checkMagnitudes(*adapter, project, path) &&
+  if (formats::checkMethod(*adapter, project.spec.adapter.layout(), path) &&
       formats::checkAdapter(*adapter, programOf(project), path, ""))
     return Exit::Done;
   std::vector<WantedAdapter> anyRank;

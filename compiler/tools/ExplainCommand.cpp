@@ -51,10 +51,9 @@ std::string rate(double value) { return fmt::format("{:.6g}", value); }
 
 std::string methodOf(const dsl::Spec &spec) {
   const dsl::AdapterSpec &adapter = spec.adapter;
-  std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
-                     : *adapter.useDora                             ? "DoRA"
-                     : *adapter.useRslora                           ? "rsLoRA"
-                                                                    : "LoRA";
+  std::string name(adapter.layout().name);
+  if (&adapter.layout() == &formats::loraLayout && *adapter.useRslora)
+    name = "rsLoRA";
   if (adapter.loraplus)
     name += name == "LoRA" ? "+" : ", rates as in LoRA+";
   return codebookOf(*spec.quantization.format)
@@ -219,7 +218,7 @@ std::string shape(const std::vector<int64_t> &sizes) {
 }
 
 std::string rankOf(const TrainedTensor &tensor) {
-  if (tensor.part == formats::AdapterPart::Magnitude)
+  if (formats::layoutOf(tensor.part).rankAt() < 0)
     return "";
   std::string text = std::to_string(tensor.rank);
   if (tensor.least > 0 || tensor.most < tensor.rank)
@@ -248,9 +247,8 @@ std::string tensorText(const Project &project, const Explanation &all) {
   for (const TensorGroup &group : all.grouped()) {
     const TrainedTensor &tensor = group.first;
     rows.push_back({group.name(), shape(tensor.shape), rankOf(tensor),
-                    tensor.part == formats::AdapterPart::Magnitude ? "" : rate(tensor.scale),
-                    rate(tensor.learningRate), rate(tensor.weightDecay),
-                    tools::grouped(group.count()),
+                    rankOf(tensor).empty() ? "" : rate(tensor.scale), rate(tensor.learningRate),
+                    rate(tensor.weightDecay), tools::grouped(group.count()),
                     tools::grouped(all.bytes(tensor).total() * group.tensors())});
   }
   text += table(rows, 1);
@@ -307,8 +305,8 @@ std::string jsonText(const Project &project, const Explanation &all,
                {"method", toString(*project.spec.adapter.method)},
                {"modules", project.adapters.size()},
                {"steps", *project.spec.train.steps}};
-  if (*project.spec.adapter.useDora)
-    json["use_dora"] = true;
+  if (const char *key = project.spec.adapter.layout().key)
+    json[key] = true;
   if (project.ranks)
     json["ranks"] = ranksJson(project);
   json["groups"] = Json::array();

@@ -152,17 +152,13 @@ Explanation explain(const Project &project) {
     tensor.alpha = choice.alpha;
     tensor.scale = choice.scale;
     tensor.weightDecay = *spec.optimizer.weightDecay;
-    auto add = [&](formats::AdapterPart part, std::vector<int64_t> shape) {
+    for (const formats::AdapterPart part : spec.adapter.layout().parts) {
       tensor.part = part;
-      tensor.shape = std::move(shape);
+      tensor.shape = formats::shapeOf(part, r, columns, rows);
+      if (part == formats::AdapterPart::E)
+        tensor.shape.pop_back(); // of one column
       out.tensors.push_back(tensor);
-    };
-    add(formats::AdapterPart::A, {r, columns});
-    add(formats::AdapterPart::B, {rows, r});
-    if (out.adalora)
-      add(formats::AdapterPart::E, {r});
-    if (*spec.adapter.useDora)
-      add(formats::AdapterPart::Magnitude, {rows});
+    }
   }
   out.groups = ratesOf(spec, out.tensors);
   for (TrainedTensor &tensor : out.tensors)

@@ -13,6 +13,8 @@
 #include "runtime/formats/Hash.h"
 #include "runtime/train/CheckpointTriplets.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -105,10 +107,10 @@ void takeKeys(const std::string &path, formats::Adapter &adapter) {
 Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Adapter &adapter) {
   if (adapter.adaLora)
     return adapter;
-  if (adapter.useDora)
-    return Error{"'" + folder +
-                     "' is DoRA's, and AdaLoRA has no place for its magnitudes; --format "
-                     "peft keeps them",
+  if (const formats::AdapterLayout &method = *adapter.method; !method.foldsToLora)
+    return Error{fmt::format("'{}' is {}'s, and AdaLoRA has no place for its {}; --format peft "
+                             "keeps them",
+                             folder, method.name, method.own()->words),
                  Exit::Refused};
   LORAC_TRY_ASSIGN(std::optional<formats::Adapter> trained,
                    train::checkpointTriplets(folder, adapter));

@@ -1,6 +1,7 @@
 #include "compiler/tools/RunMemory.h"
 
 #include "compiler/optimizers/States.h"
+#include "compiler/tools/Explanation.h"
 #include "compiler/tools/Output.h"
 #include "compiler/tools/Resources.h"
 #include "dsl/SpecJson.h"
@@ -25,22 +26,6 @@ Result<train::ProgramImage> imageFor(const RunFacts &facts, const std::string &p
   return train::imageOf(facts.executable, {{"plan.json", planJson}});
 }
 
-int64_t trainableParameters(const Project &project) {
-  int64_t count = project.ranks ? project.ranks->initial : 0; // AdaLoRA's E
-  std::map<std::string, std::vector<int64_t>> shapes;
-  for (const dsl::BoundWeight &weight : project.model.weights)
-    for (int64_t layer = 0; layer < (weight.perLayer ? project.model.layers : 1); ++layer)
-      if (weight.shape.size() == 2)
-        shapes[weight.module(layer)] = weight.shape;
-  for (const dsl::AdapterChoice &adapter : project.adapters) {
-    const std::vector<int64_t> &shape = shapes.at(adapter.module);
-    count += adapter.r * (shape[0] + shape[1]);
-    if (*project.spec.adapter.useDora)
-      count += shape[0];
-  }
-  return count;
-}
-
 const char *when(unsigned phases) {
   return phases == train::WhileReading   ? "at first, while data is read"
          : phases == train::WhileLoading ? "then, while weights are packed"
@@ -59,9 +44,10 @@ Result<RunFacts> readRunFacts(const Project &project) {
   facts.threads = facts.run.threads > 0 ? int(facts.run.threads) : train::availableThreads();
   if (Result<std::string> found = trainRuntime())
     facts.executable = *found;
-  facts.parameters = trainableParameters(project);
+  const Explanation trained = explain(project);
+  facts.parameters = trained.parameters();
+  facts.tensors = trained.tensors.size();
   facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
-  facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
   Result<train::Corpus> corpus = train::readCorpus(

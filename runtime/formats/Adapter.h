@@ -23,11 +23,11 @@ struct AdapterModule {
   double alpha = 0; ///< as PEFT states it; the writers go by `scale`
   /// Of the update: alpha/rank, or alpha/sqrt(rank) (rsLoRA), or alpha/(init_r + 1e-5) (AdaLoRA).
   double scale = 0;
-  std::vector<float> a, b;      ///< [rank, in], [out, rank]
-  std::vector<float> e;         ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
-  std::vector<float> magnitude; ///< [out], DoRA's: norms of the rows of W + scale · B·A; else empty
+  std::vector<float> a, b; ///< [rank, in], [out, rank]
+  std::vector<float> e;    ///< [rank]: the update is scale · B·diag(E)·A; empty: none is AdaLoRA's
+  std::array<std::vector<float>, adapterParts> own; ///< by part: what other methods have
   /// By part, in place of the vectors: the same, in memory that outlives this. Only the writer of
-  /// PEFT's folder of LoRA and DoRA takes them.
+  /// PEFT's folder takes them, and not AdaLoRA's.
   std::array<const float *, adapterParts> lent{};
 
   std::vector<float> &values(AdapterPart part);
@@ -50,7 +50,6 @@ struct Adapter {
   double alpha = 8;
   double dropout = 0;
   bool useRslora = false;
-  bool useDora = false;  ///< each module has magnitudes
   bool isAlone = false;  ///< no adapter_config.json told r and alpha: the scales are guesses
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
   /// Facts of the model that it was trained on (ModelIdentity), where its file says them.
@@ -58,20 +57,21 @@ struct Adapter {
   /// For adapter_config.json when written; empty: the modules' full paths.
   std::vector<std::string> targetModules;
   std::vector<AdapterModule> modules;
-  std::optional<AdaLora> adaLora; ///< there where the modules have an E
+  std::optional<AdaLora> adaLora;            ///< there where the modules have an E
+  const AdapterLayout *method = &loraLayout; ///< where they have none
 
   const AdapterModule *find(const std::string &module) const;
-  const AdapterLayout &layout() const;
+  const AdapterLayout &layout() const { return adaLora ? adaLoraLayout : *method; }
 };
 
 /// Reads a folder in PEFT's layout, a `.safetensors` file with its names (r is each tensor's own;
-/// adapter_config.json beside it is taken where there is one, else alpha = r and `isAlone`). DoRA's
-/// magnitudes come with every module or none, as adapter_config.json says.
+/// adapter_config.json beside it is taken where there is one, else alpha = r and `isAlone`). A
+/// method's own part comes with every module or none, as adapter_config.json says.
 /// Values that are not finite are refused with tensor and position. Of AdaLoRA's only
 /// the live triplets are kept, be the tensors cut to them or not; modules of rank 0 are left out;
 /// init_r of a file alone is its largest rank, or each module's ranknum. Errors, Exit::ForeignFile:
 /// pickles (adapter_model.bin, .pt, .pth) by name and by magic, half pairs, wrong shapes, methods
-/// other than LoRA, DoRA and AdaLoRA (named), an AdaLoRA adapter whose ranks are all 0.
+/// that AdapterLayout.h lacks (named), an AdaLoRA adapter whose ranks are all 0.
 Result<Adapter> readAdapter(const std::string &path);
 
 /// What an adapter says beside its numbers.
@@ -93,20 +93,20 @@ struct WantedAdapter {
 Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter> program,
                           const std::string &path, const std::string &mend);
 
-/// Whether the adapter and a program, of AdaLoRA or not, are both DoRA's or both not.
-/// Exit::ForeignFile: it names a tensor and the keys of the spec.
-Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
-                             const std::string &path);
+/// Whether a program of this method can do what the adapter does: it is the adapter's, or both fold
+/// to LoRA. Exit::ForeignFile: it names a tensor and the keys of the spec.
+Result<void> checkMethod(const Adapter &adapter, const AdapterLayout &program,
+                         const std::string &path);
 
 /// Plain LoRA with the same update: (B·diag(E), A) and the scales as they are, so that any reader
 /// of LoRA knows it. Modules of rank 0 are left out; target_modules are the others' full paths,
 /// since by a short name PEFT would give those left out a new adapter. r and alpha are those of the
-/// most modules. LoRA and DoRA come back unchanged.
+/// most modules. What is not AdaLoRA comes back unchanged.
 Adapter foldTriplets(Adapter adapter);
 
 /// AdaLoRA with the same update, for what is plain LoRA: A and B as they are, E = 1, init_r the
-/// largest rank. So E says nothing of importance. AdaLoRA comes back unchanged. DoRA has no such
-/// form.
+/// largest rank. So E says nothing of importance. AdaLoRA comes back unchanged. A method that does
+/// not fold to LoRA has no such form.
 Adapter asTriplets(Adapter adapter);
 
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors
@@ -139,7 +139,7 @@ Result<void> checkFitsBase(const Adapter &adapter, std::span<const GgufModule> b
                            const std::string &path);
 /// Writes a GGUF adapter for llama.cpp. Its readers know one alpha for the file and scale by
 /// alpha/rank of each tensor: what a module's scale differs from that is folded into its B, and so
-/// is AdaLoRA's E. Errors: a module that `names` lacks; DoRA, which llama.cpp does not have
+/// is AdaLoRA's E. Errors: a module that `names` lacks; a method that does not fold to LoRA
 /// (Exit::Refused).
 Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names);

@@ -79,10 +79,10 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                               const std::string &architecture, std::span<const GgufModule> names) {
   if (adapter.adaLora)
     return writeGgufAdapter(path, foldTriplets(adapter), architecture, names);
-  if (adapter.useDora)
-    return Error{fmt::format("'{}' is not written: the adapter is DoRA's, and llama.cpp has no "
+  if (const AdapterLayout &method = *adapter.method; !method.foldsToLora)
+    return Error{fmt::format("'{}' is not written: the adapter is {}'s, and llama.cpp has no "
                              "place for its {}; --format peft keeps it",
-                             path, toString(AdapterPart::Magnitude)),
+                             path, method.name, method.own()->word),
                  Exit::Refused};
   std::map<std::string_view, const GgufModule *> byModule;
   for (const GgufModule &name : names)

@@ -47,17 +47,18 @@ const AdapterModule *Adapter::find(const std::string &module) const {
   return nullptr;
 }
 
-const AdapterLayout &Adapter::layout() const {
-  return adaLora ? adaLoraLayout : useDora ? doraLayout : loraLayout;
+template <typename Module>
+static auto &valuesOf(Module &module, AdapterPart part) {
+  return part == AdapterPart::A   ? module.a
+         : part == AdapterPart::B ? module.b
+         : part == AdapterPart::E ? module.e
+                                  : module.own[size_t(part)];
 }
 
-static constexpr std::vector<float> AdapterModule::*owned[adapterParts] = {
-    &AdapterModule::a, &AdapterModule::b, &AdapterModule::e, &AdapterModule::magnitude};
-
-std::vector<float> &AdapterModule::values(AdapterPart part) { return this->*owned[int(part)]; }
+std::vector<float> &AdapterModule::values(AdapterPart part) { return valuesOf(*this, part); }
 
 const float *AdapterModule::data(AdapterPart part) const {
-  return lent[size_t(part)] ? lent[size_t(part)] : (this->*owned[int(part)]).data();
+  return lent[size_t(part)] ? lent[size_t(part)] : valuesOf(*this, part).data();
 }
 
 namespace {
@@ -252,22 +253,26 @@ Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter>
                Exit::ForeignFile};
 }
 
-Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
-                             const std::string &path) {
-  if (adapter.useDora == useDora)
+Result<void> checkMethod(const Adapter &adapter, const AdapterLayout &program,
+                         const std::string &path) {
+  const AdapterLayout &has = adapter.layout();
+  if (&has == &program || (has.foldsToLora && program.foldsToLora))
     return {};
+  const AdapterLayout &other = has.foldsToLora ? program : has;
   const std::string tensor =
       fmt::format("'{}.{}'", shown(adapter.modules.empty() ? "" : adapter.modules.front().module),
-                  toString(AdapterPart::Magnitude));
-  return Error{adapter.useDora
-                   ? fmt::format("the adapter '{}' is DoRA's: it has {}; set {}use_dora = true in "
-                                 "[adapter]",
-                                 path, tensor,
-                                 adaLora ? "method = \"lora\", which has them, and " : "")
-                   : fmt::format("the adapter '{}' is none of DoRA: it has no {}; set use_dora = "
-                                 "false in [adapter]",
-                                 path, tensor),
-               Exit::ForeignFile};
+                  other.own()->word);
+  return Error{
+      &other == &has
+          ? fmt::format("the adapter '{}' is {}'s: it has {}; set {}{} = true in "
+                        "[adapter]",
+                        path, other.name, tensor,
+                        &program == &adaLoraLayout ? "method = \"lora\", which has them, and " : "",
+                        other.key)
+          : fmt::format("the adapter '{}' is none of {}: it has no {}; set {} = false in "
+                        "[adapter]",
+                        path, other.name, tensor, other.key),
+      Exit::ForeignFile};
 }
 
 } // namespace lorac::formats

@@ -58,8 +58,8 @@ nlohmann::ordered_json loraConfig(const Adapter &adapter) {
   // Keys that older readers lack are written only where they say something.
   if (adapter.useRslora)
     config["use_rslora"] = true;
-  if (adapter.useDora)
-    config["use_dora"] = true;
+  if (const std::string_view key = adapter.layout().peftKey; !key.empty())
+    config[std::string(key)] = true;
   if (!ranks.empty())
     config["rank_pattern"] = ranks;
   if (!alphas.empty())
@@ -119,13 +119,14 @@ Adapter asPeftSaysIt(Adapter adapter) {
 Result<void> writeFolder(const std::string &folder,
                          nlohmann::ordered_json (*config)(const Adapter &), const Adapter &adapter,
                          std::map<std::string, std::string> *hashes) {
+  const AdapterLayout &layout = adapter.layout();
   std::vector<TensorToWrite> tensors;
   for (const AdapterModule &module : adapter.modules)
-    for (const PartLayout &part : adapter.layout().parts)
-      tensors.push_back(
-          {fmt::format("{}{}.{}{}", peftPrefix, module.module, toString(part.part), part.suffix),
-           DType::F32, shapeOf(part.part, module.rank, module.in, module.out),
-           module.data(part.part)});
+    for (const AdapterPart part : layout.parts)
+      tensors.push_back({fmt::format("{}{}.{}{}", peftPrefix, module.module, toString(part),
+                                     layout.isBare ? "" : layoutOf(part).suffix),
+                         DType::F32, shapeOf(part, module.rank, module.in, module.out),
+                         module.data(part)});
   for (const TensorToWrite &tensor : tensors) {
     size_t count = 1;
     for (int64_t dim : tensor.shape)

@@ -24,4 +24,11 @@ std::string shownShape(std::span<const int64_t> shape) {
   return text + "]";
 }
 
+std::string listed(std::span<const std::string> words, std::string_view last) {
+  std::string text;
+  for (size_t i = 0; i < words.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == words.size() ? fmt::format(" {} ", last) : ", ") + words[i];
+  return text;
+}
+
 } // namespace lorac::formats

@@ -27,5 +27,7 @@ inline bool checkedAlignUp(uint64_t value, uint64_t alignment, uint64_t &out) {
 std::string shown(std::string_view name);
 /// "[2, 3]".
 std::string shownShape(std::span<const int64_t> shape);
+/// "a, b and c", where `last` is "and".
+std::string listed(std::span<const std::string> words, std::string_view last);
 
 } // namespace lorac::formats

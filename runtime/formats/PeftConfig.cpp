@@ -87,6 +87,7 @@ struct ConfigWalk {
   PeftConfig config;
   AdaLora adaLora;
   std::string peftType, wrongForLora, wrongForAdaLora, wrongKey;
+  const AdapterLayout *asked = nullptr; ///< by a key of its own
   std::vector<std::pair<std::string, LiveRank>> ranks;
 
   std::string take(JsonPath path, const JsonEvent &event);
@@ -169,14 +170,20 @@ std::string ConfigWalk::take(JsonPath path, const JsonEvent &event) {
   if (key == "init_lora_weights")
     return takeStart(event);
   Adapter &adapter = config.adapter;
+  const auto keyed = std::find_if(
+      std::begin(adapterLayouts), std::end(adapterLayouts),
+      [&](const AdapterLayout *layout) { return !key.empty() && layout->peftKey == key; });
   if (key == "peft_type")
     peftType = event.text;
   else if (key == "bias" && event.text != "none")
     return fmt::format("'bias' is '{}'; only 'none' is in this version", shown(event.text));
-  else if (key == "use_rslora" || key == "use_dora") {
+  else if (key == "use_rslora" || keyed != std::end(adapterLayouts)) {
     if (event.kind != JsonEvent::Bool && event.kind != JsonEvent::Null)
       return fmt::format("'{}' is neither true nor false", key);
-    (key == "use_dora" ? adapter.useDora : adapter.useRslora) = event.truth;
+    if (key == "use_rslora")
+      adapter.useRslora = event.truth;
+    else if (event.truth)
+      asked = *keyed;
   } else if (key == "base_model_name_or_path")
     adapter.baseModel = event.text;
   else if (key == "r") {
@@ -257,8 +264,6 @@ std::string ConfigWalk::finishAdaLora() {
     if (!config.live.emplace(module, std::move(rank)).second)
       return fmt::format("'rank_pattern' has module '{}' twice", shown(module));
   }
-  if (config.adapter.useDora)
-    return "'use_dora' asks for DoRA, which AdaLoRA does not have";
   config.adapter.adaLora = adaLora;
   config.adapter.r = adaLora.initR;
   config.adapter.useRslora = false; // PEFT's AdaLoRA does not look at it
@@ -266,13 +271,24 @@ std::string ConfigWalk::finishAdaLora() {
 }
 
 std::string ConfigWalk::finish() {
-  if (peftType != "LORA" && peftType != "ADALORA")
-    return fmt::format("peft_type is '{}'; only 'LORA' and 'ADALORA' are in this version",
-                       shown(peftType));
+  const AdapterLayout *method = nullptr;
+  std::vector<std::string> types;
+  for (const AdapterLayout *layout : adapterLayouts)
+    if (layout->peftKey.empty()) {
+      types.push_back(fmt::format("'{}'", layout->peftType));
+      method = layout->peftType == peftType ? layout : method;
+    }
+  if (!method)
+    return fmt::format("peft_type is '{}'; only {} are in this version", shown(peftType),
+                       listed(types, "and"));
   if (!wrongKey.empty())
     return wrongKey;
-  if (peftType == "ADALORA")
+  if (asked && asked->peftType != peftType)
+    return fmt::format("'{}' asks for {}, which {} does not have", asked->peftKey, asked->name,
+                       method->name);
+  if (method == &adaLoraLayout)
     return finishAdaLora();
+  config.adapter.method = asked ? asked : method;
   if (!wrongForLora.empty())
     return wrongForLora;
   for (auto &[key, rank] : ranks)

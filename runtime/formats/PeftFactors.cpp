@@ -23,29 +23,53 @@ const TensorInfo **slotOf(const std::string &name, std::map<std::string, Parts> 
   return splitFactorName(name, module, part) ? &modules[module][part] : nullptr;
 }
 
+/// How adapter_config.json says that a folder is of the method.
+std::string saying(const AdapterLayout &method) {
+  return method.peftKey.empty() ? fmt::format("\"peft_type\": \"{}\"", method.peftType)
+                                : fmt::format("\"{}\": true", method.peftKey);
+}
+
 /// What is wrong with the tensors of one module; empty: nothing.
 std::string misfit(const Parts &parts, const Adapter &adapter, const std::string &configPath) {
-  const TensorInfo *a = parts[AdapterPart::A], *b = parts[AdapterPart::B],
-                   *magnitude = parts[AdapterPart::Magnitude];
+  const TensorInfo *a = parts[AdapterPart::A], *b = parts[AdapterPart::B];
   if (!a || !b)
     return fmt::format("lora_{} is absent", a ? 'B' : 'A');
   if (a->shape.size() != 2 || b->shape.size() != 2 || a->shape[0] != b->shape[1] ||
       a->count() == 0 || b->count() == 0)
     return fmt::format("lora_A is {} and lora_B is {}; expected [r, in] and [out, r]",
                        shownShape(a->shape), shownShape(b->shape));
-  if (adapter.useDora && !magnitude)
-    return configPath.empty()
-               ? "lora_magnitude_vector is absent, which other modules have"
-               : fmt::format("lora_magnitude_vector is absent, but '{}' has \"use_dora\": true",
-                             configPath);
-  if (!adapter.useDora && magnitude)
-    return fmt::format("it has a lora_magnitude_vector, which is DoRA's, but '{}' does not have "
-                       "\"use_dora\": true",
-                       configPath);
-  if (magnitude && magnitude->shape != std::vector<int64_t>{b->shape[0]})
-    return fmt::format("lora_magnitude_vector is {} and lora_B is {}; expected [out] and [out, r]",
-                       shownShape(magnitude->shape), shownShape(b->shape));
+  for (const AdapterLayout *method : adapterLayouts) {
+    const PartLayout *own = method->own();
+    const TensorInfo *tensor = own ? parts[own->part] : nullptr;
+    const bool isOurs = method == adapter.method;
+    if (own && isOurs && !tensor)
+      return fmt::format("{} is absent, {}", own->word,
+                         configPath.empty()
+                             ? "which other modules have"
+                             : fmt::format("but '{}' has {}", configPath, saying(*method)));
+    if (tensor && !isOurs)
+      return fmt::format("it has a {}, which is {}'s, but {}", own->word, method->name,
+                         configPath.empty()
+                             ? fmt::format("other tensors are {}'s", adapter.method->name)
+                             : fmt::format("'{}' does not have {}", configPath, saying(*method)));
+    if (tensor && tensor->shape != shapeOf(own->part, a->shape[0], a->shape[1], b->shape[0]))
+      return fmt::format("{} is {} and lora_B is {}; expected {} and [out, r]", own->word,
+                         shownShape(tensor->shape), shownShape(b->shape), own->sizes);
+  }
   return "";
+}
+
+/// What a tensor of another name is told.
+std::string strange() {
+  std::vector<std::string> parts, methods;
+  for (const PartLayout &part : partLayouts)
+    if (part.part != AdapterPart::E)
+      parts.emplace_back(part.word);
+  for (const AdapterLayout *method : adapterLayouts)
+    if (method != &adaLoraLayout)
+      methods.emplace_back(method->name);
+  return fmt::format("is no {} of a linear layer; only plain {} are in this version",
+                     listed(parts, "or"), listed(methods, "and"));
 }
 
 } // namespace
@@ -59,9 +83,9 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
     name.remove_suffix(7);
   if (name.ends_with(".default"))
     name.remove_suffix(8);
-  for (const PartLayout &known : doraLayout.parts) {
-    const std::string_view word = toString(known.part);
-    if (name.size() <= word.size() + 1 || !name.ends_with(word) ||
+  for (const PartLayout &known : partLayouts) {
+    const std::string_view word = known.word;
+    if (known.part == AdapterPart::E || name.size() <= word.size() + 1 || !name.ends_with(word) ||
         name[name.size() - word.size() - 1] != '.' || (!isWeight && !known.suffix.empty()))
       continue;
     module = name.substr(0, name.size() - word.size() - 1);
@@ -73,15 +97,13 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
 
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath) {
-  constexpr const char *strange =
-      "is no lora_A, lora_B or lora_magnitude_vector of a linear layer; only plain LoRA and DoRA "
-      "are in this version";
-  LORAC_TRY_ASSIGN(auto modules, sortParts<Parts>(file, slotOf, strange));
+  LORAC_TRY_ASSIGN(auto modules, sortParts<Parts>(file, slotOf, strange()));
   Adapter adapter = config.adapter;
   adapter.isAlone = configPath.empty();
   if (adapter.isAlone)
-    adapter.useDora = std::any_of(modules.begin(), modules.end(), [](const auto &each) {
-      return each.second[AdapterPart::Magnitude] != nullptr;
+    adapter.method = &layoutWith([&](AdapterPart part) {
+      return std::any_of(modules.begin(), modules.end(),
+                         [&](const auto &each) { return each.second[part] != nullptr; });
     });
   for (const auto &[name, parts] : modules) {
     const auto refuse = [&, &name = name](const std::string &what) {
@@ -105,8 +127,8 @@ Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
     }
     module.scale =
         alpha / (adapter.useRslora ? std::sqrt(double(module.rank)) : double(module.rank));
-    for (const PartLayout &part : adapter.layout().parts) {
-      LORAC_TRY_ASSIGN(module.values(part.part), finiteFloats(file, *parts[part.part]));
+    for (const AdapterPart part : adapter.method->parts) {
+      LORAC_TRY_ASSIGN(module.values(part), finiteFloats(file, *parts[part]));
     }
     adapter.modules.push_back(std::move(module));
   }

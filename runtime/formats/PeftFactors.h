@@ -1,5 +1,5 @@
 #pragma once
-// LoRA's factors in a file of PEFT's, with DoRA's magnitudes.
+// LoRA's factors in a file of PEFT's, with a method's own part. AdaLoRA's are in PeftTriplets.h.
 
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
@@ -12,8 +12,8 @@
 
 namespace lorac::formats {
 
-/// Splits `base_model.model.<module>.<part>[.default][.weight]`, `part` one of DoRA's: a state_dict
-/// has `.default` before, and `.weight` behind a magnitude too, where PEFT saves it without. False:
+/// Splits `base_model.model.<module>.<part>[.default][.weight]`, `part` any but lora_E: a
+/// state_dict has `.default` before, and `.weight` behind a part too that is saved without. False:
 /// some other name.
 bool splitFactorName(std::string_view name, std::string &module, AdapterPart &part);
 
@@ -35,7 +35,7 @@ Result<std::map<std::string, Parts>> sortParts(const Safetensors &file, SlotOf s
 }
 
 /// The adapter of `config`, with the modules of the file. `configPath` empty: a file alone, which
-/// is DoRA's where it has magnitudes.
+/// is of the method whose own part it has.
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath);
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace lorac::train {
 
@@ -14,7 +13,7 @@ namespace {
 
 struct Pair {
   std::string module;
-  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr, *magnitude = nullptr;
+  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr, *own = nullptr;
 };
 
 /// lora_A and lora_B by module, in the plan's order.
@@ -28,7 +27,7 @@ std::vector<Pair> pairs(const Plan &plan) {
     (param.part == AdapterPart::A   ? pair->a
      : param.part == AdapterPart::B ? pair->b
      : param.part == AdapterPart::E ? pair->e
-                                    : pair->magnitude) = &param;
+                                    : pair->own) = &param;
   }
   std::erase_if(out, [](const Pair &pair) { return !pair.a || !pair.b; });
   return out;
@@ -54,8 +53,8 @@ Result<void> checkFits(const std::vector<Pair> &modules, const formats::Adapter 
 /// Puts `from` into the first places of a module's tensors, with its update times `factor`.
 void place(const Pair &pair, const formats::AdapterModule &from, double factor, float *params) {
   std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
-  if (pair.magnitude)
-    std::copy(from.magnitude.begin(), from.magnitude.end(), params + pair.magnitude->offset);
+  if (pair.own)
+    std::copy_n(from.data(pair.own->part), pair.own->count(), params + pair.own->offset);
   const bool folds = factor != 1.0 && !pair.e;
   for (int64_t row = 0; row < from.out; ++row)
     for (int64_t i = 0; i < from.rank; ++i) {
@@ -135,18 +134,19 @@ std::vector<int32_t> livePlaces(const Pair &pair, const float *params) {
 void initAdapter(const Plan &plan, float *params, uint64_t seed) {
   for (const PlanParam &param : plan.params) {
     float *out = params + param.offset;
-    if (param.part == AdapterPart::Magnitude)
+    const formats::PartStart start = formats::layoutOf(param.part).start;
+    if (start == formats::PartStart::ByProgram)
       continue;
     if (plan.ranks && param.part != AdapterPart::E) {
       const RandomStream stream(seed, param.name);
       for (int64_t i = 0; i < param.count(); ++i)
         out[i] = 0.02f * stream.normal(uint64_t(i));
-    } else if (param.part == AdapterPart::A)
+    } else if (start == formats::PartStart::Random)
       RandomStream(seed, param.name)
           .fillUniform(out, uint64_t(param.count()),
                        float(1.0 / std::sqrt(double(param.shape[1]))));
     else
-      std::memset(out, 0, size_t(param.count()) * sizeof(float));
+      std::fill_n(out, param.count(), start == formats::PartStart::One ? 1.0f : 0.0f);
   }
 }
 
@@ -156,11 +156,12 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
   LORAC_TRY_ASSIGN(formats::Adapter read, formats::readAdapter(path));
   formats::Adapter adapter =
       plan.ranks ? std::move(read) : formats::foldTriplets(std::move(read)); // no E in the plan
-  LORAC_TRY(formats::checkMagnitudes(adapter, plan.isDora(), plan.ranks.has_value(), path));
+  LORAC_TRY(formats::checkMethod(adapter, plan.method(), path));
   const std::vector<Pair> modules = pairs(plan);
   LORAC_TRY(checkFits(modules, adapter, path, use));
   for (const PlanParam &param : plan.params)
-    if (use == AdapterUse::Serve && param.part != AdapterPart::Magnitude)
+    if (use == AdapterUse::Serve &&
+        formats::layoutOf(param.part).start != formats::PartStart::ByProgram)
       std::fill_n(params + param.offset, param.count(), 0.0f);
   const auto divisor = [&](int64_t rank) {
     return useRslora ? std::sqrt(double(rank)) : double(rank);
@@ -200,7 +201,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
   adapter.alpha = run.loraAlpha;
   adapter.dropout = run.loraDropout;
   adapter.useRslora = run.useRslora;
-  adapter.useDora = plan.isDora();
+  if (!plan.ranks)
+    adapter.method = &plan.method();
   adapter.baseModel = baseModel;
   if (run.identity)
     adapter.base = run.identity->facts();
@@ -231,8 +233,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
     module.scale = pair.b->scale;
     module.lent[size_t(AdapterPart::A)] = params + pair.a->offset;
     module.lent[size_t(AdapterPart::B)] = params + pair.b->offset;
-    if (pair.magnitude)
-      module.lent[size_t(AdapterPart::Magnitude)] = params + pair.magnitude->offset;
+    if (pair.own)
+      module.lent[size_t(pair.own->part)] = params + pair.own->offset;
     adapter.modules.push_back(std::move(module));
   }
   return adapter;

@@ -14,8 +14,9 @@
 namespace lorac::train {
 
 /// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn
-/// from Philox by seed and name; lora_B zero; DoRA's magnitudes as Session::open left them.
-/// AdaLoRA's: lora_A and lora_B from N(0, 0.02²), lora_E zero.
+/// from Philox by seed and name; lora_B zero; what begins by a program as Session::open
+/// left it; others as AdapterLayout.h says. AdaLoRA's: lora_A and lora_B from N(0, 0.02²), lora_E
+/// zero.
 void initAdapter(const Plan &plan, float *params, uint64_t seed);
 
 enum class AdapterUse {
@@ -26,10 +27,9 @@ enum class AdapterUse {
 /// Reads a PEFT folder or a safetensors file into `params`, so that the program's function is the
 /// adapter's: its rank, its modules and its scale count, and not the spec's. A scale that differs
 /// from the plan's is folded into B (AdaLoRA: into E, which is 1 of plain LoRA). Ranks may be
-/// smaller than the program's and modules left out: the rest adds nothing. DoRA goes with DoRA
-/// alone. A file without
+/// smaller than the program's and modules left out: the rest adds nothing. A file without
 /// adapter_config.json takes the program's alpha. Misfits are named in one error
-/// (Exit::ForeignFile). Gives lines for people.
+/// (Exit::ForeignFile), and so is another method (formats::checkMethod). Gives lines for people.
 Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
                                              const std::string &path, AdapterUse use,
                                              bool useRslora);

@@ -31,12 +31,9 @@ std::string loss(double value) {
 }
 
 std::string methodOf(const RunConfig &run) {
-  std::string method = run.adalora     ? "AdaLoRA"
-                       : run.useDora   ? "DoRA"
-                       : run.useRslora ? "rsLoRA"
-                                       : "LoRA";
-  if (run.useDora && run.useRslora)
-    method += " with rsLoRA's scale";
+  std::string method(run.method->name);
+  if (run.useRslora)
+    method = run.method == &formats::loraLayout ? "rsLoRA" : method + " with rsLoRA's scale";
   if (run.loraPlusRatio == 1)
     return method;
   return method == "LoRA" ? "LoRA+" : method + " with LoRA+'s rates";
@@ -67,16 +64,12 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
                   yaml(facts.baseModel));
   card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method,
                       LORAC_VERSION, fs::path(run.spec).filename().string(), facts.baseModel);
-  card += "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
-          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model "
-          "named "
-          "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
-          "\"path/to/this/folder\")\n```\n\n";
+  card += fmt::format("## Use\n\n{}\n\n", run.method->use);
   card += "## Data\n\n";
   for (const std::string &note : facts.dataNotes)
     card += "- " + note + "\n";
   card += "\n## Training\n\n| | |\n|---|---|\n";
-  auto row = [&](const char *key, const std::string &value) {
+  auto row = [&](std::string_view key, const std::string &value) {
     card += fmt::format("| {} | {} |\n", key, value);
   };
   row(run.adalora ? "ranks" : "rank", ranksOf(adapter, run));
@@ -84,8 +77,9 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
   row("adapted modules", std::to_string(adapter.modules.size()));
   row("trained parameters", std::to_string(facts.trainable));
   row("dropout", fmt::format("{}", run.loraDropout));
-  if (run.loraPlusRatio != 1)
-    row(run.useDora ? "learning rate of B and magnitudes over A" : "learning rate of B over A",
+  if (const formats::PartLayout *own = run.method->own(); run.loraPlusRatio != 1)
+    row(fmt::format("learning rate of B{} over A",
+                    own && own->hasRateOfB ? fmt::format(" and {}", own->words) : ""),
         fmt::format("{}", run.loraPlusRatio));
   row("steps", fmt::format("{} of {}", state.step, state.totalSteps));
   row("batch", fmt::format("{} x {} tokens, {} micro-batches a step{}", run.batchSize,

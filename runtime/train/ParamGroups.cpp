@@ -4,10 +4,8 @@ namespace lorac::train {
 
 std::vector<ParamGroup> makeGroups(const Plan &plan, double loraPlusRatio) {
   std::vector<ParamGroup> groups;
-  for (const AdapterPart part : plan.groups()) {
-    const bool ofB = part == AdapterPart::B || part == AdapterPart::Magnitude;
-    groups.push_back({part, ofB ? loraPlusRatio : 1.0});
-  }
+  for (const AdapterPart part : plan.groups())
+    groups.push_back({part, formats::layoutOf(part).hasRateOfB ? loraPlusRatio : 1.0});
   return groups;
 }
 

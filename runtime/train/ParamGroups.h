@@ -13,8 +13,7 @@ struct ParamGroup {
 };
 
 /// The plan's groups in its order: lora_A, lora_B, ... `loraPlusRatio` is the rate of lora_B over
-/// that of lora_A (1: LoRA); DoRA's magnitudes have that of lora_B, as in PEFT, AdaLoRA's lora_E
-/// that of lora_A.
+/// that of lora_A (1: LoRA); the others have one of the two (AdapterLayout.h).
 std::vector<ParamGroup> makeGroups(const Plan &plan, double loraPlusRatio = 1);
 
 } // namespace lorac::train

@@ -75,6 +75,13 @@ std::vector<AdapterPart> Plan::groups() const {
   return out;
 }
 
+const formats::AdapterLayout &Plan::method() const {
+  return hasRanks() ? formats::adaLoraLayout : formats::layoutWith([&](AdapterPart part) {
+    return std::any_of(params.begin(), params.end(),
+                       [&](const PlanParam &param) { return param.part == part; });
+  });
+}
+
 std::vector<StatePlace> Plan::statePlaces() const {
   std::vector<StatePlace> places(params.size());
   int64_t blocks = 0, compact = 0;

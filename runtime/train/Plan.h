@@ -247,7 +247,7 @@ struct Plan {
   std::vector<PlanLaunch> norm;       ///< the gradient's
   std::vector<PlanLaunch> update;     ///< the optimizer's
   std::vector<PlanLaunch> regularize; ///< AdaLoRA: gradients of the orthogonality term
-  std::vector<PlanLaunch> initialize; ///< DoRA: magnitudes become norms of the rows of W + s·B·A
+  std::vector<PlanLaunch> initialize; ///< params that begin by a program, as DoRA's magnitudes
   std::vector<PlanLaunch> importance; ///< AdaLoRA: takes a step into the averages
   std::vector<PlanLaunch> fold, unfold, unfoldGrads, scores, zeroTriplets; ///< AdaLoRA
 
@@ -277,7 +277,8 @@ struct Plan {
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool hasTripletCodes() const { return hasTriplets() && hasCodes(); }
-  bool isDora() const { return !initialize.empty(); }
+  /// The method of its adapters, by its params.
+  const formats::AdapterLayout &method() const;
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.

@@ -32,8 +32,8 @@ void checkParts(const Fields &in, const PlanWeight &weight, const Plan &plan) {
 void checkParam(const Fields &in, const PlanParam &param, const PlanRegion &params) {
   if (param.count() > params.count - param.offset)
     in.fail("ends behind the region of " + std::to_string(params.count) + " parameters");
-  if (param.part != AdapterPart::Magnitude &&
-      param.rank != param.shape[param.part == AdapterPart::B ? param.shape.size() - 1 : 0])
+  if (const int at = formats::layoutOf(param.part).rankAt();
+      at >= 0 && param.rank != param.shape[at == 0 ? 0 : param.shape.size() - 1])
     in.fail("has rank " + std::to_string(param.rank) + ", and another one in its shape");
 }
 
@@ -77,23 +77,33 @@ void checkRanks(const Fields &root, const Plan &plan) {
     root.fail("has a module in 'params' that is not whole: " + layouts.error().message);
 }
 
-void checkMagnitudes(const Fields &root, const Plan &plan) {
+void checkRowParts(const Fields &root, const Plan &plan) {
+  std::string begins; // what begins by a program
+  for (const formats::PartLayout &part : formats::partLayouts)
+    if (part.start == formats::PartStart::ByProgram)
+      begins += (begins.empty() ? "" : " or ") + std::string(part.words);
   bool any = false;
-  for (const PlanParam &magnitude : plan.params) {
-    if (magnitude.part != AdapterPart::Magnitude)
+  size_t rows = 0, factors = 0;
+  for (const PlanParam &param : plan.params) {
+    const formats::PartLayout &part = formats::layoutOf(param.part);
+    any |= part.start == formats::PartStart::ByProgram;
+    factors += param.part == AdapterPart::B;
+    if (part.rankAt() >= 0)
       continue;
-    any = true;
-    const bool fits =
-        std::any_of(plan.params.begin(), plan.params.end(), [&](const PlanParam &param) {
-          return param.part == AdapterPart::B && param.module == magnitude.module &&
-                 magnitude.shape == std::vector<int64_t>{param.shape[0]};
-        });
+    ++rows;
+    const bool fits = std::any_of(plan.params.begin(), plan.params.end(), [&](const auto &other) {
+      return other.part == AdapterPart::B && other.module == param.module &&
+             param.shape == std::vector<int64_t>{other.shape[0]};
+    });
     if (!fits)
-      root.fail("has '" + magnitude.name + "', and no lora_B of as many rows beside it");
+      root.fail("has '" + param.name + "', and no lora_B of as many rows beside it");
   }
-  if (any != plan.isDora())
-    root.fail(any ? "has magnitudes, and no program 'initialize'"
-                  : "has a program 'initialize', and no magnitudes");
+  if (rows != 0 && rows != factors)
+    root.fail("has " + std::string(plan.method().own()->words) +
+              " beside some lora_B, and none beside others");
+  if (any == plan.initialize.empty())
+    root.fail(any ? "has " + begins + ", and no program 'initialize'"
+                  : "has a program 'initialize', and no " + begins);
 }
 
 void checkScalar(const Fields &in, const PlanScalar &scalar, ScalarPlaces &places) {

@@ -20,8 +20,9 @@ void checkParams(const Fields &root, const Plan &plan);
 /// With AdaLoRA each parameter is of a module whose ranks fall, at most at the rank that it began
 /// with.
 void checkRanks(const Fields &root, const Plan &plan);
-/// DoRA's magnitudes are a number for each row of the lora_B beside them, and begin by a program.
-void checkMagnitudes(const Fields &root, const Plan &plan);
+/// A part without a rank, as DoRA's magnitudes, is a number for each row of the lora_B beside it,
+/// and beside each; there is a program `initialize` where a part begins by one.
+void checkRowParts(const Fields &root, const Plan &plan);
 /// Of a kind that there is, with as many numbers as that has.
 void checkTable(const Fields &in, const PlanTable &table, const Plan &plan);
 

@@ -262,7 +262,7 @@ void fields(auto &v, Plan &plan) {
   v.check(checkExtents, plan);
   v("kernels", plan.kernels, plan);
   v.object("programs", [&](auto &v) { programs(v, plan); });
-  v.check(checkMagnitudes, plan);
+  v.check(checkRowParts, plan);
 }
 
 } // namespace lorac::train

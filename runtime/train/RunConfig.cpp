@@ -199,7 +199,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.loraAlpha = *adapter.loraAlpha;
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
-  run.useDora = *adapter.useDora;
+  run.method = &adapter.layout();
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;
   if (isAdaLora)

@@ -3,6 +3,7 @@
 // dsl/Spec.h. What only the compiler needs is kept as JSON for the fingerprint.
 
 #include "runtime/Result.h"
+#include "runtime/formats/AdapterLayout.h"
 #include "runtime/formats/ModelIdentity.h"
 #include "runtime/train/Schedule.h"
 #include "runtime/train/ranks/PruningPace.h"
@@ -46,7 +47,8 @@ struct RunConfig {
   std::string adapterMethod, initFrom;
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
-  bool useRslora = false, useDora = false;
+  bool useRslora = false;
+  const formats::AdapterLayout *method = &formats::loraLayout;
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 

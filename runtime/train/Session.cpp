@@ -59,7 +59,7 @@ Session::open(const Payload &payload, RunConfig run, const SessionOptions &optio
                            say,
                            session->memory.total() - std::min(own, session->memory.total())};
   LORAC_TRY_ASSIGN(session->backend, Backend::open(input, options.device));
-  if (session->plan.isDora())
+  if (!session->plan.initialize.empty())
     LORAC_TRY(session->backend->run(Program::Initialize, {}));
   return session;
 }

@@ -26,7 +26,7 @@ TEST(Adapter, readsWhatPeftSaved) {
     EXPECT_EQ(adapter.modules.size(), 14u);
     EXPECT_EQ(adapter.r, 4);
     EXPECT_EQ(adapter.useRslora, kind == "rslora");
-    EXPECT_EQ(adapter.useDora, kind == "dora");
+    EXPECT_EQ(adapter.method == &doraLayout, kind == "dora");
     EXPECT_EQ(adapter.baseModel, "tiny-llama");
     const AdapterModule *module = adapter.find("model.layers.1.mlp.down_proj");
     ASSERT_TRUE(module);
@@ -39,10 +39,10 @@ TEST(Adapter, readsWhatPeftSaved) {
               take(file.floats("base_model.model.model.layers.1.mlp.down_proj.lora_B.weight")));
     if (kind == "dora")
       EXPECT_EQ(
-          module->magnitude,
+          module->own[size_t(AdapterPart::Magnitude)],
           take(file.floats("base_model.model.model.layers.1.mlp.down_proj.lora_magnitude_vector")));
     else
-      EXPECT_TRUE(module->magnitude.empty());
+      EXPECT_TRUE(module->own[size_t(AdapterPart::Magnitude)].empty());
   }
 }
 
@@ -55,7 +55,7 @@ TEST(Adapter, writesPeftsTensorsByteForByte) {
               contents(source + "/adapter_model.safetensors"));
     const Adapter again = take(readAdapter(folder.path));
     EXPECT_DOUBLE_EQ(again.modules[0].scale, kind == "rslora" ? 4.0 : 2.0);
-    EXPECT_EQ(again.useDora, kind == "dora");
+    EXPECT_EQ(again.method == &doraLayout, kind == "dora");
     const std::string config = contents(folder / "adapter_config.json");
     EXPECT_EQ(config.find("null"), std::string::npos) << "older readers refuse keys that are null";
     EXPECT_EQ(config.find("use_rslora") != std::string::npos, kind == "rslora");
@@ -77,9 +77,9 @@ TEST(Adapter, knowsMagnitudesByEveryName) {
     take(writeSafetensors(folder / "adapter_model.safetensors", tensors));
     const Adapter alone = take(readAdapter(folder / "adapter_model.safetensors"));
     EXPECT_TRUE(alone.isAlone);
-    EXPECT_TRUE(alone.useDora);
+    EXPECT_EQ(alone.method, &doraLayout);
     ASSERT_EQ(alone.modules.size(), 1u) << ending;
-    EXPECT_EQ(alone.modules[0].magnitude, magnitude) << ending;
+    EXPECT_EQ(alone.modules[0].own[size_t(AdapterPart::Magnitude)], magnitude) << ending;
   }
 }
 
@@ -109,22 +109,22 @@ TEST(Adapter, magnitudesGoWithTheSpecThatHasThem) {
   const std::string folder = golden + "/tiny/tied/";
   const Adapter dora = take(readAdapter(folder + "dora_init")),
                 lora = take(readAdapter(folder + "lora_init"));
-  EXPECT_TRUE(checkMagnitudes(dora, true, false, "d"));
-  EXPECT_TRUE(checkMagnitudes(lora, false, false, "l"));
-  EXPECT_TRUE(checkMagnitudes(lora, false, true, "l"));
-  EXPECT_EQ(checkMagnitudes(dora, false, true, "d").error().message,
+  EXPECT_TRUE(checkMethod(dora, doraLayout, "d"));
+  EXPECT_TRUE(checkMethod(lora, loraLayout, "l"));
+  EXPECT_TRUE(checkMethod(lora, adaLoraLayout, "l"));
+  EXPECT_EQ(checkMethod(dora, adaLoraLayout, "d").error().message,
             "the adapter 'd' is DoRA's: it has "
             "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set method = \"lora\", which "
             "has them, and use_dora = true in [adapter]");
-  EXPECT_EQ(checkMagnitudes(dora, false, false, "d").error().message,
+  EXPECT_EQ(checkMethod(dora, loraLayout, "d").error().message,
             "the adapter 'd' is DoRA's: it has "
             "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = true in "
             "[adapter]");
-  EXPECT_EQ(checkMagnitudes(lora, true, false, "l").error().message,
+  EXPECT_EQ(checkMethod(lora, doraLayout, "l").error().message,
             "the adapter 'l' is none of DoRA: it has no "
             "'model.layers.0.mlp.down_proj.lora_magnitude_vector'; set use_dora = false in "
             "[adapter]");
-  EXPECT_EQ(checkMagnitudes(lora, true, false, "l").error().code, Exit::ForeignFile);
+  EXPECT_EQ(checkMethod(lora, doraLayout, "l").error().code, Exit::ForeignFile);
 }
 
 /// Modules of other ranks and scales.

@@ -201,11 +201,11 @@ void refused(const std::string &json, const std::vector<Damage> &damages) {
 TEST(Plan, Dora) {
   Result<Plan> plan = parsePlan(fakeDoraPlanJson());
   ASSERT_TRUE(plan) << plan.error().message;
-  EXPECT_TRUE(plan->isDora());
+  EXPECT_EQ(&plan->method(), &formats::doraLayout);
   EXPECT_EQ(plan->groups(),
             (std::vector<AdapterPart>{AdapterPart::A, AdapterPart::B, AdapterPart::Magnitude}));
   EXPECT_EQ(plan->spans().back().group, 2);
-  EXPECT_FALSE(parsePlan(fakePlanJson())->isDora());
+  EXPECT_EQ(&parsePlan(fakePlanJson())->method(), &formats::loraLayout);
   const char *alone = "has 'bias.lora_magnitude_vector', and no lora_B of as many rows beside it";
   refused(fakeDoraPlanJson(), {{[](Json &json) { json["params"][2]["module"] = "other"; }, alone},
                                {[](Json &json) { json["params"][2]["shape"] = {3}; }, alone},
@@ -218,7 +218,17 @@ TEST(Plan, Dora) {
                                {[](Json &json) { json["programs"]["initialize"] = Json::array(); },
                                 "has magnitudes, and no program 'initialize'"},
                                {[](Json &json) { json["params"].erase(2); },
-                                "has a program 'initialize', and no magnitudes"}});
+                                "has a program 'initialize', and no magnitudes"},
+                               {[](Json &json) {
+                                  Json other = json["params"][1];
+                                  other["name"] = "x.lora_B.weight";
+                                  other["module"] = "x";
+                                  other["offset"] = 12;
+                                  json["params"].push_back(other);
+                                  for (Json &region : json["arena"]["regions"])
+                                    region["count"] = 16;
+                                },
+                                "has magnitudes beside some lora_B, and none beside others"}});
 }
 
 std::function<void(Json &)> region(size_t index, const char *key, const Json &value) {

@@ -111,7 +111,7 @@ TEST(RunConfig, KeysAreThoseOfTheSpec) {
             std::string::npos);
   EXPECT_EQ(refused("adapter", "use_dora", true), "");
   EXPECT_EQ(refused("schedule", "warmup_ratio", 0.5), "");
-  EXPECT_FALSE(parseRunConfig(run().dump())->useDora);
+  EXPECT_EQ(parseRunConfig(run().dump())->method, &formats::loraLayout);
 }
 
 // Two runs that evaluate at other steps are the same run, unless evaluations set the pace.

@@ -248,7 +248,7 @@ TEST(AdapterState, Dora) {
   run.r = 1;
   run.loraAlpha = 2;
   const formats::Adapter adapter = takeAdapter(*plan, p.data(), run, "base");
-  EXPECT_TRUE(adapter.useDora);
+  EXPECT_EQ(adapter.method, &formats::doraLayout);
   const std::string folder = testing::TempDir() + "dora", other = testing::TempDir() + "other";
   std::filesystem::create_directories(folder);
   ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
