@@ -314,6 +314,7 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   Field<bool> useDora{false};
+  Field<bool> useGate{false};
   /// "all-linear" or patterns; resolveAdapters (Check.h) says which modules they are.
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom;
@@ -328,8 +329,11 @@ struct AdapterSpec {
     Field<bool> AdapterSpec::*field;
     std::string_view means;
   };
-  static constexpr MethodKey methodKeys[] = {{formats::doraLayout, &AdapterSpec::useDora,
-                                              "DoRA: a trained norm for each row of W + s·B·A"}};
+  static constexpr MethodKey methodKeys[] = {
+      {formats::doraLayout, &AdapterSpec::useDora,
+       "DoRA: a trained norm for each row of W + s·B·A"},
+      {formats::gatedLayout, &AdapterSpec::useGate,
+       "gated LoRA: a trained factor for each row of the update"}};
   /// The method that is asked for.
   const formats::AdapterLayout &layout() const {
     for (const MethodKey &key : methodKeys)

@@ -13,7 +13,7 @@
 namespace lorac::formats {
 
 /// The tensors that a module's adapter may have: each is a row of `partLayouts`, in this order.
-enum class AdapterPart { A, B, E, Magnitude };
+enum class AdapterPart { A, B, E, Magnitude, Gate };
 
 enum class PartShape { RankIn, OutRank, RankOne, Out };
 /// What a part is before the first step. A factor of the update must not be Zero, since B is.
@@ -43,6 +43,7 @@ inline constexpr PartLayout partLayouts[] = {
      "triplets"},
     {AdapterPart::Magnitude, "lora_magnitude_vector", "", PartShape::Out, "[out]",
      PartStart::ByProgram, true, "magnitudes"},
+    {AdapterPart::Gate, "lora_gate", "", PartShape::Out, "[out]", PartStart::One, false, "gates"},
 };
 constexpr int adapterParts = std::size(partLayouts);
 constexpr const PartLayout &layoutOf(AdapterPart part) { return partLayouts[int(part)]; }
@@ -94,6 +95,7 @@ struct AdapterLayout {
 
 inline constexpr AdapterPart adaLoraParts[] = {AdapterPart::A, AdapterPart::B, AdapterPart::E};
 inline constexpr AdapterPart doraParts[] = {AdapterPart::A, AdapterPart::B, AdapterPart::Magnitude};
+inline constexpr AdapterPart gatedParts[] = {AdapterPart::A, AdapterPart::B, AdapterPart::Gate};
 
 inline constexpr AdapterLayout loraLayout{.word = "lora",
                                           .name = "LoRA",
@@ -112,8 +114,17 @@ inline constexpr AdapterLayout doraLayout{.word = "dora",
                                           .peftType = "LORA",
                                           .peftKey = "use_dora",
                                           .parts = doraParts};
+inline constexpr AdapterLayout gatedLayout{
+    .word = "gated",
+    .name = "Gated LoRA",
+    .key = "use_gate",
+    .peftType = "GATED_LORA",
+    .parts = gatedParts,
+    .use = "PEFT does not know this method: `lorac eval` and `lorac generate` take the folder by "
+           "--adapter."};
 
-inline constexpr const AdapterLayout *adapterLayouts[] = {&loraLayout, &adaLoraLayout, &doraLayout};
+inline constexpr const AdapterLayout *adapterLayouts[] = {&loraLayout, &adaLoraLayout, &doraLayout,
+                                                          &gatedLayout};
 
 /// The method whose own part is there, by `has(part)`; else LoRA.
 template <typename Has>

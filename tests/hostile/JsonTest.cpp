@@ -135,7 +135,8 @@ TEST(HostileAdapter, configs) {
   AdapterFolder folder;
   EXPECT_TRUE(readAdapter(folder.path));
   for (const auto &[text, words] : std::vector<std::pair<std::string, std::string>>{
-           {R"({"peft_type": "LOHA"})", "peft_type is 'LOHA'; only 'LORA' and 'ADALORA'"},
+           {R"({"peft_type": "LOHA"})",
+            "peft_type is 'LOHA'; only 'LORA', 'ADALORA' and 'GATED_LORA'"},
            {R"({})", "peft_type is ''"},
            {R"({"peft_type": "LORA", "r": 0})", "'r' is no positive whole number"},
            {R"({"peft_type": "LORA", "r": -2})", "'r' is no positive whole number"},
@@ -210,7 +211,8 @@ TEST(HostileAdapter, tensors) {
         "q.lora_magnitude_vector", "base_model.model.e.lora_embedding_A", "q.lora_A.weight",
         "base_model.model.lora_A.weight"}) {
     folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {other, {4}}});
-    folder.refused("tensor '" + other + "' is no lora_A, lora_B or lora_magnitude_vector");
+    folder.refused("tensor '" + other +
+                   "' is no lora_A, lora_B, lora_magnitude_vector or lora_gate");
   }
   const std::string magnitude = q + "magnitude_vector";
   folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {magnitude, {4}}});
@@ -227,6 +229,18 @@ TEST(HostileAdapter, tensors) {
                   {magnitude, {4}},
                   {magnitude + ".weight", {4}}});
   folder.refused("stands twice under two names");
+  const std::string gate = q + "gate";
+  folder.config(R"({"peft_type": "LORA", "r": 2})");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {gate, {4}}});
+  folder.refused("module 'q': it has a lora_gate, which is Gated LoRA's, but '");
+  folder.config(R"({"peft_type": "GATED_LORA", "r": 2})");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}});
+  folder.refused("module 'q': lora_gate is absent, but '");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {gate, {3}}});
+  folder.refused("module 'q': lora_gate is [3] and lora_B is [4, 2]");
+  folder.config(R"({"peft_type": "GATED_LORA", "r": 2, "use_dora": true})");
+  folder.refused("'use_dora' asks for DoRA, which Gated LoRA does not have");
+  folder.config(R"({"peft_type": "LORA", "r": 2, "use_dora": true})");
   folder.tensors({{magnitude, {4}}});
   folder.refused("module 'q': lora_A is absent");
   const std::string k = "base_model.model.k.lora_";

@@ -198,6 +198,15 @@ void refused(const std::string &json, const std::vector<Damage> &damages) {
   }
 }
 
+TEST(Plan, Gated) {
+  Result<Plan> plan = parsePlan(fakeGatedPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(&plan->method(), &formats::gatedLayout);
+  const char *alone = "has 'bias.lora_gate', and no lora_B of as many rows beside it";
+  refused(fakeGatedPlanJson(), {{[](Json &json) { json["params"][2]["module"] = "other"; }, alone},
+                                {[](Json &json) { json["params"][2]["shape"] = {3}; }, alone}});
+}
+
 TEST(Plan, Dora) {
   Result<Plan> plan = parsePlan(fakeDoraPlanJson());
   ASSERT_TRUE(plan) << plan.error().message;
