@@ -58,6 +58,9 @@ private:
       diags.error(a.useDora.range,
                   "'use_dora' is for method = \"lora\": AdaLoRA has no magnitudes, "
                   "and PEFT's files of it no place for them; leave it out");
+    if (*a.useGate)
+      diags.error(a.useGate.range, "'use_gate' is for method = \"lora\": AdaLoRA's triplets have a "
+                                   "factor already, lora_E; leave it out");
   }
 
   void ranks() {

@@ -164,6 +164,9 @@ private:
     if (a.initFrom.given() && !a.initFrom.refused && a.initFrom->empty())
       diags.error(a.initFrom.range,
                   "'adapter.init_from' is empty: name an adapter's folder or leave it out");
+    if (*a.useGate && *a.useDora)
+      diags.error(a.useGate.range, "'use_gate' and 'use_dora' are both true: keep one")
+          .note(a.useDora.range, "'use_dora' is here");
     for (const AdapterRule &rule : a.rules) {
       if (!rule.modules.given())
         diags.error(rule.range,

@@ -313,6 +313,7 @@ struct AdapterSpec {
   Field<double> loraDropout{0.0};
   Field<bool> useRslora{false};
   Field<bool> useDora{false};
+  Field<bool> useGate{false};
   /// "all-linear" or patterns; resolveAdapters (Check.h) says which modules they are.
   Field<std::vector<Field<std::string>>> targetModules{{{"all-linear"}}};
   Field<std::string> initFrom;
@@ -336,6 +337,8 @@ struct AdapterSpec {
     v("use_dora", t.useDora,
       {.means = "DoRA: a trained norm for each row of W + s·B·A",
        .inJson = *t.useDora}); // checkpoints of before this key are still those of the same run
+    v("use_gate", t.useGate,
+      {.means = "gated LoRA: a trained factor for each row of the update", .inJson = *t.useGate});
     v("target_modules", t.targetModules,
       {.means = "\"all-linear\", or regular expressions that match the end of a module's name"});
     v("init_from", t.initFrom,

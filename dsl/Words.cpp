@@ -184,6 +184,7 @@ std::string_view ourValue(std::string_view key, std::string_view value) {
   };
   static constexpr Theirs theirs[] = {
       {"adapter.method", "dora", "use_dora = true"},
+      {"adapter.method", "gated", "use_gate = true"},
       {"target.device", "gpu", "cuda"},
       {"target.device", "GPU", "cuda"},
       {"target.device", "nvidia", "cuda"},

@@ -44,7 +44,7 @@ LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!adapter) // param_c1
     return emitOpError("no adapter is named ") << getAdapterAttr();
   auto type = cast<RankedTensorType>(getType());
-  if (is(ParamRole::LoraMagnitude)) {
+  if (is(ParamRole::LoraMagnitude) || is(ParamRole::LoraGate)) {
     auto frozen = symbols.lookupNearestSymbolFrom<FrozenOp>(*this, adapter.getWeightAttr());
     if (type.getRank() == 1 &&
         (!frozen || cast<WeightType>(frozen.getType()).getShape()[0] == type.getDimSize(0)))

@@ -73,7 +73,7 @@ def Lora_AdaLoraOp : Lora_Op<"adalora"> {
 
 def Lora_ParamRole : I32EnumAttr<"ParamRole", "what a trainable tensor is to its adapter", [
     I32EnumAttrCase<"LoraA", 0, "lora_A">, I32EnumAttrCase<"LoraB", 1, "lora_B">, I32EnumAttrCase<"LoraE", 2, "lora_E">,
-    I32EnumAttrCase<"LoraMagnitude", 3, "lora_magnitude_vector">]> {
+    I32EnumAttrCase<"LoraMagnitude", 3, "lora_magnitude_vector">, I32EnumAttrCase<"LoraGate", 4, "lora_gate">]> {
   let cppNamespace = "::lorac::lora";
 }
 
@@ -83,7 +83,7 @@ def Lora_ParamOp : Lora_Op<"param", [Symbol, DeclareOpInterfaceMethods<SymbolUse
     Its role in its adapter decides its learning rate. AdaLoRA's `lora_E` stands in no product: it is folded into B for a step
     (B·diag(E)), and its gradient is formed from that of the fold. `offset` counts floats from the start of a region; PlanMemory sets it.
     - (C1) the adapter is a `lora.adapter`, and its rank is a size of the tensor: `lora_A` has so many rows, `lora_B` columns, `lora_E` is r x 1.
-      DoRA's `lora_magnitude_vector` has a number for each row of the adapter's weight.
+      DoRA's `lora_magnitude_vector` and the `lora_gate` of gated LoRA have a number for each row of the adapter's weight.
     ```mlir
     lora.param @"model.layers.0.self_attn.q_proj.lora_A.weight" lora_A of @"model.layers.0.self_attn.q_proj" : tensor<4x64xf32>
     ```

@@ -75,8 +75,9 @@ private:
 
   // One for each module that the spec adapts, in the spec's order.
   void declareAdapters() {
-    const StringAttr method =
-        *input.spec.adapter.useDora ? builder.getStringAttr("dora") : StringAttr();
+    const StringAttr method = *input.spec.adapter.useDora   ? builder.getStringAttr("dora")
+                              : *input.spec.adapter.useGate ? builder.getStringAttr("gated")
+                                                            : StringAttr();
     for (const dsl::AdapterChoice &choice : input.adapters) {
       DenseI64ArrayAttr falls; // AdaLoRA: the run chooses the rank
       if (input.ranks)

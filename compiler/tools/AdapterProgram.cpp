@@ -56,6 +56,7 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   // A file alone does not tell its scale: the spec's alpha counts.
   spec.useRslora = adapter.isAlone ? written.useRslora : dsl::Field<bool>{adapter.useRslora, range};
   spec.useDora = {adapter.useDora, range};
+  spec.useGate = {adapter.useGate, range};
   const auto alphaOf = [&](const formats::AdapterModule &module) {
     if (adapter.isAlone)
       return *written.loraAlpha;
@@ -79,10 +80,11 @@ dsl::AdapterSpec specOf(const formats::Adapter &adapter, const dsl::AdapterSpec 
   return spec;
 }
 
-Result<void> checkMagnitudes(const formats::Adapter &adapter, const Project &project,
-                             const std::string &path) {
+Result<void> checkMethod(const formats::Adapter &adapter, const Project &project,
+                         const std::string &path) {
   const dsl::AdapterSpec &spec = project.spec.adapter;
-  return formats::checkMagnitudes(adapter, *spec.useDora, spec.adalora.has_value(), path);
+  LORAC_TRY(formats::checkMagnitudes(adapter, *spec.useDora, spec.adalora.has_value(), path));
+  return formats::checkGates(adapter, *spec.useGate, path);
 }
 
 } // namespace
@@ -97,7 +99,7 @@ Exit checkInitFrom(const Project &project, dsl::Diagnostics &diags) {
     diags.error(from.range, adapter.error().message);
     return adapter.error().code;
   }
-  Result<void> fits = checkMagnitudes(*adapter, project, path);
+  Result<void> fits = checkMethod(*adapter, project, path);
   if (fits)
     fits = formats::checkAdapter(
         *adapter, programOf(project), path,
@@ -113,7 +115,7 @@ Exit fitAdapter(const std::string &path, Project &project, bool &isOther) {
   Result<formats::Adapter> adapter = formats::readAdapter(path);
   if (!adapter)
     return fail(adapter.error());
-  if (checkMagnitudes(*adapter, project, path) &&
+  if (checkMethod(*adapter, project, path) &&
       formats::checkAdapter(*adapter, programOf(project), path, ""))
     return Exit::Done;
   std::vector<WantedAdapter> anyRank;

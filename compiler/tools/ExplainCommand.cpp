@@ -53,6 +53,7 @@ std::string methodOf(const dsl::Spec &spec) {
   const dsl::AdapterSpec &adapter = spec.adapter;
   std::string name = *adapter.method == dsl::AdapterMethod::AdaLora ? "AdaLoRA"
                      : *adapter.useDora                             ? "DoRA"
+                     : *adapter.useGate                             ? "gated LoRA"
                      : *adapter.useRslora                           ? "rsLoRA"
                                                                     : "LoRA";
   if (adapter.loraplus)
@@ -218,8 +219,12 @@ std::string shape(const std::vector<int64_t> &sizes) {
   return fmt::format("[{}]", fmt::join(sizes, ", "));
 }
 
+bool hasNoRank(formats::AdapterPart part) {
+  return part == formats::AdapterPart::Magnitude || part == formats::AdapterPart::Gate;
+}
+
 std::string rankOf(const TrainedTensor &tensor) {
-  if (tensor.part == formats::AdapterPart::Magnitude)
+  if (hasNoRank(tensor.part))
     return "";
   std::string text = std::to_string(tensor.rank);
   if (tensor.least > 0 || tensor.most < tensor.rank)
@@ -248,9 +253,8 @@ std::string tensorText(const Project &project, const Explanation &all) {
   for (const TensorGroup &group : all.grouped()) {
     const TrainedTensor &tensor = group.first;
     rows.push_back({group.name(), shape(tensor.shape), rankOf(tensor),
-                    tensor.part == formats::AdapterPart::Magnitude ? "" : rate(tensor.scale),
-                    rate(tensor.learningRate), rate(tensor.weightDecay),
-                    tools::grouped(group.count()),
+                    hasNoRank(tensor.part) ? "" : rate(tensor.scale), rate(tensor.learningRate),
+                    rate(tensor.weightDecay), tools::grouped(group.count()),
                     tools::grouped(all.bytes(tensor).total() * group.tensors())});
   }
   text += table(rows, 1);
@@ -309,6 +313,8 @@ std::string jsonText(const Project &project, const Explanation &all,
                {"steps", *project.spec.train.steps}};
   if (*project.spec.adapter.useDora)
     json["use_dora"] = true;
+  if (*project.spec.adapter.useGate)
+    json["use_gate"] = true;
   if (project.ranks)
     json["ranks"] = ranksJson(project);
   json["groups"] = Json::array();

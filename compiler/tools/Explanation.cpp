@@ -163,6 +163,8 @@ Explanation explain(const Project &project) {
       add(formats::AdapterPart::E, {r});
     if (*spec.adapter.useDora)
       add(formats::AdapterPart::Magnitude, {rows});
+    if (*spec.adapter.useGate)
+      add(formats::AdapterPart::Gate, {rows});
   }
   out.groups = ratesOf(spec, out.tensors);
   for (TrainedTensor &tensor : out.tensors)

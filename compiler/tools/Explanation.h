@@ -50,7 +50,7 @@ struct TrainedBytes {
 };
 
 struct Explanation {
-  std::vector<TrainedTensor> tensors; ///< module by module, A, B, E or magnitude
+  std::vector<TrainedTensor> tensors; ///< module by module, A, B, E, magnitude or gate
   std::vector<RateGroup> groups;
   bool adalora = false;
   std::string optimizer;   ///< its word

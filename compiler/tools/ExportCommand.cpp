@@ -110,6 +110,11 @@ Result<formats::Adapter> tripletsOf(const std::string &folder, const formats::Ad
                      "' is DoRA's, and AdaLoRA has no place for its magnitudes; --format "
                      "peft keeps them",
                  Exit::Refused};
+  if (adapter.useGate)
+    return Error{"'" + folder +
+                     "' is of gated LoRA, and AdaLoRA has no place for its gates; --format peft "
+                     "keeps them",
+                 Exit::Refused};
   LORAC_TRY_ASSIGN(std::optional<formats::Adapter> trained,
                    train::checkpointTriplets(folder, adapter));
   if (!trained)

@@ -35,7 +35,7 @@ int64_t trainableParameters(const Project &project) {
   for (const dsl::AdapterChoice &adapter : project.adapters) {
     const std::vector<int64_t> &shape = shapes.at(adapter.module);
     count += adapter.r * (shape[0] + shape[1]);
-    if (*project.spec.adapter.useDora)
+    if (*project.spec.adapter.useDora || *project.spec.adapter.useGate)
       count += shape[0];
   }
   return count;
@@ -61,7 +61,8 @@ Result<RunFacts> readRunFacts(const Project &project) {
     facts.executable = *found;
   facts.parameters = trainableParameters(project);
   facts.states = optimizers::stateRegions(toString(*project.spec.optimizer.name));
-  facts.tensors = project.adapters.size() * (facts.run.adalora || facts.run.useDora ? 3 : 2);
+  facts.tensors = project.adapters.size() *
+                  (facts.run.adalora || facts.run.useDora || facts.run.useGate ? 3 : 2);
   facts.programReserve = reserveOfProgram + reserveOfLayer * uint64_t(project.model.layers);
   const int64_t length = facts.run.maxLength;
   Result<train::Corpus> corpus = train::readCorpus(

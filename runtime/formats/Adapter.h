@@ -26,8 +26,9 @@ struct AdapterModule {
   std::vector<float> a, b;      ///< [rank, in], [out, rank]
   std::vector<float> e;         ///< [rank]: the update is scale · B·diag(E)·A; empty: plain LoRA
   std::vector<float> magnitude; ///< [out], DoRA's: norms of the rows of W + scale · B·A; else empty
+  std::vector<float> gate;      ///< [out], gated LoRA's: factors of the update's rows; else empty
   /// By part, in place of the vectors: the same, in memory that outlives this. Only the writer of
-  /// PEFT's folder of LoRA and DoRA takes them.
+  /// PEFT's folder of LoRA, DoRA and gated LoRA takes them.
   std::array<const float *, adapterParts> lent{};
 
   std::vector<float> &values(AdapterPart part);
@@ -51,6 +52,7 @@ struct Adapter {
   double dropout = 0;
   bool useRslora = false;
   bool useDora = false;  ///< each module has magnitudes
+  bool useGate = false;  ///< each module has a gate
   bool isAlone = false;  ///< no adapter_config.json told r and alpha: the scales are guesses
   std::string baseModel; ///< base_model_name_or_path: words only, never opened
   /// Facts of the model that it was trained on (ModelIdentity), where its file says them.
@@ -98,6 +100,9 @@ Result<void> checkAdapter(const Adapter &adapter, std::span<const WantedAdapter>
 Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
                              const std::string &path);
 
+/// Whether the adapter and a program are both of gated LoRA or both not. Errors as above.
+Result<void> checkGates(const Adapter &adapter, bool useGate, const std::string &path);
+
 /// Plain LoRA with the same update: (B·diag(E), A) and the scales as they are, so that any reader
 /// of LoRA knows it. Modules of rank 0 are left out; target_modules are the others' full paths,
 /// since by a short name PEFT would give those left out a new adapter. r and alpha are those of the
@@ -105,8 +110,8 @@ Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
 Adapter foldTriplets(Adapter adapter);
 
 /// AdaLoRA with the same update, for what is plain LoRA: A and B as they are, E = 1, init_r the
-/// largest rank. So E says nothing of importance. AdaLoRA comes back unchanged. DoRA has no such
-/// form.
+/// largest rank. So E says nothing of importance. AdaLoRA comes back unchanged. DoRA and gated
+/// LoRA have no such form.
 Adapter asTriplets(Adapter adapter);
 
 /// Writes adapter_config.json (the keys that old and new PEFT accept) and adapter_model.safetensors

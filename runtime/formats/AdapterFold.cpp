@@ -38,7 +38,7 @@ Adapter foldTriplets(Adapter adapter) {
 Adapter asTriplets(Adapter adapter) {
   if (adapter.adaLora || adapter.modules.empty())
     return adapter;
-  assert(!adapter.useDora && "DoRA has no triplets");
+  assert(!adapter.useDora && !adapter.useGate && "DoRA and gated LoRA have no triplets");
   adapter.useRslora = false;
   adapter.targetModules.clear();
   AdaLora &ada = adapter.adaLora.emplace();

@@ -84,6 +84,11 @@ Result<void> writeGgufAdapter(const std::string &path, const Adapter &adapter,
                              "place for its {}; --format peft keeps it",
                              path, toString(AdapterPart::Magnitude)),
                  Exit::Refused};
+  if (adapter.useGate)
+    return Error{fmt::format("'{}' is not written: the adapter is of gated LoRA, and llama.cpp has "
+                             "no place for its {}; --format peft keeps it",
+                             path, toString(AdapterPart::Gate)),
+                 Exit::Refused};
   std::map<std::string_view, const GgufModule *> byModule;
   for (const GgufModule &name : names)
     byModule[name.module] = &name;

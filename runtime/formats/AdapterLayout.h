@@ -11,14 +11,14 @@
 namespace lorac::formats {
 
 /// The tensors that a module's adapter may have.
-enum class AdapterPart { A, B, E, Magnitude };
-constexpr int adapterParts = 4;
+enum class AdapterPart { A, B, E, Magnitude, Gate };
+constexpr int adapterParts = 5;
 
-/// lora_A, lora_B, lora_E, lora_magnitude_vector: in PEFT's files, in a plan, in metrics.
+/// lora_A, lora_B, lora_E, lora_magnitude_vector, lora_gate: in PEFT's files, plans, metrics.
 std::string_view toString(AdapterPart part);
 std::optional<AdapterPart> parseAdapterPart(std::string_view word);
 
-/// In PEFT's file: [rank, in], [out, rank], [rank, 1], [out].
+/// In PEFT's file: [rank, in], [out, rank], [rank, 1], [out], [out].
 std::vector<int64_t> shapeOf(AdapterPart part, int64_t rank, int64_t in, int64_t out);
 
 struct PartLayout {
@@ -31,6 +31,6 @@ struct AdapterLayout {
   std::string_view peftType; ///< in adapter_config.json
   std::span<const PartLayout> parts;
 };
-extern const AdapterLayout loraLayout, doraLayout, adaLoraLayout;
+extern const AdapterLayout loraLayout, doraLayout, gatedLayout, adaLoraLayout;
 
 } // namespace lorac::formats

@@ -48,11 +48,12 @@ const AdapterModule *Adapter::find(const std::string &module) const {
 }
 
 const AdapterLayout &Adapter::layout() const {
-  return adaLora ? adaLoraLayout : useDora ? doraLayout : loraLayout;
+  return adaLora ? adaLoraLayout : useDora ? doraLayout : useGate ? gatedLayout : loraLayout;
 }
 
 static constexpr std::vector<float> AdapterModule::*owned[adapterParts] = {
-    &AdapterModule::a, &AdapterModule::b, &AdapterModule::e, &AdapterModule::magnitude};
+    &AdapterModule::a, &AdapterModule::b, &AdapterModule::e, &AdapterModule::magnitude,
+    &AdapterModule::gate};
 
 std::vector<float> &AdapterModule::values(AdapterPart part) { return this->*owned[int(part)]; }
 
@@ -268,6 +269,19 @@ Result<void> checkMagnitudes(const Adapter &adapter, bool useDora, bool adaLora,
                                  "false in [adapter]",
                                  path, tensor),
                Exit::ForeignFile};
+}
+
+Result<void> checkGates(const Adapter &adapter, bool useGate, const std::string &path) {
+  if (adapter.useGate == useGate)
+    return {};
+  const std::string tensor =
+      fmt::format("'{}.{}'", shown(adapter.modules.empty() ? "" : adapter.modules.front().module),
+                  toString(AdapterPart::Gate));
+  return Error{
+      fmt::format("the adapter '{}' {} {}; set use_gate = {} in [adapter]", path,
+                  adapter.useGate ? "is of gated LoRA: it has" : "is not of gated LoRA: it has no",
+                  tensor, adapter.useGate),
+      Exit::ForeignFile};
 }
 
 } // namespace lorac::formats

@@ -266,15 +266,19 @@ std::string ConfigWalk::finishAdaLora() {
 }
 
 std::string ConfigWalk::finish() {
-  if (peftType != "LORA" && peftType != "ADALORA")
-    return fmt::format("peft_type is '{}'; only 'LORA' and 'ADALORA' are in this version",
-                       shown(peftType));
+  config.adapter.useGate = peftType == gatedLayout.peftType;
+  if (peftType != "LORA" && peftType != "ADALORA" && !config.adapter.useGate)
+    return fmt::format("peft_type is '{}'; only 'LORA' and 'ADALORA', and lorac's own '{}', are in "
+                       "this version",
+                       shown(peftType), gatedLayout.peftType);
   if (!wrongKey.empty())
     return wrongKey;
   if (peftType == "ADALORA")
     return finishAdaLora();
   if (!wrongForLora.empty())
     return wrongForLora;
+  if (config.adapter.useGate && config.adapter.useDora)
+    return "'use_dora' asks for DoRA, which gated LoRA does not have";
   for (auto &[key, rank] : ranks)
     config.ranks.emplace_back(std::move(key), double(rank.count));
   for (const auto *patterns : {&config.ranks, &config.alphas})

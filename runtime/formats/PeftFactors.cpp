@@ -11,6 +11,12 @@
 namespace lorac::formats {
 namespace {
 
+/// Of LoRA, DoRA and gated LoRA.
+constexpr PartLayout factorParts[] = {{AdapterPart::A, ".weight"},
+                                      {AdapterPart::B, ".weight"},
+                                      {AdapterPart::Magnitude, ""},
+                                      {AdapterPart::Gate, ""}};
+
 struct Parts {
   std::array<const TensorInfo *, adapterParts> tensors{};
   const TensorInfo *&operator[](AdapterPart part) { return tensors[size_t(part)]; }
@@ -26,7 +32,7 @@ const TensorInfo **slotOf(const std::string &name, std::map<std::string, Parts> 
 /// What is wrong with the tensors of one module; empty: nothing.
 std::string misfit(const Parts &parts, const Adapter &adapter, const std::string &configPath) {
   const TensorInfo *a = parts[AdapterPart::A], *b = parts[AdapterPart::B],
-                   *magnitude = parts[AdapterPart::Magnitude];
+                   *magnitude = parts[AdapterPart::Magnitude], *gate = parts[AdapterPart::Gate];
   if (!a || !b)
     return fmt::format("lora_{} is absent", a ? 'B' : 'A');
   if (a->shape.size() != 2 || b->shape.size() != 2 || a->shape[0] != b->shape[1] ||
@@ -45,6 +51,17 @@ std::string misfit(const Parts &parts, const Adapter &adapter, const std::string
   if (magnitude && magnitude->shape != std::vector<int64_t>{b->shape[0]})
     return fmt::format("lora_magnitude_vector is {} and lora_B is {}; expected [out] and [out, r]",
                        shownShape(magnitude->shape), shownShape(b->shape));
+  if (adapter.useGate != (gate != nullptr)) {
+    if (configPath.empty())
+      return gate ? "it has a lora_gate beside DoRA's lora_magnitude_vector"
+                  : "lora_gate is absent, which other modules have";
+    return fmt::format("lora_gate is {}, but '{}' {} of peft_type \"{}\"",
+                       gate ? "there" : "absent", configPath, gate ? "is not" : "is",
+                       gatedLayout.peftType);
+  }
+  if (gate && gate->shape != std::vector<int64_t>{b->shape[0]})
+    return fmt::format("lora_gate is {} and lora_B is {}; expected [out] and [out, r]",
+                       shownShape(gate->shape), shownShape(b->shape));
   return "";
 }
 
@@ -59,7 +76,7 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
     name.remove_suffix(7);
   if (name.ends_with(".default"))
     name.remove_suffix(8);
-  for (const PartLayout &known : doraLayout.parts) {
+  for (const PartLayout &known : factorParts) {
     const std::string_view word = toString(known.part);
     if (name.size() <= word.size() + 1 || !name.ends_with(word) ||
         name[name.size() - word.size() - 1] != '.' || (!isWeight && !known.suffix.empty()))
@@ -73,16 +90,20 @@ bool splitFactorName(std::string_view name, std::string &module, AdapterPart &pa
 
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath) {
-  constexpr const char *strange =
-      "is no lora_A, lora_B or lora_magnitude_vector of a linear layer; only plain LoRA and DoRA "
-      "are in this version";
+  constexpr const char *strange = "is no lora_A, lora_B or lora_magnitude_vector of a linear "
+                                  "layer, and no lora_gate; only plain "
+                                  "LoRA, DoRA and gated LoRA are in this version";
   LORAC_TRY_ASSIGN(auto modules, sortParts<Parts>(file, slotOf, strange));
   Adapter adapter = config.adapter;
   adapter.isAlone = configPath.empty();
-  if (adapter.isAlone)
-    adapter.useDora = std::any_of(modules.begin(), modules.end(), [](const auto &each) {
-      return each.second[AdapterPart::Magnitude] != nullptr;
-    });
+  const auto anyHas = [&](AdapterPart part) {
+    return std::any_of(modules.begin(), modules.end(),
+                       [&](const auto &each) { return each.second[part] != nullptr; });
+  };
+  if (adapter.isAlone) {
+    adapter.useDora = anyHas(AdapterPart::Magnitude);
+    adapter.useGate = !adapter.useDora && anyHas(AdapterPart::Gate);
+  }
   for (const auto &[name, parts] : modules) {
     const auto refuse = [&, &name = name](const std::string &what) {
       return Error{fmt::format("'{}': module '{}': {}", file.path(), shown(name), what),

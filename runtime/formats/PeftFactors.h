@@ -1,5 +1,5 @@
 #pragma once
-// LoRA's factors in a file of PEFT's, with DoRA's magnitudes.
+// LoRA's factors in a file of PEFT's, with DoRA's magnitudes or gated LoRA's gates.
 
 #include "runtime/formats/Adapter.h"
 #include "runtime/formats/Checked.h"
@@ -12,9 +12,9 @@
 
 namespace lorac::formats {
 
-/// Splits `base_model.model.<module>.<part>[.default][.weight]`, `part` one of DoRA's: a state_dict
-/// has `.default` before, and `.weight` behind a magnitude too, where PEFT saves it without. False:
-/// some other name.
+/// Splits `base_model.model.<module>.<part>[.default][.weight]`, `part` one of LoRA's, DoRA's or
+/// gated LoRA's: a state_dict has `.default` before, and `.weight` behind a magnitude too, where
+/// PEFT saves it without. False: some other name.
 bool splitFactorName(std::string_view name, std::string &module, AdapterPart &part);
 
 /// A file's tensors by their modules. `slotOf(name, modules)` is where the tensor of a name goes;
@@ -35,7 +35,7 @@ Result<std::map<std::string, Parts>> sortParts(const Safetensors &file, SlotOf s
 }
 
 /// The adapter of `config`, with the modules of the file. `configPath` empty: a file alone, which
-/// is DoRA's where it has magnitudes.
+/// is DoRA's where it has magnitudes, gated LoRA's where it has gates.
 Result<Adapter> readFactors(const Safetensors &file, PeftConfig config,
                             const std::string &configPath);
 

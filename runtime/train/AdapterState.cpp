@@ -14,7 +14,7 @@ namespace {
 
 struct Pair {
   std::string module;
-  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr, *magnitude = nullptr;
+  const PlanParam *a = nullptr, *b = nullptr, *e = nullptr, *magnitude = nullptr, *gate = nullptr;
 };
 
 /// lora_A and lora_B by module, in the plan's order.
@@ -25,10 +25,11 @@ std::vector<Pair> pairs(const Plan &plan) {
                              [&](const Pair &p) { return p.module == param.module; });
     if (pair == out.end())
       pair = out.insert(out.end(), Pair{param.module});
-    (param.part == AdapterPart::A   ? pair->a
-     : param.part == AdapterPart::B ? pair->b
-     : param.part == AdapterPart::E ? pair->e
-                                    : pair->magnitude) = &param;
+    (param.part == AdapterPart::A      ? pair->a
+     : param.part == AdapterPart::B    ? pair->b
+     : param.part == AdapterPart::E    ? pair->e
+     : param.part == AdapterPart::Gate ? pair->gate
+                                       : pair->magnitude) = &param;
   }
   std::erase_if(out, [](const Pair &pair) { return !pair.a || !pair.b; });
   return out;
@@ -56,6 +57,8 @@ void place(const Pair &pair, const formats::AdapterModule &from, double factor, 
   std::copy(from.a.begin(), from.a.end(), params + pair.a->offset);
   if (pair.magnitude)
     std::copy(from.magnitude.begin(), from.magnitude.end(), params + pair.magnitude->offset);
+  if (pair.gate)
+    std::copy(from.gate.begin(), from.gate.end(), params + pair.gate->offset);
   const bool folds = factor != 1.0 && !pair.e;
   for (int64_t row = 0; row < from.out; ++row)
     for (int64_t i = 0; i < from.rank; ++i) {
@@ -145,6 +148,8 @@ void initAdapter(const Plan &plan, float *params, uint64_t seed) {
       RandomStream(seed, param.name)
           .fillUniform(out, uint64_t(param.count()),
                        float(1.0 / std::sqrt(double(param.shape[1]))));
+    else if (param.part == AdapterPart::Gate)
+      std::fill_n(out, param.count(), 1.0f);
     else
       std::memset(out, 0, size_t(param.count()) * sizeof(float));
   }
@@ -157,6 +162,7 @@ Result<std::vector<std::string>> loadAdapter(const Plan &plan, float *params,
   formats::Adapter adapter =
       plan.ranks ? std::move(read) : formats::foldTriplets(std::move(read)); // no E in the plan
   LORAC_TRY(formats::checkMagnitudes(adapter, plan.isDora(), plan.ranks.has_value(), path));
+  LORAC_TRY(formats::checkGates(adapter, plan.isGated(), path));
   const std::vector<Pair> modules = pairs(plan);
   LORAC_TRY(checkFits(modules, adapter, path, use));
   for (const PlanParam &param : plan.params)
@@ -201,6 +207,7 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
   adapter.dropout = run.loraDropout;
   adapter.useRslora = run.useRslora;
   adapter.useDora = plan.isDora();
+  adapter.useGate = plan.isGated();
   adapter.baseModel = baseModel;
   if (run.identity)
     adapter.base = run.identity->facts();
@@ -233,6 +240,8 @@ formats::Adapter takeAdapter(const Plan &plan, const float *params, const RunCon
     module.lent[size_t(AdapterPart::B)] = params + pair.b->offset;
     if (pair.magnitude)
       module.lent[size_t(AdapterPart::Magnitude)] = params + pair.magnitude->offset;
+    if (pair.gate)
+      module.lent[size_t(AdapterPart::Gate)] = params + pair.gate->offset;
     adapter.modules.push_back(std::move(module));
   }
   return adapter;

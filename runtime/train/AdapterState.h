@@ -14,8 +14,8 @@
 namespace lorac::train {
 
 /// PEFT's start: lora_A from U(-1/sqrt(in), 1/sqrt(in)) (kaiming_uniform with a = sqrt(5)), drawn
-/// from Philox by seed and name; lora_B zero; DoRA's magnitudes as Session::open left them.
-/// AdaLoRA's: lora_A and lora_B from N(0, 0.02²), lora_E zero.
+/// from Philox by seed and name; lora_B zero; gates 1; DoRA's magnitudes as Session::open left
+/// them. AdaLoRA's: lora_A and lora_B from N(0, 0.02²), lora_E zero.
 void initAdapter(const Plan &plan, float *params, uint64_t seed);
 
 enum class AdapterUse {

@@ -33,9 +33,10 @@ std::string loss(double value) {
 std::string methodOf(const RunConfig &run) {
   std::string method = run.adalora     ? "AdaLoRA"
                        : run.useDora   ? "DoRA"
+                       : run.useGate   ? "Gated LoRA"
                        : run.useRslora ? "rsLoRA"
                                        : "LoRA";
-  if (run.useDora && run.useRslora)
+  if ((run.useDora || run.useGate) && run.useRslora)
     method += " with rsLoRA's scale";
   if (run.loraPlusRatio == 1)
     return method;
@@ -67,11 +68,16 @@ std::string modelCard(const formats::Adapter &adapter, const RunConfig &run,
                   yaml(facts.baseModel));
   card += fmt::format("# {} adapter\n\nTrained by lorac {} from `{}` on `{}`.\n\n", method,
                       LORAC_VERSION, fs::path(run.spec).filename().string(), facts.baseModel);
-  card += "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
-          "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model "
-          "named "
-          "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
-          "\"path/to/this/folder\")\n```\n\n";
+  if (run.useGate)
+    card += "## Use\n\nPEFT does not know this method: `lorac eval` and `lorac generate` take the "
+            "folder by --adapter.\n\n";
+  else
+    card +=
+        "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
+        "AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(BASE)  # the model "
+        "named "
+        "above, in Hugging Face's format\nmodel = PeftModel.from_pretrained(base, "
+        "\"path/to/this/folder\")\n```\n\n";
   card += "## Data\n\n";
   for (const std::string &note : facts.dataNotes)
     card += "- " + note + "\n";

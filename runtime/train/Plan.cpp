@@ -75,6 +75,11 @@ PlanWeight readWeight(const Fields &in, bool onGpu) {
   return weight;
 }
 
+/// A number for each row of the weight: the rank is not in its shape.
+bool isOfRows(AdapterPart part) {
+  return part == AdapterPart::Magnitude || part == AdapterPart::Gate;
+}
+
 PlanParam readParam(const Fields &in, const PlanRegion &region) {
   PlanParam param;
   param.name = in.text("name");
@@ -90,7 +95,7 @@ PlanParam readParam(const Fields &in, const PlanRegion &region) {
   param.scale = in.number("scale");
   if (param.count() > region.count - param.offset)
     in.fail("ends behind the region of " + std::to_string(region.count) + " parameters");
-  if (!in.failed() && param.part != AdapterPart::Magnitude &&
+  if (!in.failed() && !isOfRows(param.part) &&
       param.rank != param.shape[param.part == AdapterPart::B ? param.shape.size() - 1 : 0])
     in.fail("has rank " + std::to_string(param.rank) + ", and another one in its shape");
   return param;
@@ -244,21 +249,27 @@ PlanOptimizer readOptimizer(const Fields &in) {
   return out;
 }
 
-/// DoRA's magnitudes are a number for each row of the lora_B beside them, and begin by a program.
-void checkMagnitudes(const Fields &root, const Plan &plan) {
+/// DoRA's magnitudes and gates are a number for each row of the lora_B beside them. Magnitudes
+/// begin by a program; gates are there for every lora_B or for none.
+void checkRows(const Fields &root, const Plan &plan) {
   bool any = false;
-  for (const PlanParam &magnitude : plan.params) {
-    if (magnitude.part != AdapterPart::Magnitude)
+  int64_t gates = 0, factors = 0;
+  for (const PlanParam &rows : plan.params) {
+    factors += rows.part == AdapterPart::B;
+    gates += rows.part == AdapterPart::Gate;
+    if (!isOfRows(rows.part))
       continue;
-    any = true;
+    any |= rows.part == AdapterPart::Magnitude;
     const bool fits =
         std::any_of(plan.params.begin(), plan.params.end(), [&](const PlanParam &param) {
-          return param.part == AdapterPart::B && param.module == magnitude.module &&
-                 magnitude.shape == std::vector<int64_t>{param.shape[0]};
+          return param.part == AdapterPart::B && param.module == rows.module &&
+                 rows.shape == std::vector<int64_t>{param.shape[0]};
         });
     if (!fits)
-      root.fail("has '" + magnitude.name + "', and no lora_B of as many rows beside it");
+      root.fail("has '" + rows.name + "', and no lora_B of as many rows beside it");
   }
+  if (gates != 0 && gates != factors)
+    root.fail("has a lora_gate beside some lora_B, and none beside others");
   if (any != plan.isDora())
     root.fail(any ? "has magnitudes, and no program 'initialize'"
                   : "has a program 'initialize', and no magnitudes");
@@ -381,6 +392,11 @@ std::vector<AdapterPart> Plan::groups() const {
     if (std::find(out.begin(), out.end(), param.part) == out.end())
       out.push_back(param.part);
   return out;
+}
+
+bool Plan::isGated() const {
+  return std::any_of(params.begin(), params.end(),
+                     [](const PlanParam &param) { return param.part == AdapterPart::Gate; });
 }
 
 std::vector<StatePlace> Plan::statePlaces() const {
@@ -598,7 +614,7 @@ Result<Plan> parsePlan(std::string_view text) {
   if (programs.has("initialize"))
     read("initialize", 0, plan.initialize);
   if (error.empty())
-    checkMagnitudes(root, plan);
+    checkRows(root, plan);
   if (!plan.params.empty()) {
     read("begin", 0, plan.begin);
     read("norm", 0, plan.norm);

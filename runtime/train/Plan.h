@@ -248,6 +248,7 @@ struct Plan {
   /// Whether AdaLoRA has programs between those of the model: something of it is trained.
   bool hasTriplets() const { return ranks && !params.empty(); }
   bool isDora() const { return !initialize.empty(); }
+  bool isGated() const;
   /// AdaLoRA: ranks that are stored.
   int64_t tripletCount() const;
   /// Leading dimension of an activation with n columns.

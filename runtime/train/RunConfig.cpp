@@ -200,6 +200,7 @@ Result<RunConfig> parseRunConfig(std::string_view text) {
   run.loraDropout = *adapter.loraDropout;
   run.useRslora = *adapter.useRslora;
   run.useDora = *adapter.useDora;
+  run.useGate = *adapter.useGate;
   if (adapter.loraplus)
     run.loraPlusRatio = *adapter.loraplus->lrRatio;
   if (isAdaLora)

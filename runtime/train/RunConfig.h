@@ -46,7 +46,7 @@ struct RunConfig {
   std::string adapterMethod, initFrom;
   int64_t r = 0; ///< AdaLoRA: init_r
   double loraAlpha = 0, loraDropout = 0;
-  bool useRslora = false, useDora = false;
+  bool useRslora = false, useDora = false, useGate = false;
   double loraPlusRatio = 1;
   std::optional<AdaLoraConfig> adalora; ///< there with method "adalora"
 

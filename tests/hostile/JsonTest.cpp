@@ -227,6 +227,18 @@ TEST(HostileAdapter, tensors) {
                   {magnitude, {4}},
                   {magnitude + ".weight", {4}}});
   folder.refused("stands twice under two names");
+  const std::string gate = q + "gate";
+  folder.config(R"({"peft_type": "LORA", "r": 2})");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {gate, {4}}});
+  folder.refused("module 'q': lora_gate is there, but '");
+  folder.config(R"({"peft_type": "GATED_LORA", "r": 2})");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}});
+  folder.refused("module 'q': lora_gate is absent, but '");
+  folder.tensors({{q + "A.weight", {2, 3}}, {q + "B.weight", {4, 2}}, {gate, {3}}});
+  folder.refused("module 'q': lora_gate is [3] and lora_B is [4, 2]");
+  folder.config(R"({"peft_type": "GATED_LORA", "r": 2, "use_dora": true})");
+  folder.refused("'use_dora' asks for DoRA, which gated LoRA does not have");
+  folder.config(R"({"peft_type": "LORA", "r": 2, "use_dora": true})");
   folder.tensors({{magnitude, {4}}});
   folder.refused("module 'q': lora_A is absent");
   const std::string k = "base_model.model.k.lora_";

@@ -147,6 +147,46 @@ TEST_P(TinyLlama, DoraGradients) {
                  folder + "dora_train.safetensors", "dora");
 }
 
+// With gates g and rows B/g in place of B the model is PEFT's LoRA: its loss and its gradients of
+// A, g times its gradients of B. Of g it is the row's sum of B times PEFT's gradient of B, over g.
+TEST_P(TinyLlama, GatedGradients) {
+  const auto gateOf = [](int64_t row) { return row % 3 == 0 ? 2.0 : row % 3 == 1 ? -0.5 : 1.0; };
+  std::map<std::string, HostTensor> wanted;
+  const auto train = golden(folder + "lora_train.safetensors");
+  for (auto &[full, tensor] : golden(folder + "lora_init/adapter_model.safetensors")) {
+    const std::string name = full.substr(peft.size());
+    HostTensor value = tensor, gradient = train.at("grad." + full);
+    if (const size_t at = name.find(".lora_B"); at != std::string::npos) {
+      HostTensor gate = HostTensor::zeros({tensor.rows()}), ofGate = gate;
+      for (int64_t i = 0; i < tensor.rows(); ++i) {
+        const double g = gate.data[i] = gateOf(i);
+        for (int64_t j = 0; j < tensor.columns(); ++j) {
+          ofGate.data[i] += tensor.at(i, j) * gradient.at(i, j) / g;
+          value.at(i, j) /= g;
+          gradient.at(i, j) *= g;
+        }
+      }
+      environment.symbols[name.substr(0, at) + ".lora_gate"] = gate;
+      wanted[name.substr(0, at) + ".lora_gate"] = ofGate;
+    }
+    environment.symbols[name] = value;
+    wanted[name] = gradient;
+  }
+  const Batch batch = firstTrainingBatch();
+  environment.lossScale = 1 / batch.labelCount;
+  Program program(tinyLlama(tied, 2, 0, "gated"));
+  for (const Stage &stage : stages) {
+    SCOPED_TRACE(stage.name);
+    ASSERT_NO_FATAL_FAILURE(runStage(program, stage));
+    Outcome outcome = run(program.function("train"), batch.arguments(), environment);
+    EXPECT_NEAR(total(outcome.results.at(0)) / batch.labelCount, train.at("losses").data.at(0),
+                1e-5 * train.at("losses").data.at(0));
+    ASSERT_EQ(outcome.gradients.size(), 42u);
+    for (auto &[name, gradient] : wanted)
+      expectClose(outcome.gradients[name], gradient, 1e-4, name);
+  }
+}
+
 // PEFT made the magnitudes when B was zero.
 TEST_P(TinyLlama, DoraInitialize) {
   Program program(tinyLlama(tied, 2, 0, "dora"));

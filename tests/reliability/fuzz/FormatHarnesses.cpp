@@ -71,7 +71,7 @@ void readPeftAdapter(std::string_view bytes) {
   const Adapter folded = foldTriplets(*adapter);
   if (writePeftAdapter(scratch("folded"), folded))
     (void)readAdapter(scratch("folded"));
-  if (!adapter->useDora)
+  if (!adapter->useDora && !adapter->useGate)
     (void)writePeftAdaLora(scratch("folded"), asTriplets(*adapter));
 }
 

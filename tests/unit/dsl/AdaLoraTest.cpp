@@ -154,7 +154,7 @@ TEST(AdaLora, StepsAreCounted) {
 TEST(AdaLora, KeysOfOtherMethods) {
   Diagnostics refused, diags;
   checkAdaLora(parse(good("[adapter]\nmethod = 'adalora'\nr = 8\nuse_rslora = true\n"
-                          "use_dora = true\n"),
+                          "use_dora = true\nuse_gate = true\n"),
                      refused),
                diags);
   EXPECT_THAT(messages(diags),
@@ -163,7 +163,9 @@ TEST(AdaLora, KeysOfOtherMethods) {
                           "10:14: error: 'use_rslora' is for method = \"lora\": AdaLoRA's scale is "
                           "lora_alpha / (init_r + 1e-5) to the end; leave it out",
                           "11:12: error: 'use_dora' is for method = \"lora\": AdaLoRA has no "
-                          "magnitudes, and PEFT's files of it no place for them; leave it out"));
+                          "magnitudes, and PEFT's files of it no place for them; leave it out",
+                          "12:12: error: 'use_gate' is for method = \"lora\": AdaLoRA's triplets "
+                          "have a factor already, lora_E; leave it out"));
   EXPECT_THAT(messages(good("[[adapter.rule]]\nmodules = 'q_proj'\nmin_r = 2\nmax_r = 4\n")),
               ElementsAre("9:9: error: 'min_r' is for method = \"adalora\"",
                           "10:9: error: 'max_r' is for method = \"adalora\""));

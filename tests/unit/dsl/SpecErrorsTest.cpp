@@ -76,6 +76,13 @@ const Case cases[] = {
      "[adapter]\nmethod = 'dora'",
      {"8:10: error: 'adapter.method' must be one of lora, adalora; got \"dora\"; did you mean "
       "'use_dora = true'?"}},
+    {"GatedAsMethod",
+     "[adapter]\nmethod = 'gated'",
+     {"8:10: error: 'adapter.method' must be one of lora, adalora; got \"gated\"; did you mean "
+      "'use_gate = true'?"}},
+    {"GatedDora",
+     "[adapter]\nuse_dora = true\nuse_gate = true",
+     {"9:12: error: 'use_gate' and 'use_dora' are both true: keep one"}},
     {"AdaLora",
      "[adapter]\nmethod = 'adalora'\n[adapter.adalora]\ninit_r = 12\ntarget_r = 4\nrebuild = "
      "'often'",
@@ -366,7 +373,7 @@ TEST(SpecErrorsRendered, WithCaretAndNotes) {
             "\"ключ漢\" = 1\n"
             "^~~~~~~~\n"
             "a.toml:9:1: note: keys of [adapter]: method, adalora, r, lora_alpha, lora_dropout, "
-            "use_rslora, use_dora, target_modules, "
+            "use_rslora, use_dora, use_gate, target_modules, "
             "init_from, rule, loraplus\n");
 }
 

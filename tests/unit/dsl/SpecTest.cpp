@@ -246,6 +246,13 @@ TEST(SpecJson, MinLrRatio) {
   EXPECT_EQ(toJson(parsed(good("[schedule]\nmin_lr_ratio = 0\n"))), toJson(parsed(good())));
 }
 
+TEST(SpecJson, Gated) {
+  Spec gated = parsed(good("[adapter]\nuse_gate = true\n"));
+  EXPECT_EQ(nlohmann::json::parse(toJson(gated))["adapter"]["use_gate"], true);
+  EXPECT_EQ(toJson(parsed(good("[adapter]\nuse_gate = false\n"))), toJson(parsed(good())));
+  EXPECT_TRUE(*parsed(toToml(gated)).adapter.useGate);
+}
+
 TEST(SpecJson, Dora) {
   Spec dora = parsed(good("[adapter]\nuse_dora = true\n"));
   EXPECT_EQ(dora.adapter.useDora.range.str(), "a.toml:8:12");

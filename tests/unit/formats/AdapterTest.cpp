@@ -127,6 +127,41 @@ TEST(Adapter, magnitudesGoWithTheSpecThatHasThem) {
   EXPECT_EQ(checkMagnitudes(lora, true, false, "l").error().code, Exit::ForeignFile);
 }
 
+// Gates come back as they were; nothing but a program of gated LoRA takes them.
+TEST(Adapter, keepsGates) {
+  TempFolder folder;
+  Adapter gated = take(readAdapter(golden + "/tiny/tied/lora_init"));
+  gated.useGate = true;
+  for (AdapterModule &module : gated.modules)
+    for (int64_t i = 0; i < module.out; ++i)
+      module.gate.push_back(float(i) - 0.5f);
+  take(writePeftAdapter(folder.path, gated));
+  EXPECT_NE(contents(folder / "adapter_config.json").find("\"peft_type\": \"GATED_LORA\""),
+            std::string::npos);
+  for (const Adapter &again : {take(readAdapter(folder.path)), [&] {
+                                 std::filesystem::create_directory(folder / "alone");
+                                 std::filesystem::copy(folder / "adapter_model.safetensors",
+                                                       folder / "alone/a.safetensors");
+                                 return take(readAdapter(folder / "alone/a.safetensors"));
+                               }()}) {
+    EXPECT_TRUE(again.useGate);
+    ASSERT_EQ(again.modules.size(), gated.modules.size());
+    for (size_t i = 0; i < again.modules.size(); ++i) {
+      EXPECT_EQ(again.modules[i].gate, gated.modules[i].gate);
+      EXPECT_EQ(again.modules[i].b, gated.modules[i].b);
+    }
+  }
+  EXPECT_TRUE(checkGates(gated, true, "g"));
+  EXPECT_EQ(
+      checkGates(gated, false, "g").error().message,
+      "the adapter 'g' is of gated LoRA: it has 'model.layers.0.mlp.down_proj.lora_gate'; set "
+      "use_gate = true in [adapter]");
+  gated.useGate = false;
+  EXPECT_EQ(checkGates(gated, true, "l").error().message,
+            "the adapter 'l' is not of gated LoRA: it has no "
+            "'model.layers.0.mlp.down_proj.lora_gate'; set use_gate = false in [adapter]");
+}
+
 /// Modules of other ranks and scales.
 Adapter mixed() {
   std::mt19937 random(5);
@@ -218,6 +253,17 @@ TEST(GgufAdapter, aNaiveReaderGetsTheSameUpdate) {
   EXPECT_FALSE(writeGgufAdapter(folder / "b.gguf", adapter, "llama",
                                 std::vector<GgufModule>(names.begin(), names.begin() + 2)));
   EXPECT_FALSE(std::filesystem::exists(folder / "b.gguf"));
+}
+
+TEST(GgufAdapter, hasNoPlaceForGates) {
+  TempFolder folder;
+  Adapter gated;
+  gated.useGate = true;
+  Result<void> written = writeGgufAdapter(folder / "a.gguf", gated, "llama", {});
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Exit::Refused);
+  EXPECT_NE(written.error().message.find("llama.cpp has no place for its lora_gate"),
+            std::string::npos);
 }
 
 TEST(GgufAdapter, hasNoPlaceForMagnitudes) {

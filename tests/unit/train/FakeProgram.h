@@ -103,6 +103,15 @@ inline std::string fakeDoraPlanJson() {
   return plan.dump();
 }
 
+/// The fake plan with gates.
+inline std::string fakeGatedPlanJson() {
+  Json plan = Json::parse(fakeDoraPlanJson());
+  plan["params"][2]["name"] = "bias.lora_gate";
+  plan["params"][2]["group"] = "lora_gate";
+  plan["programs"].erase("initialize");
+  return plan.dump();
+}
+
 /// What a run has trained, where it lies in an arena.
 inline TrainedFloats trainedIn(const Arena &arena, const Plan &plan) {
   TrainedFloats out{arena.at<float>(plan.region(RegionKind::Params).offset), {}};

@@ -149,6 +149,24 @@ void refused(const std::string &json, const std::vector<Damage> &damages) {
   }
 }
 
+TEST(Plan, Gated) {
+  Result<Plan> plan = parsePlan(fakeGatedPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_TRUE(plan->isGated());
+  EXPECT_FALSE(plan->isDora());
+  EXPECT_FALSE(parsePlan(fakePlanJson())->isGated());
+  const char *alone = "has 'bias.lora_gate', and no lora_B of as many rows beside it";
+  refused(fakeGatedPlanJson(), {{[](Json &json) { json["params"][2]["module"] = "other"; }, alone},
+                                {[](Json &json) { json["params"][2]["shape"] = {3}; }, alone},
+                                {[](Json &json) {
+                                   Json other = json["params"][1];
+                                   other["name"] = "x.lora_B.weight";
+                                   other["module"] = "x";
+                                   json["params"].push_back(other);
+                                 },
+                                 "has a lora_gate beside some lora_B, and none beside others"}});
+}
+
 TEST(Plan, Dora) {
   Result<Plan> plan = parsePlan(fakeDoraPlanJson());
   ASSERT_TRUE(plan) << plan.error().message;

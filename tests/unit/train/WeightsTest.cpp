@@ -287,5 +287,37 @@ TEST(AdapterState, Dora) {
   EXPECT_FALSE(loadAdapter(*plan, p.data(), other, AdapterUse::Continue, false));
 }
 
+// Gates begin as 1, and come back from a folder.
+TEST(AdapterState, Gated) {
+  Result<Plan> plan = parsePlan(fakeGatedPlanJson());
+  ASSERT_TRUE(plan) << plan.error().message;
+  std::vector<float> p(12, 7.0f);
+  initAdapter(*plan, p.data(), 7);
+  EXPECT_EQ(std::vector<float>(p.begin() + 8, p.end()), std::vector<float>(4, 1.0f));
+  p[9] = 0.25f;
+  RunConfig run;
+  run.r = 1;
+  run.loraAlpha = 2;
+  const formats::Adapter adapter = takeAdapter(*plan, p.data(), run, "base");
+  EXPECT_TRUE(adapter.useGate);
+  const std::string folder = testing::TempDir() + "gated", other = testing::TempDir() + "ungated";
+  std::filesystem::create_directories(folder);
+  ASSERT_TRUE(formats::writePeftAdapter(folder, adapter));
+  for (AdapterUse use : {AdapterUse::Serve, AdapterUse::Continue}) {
+    std::vector<float> read(12, 5.0f);
+    auto notes = loadAdapter(*plan, read.data(), folder, use, false);
+    ASSERT_TRUE(notes) << notes.error().message;
+    EXPECT_EQ(read, p);
+  }
+  // Neither goes for the other; nothing is touched.
+  Result<Plan> plain = parsePlan(fakePlanJson());
+  std::vector<float> small(8, 1.0f);
+  EXPECT_FALSE(loadAdapter(*plain, small.data(), folder, AdapterUse::Serve, false));
+  EXPECT_EQ(small, std::vector<float>(8, 1.0f));
+  std::filesystem::create_directories(other);
+  ASSERT_TRUE(formats::writePeftAdapter(other, takeAdapter(*plain, p.data(), run, "base")));
+  EXPECT_FALSE(loadAdapter(*plan, p.data(), other, AdapterUse::Continue, false));
+}
+
 } // namespace
 } // namespace lorac::train
